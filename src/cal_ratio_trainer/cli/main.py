@@ -1,0 +1,137 @@
+"""`cr_trainer`: the group of commands. Each command's module is imported only when it is asked for."""
+
+import importlib
+import logging
+import sys
+from collections.abc import Mapping
+
+import click
+
+from cal_ratio_trainer import __version__
+from cal_ratio_trainer.errors import UserError, did_you_mean
+
+EXIT_FAILED_PARTS = 1
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+_COMMANDS = {
+    "train": "Train the network and its adversary (without arguments: on the built-in demo).",
+    "demo": "Simulate DiVertAnalysis ntuples to try everything on.",
+    "convert": "Convert ntuples to files of jets.",
+    "build": "Build a main or control-region training file from converted files.",
+    "resample": "Take a random fraction of a file of jets, keeping the class shares.",
+}
+
+_CONVERT_COMMANDS = {
+    "divertanalysis": "Convert DiVertAnalysis ntuples to files of jets.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules that are imported when used: `cr_trainer --help` stays fast."""
+
+    def __init__(self, name: str, modules: Mapping[str, str], summaries: Mapping[str, str], help: str) -> None:
+        super().__init__(name, help=help, context_settings={"help_option_names": ["-h", "--help"]})
+        self._modules, self._summaries = modules, summaries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the work, not of the alphabet."""
+        return list(self._summaries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and take its `command`."""
+        if cmd_name not in self._summaries:
+            return None
+        command: click.Command = importlib.import_module(self._modules[cmd_name]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a name that is not there is answered with the nearest that is."""
+        if args and args[0] not in self._summaries and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}'{did_you_mean(args[0], self._summaries)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in --help, from the table of summaries, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._summaries.items()))
+
+
+def _modules(package: str, names: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"{package}.{name.replace('-', '_')}" for name in names}
+
+
+def convert_group() -> click.Group:
+    """`cr_trainer convert ...`."""
+    return LazyGroup(
+        "convert",
+        _modules("cal_ratio_trainer.cli.convert", _CONVERT_COMMANDS),
+        _CONVERT_COMMANDS,
+        "Convert files from one form to another.",
+    )
+
+
+def cr_trainer() -> click.Group:
+    """The whole command line."""
+    group = LazyGroup(
+        "cr_trainer",
+        _modules("cal_ratio_trainer.cli", _COMMANDS),
+        _COMMANDS,
+        "From DiVertAnalysis ntuples to a trained CalRatio jet network.\n\n"
+        "Start with 'cr_trainer train': it needs no data. 'cr_trainer COMMAND --help' explains each.",
+    )
+    group.params += [
+        click.Option(["verbose", "-v", "--verbose"], count=True, help="Say more; -vv says everything."),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_version,
+            help="Print the version and stop.",
+        ),
+    ]
+    group.callback = set_verbosity
+    return group
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence and exit status 2."""
+    try:
+        status = cr_trainer().main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = EXIT_USER_ERROR
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        status = EXIT_INTERRUPTED
+    except UserError as error:
+        if logging.getLogger().isEnabledFor(logging.INFO):
+            logging.getLogger(__name__).info("where it happened:", exc_info=error)
+        click.echo(f"error: {error}", err=True)
+        status = EXIT_USER_ERROR
+    except OSError as error:
+        if logging.getLogger().isEnabledFor(logging.INFO):
+            logging.getLogger(__name__).info("where it happened:", exc_info=error)
+        click.echo(f"error: {error}", err=True)
+        status = EXIT_USER_ERROR
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def set_verbosity(verbose: int) -> None:
+    """Warnings only, with -v also what is being done, with -vv everything; given twice, the larger one counts."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    root = logging.getLogger()
+    if not root.handlers:
+        logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=level)
+    root.setLevel(min(level, root.level or level))
+    for noisy in ("matplotlib", "fsspec", "asyncio", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"cr_trainer {__version__}")
+        ctx.exit()

@@ -1,0 +1,182 @@
+"""Command-line options from a settings model: a flag for every simple field, spelled with _ or with -."""
+
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.loading import layers_of, packaged_configs, settings_from
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
+
+_SIMPLE = (bool, int, float, str, Path)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """Positional words of a command, e.g. the input files, and the field they go to."""
+
+    field: str
+    many: bool = True
+    required: bool = False
+    metavar: str = "FILES..."
+
+
+@dataclass(frozen=True)
+class SettingsCommand(Generic[SettingsType]):
+    """What makes a command of a settings model.
+
+    Attributes:
+        settings: the model; its fields become options.
+        run: called with the validated settings; returns the exit status (0 when all went well).
+        arguments: positional words, in order.
+        one_dash: fields that the manual also writes with one dash, e.g. `-data_type`.
+        adjust: last changes to the layers of settings before they are validated, e.g. what a flag alone means.
+        options: options that are no settings, with the names `run` takes them by.
+    """
+
+    name: str
+    help: str
+    settings: type[SettingsType]
+    run: Callable[..., int | None]
+    arguments: Sequence[Argument] = ()
+    one_dash: Sequence[str] = ()
+    extra_names: dict[str, Sequence[str]] = field(default_factory=dict)
+    adjust: Callable[[list[tuple[str, dict[str, Any]]]], list[tuple[str, dict[str, Any]]]] | None = None
+    options: Sequence[click.Option] = ()
+
+    def build(self) -> click.Command:
+        """The click command."""
+        return click.Command(
+            self.name,
+            params=[*self._arguments(), *self._options(), *self.options, *_common_options()],
+            callback=self._call,
+            help=self.help,
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        )
+
+    def _call(self, **given: Any) -> int:
+        from cal_ratio_trainer.cli.main import set_verbosity
+
+        set_verbosity(given.pop("verbose"))
+        config, print_settings = given.pop("config"), given.pop("print_settings")
+        others = {option.name: given.pop(option.name) for option in self.options if option.name}
+        flags = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value is not None and value != ()
+        }
+        layers = layers_of(self.settings, config, flags)
+        settings = settings_from(self.settings, self.adjust(layers) if self.adjust else layers)
+        if print_settings:
+            click.echo(settings.as_yaml(), nl=False)
+            return 0
+        return self.run(settings, **others) or 0
+
+    def _arguments(self) -> list[click.Argument]:
+        return [
+            click.Argument([each.field], nargs=-1 if each.many else 1, required=each.required, metavar=each.metavar)
+            for each in self.arguments
+        ]
+
+    def _options(self) -> list[click.Option]:
+        defaults = self.settings.defaults()
+        taken = {argument.field for argument in self.arguments}
+        return [
+            self._option(name, info, defaults.get(name))
+            for name, info in self.settings.model_fields.items()
+            if name not in taken and _element_type(info.annotation) is not None
+        ]
+
+    def _option(self, name: str, info: FieldInfo, default: Any) -> click.Option:
+        element, is_list = _element_type(info.annotation) or (str, False)
+        spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}", *self.extra_names.get(name, ())])
+        text = info.description or ""
+        if default is not None and default != []:
+            text += f"  (default: {_shown(default)})"
+        if element is bool:
+            negated = [
+                f"{spelling}/--no{spelling[1:2]}{spelling[2:]}" if spelling.startswith("--") else spelling
+                for spelling in spellings
+            ]
+            return click.Option([name, *negated], default=None, help=text, show_default=False)
+        if name in self.one_dash:
+            spellings[f"-{name}"] = None
+        return click.Option(
+            [name, *spellings],
+            default=None,
+            help=text,
+            metavar=_metavar(element, is_list),
+            type=_CommaSeparated() if is_list else click.STRING,
+        )
+
+
+class _CommaSeparated(click.ParamType[list[str]]):
+    """Several values in one word: '64,32,32,16'."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        return value if isinstance(value, list) else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _common_options() -> list[click.Option]:
+    packaged = packaged_configs()
+    named = f" Packaged: {', '.join(packaged)}." if packaged else ""
+    return [
+        click.Option(
+            ["config", "-c", "--config"],
+            metavar="FILE",
+            help=f"YAML file with settings, or the name of a packaged one; flags win over it.{named}",
+        ),
+        click.Option(
+            ["print_settings", "--print_settings", "--print-settings"],
+            is_flag=True,
+            help="Print the settings as valid YAML and stop.",
+        ),
+        verbosity_option(),
+    ]
+
+
+def verbosity_option() -> click.Option:
+    """-v for more words, -vv for all of them."""
+    return click.Option(
+        ["verbose", "-v", "--verbose"],
+        count=True,
+        help="Say more; -vv says everything. Errors then come with a traceback.",
+    )
+
+
+def _element_type(annotation: Any) -> tuple[Any, bool] | None:
+    """(type of one value, whether it is a list) of a field that can be a flag; None for others."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [_element_type(part) for part in get_args(annotation) if part is not type(None)]
+        return kinds[0] if kinds and kinds[0] is not None else None
+    if get_origin(annotation) in (list, tuple):
+        inner = _element_type(get_args(annotation)[0])
+        return (inner[0], True) if inner is not None and not inner[1] else None
+    if get_origin(annotation) is Literal:
+        return (annotation, False)
+    if isinstance(annotation, type) and issubclass(annotation, (*_SIMPLE, Enum)):
+        return (annotation, False)
+    return None
+
+
+def _metavar(element: Any, is_list: bool) -> str:
+    if get_origin(element) is Literal:
+        word = "|".join(str(choice) for choice in get_args(element))
+    elif issubclass(element, Enum):
+        word = "|".join(str(choice.value) for choice in element)
+    else:
+        word = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}.get(element, "TEXT")
+    return f"{word},..." if is_list else word
+
+
+def _shown(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, list) else str(default)

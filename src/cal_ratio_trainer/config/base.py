@@ -1,0 +1,68 @@
+"""What all settings have in common."""
+
+from functools import cache
+from importlib import resources
+from typing import Any, ClassVar, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Settings(BaseModel):
+    """Settings of one command or of a part of one: frozen, unknown names refused, old names accepted.
+
+    Class attributes:
+        aliases: name in configurations of the earlier program -> name here.
+        ignored: names of the earlier program that mean nothing any more -> why, said once when met.
+        defaults_file: stem of the packaged YAML file with the default of every field; None for a nested part,
+            whose defaults stand in the model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    aliases: ClassVar[dict[str, str]] = {}
+    ignored: ClassVar[dict[str, str]] = {}
+    defaults_file: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_aliases(cls, given: Any) -> Any:
+        return cls.with_new_names(given) if isinstance(given, dict) else given
+
+    @classmethod
+    def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The same settings under the names of today, without those that are ignored.
+
+        Raises:
+            ValueError: a setting is given under its old and its new name.
+        """
+        renamed: dict[str, Any] = {}
+        for name, value in given.items():
+            new_name = cls.aliases.get(name, name)
+            if new_name in renamed:
+                raise ValueError(f"{name} is an old name of {new_name}, and both are given")
+            if new_name not in cls.ignored:
+                renamed[new_name] = value
+        return renamed
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The packaged default of every field that has one, by name."""
+        return dict(_packaged(cls.defaults_file)) if cls.defaults_file else {}
+
+    @classmethod
+    def make(cls, **changes: Any) -> Self:
+        """The default settings with changes; for library calls and tests."""
+        return cls.model_validate({**cls.defaults(), **changes})
+
+    def as_yaml(self) -> str:
+        """All settings as YAML that `--config` reads back to the same."""
+        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return text
+
+
+@cache
+def _packaged(stem: str) -> dict[str, Any]:
+    text = resources.files("cal_ratio_trainer.config").joinpath("defaults", f"{stem}.yaml").read_text("utf-8")
+    content: dict[str, Any] = yaml.safe_load(text) or {}
+    return content

@@ -1,0 +1,21 @@
+"""Settings of `cr_trainer demo`."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from cal_ratio_trainer.config.base import Settings
+
+
+class DemoSettings(Settings):
+    """What `cr_trainer demo` simulates."""
+
+    defaults_file: ClassVar[str | None] = "demo"
+
+    output_path: Path = Field(description="Folder that the ntuples are written to; made where it is missing.")
+    jets: int = Field(ge=1, description="How many jets of each class convert will keep. [jets]")
+    seed: int = Field(ge=0, description="Seed of everything random; the same seed gives the same content. [1]")
+    workers: int = Field(
+        ge=1, description="How many processes simulate; the content does not depend on it. [processes]"
+    )

@@ -1,0 +1,121 @@
+"""Settings from their sources: packaged defaults, then a YAML file, then flags; all mistakes told at once."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
+
+_log = logging.getLogger(__name__)
+
+
+def load_settings(
+    model: type[SettingsType], config: str | Path | None = None, flags: Mapping[str, Any] | None = None
+) -> SettingsType:
+    """The settings of a command.
+
+    Args:
+        model: which settings.
+        config: a YAML file, or the name of a packaged one (see `packaged_configs`); None for defaults only.
+        flags: what the command line gave, by field name; the last word.
+
+    Raises:
+        ConfigError: with all mistakes: unknown names (and the nearest good one), wrong types, values out of range.
+        InputFileError: the file is not there or is no YAML mapping.
+    """
+    return settings_from(model, layers_of(model, config, flags))
+
+
+def layers_of(
+    model: type[Settings], config: str | Path | None, flags: Mapping[str, Any] | None
+) -> list[tuple[str, dict[str, Any]]]:
+    """The sources of settings, weakest first, each with a name for messages, under today's names."""
+    layers = [("packaged defaults", model.defaults())]
+    if config is not None:
+        layers.append((str(config), read_config(config)))
+    layers.append(("command line", dict(flags or {})))
+    for source, content in layers:
+        for name in model.ignored.keys() & {model.aliases.get(key, key) for key in content}:
+            _log.warning("%s: %s is ignored: %s", source, name, model.ignored[name])
+    try:
+        return [(source, model.with_new_names(content)) for source, content in layers]
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
+
+
+def settings_from(model: type[SettingsType], layers: list[tuple[str, dict[str, Any]]]) -> SettingsType:
+    """One settings object from layers, later ones winning. Raises ConfigError as `load_settings`."""
+    merged: dict[str, Any] = {}
+    for _, content in layers:
+        merged |= content
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        mistakes = [_in_words(model, detail, layers) for detail in error.errors()]
+        raise ConfigError(dict.fromkeys(mistakes)) from error
+
+
+def read_config(config: str | Path) -> dict[str, Any]:
+    """The content of a YAML file, or of a packaged configuration named without folder and ending."""
+    path = Path(config)
+    if str(config) in packaged_configs():
+        text = resources.files("cal_ratio_trainer.config").joinpath("packaged", f"{config}.yaml").read_text("utf-8")
+    elif path.is_file():
+        text = path.read_text("utf-8")
+    else:
+        raise InputFileError(config, f"no such config file; packaged ones are {', '.join(packaged_configs())}")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputFileError(config, f"is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputFileError(config, f"should hold 'name: value' lines, but holds a {type(content).__name__}")
+    return {str(name): value for name, value in content.items()}
+
+
+def packaged_configs() -> list[str]:
+    """Names of the configurations that come with the program."""
+    folder = resources.files("cal_ratio_trainer.config").joinpath("packaged")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def _in_words(model: type[Settings], detail: ErrorDetails, layers: list[tuple[str, dict[str, Any]]]) -> str:
+    place = ".".join(str(part) for part in detail["loc"]) or "settings"
+    top = str(detail["loc"][0]) if detail["loc"] else ""
+    source = next((name for name, content in reversed(layers) if top in content), "")
+    where = f"{source}: " if source and source != "packaged defaults" else ""
+    if detail["type"] == "extra_forbidden":
+        last = str(detail["loc"][-1])
+        return f"{where}{place} is no setting of this command{did_you_mean(last, set(_known_names(model)))}"
+    if detail["type"] == "missing":
+        return f"{place} must be given (--{top} or in the config file)"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if detail["type"] == "value_error":
+        return f"{where}{place}: {message}" if detail["loc"] else f"{where}{message}"
+    return f"{where}{place}: {message[0].lower()}{message[1:]}, got {detail['input']!r}"
+
+
+def _known_names(model: type[Settings]) -> Iterator[str]:
+    yield from model.aliases
+    for name, field in model.model_fields.items():
+        yield name
+        for nested in _settings_within(field.annotation):
+            yield from _known_names(nested)
+
+
+def _settings_within(annotation: Any) -> Iterator[type[Settings]]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _settings_within(argument)

@@ -1,0 +1,64 @@
+"""The mistakes a user can make, one exception each, and the words that describe them.
+
+What is raised here ends as one sentence on the terminal (exit status 2, no traceback unless -v). Bugs are
+ordinary Python exceptions and keep their traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class UserError(Exception):
+    """A mistake the user can mend; the message names the file, column or option and says what was expected."""
+
+
+class ConfigError(UserError):
+    """One or more settings are wrong; `mistakes` lists all of them, a sentence each."""
+
+    def __init__(self, mistakes: Iterable[str]) -> None:
+        self.mistakes = list(mistakes)
+        lines = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
+        super().__init__(self.mistakes[0] if len(self.mistakes) == 1 else f"the settings have mistakes:\n{lines}")
+
+
+class InputFileError(UserError):
+    """An input file cannot be used: missing, truncated, of another format or without what is needed."""
+
+    def __init__(self, file: str | Path, reason: str) -> None:
+        self.file = str(file)
+        self.reason = reason
+        super().__init__(f"{file}: {reason}")
+
+    def __reduce__(self) -> tuple[type["InputFileError"], tuple[str, str]]:
+        """Both parts travel between processes (a bare Exception would pass on its message only)."""
+        return type(self), (self.file, self.reason)
+
+
+class MissingColumn(InputFileError):
+    """A file or table lacks columns; names them, and for each the nearest that is there."""
+
+    def __init__(self, file: str | Path, missing: Iterable[str], present: Iterable[str]) -> None:
+        self.missing, self.present = sorted(missing), sorted(present)
+        named = ", ".join(f"{name}{did_you_mean(name, self.present)}" for name in self.missing)
+        super().__init__(file, f"lacks {named}")
+
+    def __reduce__(self) -> tuple[type["MissingColumn"], tuple[str, list[str], list[str]]]:  # type: ignore[override]
+        return type(self), (self.file, self.missing, self.present)
+
+
+class DataWarning(UserWarning):
+    """Something in the data is odd but usable."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as ' (did you mean X?)', or nothing where none is near.
+
+    >>> did_you_mean("num_split", ["num_splits", "epochs"])
+    ' (did you mean num_splits?)'
+    >>> did_you_mean("zzz", ["num_splits"])
+    ''
+    """
+    by_lower_case = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1)
+    return f" (did you mean {by_lower_case[near[0]]}?)" if near else ""

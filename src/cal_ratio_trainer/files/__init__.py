@@ -1,0 +1,1 @@
+"""Files on disk: atomic writes, checksums, locks and the cache of remote files. Nothing about jets."""

@@ -1,0 +1,51 @@
+"""Files that appear complete or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it becomes `path` when the block ends well, and is removed otherwise.
+
+    Args:
+        path: the file to write; missing folders above it are made. An existing file is replaced in one step.
+
+    Yields:
+        A path in the same folder (a rename within one file system is atomic), with the same suffix.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; `path` is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, complete or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file, complete or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _flush_to_disk(path: Path) -> None:
+    # Without this a crash of the machine can leave a renamed but empty file.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,100 @@
+"""What a Parquet file of jets says of itself: where it came from, what was done to it, in which units."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cal_ratio_trainer.jets.features import CONSTITUENTS
+from cal_ratio_trainer.jets.labels import DataType
+
+FORMAT_VERSION = 1
+METADATA_KEY = b"cal_ratio_trainer"
+
+
+class InputFile(BaseModel):
+    """A file that the jets were made from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+class Scaling(BaseModel):
+    """The range in GeV that `build` mapped to 0-1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_jet_pt: float
+    max_jet_pt: float
+
+
+class CutflowStep(BaseModel):
+    """How many events and jets are left after one step; weights summed too, where there are any."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: str
+    events: int
+    jets: int
+    sum_of_weights: float | None = None
+
+
+class Normalisation(BaseModel):
+    """What a later normalisation of a simulated sample needs, summed over the input files (empty ones too).
+
+    `event_count` holds the bins of the ntuple's MetaData_EventCount by their labels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_count: dict[str, float] = Field(default_factory=dict)
+    events_read: int = 0
+    sum_of_weights_read: float | None = None
+    sum_of_weights_squared_read: float | None = None
+    run_numbers: list[int] = Field(default_factory=list)
+    channel_numbers: list[int] = Field(default_factory=list)
+
+
+class JetMetadata(BaseModel):
+    """The metadata of one file of jets.
+
+    Attributes:
+        stage: 'converted' (GeV, MeV), 'built' (scaled), or 'unknown' (a legacy frame says nothing of itself).
+        kind: of a built file: 'main' or 'control'.
+        data_type: of a converted file.
+        simulation: what made the events where it was not the experiment's own simulation, e.g. 'demo'.
+        padding: the padding row of each kind of constituent.
+        notes: what a reader should know, a sentence each.
+        details: counts and tables of the step that made the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    stage: Literal["converted", "built", "unknown"]
+    kind: Literal["main", "control"] | None = None
+    data_type: DataType | None = None
+    simulation: str | None = None
+    package_version: str | None = None
+    command: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    inputs: list[InputFile] = Field(default_factory=list)
+    units: dict[str, str] = Field(default_factory=dict)
+    scaling: Scaling | None = None
+    rows: int = 0
+    padding: dict[str, list[float]] = Field(default_factory=dict)
+    cutflow: list[CutflowStep] = Field(default_factory=list)
+    normalisation: Normalisation | None = None
+    notes: list[str] = Field(default_factory=list)
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+def converted_units() -> dict[str, str]:
+    """Units of every column of a converted file, by column name."""
+    units = {"jet_pt": "GeV", "jet_eta": "1", "jet_phi": "rad", "llp_mH": "GeV", "llp_mS": "GeV", "llp_pt": "GeV"}
+    units |= {"llp_eta": "1", "llp_phi": "rad", "llp_Lxy": "mm", "llp_Lz": "mm"}
+    for kind in CONSTITUENTS:
+        units |= {column: feature.unit for column, feature in zip(kind.columns, kind.features, strict=True)}
+    return units

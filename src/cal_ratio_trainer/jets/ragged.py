@@ -1,0 +1,117 @@
+"""Lists of different lengths in one array: the constituents of one kind for many jets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IndexArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """The constituents of one kind: those of jet j are `values[offsets[j]:offsets[j + 1]]`.
+
+    Attributes:
+        values: [constituents, features] float32.
+        offsets: [jets + 1] int64, starting at 0, never falling, ending at the number of constituents.
+        padding: [features] float32, what stands in a slot that holds no constituent (zeros in files of ours; a legacy
+            file may have been scaled together with its empty slots).
+    """
+
+    values: FloatArray
+    offsets: IndexArray
+    padding: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.padding.shape != self.values.shape[1:]:
+            raise ValueError(f"values {self.values.shape} and padding {self.padding.shape} do not fit")
+        if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
+            raise ValueError("offsets must start at 0 and end at the number of constituents")
+        if np.any(np.diff(self.offsets) < 0):
+            raise ValueError("offsets must not fall")
+
+    @classmethod
+    def from_lengths(
+        cls, values: FloatArray, lengths: NDArray[np.integer], padding: FloatArray | None = None
+    ) -> "Ragged":
+        """From values [constituents, features] in jet order and the number of constituents of each jet [jets]."""
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        zeros = np.zeros(values.shape[1], dtype=np.float32)
+        return cls(np.asarray(values, dtype=np.float32), offsets, zeros if padding is None else padding)
+
+    @classmethod
+    def from_padded(cls, padded: FloatArray, padding: FloatArray) -> "Ragged":
+        """From [jets, slots, features]: empty slots (all features equal to padding) behind the last filled are dropped.
+
+        An empty slot between filled ones stays, as a constituent with the padding's values.
+        """
+        filled = np.any(padded != padding, axis=2)
+        slots = padded.shape[1]
+        lengths = np.where(filled.any(axis=1), slots - np.argmax(filled[:, ::-1], axis=1), 0)
+        kept = np.arange(slots)[None, :] < lengths[:, None]
+        return cls.from_lengths(padded[kept], lengths, padding)
+
+    @classmethod
+    def empty(cls, features: int, jets: int = 0) -> "Ragged":
+        """`jets` jets without any constituent."""
+        return cls.from_lengths(np.zeros((0, features), dtype=np.float32), np.zeros(jets, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> IndexArray:
+        """How many constituents each jet has, [jets] int64."""
+        return np.diff(self.offsets)
+
+    def owners(self) -> IndexArray:
+        """For each constituent the position of its jet, [constituents] int64."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
+
+    def slots(self) -> IndexArray:
+        """For each constituent its position in its jet's list, [constituents] int64."""
+        return np.arange(len(self.values), dtype=np.int64) - np.repeat(self.offsets[:-1], self.lengths)
+
+    def slice(self, start: int, stop: int) -> "Ragged":
+        """Jets start to stop, sharing memory with this."""
+        first, last = self.offsets[start], self.offsets[stop]
+        return Ragged(self.values[first:last], self.offsets[start : stop + 1] - first, self.padding)
+
+    def take(self, jets: IndexArray) -> "Ragged":
+        """The jets at the given positions, in that order; a position may come more than once."""
+        lengths = self.lengths[jets]
+        starts = self.offsets[:-1][jets]
+        within = np.arange(lengths.sum(), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return Ragged.from_lengths(self.values[np.repeat(starts, lengths) + within], lengths, self.padding)
+
+    def with_values(self, values: FloatArray) -> "Ragged":
+        """The same lists with other values [constituents, features]."""
+        return Ragged(np.asarray(values, dtype=np.float32), self.offsets, self.padding)
+
+    def padded(self, slots: int) -> FloatArray:
+        """[jets, slots, features]: each list at the front of its row, padding behind it; longer lists are cut."""
+        result = np.broadcast_to(self.padding, (len(self), slots, len(self.padding))).copy()
+        slot = self.slots()
+        kept = slot < slots
+        result[self.owners()[kept], slot[kept]] = self.values[kept]
+        return result
+
+    @staticmethod
+    def concatenate(parts: Sequence["Ragged"]) -> "Ragged":
+        """One after the other.
+
+        Raises:
+            ValueError: the parts have different padding, so no common padding row exists.
+        """
+        first = parts[0]
+        if any(not np.array_equal(part.padding, first.padding) for part in parts):
+            raise ValueError("lists with different padding rows cannot be joined")
+        return Ragged.from_lengths(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            first.padding,
+        )

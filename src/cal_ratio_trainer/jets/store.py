@@ -1,0 +1,202 @@
+"""Jets in Parquet: one row a jet, scalars as columns, constituent features as list columns, metadata in the file."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from cal_ratio_trainer import __version__
+from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, Constituent
+from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata
+from cal_ratio_trainer.jets.ragged import Ragged
+from cal_ratio_trainer.jets.table import Jets
+
+ROWS_A_GROUP = 16384
+_LIST_COLUMNS = frozenset(column for kind in CONSTITUENTS for column in kind.columns)
+
+
+class JetsWriter:
+    """Writes jets batch by batch into one Parquet file; made by `writing`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._padding: dict[str, list[float]] = {}
+        self.rows = 0
+
+    def write(self, jets: Jets) -> None:
+        """Append jets; all batches must have the same columns and padding rows."""
+        table = to_arrow(jets)
+        padding = {name: ragged.padding.tolist() for name, ragged in jets.constituents.items()}
+        if self._writer is None:
+            self._padding = padding
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd", compression_level=1)
+        elif padding != self._padding:
+            raise ValueError("batches with different padding rows cannot go into one file")
+        for start in range(0, len(table), ROWS_A_GROUP):
+            self._writer.write_table(table.slice(start, ROWS_A_GROUP).cast(self._writer.schema))
+        self.rows += len(table)
+
+    def finish(self, metadata: JetMetadata) -> None:
+        """Close the file with its metadata; rows, padding and versions are filled in here."""
+        if self._writer is None:
+            self.write(Jets.empty())
+        assert self._writer is not None
+        complete = metadata.model_copy(
+            update={"rows": self.rows, "padding": self._padding, "package_version": __version__}
+        )
+        self._writer.add_key_value_metadata({METADATA_KEY: complete.model_dump_json().encode()})
+        self.close()
+
+    def close(self) -> None:
+        """Close the file as it is; without `finish` it has no metadata and will not be read as jets."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[JetsWriter]:
+    """A writer of jets to `path`; the file appears when the block ends well. Call `finish` inside the block.
+
+    Raises:
+        RuntimeError: the block ended without `finish`.
+    """
+    with replacing(path) as temporary:
+        writer = JetsWriter(temporary)
+        try:
+            yield writer
+        finally:
+            writer.close()
+        if not temporary.exists():
+            raise RuntimeError(f"{path}: nothing was written; finish() was not called")
+
+
+def write_jets(path: Path, jets: Jets, metadata: JetMetadata) -> None:
+    """Write one table of jets with its metadata, complete or not at all."""
+    with writing(path) as writer:
+        writer.write(jets)
+        writer.finish(metadata)
+
+
+def read_jets(path: Path, scalars: list[str] | None = None) -> Jets:
+    """Read a whole file of ours; for large ones see `iterate_jets`.
+
+    Args:
+        path: a Parquet file in the ragged layout.
+        scalars: read only these scalar columns (and the required ones); None reads all.
+
+    Raises:
+        InputFileError: no such file, no Parquet, or not written by this program.
+        MissingColumn: a jet or constituent column is not there.
+    """
+    metadata, file = _open(path)
+    table = file.read(columns=_wanted(file, scalars))
+    return from_arrow(path, table, metadata)
+
+
+def iterate_jets(path: Path, rows: int = ROWS_A_GROUP, scalars: list[str] | None = None) -> Iterator[Jets]:
+    """The jets of a file in batches of at most `rows`; memory does not grow with the file. Raises as `read_jets`."""
+    metadata, file = _open(path)
+    for batch in file.iter_batches(batch_size=rows, columns=_wanted(file, scalars)):
+        yield from_arrow(path, pa.Table.from_batches([batch]), metadata)
+
+
+def read_metadata(path: Path) -> JetMetadata:
+    """The metadata of a file of ours. Raises InputFileError where it is none."""
+    return _open(path)[0]
+
+
+def is_ragged_file(path: Path) -> bool:
+    """True for a Parquet file that carries our metadata; raises InputFileError where it is no readable Parquet file."""
+    return METADATA_KEY in (_open_parquet(path).schema_arrow.metadata or {}) or METADATA_KEY in (
+        _open_parquet(path).metadata.metadata or {}
+    )
+
+
+def to_arrow(jets: Jets) -> pa.Table:
+    """Scalars and list columns as one arrow table."""
+    table = jets.scalars
+    for kind in CONSTITUENTS:
+        ragged = jets.constituents[kind.name]
+        offsets = pa.array(ragged.offsets.astype(np.int32))
+        for position, column in enumerate(kind.columns):
+            values = pa.array(np.ascontiguousarray(ragged.values[:, position]))
+            table = table.append_column(column, pa.ListArray.from_arrays(offsets, values))
+    return table
+
+
+def from_arrow(path: Path, table: pa.Table, metadata: JetMetadata) -> Jets:
+    """Jets from a table with our columns; `path` is for messages."""
+    missing = [name for name in (*REQUIRED_SCALARS, *sorted(_LIST_COLUMNS)) if name not in table.column_names]
+    if missing:
+        raise MissingColumn(path, missing, table.column_names)
+    lists = {kind.name: _ragged(path, table, kind, metadata.padding) for kind in CONSTITUENTS}
+    scalars = table.select([name for name in table.column_names if name not in _LIST_COLUMNS])
+    return Jets(scalars.replace_schema_metadata(None), lists)
+
+
+def _ragged(path: Path, table: pa.Table, kind: Constituent, padding: Mapping[str, list[float]]) -> Ragged:
+    offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    values = np.empty((0, len(kind.features)), dtype=np.float32)
+    for position, column in enumerate(kind.columns):
+        chunks = table.column(column)
+        if chunks.null_count:
+            raise InputFileError(path, f"column {column} has {chunks.null_count} empty entries where lists should be")
+        lengths = chunks.combine_chunks().value_lengths().to_numpy().astype(np.int64)
+        flat = np.concatenate(
+            [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks.chunks] or [values[:, 0]]
+        )
+        if offsets is None:
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            values = np.empty((len(flat), len(kind.features)), dtype=np.float32)
+        elif not np.array_equal(np.diff(offsets), lengths):
+            raise InputFileError(path, f"{column} has lists of other lengths than {kind.columns[0]}")
+        values[:, position] = flat
+    assert offsets is not None
+    row = padding.get(kind.name, [0.0] * len(kind.features))
+    return Ragged(values, offsets, np.asarray(row, dtype=np.float32))
+
+
+def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
+    file = _open_parquet(path)
+    raw = (file.metadata.metadata or {}).get(METADATA_KEY)
+    if raw is None:
+        raise InputFileError(
+            path, "is a Parquet file, but not one of jets written by cr_trainer (its metadata are missing)"
+        )
+    try:
+        content = json.loads(raw)
+        if content.get("format_version", 0) > FORMAT_VERSION:
+            raise InputFileError(
+                path, f"has format version {content['format_version']}; this program reads up to {FORMAT_VERSION}"
+            )
+        return JetMetadata.model_validate(content), file
+    except (ValueError, ValidationError, AttributeError) as error:
+        raise InputFileError(path, f"has unreadable metadata: {error}") from error
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    if not path.is_file():
+        raise InputFileError(path, "no such file")
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputFileError(path, f"is not a complete Parquet file ({error})") from error
+
+
+def _wanted(file: pq.ParquetFile, scalars: list[str] | None) -> list[str] | None:
+    if scalars is None:
+        return None
+    present = file.schema_arrow.names
+    missing = [name for name in scalars if name not in present]
+    if missing:
+        raise MissingColumn(getattr(file, "path", "Parquet file"), missing, present)
+    return [*dict.fromkeys([*REQUIRED_SCALARS, *scalars]), *sorted(_LIST_COLUMNS)]

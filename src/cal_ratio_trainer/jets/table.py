@@ -1,0 +1,136 @@
+"""A table of jets in memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.errors import MissingColumn
+from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
+
+
+@dataclass(frozen=True)
+class Jets:
+    """Jets with their constituents.
+
+    Attributes:
+        scalars: one row a jet: label, kinematics, event numbers, weights, truth, origin (see `features`), and whatever
+            further columns the input had. Values that are not known are null.
+        constituents: for each kind's name ('clusters', 'tracks', 'muon_segments') the lists, as long as `scalars`.
+    """
+
+    scalars: pa.Table
+    constituents: Mapping[str, Ragged]
+
+    def __post_init__(self) -> None:
+        missing = [name for name in REQUIRED_SCALARS if name not in self.scalars.column_names]
+        if missing:
+            raise MissingColumn("table of jets", missing, self.scalars.column_names)
+        for kind in CONSTITUENTS:
+            ragged = self.constituents[kind.name]
+            if len(ragged) != len(self.scalars) or ragged.values.shape[1] != len(kind.features):
+                raise ValueError(f"{kind.name} {ragged.values.shape} of {len(ragged)} jets do not fit {len(self)} jets")
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], constituents: Mapping[str, Ragged]) -> "Jets":
+        """From scalar columns (numpy or arrow arrays [jets] by name); known ones are cast to their type on disk."""
+        arrays = {name: as_arrow(name, values) for name, values in columns.items()}
+        return cls(pa.table(arrays), constituents)
+
+    @classmethod
+    def empty(cls) -> "Jets":
+        """A table of no jets, with the required columns."""
+        columns = {name: np.zeros(0, dtype=np.float32) for name in REQUIRED_SCALARS}
+        return cls.from_columns(columns, {kind.name: Ragged.empty(len(kind.features)) for kind in CONSTITUENTS})
+
+    def __len__(self) -> int:
+        return len(self.scalars)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.scalars.column_names
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """A scalar column as numpy array [jets]; nulls become NaN (an integer column with nulls becomes float64).
+
+        Raises:
+            MissingColumn: there is no such column; names the nearest.
+        """
+        if name not in self:
+            raise MissingColumn("table of jets", [name], self.scalars.column_names)
+        result: NDArray[Any] = self.scalars.column(name).to_numpy()
+        return result
+
+    @property
+    def label(self) -> NDArray[np.int8]:
+        """The labels, [jets] int8; see `Label`."""
+        return self["label"]
+
+    def is_known(self, name: str) -> bool:
+        """True where the column exists and no value of it is null."""
+        return name in self and self.scalars.column(name).null_count == 0
+
+    def slice(self, start: int, stop: int) -> "Jets":
+        """Jets start to stop, sharing memory with this."""
+        stop = min(stop, len(self))
+        lists = {name: ragged.slice(start, stop) for name, ragged in self.constituents.items()}
+        return Jets(self.scalars.slice(start, stop - start), lists)
+
+    def take(self, jets: NDArray[np.integer]) -> "Jets":
+        """The jets at the given positions, in that order."""
+        positions: IndexArray = np.asarray(jets, dtype=np.int64)
+        lists = {name: ragged.take(positions) for name, ragged in self.constituents.items()}
+        return Jets(self.scalars.take(pa.array(positions)), lists)
+
+    def where(self, kept: NDArray[np.bool_]) -> "Jets":
+        """The jets for which `kept` [jets] is true, in order."""
+        return self.take(np.flatnonzero(kept))
+
+    def with_label(self, label: Label) -> "Jets":
+        """The jets of one label, in order."""
+        return self.where(self.label == label)
+
+    def with_columns(self, columns: Mapping[str, Any]) -> "Jets":
+        """The same jets with scalar columns added or replaced."""
+        table = self.scalars
+        for name, values in columns.items():
+            array = as_arrow(name, values)
+            if name in table.column_names:
+                table = table.set_column(table.column_names.index(name), name, array)
+            else:
+                table = table.append_column(name, array)
+        return replace(self, scalars=table)
+
+    def without_columns(self, names: Sequence[str]) -> "Jets":
+        """The same jets without the named scalar columns; names that are not there are passed over."""
+        return replace(self, scalars=self.scalars.drop_columns([name for name in names if name in self]))
+
+    @staticmethod
+    def concatenate(parts: Sequence["Jets"]) -> "Jets":
+        """One after the other; a column that some parts lack is null there.
+
+        Raises:
+            ValueError: no parts, or different padding rows.
+        """
+        if not parts:
+            raise ValueError("nothing to concatenate")
+        scalars = pa.concat_tables([part.scalars for part in parts], promote_options="permissive")
+        lists = {
+            kind.name: Ragged.concatenate([part.constituents[kind.name] for part in parts]) for kind in CONSTITUENTS
+        }
+        return Jets(scalars.unify_dictionaries(), lists)
+
+
+def as_arrow(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
+    """A scalar column as arrow array of the type it has on disk; unknown names keep the type they come with."""
+    wanted = SCALAR_TYPES.get(name)
+    array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
+    if wanted is None or array.type == wanted:
+        return array
+    if pa.types.is_dictionary(wanted):
+        return array.dictionary_encode() if not pa.types.is_dictionary(array.type) else array.cast(wanted)
+    return array.cast(wanted, safe=False)

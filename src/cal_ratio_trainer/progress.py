@@ -1,0 +1,131 @@
+"""How a long task tells that it goes on: one live line on a terminal, plain lines elsewhere.
+
+Everything goes to standard error, so that standard output stays for results.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+_FIRST_WORD_AFTER_S = 2.0
+_PLAIN_LINE_EVERY_S = 10.0
+
+
+class _RateColumn(ProgressColumn):
+    """How many units a second, e.g. '12.3k jets/s'."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{with_prefix(task.speed or 0.0)} {task.fields['unit']}/s")
+
+
+def with_prefix(number: float) -> str:
+    """A number with k, M or G, three digits.
+
+    >>> with_prefix(12345.0), with_prefix(7.0), with_prefix(2.5e6)
+    ('12.3k', '7.00', '2.50M')
+    """
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= limit:
+            return (
+                f"{number / limit:.3g}".ljust(4, "0") + letter
+                if number / limit < 10
+                else f"{number / limit:.3g}{letter}"
+            )
+    return f"{number:.2f}" if abs(number) < 10 else f"{number:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(3.14159), duration(75), duration(3700.0)
+    ('3.1 s', '1 min 15 s', '1 h 01 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
+
+
+class ProgressLine:
+    """Progress of one task with a known or unknown total; made by `progress`."""
+
+    def __init__(self, description: str, total: float | None, unit: str) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.done = 0.0
+        self.start = self.last_line = time.monotonic()
+        self._bar: Progress | None = None
+        self._task = None
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f}%"),
+                _RateColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task(description, total=total, unit=unit, note="")
+
+    def __enter__(self) -> "ProgressLine":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, amount: float = 1.0, note: str | None = None) -> None:
+        """Say that `amount` more units are done; `note` is shown at the end of the line."""
+        self.done += amount
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task, amount)
+            if note is not None:
+                self._bar.update(self._task, note=note)
+        else:
+            self._plain_line(note)
+
+    def message(self, text: str) -> None:
+        """Print a line of its own above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _plain_line(self, note: str | None) -> None:
+        now = time.monotonic()
+        elapsed = now - self.start
+        if elapsed < _FIRST_WORD_AFTER_S or now - self.last_line < _PLAIN_LINE_EVERY_S:
+            return
+        self.last_line = now
+        rate = self.done / elapsed
+        share = f"{100 * self.done / self.total:.0f} %, " if self.total else ""
+        left = f", {duration((self.total - self.done) / rate)} left" if self.total and rate > 0 else ""
+        tail = f", {note}" if note else ""
+        text = f"{self.description}: {share}{self.done:.0f} {self.unit}, {with_prefix(rate)} {self.unit}/s{left}{tail}"
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(description: str, total: float | None, unit: str) -> Iterator[ProgressLine]:
+    """Follow a task: `with progress("convert", n_events, "events") as line: line.advance(500)`.
+
+    Args:
+        description: what is being done, one or two words.
+        total: how many units there are; None where that is not known.
+        unit: what is counted, plural.
+    """
+    with ProgressLine(description, total, unit) as line:
+        yield line
