@@ -1,0 +1,44 @@
+"""Small samples that the tests of this folder share."""
+
+import numpy as np
+
+from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.jets.labels import Label
+
+
+def jets_on_signal_output(
+    signal: list[float], qcd: list[float], bib: list[float], weights: list[float] | None = None
+) -> ScoredJets:
+    """Jets with given signal outputs; the rest of each score goes to the QCD output."""
+    values = np.array([*signal, *qcd, *bib])
+    labels = np.repeat([Label.SIGNAL, Label.QCD, Label.BIB], [len(signal), len(qcd), len(bib)])
+    scores = np.stack([1 - values, values, np.zeros_like(values)], axis=1)
+    return ScoredJets(scores, labels, np.ones(len(values)) if weights is None else np.array(weights))
+
+
+def plausible_jets(jets: int, seed: int = 5) -> ScoredJets:
+    """Jets whose own output is usually the largest, with spread weights and a few masses."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, jets)
+    shapes = np.full((jets, 3), 0.4)
+    shapes[np.arange(jets), labels] = 2.0
+    gammas = random.standard_gamma(shapes)
+    return ScoredJets(
+        scores=(gammas / gammas.sum(axis=1, keepdims=True)).astype(np.float32),
+        labels=labels,
+        weights=random.lognormal(0.0, 1.0, jets),
+        higgs_mass=random.choice([125.0, 600.0], jets),
+        scalar_mass=random.choice([5.0, 55.0], jets),
+    )
+
+
+def plausible_control_jets(jets: int, seed: int = 6) -> ScoredControlJets:
+    """Control-region jets whose data and MC have the same distributions."""
+    random = np.random.default_rng(seed)
+    is_data = random.random(jets) < 0.5
+    return ScoredControlJets(
+        scores=random.dirichlet((2.0, 0.3, 0.3), jets).astype(np.float32),
+        is_data=is_data,
+        weights=np.where(is_data, 1.0, random.lognormal(0.0, 0.5, jets)),
+        scaled_pt=random.random(jets),
+    )

@@ -1,0 +1,44 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.evaluation.sample import NonFiniteInput, Sample, effective_number
+
+
+def test_equal_weights_count_every_jet_whatever_their_scale() -> None:
+    assert effective_number(np.full(7, 0.03)) == pytest.approx(7)
+
+
+def test_one_heavy_jet_lowers_the_effective_number() -> None:
+    # (1 + 1 + 2)^2 / (1 + 1 + 4) = 16 / 6
+    assert Sample(np.zeros(3), np.array([1.0, 1.0, 2.0])).effective_number == pytest.approx(16 / 6)
+
+
+def test_no_jets_and_no_weight_have_no_effective_number() -> None:
+    assert effective_number(np.zeros(0)) == 0
+    assert effective_number(np.zeros(3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "message"),
+    [
+        ([1.0, np.nan, np.inf], [1.0, 1.0, 1.0], "2 of 3 values"),
+        ([1.0, 2.0, 3.0], [1.0, 1.0, -np.inf], "1 of 3 weights"),
+    ],
+)
+def test_non_finite_input_is_refused_and_counted(values: list[float], weights: list[float], message: str) -> None:
+    with pytest.raises(NonFiniteInput, match=message) as caught:
+        Sample(np.array(values), np.array(weights))
+    assert isinstance(caught.value, UserError)
+
+
+def test_values_and_weights_of_different_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be two equal"):
+        Sample(np.zeros(3), np.zeros(2))
+
+
+def test_the_error_survives_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(NonFiniteInput("scores", 2, 9)))  # noqa: S301 - our own bytes
+    assert (error.name, error.bad, error.total) == ("scores", 2, 9)
