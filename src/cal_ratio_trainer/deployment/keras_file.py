@@ -1,0 +1,129 @@
+"""Whole-model `.keras` files that Keras 3 opens, written and read without Keras.
+
+The same weights always give the same bytes. Files of Keras 2 are not read here.
+"""
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cal_ratio_trainer.deployment.keras_config import NotOurNetwork, functional_config, network_shape
+from cal_ratio_trainer.deployment.keras_weights import BadWeights, FloatArray, read_weights, weights_bytes
+from cal_ratio_trainer.deployment.layers import OUTPUT_LAYER, classifier_layers, input_names
+from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.files.atomic import write_bytes
+from cal_ratio_trainer.network.shape import NetworkShape
+
+_METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
+_LARGEST = {_METADATA: 1 << 16, _CONFIG: 1 << 23, _WEIGHTS: 1 << 30}
+"""The parts of a file, and how many bytes each may have when it is read."""
+
+# Keras writes its version and the time here. The form of the config is that of 3.0, which all later versions read; a
+# fixed time keeps the bytes the same.
+_METADATA_CONTENT = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class NonFiniteWeights(UserError):
+    """Weights hold NaN or infinities: the training that made them has diverged."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.count = name, count
+        super().__init__(f"weight {name} holds {count} values that are not finite; no network file can be made of it")
+
+
+def write_keras(path: Path, shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write a classifier as a `.keras` file, complete or not at all. Arguments and errors as `keras_model_bytes`."""
+    write_bytes(path, keras_model_bytes(shape, weights))
+
+
+def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """The content of a `.keras` file: a functional model that gives scores [jets, 3] in the order QCD, signal, BIB.
+
+    Its inputs are, for each branch, [jets, slots, inputs + masses], then the jets themselves, [jets, 3 + masses].
+
+    Args:
+        shape: the classifier's shape.
+        weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
+
+    Raises:
+        ValueError: a weight is missing, unknown or of another shape.
+        NonFiniteWeights: a weight holds NaN or infinities.
+    """
+    layers = classifier_layers(shape)
+    config = functional_config(layers, input_names(shape), OUTPUT_LAYER)
+    parts = {
+        _METADATA: json.dumps(_METADATA_CONTENT).encode(),
+        _CONFIG: json.dumps(config).encode(),
+        _WEIGHTS: weights_bytes(layers, _checked(shape, weights)),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in parts.items():
+            archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content)
+    return buffer.getvalue()
+
+
+def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
+    """The shape and the weights of a classifier that `write_keras` wrote; Keras 3 may have saved it again since.
+
+    Returns:
+        The shape, and float32 weights by name as `shape.weight_shapes()` says.
+
+    Raises:
+        InputFileError: no such file, no zip, parts missing, too large or damaged, another network, or a weight of
+            another shape, type or layer, or one that is not finite; names the layer.
+    """
+    parts = _parts(path)
+    try:
+        shape = network_shape(json.loads(parts[_CONFIG]))
+        return shape, read_weights(parts[_WEIGHTS], classifier_layers(shape), shape.weight_shapes())
+    except NotOurNetwork as error:
+        raise InputFileError(path, f"{_CONFIG}: {error}") from error
+    except BadWeights as error:
+        raise InputFileError(path, f"{_WEIGHTS}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputFileError(path, f"{_CONFIG} is not valid JSON: {error}") from error
+
+
+def _checked(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, FloatArray]:
+    expected = shape.weight_shapes()
+    if weights.keys() != expected.keys():
+        raise ValueError(f"weights missing or unknown: {sorted(weights.keys() ^ expected.keys())}")
+    stored = {name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in expected}
+    for name, values in stored.items():
+        if values.shape != expected[name]:
+            raise ValueError(f"weight {name} has shape {values.shape}, expected {expected[name]}")
+        if bad := int(np.count_nonzero(~np.isfinite(values))):
+            raise NonFiniteWeights(name, bad)
+    return stored
+
+
+def _parts(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: _part(path, archive, name) for name in _LARGEST}
+    except FileNotFoundError as error:
+        raise InputFileError(path, "no such file") from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
+        raise InputFileError(path, f"is no Keras 3 file, or a damaged one: {error}") from error
+
+
+def _part(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+    # Parts are looked up by their whole name and read into memory: no path inside the archive is ever followed.
+    found = [item for item in archive.infolist() if item.filename == name]
+    if len(found) != 1:
+        raise InputFileError(path, f"holds {len(found)} parts named {name}, expected 1")
+    if found[0].flag_bits & 1:
+        raise InputFileError(path, f"its part {name} is encrypted")
+    with archive.open(found[0]) as part:
+        content = part.read(_LARGEST[name] + 1)
+    if len(content) > _LARGEST[name]:
+        raise InputFileError(path, f"its part {name} is larger than {_LARGEST[name]} bytes")
+    return content

@@ -1,0 +1,166 @@
+"""The classifier as a graph of Keras layers: names as in the earlier program's files, order as in Keras' own.
+
+Every file format of this folder is written from this list. What the layers compute is not done here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cal_ratio_trainer.jets.features import CLUSTERS, MUON_SEGMENTS, TRACKS
+from cal_ratio_trainer.network.shape import OUTPUTS, BranchShape, NetworkShape
+
+BRANCH_PREFIXES = {CLUSTERS.name: "constit", TRACKS.name: "track", MUON_SEGMENTS.name: "MSeg"}
+"""How the earlier program's layer names begin, by kind of constituent."""
+
+JET_INPUT = "jet_input_cr"
+OUTPUT_LAYER = "main_output"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a Keras model.
+
+    Attributes:
+        kind: the Keras class, e.g. 'Conv1D'.
+        name: unique within the model.
+        sources: names of the layers whose outputs it reads, in order.
+        output: shape of what it gives, without the batch.
+        settings: the arguments of the Keras class that decide what is computed.
+        weights: names of its weights (see `NetworkShape.weight_shapes`), in Keras' order.
+    """
+
+    kind: str
+    name: str
+    sources: tuple[str, ...]
+    output: tuple[int, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    weights: tuple[str, ...] = ()
+
+
+def classifier_layers(shape: NetworkShape) -> tuple[Layer, ...]:
+    """All layers of the classifier, in the order of `model.layers` once Keras has built it."""
+    graph = _Graph(shape.dropout)
+    ends = [_branch(graph, branch, shape) for branch in shape.branches]
+    jet = graph.add(Layer("InputLayer", JET_INPUT, (), (shape.jet_inputs,)))
+    width = sum(branch.lstm_units for branch in shape.branches) + shape.jet_inputs
+    last = graph.add(Layer("Concatenate", "concatenate", (*ends, jet), (width,), {"axis": -1}))
+    for i, units in enumerate(shape.hidden):
+        # The earlier program counted these from 1, and frugally-deep's checksum runs over the names.
+        last = graph.dropped(graph.add(_dense(f"dense_{i + 1}", last, units, f"hidden.{i}")))
+    graph.add(_dense(OUTPUT_LAYER, last, OUTPUTS, "output", activation="softmax"))
+    return in_keras_order(graph.layers.values(), OUTPUT_LAYER)
+
+
+def input_names(shape: NetworkShape) -> tuple[str, ...]:
+    """The input layers in the order in which the model takes its inputs: branches, then the jet."""
+    return (*(_input_name(branch) for branch in shape.branches), JET_INPUT)
+
+
+def in_keras_order(layers: Iterable[Layer], output: str) -> tuple[Layer, ...]:
+    """Layers as Keras sorts them: farthest from the output first, ties in the order met when walking back from it.
+
+    Args:
+        layers: all layers of a graph without circles.
+        output: name of the one layer that no other reads.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    depths: dict[str, int] = {}
+    met: dict[str, int] = {}
+
+    def walk(name: str, depth: int) -> None:
+        met.setdefault(name, len(met))
+        depths[name] = max(depth, depths.get(name, 0))
+        for source in by_name[name].sources:
+            walk(source, depth + 1)
+
+    walk(output, 0)
+    return tuple(sorted(by_name.values(), key=lambda layer: (-depths[layer.name], met[layer.name])))
+
+
+class _Graph:
+    """Layers while they are put together."""
+
+    def __init__(self, dropout: float) -> None:
+        self.dropout = dropout
+        self.layers: dict[str, Layer] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, layer: Layer) -> str:
+        """Add a layer; returns its name."""
+        self.layers[layer.name] = layer
+        return layer.name
+
+    def dropped(self, source: str) -> str:
+        """Add a dropout layer behind another; returns its name."""
+        name = self.free_name("dropout")
+        return self.add(Layer("Dropout", name, (source,), self.layers[source].output, {"rate": self.dropout}))
+
+    def free_name(self, stem: str) -> str:
+        """The next name that Keras would give: conv1d, conv1d_1, conv1d_2, ..."""
+        number = self._counts.get(stem, 0)
+        self._counts[stem] = number + 1
+        return f"{stem}_{number}" if number else stem
+
+
+def _branch(graph: _Graph, branch: BranchShape, shape: NetworkShape) -> str:
+    last = graph.add(Layer("InputLayer", _input_name(branch), (), (branch.slots, branch.inputs + shape.masses)))
+    for i in range(len(branch.dense)):
+        is_final = i == len(branch.dense) - 1
+        name = f"{_prefix(branch)}_final_conv1d" if is_final else graph.free_name("conv1d")
+        last = graph.add(_convolution(name, last, branch, i))
+        if i:  # the first layer goes without dropout
+            last = graph.dropped(last)
+    for i in range(shape.lstm_layers):
+        last = graph.add(_lstm(graph.free_name("lstm"), last, branch, i, returns_sequences=i < shape.lstm_layers - 1))
+    return graph.dropped(last)
+
+
+def _convolution(name: str, source: str, branch: BranchShape, number: int) -> Layer:
+    units = branch.dense[number]
+    settings = {
+        "filters": units,
+        "kernel_size": [1],
+        "strides": [1],
+        "padding": "valid",
+        "data_format": "channels_last",
+        "dilation_rate": [1],
+        "groups": 1,
+        "activation": "relu",
+        "use_bias": True,
+    }
+    weights = tuple(f"{branch.name}.dense.{number}.{part}" for part in ("kernel", "bias"))
+    return Layer("Conv1D", name, (source,), (branch.slots, units), settings, weights)
+
+
+def _lstm(name: str, source: str, branch: BranchShape, number: int, *, returns_sequences: bool) -> Layer:
+    settings = {
+        "return_sequences": returns_sequences,
+        "return_state": False,
+        "go_backwards": False,
+        "stateful": False,
+        "unroll": False,
+        "units": branch.lstm_units,
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "use_bias": True,
+        "unit_forget_bias": True,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+    }
+    output = (branch.slots, branch.lstm_units) if returns_sequences else (branch.lstm_units,)
+    weights = tuple(f"{branch.name}.lstm.{number}.{part}" for part in ("kernel", "recurrent_kernel", "bias"))
+    return Layer("LSTM", name, (source,), output, settings, weights)
+
+
+def _dense(name: str, source: str, units: int, weights: str, activation: str = "relu") -> Layer:
+    settings = {"units": units, "activation": activation, "use_bias": True}
+    return Layer("Dense", name, (source,), (units,), settings, (f"{weights}.kernel", f"{weights}.bias"))
+
+
+def _prefix(branch: BranchShape) -> str:
+    return BRANCH_PREFIXES.get(branch.name, branch.name)
+
+
+def _input_name(branch: BranchShape) -> str:
+    return f"{_prefix(branch)}_input_cr"

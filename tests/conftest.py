@@ -1,0 +1,17 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+_REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder of real ATLAS jets beside the checkout; without it a test is skipped, in CI it fails."""
+    if not _REAL.is_dir():
+        said = f"the real jets are missing: {_REAL} is no folder"
+        pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
+    return _REAL

@@ -1,0 +1,87 @@
+"""The classifier in plain numpy, slot by slot: an independent answer to hold other implementations against."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.network.shape import NetworkShape
+
+Array = NDArray[np.float64]
+
+
+def scores(
+    shape: NetworkShape, weights: Mapping[str, np.ndarray], constituents: Sequence[np.ndarray], jets: np.ndarray
+) -> Array:
+    """Scores [jets, 3] in double precision.
+
+    Args:
+        shape: the classifier's shape.
+        weights: every weight by name.
+        constituents: for each branch [jets, slots, inputs + masses], empty slots included.
+        jets: [jets, 3 + masses].
+    """
+    ends = []
+    for branch, padded in zip(shape.branches, constituents, strict=True):
+        sequence = padded.astype(np.float64)
+        for i in range(len(branch.dense)):
+            sequence = np.maximum(_dense(weights, f"{branch.name}.dense.{i}", sequence), 0)
+        for i in range(shape.lstm_layers):
+            sequence = _lstm(weights, f"{branch.name}.lstm.{i}", sequence)
+        ends.append(sequence[:, -1])
+    rows = np.concatenate([*ends, jets.astype(np.float64)], axis=1)
+    for i in range(len(shape.hidden)):
+        rows = np.maximum(_dense(weights, f"hidden.{i}", rows), 0)
+    logits = _dense(weights, "output", rows)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Array = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def _dense(weights: Mapping[str, np.ndarray], name: str, rows: Array) -> Array:
+    return rows @ weights[f"{name}.kernel"].astype(np.float64) + weights[f"{name}.bias"].astype(np.float64)
+
+
+def _lstm(weights: Mapping[str, np.ndarray], name: str, sequence: Array) -> Array:
+    """All outputs [jets, slots, units]; gates in the order input, forget, candidate, output."""
+    recurrent = weights[f"{name}.recurrent_kernel"].astype(np.float64)
+    units = len(recurrent)
+    hidden = cell = np.zeros((len(sequence), units))
+    from_inputs = _dense(weights, name, sequence)
+    outputs = []
+    for slot in range(sequence.shape[1]):
+        gates = from_inputs[:, slot] + hidden @ recurrent
+        enter, forget, candidate, leave = (gates[:, i * units : (i + 1) * units] for i in range(4))
+        cell = _sigmoid(forget) * cell + _sigmoid(enter) * np.tanh(candidate)
+        hidden = _sigmoid(leave) * np.tanh(cell)
+        outputs.append(hidden)
+    return np.stack(outputs, axis=1)
+
+
+def _sigmoid(values: Array) -> Array:
+    return 0.5 * (1 + np.tanh(values / 2))
+
+
+def random_weights(shape: NetworkShape, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Weights drawn wide enough that every layer, gate and bias matters for the scores."""
+    generator = np.random.default_rng(seed)
+    drawn = {}
+    for name, dimensions in shape.weight_shapes().items():
+        width = 0.3 if name.endswith("bias") else 1.5 / np.sqrt(dimensions[0])
+        drawn[name] = generator.normal(0, width, dimensions).astype(np.float32)
+    return drawn
+
+
+def random_inputs(shape: NetworkShape, filled: Sequence[int], seed: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Inputs for one jet per entry of `filled`, with that many slots filled in every branch (as many as there are).
+
+    Returns:
+        For each branch [jets, slots, inputs + masses] float32 with zeros in the empty slots; and [jets, 3 + masses].
+    """
+    generator = np.random.default_rng(seed)
+    constituents = []
+    for branch in shape.branches:
+        values = generator.normal(0, 1, (len(filled), branch.slots, branch.inputs + shape.masses)).astype(np.float32)
+        values[np.arange(branch.slots) >= np.asarray(filled)[:, None]] = 0
+        constituents.append(values)
+    return constituents, generator.normal(0, 1, (len(filled), shape.jet_inputs)).astype(np.float32)
