@@ -1,0 +1,128 @@
+"""What the network reads: the jets of a data set on the device, and the batches drawn from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
+from cal_ratio_trainer.jets.features import JET_INPUTS, Constituent
+from cal_ratio_trainer.network.packing import IndexArray, pack
+
+
+@dataclass(frozen=True)
+class BranchBatch:
+    """The constituents of one kind of a batch, packed for the recurrence (see `packing`).
+
+    Attributes:
+        values: [constituents, inputs (+ masses)], slot by slot.
+        padding: [inputs (+ masses)], what stands in an empty slot.
+        counts: how many jets have a constituent at slot 0, 1, ...
+        inverse: [jets] int64, where each jet of the batch stands among the jets sorted by number of constituents.
+    """
+
+    values: Tensor
+    padding: Tensor
+    counts: tuple[int, ...]
+    inverse: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of jets: the three branches by name, and the jets' own numbers [jets, 3 (+ masses)]."""
+
+    branches: Mapping[str, BranchBatch]
+    jet: Tensor
+
+
+@dataclass(frozen=True)
+class JetTensors:
+    """All jets of a data set as the network reads them.
+
+    Values lie on the device; offsets stay on the host, where the order of a batch is worked out, so that no step waits
+    for the device.
+
+    Attributes:
+        values: for each branch [constituents, inputs] float32.
+        offsets: for each branch [jets + 1] int64, on the host.
+        padding: for each branch [inputs] float32.
+        jet: [jets, 3] float32.
+        masses: [jets, 0, 1 or 2] float32, parametrised masses in TeV.
+    """
+
+    values: Mapping[str, Tensor]
+    offsets: Mapping[str, IndexArray]
+    padding: Mapping[str, Tensor]
+    jet: Tensor
+    masses: Tensor
+
+    @classmethod
+    def from_jets(
+        cls, parts: Sequence[Jets], device: torch.device, masses: NDArray[np.float32] | None = None
+    ) -> "JetTensors":
+        """Copy what the network reads to the device.
+
+        Args:
+            parts: tables of jets, one after the other, scaled as `build` does, without non-finite inputs; they need the
+                same padding rows.
+            device: where the network runs.
+            masses: [jets, 1 or 2] in TeV for a parametrised network; None otherwise.
+        """
+        lists = {
+            kind.name: _network_inputs([jets.constituents[kind.name] for jets in parts], kind) for kind in CONSTITUENTS
+        }
+        own = np.concatenate([np.stack([jets[name] for name in JET_INPUTS], axis=1) for jets in parts])
+        mass_values = np.zeros((len(own), 0)) if masses is None else masses
+        return cls(
+            values={name: torch.from_numpy(ragged.values).to(device) for name, ragged in lists.items()},
+            offsets={name: ragged.offsets for name, ragged in lists.items()},
+            padding={name: torch.from_numpy(ragged.padding).to(device) for name, ragged in lists.items()},
+            jet=torch.from_numpy(own.astype(np.float32)).to(device),
+            masses=torch.from_numpy(mass_values.astype(np.float32)).to(device),
+        )
+
+    def __len__(self) -> int:
+        return self.jet.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values lie."""
+        return self.jet.device
+
+    def batch(self, jets: IndexArray) -> Batch:
+        """The jets at the given positions [jets] as a batch, in that order."""
+        chosen = self._on_device(jets)
+        branches = {}
+        for kind in CONSTITUENTS:
+            packing = pack(self.offsets[kind.name], jets, kind.limit)
+            values = self.values[kind.name].index_select(0, self._on_device(packing.rows))
+            padding = self.padding[kind.name]
+            if self.masses.shape[1]:
+                masses = self.masses.index_select(0, self._on_device(jets[packing.owners()]))
+                values = torch.cat([values, masses], dim=1)
+                padding = torch.cat([padding, padding.new_zeros(self.masses.shape[1])])
+            inverse = self._on_device(packing.inverse)
+            branches[kind.name] = BranchBatch(values, padding, packing.counts, inverse)
+        own = torch.cat([self.jet.index_select(0, chosen), self.masses.index_select(0, chosen)], dim=1)
+        return Batch(branches, own)
+
+    def _on_device(self, positions: IndexArray) -> Tensor:
+        return torch.from_numpy(positions).to(self.device, non_blocking=True)
+
+
+def _network_inputs(parts: Sequence[Ragged], kind: Constituent) -> Ragged:
+    inputs = list(kind.inputs)
+    padding = parts[0].padding
+    if any(not np.array_equal(part.padding, padding) for part in parts):
+        raise ValueError(f"{kind.name} with different padding rows cannot be read together")
+    values = np.empty((sum(len(part.values) for part in parts), len(inputs)), dtype=np.float32)
+    end = 0
+    for part in parts:
+        start, end = end, end + len(part.values)
+        for column, position in enumerate(inputs):
+            values[start:end, column] = part.values[:, position]
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Ragged.from_lengths(values, lengths, padding[inputs])

@@ -1,0 +1,75 @@
+"""The classifier: three branches, two hidden layers, three outputs [QCD, signal, BIB]."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cal_ratio_trainer.network.batch import Batch
+from cal_ratio_trainer.network.branch import Branch
+from cal_ratio_trainer.network.dropout import DropoutSource, relu_dropout, scale_of
+from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
+
+
+class Classifier(nn.Module):
+    """A jet -> three logits. Weights are named and laid out as `NetworkShape.weight_shapes` says.
+
+    Args:
+        shape: what fixes it apart from its weights.
+        seed: of the initial weights (Keras' initialisers).
+    """
+
+    def __init__(self, shape: NetworkShape, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.shape = shape
+        self._branch_names = [branch.name for branch in shape.branches]
+        for branch in shape.branches:
+            self.add_module(branch.name, Branch(branch, shape.masses, shape.lstm_layers, generator))
+        width = sum(branch.lstm_units for branch in shape.branches)
+        widths = [width + shape.jet_inputs, *shape.hidden]
+        self.hidden = nn.ModuleList(Dense(inputs, units, generator) for inputs, units in itertools.pairwise(widths))
+        self.output = Dense(widths[-1], OUTPUTS, generator)
+
+    def forward(self, batch: Batch, dropout: DropoutSource | None = None) -> Tensor:
+        """Logits [jets, 3]; with a dropout source as in training, without as in use."""
+        scale = scale_of(dropout)
+        branches = [self.get_submodule(name)(batch.branches[name], dropout) for name in self._branch_names]
+        # The branches' dropout factor is put off to here; the jet's own numbers know no dropout.
+        x = torch.cat([*(branch * scale if scale != 1.0 else branch for branch in branches), batch.jet], dim=1)
+        factor = 1.0
+        for layer in self.hidden:
+            x = relu_dropout(layer(x, factor), dropout)
+            factor = scale
+        logits: Tensor = self.output(x, factor)
+        return logits
+
+    def penalised_kernels(self) -> Iterator[nn.Parameter]:
+        """The kernels under L1 and L2: constituent layers, LSTM inputs, hidden layers; no recurrent ones, no output."""
+        for name, weight in self.named_parameters():
+            if name.endswith(".kernel") and not name.startswith("output."):
+                yield weight
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """All weights as numpy arrays by name."""
+        return {name: weight.detach().cpu().numpy().copy() for name, weight in self.named_parameters()}
+
+    def set_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take over weights by name.
+
+        Raises:
+            ValueError: a weight is missing, left over or has another shape; names it.
+        """
+        expected = self.shape.weight_shapes()
+        for name in expected.keys() | weights.keys():
+            if name not in weights or name not in expected:
+                raise ValueError(f"weight {name} is {'missing' if name in expected else 'unknown'}")
+            if tuple(weights[name].shape) != expected[name]:
+                raise ValueError(f"weight {name} has shape {weights[name].shape}, expected {expected[name]}")
+        with torch.no_grad():
+            for name, weight in self.named_parameters():
+                weight.copy_(torch.from_numpy(np.asarray(weights[name], dtype=np.float32)))

@@ -1,0 +1,149 @@
+"""One step of training: two updates of the adversary, then one of the network against it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from cal_ratio_trainer.network.adversary import Adversary, data_or_simulation_loss
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.dropout import DropoutSource
+from cal_ratio_trainer.training.tally import Tally
+
+ADVERSARY_UPDATES = 2
+"""How often the adversary is updated on the same control jets before the network is."""
+
+IndexArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """What enters the loss besides the data.
+
+    Attributes:
+        adversary_weight: the network's loss is main loss - this * adversary loss; 0 trains without an adversary.
+        regularization: strength of both the L1 and the L2 penalty on the penalised kernels.
+        dropout: rate of all dropout layers.
+    """
+
+    adversary_weight: float
+    regularization: float
+    dropout: float
+
+
+@dataclass(frozen=True)
+class StepJets:
+    """Which jets one step reads: positions in the data set, all on the host.
+
+    Attributes:
+        main: [n] main jets.
+        control: [m] control-region jets of the network's update.
+        adversary: [k] control-region jets of the adversary's updates.
+    """
+
+    main: IndexArray
+    control: IndexArray
+    adversary: IndexArray
+
+
+@dataclass(frozen=True)
+class TrainingTensors:
+    """All jets of a training with what the losses need, on the device.
+
+    Attributes:
+        jets: main jets, then control-region jets.
+        target: [jets] int64; class of a main jet, 1 or 0 for data or simulation of a control-region jet.
+        weight: [jets] float32, as the loss uses it.
+    """
+
+    jets: JetTensors
+    target: Tensor
+    weight: Tensor
+
+
+class AdversarialStep:
+    """Networks, optimisers and what one step does with them."""
+
+    def __init__(
+        self, classifier: Classifier, adversary: Adversary, learning_rate: float, losses: LossSettings, seed: int
+    ) -> None:
+        self.classifier, self.adversary, self.losses, self.seed = classifier, adversary, losses, seed
+        self.classifier_optimizer = keras_nadam(classifier, learning_rate)
+        self.adversary_optimizer = keras_nadam(adversary, learning_rate)
+        self._penalised = list(classifier.penalised_kernels())
+
+    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
+        """Do one step; nothing here waits for the device.
+
+        Args:
+            data: all jets.
+            jets: those of this step.
+            epoch: number of the epoch; with `step` and the seed it fixes all dropout masks.
+            step: number of the step in the epoch.
+            tally: takes up losses and accuracies.
+        """
+        if self.losses.adversary_weight:
+            for update in range(ADVERSARY_UPDATES):
+                self._update_adversary(data, jets.adversary, self._dropout(data, epoch, step, update), tally)
+        self._update_classifier(data, jets, self._dropout(data, epoch, step, ADVERSARY_UPDATES), tally)
+
+    def _dropout(self, data: TrainingTensors, epoch: int, step: int, update: int) -> DropoutSource:
+        return DropoutSource(self.losses.dropout, (self.seed, epoch, step, update), data.jets.device)
+
+    def _update_adversary(self, data: TrainingTensors, jets: IndexArray, dropout: DropoutSource, tally: Tally) -> None:
+        chosen = torch.from_numpy(jets).to(data.jets.device, non_blocking=True)
+        target, weight = data.target[chosen].float(), data.weight[chosen]
+        with torch.no_grad():
+            probabilities = self.classifier(data.jets.batch(jets), dropout).softmax(dim=1)
+        self.adversary.train()
+        logits = self.adversary(probabilities)
+        losses = weight * data_or_simulation_loss(logits, target)
+        self.adversary_optimizer.zero_grad()
+        losses.mean().backward()  # type: ignore[no-untyped-call]
+        self.adversary_optimizer.step()
+        tally.add("adversary", losses, (logits > 0) == (target > 0))
+
+    def _update_classifier(self, data: TrainingTensors, jets: StepJets, dropout: DropoutSource, tally: Tally) -> None:
+        adversarial = self.losses.adversary_weight != 0
+        positions = np.concatenate([jets.main, jets.control]) if adversarial else jets.main
+        chosen = torch.from_numpy(positions).to(data.jets.device, non_blocking=True)
+        target, weight = data.target[chosen], data.weight[chosen]
+        logits = self.classifier(data.jets.batch(positions), dropout)
+        main = slice(0, len(jets.main))
+        losses = weight[main] * functional.cross_entropy(logits[main], target[main], reduction="none")
+        total = losses.mean()
+        tally.add("main", losses, logits[main].argmax(dim=1) == target[main])
+        if adversarial:
+            control = slice(len(jets.main), None)
+            total = total - self._adversary_term(logits[control], target[control], weight[control], tally)
+        self.classifier_optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        self._add_penalty()
+        self.classifier_optimizer.step()
+
+    def _adversary_term(self, logits: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> Tensor:
+        # The adversary is frozen here: its weights stay, and its normalisation uses the running values.
+        self.adversary.eval().requires_grad_(False)
+        guesses = self.adversary(logits.softmax(dim=1))
+        self.adversary.requires_grad_(True)
+        losses = weight * data_or_simulation_loss(guesses, target.float())
+        tally.add("control", losses, (guesses > 0) == (target > 0))
+        return self.losses.adversary_weight * losses.mean()
+
+    def _add_penalty(self) -> None:
+        # d/dw of strength * (|w| + w^2), added by hand: cheaper than carrying it through the graph.
+        strength = self.losses.regularization
+        if strength == 0:
+            return
+        for kernel in self._penalised:
+            assert kernel.grad is not None
+            kernel.grad.add_(kernel.detach().sign(), alpha=strength).add_(kernel.detach(), alpha=2 * strength)
+
+
+def keras_nadam(module: torch.nn.Module, learning_rate: float) -> torch.optim.NAdam:
+    """Nadam with Keras' momentum schedule, beta1 (1 - 0.5 * 0.96^t), and its epsilon."""
+    return torch.optim.NAdam(module.parameters(), lr=learning_rate, eps=1e-7, momentum_decay=1.0, foreach=True)

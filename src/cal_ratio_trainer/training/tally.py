@@ -1,0 +1,50 @@
+"""Sums over the steps of an epoch that stay on the device until the epoch ends."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SUMS = (
+    "adversary_loss",
+    "adversary_correct",
+    "adversary_jets",
+    "main_loss",
+    "main_correct",
+    "main_jets",
+    "control_loss",
+    "control_correct",
+    "control_jets",
+)
+
+
+class Tally:
+    """Named sums in one tensor: losses weighted as in the loss, correct answers and jets counted."""
+
+    def __init__(self, device: torch.device, values: Mapping[str, float] | None = None) -> None:
+        start = [0.0 if values is None else values[name] for name in SUMS]
+        self._sums = torch.tensor(start, dtype=torch.float64, device=device)
+
+    def add(self, stage: str, losses: Tensor, correct: Tensor) -> None:
+        """Add one batch.
+
+        Args:
+            stage: 'adversary' (its own update), 'main' or 'control' (the network's update).
+            losses: [jets], weighted.
+            correct: [jets] bool.
+        """
+        first = SUMS.index(f"{stage}_loss")
+        count = losses.new_tensor(len(losses), dtype=torch.float64) if losses.is_cuda else torch.tensor(len(losses))
+        self._sums[first : first + 3] += torch.stack([losses.detach().sum(), correct.sum(), count])
+
+    def values(self) -> dict[str, float]:
+        """All sums by name; this waits for the device."""
+        return dict(zip(SUMS, self._sums.tolist(), strict=True))
+
+    def mean(self, stage: str) -> tuple[float, float]:
+        """(mean loss a jet, share of correct answers) of a stage; NaN where it has seen no jets."""
+        values = self.values()
+        jets = values[f"{stage}_jets"]
+        if jets == 0:
+            return float("nan"), float("nan")
+        return values[f"{stage}_loss"] / jets, values[f"{stage}_correct"] / jets
