@@ -16,6 +16,7 @@ REJECTION_AT = (0.5, 0.7, 0.8, 0.9)
 """Signal efficiencies at which the rejection is quoted. [1]"""
 
 _STORED_POINTS = 1000
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _rejection(
     if len(signal_efficiency) == 0:
         return Rejection(at, math.nan, math.nan, math.nan, math.nan)
     # With negative weights the curve can turn back: the tightest cut that lets enough signal pass is meant.
-    right = max(int(np.argmax(signal_efficiency >= at)), 1)
+    right = max(int(np.argmax(signal_efficiency >= at - _ROUNDING)), 1)
     between = slice(right - 1, right + 1)
     efficiency = float(np.interp(at, signal_efficiency[between], background_efficiency[between]))
     interval = share(efficiency * effective, effective)

@@ -1,0 +1,30 @@
+import math
+
+import numpy as np
+
+from cal_ratio_trainer.evaluation import ScoredJets
+from cal_ratio_trainer.evaluation.classification import binary_accuracy, confusion_matrix
+
+QCD, SIGNAL, BIB = [0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]
+
+
+def test_confusion_and_accuracy_by_hand() -> None:
+    scores = np.array([QCD, QCD, SIGNAL, SIGNAL, BIB, QCD])
+    labels = np.array([0, 1, 1, 1, 2, 2], dtype=np.int8)
+    matrix = confusion_matrix(ScoredJets(scores, labels, np.arange(6.0)))
+    np.testing.assert_array_equal(matrix.counts, [[1, 0, 0], [1, 2, 0], [1, 0, 1]])
+    assert matrix.accuracy == 4 / 6
+    np.testing.assert_allclose(matrix.shares, [[1.0, 0.0, 0.0], [1 / 3, 2 / 3, 0.0], [0.5, 0.0, 0.5]])
+
+
+def test_a_label_without_jets_has_no_shares() -> None:
+    matrix = confusion_matrix(ScoredJets(np.array([QCD]), np.array([0]), np.ones(1)))
+    assert np.isnan(matrix.shares[1]).all()
+    assert matrix.accuracy == 1
+    assert math.isnan(confusion_matrix(ScoredJets(np.zeros((0, 3)), np.zeros(0, int), np.zeros(0))).accuracy)
+
+
+def test_a_probability_of_exactly_one_half_means_false() -> None:
+    # right, wrong (0.5 is not above 0.5), right, wrong
+    assert binary_accuracy(np.array([0.51, 0.5, 0.5, 0.9]), np.array([1, 1, 0, 0])) == 0.5
+    assert math.isnan(binary_accuracy(np.zeros(0), np.zeros(0)))

@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.evaluation.histograms import (
+    LINEAR_EDGES,
+    LOGARITHMIC_EDGES,
+    ScoreHistogram,
+    ScoreHistograms,
+    control_histograms,
+    main_histograms,
+)
+from cal_ratio_trainer.jets.labels import Label
+
+from .jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+
+
+def test_the_edges_are_those_of_the_earlier_program() -> None:
+    assert len(LINEAR_EDGES) == 30
+    np.testing.assert_allclose(LOGARITHMIC_EDGES[:6], [0, 0.000175, 0.00035, 0.000525, 0.0007, 0.001])
+    assert len(LOGARITHMIC_EDGES) == 4 + 1 + 49 + 1
+    ratios = LOGARITHMIC_EDGES[6:] / LOGARITHMIC_EDGES[5:-1]
+    np.testing.assert_allclose(ratios, 10 ** (3 / 49))
+    assert LOGARITHMIC_EDGES[-1] == 1
+
+
+def test_weights_and_their_squares_are_summed_by_hand() -> None:
+    # The bins of the linear histogram are 1/29 = 0.0345 wide: 0.01 and 0.02 are in the first, 1.0 in the last.
+    jets = jets_on_signal_output([0.01, 0.02, 1.0], [0.5], [], [2.0, 3.0, 5.0, 1.0])
+    histogram = main_histograms(jets).linear[Label.SIGNAL]
+    assert (histogram.output, histogram.classes) == ("sig", ("sig", "qcd", "bib"))
+    assert histogram.sums[0, [0, 1, 28]].tolist() == [5, 0, 5]
+    assert histogram.squares[0, [0, 28]].tolist() == [13, 25]
+    assert histogram.jets.tolist() == [3, 1, 0]
+    contents, errors = histogram.normalised("sig")
+    assert contents[[0, 28]] == pytest.approx([0.5, 0.5])
+    assert errors[[0, 28]] == pytest.approx([np.sqrt(13) / 10, 0.5])
+
+
+def test_a_class_without_jets_has_no_shape() -> None:
+    histogram = main_histograms(jets_on_signal_output([0.5], [0.5], [])).log[Label.QCD]
+    contents, errors = histogram.normalised("bib")
+    assert np.isnan(contents).all()
+    assert np.isnan(errors).all()
+
+
+def test_contents_are_those_of_numpy() -> None:
+    jets = plausible_jets(5000)
+    histograms = main_histograms(jets)
+    chosen = jets.labels == Label.QCD
+    for edges, made in ((LINEAR_EDGES, histograms.linear), (LOGARITHMIC_EDGES, histograms.log)):
+        for output in Label:
+            values, weights = jets.scores[chosen, output].astype(float), jets.weights[chosen]
+            np.testing.assert_allclose(made[output].sums[1], np.histogram(values, edges, weights=weights)[0])
+            np.testing.assert_allclose(made[output].squares[1], np.histogram(values, edges, weights=weights**2)[0])
+
+
+def test_control_histograms_hold_data_and_mc_of_the_selected_jets() -> None:
+    jets = plausible_control_jets(1000)
+    low = jets.scaled_pt < 0.25
+    histogram = control_histograms(jets, low).linear[Label.BIB]
+    assert histogram.classes == ("data", "mc")
+    assert histogram.jets.tolist() == [np.sum(low & jets.is_data), np.sum(low & ~jets.is_data)]
+    assert histogram.sums[1].sum() == pytest.approx(jets.weights[low & ~jets.is_data].sum())
+    assert control_histograms(jets).linear[Label.BIB].jets.sum() == 1000
+
+
+def test_saved_histograms_come_back_number_for_number() -> None:
+    before = main_histograms(plausible_jets(500))
+    after = ScoreHistograms.from_dict(json.loads(json.dumps(before.to_dict())))
+    for one, other in zip(before.linear + before.log, after.linear + after.log, strict=True):
+        assert (one.output, one.classes) == (other.output, other.classes)
+        for name in ("edges", "sums", "squares", "jets"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="must fit"):
+        ScoreHistogram("qcd", LINEAR_EDGES, ("a",), np.zeros((1, 28)), np.zeros((1, 28)), np.zeros(1, dtype=np.int64))

@@ -1,0 +1,44 @@
+import subprocess
+import sys
+
+import pytest
+
+from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_ONLY
+from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
+from cal_ratio_trainer.evaluation.roc import roc_auc
+from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+
+from .jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+
+
+def test_the_summary_holds_what_its_parts_give() -> None:
+    jets, control = plausible_jets(2000), plausible_control_jets(1000)
+    figures = evaluate_test_sample(jets, control)
+    numbers = figures.numbers()
+    assert numbers["auc"] == roc_auc(jets)
+    assert (numbers["auc_qcd"], numbers["auc_bib"]) == (roc_auc(jets, QCD_ONLY), roc_auc(jets, BIB_ONLY))
+    assert numbers["auc_mH600.0"] == roc_auc(jets, higgs_mass=600.0)
+    assert numbers["rejection_90"] == figures.roc.rejection_at(0.9).value
+    assert numbers["ks_bib_excess"] == ks_of_control_jets(control).to_dict()["ks_bib_excess"]
+    assert sum(point.efficiency.total for point in figures.efficiencies) == figures.signal.total
+    assert figures.confusion.counts.sum() == 2000
+    assert [scan.name for scan in figures.scans] == ["", "QCD only", "BIB only", "mH125.0", "mH600.0"]
+
+
+def test_without_control_jets_there_is_no_comparison_of_data_and_mc() -> None:
+    figures = evaluate_test_sample(plausible_jets(200))
+    assert figures.ks is None
+    assert figures.control_histograms is None
+    assert not any(name.startswith("ks") for name in figures.numbers())
+
+
+@pytest.mark.parametrize(("signal", "qcd", "bib"), [([0.9], [], []), ([], [0.1], []), ([], [], [0.2])])
+def test_a_sample_of_one_class_goes_through(signal: list[float], qcd: list[float], bib: list[float]) -> None:
+    figures = evaluate_test_sample(jets_on_signal_output(signal, qcd, bib))
+    assert figures.confusion.counts.sum() == 1
+    assert figures.numbers()["auc"] != figures.numbers()["auc"]
+
+
+def test_figures_of_merit_need_no_matplotlib() -> None:
+    code = "import sys, cal_ratio_trainer.evaluation.summary; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
