@@ -45,15 +45,18 @@ class Ragged:
 
     @classmethod
     def from_padded(cls, padded: FloatArray, padding: FloatArray) -> "Ragged":
-        """From [jets, slots, features]: empty slots (all features equal to padding) behind the last filled are dropped.
+        """From [jets, slots, features]: empty slots behind the last filled one are dropped.
 
-        An empty slot between filled ones stays, as a constituent with the padding's values.
+        A slot is empty when all its features are the padding's or NaN. One between filled ones stays, as a
+        constituent with the padding's values; a NaN in a filled slot stays too.
         """
-        filled = np.any(padded != padding, axis=2)
+        filled = np.any((padded != padding) & (padded == padded), axis=2)
         slots = padded.shape[1]
         lengths = np.where(filled.any(axis=1), slots - np.argmax(filled[:, ::-1], axis=1), 0)
         kept = np.arange(slots)[None, :] < lengths[:, None]
-        return cls.from_lengths(padded[kept], lengths, padding)
+        values = padded[kept]
+        values[~filled[kept]] = padding
+        return cls.from_lengths(values, lengths, padding)
 
     @classmethod
     def empty(cls, features: int, jets: int = 0) -> "Ragged":

@@ -1,7 +1,7 @@
 """Jets in Parquet: one row a jet, scalars as columns, constituent features as list columns, metadata in the file."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, Constituent
+from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata
 from cal_ratio_trainer.jets.ragged import Ragged
 from cal_ratio_trainer.jets.table import Jets
@@ -98,15 +99,28 @@ def read_jets(path: Path, scalars: list[str] | None = None) -> Jets:
         MissingColumn: a jet or constituent column is not there.
     """
     metadata, file = _open(path)
-    table = file.read(columns=_wanted(file, scalars))
-    return from_arrow(path, table, metadata)
+    batches = _batches(path, metadata, file, ROWS_A_GROUP, scalars)
+    return join_batches(batches, file.metadata.num_rows, _most_constituents(path, file))
 
 
 def iterate_jets(path: Path, rows: int = ROWS_A_GROUP, scalars: list[str] | None = None) -> Iterator[Jets]:
     """The jets of a file in batches of at most `rows`; memory does not grow with the file. Raises as `read_jets`."""
     metadata, file = _open(path)
-    for batch in file.iter_batches(batch_size=rows, columns=_wanted(file, scalars)):
-        yield from_arrow(path, pa.Table.from_batches([batch]), metadata)
+    yield from _batches(path, metadata, file, rows, scalars)
+
+
+def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
+    """Scalar columns of a file of ours, without its constituents. Raises as `read_jets`."""
+    _, file = _open(path)
+    missing = [name for name in names if name not in file.schema_arrow.names]
+    if missing:
+        raise MissingColumn(path, missing, scalar_names(path))
+    return file.read(columns=list(names)).replace_schema_metadata(None).unify_dictionaries()
+
+
+def scalar_names(path: Path) -> list[str]:
+    """Names of the scalar columns of a file of ours, in order. Raises as `read_jets`."""
+    return [name for name in _open(path)[1].schema_arrow.names if name not in _LIST_COLUMNS]
 
 
 def read_metadata(path: Path) -> JetMetadata:
@@ -116,8 +130,8 @@ def read_metadata(path: Path) -> JetMetadata:
 
 def is_ragged_file(path: Path) -> bool:
     """True for a Parquet file that carries our metadata; raises InputFileError where it is no readable Parquet file."""
-    return METADATA_KEY in (_open_parquet(path).schema_arrow.metadata or {}) or METADATA_KEY in (
-        _open_parquet(path).metadata.metadata or {}
+    return METADATA_KEY in (open_parquet(path).schema_arrow.metadata or {}) or METADATA_KEY in (
+        open_parquet(path).metadata.metadata or {}
     )
 
 
@@ -166,7 +180,7 @@ def _ragged(path: Path, table: pa.Table, kind: Constituent, padding: Mapping[str
 
 
 def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
-    file = _open_parquet(path)
+    file = open_parquet(path)
     raw = (file.metadata.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise InputFileError(
@@ -183,7 +197,8 @@ def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
         raise InputFileError(path, f"has unreadable metadata: {error}") from error
 
 
-def _open_parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Any Parquet file. Raises InputFileError where it is missing, truncated or none."""
     if not path.is_file():
         raise InputFileError(path, "no such file")
     try:
@@ -192,11 +207,35 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         raise InputFileError(path, f"is not a complete Parquet file ({error})") from error
 
 
-def _wanted(file: pq.ParquetFile, scalars: list[str] | None) -> list[str] | None:
+def _batches(
+    path: Path, metadata: JetMetadata, file: pq.ParquetFile, rows: int, scalars: list[str] | None
+) -> Iterator[Jets]:
+    for batch in file.iter_batches(batch_size=rows, columns=_wanted(path, file, scalars)):
+        yield from_arrow(path, pa.Table.from_batches([batch]), metadata)
+
+
+def _most_constituents(path: Path, file: pq.ParquetFile) -> dict[str, int]:
+    """Upper bounds for each kind: Parquet counts an empty list as one value."""
+    places = {name.partition(".")[0]: i for i, name in enumerate(_leaf_paths(file))}
+    groups = range(file.metadata.num_row_groups)
+    missing = [kind.columns[0] for kind in CONSTITUENTS if kind.columns[0] not in places]
+    if missing:
+        raise MissingColumn(path, missing, file.schema_arrow.names)
+    return {
+        kind.name: sum(file.metadata.row_group(i).column(places[kind.columns[0]]).num_values for i in groups)
+        for kind in CONSTITUENTS
+    }
+
+
+def _leaf_paths(file: pq.ParquetFile) -> list[str]:
+    return [file.schema.column(i).path for i in range(len(file.schema))]
+
+
+def _wanted(path: Path, file: pq.ParquetFile, scalars: list[str] | None) -> list[str] | None:
     if scalars is None:
         return None
     present = file.schema_arrow.names
     missing = [name for name in scalars if name not in present]
     if missing:
-        raise MissingColumn(getattr(file, "path", "Parquet file"), missing, present)
+        raise MissingColumn(path, missing, present)
     return [*dict.fromkeys([*REQUIRED_SCALARS, *scalars]), *sorted(_LIST_COLUMNS)]

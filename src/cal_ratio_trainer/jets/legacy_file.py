@@ -1,0 +1,105 @@
+"""Opened flat frames of the earlier program, pickled or in Parquet."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.errors import MissingColumn
+from cal_ratio_trainer.jets.features import EVENT_SCALARS
+from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
+from cal_ratio_trainer.jets.legacy_names import name_of_today
+from cal_ratio_trainer.jets.legacy_pickle import read_frame
+from cal_ratio_trainer.jets.legacy_reader import checked_names, event_column, flat_chunks, is_rounded, padding_rows
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.store import open_parquet
+from cal_ratio_trainer.jets.table import Jets
+
+
+class FlatFile(JetFile):
+    """What the two flat formats share: old names, padding rows, nulls for what is absent."""
+
+    def _describe(self, path: Path, layout: str, present: Mapping[str, np.dtype[Any]], rows: int) -> None:
+        self.path, self.rows = path, rows
+        self.names = checked_names(path, list(present))
+        rounded = [name for name, dtype in present.items() if is_rounded(name_of_today(name), dtype)]
+        absent = [*self.names.absent, *map(name_of_today, rounded)]
+        self.report = LoadReport(layout, absent, self.names.dropped, self.names.renamed)
+        self._padding = padding_rows(self._column)
+        self.metadata = JetMetadata(
+            stage="unknown",
+            rows=rows,
+            padding={name: row.tolist() for name, row in self._padding.items()},
+            notes=self.report.sentences(),
+        )
+
+    @abstractmethod
+    def _column(self, name: str) -> NDArray[Any]:
+        """A column [rows] by today's name."""
+
+    def scalar_names(self) -> list[str]:
+        """Today's names, those that will be null among them."""
+        return [*self.names.scalars, *self.names.absent]
+
+    def scalars(self, names: Sequence[str]) -> pa.Table:
+        """The named columns; absent event columns as nulls. Raises MissingColumn."""
+        missing = [name for name in names if name not in self.scalar_names()]
+        if missing:
+            raise MissingColumn(self.path, missing, self.scalar_names())
+        return pa.table({name: self._scalar(name) for name in names})
+
+    def _scalar(self, name: str) -> pa.Array:
+        if name in self.names.absent:
+            return pa.nulls(self.rows, EVENT_SCALARS[name])
+        return event_column(self.path, name, self._column(name))
+
+
+class PickledFile(FlatFile):
+    """A pickled frame; held whole, as its blocks are, for as long as this object lives."""
+
+    def __init__(self, path: Path) -> None:
+        frame = read_frame(path)
+        self._columns = frame.columns
+        self._describe(
+            path, "pickled frame", {name: values.dtype for name, values in frame.columns.items()}, frame.rows
+        )
+
+    def _column(self, name: str) -> NDArray[Any]:
+        return self._columns[self.names.source[name]]
+
+    def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
+        """All jets in order; at most 4096 at a time."""
+        columns = {name: self._column(name) for name in self.names.source}
+        return flat_chunks(self.path, columns, self._padding, self.names.absent, rows)
+
+
+class FlatParquetFile(FlatFile):
+    """A flat frame in Parquet; read row group by row group."""
+
+    def __init__(self, path: Path) -> None:
+        file = open_parquet(path)
+        present = {
+            column.name: np.dtype(np.float32 if column.type == pa.float32() else np.float64)
+            for column in file.schema_arrow
+            if not column.name.startswith("__index_level_")
+        }
+        self._describe(path, "flat Parquet", present, file.metadata.num_rows)
+
+    def _column(self, name: str) -> NDArray[Any]:
+        source = self.names.source[name]
+        column = open_parquet(self.path).read(columns=[source]).column(source)
+        values: NDArray[Any] = column.to_numpy()
+        return values
+
+    def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
+        """All jets in order, at most `rows` at a time."""
+        sources = list(self.names.source.values())
+        for batch in open_parquet(self.path).iter_batches(batch_size=ROWS_A_BATCH, columns=sources):
+            columns = {
+                name: batch.column(source).to_numpy(zero_copy_only=False) for name, source in self.names.source.items()
+            }
+            yield from flat_chunks(self.path, columns, self._padding, self.names.absent, rows)

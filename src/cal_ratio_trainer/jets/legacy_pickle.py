@@ -1,0 +1,255 @@
+"""Reads the pickled frames of the earlier program without running anything that they say.
+
+A pickle names callables and has them called. Here every admitted name stands for an inert class of this module that
+only holds what it is given, so neither pandas nor numpy code runs on a stranger's behalf; any other name is refused.
+What numpy would do with a forged dtype or an array of objects cannot happen: only plain numbers become arrays.
+"""
+
+import copyreg
+import io
+import math
+import pickle
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.errors import InputFileError
+
+_NUMBERS = re.compile(r"[biuf][1248]")
+_LABELS = (str, int, float, bool, type(None))
+_BROKEN = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+)
+
+
+class ForbiddenPickle(InputFileError):
+    """A pickle asked for something that is no part of a frame; names what it asked for. Nothing of it was run."""
+
+
+@dataclass(frozen=True)
+class FlatFrame:
+    """The columns of a frame, each [rows], as views of the blocks they were stored in."""
+
+    columns: Mapping[str, NDArray[Any]]
+    rows: int
+
+
+def read_frame(path: Path) -> FlatFrame:
+    """The columns of a pickled pandas frame; needs about as much memory as the file is large.
+
+    Args:
+        path: a file written by `DataFrame.to_pickle`, not compressed.
+
+    Raises:
+        ForbiddenPickle: the pickle asks for anything else than what a frame of numbers consists of.
+        InputFileError: the file is truncated, is no pickle, or holds something else than a frame.
+    """
+    try:
+        with path.open("rb") as file:
+            content = _FrameUnpickler(file, path).load()
+        if not isinstance(content, _Frame):
+            raise InputFileError(path, f"holds a {_name_of(content)} where a pandas DataFrame was expected")
+        return content.as_columns()
+    except InputFileError:
+        raise
+    except OSError as error:
+        raise InputFileError(path, f"cannot be read ({error})") from error
+    except _BROKEN as error:
+        raise InputFileError(path, f"is no complete pickle of a pandas DataFrame ({error})") from error
+
+
+class _FrameUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BufferedReader, path: Path) -> None:
+        super().__init__(file, encoding="bytes")
+        self._path = path
+        # A code met earlier in this process would be answered from the cache without asking find_class.
+        copyreg.clear_extension_cache()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for an admitted name; exact names only, so 'a.b' never walks into a module."""
+        admitted = _ADMITTED.get((module, name))
+        if admitted is None:
+            self._refuse(f"{module}.{name}")
+        return admitted
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        """Frames refer to nothing outside."""
+        self._refuse(f"the outside object {pid!r:.80}")
+
+    def _refuse(self, wanted: str) -> NoReturn:
+        raise ForbiddenPickle(
+            self._path, f"is refused: it asks for {wanted}, which no frame of jets needs; nothing of it was run"
+        )
+
+
+class _Sealed(type):
+    """A class that a pickle cannot change."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise AttributeError(f"{cls.__name__} cannot be changed")
+
+
+class _Dtype(metaclass=_Sealed):
+    """numpy.dtype of plain numbers or of objects; fields, subarrays and flags are refused."""
+
+    __slots__ = ("kind", "order")
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
+        self.kind = "O" if code in ("O8", "O") else str(code)
+        self.order = "<"
+        if self.kind != "O" and not _NUMBERS.fullmatch(self.kind):
+            raise pickle.UnpicklingError(f"data type {code!r:.40} is neither a number nor a label")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, order, subarray, names, fields, *_ = state
+        if subarray is not None or names is not None or fields is not None or order not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError(f"data type state {state!r:.80} is not that of a plain number")
+        self.order = order
+
+    def array(self, content: Any, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+        if self.kind == "O":
+            return _labels(content, shape)
+        dtype = np.dtype(self.kind).newbyteorder("=" if self.order == "|" else self.order)  # type: ignore[arg-type]
+        if not isinstance(content, bytes | bytearray) or math.prod(shape) * dtype.itemsize != len(content):
+            raise pickle.UnpicklingError(f"an array of shape {shape} does not fit its content")
+        return np.frombuffer(content, dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _labels(content: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    if not isinstance(content, list) or not all(type(item) in _LABELS for item in content):
+        raise pickle.UnpicklingError("an array of objects holds something else than text and numbers")
+    array = np.empty(len(content), dtype=object)
+    array[:] = content
+    return array.reshape(shape)
+
+
+class _Array(metaclass=_Sealed):
+    """numpy's _reconstruct(ndarray, (0,), b'b'), completed by its state."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, kind: Any, shape: Any, code: Any) -> None:
+        self.values: NDArray[Any] = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, is_fortran, content = state
+        self.values = _checked(dtype, _Dtype).array(content, shape, "F" if is_fortran else "C")
+
+
+class _Buffer(_Array):
+    """numpy's _frombuffer(buffer, dtype, shape, order)."""
+
+    __slots__ = ()
+
+    def __init__(self, content: Any, dtype: Any, shape: tuple[int, ...], order: str) -> None:
+        self.values = _checked(dtype, _Dtype).array(content, shape, order)
+
+
+class _Block(metaclass=_Sealed):
+    """Columns of one data type: values [columns, rows] and where these columns stand in the frame."""
+
+    __slots__ = ("placement", "values")
+
+    def __init__(self, values: Any, placement: Any, ndim: int = 2) -> None:
+        self.values: NDArray[Any] = _checked(values, _Array).values
+        self.placement = placement
+
+    def positions(self, columns: int) -> NDArray[Any]:
+        if isinstance(self.placement, slice):
+            return np.arange(columns)[self.placement]
+        positions: NDArray[Any] = _checked(self.placement, _Array).values
+        return positions
+
+
+class _BlockManager(metaclass=_Sealed):
+    """What a frame holds: blocks, and the labels of columns and rows."""
+
+    __slots__ = ("axes", "blocks")
+
+    def __init__(self, blocks: Any = (), axes: Any = ()) -> None:
+        self.blocks, self.axes = blocks, axes
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        # The form that pandas wrote before 1.3.
+        content = state[3]["0.14.1"]
+        self.axes = content["axes"]
+        self.blocks = [_Block(block["values"], block["mgr_locs"]) for block in content["blocks"]]
+
+
+class _Index(metaclass=_Sealed):
+    """_new_Index(class, arguments), and the classes themselves, which are only named."""
+
+    __slots__ = ("labels",)
+
+    def __init__(self, kind: Any, arguments: Mapping[str, Any]) -> None:
+        data = arguments.get("data")
+        self.labels = data.values.tolist() if isinstance(data, _Array) else None
+
+
+class _Frame(metaclass=_Sealed):
+    """DataFrame."""
+
+    __slots__ = ("manager",)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.manager = _checked(state["_mgr"] if "_mgr" in state else state["_data"], _BlockManager)
+
+    def as_columns(self) -> FlatFrame:
+        """Column name -> values; a name that comes twice is an error."""
+        names = _checked(self.manager.axes[0], _Index).labels
+        if names is None or not all(isinstance(name, str) for name in names):
+            raise pickle.UnpicklingError("its column names are no plain text")
+        found: dict[str, NDArray[Any]] = {}
+        for block in self.manager.blocks:
+            for position, values in zip(_checked(block, _Block).positions(len(names)), block.values, strict=True):
+                found[names[position]] = values
+        lengths = {len(values) for values in found.values()}
+        if len(found) != len(names) or len(lengths) > 1:
+            raise pickle.UnpicklingError("its columns do not fit its column names, or a name comes twice")
+        return FlatFrame({name: found[name] for name in names}, lengths.pop() if lengths else 0)
+
+
+def _checked(value: Any, kind: type[Any]) -> Any:
+    if not isinstance(value, kind):
+        raise pickle.UnpicklingError(f"a {_name_of(value)} stands where a part of a frame should be")
+    return value
+
+
+def _name_of(value: Any) -> str:
+    return type(value).__name__.removeprefix("_")
+
+
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("pandas._libs.internals", "_unpickle_block"): _Block,
+    ("pandas.core.internals.managers", "BlockManager"): _BlockManager,
+    ("pandas.core.indexes.base", "_new_Index"): _Index,
+    ("pandas.core.indexes.range", "RangeIndex"): _Index,
+    ("pandas.core.indexes.base", "Index"): _Index,
+    ("pandas.core.indexes.numeric", "Int64Index"): _Index,
+    ("pandas.core.frame", "DataFrame"): _Frame,
+    ("pandas", "RangeIndex"): _Index,
+    ("pandas", "Index"): _Index,
+    ("pandas", "DataFrame"): _Frame,
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _Array,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.numeric", "_frombuffer"): _Buffer,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.numeric", "_frombuffer"): _Buffer,
+    ("builtins", "slice"): slice,
+}
+"""Everything a pickled frame of numbers asks for, as pandas 1 to 3 and numpy 1 and 2 name it."""
