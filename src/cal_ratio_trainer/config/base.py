@@ -40,7 +40,8 @@ class Settings(BaseModel):
         for name, value in given.items():
             new_name = cls.aliases.get(name, name)
             if new_name in renamed:
-                raise ValueError(f"{name} is an old name of {new_name}, and both are given")
+                names = " and ".join(other for other in given if cls.aliases.get(other, other) == new_name)
+                raise ValueError(f"{names} are names of the same setting; give only {new_name}")
             if new_name not in cls.ignored:
                 renamed[new_name] = value
         return renamed

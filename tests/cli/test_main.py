@@ -1,0 +1,143 @@
+"""The command line as a user meets it: statuses, sentences, spellings, --print_settings."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cal_ratio_trainer.cli.main import EXIT_USER_ERROR, cr_trainer, main
+
+SMALLEST = {
+    "demo": [],
+    "train": [],
+    "build": ["some.parquet"],
+    "resample": ["some.parquet", "fewer.parquet", "0.5"],
+    "convert divertanalysis": ["some.root", "--data_type", "qcd"],
+}
+"""The shortest call of each command."""
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The exit status of a call."""
+    monkeypatch.setattr(sys, "argv", ["cr_trainer", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    status = caught.value.code
+    assert isinstance(status, int)
+    return status
+
+
+def printed_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[str, dict[str, object]]:
+    """What --print_settings prints, as text and as YAML."""
+    assert run(monkeypatch, *words, "--print_settings") == 0
+    text = capsys.readouterr().out
+    return text, yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("words", SMALLEST)
+def test_printed_settings_are_a_config_that_gives_the_same_settings(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text, settings = printed_settings(monkeypatch, capsys, *words.split(), *SMALLEST[words])
+    assert settings
+    (tmp_path / "all.yaml").write_text(text)
+    again, _ = printed_settings(monkeypatch, capsys, *words.split(), "--config", str(tmp_path / "all.yaml"))
+    assert again == text
+
+
+@pytest.mark.parametrize("words", SMALLEST)
+def test_a_typo_in_a_config_is_answered_with_the_nearest_name_and_status_2(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "typo.yaml").write_text("sed: 3\nmin_jet_ptt: 20\n")
+    status = run(monkeypatch, *words.split(), *SMALLEST[words], "--config", str(tmp_path / "typo.yaml"))
+    said = capsys.readouterr().err
+    assert status == EXIT_USER_ERROR
+    assert "sed is no setting of this command" in said
+    assert "min_jet_ptt is no setting of this command" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("spelling", ["--num_splits", "--num-splits"])
+def test_both_spellings_of_a_flag_mean_the_same(
+    spelling: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, settings = printed_settings(monkeypatch, capsys, "train", spelling, "7")
+    assert settings["num_splits"] == 7
+
+
+@pytest.mark.parametrize("spelling", ["-data_type", "--data_type", "--data-type"])
+def test_the_data_type_may_be_written_with_one_dash_as_in_the_manual(
+    spelling: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, settings = printed_settings(monkeypatch, capsys, "convert", "divertanalysis", "a.root", spelling, "bib")
+    assert settings["data_type"] == "bib"
+
+
+def test_a_list_is_given_in_one_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, settings = printed_settings(monkeypatch, capsys, "train", "--cluster_filters", "16,8")
+    assert settings["cluster_filters"] == [16, 8]
+
+
+def test_a_switch_has_a_no(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, settings = printed_settings(monkeypatch, capsys, "build", "a.parquet", "--no-shuffle")
+    assert settings["shuffle"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "no command 'trian' (did you mean train?)"),
+        (["convert", "divertanalysi"], "did you mean divertanalysis?"),
+        (["demo", "--jtes", "5"], "--jtes"),
+        (["demo", "--jets", "none"], "jets: input should be a valid integer"),
+        (["demo", "--jets", "0", "--seed", "-1"], "seed: input should be greater than or equal to 0"),
+        (["demo", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
+    ],
+)
+def test_a_mistake_ends_in_a_sentence_and_status_2(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *words) == EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_and_help_end_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out.startswith("cr_trainer ")
+    assert run(monkeypatch, "--help") == 0
+    help_text = capsys.readouterr().out
+    assert [name for name in cr_trainer().list_commands(None) if name not in help_text] == []  # type: ignore[arg-type]
+
+
+def test_the_installed_command_is_the_module(tmp_path: Path) -> None:
+    installed = Path(sys.executable).with_name("cr_trainer")
+    calls = ([str(installed)], [sys.executable, "-m", "cal_ratio_trainer"])
+    said = [
+        subprocess.run([*call, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+        for call in calls
+    ]
+    assert said[0] == said[1]
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "cal_ratio_trainer", "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    os.close(writer)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,104 @@
+"""Settings from defaults, YAML files and flags."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from pydantic import Field
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.loading import load_settings
+from cal_ratio_trainer.errors import ConfigError, InputFileError
+
+
+class Pot(Settings):
+    """A nested part."""
+
+    size: int = Field(default=1, ge=1, description="How large it is. [l]")
+
+
+class Garden(Settings):
+    """Settings for these tests."""
+
+    aliases: ClassVar[dict[str, str]] = {"anzahl": "flowers"}
+    ignored: ClassVar[dict[str, str]] = {"weather": "nobody can set it"}
+
+    flowers: int = Field(default=3, ge=0, description="How many there are. [flowers]")
+    height: float = Field(default=1.5, gt=0, description="How high they are. [m]")
+    names: list[str] = Field(default=[], description="What they are called.")
+    pot: Pot = Field(default=Pot(), description="What they stand in.")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Where a test writes its YAML file."""
+    return tmp_path / "garden.yaml"
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_defaults(config: Path) -> None:
+    config.write_text("flowers: 5\nheight: 2.0\n")
+    settings = load_settings(Garden, config, {"flowers": "7"})
+    assert (settings.flowers, settings.height, settings.names) == (7, 2.0, [])
+
+
+def test_all_mistakes_are_told_at_once_with_where_they_stand(config: Path) -> None:
+    config.write_text("flowrs: 5\nheight: -1\npot: {sise: 2}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(Garden, config, {"flowers": "many"})
+    said = "\n".join(caught.value.mistakes)
+    assert len(caught.value.mistakes) == 4
+    assert f"{config}: flowrs is no setting of this command (did you mean flowers?)" in said
+    assert f"{config}: height: input should be greater than 0, got -1" in said
+    assert "pot.sise is no setting of this command (did you mean size?)" in said
+    assert "command line: flowers: input should be a valid integer" in said
+    assert all(mistake in str(caught.value) for mistake in caught.value.mistakes)
+
+
+def test_an_old_name_is_accepted_but_not_beside_its_new_one(config: Path) -> None:
+    config.write_text("anzahl: 4\n")
+    assert load_settings(Garden, config).flowers == 4
+    config.write_text("anzahl: 4\nflowers: 5\n")
+    with pytest.raises(ConfigError, match="anzahl and flowers are names of the same setting; give only flowers"):
+        load_settings(Garden, config)
+
+
+def test_a_flag_under_the_new_name_wins_over_the_old_name_in_a_file(config: Path) -> None:
+    config.write_text("anzahl: 4\n")
+    assert load_settings(Garden, config, {"flowers": 6}).flowers == 6
+
+
+def test_a_setting_without_meaning_is_passed_over_with_a_word(config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config.write_text("weather: fine\n")
+    assert load_settings(Garden, config) == Garden()
+    assert "weather is ignored: nobody can set it" in caplog.text
+
+
+def test_an_empty_file_changes_nothing(config: Path) -> None:
+    config.write_text("# nothing yet\n")
+    assert load_settings(Garden, config) == Garden()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("- a\n- b\n", "but holds a list"), ("a: [1\n", "is not valid YAML"), ("just words", "but holds a str")],
+)
+def test_a_file_that_is_no_mapping_is_refused_by_name(content: str, said: str, config: Path) -> None:
+    config.write_text(content)
+    with pytest.raises(InputFileError, match=rf"garden\.yaml: .*{said}"):
+        load_settings(Garden, config)
+
+
+def test_a_missing_file_is_answered_with_the_packaged_ones(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"no such config file; packaged ones are .*calratio2019"):
+        load_settings(Garden, tmp_path / "none.yaml")
+
+
+def test_settings_as_yaml_read_back_to_the_same(config: Path) -> None:
+    settings = Garden(flowers=9, names=["rose", "tulip: red", "7"], pot=Pot(size=3))
+    config.write_text(settings.as_yaml())
+    assert load_settings(Garden, config) == settings
+
+
+def test_settings_cannot_be_changed_after_they_are_made() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Garden().flowers = 1

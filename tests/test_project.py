@@ -1,0 +1,225 @@
+"""What holds for the project as a whole: packaged settings, help texts, imports, the README and the files beside it."""
+
+import ast
+import importlib
+import importlib.metadata
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import click
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pydantic import ValidationError
+
+import cal_ratio_trainer.config
+from cal_ratio_trainer.cli.main import cr_trainer
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.loading import packaged_configs, read_config
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "src" / "cal_ratio_trainer"
+HEAVY = ("torch", "matplotlib", "awkward", "pydantic", "pandas", "uproot", "pyarrow", "numpy", "scipy", "h5py")
+
+
+@cache
+def settings_models() -> dict[str, type[Settings]]:
+    """Every settings model that has packaged defaults, by the stem of their file."""
+    for module in pkgutil.iter_modules(cal_ratio_trainer.config.__path__):
+        importlib.import_module(f"cal_ratio_trainer.config.{module.name}")
+    return {model.defaults_file: model for model in subclasses(Settings) if model.defaults_file}
+
+
+def subclasses(model: type[Settings]) -> Iterator[type[Settings]]:
+    """All models derived from one, near and far."""
+    for child in model.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+def leaf_commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with the words that call it."""
+    waiting: list[tuple[str, click.Command]] = [("", cr_trainer())]
+    while waiting:
+        words, command = waiting.pop()
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                waiting.append((f"{words} {name}".strip(), child))
+        else:
+            yield words, command
+
+
+COMMANDS = dict(leaf_commands())
+OPTIONS = [
+    pytest.param(option, id=f"{words} --{option.name}")
+    for words, command in COMMANDS.items()
+    for option in command.params
+    if isinstance(option, click.Option)
+]
+
+
+def packaged_defaults() -> list[str]:
+    """Stems of the files with packaged defaults."""
+    folder = resources.files("cal_ratio_trainer.config").joinpath("defaults")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+@pytest.mark.parametrize("stem", packaged_defaults())
+def test_packaged_defaults_are_those_of_all_fields_and_parse(stem: str) -> None:
+    model = settings_models()[stem]
+    assert model.defaults().keys() == model.model_fields.keys()
+    assert [name for name, info in model.model_fields.items() if not info.is_required()] == []
+    # What has no default at all (the input files, say) is null in the file and must be given; nothing else may be wrong.
+    assert [place for place in wrong_fields(model) if model.defaults()[place] is not None] == []
+
+
+def wrong_fields(model: type[Settings]) -> set[str]:
+    """The fields whose packaged default their model refuses."""
+    try:
+        model.make()
+    except ValidationError as error:
+        return {str(detail["loc"][0]) for detail in error.errors()}
+    return set()
+
+
+@pytest.mark.parametrize("name", packaged_configs())
+def test_packaged_configurations_parse(name: str) -> None:
+    accepted = []
+    for model in settings_models().values():
+        given = model.with_new_names(read_config(name))
+        if given.keys() <= model.model_fields.keys():
+            accepted.append(model.make(**given))
+    assert accepted
+
+
+def test_every_file_of_defaults_belongs_to_a_command() -> None:
+    assert sorted(settings_models()) == packaged_defaults()
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_has_a_sentence_and_every_number_a_unit(option: click.Option) -> None:
+    text = re.sub(r"\s+\(default: .*\)$", "", option.help or "")
+    sentence = re.sub(r" \[[^\[\]]+\]$", "", text)
+    assert re.fullmatch(r"[A-Z-].{9,}\.", sentence), f"no sentence: {option.help!r}"
+    if re.match(r"INT|NUMBER", option.metavar or ""):
+        assert sentence != text, f"no unit in square brackets: {option.help!r}"
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_is_spelled_with_underscore_and_with_dash(option: click.Option) -> None:
+    for spelling in [*option.opts, *option.secondary_opts]:
+        if spelling.startswith("--"):
+            assert f"--{spelling[2:].replace('_', '-')}" in [*option.opts, *option.secondary_opts]
+
+
+def test_every_command_of_the_manual_that_this_issue_brings_is_there() -> None:
+    assert {"train", "demo", "build", "resample", "convert divertanalysis"} <= COMMANDS.keys()
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """Top-level modules in memory after the command line has run."""
+    code = (
+        "import sys; from cal_ratio_trainer.cli.main import main; sys.argv = ['cr_trainer', *sys.argv[1:]]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('MODULES', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("convert", "--help")])
+def test_help_imports_none_of_the_large_libraries(arguments: tuple[str, ...]) -> None:
+    assert modules_after(*arguments) & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_help_of_a_command_imports_neither_torch_nor_what_draws_or_reads_ntuples(words: str) -> None:
+    assert modules_after(*words.split(), "--help") & {"torch", "matplotlib", "awkward", "uproot"} == set()
+
+
+def imported_packages() -> dict[str, set[str]]:
+    """Top-level packages that the sources import -> the files that do."""
+    found: dict[str, set[str]] = {}
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            for name in names:
+                found.setdefault(name.partition(".")[0], set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def test_everything_the_sources_import_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    declared |= {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"]["xrootd"]}
+    owners = importlib.metadata.packages_distributions()
+    undeclared = {
+        package: files
+        for package, files in imported_packages().items()
+        if package not in sys.stdlib_module_names
+        and package != "cal_ratio_trainer"
+        and not {canonicalize_name(owner) for owner in owners.get(package, [])} & declared
+    }
+    assert undeclared == {}
+
+
+def test_an_environment_with_torch_keeps_it_and_the_manual_s_extras_are_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    torch = next(Requirement(text) for text in project["dependencies"] if text.startswith("torch"))
+    for version in ("2.6.0+cu124", "2.9.1", "2.13.0+cpu"):
+        assert torch.specifier.contains(version)
+    assert {"test", "wsl2"} <= project["optional-dependencies"].keys()
+
+
+def readme() -> str:
+    """The text of the README."""
+    return (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_command_that_ci_takes_from_the_readme_installs_then_tests() -> None:
+    block = readme().partition("<!-- install and test -->")[2].partition("<!-- end -->")[0]
+    (line,) = [line for line in block.splitlines() if line.startswith("python3 ")]
+    assert line.split(" && ") == ["python3 -m venv .venv", ".venv/bin/pip install -e '.[test]'", ".venv/bin/pytest"]
+
+
+def documents() -> list[Path]:
+    """The README and all pages."""
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
+def test_links_between_pages_and_to_pictures_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
+def test_options_in_the_pages_are_options_of_a_command(page: Path) -> None:
+    known = {spelling for command in COMMANDS.values() for option in command.params for spelling in option.opts}
+    known |= {
+        spelling for command in COMMANDS.values() for option in command.params for spelling in option.secondary_opts
+    }
+    used = set()
+    for line in re.findall(r"cr_trainer [^\n`]*", page.read_text("utf-8")):
+        used |= set(re.findall(r"(?<=\s)--[a-zA-Z][\w-]*", line))
+    assert used - known - {"--help", "--version"} == set()
+
+
+def test_the_test_named_for_profiling_exists() -> None:
+    (name,) = set(re.findall(r"pytest --profile (\S+)", readme()))
+    file, _, function = name.partition("::")
+    assert re.search(rf"^def {function}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE)
