@@ -47,6 +47,14 @@ class MissingColumn(InputFileError):
         return type(self), (self.file, self.missing, self.present)
 
 
+class SameOutput(UserError):
+    """Two inputs would be written to one file; names all three."""
+
+    def __init__(self, first: str, second: str, output: str | Path) -> None:
+        both = f"{first} and {second}" if first != second else f"{first}, listed twice with different settings,"
+        super().__init__(f"{both} would both be written to {output}; give them an output_dir each")
+
+
 class DataWarning(UserWarning):
     """Something in the data is odd but usable."""
 

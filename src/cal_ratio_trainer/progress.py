@@ -97,6 +97,12 @@ class ProgressLine:
         else:
             self._plain_line(note)
 
+    def expect(self, total: float | None) -> None:
+        """Say anew how many units there will be, where that becomes known on the way."""
+        self.total = total
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=total)
+
     def message(self, text: str) -> None:
         """Print a line of its own above the bar."""
         if self._bar is not None:

@@ -1,0 +1,83 @@
+"""`cr_trainer convert divertanalysis`."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.config.convert import ConvertSettings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cal_ratio_trainer.ntuple import ConversionSummary
+
+_WIDTH_WITHOUT_TERMINAL = 200
+
+
+def run(settings: ConvertSettings) -> int:
+    """Convert, then say what became of each file; 1 where any failed."""
+    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
+    from cal_ratio_trainer.ntuple import convert_files
+
+    summary = convert_files(settings)
+    _print(summary)
+    return EXIT_FAILED_PARTS if summary.failed else 0
+
+
+def _print(summary: "ConversionSummary") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = _WIDTH_WITHOUT_TERMINAL
+    for table in (*_cutflows(summary), _files(summary)):
+        console.print(table)
+    for row in summary.rows:
+        for note in row.notes:
+            console.print(f"{row.file}: {note}")
+    counts = Counter(row.status.value for row in summary.rows)
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    folders = sorted({str(output.parent) for output in summary.outputs})
+    written = f" The jets are in {', '.join(folders)}." if folders else ""
+    console.print(f"{len(summary.rows)} file{'s' if len(summary.rows) != 1 else ''}: {said}.{written}")
+
+
+def _files(summary: "ConversionSummary") -> "Table":
+    from rich.table import Table
+
+    table = Table(title="Files", title_justify="left")
+    for name in ("file", "status", "reason"):
+        table.add_column(name, overflow="fold")
+    for name in ("events", "jets", "seconds"):
+        table.add_column(name, justify="right")
+    for row in summary.rows:
+        numbers = (str(row.events), str(row.jets), f"{row.seconds:.1f}")
+        table.add_row(row.file, row.status.value, row.reason, *numbers)
+    return table
+
+
+def _cutflows(summary: "ConversionSummary") -> Iterator["Table"]:
+    from rich.table import Table
+
+    for data_type, steps in summary.cutflows().items():
+        table = Table("step", title=f"Cutflow of {data_type.value}", title_justify="left")
+        weighted = any(step.sum_of_weights is not None for step in steps)
+        for name in ("events", "jets", *(["sum of event weights"] if weighted else [])):
+            table.add_column(name, justify="right")
+        for step in steps:
+            weight = [f"{step.sum_of_weights:.6g}"] if step.sum_of_weights is not None else []
+            table.add_row(step.step, str(step.events), str(step.jets), *weight)
+        yield table
+
+
+command = SettingsCommand(
+    name="divertanalysis",
+    help="Convert DiVertAnalysis ntuples to files of jets, one for each.\n\n"
+    "FILES are paths, URLs or patterns of either. Files that are done already are passed over, and several of these "
+    "commands can share one list. A file that cannot be converted is named at the end, and the exit status is then 1.",
+    settings=ConvertSettings,
+    run=run,
+    arguments=[Argument("input_files")],
+    one_dash=["data_type"],
+).build()

@@ -1,0 +1,86 @@
+"""Settings of `cr_trainer convert divertanalysis`."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.jets.labels import DataType
+
+_MASSES = {"mH": "llp_mH", "mS": "llp_mS"}
+_FIXED_BRANCHES = "the branches follow from the data type; keep_branches carries further ones through"
+
+
+class ConversionInput(Settings):
+    """One entry of `input_files`; what it leaves out is taken from the top of the settings."""
+
+    aliases: ClassVar[dict[str, str]] = _MASSES
+
+    input_file: str = Field(min_length=1, description="A file, a URL or a pattern of either.")
+    data_type: DataType | None = Field(default=None, description="What these files hold.")
+    output_dir: Path | None = Field(default=None, description="Folder below output_path for the results.")
+    llp_mH: float | None = Field(default=None, gt=0, description="Mass of the mediator of this signal sample. [GeV]")
+    llp_mS: float | None = Field(
+        default=None, gt=0, description="Mass of the long-lived particle of this sample. [GeV]"
+    )
+
+
+class ConvertSettings(Settings):
+    """What `cr_trainer convert divertanalysis` reads, keeps and writes."""
+
+    defaults_file: ClassVar[str | None] = "convert"
+    aliases: ClassVar[dict[str, str]] = _MASSES
+    ignored: ClassVar[dict[str, str]] = {
+        "signal_branches": _FIXED_BRANCHES,
+        "bib_branches": _FIXED_BRANCHES,
+        "qcd_branches": _FIXED_BRANCHES,
+        "rename_branches": "the names of the columns are fixed",
+    }
+
+    input_files: list[ConversionInput] = Field(
+        description="Files, URLs or patterns; in YAML also entries with their own data_type, output_dir and masses."
+    )
+    data_type: DataType | None = Field(
+        description="What the files hold that do not say so themselves: signal, multijet simulation, beam-induced "
+        "background, or control-region data."
+    )
+    llp_mH: float | None = Field(gt=0, description="Mass of the mediator, needed for signal. [GeV]")
+    llp_mS: float | None = Field(gt=0, description="Mass of the long-lived particle, needed for signal. [GeV]")
+    min_jet_pt: float = Field(ge=0, description="Smallest jet pt that is kept. [GeV]")
+    max_jet_pt: float = Field(gt=0, description="Jets of this pt and above are dropped. [GeV]")
+    max_hlt_delta_r: float | None = Field(
+        gt=0,
+        description="Largest distance (Delta R) from a tagged trigger jet to its jet in BIB; null takes any. [1]",
+    )
+    output_path: Path = Field(description="Folder that the results are written to; made where it is missing.")
+    layout: Literal["ragged", "flat"] = Field(
+        description="Lists of constituents, or the flat columns of the earlier program (clus_pt_0 and so on)."
+    )
+    flat_format: Literal["parquet", "pkl"] = Field(description="File format of the flat layout.")
+    keep_branches: list[str] = Field(
+        description="Further branches to carry through: one number an event, or one a jet by position."
+    )
+    max_events: int | None = Field(ge=1, description="How many events to read of each file; null reads all. [events]")
+    chunk_events: int = Field(
+        ge=1, description="How many events are in memory at a time; whole clusters of an RNTuple. [events]"
+    )
+    workers: int = Field(ge=1, description="How many files are converted at the same time. [processes]")
+    overwrite: bool = Field(description="Convert again what is already done.")
+    cache_path: Path | None = Field(
+        description="Folder that remote files are copied to before they are read; null streams them and stores nothing."
+    )
+
+    @field_validator("input_files", mode="before")
+    @classmethod
+    def _bare_names(cls, given: Any) -> Any:
+        """A plain string stands for a file without settings of its own."""
+        if not isinstance(given, list):
+            return given
+        return [{"input_file": each} if isinstance(each, str) else each for each in given]
+
+    @model_validator(mode="after")
+    def _range_of_pt(self) -> Self:
+        if self.min_jet_pt >= self.max_jet_pt:
+            raise ValueError(f"min_jet_pt ({self.min_jet_pt:g}) must be below max_jet_pt ({self.max_jet_pt:g})")
+        return self

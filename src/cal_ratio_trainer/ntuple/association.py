@@ -1,0 +1,98 @@
+"""Which clusters, tracks and muon segments belong to which jet: by the jet indices in the file, hardest first, cut."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cal_ratio_trainer.jets.features import MUON_SEGMENTS, Constituent
+from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
+from cal_ratio_trainer.ntuple.coordinates import Doubles, make_relative
+from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists
+
+_NO_JET = -1
+
+
+@dataclass(frozen=True)
+class JetTable:
+    """Finds a kept jet by its event and its index there.
+
+    Attributes:
+        position: [events * width], position among the kept jets at event * width + index, -1 where there is none.
+        width: one more than the largest index of any kept jet.
+        axis: [kept jets, 2], eta and phi.
+    """
+
+    position: IndexArray
+    width: int
+    axis: Doubles
+
+    @classmethod
+    def of(cls, event: IndexArray, index: IndexArray, events: int, axis: Doubles) -> "JetTable":
+        """From event in the chunk and index in the event (negative: none) of each kept jet, both [kept jets]."""
+        width = int(index.max(initial=0)) + 1
+        position = np.full(events * width, _NO_JET, dtype=np.int64)
+        named = np.flatnonzero(index >= 0)
+        position[event[named] * width + index[named]] = named
+        return cls(position, width, axis)
+
+    def find(self, event: IndexArray, index: IndexArray) -> IndexArray:
+        """Position of the kept jet, or -1, for each pair of an event and a jet index, [pairs]."""
+        known = (index >= 0) & (index < self.width)
+        found: IndexArray = np.where(known, self.position[event * self.width + np.where(known, index, 0)], _NO_JET)
+        return found
+
+
+def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> Ragged:
+    """The constituents of one kind of the kept jets, finished: sorted, cut to the limit, in relative coordinates.
+
+    Clusters and tracks come by falling pt, segments in the order of the file.
+
+    Args:
+        kind: which kind.
+        columns: its branches of this chunk and its index branch; all lists of the same lengths.
+        jets: the kept jets.
+    """
+    owners, positions = _members(columns[kind.index_branch], jets)
+    features = [columns[branch] for branch in kind.branches]
+    if kind is MUON_SEGMENTS:
+        order = np.lexsort((positions, owners))
+    else:
+        order = np.lexsort((positions, -_gathered(features[kind.position("pt")], positions), owners))
+    owners, positions = owners[order], positions[order]
+    within_limit = _ranks(owners) < kind.limit
+    owners, positions = owners[within_limit], positions[within_limit]
+    values = np.empty((len(positions), len(features)), dtype=np.float64)
+    for number, feature in enumerate(features):
+        values[:, number] = _gathered(feature, positions)
+    make_relative(kind, values, owners, jets.axis)
+    lengths = np.bincount(owners, minlength=len(jets.axis))
+    with np.errstate(over="ignore"):
+        return Ragged.from_lengths(values.astype(np.float32), lengths)
+
+
+def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray]:
+    """For each pair of a kept jet and a constituent of it: position of the jet, position of the constituent."""
+    if isinstance(index, NestedLists):
+        outer = Lists(index.inner.offsets[:-1], index.outer)
+        constituent = index.inner.events()
+        event, jet_index = outer.events()[constituent], index.inner.values
+    elif isinstance(index, Lists):
+        event, jet_index = index.events(), index.values
+        constituent = np.arange(len(jet_index), dtype=np.int64)
+    else:
+        raise TypeError("a jet index must be a list an event")
+    owner = jets.find(event, jet_index.astype(np.int64, copy=False))
+    kept = np.flatnonzero(owner != _NO_JET)
+    return owner[kept], constituent[kept]
+
+
+def _ranks(owners: IndexArray) -> IndexArray:
+    """Position of each constituent in its jet's list, for rising owners."""
+    result: IndexArray = np.arange(len(owners), dtype=np.int64) - np.searchsorted(owners, owners, side="left")
+    return result
+
+
+def _gathered(column: Column, positions: IndexArray) -> Doubles:
+    if not isinstance(column, Lists):
+        raise TypeError("a feature must be a list an event")
+    return column.values[positions].astype(np.float64, copy=False)

@@ -1,0 +1,65 @@
+"""Angles between things, and coordinates relative to the jet as the network wants them. All in double precision."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.jets.features import CLUSTERS, MUON_SEGMENTS, TRACKS, Constituent
+from cal_ratio_trainer.jets.ragged import IndexArray
+
+Doubles = NDArray[np.float64]
+
+_ETA_LIKE = {CLUSTERS.name: ("eta",), TRACKS.name: ("eta",), MUON_SEGMENTS.name: ("etaPos",)}
+_PHI_LIKE = {CLUSTERS.name: ("phi",), TRACKS.name: ("phi",), MUON_SEGMENTS.name: ("phiPos", "phiDir")}
+
+
+def wrapped(angle: Doubles) -> Doubles:
+    """Angles brought to [-pi, pi).
+
+    >>> wrapped(np.array([0.1, 3.5, -3.5, np.pi, -np.pi])).round(3).tolist()
+    [0.1, -2.783, 2.783, -3.142, -3.142]
+    """
+    result = np.array(angle, dtype=np.float64)
+    outside = (result < -np.pi) | (result >= np.pi)
+    turned = np.mod(result[outside] + np.pi, 2 * np.pi) - np.pi
+    # An angle a rounding error below -pi comes out as exactly pi.
+    result[outside] = np.where(turned >= np.pi, -np.pi, turned)
+    return result
+
+
+def delta_r(eta_difference: Doubles, phi_difference: Doubles) -> Doubles:
+    """Distance in the eta-phi plane; the phi difference may be unwrapped."""
+    distance: Doubles = np.hypot(eta_difference, wrapped(phi_difference))
+    return distance
+
+
+def make_relative(kind: Constituent, values: Doubles, owners: IndexArray, jet_axis: Doubles) -> None:
+    """Replace absolute by relative angles, in place.
+
+    Clusters are taken relative to the leading (first) cluster of their jet, tracks and segments to the jet's axis. The
+    direction in eta of a segment stays as it is.
+
+    Args:
+        kind: which kind of constituent.
+        values: [constituents, features], in the order of the jets, leading cluster first.
+        owners: [constituents], for each the position of its jet, rising.
+        jet_axis: [jets, 2], eta and phi.
+    """
+    if not len(values):
+        return
+    if kind is CLUSTERS:
+        leading = np.searchsorted(owners, owners, side="left")
+        axis = values[leading][:, [kind.position("eta"), kind.position("phi")]]
+    else:
+        axis = jet_axis[owners]
+    for name in _ETA_LIKE[kind.name]:
+        values[:, kind.position(name)] -= axis[:, 0]
+    for name in _PHI_LIKE[kind.name]:
+        column = kind.position(name)
+        values[:, column] = wrapped(values[:, column] - axis[:, 1])
+
+
+def as_doubles(values: NDArray[Any]) -> Doubles:
+    """Numbers of the file in double precision."""
+    return np.asarray(values, dtype=np.float64)

@@ -1,0 +1,133 @@
+"""From the list in the settings to one request a file: patterns spread out, defaults filled in, outputs named."""
+
+import glob
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import fsspec
+
+from cal_ratio_trainer.config.convert import ConversionInput, ConvertSettings
+from cal_ratio_trainer.errors import ConfigError, SameOutput
+from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.ntuple.request import Request, Selection
+from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
+
+_WILD = "*?["
+_FILE_SCHEME = "file://"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done.
+
+    Attributes:
+        requests: one a file, in the order of the list, each file once.
+        not_found: patterns that match nothing, as failed rows.
+    """
+
+    requests: tuple[Request, ...]
+    not_found: tuple[ConversionRow, ...]
+
+
+def work_for(settings: ConvertSettings) -> Work:
+    """Spread out the settings' list of files.
+
+    Raises:
+        ConfigError: no files, a file without a data type, signal without masses; all such mistakes at once.
+        SameOutput: two files would write the same output.
+    """
+    _check(settings)
+    requests: dict[Request, None] = {}
+    not_found = []
+    for each in settings.input_files:
+        files, reason = _matching(each.input_file)
+        if reason:
+            not_found.append(ConversionRow(each.input_file, None, Status.FAILED, reason))
+        requests |= dict.fromkeys(_request(settings, each, file) for file in files)
+    _check_outputs(requests)
+    return Work(tuple(requests), tuple(not_found))
+
+
+def is_remote(file: str) -> bool:
+    """True for a URL, False for a path of this machine.
+
+    >>> is_remote("https://cern.ch/a.root"), is_remote("data/a.root")
+    (True, False)
+    """
+    return "://" in file
+
+
+def _check(settings: ConvertSettings) -> None:
+    mistakes = [] if settings.input_files else ["no files are given: name them on the command line or as input_files"]
+    for each in settings.input_files:
+        data_type = each.data_type or settings.data_type
+        if data_type is None:
+            known = ", ".join(DataType)
+            mistakes.append(f"{each.input_file}: its data_type must be given (one of {known})")
+        for mass in ("llp_mH", "llp_mS"):
+            if data_type is DataType.SIGNAL and getattr(each, mass) is None and getattr(settings, mass) is None:
+                mistakes.append(f"{each.input_file}: signal needs {mass}, a mass in GeV")
+    if mistakes:
+        raise ConfigError(dict.fromkeys(mistakes))
+
+
+def _matching(pattern: str) -> tuple[list[str], str]:
+    """The files that a name or pattern stands for, and why there are none."""
+    if pattern.startswith(_FILE_SCHEME):
+        pattern = pattern.removeprefix(_FILE_SCHEME)
+    if not is_remote(pattern):
+        path = os.path.abspath(os.path.expanduser(pattern))  # noqa: PTH100, PTH111 - a pattern is no path
+        if Path(path).exists() or not any(letter in pattern for letter in _WILD):
+            return [path], ""
+        files = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - absolute patterns
+        return files, "" if files else "the pattern matches no file"
+    if not any(letter in urlsplit(pattern).path for letter in "*["):
+        return [pattern], ""
+    try:
+        file_system, path = fsspec.core.url_to_fs(pattern)
+        found = sorted(file_system.unstrip_protocol(each) for each in file_system.glob(path))
+    except (OSError, ImportError, ValueError) as error:
+        return [], f"the pattern cannot be looked up ({error})"
+    return found, "" if found else "the pattern matches no file"
+
+
+def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Request:
+    data_type = given.data_type or settings.data_type
+    if data_type is None:
+        raise ConfigError([f"{file}: its data_type must be given"])
+    suffix = f".{settings.flat_format}" if settings.layout == "flat" else ".parquet"
+    folder = settings.output_path / (given.output_dir or "")
+    return Request(
+        file=file,
+        output=folder / f"{_stem(file)}{suffix}",
+        selection=Selection(
+            data_type=data_type,
+            min_jet_pt=settings.min_jet_pt,
+            max_jet_pt=settings.max_jet_pt,
+            llp_mH=settings.llp_mH if given.llp_mH is None else given.llp_mH,
+            llp_mS=settings.llp_mS if given.llp_mS is None else given.llp_mS,
+            max_hlt_delta_r=settings.max_hlt_delta_r,
+            keep_branches=tuple(settings.keep_branches),
+        ),
+        layout=settings.layout,
+        max_events=settings.max_events,
+        chunk_events=settings.chunk_events,
+        overwrite=settings.overwrite,
+        cache_path=settings.cache_path,
+    )
+
+
+def _stem(file: str) -> str:
+    return PurePosixPath(urlsplit(file).path if is_remote(file) else file).stem
+
+
+def _check_outputs(requests: Iterable[Request]) -> None:
+    """Refuse two files with one output, before anything is done."""
+    first: dict[str, Request] = {}
+    for request in requests:
+        other = first.setdefault(os.path.abspath(request.output), request)  # noqa: PTH100 - no links followed
+        if other is not request:
+            raise SameOutput(other.file, request.file, request.output)

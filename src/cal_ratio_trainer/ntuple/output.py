@@ -1,0 +1,137 @@
+"""The file of jets that one ntuple becomes: is it there already, and writing it in either layout."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, JetsWriter, read_metadata, writing
+from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.ntuple.request import Request
+
+_REDO = "--overwrite converts it again"
+
+
+class Output(Protocol):
+    """Where the jets of one file go."""
+
+    def write(self, jets: Jets) -> None:
+        """Append jets."""
+
+    def finish(self, metadata: JetMetadata) -> None:
+        """All jets are there; nothing exists until this was called."""
+
+
+@contextmanager
+def output_for(request: Request) -> Iterator[Output]:
+    """What to write the jets of a request to; the file appears, complete, when the block ends well."""
+    _remove_remains(request.output)
+    if request.layout == "flat":
+        yield _FlatOutput(request.output)
+        return
+    with writing(request.output) as writer:
+        yield _RaggedOutput(writer)
+
+
+def previous_result(request: Request, source: InputFile) -> JetMetadata | None:
+    """The metadata of the output where it is there already and is what the request would give; None where it is not.
+
+    Raises:
+        InputFileError: a file is in the way: of other options, from another input, or not of jets at all.
+    """
+    if not request.output.exists():
+        return None
+    try:
+        metadata = _metadata_of(request)
+    except InputFileError as error:
+        reason = f"is in the way and {error.reason}; {_REDO} and replaces it"
+        raise InputFileError(request.output, reason) from error
+    changed = [
+        f"{name} {metadata.options.get(name)!s} then, {now!s} now"
+        for name, now in request.options().items()
+        if metadata.options.get(name) != now
+    ]
+    if changed:
+        reason = f"was converted with other options ({'; '.join(changed)}); {_REDO}"
+        raise InputFileError(request.output, reason)
+    if not any(_is_same(source, before) for before in metadata.inputs):
+        before = ", ".join(f"{each.path} of {each.size_bytes} bytes" for each in metadata.inputs) or "an unknown file"
+        reason = f"was made from {before}, not from {source.path} of {source.size_bytes} bytes; {_REDO}"
+        raise InputFileError(request.output, reason)
+    return metadata
+
+
+def _is_same(now: InputFile, before: InputFile) -> bool:
+    if now.size_bytes != before.size_bytes:
+        return False
+    return now.path == before.path or (now.sha256 is not None and now.sha256 == before.sha256)
+
+
+def _metadata_of(request: Request) -> JetMetadata:
+    if request.layout != "flat":
+        return read_metadata(request.output)
+    beside = _beside(request.output)
+    try:
+        return JetMetadata.model_validate_json(beside.read_text("utf-8"))
+    except (OSError, ValidationError) as error:
+        raise InputFileError(request.output, f"has no metadata of a conversion beside it ({beside.name})") from error
+
+
+def _beside(output: Path) -> Path:
+    """Where the metadata of a flat file stand: a pickled frame has no room for them."""
+    return output.with_name(f"{output.name}.metadata.json")
+
+
+def _remove_remains(output: Path) -> None:
+    """Remove unfinished files of processes that were killed; the caller holds the lock, so they are nobody's."""
+    for remains in output.parent.glob(f".{output.stem}.*.part{output.suffix}"):
+        remains.unlink(missing_ok=True)
+
+
+@dataclass
+class _RaggedOutput:
+    """Parquet in row groups of one size, however few jets come at a time."""
+
+    writer: JetsWriter
+    _waiting: list[Jets] = field(default_factory=list)
+
+    def write(self, jets: Jets) -> None:
+        self._waiting.append(jets)
+        if sum(len(part) for part in self._waiting) >= ROWS_A_GROUP:
+            self._flush()
+
+    def finish(self, metadata: JetMetadata) -> None:
+        if self._waiting:
+            self._flush()
+        self.writer.finish(metadata)
+
+    def _flush(self) -> None:
+        self.writer.write(Jets.concatenate(self._waiting))
+        self._waiting.clear()
+
+
+@dataclass
+class _FlatOutput:
+    """The earlier program's layout, which has to be in memory as a whole."""
+
+    path: Path
+    _parts: list[Jets] = field(default_factory=list)
+
+    def write(self, jets: Jets) -> None:
+        self._parts.append(jets)
+
+    def finish(self, metadata: JetMetadata) -> None:
+        from cal_ratio_trainer.jets.legacy import write_flat
+
+        jets = Jets.concatenate(self._parts) if self._parts else Jets.empty()
+        complete = metadata.model_copy(update={"rows": len(jets)})
+        # Without its metadata the frame is not taken for done, so they come last.
+        _beside(self.path).unlink(missing_ok=True)
+        write_flat(self.path, jets, complete)
+        write_text(_beside(self.path), complete.model_dump_json(indent=1))

@@ -1,0 +1,176 @@
+"""One open DiVertAnalysis file: its branches, its events in chunks, and what else it says of itself."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import uproot
+
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.ntuple.branches import TREE
+from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists, from_awkward
+
+EVENT_COUNT = "MetaData_EventCount"
+SIMULATION = "cal_ratio_trainer_simulation"
+"""Name of the string in a ROOT file that says what simulated it, where that was not the experiment, e.g. 'demo'."""
+
+_Result = TypeVar("_Result")
+
+
+class Ntuple:
+    """The tree `trees_DV_` of one open file (a TTree or an RNTuple; of several cycles the newest); made by `opened`.
+
+    Attributes:
+        file: its name, for messages.
+        entries: how many events it has.
+        branches: the names of its branches or fields, in order.
+        typenames: their C++ types, by name.
+    """
+
+    def __init__(self, file: str, directory: Any) -> None:
+        self.file = file
+        self._directory = directory
+        names = self._reading("its list of objects", directory.keys, cycle=False)
+        if TREE not in names:
+            held = ", ".join(sorted(set(names))[:5]) or "nothing"
+            raise InputFileError(file, f"has no tree {TREE}; it holds {held}")
+        self._tree = self._reading(TREE, directory.__getitem__, TREE)
+        self.entries = int(self._reading(TREE, getattr, self._tree, "num_entries"))
+        self.typenames: dict[str, str] = self._reading("its list of branches", self._tree.typenames, recursive=False)
+        self.branches = tuple(self.typenames)
+        self._clusters = _cluster_starts(self._tree)
+        self._pages = _LastPages() if self._clusters else None
+
+    def event_count(self) -> dict[str, float]:
+        """The bins of `MetaData_EventCount` by label (by number where they have none); empty without it."""
+        if EVENT_COUNT not in self._directory.keys(cycle=False):
+            return {}
+        histogram = self._reading(EVENT_COUNT, self._directory.__getitem__, EVENT_COUNT)
+        labels = histogram.axis().labels() or [str(number + 1) for number in range(len(histogram.values()))]
+        return {str(label): float(value) for label, value in zip(labels, histogram.values(), strict=True)}
+
+    def simulation(self) -> str | None:
+        """What simulated the events where the file says so, e.g. 'demo'; None for the experiment's own files."""
+        if SIMULATION not in self._directory.keys(cycle=False):
+            return None
+        return str(self._reading(SIMULATION, self._directory.__getitem__, SIMULATION))
+
+    def chunks(self, events: int, stop: int) -> Iterator[range]:
+        """The entries from 0 to `stop` in pieces of at most `events`.
+
+        uproot reads an RNTuple by whole clusters, so there a piece is as many clusters as fit, and at least one.
+        """
+        starts = [start for start in self._clusters if start < stop] or list(range(0, stop, events)) or [0]
+        first = 0
+        for start, following in zip(starts, [*starts[1:], stop], strict=True):
+            too_long = following - first > events
+            if too_long and start > first:
+                yield range(first, start)
+                first = start
+        if first < stop:
+            yield range(first, stop)
+
+    def read(self, names: Sequence[str], entries: range) -> dict[str, Column]:
+        """The named branches of some entries as flat arrays.
+
+        Raises:
+            InputFileError: the file is damaged, or a branch holds no numbers.
+        """
+        array = self._reading(
+            f"entries {entries.start} to {entries.stop}",
+            self._tree.arrays,
+            filter_name=list(names),
+            entry_start=entries.start,
+            entry_stop=entries.stop,
+            array_cache=self._pages,
+        )
+        return {name: self._reading(f"branch {name}", from_awkward, array[name]) for name in names}
+
+    def forget_older_pages(self) -> None:
+        """Let go of what was read before the last call; call it once a chunk to keep memory bounded."""
+        if self._pages is not None:
+            self._pages.turn()
+
+    def _reading(self, what: str, read: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result:
+        # A damaged file can make a parser fail in any way, so everything that uproot raises is the file's fault.
+        try:
+            return read(*arguments, **options)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise InputFileError(self.file, f"{what} cannot be read ({_in_short(error)})") from error
+
+
+class _LastPages(dict[str, Any]):
+    """What uproot read for the last chunk: it always reads one cluster too many, which is the next chunk's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._older: dict[str, Any] = {}
+
+    def turn(self) -> None:
+        """A new chunk begins: keep what the last one used, forget the rest."""
+        self._older = dict(self)
+        self.clear()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A page of this chunk or of the one before."""
+        if key not in self and key in self._older:
+            self[key] = self._older.pop(key)
+        return super().get(key, default)
+
+
+@contextmanager
+def opened(file: str, location: str | None = None) -> Iterator[Ntuple]:
+    """Open a file, local or remote, and find its tree.
+
+    Args:
+        file: its name.
+        location: where to read it, where that is elsewhere, e.g. a copy in a cache.
+
+    Raises:
+        InputFileError: no such file, no complete ROOT file, no tree `trees_DV_`, or the protocol needs a package that
+            is not installed.
+    """
+    try:
+        # The dict form keeps uproot from taking a colon in the name for the name of an object in the file.
+        directory = uproot.open({location or file: None})
+    except FileNotFoundError as error:
+        raise InputFileError(file, "no such file") from error
+    except ImportError as error:
+        hint = "pip install 'cal_ratio_trainer[xrootd]'" if file.startswith("root:") else _in_short(error)
+        raise InputFileError(file, f"cannot be opened, a package is missing: {hint}") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InputFileError(file, f"cannot be opened as a ROOT file ({_in_short(error)})") from error
+    with directory:
+        yield Ntuple(file, directory)
+
+
+def lists_of(file: str, columns: dict[str, Column], name: str) -> Lists:
+    """A branch that must hold one list an event. Raises InputFileError where it does not."""
+    column = columns[name]
+    if not isinstance(column, Lists):
+        found = "lists of lists" if isinstance(column, NestedLists) else "one number"
+        raise InputFileError(file, f"branch {name} holds {found} an event, where a list of numbers is expected")
+    return column
+
+
+def same_lengths(file: str, columns: dict[str, Column], names: Sequence[str]) -> list[Lists]:
+    """Branches that describe the same objects. Raises InputFileError where their lists differ in length."""
+    lists = [lists_of(file, columns, name) for name in names]
+    for name, each in zip(names, lists, strict=True):
+        if len(each.values) != len(lists[0].values) or not (each.offsets == lists[0].offsets).all():
+            raise InputFileError(file, f"branches {names[0]} and {name} hold lists of different lengths")
+    return lists
+
+
+def _cluster_starts(tree: Any) -> list[int]:
+    ntuple = getattr(tree, "ntuple", None)
+    return [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries] if ntuple is not None else []
+
+
+def _in_short(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -1,0 +1,48 @@
+"""The input file as a file: its size and checksum, and a local copy of a remote one."""
+
+from pathlib import Path
+
+import fsspec
+
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.jets.metadata import InputFile
+from cal_ratio_trainer.ntuple.inputs import is_remote
+
+
+def identity_of(file: str) -> InputFile:
+    """Path, size and (of local files) checksum.
+
+    Raises:
+        InputFileError: there is no such local file. A remote file whose server does not tell its size has none.
+    """
+    if is_remote(file):
+        return InputFile(path=file, size_bytes=_remote_size(file))
+    path = Path(file)
+    if not path.is_file():
+        raise InputFileError(file, "no such file" if not path.exists() else "is not a file")
+    return InputFile(path=file, size_bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def readable_name(file: str, cache_path: Path | None) -> str:
+    """What to open to read a file: itself, or its copy in the cache where there is one and the file is remote.
+
+    Raises:
+        InputFileError: the file cannot be copied.
+    """
+    if cache_path is None or not is_remote(file):
+        return file
+    try:
+        copy = fsspec.open_local(f"filecache::{file}", filecache={"cache_storage": str(cache_path)})
+    except (OSError, ImportError, ValueError) as error:
+        raise InputFileError(file, f"cannot be copied to {cache_path} ({error})") from error
+    return str(copy)
+
+
+def _remote_size(file: str) -> int | None:
+    try:
+        file_system, path = fsspec.core.url_to_fs(file)
+        size = file_system.size(path)
+    except (OSError, ImportError, ValueError):
+        return None
+    return None if size is None else int(size)

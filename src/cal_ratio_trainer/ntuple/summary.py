@@ -1,0 +1,92 @@
+"""What became of the files that were to be converted."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.metadata import CutflowStep
+
+
+class Status(StrEnum):
+    """What became of one file."""
+
+    CONVERTED = "converted"
+    NO_JETS = "no jets"
+    EMPTY = "empty"
+    ALREADY_DONE = "already done"
+    ELSEWHERE = "in progress elsewhere"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ConversionRow:
+    """One file.
+
+    Attributes:
+        file: the input.
+        output: the file of jets that belongs to it; None where it was never found out.
+        status: what became of it.
+        reason: why it failed or was passed over, a sentence.
+        events: how many events were read.
+        jets: how many jets are in the output.
+        seconds: how long it took.
+        data_type: what it was taken for.
+        cutflow: events and jets after each step, of files converted in this call.
+        notes: oddities, a sentence each.
+    """
+
+    file: str
+    output: Path | None
+    status: Status
+    reason: str = ""
+    events: int = 0
+    jets: int = 0
+    seconds: float = 0.0
+    data_type: DataType | None = None
+    cutflow: tuple[CutflowStep, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConversionSummary:
+    """All files of one call, in the order of the list."""
+
+    rows: tuple[ConversionRow, ...]
+
+    @property
+    def failed(self) -> tuple[ConversionRow, ...]:
+        """The files that were not converted although they should have been."""
+        return tuple(row for row in self.rows if row.status is Status.FAILED)
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files of jets that are complete now, whoever made them."""
+        return tuple(
+            row.output
+            for row in self.rows
+            if row.output is not None and row.status not in (Status.FAILED, Status.ELSEWHERE)
+        )
+
+    def cutflows(self) -> dict[DataType, list[CutflowStep]]:
+        """The cutflow of each data type, summed over the files that were converted in this call."""
+        by_type: dict[DataType, list[ConversionRow]] = {}
+        for row in self.rows:
+            if row.data_type is not None and row.cutflow:
+                by_type.setdefault(row.data_type, []).append(row)
+        return {data_type: _summed(row.cutflow for row in rows) for data_type, rows in by_type.items()}
+
+
+def _summed(cutflows: Iterable[tuple[CutflowStep, ...]]) -> list[CutflowStep]:
+    total: dict[str, CutflowStep] = {}
+    for step in (step for cutflow in cutflows for step in cutflow):
+        before = total.get(step.step)
+        weights = [each.sum_of_weights for each in (before, step) if each and each.sum_of_weights is not None]
+        total[step.step] = CutflowStep(
+            step=step.step,
+            events=step.events + (before.events if before else 0),
+            jets=step.jets + (before.jets if before else 0),
+            sum_of_weights=sum(weights) if weights else None,
+        )
+    return list(total.values())

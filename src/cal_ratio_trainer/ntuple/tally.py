@@ -1,0 +1,94 @@
+"""What is counted while a file is converted: the cutflow, what a normalisation needs, and oddities."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.jets.metadata import CutflowStep, Normalisation
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.ntuple.coordinates import Doubles
+
+NO_CLUSTERS = "jets_without_clusters"
+FAR_HLT_MATCHES = "hlt_matches_beyond_0.4"
+OTHER_JET_INDEX = "events_where_nn_jet_index_differs"
+NON_FINITE = "constituents_with_non_finite_values"
+WEIGHT_IN_DATA = "events_with_generator_weights"
+
+_SENTENCES = {
+    NO_CLUSTERS: "{n} jets were left out because they have no clusters.",
+    FAR_HLT_MATCHES: "{n} jets are further than 0.4 from the trigger jet that tags them as BIB: most likely ordinary "
+    "jets with a wrong label (max_hlt_delta_r drops them).",
+    OTHER_JET_INDEX: "In {n} events nn_jet_index differs from the position among the jets; nn_jet_index was used.",
+    NON_FINITE: "{n} clusters, tracks or segments hold NaN or infinite values; they are stored as they are.",
+    WEIGHT_IN_DATA: "{n} events carry generator weights, so this is simulation although the data type is one of data.",
+}
+
+
+@dataclass
+class Tally:
+    """Adds up, chunk by chunk.
+
+    Attributes:
+        weighted: whether the events have generator weights that are summed.
+        counts: how often each oddity was met.
+    """
+
+    weighted: bool
+    counts: Counter[str] = field(default_factory=Counter)
+    _steps: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+    _events: int = 0
+    _sums: tuple[float, float] = (0.0, 0.0)
+    _runs: set[int] = field(default_factory=set)
+    _channels: set[int] = field(default_factory=set)
+
+    @property
+    def events(self) -> int:
+        """How many events were read."""
+        return self._events
+
+    def add_events(self, weights: Doubles, runs: NDArray[Any], channels: NDArray[Any] | None) -> None:
+        """Count the events of a chunk: their weights, run numbers and simulation samples, [events] each."""
+        self._events += len(runs)
+        self._sums = (self._sums[0] + float(weights.sum()), self._sums[1] + float((weights**2).sum()))
+        self._runs.update(np.unique(runs).tolist())
+        if channels is not None:
+            self._channels.update(np.unique(channels).tolist())
+
+    def add_step(self, step: str, jets: int, events: IndexArray, weights: Doubles) -> None:
+        """Count what is left after a step of the selection.
+
+        Args:
+            step: its name, the same in every chunk.
+            jets: how many jets are left.
+            events: the events in the chunk that are left, in any order, each as often as it likes.
+            weights: of all events of the chunk.
+        """
+        left = np.zeros(len(weights), dtype=bool)
+        left[events] = True
+        before = self._steps.get(step, (0, 0, 0.0))
+        self._steps[step] = (before[0] + int(left.sum()), before[1] + jets, before[2] + float(weights[left].sum()))
+
+    def cutflow(self) -> list[CutflowStep]:
+        """The steps in their order."""
+        return [
+            CutflowStep(step=step, events=events, jets=jets, sum_of_weights=weight if self.weighted else None)
+            for step, (events, jets, weight) in self._steps.items()
+        ]
+
+    def normalisation(self, event_count: dict[str, float]) -> Normalisation:
+        """What a later normalisation needs, with the bins that the file itself counted."""
+        return Normalisation(
+            event_count=event_count,
+            events_read=self._events,
+            sum_of_weights_read=self._sums[0] if self.weighted else None,
+            sum_of_weights_squared_read=self._sums[1] if self.weighted else None,
+            run_numbers=sorted(self._runs),
+            channel_numbers=sorted(self._channels),
+        )
+
+    def notes(self) -> list[str]:
+        """A sentence for each oddity that was met."""
+        return [sentence.format(n=self.counts[name]) for name, sentence in _SENTENCES.items() if self.counts[name]]
