@@ -79,7 +79,7 @@ def test_packaged_defaults_are_those_of_all_fields_and_parse(stem: str) -> None:
     model = settings_models()[stem]
     assert model.defaults().keys() == model.model_fields.keys()
     assert [name for name, info in model.model_fields.items() if not info.is_required()] == []
-    # What has no default at all (the input files, say) is null in the file and must be given; nothing else may be wrong.
+    # What has no default at all (the input files, say) is null there and must be given; nothing else may be wrong.
     assert [place for place in wrong_fields(model) if model.defaults()[place] is not None] == []
 
 
