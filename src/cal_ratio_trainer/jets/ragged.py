@@ -103,6 +103,11 @@ class Ragged:
         result[self.owners()[kept], slot[kept]] = self.values[kept]
         return result
 
+    def filled(self, slots: int) -> "Ragged":
+        """Every empty slot as a constituent with the padding's values; the padding row of the result is zero."""
+        values = self.padded(slots).reshape(-1, len(self.padding))
+        return Ragged.from_lengths(values, np.full(len(self), slots))
+
     @staticmethod
     def concatenate(parts: Sequence["Ragged"]) -> "Ragged":
         """One after the other.

@@ -109,6 +109,11 @@ class Jets:
         """The same jets without the named scalar columns; names that are not there are passed over."""
         return replace(self, scalars=self.scalars.drop_columns([name for name in names if name in self]))
 
+    def with_filled_slots(self) -> "Jets":
+        """The same jets with every empty slot written out as a constituent; padding rows are then zero."""
+        lists = {kind.name: self.constituents[kind.name].filled(kind.limit) for kind in CONSTITUENTS}
+        return replace(self, constituents=lists)
+
     @staticmethod
     def concatenate(parts: Sequence["Jets"]) -> "Jets":
         """One after the other; a column that some parts lack is null there.

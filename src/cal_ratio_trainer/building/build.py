@@ -1,0 +1,181 @@
+"""Makes a training file: two passes, the first choosing jets, the second scaling and mixing them."""
+
+import fnmatch
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from cal_ratio_trainer.building.duplicates import refuse_duplicates
+from cal_ratio_trainer.building.inputs import find_sources
+from cal_ratio_trainer.building.record import built_metadata
+from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.building.scan import ScannedFile, scan_files
+from cal_ratio_trainer.building.shuffle import POSITION, Shuffle
+from cal_ratio_trainer.building.summary import BuildSummary, InputSummary, classes_of, slices_of
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.jets.features import EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
+from cal_ratio_trainer.jets.loading import open_jets
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.progress import ProgressLine, progress
+
+_log = logging.getLogger(__name__)
+
+JET_ID = "jet_id"
+"""Number of a jet in its training file, 0 to the number of jets - 1, in row order."""
+
+_SHUFFLING = 1 << 20
+"""Keeps the stream of the shuffle apart from those of the samples, which are numbered from 0."""
+
+_KEPT_SCALARS = {**REQUIRED_SCALARS, **EVENT_SCALARS, **ORIGIN_SCALARS}
+
+
+def build_training_file(settings: BuildSettings) -> BuildSummary:
+    """Build a main or control-region training file.
+
+    Memory does not grow with the jets' constituents: some 100 bytes a jet are held besides a few hundred MiB.
+
+    Raises:
+        InputFileError: an input cannot be used (missing, of a wrong kind, already built), or the output exists.
+        ExpressionError: an event filter cannot be read or names an unknown column.
+        DuplicateJets: a jet would be taken twice.
+        ConfigError: the settings ask for something impossible.
+    """
+    removed = _removed_columns(settings.remove_branches)
+    sources = find_sources(settings.input_files, settings.cache_path)
+    check_output(settings.output_file, [source.path for source in sources], settings.overwrite)
+    files = scan_files(sources, settings.kind, settings.seed)
+    notes = [*_range_notes(settings), *refuse_duplicates(files), *_class_notes(files, settings)]
+    summary = _summarise(settings, files, notes)
+    kept = [name for name in _KEPT_SCALARS if name not in removed]
+    with writing_layout(settings.output_file, settings.layout) as writer:
+        useless = _mix(settings, files, kept, writer)
+        if useless:
+            summary.notes.append(f"{useless} clusters have layer energies that sum to 0; their fractions became 0")
+        writer.finish(built_metadata(settings, files, summary))
+    return summary
+
+
+def _mix(settings: BuildSettings, files: Sequence[ScannedFile], kept: list[str], writer: Writer) -> int:
+    """Write all taken jets, scaled and in their final order; the number of clusters without fractions."""
+    jets = sum(len(file.taken) for file in files)
+    scaling = Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
+    places = np.arange(jets, dtype=np.int64)
+    if settings.shuffle:
+        places = np.random.default_rng([settings.seed, _SHUFFLING]).permutation(jets)
+    with Shuffle(settings.output_file.parent, jets) as shuffle, progress("build", 2 * jets, "jets") as line:
+        useless = 0
+        start = 0
+        for file in files:
+            useless += _add(file, scaling, kept, shuffle, places[start : start + len(file.taken)], line)
+            start += len(file.taken)
+        for part in shuffle.in_order():
+            writer.write(part.with_columns({JET_ID: part.scalars.column(POSITION)}).without_columns([POSITION]))
+            line.advance(len(part))
+    return useless
+
+
+def _add(
+    file: ScannedFile, scaling: Scaling, kept: list[str], shuffle: Shuffle, places: IndexArray, line: ProgressLine
+) -> int:
+    useless = start = done = 0
+    if len(file.taken) == 0:
+        return 0
+    for batch in open_jets(file.source.path).batches():
+        end = start + len(batch)
+        own = file.taken[np.searchsorted(file.taken, start) : np.searchsorted(file.taken, end)] - start
+        if len(own):
+            scaled = scale(_with_columns(batch.take(own), kept), scaling)
+            shuffle.add(scaled.jets, places[done : done + len(own)])
+            useless += scaled.clusters_without_fractions
+            done += len(own)
+            line.advance(len(own))
+        start = end
+    return useless
+
+
+def _with_columns(jets: Jets, kept: list[str]) -> Jets:
+    """The jets with exactly the scalar columns of a training file; what an input lacks is null."""
+    columns = {
+        name: jets.scalars.column(name).cast(_KEPT_SCALARS[name])
+        if name in jets
+        else pa.nulls(len(jets), _KEPT_SCALARS[name])
+        for name in kept
+    }
+    return Jets(pa.table(columns), jets.constituents)
+
+
+def _removed_columns(patterns: Sequence[str]) -> set[str]:
+    removed = {name for name in _KEPT_SCALARS for pattern in patterns if _matches(name, pattern)}
+    needed = sorted(removed & REQUIRED_SCALARS.keys())
+    if needed:
+        raise ConfigError([f"remove_branches would remove {', '.join(needed)}, which every training needs"])
+    return removed
+
+
+def _matches(name: str, pattern: str) -> bool:
+    try:
+        return fnmatch.fnmatchcase(name, pattern) or re.fullmatch(pattern, name) is not None
+    except re.error:
+        return False
+
+
+def _range_notes(settings: BuildSettings) -> list[str]:
+    if settings.min_jet_pt == 0:
+        return []
+    note = (
+        f"min_jet_pt = {settings.min_jet_pt:g} GeV is also subtracted from cluster pt, as MeV, and from track pt, "
+        "which has no such cut: scaled pt of soft tracks is negative. 0 is the usual choice"
+    )
+    _log.warning("%s", note)
+    return [note]
+
+
+def _class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[str]:
+    labels = {int(label) for file in files for label in np.unique(file.columns.column("label").to_numpy())}
+    notes = []
+    missing = {CONTROL_MC: "multijet simulation", CONTROL_DATA: "multijet data"}
+    if settings.kind == "control":
+        notes += [f"there is no {what} (label {label:d})" for label, what in missing.items() if label not in labels]
+    unsaid = [file.source.given_as for file in files if file.data_type is None and len(file.taken)]
+    if unsaid:
+        notes.append(f"what the jets are was taken from their labels in {_some(unsaid)}")
+    for note in notes:
+        _log.warning("%s: %s", settings.output_file, note)
+    return notes
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more files" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _summarise(settings: BuildSettings, files: Sequence[ScannedFile], notes: list[str]) -> BuildSummary:
+    tables = [file.columns for file in files]
+    inputs = [
+        InputSummary(
+            path=file.source.given_as,
+            data_type=str(file.data_type) if file.data_type else None,
+            jets=file.rows,
+            passed_filter=file.passed,
+            taken=len(file.taken),
+        )
+        for file in files
+    ]
+    return BuildSummary(
+        output_file=Path(settings.output_file),
+        kind=settings.kind,
+        jets=sum(len(file.taken) for file in files),
+        classes=classes_of(tables, settings.kind),
+        slices=slices_of(tables, settings.kind),
+        inputs=inputs,
+        notes=list(notes),
+    )

@@ -1,0 +1,92 @@
+"""What a training file says of itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cal_ratio_trainer.building.scan import ScannedFile
+from cal_ratio_trainer.building.summary import BuildSummary
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS
+from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, Scaling, converted_units
+
+
+def built_metadata(settings: BuildSettings, files: Sequence[ScannedFile], summary: BuildSummary) -> JetMetadata:
+    """The metadata of a training file; checksums of all inputs are taken here."""
+    simulation, said = _simulation([file.metadata.simulation for file in files if len(file.taken)])
+    own = [(file.source.given_as, note) for file in files for note in file.metadata.notes]
+    return JetMetadata(
+        stage="built",
+        kind=settings.kind,
+        simulation=simulation,
+        command="cr_trainer build",
+        options=settings.model_dump(mode="json"),
+        inputs=[
+            InputFile(
+                path=file.source.given_as,
+                size_bytes=file.source.path.stat().st_size,
+                sha256=sha256_of(file.source.path),
+            )
+            for file in files
+        ],
+        units=built_units(),
+        scaling=Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt),
+        normalisation=summed([file.metadata.normalisation for file in files]),
+        notes=list(dict.fromkeys([*summary.notes, *said, *(f"{path}: {note}" for path, note in own)])),
+        details={**summary.as_details(), "normalisation_by_sample": _by_sample(files)},
+    )
+
+
+def built_units() -> dict[str, str]:
+    """Units of every column of a built file, by column name."""
+    units = converted_units()
+    units |= dict.fromkeys(("jet_pt", "clus_pt", "track_pt"), "scaled to 0-1")
+    units |= {f"{CLUSTERS.prefix}_{layer}": "fraction of the cluster" for layer in CLUSTER_LAYERS}
+    return units | {"track_z0": "250 mm"}
+
+
+def summed(parts: Sequence[Normalisation | None]) -> Normalisation | None:
+    """Normalisations added up; None where no part has one."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    names = dict.fromkeys(name for part in known for name in part.event_count)
+    return Normalisation(
+        event_count={name: sum(part.event_count.get(name, 0.0) for part in known) for name in names},
+        events_read=sum(part.events_read for part in known),
+        sum_of_weights_read=_sum([part.sum_of_weights_read for part in known]),
+        sum_of_weights_squared_read=_sum([part.sum_of_weights_squared_read for part in known]),
+        run_numbers=_union([part.run_numbers for part in known]),
+        channel_numbers=_union([part.channel_numbers for part in known]),
+    )
+
+
+def _by_sample(files: Sequence[ScannedFile]) -> dict[str, Any]:
+    """The normalisation of each simulated sample, for a slice is weighed by its own cross section; by its number."""
+    by_sample: dict[str, list[Normalisation]] = {}
+    for file in files:
+        if file.metadata.normalisation is not None and file.metadata.normalisation.channel_numbers:
+            name = "+".join(map(str, file.metadata.normalisation.channel_numbers))
+            by_sample.setdefault(name, []).append(file.metadata.normalisation)
+    return {name: total.model_dump() for name, parts in by_sample.items() if (total := summed(parts)) is not None}
+
+
+def _sum(numbers: Sequence[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def _union(lists: Sequence[list[int]]) -> list[int]:
+    return sorted({number for numbers in lists for number in numbers})
+
+
+def _simulation(said: Sequence[str | None]) -> tuple[str | None, list[str]]:
+    """What made the events, and a sentence where not all of them come from the same."""
+    named = sorted({name for name in said if name})
+    if not named:
+        return None, []
+    notes: list[Any] = []
+    if len(named) > 1 or None in said:
+        others = " and files of the experiment" if None in said else ""
+        notes.append(f"mixed: some jets come from the simulation '{', '.join(named)}'{others}")
+    return ("demo" if "demo" in named else named[0]), notes

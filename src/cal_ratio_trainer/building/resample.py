@@ -1,0 +1,106 @@
+"""Takes a random fraction of a file of jets, the same of each label."""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.building.summary import label_name
+from cal_ratio_trainer.config.resample import ResampleSettings
+from cal_ratio_trainer.files.cache import local_copy
+from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.jets.jet_file import JetFile
+from cal_ratio_trainer.jets.loading import open_jets
+from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
+from cal_ratio_trainer.jets.output import check_output, writing_layout
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.progress import progress
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ResampleSummary:
+    """How many jets of each label were there and how many were taken."""
+
+    output_file: Path
+    jets: dict[int, int]
+    taken: dict[int, int]
+    kind: str | None
+
+    def as_text(self) -> str:
+        """The table that is printed."""
+        name = {label: label_name(label, "control" if self.kind == "control" else "main") for label in self.jets}
+        lines = [f"{'class':<16}{'jets':>12}{'taken':>12}"]
+        lines += [f"{name[label]:<16}{self.jets[label]:>12}{self.taken[label]:>12}" for label in self.jets]
+        return "\n".join(lines)
+
+
+def resample_file(settings: ResampleSettings) -> ResampleSummary:
+    """Write a random fraction of the jets of a file, in their old order; class shares stay as they are.
+
+    Raises:
+        InputFileError: the input cannot be read, or the output exists or is the input.
+    """
+    source = local_copy(settings.input_file, settings.cache_path)
+    check_output(settings.output_file, [source], settings.overwrite)
+    file = open_jets(source)
+    labels = file.scalars(["label"]).column("label").to_numpy()
+    taken = sample_by_label(labels, settings.fraction, np.random.default_rng(settings.seed))
+    with (
+        writing_layout(settings.output_file, "ragged") as writer,
+        progress("resample", file.rows, "jets") as line,
+    ):
+        for batch, own in _batches_with(file, taken):
+            writer.write(batch.take(own))
+            line.advance(len(batch))
+        writer.finish(_metadata(settings, file.metadata, source, len(taken)))
+    known = [int(label) for label in np.unique(labels)]
+    lost = sorted(set(known) - set(labels[taken].tolist()))
+    if lost:
+        _log.warning("%s: no jet of label %s is left", settings.output_file, " and ".join(map(str, lost)))
+    return ResampleSummary(
+        output_file=settings.output_file,
+        jets={label: int(np.sum(labels == label)) for label in known},
+        taken={label: int(np.sum(labels[taken] == label)) for label in known},
+        kind=file.metadata.kind,
+    )
+
+
+def sample_by_label(labels: NDArray[np.integer], fraction: float, random: np.random.Generator) -> IndexArray:
+    """Positions of a random sample, rising: of each label the fraction of its jets, rounded to the nearest number."""
+    parts = [
+        random.choice(where, math.floor(fraction * len(where) + 0.5), replace=False)
+        for where in (np.flatnonzero(labels == label) for label in np.unique(labels))
+    ]
+    return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _batches_with(file: JetFile, taken: IndexArray) -> Iterator[tuple[Jets, IndexArray]]:
+    """The batches of a file, each with the positions in it that are taken."""
+    start = 0
+    for batch in file.batches():
+        end = start + len(batch)
+        yield batch, taken[np.searchsorted(taken, start) : np.searchsorted(taken, end)] - start
+        start = end
+
+
+def _metadata(settings: ResampleSettings, given: JetMetadata, source: Path, jets: int) -> JetMetadata:
+    note = (
+        f"a random {settings.fraction:g} of the jets of each label of {settings.input_file} ({jets} jets, seed "
+        f"{settings.seed}); tables and normalisation are those of that file"
+    )
+    whole = InputFile(path=settings.input_file, size_bytes=source.stat().st_size, sha256=sha256_of(source))
+    return given.model_copy(
+        update={
+            "command": "cr_trainer resample",
+            "options": {**given.options, "resample": settings.model_dump(mode="json")},
+            "inputs": [whole],
+            "notes": [*given.notes, note],
+        }
+    )

@@ -1,0 +1,124 @@
+"""The first pass of a build: which rows of which file are taken. Reads scalar columns only."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.building.inputs import Kind, Source, check_admitted, data_type_of
+from cal_ratio_trainer.jets.expressions import parse_condition
+from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
+from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.loading import open_jets
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.progress import progress
+
+_log = logging.getLogger(__name__)
+
+_ALWAYS = ("label", "jet_pt", "jet_eta", "jet_phi")
+_WHERE_THERE = ("mcEventWeight", "runNumber", "eventNumber", "mcChannelNumber", "jet_index")
+
+
+@dataclass(frozen=True)
+class ScannedFile:
+    """What the first pass learned of one file.
+
+    Attributes:
+        rows: how many jets the file holds.
+        passed: how many of them pass the filter.
+        taken: positions of the jets to take, rising, [taken] int64.
+        columns: of the taken jets, what identifies, weighs and labels them; absent columns are absent here.
+    """
+
+    source: Source
+    metadata: JetMetadata
+    report: LoadReport
+    data_type: DataType | None
+    rows: int
+    passed: int
+    taken: IndexArray
+    columns: pa.Table
+
+
+def scan_files(sources: list[Source], kind: Kind, seed: int) -> list[ScannedFile]:
+    """Look at all files, check them, apply filters and draw samples.
+
+    Args:
+        sources: in the order of the settings; the files of one entry stand together and share its num_events.
+        kind: of training file.
+        seed: of the sampling; each entry draws from a stream of its own.
+
+    Raises:
+        InputFileError, AlreadyBuilt, MissingColumn, ForbiddenPickle: a file cannot be used for this.
+        ExpressionError: a filter cannot be read or names an unknown column.
+    """
+    scanned: list[ScannedFile] = []
+    with progress("look at inputs", len(sources), "files") as line:
+        for number, (_, group) in enumerate(groupby(sources, key=lambda source: id(source.request))):
+            files = []
+            for source in group:
+                files.append(_scan(source, kind))
+                line.advance()
+            scanned += _sampled(files, np.random.default_rng([seed, number]))
+    return scanned
+
+
+def _scan(source: Source, kind: Kind) -> ScannedFile:
+    file = open_jets(source.path)
+    for sentence in file.report.sentences():
+        _log.warning("%s: %s", source.path, sentence)
+    columns = file.scalars([*_ALWAYS, *(name for name in _WHERE_THERE if name in file.scalar_names())])
+    check_admitted(source, file, columns.column("label").to_numpy(), kind)
+    taken = _filtered(source, file)
+    return ScannedFile(
+        source,
+        file.metadata,
+        file.report,
+        data_type_of(source, file),
+        file.rows,
+        len(taken),
+        taken,
+        columns.take(pa.array(taken)),
+    )
+
+
+def _filtered(source: Source, file: JetFile) -> IndexArray:
+    if source.request.event_filter is None:
+        return np.arange(file.rows, dtype=np.int64)
+    condition = parse_condition(source.request.event_filter)
+    if file.rows == 0:
+        # A file from which no jet was kept has no columns to check.
+        return np.zeros(0, dtype=np.int64)
+    condition.check(file.scalar_names())
+    table = file.scalars(["label", *sorted(condition.columns - {"label"})])
+    columns: dict[str, NDArray[Any]] = {name: table.column(name).to_numpy() for name in table.column_names}
+    return np.flatnonzero(condition.holds(columns)).astype(np.int64)
+
+
+def _sampled(files: list[ScannedFile], random: np.random.Generator) -> list[ScannedFile]:
+    """The files of one entry with as many jets taken as it asks for, drawn from all of them together."""
+    wanted, there = files[0].source.request.num_events, sum(len(file.taken) for file in files)
+    if wanted is None:
+        return files
+    if wanted >= there:
+        if wanted > there:
+            name = files[0].source.request.input_file
+            _log.warning("%s: %d jets are asked for and %d are there; all are taken", name, wanted, there)
+        return files
+    drawn = np.sort(random.choice(there, wanted, replace=False))
+    return list(_parts(files, drawn))
+
+
+def _parts(files: list[ScannedFile], drawn: NDArray[np.int64]) -> Iterator[ScannedFile]:
+    start = 0
+    for file in files:
+        end = start + len(file.taken)
+        own = drawn[(drawn >= start) & (drawn < end)] - start
+        yield replace(file, taken=file.taken[own], columns=file.columns.take(pa.array(own)))
+        start = end

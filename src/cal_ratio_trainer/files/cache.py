@@ -1,0 +1,137 @@
+"""Local copies of remote files, kept under the user's cache folder by a hash of their URL."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.atomic import replacing, write_text
+from cal_ratio_trainer.progress import progress
+
+_log = logging.getLogger(__name__)
+
+_BLOCK = 1 << 20
+_LETTERS_OF_HASH = 32
+_WHAT_TELLS_VERSIONS = ("ETag", "etag", "checksum", "mtime", "LastModified", "Last-Modified")
+
+
+def default_cache_path() -> Path:
+    """The folder that copies are kept in where no other is given, e.g. ~/.cache/cal_ratio_trainer."""
+    return user_cache_path("cal_ratio_trainer", appauthor=False)
+
+
+def is_remote(url: str) -> bool:
+    """True for what has to be fetched: any URL but file://.
+
+    >>> is_remote("https://cern.ch/a.pkl"), is_remote("file:///a.pkl"), is_remote("a.pkl")
+    (True, False, False)
+    """
+    return "://" in url and not url.startswith("file://")
+
+
+def local_copy(url: str, cache_path: Path | None = None) -> Path:
+    """A path on this machine with the content of `url`.
+
+    A plain path or a file:// URL is used where it is. Anything else that fsspec reads is fetched once and kept; a kept
+    copy is used again when size and version (ETag, time of change) are still what the server says, or when the
+    server does not answer.
+
+    Args:
+        url: path, file://, https:// or any other URL that fsspec knows.
+        cache_path: where copies are kept; None for `default_cache_path`.
+
+    Returns:
+        The file; remote ones keep their base name in a folder named after the hash of the URL.
+
+    Raises:
+        InputFileError: there is no such file, the server does not give it, or the copy is shorter than announced;
+            nothing of a failed fetch stays.
+    """
+    if not is_remote(url):
+        return _existing(Path(unquote(urlsplit(url).path)) if url.startswith("file://") else Path(url).expanduser())
+    digest = hashlib.sha256(url.encode()).hexdigest()[:_LETTERS_OF_HASH]
+    folder = (cache_path or default_cache_path()).expanduser() / "downloads" / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / (Path(unquote(urlsplit(url).path)).name or "content")
+    with FileLock(folder / ".lock"):
+        _refresh(url, copy)
+    return copy
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise InputFileError(path, "no such file")
+    return path
+
+
+def _refresh(url: str, copy: Path) -> None:
+    record = copy.parent / "source.json"
+    known = _read_record(record) if copy.is_file() else None
+    try:
+        system, remote_path = _file_system(url)
+        said = _announced(system.info(remote_path))
+    except Exception as error:
+        if known is None:
+            raise InputFileError(url, f"cannot be fetched ({_in_words(error)})") from error
+        _log.warning("%s: the server does not answer (%s); the copy in %s is used", url, _in_words(error), copy)
+        return
+    if known is not None and known == {"url": url, **said} and copy.stat().st_size == said.get("size", known["bytes"]):
+        _log.info("%s: kept copy %s", url, copy)
+        return
+    _fetch(url, system, remote_path, copy, said.get("size"))
+    write_text(record, json.dumps({"url": url, **said, "bytes": copy.stat().st_size}))
+
+
+def _read_record(record: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    system, remote_path = fsspec.core.url_to_fs(url)
+    return system, remote_path
+
+
+def _announced(info: dict[str, Any]) -> dict[str, Any]:
+    """What the server says that tells one version of the file from another."""
+    said = {name: str(info[name]) for name in _WHAT_TELLS_VERSIONS if info.get(name) is not None}
+    return {"size": int(info["size"]), **said} if info.get("size") is not None else said
+
+
+def _fetch(url: str, system: Any, remote_path: str, copy: Path, size: int | None) -> None:
+    try:
+        with replacing(copy) as temporary, progress(f"fetch {copy.name}", size, "bytes") as line:
+            _copy_blocks(system, remote_path, temporary, line.advance)
+            found = temporary.stat().st_size
+            if size is not None and found != size:
+                raise InputFileError(url, f"gave {found} bytes where {size} were announced; nothing was kept")
+    except InputFileError:
+        raise
+    except Exception as error:
+        raise InputFileError(url, f"cannot be fetched ({_in_words(error)})") from error
+
+
+def _copy_blocks(system: Any, remote_path: str, temporary: Path, advance: Any) -> None:
+    from fsspec.callbacks import Callback
+
+    class Follow(Callback):  # type: ignore[misc]
+        def relative_update(self, inc: int = 1) -> None:
+            advance(inc)
+
+    system.get_file(remote_path, str(temporary), callback=Follow())
+
+
+def _in_words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,236 @@
+"""Conditions on scalar columns as a user writes them, e.g. 'eventNumber % 2 == 1 and jet_pt > 60'.
+
+They are written as in pandas' query: comparisons (also chained), in [..], and/or/not, & | ~, arithmetic, numbers,
+column names and abs(). Python's parser reads them, and only what is listed here is computed; nothing is evaluated.
+"""
+
+import ast
+import io
+import operator
+import tokenize
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.errors import UserError, did_you_mean
+
+MOST_CHARACTERS = 2000
+MOST_PARTS = 500
+DEEPEST = 50
+
+Array = NDArray[Any]
+
+
+class ExpressionError(UserError):
+    """A condition cannot be understood or computed; names the condition, and what in it is wrong."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        self.text, self.reason = text, reason
+        super().__init__(f"condition '{text if len(text) <= 200 else text[:200] + '...'}': {reason}")
+
+    def __reduce__(self) -> tuple[type["ExpressionError"], tuple[str, str]]:
+        """Both parts travel between processes."""
+        return type(self), (self.text, self.reason)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A parsed condition; made by `parse_condition`.
+
+    Attributes:
+        text: as the user wrote it.
+        columns: names of the columns that it needs.
+    """
+
+    text: str
+    columns: frozenset[str]
+    _tree: ast.expr
+
+    def check(self, known: Collection[str]) -> None:
+        """See that all columns exist.
+
+        Raises:
+            ExpressionError: names the columns that do not, each with the nearest that does.
+        """
+        unknown = [f"{name}{did_you_mean(name, known)}" for name in sorted(self.columns - set(known))]
+        if unknown:
+            raise ExpressionError(self.text, f"there is no column {', '.join(unknown)}")
+
+    def holds(self, columns: Mapping[str, Array]) -> NDArray[np.bool_]:
+        """For each row whether the condition holds, [rows] bool; a comparison with NaN does not, but for !=.
+
+        Args:
+            columns: at least `self.columns`, each [rows] of numbers.
+
+        Raises:
+            ExpressionError: a column is missing or holds no numbers, or the parts do not fit together.
+        """
+        self.check(columns)
+        rows = len(next(iter(columns.values()))) if columns else 0
+        numbers = {name: _as_numbers(self, name, columns[name]) for name in self.columns}
+        with np.errstate(all="ignore"):
+            result = _Computation(self.text, numbers).value(self._tree)
+        if np.asarray(result).dtype != np.bool_:
+            raise ExpressionError(self.text, "is a number where a comparison was expected")
+        return np.broadcast_to(result, (rows,)).copy()
+
+
+def parse_condition(text: str) -> Condition:
+    """Read a condition without computing it.
+
+    Raises:
+        ExpressionError: it is no condition of the kind that this module knows, or too long.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise ExpressionError(text, f"is longer than {MOST_CHARACTERS} characters")
+    try:
+        tree = ast.parse(_with_words_for_signs(text.strip()), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ExpressionError(text, f"cannot be read ({getattr(error, 'msg', error)})") from error
+    nodes = list(ast.walk(tree))
+    if len(nodes) > MOST_PARTS or _depth(tree) > DEEPEST:
+        raise ExpressionError(text, "is nested too deeply or has too many parts")
+    for node in nodes:
+        _refuse_foreign(text, node)
+    functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions}
+    return Condition(text, frozenset(names), tree)
+
+
+def _with_words_for_signs(text: str) -> str:
+    """'a > 1 & b < 2' with 'and' for '&': in pandas these bind as loosely as the words."""
+    words = {"&": "and", "|": "or"}
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    replaced = [
+        (tokenize.NAME, words[token.string]) if token.string in words else (token.type, token.string)
+        for token in tokens
+        if token.type not in (tokenize.COMMENT, tokenize.NEWLINE, tokenize.NL)
+    ]
+    return tokenize.untokenize(replaced)
+
+
+def _depth(tree: ast.AST) -> int:
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
+
+
+def _over(left: Array, right: Array, operation: Callable[[Any, Any], Any]) -> Array:
+    """Division as in pandas: by zero it gives infinity or NaN, also for whole numbers."""
+    if np.any(right == 0):
+        left = np.asarray(left, dtype=np.float64)
+    result: Array = operation(left, right)
+    return result
+
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: lambda left, right: _over(left, right, operator.floordiv),
+    ast.Mod: lambda left, right: _over(left, right, operator.mod),
+    ast.Pow: lambda left, right: np.power(np.asarray(left, dtype=np.float64), right),
+}
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_ADMITTED: tuple[type[ast.AST], ...] = (
+    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.Invert, ast.USub, ast.UAdd, ast.BinOp, ast.Compare),
+    *(ast.In, ast.NotIn, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.Call),
+    *_BINARY,
+    *_COMPARISONS,
+)
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {"abs": np.abs}
+
+
+def _refuse_foreign(text: str, node: ast.AST) -> None:
+    if not isinstance(node, _ADMITTED):
+        raise ExpressionError(text, f"{_shown(node)} is not possible here; comparisons, and/or/not and arithmetic are")
+    if isinstance(node, ast.Constant) and (type(node.value) not in (int, float, bool)):
+        raise ExpressionError(text, f"{node.value!r:.40} is no number")
+    if isinstance(node, ast.Call):
+        known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+        if not known or len(node.args) != 1 or node.keywords:
+            raise ExpressionError(text, f"{_shown(node)} is not possible here; the only function is abs(x)")
+
+
+def _shown(node: ast.AST) -> str:
+    if isinstance(node, ast.expr):
+        return f"'{ast.unparse(node)[:60]}'"
+    return type(node).__name__
+
+
+def _as_numbers(condition: Condition, name: str, values: Array) -> Array:
+    if values.dtype.kind not in "biuf":
+        raise ExpressionError(condition.text, f"column {name} holds no numbers")
+    # Differences and products of short or unsigned numbers would wrap around.
+    if values.dtype.kind in "iu" and (values.dtype.kind == "i" or not np.any(values > np.iinfo(np.int64).max)):
+        return values.astype(np.int64)
+    return values
+
+
+@dataclass(frozen=True)
+class _Computation:
+    text: str
+    columns: Mapping[str, Array]
+
+    def value(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Name(id=name):
+                return self.columns[name]
+            case ast.Constant(value=value):
+                return _constant(value)
+            case ast.BoolOp(op=word, values=parts):
+                join = np.logical_and if isinstance(word, ast.And) else np.logical_or
+                return join.reduce(np.broadcast_arrays(*(self._truth(part) for part in parts)))
+            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=part):
+                return ~self._truth(part)
+            case ast.UnaryOp(op=sign, operand=part):
+                return -self._number(part) if isinstance(sign, ast.USub) else self._number(part)
+            case ast.BinOp(left=left, op=sign, right=right):
+                return _BINARY[type(sign)](self._number(left), self._number(right))
+            case ast.Call(func=ast.Name(id=name), args=[argument]):
+                return _FUNCTIONS[name](self._number(argument))
+            case ast.Compare(left=left, ops=signs, comparators=others):
+                pairs = zip([left, *others[:-1]], signs, others, strict=True)
+                found = [self._comparison(first, sign, second) for first, sign, second in pairs]
+                return np.logical_and.reduce(np.broadcast_arrays(*found))
+        raise ExpressionError(self.text, f"{_shown(node)} can only stand behind 'in'")
+
+    def _comparison(self, left: ast.expr, sign: ast.cmpop, right: ast.expr) -> Any:
+        if isinstance(sign, ast.In | ast.NotIn) or isinstance(right, ast.List | ast.Tuple):
+            if not isinstance(right, ast.List | ast.Tuple) or isinstance(sign, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+                raise ExpressionError(self.text, "'in' needs a list of numbers, as in 'label in [0, 2]'")
+            known = [self._number(item) for item in right.elts]
+            found = np.isin(self.value(left), known) if known else np.zeros(np.shape(self.value(left)), dtype=bool)
+            return ~found if isinstance(sign, ast.NotIn | ast.NotEq) else found
+        return _COMPARISONS[type(sign)](self.value(left), self.value(right))
+
+    def _truth(self, node: ast.expr) -> Array:
+        value = np.asarray(self.value(node))
+        if value.dtype != np.bool_:
+            raise ExpressionError(self.text, f"{_shown(node)} is a number where a comparison was expected")
+        return value
+
+    def _number(self, node: ast.expr) -> Any:
+        value = self.value(node)
+        return value.astype(np.int64) if np.asarray(value).dtype == np.bool_ else value
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, bool):
+        return np.bool_(value)
+    if isinstance(value, int) and abs(value) <= np.iinfo(np.int64).max:
+        return np.int64(value)
+    return np.float64(value)
