@@ -1,19 +1,35 @@
 """`cr_trainer demo`."""
 
+from collections import Counter
+
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.demo import DemoSettings
 
 
 def run(settings: DemoSettings) -> int:
-    """Simulate, then say where the files are."""
-    print(settings)
+    """Simulate, then say what was made, where it is and what to do with it."""
+    from cal_ratio_trainer.demo import simulate
+
+    summary = simulate(settings)
+    for role in ("main", "control"):
+        jets = Counter[str]()
+        for file in summary.files:
+            if file.role == role:
+                jets[file.data_type.value] += file.jets
+        print(f"{role} jets: " + ", ".join(f"{count} {kind}" for kind, count in jets.items()))
+    events = sum(file.events for file in summary.files)
+    print(f"{len(summary.files)} ntuples with {events} events in {summary.output_path}")
+    print("A parametric model tuned on some hundred real jets, not a detector simulation: no physics conclusions.")
+    print(f"Next:\n  cd {summary.output_path}\n  cr_trainer convert divertanalysis --config convert.yaml")
+    print("  cr_trainer build --config build_main.yaml\n  cr_trainer build --config build_control.yaml")
     return 0
 
 
 command = SettingsCommand(
     name="demo",
-    help="Simulate DiVertAnalysis ntuples: signal on a grid of masses, multijet MC, beam-induced background and a "
-    "control region. A parametric model tuned on real jets, not a detector simulation.",
+    help="Simulate DiVertAnalysis ntuples: signal on a grid of masses, multijet MC in slices of pt, beam-induced "
+    "background and a control region of simulation and data. A parametric model tuned on real jets, not a detector "
+    "simulation. Beside the ntuples come the settings that convert and build them.",
     settings=DemoSettings,
     run=run,
 ).build()

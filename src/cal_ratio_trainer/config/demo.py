@@ -14,7 +14,14 @@ class DemoSettings(Settings):
     defaults_file: ClassVar[str | None] = "demo"
 
     output_path: Path = Field(description="Folder that the ntuples are written to; made where it is missing.")
-    jets: int = Field(ge=1, description="How many jets of each class convert will keep. [jets]")
+    jets: int = Field(
+        ge=1, description="How many jets of each class (signal, QCD, BIB) convert will keep, exactly. [jets]"
+    )
+    control_jets: int | None = Field(
+        ge=1,
+        description="How many jets of control-region simulation, and of data, convert will keep; as many as jets if "
+        "null. [jets]",
+    )
     seed: int = Field(ge=0, description="Seed of everything random; the same seed gives the same content. [1]")
     workers: int = Field(
         ge=1, description="How many processes simulate; the content does not depend on it. [processes]"

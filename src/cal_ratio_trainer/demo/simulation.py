@@ -1,0 +1,125 @@
+"""The whole demo: all samples, all files, and the settings with which they are converted and built."""
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.demo.ntuple_file import FileTask, Written, write_ntuple
+from cal_ratio_trainer.demo.recipes import write_recipes
+from cal_ratio_trainer.demo.samples import Sample, all_samples
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.progress import progress
+
+
+class OutputNotEmpty(UserError):
+    """The demo's output folder already holds ntuples, which a pattern would mix with the new ones."""
+
+
+@dataclass(frozen=True)
+class DemoFile:
+    """One ntuple: what it holds and how convert has to be told so; masses [GeV] for signal only."""
+
+    path: Path
+    sample: str
+    data_type: DataType
+    role: str
+    llp_mH: float | None
+    llp_mS: float | None
+    jets: int
+    events: int
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """What `simulate` made.
+
+    Attributes:
+        output_path: the folder.
+        files: all ntuples, in a fixed order.
+        convert_config, build_main_config, build_control_config: settings for the next commands, run in the folder.
+        samples_table: the samples with weights, cross sections and filter efficiencies.
+    """
+
+    output_path: Path
+    files: tuple[DemoFile, ...]
+    convert_config: Path
+    build_main_config: Path
+    build_control_config: Path
+    samples_table: Path
+
+    @property
+    def jets(self) -> int:
+        """How many jets convert will keep, over all files."""
+        return sum(file.jets for file in self.files)
+
+
+def simulate(settings: DemoSettings) -> DemoSummary:
+    """Write the ntuples of the demo and the settings that convert and build them.
+
+    Exactly `settings.jets` jets of signal, QCD and BIB each, and `settings.control_jets` of control-region simulation
+    and data each, pass convert's default selection (with max_hlt_delta_r 0.4 for BIB). The content depends on the seed
+    and the numbers of jets only. Memory does not grow with the number of jets: a process holds one file.
+
+    Raises:
+        OutputNotEmpty: the folder already holds ntuples.
+    """
+    output = settings.output_path
+    found = next(output.glob("*/*.root"), None)
+    if found is not None:
+        raise OutputNotEmpty(
+            f"{output} already holds ntuples ({found.parent.name}/{found.name}): remove it or name another"
+        )
+    control_jets = settings.jets if settings.control_jets is None else settings.control_jets
+    samples = all_samples(settings.jets, control_jets)
+    tasks = [task for sample in samples for task in _tasks(sample, output, settings.seed)]
+    written = _run(tasks, settings.workers)
+    files = tuple(_described(task, written[task.path]) for task in tasks)
+    recipes = write_recipes(output, samples, {task.path: written[task.path] for task in tasks}, settings)
+    return DemoSummary(output, files, *recipes)
+
+
+def _tasks(sample: Sample, output: Path, seed: int) -> list[FileTask]:
+    return [
+        FileTask(piece, number, output / sample.name / f"{sample.name}_{number:04d}.root", seed)
+        for number, piece in enumerate(sample.files())
+    ]
+
+
+def _run(tasks: list[FileTask], workers: int) -> dict[Path, Written]:
+    total = sum(task.sample.jets for task in tasks)
+    results: dict[Path, Written] = {}
+    with progress("demo", total, "jets") as line:
+        for written in _in_processes(tasks, workers) if workers > 1 else map(write_ntuple, tasks):
+            results[written.path] = written
+            line.advance(written.jets, note=written.path.name)
+    return results
+
+
+def _in_processes(tasks: list[FileTask], workers: int) -> Iterator[Written]:
+    # Fresh processes: a fork of a program that has threads (torch, arrow) may hang.
+    context: Any = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        # The largest files first, so that no worker is left alone with one at the end.
+        for future in as_completed(
+            [pool.submit(write_ntuple, task) for task in sorted(tasks, key=lambda task: -task.sample.jets)]
+        ):
+            yield future.result()
+
+
+def _described(task: FileTask, written: Written) -> DemoFile:
+    sample = task.sample
+    return DemoFile(
+        path=task.path,
+        sample=sample.name,
+        data_type=sample.data_type,
+        role=sample.role,
+        llp_mH=None if sample.point is None else float(sample.point.mH),
+        llp_mS=None if sample.point is None else float(sample.point.mS),
+        jets=written.jets,
+        events=written.events,
+    )
