@@ -13,7 +13,7 @@ from cal_ratio_trainer.cli.main import EXIT_USER_ERROR, cr_trainer, main
 SMALLEST = {
     "demo": [],
     "train": [],
-    "build": ["some.parquet"],
+    "build": ["some.parquet", "--output_file", "built.parquet"],
     "resample": ["some.parquet", "fewer.parquet", "0.5"],
     "convert divertanalysis": ["some.root", "--data_type", "qcd"],
 }
@@ -85,7 +85,7 @@ def test_a_list_is_given_in_one_word(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_a_switch_has_a_no(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    _, settings = printed_settings(monkeypatch, capsys, "build", "a.parquet", "--no-shuffle")
+    _, settings = printed_settings(monkeypatch, capsys, "build", *SMALLEST["build"], "--no-shuffle")
     assert settings["shuffle"] is False
 
 
