@@ -3,6 +3,7 @@
 Everything goes to standard error, so that standard output stays for results.
 """
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from rich.text import Text
 _FIRST_WORD_AFTER_S = 2.0
 _PLAIN_LINE_EVERY_S = 10.0
 
+_on_the_terminal: list["ProgressLine"] = []
+"""The task that has the live line; tasks within it, and those of worker processes, say what they say in plain lines."""
+
 
 class _RateColumn(ProgressColumn):
     """How many units a second, e.g. '12.3k jets/s'."""
@@ -27,17 +31,15 @@ class _RateColumn(ProgressColumn):
 def with_prefix(number: float) -> str:
     """A number with k, M or G, three digits.
 
-    >>> with_prefix(12345.0), with_prefix(7.0), with_prefix(2.5e6)
-    ('12.3k', '7.00', '2.50M')
+    >>> with_prefix(12345.0), with_prefix(7.0), with_prefix(2.5e6), with_prefix(5000.0), with_prefix(999.6)
+    ('12.3k', '7.00', '2.50M', '5.00k', '1.00k')
     """
-    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= limit:
-            return (
-                f"{number / limit:.3g}".ljust(4, "0") + letter
-                if number / limit < 10
-                else f"{number / limit:.3g}{letter}"
-            )
-    return f"{number:.2f}" if abs(number) < 10 else f"{number:.3g}"
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
+        scaled = abs(number) / limit
+        if scaled >= 0.9995 or limit == 1.0:
+            decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+            return f"{number / limit:.{decimals}f}{letter}"
+    raise AssertionError("the last limit takes every number")
 
 
 def duration(seconds: float) -> str:
@@ -62,7 +64,7 @@ class ProgressLine:
         self.start = self.last_line = time.monotonic()
         self._bar: Progress | None = None
         self._task = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not _on_the_terminal and multiprocessing.parent_process() is None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
@@ -78,6 +80,7 @@ class ProgressLine:
 
     def __enter__(self) -> "ProgressLine":
         if self._bar is not None:
+            _on_the_terminal.append(self)
             self._bar.start()
         return self
 
@@ -86,6 +89,7 @@ class ProgressLine:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+            _on_the_terminal.remove(self)
 
     def advance(self, amount: float = 1.0, note: str | None = None) -> None:
         """Say that `amount` more units are done; `note` is shown at the end of the line."""

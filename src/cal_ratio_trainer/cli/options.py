@@ -39,6 +39,7 @@ class SettingsCommand(Generic[SettingsType]):
         one_dash: fields that the manual also writes with one dash, e.g. `-data_type`.
         adjust: last changes to the layers of settings before they are validated, e.g. what a flag alone means.
         options: options that are no settings, with the names `run` takes them by.
+        wants_layers: `run` is also given the layers of settings, as `layers`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SettingsCommand(Generic[SettingsType]):
     extra_names: dict[str, Sequence[str]] = field(default_factory=dict)
     adjust: Callable[[list[tuple[str, dict[str, Any]]]], list[tuple[str, dict[str, Any]]]] | None = None
     options: Sequence[click.Option] = ()
+    wants_layers: bool = False
 
     def build(self) -> click.Command:
         """The click command."""
@@ -66,17 +68,21 @@ class SettingsCommand(Generic[SettingsType]):
 
         set_verbosity(given.pop("verbose"))
         config, print_settings = given.pop("config"), given.pop("print_settings")
-        others = {option.name: given.pop(option.name) for option in self.options if option.name}
+        others: dict[str, Any] = {option.name: given.pop(option.name) for option in self.options if option.name}
         flags = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in given.items()
             if value is not None and value != ()
         }
         layers = layers_of(self.settings, config, flags)
-        settings = settings_from(self.settings, self.adjust(layers) if self.adjust else layers)
+        if self.adjust:
+            layers = self.adjust(layers)
+        settings = settings_from(self.settings, layers)
         if print_settings:
             click.echo(settings.as_yaml(), nl=False)
             return 0
+        if self.wants_layers:
+            others["layers"] = layers
         return self.run(settings, **others) or 0
 
     def _arguments(self) -> list[click.Argument]:

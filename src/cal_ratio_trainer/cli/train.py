@@ -1,0 +1,60 @@
+"""`cr_trainer train`."""
+
+import click
+from rich.console import Console
+
+from cal_ratio_trainer.cli.options import SettingsCommand
+from cal_ratio_trainer.config.training import Layers, TrainSettings, resolve_layers
+
+
+def adjust(layers: Layers) -> Layers:
+    """Settle what settings from different places mean together, and say so."""
+    resolved, notices = resolve_layers(layers)
+    for notice in notices:
+        click.echo(notice, err=True)
+    return resolved
+
+
+def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
+    """Train, then say what came out and where it lies."""
+    from cal_ratio_trainer.reporting.training_details import training_details_text
+    from cal_ratio_trainer.training.continuation import find_start
+    from cal_ratio_trainer.training.interrupts import TrainingStopped
+    from cal_ratio_trainer.training.train import train
+
+    start = find_start(layers, settings, continue_from)
+    try:
+        summary = train(start, say=lambda text: click.echo(text, err=True), details=training_details_text)
+    except TrainingStopped as stopped:
+        click.echo(str(stopped), err=True)
+        return stopped.exit_status
+    click.echo(training_details_text(summary.figures))
+    timings = summary.record["timings"]
+    best = ", ".join(f"{epoch} by {criterion}" for criterion, epoch in summary.best.items())
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"{summary.epochs} epochs; best epoch: {best} (on validation)\n"
+        f"{timings['main_jets_per_second']:.0f} main jets/s in the steps; seconds in data {timings['data_s']:.1f}, "
+        f"steps {timings['steps_s']:.1f}, validation {timings['validation_s']:.1f}, files {timings['files_s']:.1f}, "
+        f"end {timings['end_s']:.1f}\n"
+        f"network, plots and figures: {summary.run.path}"
+    )
+    return 0
+
+
+command = SettingsCommand(
+    name="train",
+    help="Train the network and its adversary. Without arguments it trains on a built-in demo data set, made when it "
+    "is first asked for. Results go to <output_path>/<model_name>/<run number>.",
+    settings=TrainSettings,
+    run=run,
+    adjust=adjust,
+    wants_layers=True,
+    options=[
+        click.Option(
+            ["continue_from", "--continue", "--continue-n", "--continue_n"],
+            metavar="RUN",
+            help="Go on with a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
+            "(a new one if there is none). An interrupted run finishes its planned epochs, a finished one gets more.",
+        )
+    ],
+).build()

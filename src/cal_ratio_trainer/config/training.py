@@ -1,0 +1,192 @@
+"""Settings of `cr_trainer train`."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.errors import ConfigError
+
+DEMO = "demo"
+"""In place of a training file: the demo data set, made when it is first asked for."""
+
+Layers = list[tuple[str, dict[str, Any]]]
+
+
+class TrainSettings(Settings):
+    """Everything that fixes a training, apart from the machine it runs on."""
+
+    defaults_file: ClassVar[str | None] = "training"
+    aliases: ClassVar[dict[str, str]] = {
+        "lr_values": "learning_rate",
+        "filters_cnn_constit": "cluster_filters",
+        "filters_cnn_track": "track_filters",
+        "filters_cnn_MSeg": "muon_segment_filters",
+        "nodes_constit_lstm": "cluster_lstm_nodes",
+        "nodes_track_lstm": "track_lstm_nodes",
+        "nodes_MSeg_lstm": "muon_segment_lstm_nodes",
+        "frac_list": "sample_fraction",
+        "reg_values": "regularization",
+        "dropout_array": "dropout",
+        "layers_list": "lstm_layers",
+    }
+
+    model_name: str = Field(
+        pattern=r"^[A-Za-z0-9][\w.+-]*$", description="Name of the model; its runs stand in a folder of this name."
+    )
+    main_training_file: str = Field(
+        description="Signal, QCD and BIB jets: a path, file:// or any other fsspec URL, or 'demo'."
+    )
+    cr_training_file: str = Field(
+        description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'."
+    )
+    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    cache_path: Path | None = Field(
+        description="Folder for copies of remote files and for the demo data; null takes the user's cache folder."
+    )
+    seed: int = Field(ge=0, description="Seed of everything random: split, sampling, weights, dropout, order. [1]")
+
+    epochs: int = Field(ge=1, description="How many epochs to train, or to add to a finished run. [epochs]")
+    num_splits: int | None = Field(ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]")
+    batch_size: int | None = Field(ge=1, description="Main jets in a mini-batch, in place of num_splits. [jets]")
+    learning_rate: float = Field(gt=0, description="Learning rate of Nadam, for network and adversary. [1]")
+    adversary_weight: float = Field(
+        ge=0, description="How much the adversary's loss counts against the network; 0 trains without adversary. [1]"
+    )
+    regularization: float = Field(ge=0, description="Strength of the L1 and of the L2 penalty on kernels. [1]")
+    dropout: float = Field(ge=0, lt=1, description="Share of values that each dropout layer drops. [fraction]")
+
+    cluster_filters: list[int] = Field(min_length=1, description="Widths of the layers on each cluster. [units]")
+    track_filters: list[int] = Field(min_length=1, description="Widths of the layers on each track. [units]")
+    muon_segment_filters: list[int] = Field(
+        min_length=1, description="Widths of the layers on each muon segment. [units]"
+    )
+    cluster_lstm_nodes: int = Field(ge=1, description="Width of the LSTM over clusters. [units]")
+    track_lstm_nodes: int = Field(ge=1, description="Width of the LSTM over tracks. [units]")
+    muon_segment_lstm_nodes: int = Field(ge=1, description="Width of the LSTM over muon segments. [units]")
+    lstm_layers: int = Field(ge=1, description="LSTM layers on top of each other, for each constituent. [layers]")
+    hidden_layer_fraction: float = Field(
+        gt=0, description="Factor on the widths 512 and 64 of the two hidden layers. [1]"
+    )
+    mH_parametrization: bool = Field(description="Give the network the mediator's mass as an input.")
+    mS_parametrization: bool = Field(description="Give the network the long-lived particle's mass as an input.")
+
+    sample_fraction: float = Field(gt=0, le=1, description="Share of the jets of both files that is used. [fraction]")
+    train_fraction: float = Field(
+        gt=0, lt=1, description="Share of the events trained on; the rest is half validation, half test. [fraction]"
+    )
+    split: Literal["event", "row"] = Field(
+        description="Split by event, so that no event stands in two parts, or by row as the earlier program did."
+    )
+    reshuffle: bool = Field(description="Draw new mini-batches in each epoch.")
+    include_low_mass: bool = Field(description="Train on the low mediator masses; given alone, on these only.")
+    include_high_mass: bool = Field(description="Train on the high mediator masses; given alone, on these only.")
+    low_masses: list[float] = Field(description="Mediator masses that count as low. [GeV]")
+    high_masses: list[float] = Field(description="Mediator masses that count as high. [GeV]")
+
+    loss_weights: Literal["file", "balanced", "none"] = Field(
+        description="Weights in the main loss: the file's, the file's with every class summing to the same, or all 1."
+    )
+    weight_column: str = Field(description="Which column holds the weights of the jets.")
+    bad_weights: Literal["error", "drop", "abs", "keep"] = Field(
+        description="Negative or non-finite weights: refuse the file, drop the jets, take absolute values (and drop "
+        "non-finite ones), or keep negative ones as they are."
+    )
+    missing_t0: float | None = Field(
+        description="What the network reads where a muon segment's time was not measured (99999); null leaves it. [ns]"
+    )
+
+    keep_weights: Literal["rule", "all"] = Field(
+        description="Keep the weights of epochs that pass the K-S rule, of the best and of the newest, or of all."
+    )
+    ks_limit: float = Field(gt=0, description="An epoch passes the rule when its BIB K-S sum is below this. [1]")
+    pt_ranges: list[float] = Field(
+        min_length=2, max_length=2, description="Edges of scaled jet pt between the low, mid and high K-S ranges. [1]"
+    )
+    threads: int | None = Field(ge=1, description="CPU threads; null takes all cores. [threads]")
+    device: Literal["auto", "cpu", "cuda"] = Field(description="Where to train; auto takes a GPU where there is one.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.num_splits is None) == (self.batch_size is None):
+            raise ValueError("give either num_splits or batch_size")
+        if sorted(self.pt_ranges) != self.pt_ranges:
+            raise ValueError(f"pt_ranges must rise, got {self.pt_ranges}")
+        both = set(self.low_masses) & set(self.high_masses)
+        if both:
+            raise ValueError(f"mH {min(both):g} stands in low_masses and in high_masses")
+        return self
+
+    @property
+    def masses(self) -> Literal["all", "low", "high"]:
+        """Which signal is trained on; both or neither of the two settings means everything."""
+        if self.include_low_mass == self.include_high_mass:
+            return "all"
+        return "low" if self.include_low_mass else "high"
+
+    @property
+    def parametrised_masses(self) -> tuple[str, ...]:
+        """Columns of the masses that the network reads, in the order it reads them."""
+        chosen = {"llp_mH": self.mH_parametrization, "llp_mS": self.mS_parametrization}
+        return tuple(name for name, wanted in chosen.items() if wanted)
+
+
+def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
+    """What settings mean together that come from different places.
+
+    * A single `--include_low_mass` on the command line means low masses only, and likewise high.
+    * num_splits and batch_size: the one given later wins; both in one file: num_splits.
+    * The built-in demo without a config file has a profile of its own.
+
+    Args:
+        layers: (source, settings) from the packaged defaults to the command line.
+
+    Returns:
+        The layers to validate, and what the user should be told.
+
+    Raises:
+        ConfigError: num_splits and batch_size both on the command line.
+    """
+    result = [(source, dict(content)) for source, content in layers]
+    notices: list[str] = []
+    flags = result[-1][1]
+    if "num_splits" in flags and "batch_size" in flags:
+        raise ConfigError(["give either --num_splits or --batch_size"])
+    _lone_mass_flag(flags)
+    if uses_demo_profile(result):
+        result.insert(1, ("demo profile", demo_profile()))
+        notices.append(
+            "the built-in demo with its own profile: "
+            + ", ".join(f"{name} {value}" for name, value in demo_profile().items())
+        )
+    for source, content in result[1:]:
+        if content.get("num_splits") is not None and content.get("batch_size") is not None:
+            notices.append(f"{source} gives num_splits and batch_size; num_splits counts")
+            content["batch_size"] = None
+        elif content.get("num_splits") is not None:
+            content["batch_size"] = None
+        elif content.get("batch_size") is not None:
+            content["num_splits"] = None
+    return result, notices
+
+
+def uses_demo_profile(layers: Layers) -> bool:
+    """True where both training files are the demo and no config file was given."""
+    merged: dict[str, Any] = {}
+    for _, content in layers:
+        merged |= content
+    files = {merged.get("main_training_file"), merged.get("cr_training_file")}
+    return len(layers) == 2 and files == {DEMO}
+
+
+def demo_profile() -> dict[str, Any]:
+    """Settings under which the demo trains in a few minutes on two cores: all jets, few epochs."""
+    return {"epochs": 15, "sample_fraction": 1.0}
+
+
+def _lone_mass_flag(flags: dict[str, Any]) -> None:
+    for given, other in (("include_low_mass", "include_high_mass"), ("include_high_mass", "include_low_mass")):
+        if flags.get(given) is True and other not in flags:
+            flags[other] = False
+            return

@@ -1,0 +1,123 @@
+"""Where a training starts: from nothing, or from an earlier run."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from cal_ratio_trainer.config.loading import read_config, settings_from
+from cal_ratio_trainer.config.training import Layers, TrainSettings
+from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.training.checkpoint import checkpoint_threads
+from cal_ratio_trainer.training.record import machine
+from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, find_run, runs_of
+
+AUTO = "auto"
+
+_FREE_TO_CHANGE = {"model_name", "output_path", "cache_path", "epochs", "keep_weights", "ks_limit", "threads", "device"}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        settings: of the run.
+        run: the run to go on with; None for a new one.
+        more_epochs: epochs to add to a finished run; None finishes the planned ones.
+        planned: how many epochs the run was planned to have.
+        threads: CPU threads of the checkpoint, so that rounding stays the same; None leaves the choice to the settings.
+    """
+
+    settings: TrainSettings
+    run: RunDirectory | None = None
+    more_epochs: int | None = None
+    planned: int | None = None
+    threads: int | None = None
+
+    def epochs_in_all(self, done: int) -> int:
+        """How many epochs the run is to have, when `done` are."""
+        planned = self.planned or self.settings.epochs
+        if done < planned:
+            return planned
+        return done + (self.more_epochs or self.settings.epochs)
+
+
+def find_start(layers: Layers, settings: TrainSettings, continue_from: str | None) -> Start:
+    """What `--continue` means.
+
+    Args:
+        layers: where the settings come from; the last is the command line.
+        settings: the settings they make.
+        continue_from: a run number, -1 for the newest, 'auto' for the newest unfinished one or else a new run; None
+            starts a new run.
+
+    Raises:
+        RunError: there is no such run, or its files cannot be read.
+        ConfigError: a setting is given that would make it another training.
+    """
+    if continue_from is None:
+        return Start(settings)
+    if continue_from == AUTO:
+        run = _newest_unfinished(settings)
+        if run is None:
+            return Start(settings)
+    else:
+        run = find_run(settings.output_path, settings.model_name, _number(continue_from))
+    return _going_on(run, layers)
+
+
+def _going_on(run: RunDirectory, layers: Layers) -> Start:
+    if not run.settings_file.is_file():
+        raise RunError(f"run {run.name} has no {run.settings_file.name}; it cannot be continued")
+    stored = read_config(run.settings_file)
+    given: dict[str, Any] = {}
+    for _, content in layers[1:]:
+        given |= content
+    settings = settings_from(TrainSettings, [("packaged defaults", TrainSettings.defaults()), ("run", stored)])
+    asked = settings_from(TrainSettings, [("run", settings.model_dump()), ("command line", given)])
+    changed = [name for name in given if getattr(asked, name) != getattr(settings, name)]
+    forbidden = [name for name in changed if name not in _FREE_TO_CHANGE]
+    if forbidden:
+        raise ConfigError(
+            f"{name} is {getattr(settings, name)} in run {run.name} and cannot become {given[name]} in the middle of it"
+            for name in forbidden
+        )
+    threads = checkpoint_threads(run.checkpoint_file)
+    if threads and asked.threads not in (None, threads):
+        _log.warning("the run had %d threads so far; with %d its figures differ by rounding", threads, asked.threads)
+        threads = asked.threads
+    _warn_of_another_machine(run)
+    planned = run.read_record().get("planned_epochs")
+    return Start(asked.model_copy(update={"epochs": settings.epochs}), run, given_epochs(given), planned, threads)
+
+
+def given_epochs(given: dict[str, Any]) -> int | None:
+    """How many epochs the user asked for in this call; None where nothing was said."""
+    return int(given["epochs"]) if "epochs" in given else None
+
+
+def _warn_of_another_machine(run: RunDirectory) -> None:
+    before, here = run.read_record().get("machine", {}), machine()
+    for what in ("processor", "gpu"):
+        if before.get(what) != here[what]:
+            so_far = before.get(what)
+            _log.warning(
+                "the run had %s %s so far, here it is %s: figures can differ by rounding", what, so_far, here[what]
+            )
+
+
+def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
+    for run in reversed(runs_of(settings.output_path, settings.model_name)):
+        record = run.read_record()
+        if record and record.get("status") != "finished":
+            return run
+    return None
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError([f"--continue takes a run number, -1 for the newest run, or auto; got {text!r}"]) from error

@@ -1,0 +1,161 @@
+"""What is said about the network after an epoch: losses, accuracies, AUC, K-S, score histograms."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
+from cal_ratio_trainer.evaluation.roc import roc_auc
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.network.adversary import data_or_simulation_loss
+from cal_ratio_trainer.network.scoring import logits_of
+from cal_ratio_trainer.training.checkpoint import HistoryRow
+from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.training.splits import Part
+from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
+from cal_ratio_trainer.training.tally import Tally
+
+HISTORY_NAMES = (
+    "ks_qcd_hist",
+    "ks_sig_hist",
+    "ks_bib_hist",
+    "adv_loss",
+    "adv_acc",
+    "val_adv_loss",
+    "val_adv_acc",
+    "original_lossf",
+    "original_acc",
+    "val_original_lossf",
+    "val_original_acc",
+    "original_adv_lossf",
+    "original_adv_acc",
+    "val_original_adv_lossf",
+    "val_original_adv_acc",
+)
+"""The figures of the earlier program's history, in its order; ours stand behind them."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """Figures of an epoch and its histograms.
+
+    Attributes:
+        row: for the history.
+        histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
+            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'.
+    """
+
+    row: HistoryRow
+    histograms: Mapping[str, ScoreHistograms]
+
+
+def ranges_of(edges: Sequence[float]) -> tuple[PtRange, ...]:
+    """The three ranges of scaled jet pt between 0, two edges and infinity."""
+    low, high = edges
+    return (PtRange("low", 0.0, low), PtRange("mid", low, high), PtRange("high", high, math.inf))
+
+
+def evaluate_epoch(
+    step: AdversarialStep, tensors: TrainingTensors, data: TrainingData, tally: Tally, pt_edges: Sequence[float]
+) -> EpochResult:
+    """Look at the network after an epoch.
+
+    Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
+    accuracies are means over the epoch's mini-batches. Epochs are chosen by these. The main histograms show the
+    test part, as the manual has it.
+    """
+    main_logits = logits_of(step.classifier, tensors.jets, data.main.positions(Part.VALIDATION))
+    control_logits = logits_of(step.classifier, tensors.jets, data.control_positions(Part.VALIDATION))
+    test_logits = logits_of(step.classifier, tensors.jets, data.main.positions(Part.TEST))
+    main = scored_main(data, Part.VALIDATION, main_logits)
+    control = scored_control(data, Part.VALIDATION, control_logits)
+    ks = ks_of_control_jets(control, ranges_of(pt_edges))
+    row = _losses(step, tensors, data, tally, main_logits, control_logits)
+    row |= ks.to_dict() | {"val_auc": roc_auc(main)}
+    row = {name: row.pop(name) for name in HISTORY_NAMES} | row
+    histograms = {"main": main_histograms(scored_main(data, Part.TEST, test_logits))}
+    return EpochResult(row, histograms | _control_histograms(control, ks))
+
+
+def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
+    """Main jets of a part with their scores, for the figures of merit."""
+    jets = data.main.jets.scalars.take(data.main.positions(part))
+    masses = {
+        field: jets.column(name).to_numpy() if name in jets.column_names else None
+        for field, name in (("higgs_mass", "llp_mH"), ("scalar_mass", "llp_mS"))
+    }
+    return ScoredJets(
+        scores=logits.softmax(dim=1).cpu().numpy(),
+        labels=jets.column("label").to_numpy(),
+        weights=data.main.weight[data.main.positions(part)],
+        **masses,
+    )
+
+
+def scored_control(data: TrainingData, part: Part, logits: Tensor) -> ScoredControlJets:
+    """Control-region jets of a part with their scores."""
+    positions = data.control.positions(part)
+    return ScoredControlJets(
+        scores=logits.softmax(dim=1).cpu().numpy(),
+        is_data=data.control.is_data[positions],
+        weights=data.control.weight[positions],
+        scaled_pt=data.control.jets["jet_pt"][positions],
+    )
+
+
+def write_histograms(path: Path, histograms: Mapping[str, ScoreHistograms]) -> None:
+    """Keep the histograms of an epoch as JSON."""
+    plain: dict[str, Any] = {name: histogram.to_dict() for name, histogram in histograms.items()}
+    write_text(path, json.dumps(plain) + "\n")
+
+
+def _control_histograms(control: ScoredControlJets, ks: ControlRegionKs) -> dict[str, ScoreHistograms]:
+    result = {"val_adversary": control_histograms(control)}
+    for pt_range in ks.pt_ranges:
+        inside = (control.scaled_pt >= pt_range.low) & (control.scaled_pt < pt_range.high)
+        result[f"val_adversary_{pt_range.name}Pt"] = control_histograms(control, inside)
+    return result
+
+
+@torch.no_grad()
+def _losses(
+    step: AdversarialStep,
+    tensors: TrainingTensors,
+    data: TrainingData,
+    tally: Tally,
+    main_logits: Tensor,
+    control_logits: Tensor,
+) -> HistoryRow:
+    row: HistoryRow = {}
+    main = torch.from_numpy(data.main.positions(Part.VALIDATION)).to(main_logits.device)
+    losses = functional.cross_entropy(main_logits, tensors.target[main], reduction="none") * tensors.weight[main]
+    right = (main_logits.argmax(dim=1) == tensors.target[main]).float().mean()
+    row["original_lossf"], row["original_acc"] = tally.mean("main")
+    row["val_original_lossf"], row["val_original_acc"] = float(losses.mean()), float(right)
+    row["adv_loss"], row["adv_acc"] = tally.mean("adversary")
+    row["original_adv_lossf"], row["original_adv_acc"] = tally.mean("control")
+    adversary = _adversary_on_validation(step, tensors, data, control_logits)
+    row["val_adv_loss"], row["val_adv_acc"] = adversary
+    row["val_original_adv_lossf"], row["val_original_adv_acc"] = adversary
+    return row
+
+
+def _adversary_on_validation(
+    step: AdversarialStep, tensors: TrainingTensors, data: TrainingData, logits: Tensor
+) -> tuple[float, float]:
+    if not step.losses.adversary_weight:
+        return math.nan, math.nan
+    chosen = torch.from_numpy(data.control_positions(Part.VALIDATION)).to(logits.device)
+    target = tensors.target[chosen].float()
+    guesses = step.adversary.eval()(logits.softmax(dim=1))
+    losses = tensors.weight[chosen] * data_or_simulation_loss(guesses, target)
+    return float(losses.mean()), float(((guesses > 0) == (target > 0)).float().mean())

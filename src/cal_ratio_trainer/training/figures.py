@@ -1,0 +1,49 @@
+"""Which figures a training leaves, under the names of the manual."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.plotting.histories import HistoryReferences, draw_histories
+from cal_ratio_trainer.plotting.scores import draw_control_scores, draw_final_scores
+from cal_ratio_trainer.plotting.style import ATLAS_INTERNAL, DEMO, FigureLabels
+from cal_ratio_trainer.training.checkpoint import HistoryRow
+from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.training.splits import Part
+
+
+def draw_run(
+    folder: Path, history: Sequence[HistoryRow], figures: TestFigures, data: TrainingData, settings: TrainSettings
+) -> list[Path]:
+    """Histories of loss, accuracy and K-S, and the score distributions of the test part.
+
+    Returns:
+        The files written.
+    """
+    labels = figure_labels(data)
+    columns = {name: [row[name] for row in history] for name in history[0]}
+    written = draw_histories(columns, labels, folder, _references(data, settings))
+    written += draw_final_scores(figures.histograms, labels, folder)
+    if figures.control_histograms is not None:
+        written += draw_control_scores(figures.control_histograms, figures.ks, labels, folder)
+    return written
+
+
+def figure_labels(data: TrainingData) -> FigureLabels:
+    """What stands over the figures: only jets of the experiment are called so."""
+    return DEMO if data.simulation == "demo" else ATLAS_INTERNAL
+
+
+def _references(data: TrainingData, settings: TrainSettings) -> HistoryReferences:
+    main = data.main.jets.label[data.main.positions(Part.VALIDATION)]
+    control = data.control.is_data[data.control.positions(Part.VALIDATION)]
+    weight = data.control.loss_weight[data.control.positions(Part.VALIDATION)]
+    return HistoryReferences(
+        clueless_loss=float(np.log(2) * weight.mean()),
+        main_majority=float(np.bincount(main).max() / len(main)),
+        control_majority=float(max(control.mean(), 1 - control.mean())),
+        kept_below=settings.ks_limit,
+    )

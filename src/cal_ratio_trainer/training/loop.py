@@ -1,0 +1,141 @@
+"""The loop over epochs and steps."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
+from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress, save_checkpoint
+from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.training.epoch import EpochResult, evaluate_epoch
+from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped
+from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
+from cal_ratio_trainer.training.tally import Tally
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Timings:
+    """Where the time of a training went, in seconds, and what it got done."""
+
+    steps: float = 0.0
+    validation: float = 0.0
+    files: float = 0.0
+    main_jets: int = 0
+    epochs: list[float] = field(default_factory=list)
+
+    @property
+    def jets_a_second(self) -> float:
+        """Main jets a second in the steps alone."""
+        return self.main_jets / self.steps if self.steps else 0.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that one training works with; `fit` runs it.
+
+    Attributes:
+        settings: as the user gave them.
+        run: where its files go.
+        data: jets with parts and weights.
+        tensors: the same on the device.
+        step: networks and optimisers.
+        sampler: draws the mini-batches.
+        record_epoch: called with the progress and the result after each epoch; writes what an epoch leaves.
+    """
+
+    settings: TrainSettings
+    run: RunDirectory
+    data: TrainingData
+    tensors: TrainingTensors
+    step: AdversarialStep
+    sampler: Sampler
+    record_epoch: Callable[[Progress, EpochResult], None]
+    timings: Timings = field(default_factory=Timings)
+
+    def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
+        """Train until `epochs` epochs are done in all.
+
+        Args:
+            start: where to begin.
+            epochs: how many epochs there are to be, those of `start` included.
+            stop: looked at after every step.
+
+        Raises:
+            TrainingStopped: a signal came; the checkpoint holds everything up to the last step.
+        """
+        state = start
+        total = (epochs - start.epoch) * len(self.sampler.main)
+        with progress("train", total, "main jets") as line:
+            while state.epoch < epochs:
+                state = self._epoch(state, epochs, stop, line)
+        return state
+
+    def _epoch(self, state: Progress, epochs: int, stop: StopRequest, line: ProgressLine) -> Progress:
+        begin = time.perf_counter()
+        tally = Tally(self.tensors.jets.device, state.sums)
+        steps = self.sampler.epoch(state.epoch)
+        self._restore_modes()
+        trained = 0
+        for number in range(state.step, len(steps)):
+            self.step(self.tensors, steps[number], state.epoch, number, tally)
+            trained += len(steps[number].main)
+            line.advance(len(steps[number].main))
+            if stop.signal_number is not None:
+                self._checkpoint(replace(state, step=number + 1, sums=tally.values()))
+                raise TrainingStopped(self._farewell(state.epoch, number + 1), stop.exit_status)
+        tally.values()
+        stepped = time.perf_counter()
+        result = evaluate_epoch(self.step, self.tensors, self.data, tally, self.settings.pt_ranges)
+        looked = time.perf_counter()
+        state = replace(state, epoch=state.epoch + 1, step=0, sums=None, history=[*state.history, result.row])
+        self.record_epoch(state, result)
+        self._checkpoint(state)
+        self._take_time(begin, stepped, looked, trained)
+        line.message(epoch_line(state.history, epochs, self.timings))
+        if stop.signal_number is not None and state.epoch < epochs:
+            raise TrainingStopped(self._farewell(state.epoch, 0), stop.exit_status)
+        return state
+
+    def _restore_modes(self) -> None:
+        self.step.classifier.train()
+        self.step.adversary.train()
+
+    def _take_time(self, begin: float, stepped: float, looked: float, main_jets: int) -> None:
+        end = time.perf_counter()
+        self.timings.steps += stepped - begin
+        self.timings.validation += looked - stepped
+        self.timings.files += end - looked
+        self.timings.main_jets += main_jets
+        self.timings.epochs.append(end - begin)
+
+    def _checkpoint(self, state: Progress) -> None:
+        save_checkpoint(self.run.checkpoint_file, self.step, replace(state, threads=torch.get_num_threads()))
+
+    def _farewell(self, epoch: int, step: int) -> str:
+        name = self.run.path.parent.name
+        return (
+            f"stopped in epoch {epoch} after {step} of {self.sampler.splits} steps; everything is in {self.run.path}, "
+            f"go on with 'cr_trainer train --model_name {name} --continue {self.run.number}'"
+        )
+
+
+def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
+    """One line on the newest epoch: losses, AUC, K-S with what identical distributions would give, rate, time left."""
+    row, number = history[-1], len(history) - 1
+    left = (epochs - len(history)) * (sum(timings.epochs) / len(timings.epochs))
+    ks = " ".join(
+        f"{name} {row[f'ks_{name}_hist']:.2f}({row[f'ks_{name}_excess']:+.1f}σ)" for name in ("qcd", "sig", "bib")
+    )
+    return (
+        f"epoch {number:3d}/{epochs}  loss {row['original_lossf']:.4g}  val {row['val_original_lossf']:.4g}  "
+        f"adversary {row['val_adv_loss']:.3f}  AUC {row['val_auc']:.4f}  K-S {ks}  "
+        f"{with_prefix(timings.jets_a_second)} jets/s  {duration(left)} left"
+    )

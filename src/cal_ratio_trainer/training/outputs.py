@@ -1,0 +1,84 @@
+"""The files a run leaves: after every epoch, and at its end."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.deployment.keras_file import write_keras
+from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
+from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets.store import write_jets
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.scoring import logits_of
+from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress
+from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.training.epoch import EpochResult, scored_control, scored_main, write_histograms
+from cal_ratio_trainer.training.kept_weights import kept_epochs
+from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.splits import Part
+from cal_ratio_trainer.training.step import TrainingTensors
+
+
+def write_epoch(
+    run: RunDirectory, settings: TrainSettings, classifier: Classifier, progress: Progress, result: EpochResult
+) -> None:
+    """Weights that are kept, the newest network, history and histograms; weights no longer kept are removed."""
+    epoch = len(progress.history) - 1
+    weights = classifier.weights()
+    write_keras(run.path / "keras" / "final_model.keras", classifier.shape, weights)
+    kept = kept_epochs(progress.history, settings.keep_weights, settings.ks_limit)
+    if epoch in kept:
+        write_keras(run.weights_file(epoch), classifier.shape, weights)
+    for earlier in range(epoch):
+        if earlier not in kept:
+            run.weights_file(earlier).unlink(missing_ok=True)
+    write_histograms(run.histograms_file(epoch), result.histograms)
+    write_history(run, progress.history)
+
+
+def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:
+    """history.json (a list of rows; what is not a number is null), its copy in keras/, and the two loss files."""
+    rows = [
+        {"epoch": number} | {name: value if math.isfinite(value) else None for name, value in row.items()}
+        for number, row in enumerate(history)
+    ]
+    text = json.dumps(rows, indent=1) + "\n"
+    write_text(run.history_file, text)
+    write_text(run.path / "keras" / "history_checkpoint.json", text)
+    write_text(run.path / "train_loss.txt", "".join(f"{row['original_lossf']!r}\n" for row in history))
+    write_text(run.path / "test_loss.txt", "".join(f"{row['val_original_lossf']!r}\n" for row in history))
+
+
+def figures_on_test_part(classifier: Classifier, tensors: TrainingTensors, data: TrainingData) -> TestFigures:
+    """The figures of merit on the test part."""
+    main = logits_of(classifier, tensors.jets, data.main.positions(Part.TEST))
+    control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
+    return evaluate_test_sample(scored_main(data, Part.TEST, main), scored_control(data, Part.TEST, control))
+
+
+def write_test_sample(run: RunDirectory, classifier: Classifier, tensors: TrainingTensors, data: TrainingData) -> None:
+    """The test jets of both files with weights and scores: later analyses need no training file."""
+    for name, sample, first in (
+        ("test_sample", data.main, 0),
+        ("control_test_sample", data.control, len(data.main.jets)),
+    ):
+        positions = sample.positions(Part.TEST)
+        scores = logits_of(classifier, tensors.jets, positions + first).softmax(dim=1).cpu().numpy()
+        jets = sample.jets.take(positions).with_columns(
+            {
+                "weight": sample.loss_weight[positions],
+                "evaluation_weight": sample.weight[positions],
+                **_score_columns(scores),
+            }
+        )
+        note = f"test part of run {run.name}, scored by its newest network"
+        metadata = sample.metadata.model_copy(update={"notes": [*sample.metadata.notes, note]})
+        write_jets(run.path / f"{name}.parquet", jets, metadata)
+
+
+def _score_columns(scores: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, Any]:
+    return {f"jet_nn_{label.output}": scores[:, label] for label in Label}

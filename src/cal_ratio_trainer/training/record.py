@@ -1,0 +1,118 @@
+"""What run.json says of a run: versions, machine, data, timings, status."""
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import cal_ratio_trainer
+from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.training.data import Sample, TrainingData
+from cal_ratio_trainer.training.loop import Timings
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A training file as the user named it, and where it lies on this machine."""
+
+    name: str
+    path: Path
+
+    def described(self, sample: Sample) -> dict[str, Any]:
+        """Name, size, checksum and what the file says of itself."""
+        return {
+            "file": self.name,
+            "path": str(self.path),
+            "size_bytes": self.path.stat().st_size,
+            "sha256": sha256_of(self.path),
+            "jets_used": len(sample.jets),
+            "stage": sample.metadata.stage,
+            "simulation": sample.metadata.simulation,
+            "scaling": sample.metadata.scaling.model_dump() if sample.metadata.scaling else None,
+            "events_told_apart_by": sample.identity,
+            "notes": list(sample.notes),
+        }
+
+
+def new_record(data: TrainingData, main: DataFile, control: DataFile, seed: int, planned_epochs: int) -> dict[str, Any]:
+    """The record of a run that is about to start."""
+    return {
+        "status": "running",
+        "started": now(),
+        "command": " ".join(sys.argv),
+        "seed": seed,
+        "planned_epochs": planned_epochs,
+        "finished_epochs": 0,
+        "versions": versions(),
+        "machine": machine(),
+        "data": {"main": main.described(data.main), "control": control.described(data.control)},
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """This program, its commit where it runs from a checkout, Python and the libraries that decide numbers."""
+    return {
+        "cal_ratio_trainer": cal_ratio_trainer.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where it runs."""
+    return {
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def timings_of(timings: Timings, data_s: float) -> dict[str, float]:
+    """Seconds by stage, and throughput."""
+    total = data_s + timings.steps + timings.validation + timings.files
+    return {
+        "data_s": data_s,
+        "steps_s": timings.steps,
+        "validation_s": timings.validation,
+        "files_s": timings.files,
+        "total_s": total,
+        "main_jets_per_second": timings.jets_a_second,
+        "seconds_an_epoch": sum(timings.epochs) / len(timings.epochs) if timings.epochs else 0.0,
+    }
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _commit() -> str | None:
+    folder = Path(cal_ratio_trainer.__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

@@ -1,0 +1,127 @@
+"""The folder of a run: its number, its files, who may write to it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.files.atomic import write_text
+
+_DIGITS = 5
+
+
+class RunError(UserError):
+    """A run that is asked for is not there, or cannot be used as asked."""
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run: training_results/<model name>/<number>."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        """The run's number."""
+        return int(self.path.name)
+
+    @property
+    def name(self) -> str:
+        """How a user names it: 'model/00003'."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def settings_file(self) -> Path:
+        """Every option as it was used."""
+        return self.path / "training_params.yaml"
+
+    @property
+    def record_file(self) -> Path:
+        """Versions, hardware, data, timings, status."""
+        return self.path / "run.json"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """What a continuation starts from."""
+        return self.path / "keras" / "checkpoint.safetensors"
+
+    @property
+    def history_file(self) -> Path:
+        """One row an epoch."""
+        return self.path / "history.json"
+
+    def histograms_file(self, epoch: int) -> Path:
+        """The score histograms of an epoch."""
+        return self.path / "histograms" / f"{epoch:03d}.json"
+
+    def weights_file(self, epoch: int) -> Path:
+        """The whole network after an epoch."""
+        return self.path / "keras" / f"final_model_weights_{epoch}.keras"
+
+    def read_record(self) -> dict[str, Any]:
+        """The content of run.json; empty where there is none that can be read."""
+        try:
+            content: dict[str, Any] = json.loads(self.record_file.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Replace run.json."""
+        write_text(self.record_file, json.dumps(record, indent=2, default=str) + "\n")
+
+    def lock(self) -> FileLock:
+        """Take the run for this process.
+
+        Raises:
+            RunError: another process is training it.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(f"run {self.name} is being trained by another process") from error
+        return lock
+
+
+def new_run(output_path: Path, model_name: str) -> RunDirectory:
+    """Make the folder of the next free number; two processes never get the same."""
+    model = output_path / model_name
+    model.mkdir(parents=True, exist_ok=True)
+    number = max((run.number for run in runs_of(output_path, model_name)), default=-1) + 1
+    while True:
+        path = model / f"{number:0{_DIGITS}d}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        return RunDirectory(path)
+
+
+def runs_of(output_path: Path, model_name: str) -> list[RunDirectory]:
+    """The runs of a model by rising number; none where there is no such model."""
+    model = output_path / model_name
+    if not model.is_dir():
+        return []
+    folders = [path for path in model.iterdir() if path.is_dir() and path.name.isdecimal()]
+    return [RunDirectory(path) for path in sorted(folders, key=lambda path: int(path.name))]
+
+
+def find_run(output_path: Path, model_name: str, number: int) -> RunDirectory:
+    """A run by its number; -1 is the newest, -2 the one before.
+
+    Raises:
+        RunError: there is no such run; names those that are there.
+    """
+    runs = runs_of(output_path, model_name)
+    if number < 0 and -number <= len(runs):
+        return runs[number]
+    for run in runs:
+        if run.number == number:
+            return run
+    there = ", ".join(str(run.number) for run in runs) or "none"
+    raise RunError(f"model {model_name} has no run {number} under {output_path}; its runs: {there}")

@@ -1,0 +1,56 @@
+"""Which jets each step of an epoch reads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.training.step import IndexArray, StepJets
+
+_STREAM = 3
+_FEWEST_JETS_A_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws the mini-batches; an epoch's depend on nothing but the seed and its number.
+
+    Attributes:
+        main: positions of the main training jets.
+        control: positions of the control-region training jets; empty without adversary.
+        splits: mini-batches an epoch.
+        seed: of the run.
+        reshuffle: False draws the same mini-batches in every epoch.
+    """
+
+    main: IndexArray
+    control: IndexArray
+    splits: int
+    seed: int
+    reshuffle: bool
+
+    def __post_init__(self) -> None:
+        for name, positions in (("main", self.main), ("control-region", self.control)):
+            most = len(positions) // _FEWEST_JETS_A_BATCH
+            if (name == "main" or len(positions)) and self.splits > most:
+                raise ConfigError(
+                    [f"num_splits is {self.splits}, but {len(positions)} {name} training jets make {most} at most"]
+                )
+
+    def epoch(self, number: int) -> list[StepJets]:
+        """The jets of every step of one epoch.
+
+        Every main jet comes once, and every control jet once for the adversary. For the network's update the control
+        jets are drawn as often as there are main jets: fresh permutations end to end.
+        """
+        rng = np.random.default_rng([self.seed, _STREAM, number if self.reshuffle else 0])
+        main = np.array_split(rng.permutation(self.main), self.splits)
+        adversary = np.array_split(rng.permutation(self.control), self.splits)
+        control = np.array_split(self._control_for_network(rng), self.splits)
+        return [StepJets(*positions) for positions in zip(main, control, adversary, strict=True)]
+
+    def _control_for_network(self, rng: np.random.Generator) -> IndexArray:
+        if len(self.control) == 0:
+            return self.control
+        rounds = -(-len(self.main) // len(self.control))
+        return np.concatenate([rng.permutation(self.control) for _ in range(rounds)])[: len(self.main)]

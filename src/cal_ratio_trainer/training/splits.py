@@ -1,0 +1,109 @@
+"""Which part of the data a jet belongs to: a stable hash of its event, so that no event stands in two parts."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.jets import Jets
+
+UIntArray = NDArray[np.uint64]
+
+_EVENT_COLUMNS = ("mcChannelNumber", "runNumber", "eventNumber")
+_ROW_COLUMNS = ("jet_pt", "jet_eta", "jet_phi")
+_SPLIT_STREAM, _SAMPLE_STREAM = 1, 2
+
+
+class Part(IntEnum):
+    """Trained on, chosen by, quoted on; or not used at all (`sample_fraction`)."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+    UNUSED = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """The part of every jet.
+
+    Attributes:
+        part: [jets] int8, see `Part`.
+        identity: what told events apart, for the user to read.
+    """
+
+    part: NDArray[np.int8]
+    identity: str
+
+    def positions(self, part: Part) -> NDArray[np.int64]:
+        """Positions of the jets of one part, in order."""
+        return np.flatnonzero(self.part == part).astype(np.int64)
+
+
+def split_jets(jets: Jets, *, sample_fraction: float, train_fraction: float, seed: int, by_row: bool = False) -> Split:
+    """Divide jets into training, validation and test.
+
+    Args:
+        jets: with mcChannelNumber, runNumber and eventNumber where they are known.
+        sample_fraction: share of the events that is used at all.
+        train_fraction: share of those that is trained on; the rest is half validation, half test.
+        seed: of the run; another seed gives another split.
+        by_row: every jet for itself, as the earlier program did.
+
+    Returns:
+        The same parts for the same events, in whatever file and order they come.
+    """
+    words, identity = _row_words(jets, "each jet for itself") if by_row else event_words(jets)
+    used = _uniform(words, seed, _SAMPLE_STREAM) < sample_fraction
+    place = _uniform(words, seed, _SPLIT_STREAM)
+    half_of_rest = train_fraction + (1.0 - train_fraction) / 2
+    part = np.where(place < train_fraction, Part.TRAIN, np.where(place < half_of_rest, Part.VALIDATION, Part.TEST))
+    return Split(np.where(used, part, Part.UNUSED).astype(np.int8), identity)
+
+
+def event_words(jets: Jets) -> tuple[UIntArray, str]:
+    """One 64-bit word an event, the same for all its jets, and how events were told apart.
+
+    A legacy frame without whole event numbers has no events; there every jet counts as one.
+    """
+    if not _is_whole("eventNumber", jets):
+        return _row_words(jets, "pt, eta and phi of the jet (the file has no usable event numbers)")
+    known = [name for name in _EVENT_COLUMNS if _is_whole(name, jets)]
+    words = np.zeros(len(jets), dtype=np.uint64)
+    for name in known:
+        column = jets.scalars.column(name).fill_null(0).to_numpy()
+        words = mixed(words ^ column.astype(np.int64).view(np.uint64))
+    return words, ", ".join(known)
+
+
+def mixed(words: UIntArray) -> UIntArray:
+    """Scrambled 64-bit words, [n]; every input bit moves every output bit.
+
+    Source: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    """
+    words = words + np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def _is_whole(name: str, jets: Jets) -> bool:
+    if name not in jets:
+        return False
+    column = jets.scalars.column(name)
+    return bool(pa.types.is_integer(column.type)) and column.null_count < len(column)
+
+
+def _row_words(jets: Jets, identity: str) -> tuple[UIntArray, str]:
+    words = np.zeros(len(jets), dtype=np.uint64)
+    for name in _ROW_COLUMNS:
+        bits = np.ascontiguousarray(jets[name], dtype=np.float32).view(np.uint32)
+        words = mixed(words ^ bits.astype(np.uint64))
+    return words, identity
+
+
+def _uniform(words: UIntArray, seed: int, stream: int) -> NDArray[np.float64]:
+    start = mixed(np.array([seed], dtype=np.uint64) ^ (np.uint64(stream) << np.uint64(56)))
+    return (mixed(words ^ start) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,0 +1,250 @@
+"""One training from settings to a finished run folder."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cal_ratio_trainer.config.training import DEMO, TrainSettings
+from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.cache import local_copy
+from cal_ratio_trainer.network.adversary import Adversary
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
+from cal_ratio_trainer.training.allocator import keep_freed_memory
+from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint
+from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.data import TrainingData, load_training_data
+from cal_ratio_trainer.training.data_table import data_sentences
+from cal_ratio_trainer.training.figures import draw_run
+from cal_ratio_trainer.training.interrupts import TrainingStopped, stop_requests
+from cal_ratio_trainer.training.kept_weights import best_epochs
+from cal_ratio_trainer.training.loop import Training
+from cal_ratio_trainer.training.outputs import figures_on_test_part, write_epoch, write_test_sample
+from cal_ratio_trainer.training.record import DataFile, new_record, now, timings_of, versions
+from cal_ratio_trainer.training.run_directory import RunDirectory, new_run
+from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.splits import Part
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What a finished training is said to have done.
+
+    Attributes:
+        run: its folder.
+        epochs: how many epochs it has in all.
+        figures: of merit, on the test part.
+        best: the best epoch by each criterion, on the validation part.
+        record: the content of run.json.
+    """
+
+    run: RunDirectory
+    epochs: int
+    figures: TestFigures
+    best: dict[str, int]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data in memory, before a run has a folder."""
+
+    data: TrainingData
+    main: DataFile
+    control: DataFile
+    seconds: float
+
+
+def train(start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str]) -> TrainSummary:
+    """Train as the settings say, or go on with an earlier run.
+
+    Args:
+        start: settings, and the run to go on with, if any.
+        say: told what a user should read while it runs.
+        details: figures of merit as text, for training_details.txt.
+
+    Raises:
+        TrainingStopped: SIGTERM or ^C; the run can be continued.
+        UserError: settings or files cannot be used.
+    """
+    settings = start.settings
+    keep_freed_memory()
+    torch.set_num_threads(start.threads or settings.threads or torch.get_num_threads())
+    prepared = _prepare(settings)
+    _say_what_the_data_are(prepared.data, settings, say)
+    sampler = _sampler(settings, prepared.data)
+    step = _networks(settings)
+    run = start.run or new_run(settings.output_path, settings.model_name)
+    with run.lock():
+        return _train_in(run, _Work(start, prepared, sampler, step, say, details))
+
+
+@dataclass(frozen=True)
+class _Work:
+    start: Start
+    prepared: Prepared
+    sampler: Sampler
+    step: AdversarialStep
+    say: Callable[[str], None]
+    details: Callable[[TestFigures], str]
+
+    @property
+    def settings(self) -> TrainSettings:
+        return self.start.settings
+
+
+def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
+    progress = Progress()
+    if run.checkpoint_file.exists():
+        progress = load_checkpoint(run.checkpoint_file, work.step)
+    epochs = work.start.epochs_in_all(len(progress.history))
+    record = _begin_record(run, work, epochs)
+    work.say(f"run {run.name} in {run.path}")
+    try:
+        with stop_requests() as stop:
+            training = _training(run, work)
+            progress = training.fit(progress, epochs, stop)
+        record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
+        return _finish(training, work, progress, record)
+    except BaseException as error:
+        _end_early(run, record, error)
+        raise
+
+
+def _training(run: RunDirectory, work: _Work) -> Training:
+    device = next(work.step.classifier.parameters()).device
+    return Training(
+        settings=work.settings,
+        run=run,
+        data=work.prepared.data,
+        tensors=work.prepared.data.tensors(device),
+        step=work.step,
+        sampler=work.sampler,
+        record_epoch=lambda progress, result: write_epoch(run, work.settings, work.step.classifier, progress, result),
+    )
+
+
+def _begin_record(run: RunDirectory, work: _Work, epochs: int) -> dict[str, Any]:
+    prepared = work.prepared
+    before = run.read_record() if work.start.run is not None else {}
+    record = new_record(prepared.data, prepared.main, prepared.control, work.settings.seed, epochs)
+    if before:
+        record["started"] = before.get("started", record["started"])
+        record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
+    write_text(run.settings_file, work.settings.as_yaml())
+    run.write_record(record)
+    return record
+
+
+def _finish(training: Training, work: _Work, progress: Progress, record: dict[str, Any]) -> TrainSummary:
+    run, begin = training.run, time.perf_counter()
+    figures = figures_on_test_part(training.step.classifier, training.tensors, training.data)
+    write_test_sample(run, training.step.classifier, training.tensors, training.data)
+    write_text(run.path / "training_details.txt", work.settings.as_yaml() + "\n" + work.details(figures))
+    draw_run(run.path, progress.history, figures, training.data, work.settings)
+    best = best_epochs(progress.history)
+    record |= {
+        "status": "finished",
+        "ended": now(),
+        "finished_epochs": len(progress.history),
+        "best_epochs": best,
+        "test": figures.numbers(),
+    }
+    record["timings"]["end_s"] = time.perf_counter() - begin
+    run.write_record(record)
+    return TrainSummary(run, len(progress.history), figures, best, record)
+
+
+def _end_early(run: RunDirectory, record: dict[str, Any], error: BaseException) -> None:
+    if not run.checkpoint_file.exists():
+        # Nothing was trained that could be gone on with: the number is free again.
+        shutil.rmtree(run.path, ignore_errors=True)
+        with suppress(OSError):
+            run.path.parent.rmdir()
+        return
+    status = "interrupted" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
+    finished = len(list((run.path / "histograms").glob("*.json")))
+    reason = str(error) or type(error).__name__
+    run.write_record(record | {"status": status, "reason": reason, "ended": now(), "finished_epochs": finished})
+
+
+def _prepare(settings: TrainSettings) -> Prepared:
+    begin = time.perf_counter()
+    main, control = training_files(settings)
+    data = load_training_data(settings, main.path, control.path)
+    return Prepared(data, main, control, time.perf_counter() - begin)
+
+
+def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:
+    """The two training files on this machine: copied if remote, made if they are the demo."""
+    names = (settings.main_training_file, settings.cr_training_file)
+    made = _demo_files(settings) if DEMO in names else ()
+    main, control = (
+        DataFile(name, made[i] if name == DEMO else local_copy(name, settings.cache_path))
+        for i, name in enumerate(names)
+    )
+    return main, control
+
+
+def _demo_files(settings: TrainSettings) -> tuple[Path, ...]:
+    # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
+    from cal_ratio_trainer.training.demo_data import demo_training_files
+
+    files = demo_training_files(settings.cache_path)
+    return files.main, files.control
+
+
+def network_shape(settings: TrainSettings) -> NetworkShape:
+    """The classifier that the settings describe."""
+    branches = (
+        ("clusters", settings.cluster_filters, settings.cluster_lstm_nodes),
+        ("tracks", settings.track_filters, settings.track_lstm_nodes),
+        ("muon_segments", settings.muon_segment_filters, settings.muon_segment_lstm_nodes),
+    )
+    return NetworkShape(
+        branches=tuple(branch_shape(name, tuple(filters), nodes) for name, filters, nodes in branches),
+        hidden=tuple(max(1, int(width * settings.hidden_layer_fraction)) for width in HIDDEN_WIDTHS),
+        lstm_layers=settings.lstm_layers,
+        masses=len(settings.parametrised_masses),
+        dropout=settings.dropout,
+    )
+
+
+def training_device(settings: TrainSettings) -> torch.device:
+    """Where to train. Raises ConfigError where a GPU is asked for and there is none."""
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(["device is cuda, but PyTorch sees no GPU; take auto or cpu"])
+    wanted = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def _networks(settings: TrainSettings) -> AdversarialStep:
+    device = training_device(settings)
+    classifier = Classifier(network_shape(settings), settings.seed).to(device)
+    adversary = Adversary(settings.seed + 1).to(device)
+    losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
+    return AdversarialStep(classifier, adversary, settings.learning_rate, losses, settings.seed)
+
+
+def _sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
+    main = data.main.positions(Part.TRAIN)
+    control = data.control_positions(Part.TRAIN) if settings.adversary_weight else data.control_positions(Part.UNUSED)
+    splits = settings.num_splits or max(1, round(len(main) / (settings.batch_size or 1)))
+    return Sampler(main, control, splits, settings.seed, settings.reshuffle)
+
+
+def _say_what_the_data_are(data: TrainingData, settings: TrainSettings, say: Callable[[str], None]) -> None:
+    for sentence in data_sentences(data, settings):
+        say(sentence)

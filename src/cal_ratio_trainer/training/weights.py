@@ -1,0 +1,131 @@
+"""Weights of jets: what the file says, what the loss sees, what plots and evaluation use."""
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
+
+WeightArray = NDArray[np.float64]
+LabelArray = NDArray[np.int8]
+BoolArray = NDArray[np.bool_]
+
+_LARGEST_FAIR_RATIO = 100.0
+
+_log = logging.getLogger(__name__)
+
+
+def file_weights(jets: Jets, column: str, bad: Literal["error", "drop", "abs", "keep"], file: str) -> WeightArray:
+    """The weights of a file, [jets]; NaN marks a jet that is to be dropped.
+
+    Raises:
+        MissingColumn: there is no such column.
+        InputFileError: negative or non-finite weights and `bad` is 'error', or non-finite ones and it is 'keep'.
+    """
+    if column not in jets:
+        raise MissingColumn(file, [column], jets.scalars.column_names)
+    weights = jets[column].astype(np.float64)
+    infinite, negative = ~np.isfinite(weights), weights < 0
+    found = f"{column} has {negative.sum()} negative and {infinite.sum()} non-finite values"
+    if not (infinite.any() or negative.any()):
+        return weights
+    if bad == "error" or (bad == "keep" and infinite.any()):
+        remedy = "abs" if bad == "keep" else "drop, abs or keep"
+        raise InputFileError(file, f"{found}; set bad_weights to {remedy} to use it all the same")
+    _log.warning("%s: %s (bad_weights: %s)", file, found, bad)
+    if bad == "abs":
+        weights = np.abs(weights)
+    dropped = infinite | (negative if bad == "drop" else False)
+    return np.where(dropped, np.nan, weights)
+
+
+def loss_weights(
+    weights: WeightArray, labels: LabelArray, trained: BoolArray, choice: Literal["file", "balanced", "none"]
+) -> WeightArray:
+    """The weights of main jets in the loss, [jets].
+
+    Args:
+        weights: the file's, [jets].
+        labels: [jets].
+        trained: [jets], which ones are trained on; these are balanced, the others scaled with them.
+        choice: 'file' as they are; 'balanced' each class scaled to the same sum, 1 a jet on average; 'none' all 1.
+
+    Raises:
+        ValueError: balanced, and the weights of a class do not sum to more than 0.
+    """
+    if choice == "none":
+        return np.ones_like(weights)
+    if choice == "file":
+        return weights
+    present = [label for label in Label if np.any(trained & (labels == label))]
+    balanced = weights.copy()
+    for label in present:
+        of_class = labels == label
+        total = weights[of_class & trained].sum()
+        if not total > 0:
+            raise ValueError(f"the weights of {label.name} sum to {total:g}; they cannot be balanced")
+        balanced[of_class] *= trained.sum() / len(present) / total
+    return balanced
+
+
+def evaluation_weights(weights: WeightArray, labels: LabelArray) -> WeightArray:
+    """QCD scaled so that its sum equals signal's, [jets]; what plots and figures of merit use."""
+    signal, qcd = weights[labels == Label.SIGNAL].sum(), weights[labels == Label.QCD].sum()
+    if not (signal > 0 and qcd > 0):
+        return weights
+    return np.where(labels == Label.QCD, weights * (signal / qcd), weights)
+
+
+def matched_control_weights(weights: WeightArray, labels: LabelArray) -> WeightArray:
+    """Control-region weights, [jets], with MC scaled so that its sum equals the data's.
+
+    Raises:
+        ValueError: MC or data is missing or does not sum to more than 0.
+    """
+    mc, data = weights[labels == CONTROL_MC].sum(), weights[labels == CONTROL_DATA].sum()
+    if not (mc > 0 and data > 0):
+        raise ValueError(f"control-region weights sum to {mc:g} for MC and {data:g} for data; both must be above 0")
+    return np.where(labels == CONTROL_MC, weights * (data / mc), weights)
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """What the loss sees of one class."""
+
+    label: Label
+    jets: int
+    sum_of_weights: float
+    effective_number: float
+    share: float
+
+
+def class_shares(weights: WeightArray, labels: LabelArray) -> list[ClassShare]:
+    """A row for each class that is there: jets, sum of weights, (sum w)^2 / sum w^2, share of the summed weights."""
+    total = weights.sum()
+    rows = []
+    for label in Label:
+        mine = weights[labels == label]
+        if len(mine):
+            squares = float(np.square(mine).sum())
+            effective = float(mine.sum() ** 2 / squares) if squares > 0 else 0.0
+            rows.append(ClassShare(label, len(mine), float(mine.sum()), effective, float(mine.sum() / total)))
+    return rows
+
+
+def unfair_share(shares: list[ClassShare]) -> str | None:
+    """A sentence where one class counts over a hundred times as much as another; None where all is well."""
+    if len(shares) < 2:
+        return None
+    largest, smallest = max(shares, key=lambda row: row.share), min(shares, key=lambda row: row.share)
+    if smallest.share > 0 and largest.share / smallest.share <= _LARGEST_FAIR_RATIO:
+        return None
+    return (
+        f"{largest.label.name} counts {largest.share / max(smallest.share, 1e-300):.3g} times as much in the loss as "
+        f"{smallest.label.name}: the network will hardly learn {smallest.label.name}. "
+        "loss_weights: balanced gives every class the same share"
+    )

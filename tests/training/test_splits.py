@@ -1,0 +1,73 @@
+"""Which part a jet belongs to."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cal_ratio_trainer.training.splits import Part, split_jets
+from tests.training.synthetic import synthetic_jets
+
+FRACTIONS = {"sample_fraction": 1.0, "train_fraction": 0.9, "seed": 3}
+
+
+def some_jets(n: int = 3000, events_of: int = 3):
+    return synthetic_jets(np.random.default_rng(1).integers(0, 3, n), seed=1, events_of=events_of)
+
+
+def test_no_event_stands_in_two_parts() -> None:
+    jets = some_jets()
+    split = split_jets(jets, **FRACTIONS)
+    events = np.stack([jets["mcChannelNumber"].astype(np.int64), jets["eventNumber"].astype(np.int64)], axis=1)
+    for event in np.unique(events, axis=0):
+        assert len(np.unique(split.part[(events == event).all(axis=1)])) == 1
+
+
+def test_shares_are_those_asked_for() -> None:
+    split = split_jets(some_jets(30000, events_of=1), sample_fraction=0.5, train_fraction=0.8, seed=1)
+    shares = [len(split.positions(part)) / 30000 for part in Part]
+    assert shares == pytest.approx([0.4, 0.05, 0.05, 0.5], abs=0.01)
+
+
+@given(order_seed=st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_the_order_of_the_file_does_not_matter(order_seed: int) -> None:
+    jets = some_jets(300)
+    order = np.random.default_rng(order_seed).permutation(len(jets))
+    whole, shuffled = split_jets(jets, **FRACTIONS), split_jets(jets.take(order), **FRACTIONS)
+    np.testing.assert_array_equal(shuffled.part, whole.part[order])
+
+
+def test_another_seed_gives_another_split() -> None:
+    jets = some_jets()
+    first, second = (split_jets(jets, sample_fraction=1.0, train_fraction=0.5, seed=seed) for seed in (1, 2))
+    assert 0.4 < np.mean(first.part == second.part) < 0.75
+
+
+def test_sampling_and_splitting_are_independent() -> None:
+    jets = some_jets(20000, events_of=1)
+    split = split_jets(jets, sample_fraction=0.5, train_fraction=0.9, seed=1)
+    used = split.part[split.part != Part.UNUSED]
+    assert np.mean(used == Part.TRAIN) == pytest.approx(0.9, abs=0.01)
+
+
+def test_without_event_numbers_each_jet_counts_for_itself_and_it_is_said() -> None:
+    jets = some_jets().without_columns(["eventNumber"])
+    split = split_jets(jets, **FRACTIONS)
+    assert "no usable event numbers" in split.identity
+    assert np.mean(split.part == Part.TRAIN) == pytest.approx(0.9, abs=0.03)
+
+
+def test_event_numbers_that_are_floats_are_no_identity() -> None:
+    jets = some_jets()
+    table = jets.scalars
+    position = table.column_names.index("eventNumber")
+    rounded = table.set_column(position, "eventNumber", table.column("eventNumber").cast("float32"))
+    assert "no usable event numbers" in split_jets(type(jets)(rounded, jets.constituents), **FRACTIONS).identity
+
+
+def test_by_row_an_event_can_stand_in_two_parts() -> None:
+    jets = some_jets()
+    split = split_jets(jets, **FRACTIONS, by_row=True)
+    first_of_event, second_of_event = split.part[0::3], split.part[1::3]
+    assert np.any(first_of_event != second_of_event)
