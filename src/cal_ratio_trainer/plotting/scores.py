@@ -1,0 +1,231 @@
+"""The three outputs' distributions by class, drawn from saved histograms alone."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, OutputKs
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.plotting.style import BLUE, LEGEND_BOX, RED, FigureLabels, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Place = Literal["upper left", "upper center", "upper right"]
+
+_LOWEST_DRAWN = 1e-6
+_FIRST_VISIBLE_SCORE = 2e-5
+_TITLES = {"qcd": "QCD output", "sig": "Signal output", "bib": "BIB output"}
+
+
+@dataclass(frozen=True)
+class ScoreAxes:
+    """The kind of a score plot: its axes, as in the earlier program."""
+
+    x_is_log: bool
+    x_low: float
+    y_is_log: bool
+    y_high: float
+
+
+def logarithmic_axes(output: str) -> ScoreAxes:
+    """For the logarithmic binning: y to 2, x linear but for BIB's output."""
+    return ScoreAxes(x_is_log=output == "bib", x_low=_FIRST_VISIBLE_SCORE, y_is_log=True, y_high=2.0)
+
+
+def half_linear_axes(output: str) -> ScoreAxes:
+    """For the linear binning: x linear, y logarithmic to 50, for BIB's output to 200."""
+    return ScoreAxes(x_is_log=False, x_low=0.0, y_is_log=True, y_high=200.0 if output == "bib" else 50.0)
+
+
+LINEAR_AXES = ScoreAxes(x_is_log=False, x_low=0.0, y_is_log=False, y_high=1.2)
+
+
+@dataclass(frozen=True)
+class _ClassStyle:
+    """How a class of jets is drawn: as a filled area, or as points with `marker`."""
+
+    name: str
+    fill: str | None = None
+    marker: dict[str, Any] | None = None
+
+
+_CLASS_STYLES = {
+    "sig": _ClassStyle("Signal", fill=RED),
+    "qcd": _ClassStyle("QCD", marker={"color": "black", "marker": "o"}),
+    "bib": _ClassStyle("BIB", marker={"color": BLUE, "marker": "o", "markerfacecolor": "white"}),
+    "mc": _ClassStyle("Multijet MC", fill=BLUE),
+    "data": _ClassStyle("Data", marker={"color": "black", "marker": "o"}),
+}
+
+
+def draw_final_scores(histograms: ScoreHistograms, labels: FigureLabels, folder: Path) -> list[Path]:
+    """The outputs on the main test sample: <output>_predictions, _linear and _half_linear.
+
+    Args:
+        histograms: of signal, QCD and BIB.
+        labels: for the headings.
+        folder: where the PNG files go.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for linear, log in zip(histograms.linear, histograms.log, strict=True):
+        stem = folder / f"{log.output}_predictions"
+        plots = (
+            ("", log, logarithmic_axes(log.output)),
+            ("_linear", linear, LINEAR_AXES),
+            ("_half_linear", linear, half_linear_axes(linear.output)),
+        )
+        for suffix, histogram, score_axes in plots:
+            written.append(stem.with_name(f"{stem.name}{suffix}.png"))
+            draw_scores(histogram, score_axes, labels, written[-1])
+    return written
+
+
+def draw_control_scores(
+    histograms: ScoreHistograms, ks: ControlRegionKs | None, labels: FigureLabels, folder: Path
+) -> list[Path]:
+    """The outputs in the control region, data and multijet MC: adv_<output>_predictions, with the K-S distances.
+
+    Args:
+        histograms: of data and MC.
+        ks: their distances in the pt ranges; None leaves the text out.
+        labels: for the headings.
+        folder: where the PNG files go.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for output, histogram in zip(Label, histograms.log, strict=True):
+        written.append(folder / f"adv_{histogram.output}_predictions.png")
+        text = ks_text(ks[output], [pt_range.name for pt_range in ks.pt_ranges]) if ks is not None else ""
+        draw_scores(histogram, logarithmic_axes(histogram.output), labels, written[-1], text)
+    return written
+
+
+def draw_scores(
+    histogram: ScoreHistogram, score_axes: ScoreAxes, labels: FigureLabels, path: Path, text: str = ""
+) -> None:
+    """One output, each class normalised to 1, with statistical errors.
+
+    Args:
+        histogram: the output's contents by class.
+        score_axes: the kind of plot.
+        labels: for the heading.
+        path: the PNG file.
+        text: written below the legend.
+    """
+    with drawing(path, labels) as axes:
+        bottom = _bottom(histogram) if score_axes.y_is_log else 0.0
+        for row, name in enumerate(histogram.classes):
+            style = _CLASS_STYLES[name]
+            title = f"{style.name} ({histogram.jets[row]:,} jets)"
+            contents, errors = histogram.normalised(name)
+            if style.fill is not None:
+                _draw_area(axes, histogram.edges, contents, errors, {"color": style.fill, "label": title})
+            if style.marker is not None:
+                centres = _centres(histogram.edges, score_axes)
+                _draw_points(axes, centres, contents, errors, {**style.marker, "label": title})
+        _set_axes(axes, score_axes, bottom)
+        axes.set_xlabel(_TITLES[histogram.output])
+        axes.set_ylabel("Fraction of jets / bin")
+        _add_legend(axes, histogram.output if text else "", text)
+
+
+def ks_text(ks: OutputKs, range_names: list[str]) -> str:
+    """The K-S distances of one output, each beside what identical distributions would give."""
+    lines = [
+        _ks_line(f"{name} $p_T$", comparison.distance, comparison.reference.mean, comparison.reference.spread)
+        for name, comparison in zip(range_names, ks.ranges, strict=True)
+    ]
+    return "\n".join(["K-S (expected if identical)", *lines, _ks_line("sum", ks.total, ks.expected, ks.spread)])
+
+
+def _ks_line(name: str, distance: float, expected: float, spread: float) -> str:
+    return f"{name}: unknown" if math.isnan(distance) else f"{name}: {distance:.3f} ({expected:.3f} ± {spread:.3f})"
+
+
+def _add_legend(axes: "Axes", side: str, text: str) -> None:
+    # Main plots are empty in the middle. Control jets are QCD: high on its output, low on the two others.
+    places: dict[str, Place] = {"": "upper center", "qcd": "upper left"}
+    place = places.get(side, "upper right")
+    axes.legend(loc=place, fontsize=13, title=text, title_fontsize=13, alignment="left", **LEGEND_BOX)
+
+
+def _draw_area(
+    axes: "Axes",
+    edges: NDArray[np.float64],
+    contents: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    style: dict[str, Any],
+) -> None:
+    from matplotlib.colors import to_rgba
+
+    colour = style["color"]
+    axes.stairs(
+        contents,
+        edges,
+        baseline=_LOWEST_DRAWN / 10,
+        fill=True,
+        facecolor=to_rgba(colour, 0.3),
+        edgecolor=colour,
+        linewidth=1.5,
+        label=style["label"],
+    )
+    low = np.maximum(contents - errors, 0.0)
+    axes.stairs(contents + errors, edges, baseline=low, fill=True, alpha=0.3, color=colour, linewidth=0)
+
+
+def _draw_points(
+    axes: "Axes",
+    centres: NDArray[np.float64],
+    contents: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    style: dict[str, Any],
+) -> None:
+    filled = contents > 0
+    axes.errorbar(
+        centres[filled],
+        contents[filled],
+        yerr=errors[filled],
+        linestyle="none",
+        markersize=5,
+        elinewidth=1,
+        markeredgewidth=1,
+        zorder=3,
+        **style,
+    )
+
+
+def _centres(edges: NDArray[np.float64], score_axes: ScoreAxes) -> NDArray[np.float64]:
+    if not score_axes.x_is_log:
+        arithmetic: NDArray[np.float64] = (edges[:-1] + edges[1:]) / 2
+        return arithmetic
+    visible = np.maximum(edges, score_axes.x_low)
+    geometric: NDArray[np.float64] = np.sqrt(visible[:-1] * visible[1:])
+    return geometric
+
+
+def _bottom(histogram: ScoreHistogram) -> float:
+    """A power of ten at least a factor 2 below the smallest content, so that no point is cut in half."""
+    contents = np.concatenate([histogram.normalised(name)[0] for name in histogram.classes])
+    filled = contents[contents > 0]
+    lowest = float(filled.min()) if len(filled) else 0.1
+    return max(10.0 ** math.floor(math.log10(lowest / 2)), _LOWEST_DRAWN)
+
+
+def _set_axes(axes: "Axes", score_axes: ScoreAxes, bottom: float) -> None:
+    if score_axes.x_is_log:
+        axes.set_xscale("log")
+    if score_axes.y_is_log:
+        axes.set_yscale("log")
+    axes.set_xlim(score_axes.x_low, 1.0)
+    axes.set_ylim(bottom, score_axes.y_high)
