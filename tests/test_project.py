@@ -225,3 +225,8 @@ def test_the_test_named_for_profiling_exists() -> None:
     (name,) = set(re.findall(r"pytest --profile (\S+)", readme()))
     file, _, function = name.partition("::")
     assert re.search(rf"^def {function}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
+def test_no_table_or_figure_waits_to_be_filled_in(page: Path) -> None:
+    assert re.findall(r"<!-- slot: [^>]*-->", page.read_text("utf-8")) == []

@@ -75,7 +75,7 @@ def keras_answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     (folder / f"{SWAPPED}.keras").write_bytes(with_weights_changed(folder / "equal_branches.keras", swap_convolutions))
     (folder / f"{SWAPPED}.npz").write_bytes((folder / "equal_branches.npz").read_bytes())
     script = Path(__file__).with_name("keras_scores.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True, timeout=300)
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=300)
     return Answers(folder)
 
 
