@@ -1,0 +1,1 @@
+"""Reports: what is said about trainings and data, for people."""

@@ -1,0 +1,242 @@
+"""What is said about a network at the end of a training: the same tables as text for a file and for the terminal."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cal_ratio_trainer.evaluation.classification import ConfusionMatrix
+from cal_ratio_trainer.evaluation.efficiency import FalsePositives, MassPointEfficiency
+from cal_ratio_trainer.evaluation.intervals import Share
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs
+from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
+from cal_ratio_trainer.evaluation.significance import SignificanceScan
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.jets.labels import Label
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+_LABEL_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
+_NOT_KNOWN = "-"
+
+
+@dataclass(frozen=True)
+class DetailsTable:
+    """One table: what it is about, names of the columns, rows of text, and what to know when reading it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def training_details_text(figures: TestFigures) -> str:
+    """All tables as plain text, for training_details.txt."""
+    return "\n".join(_as_text(table) for table in training_details(figures))
+
+
+def training_details_tables(figures: TestFigures) -> "Group":
+    """All tables for the terminal: `rich.print` shows them."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    tables = []
+    for details in training_details(figures):
+        # Text, not str: brackets are no markup here.
+        table = Table(
+            title=Text(details.title),
+            caption=Text(details.note),
+            box=SIMPLE_HEAD,
+            title_justify="left",
+            caption_justify="left",
+        )
+        for i, column in enumerate(details.columns):
+            table.add_column(Text(column), justify="right" if i else "left", overflow="fold")
+        for row in details.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        tables.append(table)
+    return Group(*tables)
+
+
+def training_details(figures: TestFigures) -> tuple[DetailsTable, ...]:
+    """All tables: AUC and rejections, S/sqrt(B), efficiencies, confusion, and K-S where there are control jets."""
+    tables = (
+        _auc_table(figures.rocs),
+        _rejection_table(figures.rocs),
+        _significance_table(figures.scans),
+        _efficiency_table(figures.signal, figures.efficiencies),
+        _false_positive_table(figures.false_positives),
+        _confusion_table(figures.confusion),
+    )
+    return (*tables, _ks_table(figures.ks)) if figures.ks is not None else tables
+
+
+def _auc_table(curves: tuple[RocCurve, ...]) -> DetailsTable:
+    return DetailsTable(
+        f"Signal against {curves[0].background.name} on the signal output",
+        ("sample", "signal jets", "QCD jets", "BIB jets", "AUC"),
+        tuple(
+            (
+                _curve_name(curve),
+                f"{curve.signal_jets}",
+                f"{curve.qcd_jets}",
+                f"{curve.bib_jets}",
+                _number(curve.auc, ".5f"),
+            )
+            for curve in curves
+        ),
+        "Each class's weights sum to its count: the mixture, and with it the AUC, depends on the counts.",
+    )
+
+
+def _rejection_table(curves: tuple[RocCurve, ...]) -> DetailsTable:
+    return DetailsTable(
+        f"Rejection 1/fpr of {curves[0].background.name} at given signal efficiencies",
+        ("sample", *(f"at {100 * rejection.signal_efficiency:.0f} %" for rejection in curves[0].rejections)),
+        tuple((_curve_name(curve), *(_rejection(rejection) for rejection in curve.rejections)) for curve in curves),
+        "In brackets: 68 %, Clopper-Pearson at the background's effective number.",
+    )
+
+
+def _curve_name(curve: RocCurve) -> str:
+    is_pure = not (curve.background.qcd and curve.background.bib)
+    return curve.name or (curve.background.name if is_pure else "all")
+
+
+def _significance_table(scans: Iterable[SignificanceScan]) -> DetailsTable:
+    return DetailsTable(
+        "S/sqrt(B), relative, this test sample",
+        ("scan", "maximum", "at cut", "area", "eps_S/sqrt(eps_B)"),
+        tuple(
+            (
+                scan.name or "all",
+                _number(scan.maximum, ".2f"),
+                _number(scan.cut_at_maximum, ".5f"),
+                _number(scan.area, ".3f"),
+                _number(scan.maximum_efficiency_ratio, ".3f"),
+            )
+            for scan in scans
+        ),
+        "S/sqrt(B) grows with the sample; eps_S/sqrt(eps_B) does not.",
+    )
+
+
+def _efficiency_table(total: Share, points: Iterable[MassPointEfficiency]) -> DetailsTable:
+    return DetailsTable(
+        "Signal jets whose largest output is signal",
+        ("mH [GeV]", "mS [GeV]", "jets", "efficiency [%]"),
+        (
+            *(
+                (
+                    f"{point.higgs_mass:g}",
+                    f"{point.scalar_mass:g}",
+                    f"{point.efficiency.total:.0f}",
+                    _per_cent(point.efficiency),
+                )
+                for point in points
+            ),
+            ("all", "all", f"{total.total:.0f}", _per_cent(total)),
+        ),
+        "Errors: 68 %, Clopper-Pearson.",
+    )
+
+
+def _false_positive_table(results: Iterable[FalsePositives]) -> DetailsTable:
+    return DetailsTable(
+        "Background jets whose largest output is signal",
+        ("background", "jets", "by count [%]", "effective jets", "by weight [%]"),
+        tuple(
+            (
+                _LABEL_NAMES[result.label],
+                f"{result.by_count.total:.0f}",
+                _per_cent(result.by_count),
+                f"{result.by_weight.total:.1f}",
+                _per_cent(result.by_weight),
+            )
+            for result in results
+        ),
+    )
+
+
+def _confusion_table(confusion: ConfusionMatrix) -> DetailsTable:
+    return DetailsTable(
+        "Jets by label and largest output",
+        ("label", *(f"-> {_LABEL_NAMES[label]}" for label in Label)),
+        tuple(
+            (
+                _LABEL_NAMES[label],
+                *(
+                    f"{count} ({_number(100 * share, '.1f')} %)"
+                    for count, share in zip(confusion.counts[label], confusion.shares[label], strict=True)
+                ),
+            )
+            for label in Label
+        ),
+        f"Accuracy: {_number(100 * confusion.accuracy, '.2f')} % of all jets.",
+    )
+
+
+def _ks_table(ks: ControlRegionKs) -> DetailsTable:
+    rows = []
+    for result in ks.outputs:
+        name = _LABEL_NAMES[result.output]
+        for pt_range, comparison in zip(ks.pt_ranges, result.ranges, strict=True):
+            reference = comparison.reference
+            numbers = (comparison.distance, reference.mean, reference.spread, comparison.excess)
+            rows.append((name, pt_range.name, *_ks_numbers(*numbers), _number(reference.critical, ".4f")))
+        numbers = (result.total, result.expected, result.spread, result.excess)
+        rows.append((name, "sum", *_ks_numbers(*numbers), _NOT_KNOWN))
+    counts = ", ".join(
+        f"{pt_range.name} {mc:.1f} MC, {data:.1f} data"
+        for pt_range, mc, data in zip(ks.pt_ranges, ks.effective_mc, ks.effective_data, strict=True)
+    )
+    return DetailsTable(
+        "K-S of MC and data in the control region",
+        ("output", "pt range", "distance", "if identical", "excess [sigma]", "5 % exceed"),
+        tuple(rows),
+        f"Effective jets: {counts}.",
+    )
+
+
+def _ks_numbers(distance: float, expected: float, spread: float, excess: float) -> tuple[str, str, str]:
+    identical = f"{expected:.4f} ± {spread:.4f}" if math.isfinite(expected) else _NOT_KNOWN
+    return _number(distance, ".4f"), identical, _number(excess, "+.2f")
+
+
+def _rejection(rejection: Rejection) -> str:
+    if math.isinf(rejection.value):
+        return f"> {_rounded(rejection.low)}"
+    if math.isnan(rejection.value):
+        return _NOT_KNOWN
+    return f"{_rounded(rejection.value)} [{_rounded(rejection.low)}, {_rounded(rejection.high)}]"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 or math.isinf(value) else f"{value:.0f}"
+
+
+def _per_cent(share: Share) -> str:
+    if math.isnan(share.value):
+        return _NOT_KNOWN
+    return f"{100 * share.value:.1f} +{100 * share.error_up:.1f} -{100 * share.error_down:.1f}"
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else _NOT_KNOWN
+
+
+def _as_text(table: DetailsTable) -> str:
+    rows = (table.columns, *table.rows)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+    lines = ["  ".join(_aligned(row, widths)) for row in rows]
+    lines.insert(1, "-" * len(lines[0]))
+    note = f"{table.note}\n" if table.note else ""
+    return f"{table.title}\n" + "\n".join(line.rstrip() for line in lines) + f"\n{note}"
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    first, *others = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+    return [row[0].ljust(len(first)), *others]

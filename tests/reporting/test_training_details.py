@@ -1,0 +1,96 @@
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
+from cal_ratio_trainer.reporting.training_details import (
+    training_details,
+    training_details_tables,
+    training_details_text,
+)
+
+
+@pytest.fixture(scope="module")
+def figures() -> TestFigures:
+    # Signal: three of four right. QCD: two of two right. BIB: one of two taken for QCD.
+    right = {0: [0.8, 0.1, 0.1], 1: [0.1, 0.7, 0.2], 2: [0.2, 0.1, 0.7]}
+    labels = np.array([1, 1, 1, 1, 0, 0, 2, 2])
+    scores = np.array([right[int(label)] for label in labels])
+    scores[3], scores[7] = [0.6, 0.3, 0.1], [0.6, 0.2, 0.2]
+    masses = np.array([125.0, 125.0, 600.0, 600.0, 0, 0, 0, 0])
+    jets = ScoredJets(scores, labels, np.ones(8), masses, masses / 10)
+    random = np.random.default_rng(1)
+    control = ScoredControlJets(
+        random.dirichlet((1, 1, 1), 60), np.arange(60) % 2 == 0, np.ones(60), np.repeat([0.1, 0.3], 30)
+    )
+    return evaluate_test_sample(jets, control)
+
+
+def rows_of(figures: TestFigures, title: str) -> list[tuple[str, ...]]:
+    (table,) = [table for table in training_details(figures) if table.title.startswith(title)]
+    return list(table.rows)
+
+
+def test_every_area_is_listed_with_the_counts_it_depends_on(figures: TestFigures) -> None:
+    rows = rows_of(figures, "Signal against QCD + 0.1 BIB")
+    # Signal at 0.7 or 0.3 is above all background (0.2 at most).
+    assert rows == [
+        ("all", "4", "2", "2", "1.00000"),
+        ("QCD only", "4", "2", "0", "1.00000"),
+        ("BIB only", "4", "0", "2", "1.00000"),
+        ("mH125.0", "2", "2", "2", "1.00000"),
+        ("mH600.0", "2", "2", "2", "1.00000"),
+    ]
+
+
+def test_a_rejection_of_everything_is_a_lower_limit(figures: TestFigures) -> None:
+    assert all(cell.startswith("> ") for cell in rows_of(figures, "Rejection")[0][1:])
+
+
+def test_efficiencies_by_mass_and_for_all(figures: TestFigures) -> None:
+    rows = rows_of(figures, "Signal jets whose")
+    assert [row[:3] for row in rows] == [("125", "12.5", "2"), ("600", "60", "2"), ("all", "all", "4")]
+    assert [row[3].split()[0] for row in rows] == ["100.0", "50.0", "75.0"]
+
+
+def test_confusion_by_hand(figures: TestFigures) -> None:
+    assert rows_of(figures, "Jets by label") == [
+        ("QCD", "2 (100.0 %)", "0 (0.0 %)", "0 (0.0 %)"),
+        ("signal", "1 (25.0 %)", "3 (75.0 %)", "0 (0.0 %)"),
+        ("BIB", "1 (50.0 %)", "0 (0.0 %)", "1 (50.0 %)"),
+    ]
+
+
+def test_a_range_without_jets_is_unknown_and_so_is_the_sum(figures: TestFigures) -> None:
+    rows = rows_of(figures, "K-S")
+    assert [row[1] for row in rows] == ["low", "mid", "high", "sum"] * 3
+    assert rows[2][2:] == ("-", "-", "-", "-")
+    assert rows[3][2] == "-"
+    assert "±" in rows[0][3]
+
+
+def test_the_text_holds_every_cell_and_lines_up(figures: TestFigures) -> None:
+    text = training_details_text(figures)
+    for table in training_details(figures):
+        assert table.title in text
+        for row in table.rows:
+            assert any(all(cell in line for cell in row) for line in text.splitlines())
+    assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+def test_the_terminals_tables_show_brackets_and_fit_eighty_columns(figures: TestFigures) -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console.print(training_details_tables(figures))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "excess [sigma]" in shown
+    assert "…" not in shown
+
+
+def test_without_control_jets_there_is_no_ks_table() -> None:
+    figures = evaluate_test_sample(ScoredJets(np.array([[0.2, 0.5, 0.3]]), np.array([1]), np.ones(1)))
+    assert "K-S" not in training_details_text(figures)
+    assert "S/sqrt(B), relative" in training_details_text(figures)
