@@ -38,7 +38,9 @@ def synthetic_jets(labels: np.ndarray, seed: int, events_of: int = 2) -> Jets:
     return Jets.from_columns(columns, lists)
 
 
-def write_training_files(folder: Path, main_jets: int = 1200, control_jets: int = 800, seed: int = 7) -> tuple[Path, Path]:
+def write_training_files(
+    folder: Path, main_jets: int = 1200, control_jets: int = 800, seed: int = 7
+) -> tuple[Path, Path]:
     """A main and a control-region training file."""
     rng = np.random.default_rng(seed)
     scaling = Scaling(min_jet_pt=0, max_jet_pt=500)

@@ -41,7 +41,8 @@ def test_the_order_of_the_file_does_not_matter(order_seed: int) -> None:
 def test_another_seed_gives_another_split() -> None:
     jets = some_jets()
     first, second = (split_jets(jets, sample_fraction=1.0, train_fraction=0.5, seed=seed) for seed in (1, 2))
-    assert 0.4 < np.mean(first.part == second.part) < 0.75
+    # By chance 0.5 ^ 2 + 2 * 0.25 ^ 2 = 0.375 of the events agree.
+    assert 0.33 < np.mean(first.part == second.part) < 0.42
 
 
 def test_sampling_and_splitting_are_independent() -> None:

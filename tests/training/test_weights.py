@@ -82,7 +82,8 @@ def test_a_weight_column_that_is_not_there_is_named_with_the_nearest() -> None:
 def test_shares_are_worked_out_by_class() -> None:
     rows = class_shares(WEIGHTS, LABELS)
     assert [row.label for row in rows] == list(Label)
-    assert rows[0].sum_of_weights == 40 and rows[0].share == pytest.approx(40 / 46)
+    assert rows[0].sum_of_weights == 40
+    assert rows[0].share == pytest.approx(40 / 46)
     # (10 + 30)^2 / (10^2 + 30^2)
     assert rows[0].effective_number == pytest.approx(1.6)
 
@@ -90,4 +91,6 @@ def test_shares_are_worked_out_by_class() -> None:
 def test_a_class_that_counts_over_a_hundred_times_as_much_is_said_with_the_remedy() -> None:
     assert unfair_share(class_shares(WEIGHTS, LABELS)) is None
     sentence = unfair_share(class_shares(WEIGHTS * np.where(LABELS == 0, 100, 1), LABELS))
-    assert sentence is not None and "QCD" in sentence and "loss_weights: balanced" in sentence
+    assert sentence is not None
+    assert "QCD" in sentence
+    assert "loss_weights: balanced" in sentence

@@ -1,0 +1,48 @@
+"""ReLU and dropout in one."""
+
+import numpy as np
+import pytest
+import torch
+
+from cal_ratio_trainer.network.dropout import DropoutSource, dropped, relu_dropout, scale_of
+
+CPU = torch.device("cpu")
+
+
+def test_the_share_asked_for_is_dropped() -> None:
+    keep = DropoutSource(0.2, (1, 2), CPU).keep(torch.Size([1000, 1001]))
+    assert keep.float().mean().item() == pytest.approx(0.8, abs=0.002)
+
+
+def test_elements_are_dropped_independently_of_their_neighbours() -> None:
+    keep = DropoutSource(0.5, (3,), CPU).keep(torch.Size([1_000_000])).numpy().astype(float) - 0.5
+    for distance in (1, 2, 3, 4, 8, 64):
+        assert abs(np.mean(keep[distance:] * keep[:-distance])) < 0.001
+
+
+def test_the_same_seed_gives_the_same_masks_and_another_step_others() -> None:
+    shape = torch.Size([100, 7])
+    first, same, other = (DropoutSource(0.2, (1, 2, step), CPU).keep(shape) for step in (3, 3, 4))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_relu_dropout_passes_on_the_positive_elements_that_stay_and_their_gradient() -> None:
+    x = torch.randn(50, 20, requires_grad=True)
+    keep = DropoutSource(0.2, (5,), CPU).keep(x.shape)
+    result = relu_dropout(x, DropoutSource(0.2, (5,), CPU))
+    torch.testing.assert_close(result, torch.where(keep, x.clamp_min(0), 0.0))
+    result.sum().backward()
+    torch.testing.assert_close(x.grad, (keep & (x > 0)).float())
+
+
+def test_in_inference_there_is_no_dropout_and_no_factor() -> None:
+    x = torch.randn(10)
+    assert torch.equal(relu_dropout(x, None), torch.relu(x))
+    assert dropped(x, None) is x
+    assert scale_of(None) == 1.0
+
+
+def test_the_factor_left_to_the_next_layer_keeps_the_mean() -> None:
+    source = DropoutSource(0.2, (5,), CPU)
+    assert (dropped(torch.ones(200_000), source).mean() * scale_of(source)).item() == pytest.approx(1.0, abs=0.01)

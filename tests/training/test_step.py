@@ -1,0 +1,125 @@
+"""One step of training, its determinism, and what its parts leave alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from cal_ratio_trainer.network.adversary import Adversary, BatchNorm, data_or_simulation_loss
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets, TrainingTensors, keras_nadam
+from cal_ratio_trainer.training.tally import Tally
+from tests.training.synthetic import synthetic_jets
+
+CPU = torch.device("cpu")
+
+
+def tensors() -> TrainingTensors:
+    rng = np.random.default_rng(1)
+    main, control = synthetic_jets(rng.integers(0, 3, 60), 1), synthetic_jets(rng.choice([0, 2], 40), 2)
+    target = np.concatenate([main.label, control.label > 0]).astype(np.int64)
+    return TrainingTensors(JetTensors.from_jets([main, control], CPU), torch.from_numpy(target), torch.ones(100))
+
+
+JETS = StepJets(np.arange(60), np.arange(60, 100).repeat(2)[:60], np.arange(60, 100))
+
+
+def step(adversary_weight: float = 10.0, regularization: float = 1e-11, dropout: float = 0.2) -> AdversarialStep:
+    losses = LossSettings(adversary_weight, regularization, dropout)
+    return AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, losses, seed=5)
+
+
+def weights_after(steps: int, **changes: float) -> dict[str, torch.Tensor]:
+    training, data = step(**changes), tensors()
+    for number in range(steps):
+        training(data, JETS, 0, number, Tally(CPU))
+    return {**training.classifier.state_dict(), **training.adversary.state_dict(prefix="adversary.")}
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
+    first, second = weights_after(3), weights_after(3)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_with_adversary_weight_0_no_control_jet_is_read_and_the_adversary_stays() -> None:
+    before = step().adversary.state_dict(prefix="adversary.")
+    after = weights_after(2, adversary_weight=0.0)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_networks_update_leaves_the_adversary_alone() -> None:
+    training, data, tally = step(), tensors(), Tally(CPU)
+    training.adversary.eval()
+    before = {name: value.clone() for name, value in training.adversary.state_dict().items()}
+    training._update_classifier(data, JETS, training._dropout(data, 0, 0, 0), tally)
+    assert all(torch.equal(before[name], value) for name, value in training.adversary.state_dict().items())
+    assert all(weight.requires_grad for weight in training.adversary.parameters())
+
+
+def test_the_adversarys_update_leaves_the_network_alone() -> None:
+    training, data, tally = step(), tensors(), Tally(CPU)
+    before = {name: value.clone() for name, value in training.classifier.state_dict().items()}
+    training._update_adversary(data, JETS.adversary, training._dropout(data, 0, 0, 0), tally)
+    assert all(torch.equal(before[name], value) for name, value in training.classifier.state_dict().items())
+    assert tally.values()["adversary_jets"] == 40
+
+
+def test_the_penalty_is_the_gradient_of_l1_and_l2_on_the_kernels_that_have_one() -> None:
+    training = step(regularization=0.01)
+    for weight in training.classifier.parameters():
+        weight.grad = torch.zeros_like(weight)
+    training._add_penalty()
+    gradients = {name: weight.grad for name, weight in training.classifier.named_parameters()}
+    kernel = training.classifier.get_parameter("hidden.0.kernel")
+    expected = torch.autograd.functional.jacobian(lambda w: 0.01 * (w.abs().sum() + w.square().sum()), kernel.detach())
+    torch.testing.assert_close(gradients["hidden.0.kernel"], expected)
+    for name, gradient in gradients.items():
+        penalised = name.endswith(".kernel") and not name.startswith("output")
+        assert bool(gradient.any()) == penalised, name
+
+
+def test_training_without_dropout_lowers_the_loss() -> None:
+    training, data = step(adversary_weight=0.0, dropout=0.0), tensors()
+    losses = []
+    for number in range(30):
+        tally = Tally(CPU)
+        training(data, JETS, 0, number, tally)
+        losses.append(tally.mean("main")[0])
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_nadam_follows_the_momentum_schedule_of_keras() -> None:
+    """Three steps on one weight with gradient 2w, worked out from the formulas of Keras' Nadam."""
+    weight = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    module = torch.nn.Module()
+    module.register_parameter("w", weight)
+    optimizer = keras_nadam(module, 0.1)
+    w, m, v, product = 1.0, 0.0, 0.0, 1.0
+    for t in (1, 2, 3):
+        optimizer.zero_grad()
+        (weight**2).sum().backward()
+        optimizer.step()
+        g = 2 * w
+        u, u_next = 0.9 * (1 - 0.5 * 0.96**t), 0.9 * (1 - 0.5 * 0.96 ** (t + 1))
+        product *= u
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        m_hat = u_next * m / (1 - product * u_next) + (1 - u) * g / (1 - product)
+        w -= 0.1 * m_hat / (np.sqrt(v / (1 - 0.999**t)) + 1e-7)
+        assert weight.item() == pytest.approx(w, rel=1e-7)
+
+
+def test_batch_normalisation_keeps_the_biased_variance_as_keras_does() -> None:
+    norm = BatchNorm(1).train()
+    norm(torch.tensor([[0.0], [2.0]]))
+    # mean 1, biased variance 1; momentum 0.99 of Keras is 0.01 here.
+    assert norm.mean.item() == pytest.approx(0.01)
+    assert norm.variance.item() == pytest.approx(0.99 * 1 + 0.01 * 1)
+    norm(torch.tensor([[0.0], [4.0]]))
+    assert norm.variance.item() == pytest.approx(0.99 * 1.0 + 0.01 * 4.0)
+
+
+def test_the_adversarys_loss_is_bounded() -> None:
+    losses = data_or_simulation_loss(torch.tensor([-100.0, 0.0]), torch.tensor([1.0, 1.0]))
+    assert losses[0].item() == pytest.approx(-np.log(1e-7), rel=1e-4)
+    assert losses[1].item() == pytest.approx(np.log(2))

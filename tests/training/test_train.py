@@ -1,0 +1,246 @@
+"""Trainings from settings to a finished run: files, continuation, interruption, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.deployment.keras_file import read_keras
+from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.run_directory import RunError, new_run
+from cal_ratio_trainer.training.train import TrainSummary, train
+from tests.training.synthetic import synthetic_jets, write_training_files
+
+HISTORY = "ks_qcd_hist ks_sig_hist ks_bib_hist adv_loss adv_acc val_adv_loss val_adv_acc original_lossf original_acc"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A main and a control-region training file."""
+    return write_training_files(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time of so small a training."""
+    monkeypatch.setattr("cal_ratio_trainer.training.train.draw_run", lambda *arguments: [])
+
+
+def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:
+    main, control = files
+    small = {"epochs": 2, "num_splits": 4, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.7}
+    return TrainSettings.make(
+        main_training_file=str(main), cr_training_file=str(control), output_path=folder, **{**small, **changes}
+    )
+
+
+def run_training(settings: TrainSettings, start: Start | None = None) -> TrainSummary:
+    return train(start or Start(settings), say=lambda text: None, details=lambda figures: f"AUC {figures.roc.auc}")
+
+
+def weights_of(run: Path) -> dict[str, np.ndarray]:
+    return read_keras(run / "keras" / "final_model.keras")[1]
+
+
+def test_a_training_leaves_the_files_of_the_manual(files: tuple[Path, Path], tmp_path: Path) -> None:
+    summary = run_training(settings_of(files, tmp_path))
+    run = summary.run.path
+    assert run == tmp_path / "default" / "00000"
+    names = {path.name for path in run.rglob("*") if path.is_file()}
+    assert {"training_params.yaml", "run.json", "training_details.txt", "history.json", "test_sample.parquet"} <= names
+    assert {"final_model.keras", "checkpoint.safetensors", "history_checkpoint.json"} <= names
+    plots = "main_nn_loss main_network_acc test_main_adv_loss train_adv_loss train_main_adv_loss main_adv_acc"
+    plots += " ks_bib ks_qcd ks_sig test_adv_loss adv_acc test_adv_acc"
+    plots += " sig_predictions qcd_predictions bib_predictions adv_sig_predictions adv_qcd_predictions"
+    assert {f"{name}.png" for name in plots.split()} <= names
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["finished_epochs"] == 2
+    assert record["data"]["main"]["sha256"]
+    assert record["timings"]["main_jets_per_second"] > 0
+    history = json.loads((run / "history.json").read_text())
+    assert [row["epoch"] for row in history] == [0, 1]
+    assert list(history[0])[1:10] == HISTORY.split()
+    assert "AUC" in (run / "training_details.txt").read_text()
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_test_sample_holds_the_test_jets_with_their_scores(files: tuple[Path, Path], tmp_path: Path) -> None:
+    run = run_training(settings_of(files, tmp_path)).run.path
+    jets = read_jets(run / "test_sample.parquet")
+    total = sum(jets[f"jet_nn_{name}"] for name in ("qcd", "sig", "bib"))
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+    assert 0.05 < len(jets) / len(read_jets(files[0])) < 0.3
+    assert {"weight", "evaluation_weight", "eventNumber"} <= set(jets.scalars.column_names)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_stored_settings_repeat_the_run(files: tuple[Path, Path], tmp_path: Path) -> None:
+    from cal_ratio_trainer.config.loading import load_settings
+
+    first = run_training(settings_of(files, tmp_path)).run
+    second = run_training(load_settings(TrainSettings, first.settings_file)).run
+    assert second.number == first.number + 1
+    assert all(np.array_equal(weights_of(first.path)[name], w) for name, w in weights_of(second.path).items())
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_finished_run_gets_more_epochs_and_equals_one_that_had_them_from_the_start(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole = run_training(settings_of(files, tmp_path / "whole", epochs=4)).run
+    settings = settings_of(files, tmp_path / "parts", epochs=2)
+    run_training(settings)
+    start = find_start([("defaults", {}), ("command line", {"epochs": 2, **_place(settings)})], settings, "-1")
+    parts = run_training(settings, start).run
+    assert parts.number == 0
+    assert json.loads(whole.history_file.read_text()) == json.loads(parts.history_file.read_text())
+    expected = weights_of(whole.path)
+    assert all(np.array_equal(expected[name], weight) for name, weight in weights_of(parts.path).items())
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(files: tuple[Path, Path], tmp_path: Path) -> None:
+    whole = run_training(settings_of(files, tmp_path / "whole", epochs=4)).run
+    settings = settings_of(files, tmp_path / "killed", epochs=4)
+    _kill_in_third_epoch(settings, signal.SIGKILL)
+    killed = tmp_path / "killed" / "default" / "00000"
+    assert len(json.loads((killed / "history.json").read_text())) < 4
+    start = find_start([("defaults", {}), ("command line", _place(settings))], settings, "0")
+    continued = run_training(settings, start).run
+    assert json.loads(whole.history_file.read_text()) == json.loads(continued.history_file.read_text())
+    expected = weights_of(whole.path)
+    assert all(np.array_equal(expected[name], weight) for name, weight in weights_of(continued.path).items())
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_sigterm_ends_in_the_middle_of_an_epoch_with_a_checkpoint_that_goes_on_exactly(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole = run_training(settings_of(files, tmp_path / "whole", epochs=4)).run
+    settings = settings_of(files, tmp_path / "stopped", epochs=4)
+    status = _kill_in_third_epoch(settings, signal.SIGTERM)
+    assert status == 75
+    stopped = tmp_path / "stopped" / "default" / "00000"
+    assert json.loads((stopped / "run.json").read_text())["status"] == "interrupted"
+    start = find_start([("defaults", {}), ("command line", _place(settings))], settings, "auto")
+    continued = run_training(settings, start).run
+    assert continued.path == stopped
+    assert json.loads(whole.history_file.read_text()) == json.loads(continued.history_file.read_text())
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_auto_starts_a_run_where_all_are_finished(files: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = settings_of(files, tmp_path, epochs=1)
+    run_training(settings)
+    assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_continued_run_cannot_become_another_training(files: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = settings_of(files, tmp_path, epochs=1)
+    run_training(settings)
+    layers = [("defaults", {}), ("command line", {"learning_rate": 0.1, "seed": 9})]
+    with pytest.raises(ConfigError, match=r"learning_rate is 0\.0008") as error:
+        find_start(layers, settings, "0")
+    assert len(error.value.mistakes) == 2
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_run_that_is_not_there_is_named_with_those_that_are(files: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = settings_of(files, tmp_path, epochs=1)
+    run_training(settings)
+    with pytest.raises(RunError, match=r"no run 3 .* its runs: 0"):
+        find_start([("defaults", {}), ("command line", {})], settings, "3")
+    with pytest.raises(ConfigError, match="newest"):
+        find_start([("defaults", {}), ("command line", {})], settings, "last")
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_two_starts_get_different_numbers(tmp_path: Path) -> None:
+    numbers = [new_run(tmp_path, "model").number for _ in range(3)]
+    assert numbers == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_run_that_fails_before_its_first_epoch_leaves_no_folder(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="num_splits"):
+        run_training(settings_of(files, tmp_path, num_splits=100_000))
+    assert not (tmp_path / "default").exists()
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"adversary_weight": 0.0},
+        {"include_high_mass": False},
+        {"include_low_mass": False},
+        {"mH_parametrization": True},
+        {"mH_parametrization": True, "mS_parametrization": True},
+        {"num_splits": None, "batch_size": 200},
+        {"lstm_layers": 2, "cluster_filters": [12, 8], "hidden_layer_fraction": 0.1},
+        {"loss_weights": "balanced"},
+        {"loss_weights": "none", "split": "row", "reshuffle": False, "keep_weights": "all"},
+        {"dropout": 0.0},
+    ],
+    ids=lambda changes: ", ".join(f"{name}={value}" for name, value in changes.items()),
+)
+def test_every_way_to_train_trains(files: tuple[Path, Path], tmp_path: Path, changes: dict[str, Any]) -> None:
+    summary = run_training(settings_of(files, tmp_path, epochs=1, **changes))
+    assert np.isfinite(summary.figures.roc.auc)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_files_that_cannot_be_trained_on_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    main, control = files
+    labels = np.random.default_rng(1).integers(0, 3, 200)
+    jets = synthetic_jets(labels, 1)
+    converted = tmp_path / "converted.parquet"
+    write_jets(converted, jets, JetMetadata(stage="converted"))
+    unweighted, no_signal = tmp_path / "unweighted.parquet", tmp_path / "no_signal.parquet"
+    write_jets(unweighted, jets.without_columns(["mcEventWeight"]), JetMetadata(stage="built", kind="main"))
+    write_jets(no_signal, jets.where(labels != 1), JetMetadata(stage="built", kind="main"))
+    for file, kind, words in (
+        (converted, InputFileError, "cr_trainer build"),
+        (control, InputFileError, "was given as the main one"),
+        (unweighted, MissingColumn, "mcEventWeight"),
+        (no_signal, InputFileError, "no SIGNAL"),
+        (tmp_path / "nothing.parquet", InputFileError, "no such file"),
+    ):
+        with pytest.raises(kind, match=words):
+            run_training(settings_of((file, control), tmp_path / "runs"))
+    with pytest.raises(InputFileError, match="was given as the control one"):
+        run_training(settings_of((main, main), tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+def _place(settings: TrainSettings) -> dict[str, Any]:
+    return {"output_path": str(settings.output_path)}
+
+
+def _kill_in_third_epoch(settings: TrainSettings, number: signal.Signals) -> int:
+    """Train in a process of its own and send it a signal once two epochs are done; returns its exit status."""
+    config = settings.output_path / "settings.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text(settings.as_yaml())
+    command = [sys.executable, "-m", "cal_ratio_trainer", "train", "--config", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    history = settings.output_path / "default" / "00000" / "histograms" / "001.json"
+    while not history.exists():
+        assert process.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.01)
+    time.sleep(0.02)
+    process.send_signal(number)
+    return process.wait(timeout=60)
