@@ -40,7 +40,8 @@ def effective_number(weights: FloatArray) -> float:
     Source: L. Kish, Survey Sampling (1965), section 11.7.
     """
     weights = np.asarray(weights, dtype=np.float64)
-    squares = float(weights @ weights)
+    # Not weights @ weights: BLAS starts threads for it, which wait for each other on a busy machine.
+    squares = float(np.square(weights).sum())
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
