@@ -59,7 +59,7 @@ class ConvertSettings(Settings):
     )
     flat_format: Literal["parquet", "pkl"] = Field(description="File format of the flat layout.")
     keep_branches: list[str] = Field(
-        description="Further branches to carry through: one number an event, or one a jet by position."
+        description="Further branches to carry through: one number an event, or one a jet by its position."
     )
     max_events: int | None = Field(ge=1, description="How many events to read of each file; null reads all. [events]")
     chunk_events: int = Field(
@@ -78,6 +78,12 @@ class ConvertSettings(Settings):
         if not isinstance(given, list):
             return given
         return [{"input_file": each} if isinstance(each, str) else each for each in given]
+
+    @model_validator(mode="after")
+    def _room_for_branches(self) -> Self:
+        if self.keep_branches and self.layout == "flat":
+            raise ValueError("keep_branches needs the ragged layout; the flat one has fixed columns")
+        return self
 
     @model_validator(mode="after")
     def _range_of_pt(self) -> Self:

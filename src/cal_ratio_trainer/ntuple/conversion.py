@@ -69,16 +69,11 @@ def _write(ntuple: Ntuple, request: Request, source: InputFile, output: Output, 
     report(stop, 0)
     tally = Tally(weighted=request.selection.data_type.is_simulation)
     output.write(no_jets())
-    rows = 0
     for entries in ntuple.chunks(request.chunk_events, stop):
-        jets = convert_chunk(ntuple, entries, request.selection, tally)
-        output.write(jets)
-        rows += len(jets)
+        output.write(convert_chunk(ntuple, entries, request.selection, tally))
         ntuple.forget_older_pages()
         report(0, len(entries))
-    metadata = _metadata(ntuple, request, source, tally).model_copy(update={"rows": rows})
-    output.finish(metadata)
-    return metadata
+    return output.finish(_metadata(ntuple, request, source, tally))
 
 
 def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally) -> JetMetadata:

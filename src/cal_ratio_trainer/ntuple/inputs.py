@@ -5,18 +5,18 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 
 from cal_ratio_trainer.config.convert import ConversionInput, ConvertSettings
 from cal_ratio_trainer.errors import ConfigError, SameOutput
+from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.ntuple.request import Request, Selection
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
 
 _WILD = "*?["
-_FILE_SCHEME = "file://"
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,6 @@ def work_for(settings: ConvertSettings) -> Work:
     return Work(tuple(requests), tuple(not_found))
 
 
-def is_remote(file: str) -> bool:
-    """True for a URL, False for a path of this machine.
-
-    >>> is_remote("https://cern.ch/a.root"), is_remote("data/a.root")
-    (True, False)
-    """
-    return "://" in file
-
-
 def _check(settings: ConvertSettings) -> None:
     mistakes = [] if settings.input_files else ["no files are given: name them on the command line or as input_files"]
     for each in settings.input_files:
@@ -76,9 +67,8 @@ def _check(settings: ConvertSettings) -> None:
 
 def _matching(pattern: str) -> tuple[list[str], str]:
     """The files that a name or pattern stands for, and why there are none."""
-    if pattern.startswith(_FILE_SCHEME):
-        pattern = pattern.removeprefix(_FILE_SCHEME)
     if not is_remote(pattern):
+        pattern = unquote(urlsplit(pattern).path) if pattern.startswith("file://") else pattern
         path = os.path.abspath(os.path.expanduser(pattern))  # noqa: PTH100, PTH111 - a pattern is no path
         if Path(path).exists() or not any(letter in pattern for letter in _WILD):
             return [path], ""

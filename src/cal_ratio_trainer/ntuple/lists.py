@@ -56,6 +56,8 @@ def from_awkward(array: ak.Array) -> Column:
         TypeError: the array is none of the three forms of `Column`.
     """
     layout = array.layout
+    if layout.purelist_parameter("__array__") is not None:
+        raise TypeError(f"holds {layout.form.type}, where numbers are expected")
     if not layout.is_list:
         return _numbers(layout)
     outer, content = _list_of(layout)

@@ -11,32 +11,72 @@ from pydantic import ValidationError
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
-from cal_ratio_trainer.jets.store import ROWS_A_GROUP, JetsWriter, read_metadata, writing
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata, writing
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.request import Request
 
 _REDO = "--overwrite converts it again"
 
 
-class Output(Protocol):
-    """Where the jets of one file go."""
+class _Writer(Protocol):
+    """What the writers of both layouts can do."""
 
     def write(self, jets: Jets) -> None:
         """Append jets."""
 
     def finish(self, metadata: JetMetadata) -> None:
-        """All jets are there; nothing exists until this was called."""
+        """Complete the file."""
+
+
+@dataclass
+class Output:
+    """Where the jets of one file go, in row groups of one size however few come at a time; made by `output_for`.
+
+    Attributes:
+        rows: how many jets were written.
+    """
+
+    _writer: _Writer
+    _metadata_file: Path | None = None
+    rows: int = 0
+    _waiting: list[Jets] = field(default_factory=list)
+
+    def write(self, jets: Jets) -> None:
+        """Append jets; all must have the same columns."""
+        self.rows += len(jets)
+        self._waiting.append(jets)
+        if sum(len(part) for part in self._waiting) >= ROWS_A_GROUP:
+            self._flush()
+
+    def finish(self, metadata: JetMetadata) -> JetMetadata:
+        """All jets are there; the file appears when the block of `output_for` ends. Gives the complete metadata."""
+        if self._waiting:
+            self._flush()
+        complete = metadata.model_copy(update={"rows": self.rows})
+        self._writer.finish(complete)
+        if self._metadata_file is not None:
+            write_text(self._metadata_file, complete.model_dump_json(indent=1))
+        return complete
+
+    def _flush(self) -> None:
+        self._writer.write(Jets.concatenate(self._waiting))
+        self._waiting.clear()
 
 
 @contextmanager
 def output_for(request: Request) -> Iterator[Output]:
     """What to write the jets of a request to; the file appears, complete, when the block ends well."""
     _remove_remains(request.output)
-    if request.layout == "flat":
-        yield _FlatOutput(request.output)
+    if request.layout != "flat":
+        with writing(request.output) as writer:
+            yield Output(writer)
         return
-    with writing(request.output) as writer:
-        yield _RaggedOutput(writer)
+    from cal_ratio_trainer.jets.legacy import flat_writing
+
+    with flat_writing(request.output) as flat_writer:
+        yield Output(flat_writer, _beside(request.output))
+        # The metadata are new by now; an old file must not be taken for theirs, whatever happens next.
+        request.output.unlink(missing_ok=True)
 
 
 def previous_result(request: Request, source: InputFile) -> JetMetadata | None:
@@ -92,46 +132,3 @@ def _remove_remains(output: Path) -> None:
     """Remove unfinished files of processes that were killed; the caller holds the lock, so they are nobody's."""
     for remains in output.parent.glob(f".{output.stem}.*.part{output.suffix}"):
         remains.unlink(missing_ok=True)
-
-
-@dataclass
-class _RaggedOutput:
-    """Parquet in row groups of one size, however few jets come at a time."""
-
-    writer: JetsWriter
-    _waiting: list[Jets] = field(default_factory=list)
-
-    def write(self, jets: Jets) -> None:
-        self._waiting.append(jets)
-        if sum(len(part) for part in self._waiting) >= ROWS_A_GROUP:
-            self._flush()
-
-    def finish(self, metadata: JetMetadata) -> None:
-        if self._waiting:
-            self._flush()
-        self.writer.finish(metadata)
-
-    def _flush(self) -> None:
-        self.writer.write(Jets.concatenate(self._waiting))
-        self._waiting.clear()
-
-
-@dataclass
-class _FlatOutput:
-    """The earlier program's layout, which has to be in memory as a whole."""
-
-    path: Path
-    _parts: list[Jets] = field(default_factory=list)
-
-    def write(self, jets: Jets) -> None:
-        self._parts.append(jets)
-
-    def finish(self, metadata: JetMetadata) -> None:
-        from cal_ratio_trainer.jets.legacy import write_flat
-
-        jets = Jets.concatenate(self._parts) if self._parts else Jets.empty()
-        complete = metadata.model_copy(update={"rows": len(jets)})
-        # Without its metadata the frame is not taken for done, so they come last.
-        _beside(self.path).unlink(missing_ok=True)
-        write_flat(self.path, jets, complete)
-        write_text(_beside(self.path), complete.model_dump_json(indent=1))

@@ -5,9 +5,9 @@ from pathlib import Path
 import fsspec
 
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets.metadata import InputFile
-from cal_ratio_trainer.ntuple.inputs import is_remote
 
 
 def identity_of(file: str) -> InputFile:
@@ -32,11 +32,7 @@ def readable_name(file: str, cache_path: Path | None) -> str:
     """
     if cache_path is None or not is_remote(file):
         return file
-    try:
-        copy = fsspec.open_local(f"filecache::{file}", filecache={"cache_storage": str(cache_path)})
-    except (OSError, ImportError, ValueError) as error:
-        raise InputFileError(file, f"cannot be copied to {cache_path} ({error})") from error
-    return str(copy)
+    return str(local_copy(file, cache_path))
 
 
 def _remote_size(file: str) -> int | None:

@@ -1,0 +1,364 @@
+"""Many files: what is done, shared, passed over, refused, and what is left when something goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.errors import ConfigError, SameOutput
+from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
+from cal_ratio_trainer.ntuple.request import Request
+from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
+
+TWO_JETS = [event((100, 0.0, 0.0), number=1), event((90, 0.0, 0.0), number=2)]
+
+PRINT_STATUSES = """
+import json, sys
+from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.ntuple import convert_files
+files, folder = sys.argv[1:-1], sys.argv[-1]
+settings = ConvertSettings.make(input_files=files, data_type="qcd", output_path=folder, chunk_events=1)
+print(json.dumps([[row.file, row.status] for row in convert_files(settings).rows]))
+"""
+
+STOP_HALF_WAY = """
+import sys, time
+from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.ntuple import conversion, convert_files
+whole = conversion.convert_chunk
+def half(ntuple, entries, *others):
+    if entries.start:
+        print("half", flush=True)
+        time.sleep(600)
+    return whole(ntuple, entries, *others)
+conversion.convert_chunk = half
+convert_files(ConvertSettings.make(input_files=[sys.argv[1]], data_type="qcd", output_path=sys.argv[2], chunk_events=1))
+"""
+
+
+def convert(folder: Path, *files: Path | str, data_type: str | None = "qcd", **settings: Any) -> ConversionSummary:
+    """Convert files with the default settings but for those given."""
+    given = {"input_files": [str(file) for file in files], "data_type": data_type, "output_path": folder / "jets"}
+    return convert_files(ConvertSettings.make(**(given | settings)))
+
+
+def statuses(summary: ConversionSummary) -> list[Status]:
+    """What became of each file."""
+    return [row.status for row in summary.rows]
+
+
+def names_in(folder: Path) -> list[str]:
+    """All files in a folder, hidden ones too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def die(request: Request) -> None:
+    """What a process does that runs out of memory."""
+    os._exit(9)
+
+
+def damaged(tmp_path: Path) -> dict[str, Path]:
+    """Files that cannot be converted, by the word that their reason must hold."""
+    good = write_ntuple(tmp_path / "whole.root", random_events(1, 40))
+    truncated = tmp_path / "truncated.root"
+    truncated.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    text = tmp_path / "text.root"
+    text.write_text("this is not ROOT")
+    no_tree = tmp_path / "no_tree.root"
+    import uproot
+
+    with uproot.recreate(no_tree) as file:
+        file["something_else"] = "no tree"
+    return {
+        "cannot be": truncated,
+        "cannot be opened": text,
+        "no tree trees_DV_; it holds something_else": no_tree,
+        "lacks clus_l2hcal": write_ntuple(tmp_path / "lacking.root", TWO_JETS, without=["clus_l2hcal"]),
+        "data_type data": write_ntuple(tmp_path / "data.root", TWO_JETS, without=["mcEventWeight"]),
+        "no such file": tmp_path / "nowhere.root",
+        "is not a file": tmp_path,
+    }
+
+
+def test_bad_files_are_named_with_their_reason_and_the_others_converted(tmp_path: Path) -> None:
+    bad = damaged(tmp_path)
+    good = write_ntuple(tmp_path / "good.root", TWO_JETS)
+    summary = convert(tmp_path, *bad.values(), good)
+    assert statuses(summary) == [Status.FAILED] * len(bad) + [Status.CONVERTED]
+    assert len(summary.failed) == len(bad)
+    for row, reason in zip(summary.rows, bad, strict=False):
+        assert reason in row.reason
+    assert names_in(tmp_path / "jets") == ["good.parquet"]
+
+
+def test_a_damaged_page_in_the_middle_of_a_file_is_its_own_fault(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", random_events(1, 40))
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = bytes(2000)
+    file.write_bytes(content)
+    summary = convert(tmp_path, file)
+    assert statuses(summary) == [Status.FAILED]
+    assert "cannot be read" in summary.rows[0].reason
+    assert names_in(tmp_path / "jets") == []
+
+
+def test_an_empty_tree_is_reported_and_keeps_its_normalisation(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", [], event_count={"nEvents initial": 100.0, "sumOfWeights initial": 0.5})
+    summary = convert(tmp_path, file)
+    assert statuses(summary) == [Status.EMPTY]
+    assert summary.failed == ()
+    metadata = read_metadata(tmp_path / "jets" / "a.parquet")
+    assert metadata.rows == 0
+    assert metadata.normalisation is not None
+    assert metadata.normalisation.event_count == {"nEvents initial": 100.0, "sumOfWeights initial": 0.5}
+
+
+def test_a_file_without_a_jet_that_passes_becomes_one_without_rows(tmp_path: Path) -> None:
+    summary = convert(tmp_path, write_ntuple(tmp_path / "a.root", [event((10, 0, 0))]))
+    assert statuses(summary) == [Status.NO_JETS]
+    assert len(read_jets(tmp_path / "jets" / "a.parquet")) == 0
+    assert read_metadata(tmp_path / "jets" / "a.parquet").cutflow[0].events == 1
+
+
+def test_the_metadata_say_what_was_done_to_what(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS, event_count={"nEvents initial": 9.0}, simulation="demo")
+    convert(tmp_path, file, min_jet_pt=95)
+    metadata = read_metadata(tmp_path / "jets" / "a.parquet")
+    assert (metadata.stage, metadata.data_type, metadata.simulation) == ("converted", "qcd", "demo")
+    assert metadata.options["min_jet_pt"] == 95
+    assert metadata.inputs[0].path == str(file)
+    assert metadata.inputs[0].size_bytes == file.stat().st_size
+    assert metadata.inputs[0].sha256 is not None
+    assert metadata.units["clus_pt"] == "MeV"
+    assert metadata.rows == 1
+    assert [step.jets for step in metadata.cutflow] == [2, 1, 1, 1]
+
+
+def test_what_is_done_is_passed_over_until_it_is_to_be_overwritten(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    first = convert(tmp_path, file)
+    written = (tmp_path / "jets" / "a.parquet").stat().st_mtime_ns
+    second = convert(tmp_path, file)
+    assert statuses(second) == [Status.ALREADY_DONE]
+    assert (second.rows[0].events, second.rows[0].jets) == (first.rows[0].events, first.rows[0].jets) == (2, 2)
+    assert (tmp_path / "jets" / "a.parquet").stat().st_mtime_ns == written
+    assert statuses(convert(tmp_path, file, overwrite=True)) == [Status.CONVERTED]
+    assert (tmp_path / "jets" / "a.parquet").stat().st_mtime_ns != written
+
+
+def test_other_options_are_an_error_that_names_them(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    convert(tmp_path, file)
+    summary = convert(tmp_path, file, min_jet_pt=50)
+    assert statuses(summary) == [Status.FAILED]
+    assert "min_jet_pt 40.0 then, 50.0 now" in summary.rows[0].reason
+    assert "--overwrite" in summary.rows[0].reason
+    assert statuses(convert(tmp_path, file, min_jet_pt=50, overwrite=True)) == [Status.CONVERTED]
+
+
+def test_the_size_of_the_chunks_is_no_other_option(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    convert(tmp_path, file)
+    assert statuses(convert(tmp_path, file, chunk_events=1, workers=2)) == [Status.ALREADY_DONE]
+
+
+def test_a_changed_input_is_an_error_and_a_moved_one_is_done(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    convert(tmp_path, file)
+    (tmp_path / "moved").mkdir()
+    moved = file.rename(tmp_path / "moved" / "a.root")
+    assert statuses(convert(tmp_path, moved)) == [Status.ALREADY_DONE]
+    write_ntuple(moved, random_events(1, 10))
+    summary = convert(tmp_path, moved)
+    assert statuses(summary) == [Status.FAILED]
+    assert "was made from" in summary.rows[0].reason
+
+
+def test_a_foreign_file_in_the_way_is_not_replaced_unasked(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    (tmp_path / "jets").mkdir()
+    (tmp_path / "jets" / "a.parquet").write_text("mine")
+    summary = convert(tmp_path, file)
+    assert statuses(summary) == [Status.FAILED]
+    assert "in the way" in summary.rows[0].reason
+    assert (tmp_path / "jets" / "a.parquet").read_text() == "mine"
+
+
+def test_an_overwriting_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    for layout in ("ragged", "flat"):
+        folder = tmp_path / layout
+        convert(folder, file, layout=layout)
+        before = {name: (folder / "jets" / name).read_bytes() for name in names_in(folder / "jets")}
+        summary = convert(folder, file, layout=layout, data_type="bib", keep_branches=[], max_hlt_delta_r=1)
+        assert summary.failed
+        assert {name: (folder / "jets" / name).read_bytes() for name in names_in(folder / "jets")} == before
+
+
+def test_only_the_first_events_are_read_on_request(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", random_events(3, 30), splits=(7, 20))
+    whole = convert(tmp_path / "whole", file)
+    part = convert(tmp_path / "part", file, max_events=9, chunk_events=4)
+    assert (whole.rows[0].events, part.rows[0].events) == (30, 9)
+    jets = read_jets(tmp_path / "part" / "jets" / "a.parquet")
+    expected = read_jets(tmp_path / "whole" / "jets" / "a.parquet")
+    assert jets["source_entry"].tolist() == [entry for entry in expected["source_entry"].tolist() if entry < 9]
+    assert any("first 9 of 30" in note for note in part.rows[0].notes)
+
+
+def test_several_processes_give_what_one_gives(tmp_path: Path) -> None:
+    files = [write_ntuple(tmp_path / f"{number}.root", random_events(number, 20)) for number in range(4)]
+    bad = tmp_path / "bad.root"
+    bad.write_text("no ROOT")
+    one = convert(tmp_path / "one", *files, bad)
+    two = convert(tmp_path / "two", *files, bad, workers=2)
+    assert statuses(two) == statuses(one) == [Status.CONVERTED] * 4 + [Status.FAILED]
+    assert [(row.file, row.events, row.jets) for row in two.rows] == [
+        (row.file, row.events, row.jets) for row in one.rows
+    ]
+    for row, other in zip(one.rows[:4], two.rows[:4], strict=True):
+        assert row.output is not None
+        assert other.output is not None
+        assert read_jets(row.output).scalars.equals(read_jets(other.output).scalars)
+
+
+def test_two_processes_share_a_list_without_doing_a_file_twice(tmp_path: Path) -> None:
+    splits = tuple(range(1, 15))
+    files = [write_ntuple(tmp_path / f"{i}.root", random_events(i, 15), splits=splits) for i in range(4)]
+    words = [sys.executable, "-c", PRINT_STATUSES, *map(str, files), str(tmp_path / "jets")]
+    running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    rows = [row for process in running for row in json.loads(process.communicate(timeout=120)[0])]
+    done = Counter(file for file, status in rows if status == Status.CONVERTED)
+    assert done == dict.fromkeys(map(str, files), 1)
+    others = {status for _, status in rows if status != Status.CONVERTED}
+    assert others <= {Status.ALREADY_DONE, Status.ELSEWHERE}
+    assert names_in(tmp_path / "jets") == [f"{number}.parquet" for number in range(4)]
+
+
+def test_a_file_that_another_process_converts_is_left_to_it(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    with held(tmp_path / "jets" / "a.parquet") as free:
+        assert free
+        summary = convert(tmp_path, file)
+    assert statuses(summary) == [Status.ELSEWHERE]
+    assert summary.failed == ()
+    assert statuses(convert(tmp_path, file)) == [Status.CONVERTED]
+
+
+def test_a_killed_conversion_leaves_no_output_and_is_done_again(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS, splits=(1,))
+    folder = tmp_path / "jets"
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOP_HALF_WAY, str(file), str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    assert not (folder / "a.parquet").exists()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not (folder / "a.parquet").exists()
+    assert statuses(convert(tmp_path, file)) == [Status.CONVERTED]
+    assert names_in(folder) == ["a.parquet"]
+
+
+def test_a_worker_that_dies_fails_its_files_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [write_ntuple(tmp_path / f"{number}.root", TWO_JETS) for number in range(2)]
+    monkeypatch.setattr("cal_ratio_trainer.ntuple.convert._convert_in_worker", die)
+    summary = convert(tmp_path, *files, workers=2)
+    assert statuses(summary) == [Status.FAILED] * 2
+    assert "a process ended" in summary.rows[0].reason
+
+
+def test_two_files_with_one_output_are_refused_before_anything_is_done(tmp_path: Path) -> None:
+    first = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    (tmp_path / "other").mkdir()
+    second = write_ntuple(tmp_path / "other" / "a.root", TWO_JETS)
+    third = write_ntuple(tmp_path / "b.root", TWO_JETS)
+    with pytest.raises(SameOutput) as caught:
+        convert(tmp_path, third, first, second)
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+    assert not (tmp_path / "jets").exists()
+
+
+def test_a_file_that_two_patterns_name_is_done_once(tmp_path: Path) -> None:
+    write_ntuple(tmp_path / "a.root", TWO_JETS)
+    write_ntuple(tmp_path / "b.root", TWO_JETS)
+    summary = convert(tmp_path, tmp_path / "*.root", tmp_path / "a*", tmp_path / "a.root")
+    assert [Path(row.file).name for row in summary.rows] == ["a.root", "b.root"]
+
+
+def test_a_pattern_without_a_match_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
+    summary = convert(tmp_path, tmp_path / "*.none", write_ntuple(tmp_path / "a.root", TWO_JETS))
+    assert statuses(summary) == [Status.CONVERTED, Status.FAILED]
+    assert "matches no file" in summary.rows[1].reason
+
+
+def test_entries_of_the_list_have_folders_types_and_masses_of_their_own(tmp_path: Path) -> None:
+    decay = (50.0, 0.0, 0.0, 2000.0, 0.0)
+    file = write_ntuple(tmp_path / "a.root", [event((100, 0.0, 0.0), llps=[decay])])
+    summary = convert_files(
+        ConvertSettings.make(
+            input_files=[
+                {"input_file": str(file), "output_dir": "signal", "data_type": "sig", "mH": 600, "llp_mS": 150},
+                str(file),
+            ],
+            data_type="qcd",
+            output_path=tmp_path / "jets",
+        )
+    )
+    assert statuses(summary) == [Status.CONVERTED] * 2
+    signal_jets = read_jets(tmp_path / "jets" / "signal" / "a.parquet")
+    assert (signal_jets["llp_mH"].tolist(), signal_jets["llp_mS"].tolist()) == ([600.0], [150.0])
+    qcd = read_jets(tmp_path / "jets" / "a.parquet")
+    assert (qcd.label.tolist(), qcd["llp_mH"].tolist()) == ([0], [0.0])
+    assert sorted(summary.cutflows()) == ["qcd", "sig"]
+
+
+def test_what_is_missing_from_the_settings_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        convert_files(
+            ConvertSettings.make(input_files=["a.root", {"input_file": "b.root", "data_type": "sig", "mH": 125}])
+        )
+    assert len(caught.value.mistakes) == 2
+    assert "a.root: its data_type must be given" in str(caught.value)
+    assert "b.root: signal needs llp_mS" in str(caught.value)
+    with pytest.raises(ConfigError, match="no files are given"):
+        convert(tmp_path)
+
+
+@pytest.mark.parametrize("flat_format", ["parquet", "pkl"])
+def test_the_flat_layout_is_written_and_known_to_be_done(tmp_path: Path, flat_format: str) -> None:
+    from cal_ratio_trainer.jets.loading import load_jets
+
+    file = write_ntuple(tmp_path / "a.root", random_events(5, 20))
+    convert(tmp_path / "ragged", file)
+    summary = convert(tmp_path / "flat", file, layout="flat", flat_format=flat_format)
+    assert statuses(summary) == [Status.CONVERTED]
+    flat = tmp_path / "flat" / "jets" / f"a.{flat_format}"
+    assert summary.outputs == (flat,)
+    expected = read_jets(tmp_path / "ragged" / "jets" / "a.parquet")
+    loaded = load_jets(flat)
+    assert loaded.jets["jet_pt"].tolist() == expected["jet_pt"].tolist()
+    assert loaded.jets.constituents["tracks"].values.tolist() == expected.constituents["tracks"].values.tolist()
+    assert statuses(convert(tmp_path / "flat", file, layout="flat", flat_format=flat_format)) == [Status.ALREADY_DONE]
+    other = convert(tmp_path / "flat", file, layout="flat", flat_format=flat_format, max_jet_pt=400)
+    assert statuses(other) == [Status.FAILED]
+
+
+def test_seconds_are_those_of_the_file(tmp_path: Path) -> None:
+    start = time.monotonic()
+    summary = convert(tmp_path, write_ntuple(tmp_path / "a.root", TWO_JETS))
+    assert 0 < summary.rows[0].seconds <= time.monotonic() - start

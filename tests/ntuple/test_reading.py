@@ -1,0 +1,85 @@
+"""Files that are opened, their chunks, and what they say of themselves."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.ntuple.reading import opened
+from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
+
+ONE = [event((100, 0.0, 0.0))]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(splits=st.sets(st.integers(1, 29), max_size=6), chunk=st.integers(1, 40), stop=st.integers(0, 30))
+def test_chunks_cover_all_entries_once_by_whole_clusters(
+    tmp_path: Path, splits: set[int], chunk: int, stop: int
+) -> None:
+    edges = sorted(splits)
+    file = write_ntuple(tmp_path / "a.root", ONE * 30, splits=edges)
+    with opened(str(file)) as ntuple:
+        chunks = list(ntuple.chunks(chunk, stop))
+    assert [entry for each in chunks for entry in each] == list(range(stop))
+    assert all(each.start in {0, *edges} for each in chunks)
+    largest_cluster = max(b - a for a, b in zip([0, *edges], [*edges, 30], strict=True))
+    assert all(0 < len(each) <= max(chunk, largest_cluster) for each in chunks)
+
+
+def test_real_chunks_of_a_ttree_are_as_long_as_asked(real: Path) -> None:
+    with opened(str(real / "ntuples" / "bib.root")) as ntuple:
+        assert list(ntuple.chunks(4, ntuple.entries)) == [range(0, 4), range(4, 8), range(8, 10)]
+
+
+def test_pages_of_older_chunks_are_forgotten(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", random_events(1, 12), splits=range(1, 12))
+    with opened(str(file)) as ntuple:
+        held = []
+        for entries in ntuple.chunks(1, 12):
+            ntuple.read(["jet_pT", "jet_eta"], entries)
+            ntuple.forget_older_pages()
+            pages = ntuple._pages
+            assert pages is not None
+            held.append(len(pages) + len(pages._older))
+    # Two columns of offsets and numbers each, of this cluster and of the next.
+    assert max(held) <= 8
+
+
+def test_what_simulated_the_events_is_read(tmp_path: Path) -> None:
+    with opened(str(write_ntuple(tmp_path / "a.root", ONE, simulation="demo"))) as ntuple:
+        assert ntuple.simulation() == "demo"
+        assert ntuple.event_count() == {}
+    with opened(str(write_ntuple(tmp_path / "b.root", ONE))) as ntuple:
+        assert ntuple.simulation() is None
+
+
+def test_bins_without_labels_are_called_by_their_numbers(tmp_path: Path) -> None:
+    import hist
+    import numpy as np
+    import uproot
+
+    file = write_ntuple(tmp_path / "a.root", ONE)
+    with uproot.update(file) as updated:
+        updated["MetaData_EventCount"] = hist.Hist(hist.axis.Regular(2, 0, 2), data=np.array([7.0, 3.5]))
+    with opened(str(file)) as ntuple:
+        assert ntuple.event_count() == {"1": 7.0, "2": 3.5}
+
+
+def test_a_colon_in_a_folder_is_no_name_of_a_tree(tmp_path: Path) -> None:
+    folder = tmp_path / "user:me"
+    folder.mkdir()
+    with opened(str(write_ntuple(folder / "a.root", ONE))) as ntuple:
+        assert ntuple.entries == 1
+
+
+def test_a_missing_protocol_package_is_named() -> None:
+    with pytest.raises(InputFileError, match=r"xrootd|cannot be opened"), opened("root://nowhere.invalid//a.root"):
+        pass
+
+
+def test_a_branch_of_words_is_refused_by_name(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", [event((100, 0, 0), further={"campaign": "mc16a"})])
+    with opened(str(file)) as ntuple, pytest.raises(InputFileError, match="branch campaign"):
+        ntuple.read(["campaign"], range(1))
