@@ -98,8 +98,12 @@ class FlatParquetFile(FlatFile):
     def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
         """All jets in order, at most `rows` at a time."""
         sources = list(self.names.source.values())
-        for batch in open_parquet(self.path).iter_batches(batch_size=ROWS_A_BATCH, columns=sources):
-            columns = {
-                name: batch.column(source).to_numpy(zero_copy_only=False) for name, source in self.names.source.items()
-            }
-            yield from flat_chunks(self.path, columns, self._padding, self.names.absent, rows)
+        file = open_parquet(self.path)
+        # Group by group, for over many groups iter_batches holds on to what it has read.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group], columns=sources):
+                columns = {
+                    name: batch.column(source).to_numpy(zero_copy_only=False)
+                    for name, source in self.names.source.items()
+                }
+                yield from flat_chunks(self.path, columns, self._padding, self.names.absent, rows)

@@ -39,7 +39,7 @@ class JetsWriter:
         padding = {name: ragged.padding.tolist() for name, ragged in jets.constituents.items()}
         if self._writer is None:
             self._padding = padding
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd", compression_level=1)
+            self._writer = _parquet_writer(self._path, table.schema)
         elif padding != self._padding:
             raise ValueError("batches with different padding rows cannot go into one file")
         for start in range(0, len(table), ROWS_A_GROUP):
@@ -61,6 +61,19 @@ class JetsWriter:
         """Close the file as it is; without `finish` it has no metadata and will not be read as jets."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # Measured on jets of real occupancy: a dictionary of the constituents' floats makes the file half as large again
+    # and reading twice as slow; splitting their bytes makes both smaller.
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[name for name in schema.names if name not in _LIST_COLUMNS],
+        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in sorted(_LIST_COLUMNS)},
+    )
 
 
 @contextmanager
@@ -210,8 +223,12 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 def _batches(
     path: Path, metadata: JetMetadata, file: pq.ParquetFile, rows: int, scalars: list[str] | None
 ) -> Iterator[Jets]:
-    for batch in file.iter_batches(batch_size=rows, columns=_wanted(path, file, scalars)):
-        yield from_arrow(path, pa.Table.from_batches([batch]), metadata)
+    columns = _wanted(path, file, scalars)
+    # Not iter_batches over the whole file: it holds on to what it has read until the end.
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=columns)
+        for start in range(0, len(table), rows):
+            yield from_arrow(path, table.slice(start, rows), metadata)
 
 
 def _most_constituents(path: Path, file: pq.ParquetFile) -> dict[str, int]:

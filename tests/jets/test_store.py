@@ -1,0 +1,180 @@
+"""Files of ours: what goes in comes out, and what is no such file says so."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.jets import Jets, Ragged
+from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Normalisation, Scaling
+from cal_ratio_trainer.jets.store import (
+    ROWS_A_GROUP,
+    is_ragged_file,
+    iterate_jets,
+    read_jets,
+    read_metadata,
+    read_scalars,
+    scalar_names,
+    write_jets,
+    writing,
+)
+
+from .some_jets import assert_same_jets, converted, some_jets
+
+
+@given(count=st.integers(0, 30), seed=st.integers(0, 100), rows=st.integers(1, 40))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_written_is_read_whole_or_in_batches(tmp_path: Path, count: int, seed: int, rows: int) -> None:
+    jets, path = some_jets(count, seed=seed), tmp_path / "jets.parquet"
+    write_jets(path, jets, converted())
+    assert_same_jets(read_jets(path), jets) if count else None
+    batches = list(iterate_jets(path, rows))
+    assert all(len(batch) <= rows for batch in batches)
+    if batches:
+        assert_same_jets(Jets.concatenate(batches), jets)
+    assert read_metadata(path).rows == count == len(read_jets(path))
+
+
+def test_more_jets_than_a_row_group_holds_are_read(tmp_path: Path) -> None:
+    jets, path = some_jets(ROWS_A_GROUP + 7), tmp_path / "jets.parquet"
+    write_jets(path, jets, converted())
+    assert pq.ParquetFile(path).num_row_groups == 2
+    assert_same_jets(read_jets(path), jets)
+
+
+def test_jets_without_any_constituent_are_read(tmp_path: Path) -> None:
+    jets = some_jets(3)
+    bare = Jets(jets.scalars, {name: Ragged.empty(r.values.shape[1], 3) for name, r in jets.constituents.items()})
+    write_jets(tmp_path / "jets.parquet", bare, converted())
+    assert_same_jets(read_jets(tmp_path / "jets.parquet"), bare)
+
+
+def test_padding_rows_that_are_not_zero_come_back(tmp_path: Path) -> None:
+    jets = some_jets(3)
+    clusters = jets.constituents["clusters"]
+    padding = np.array([-8.7e-5] + [0.0] * 11, dtype=np.float32)
+    jets = Jets(jets.scalars, {**jets.constituents, "clusters": Ragged(clusters.values, clusters.offsets, padding)})
+    write_jets(tmp_path / "jets.parquet", jets, JetMetadata(stage="built"))
+    np.testing.assert_array_equal(read_jets(tmp_path / "jets.parquet").constituents["clusters"].padding, padding)
+
+
+def test_metadata_come_back(tmp_path: Path) -> None:
+    given = converted(
+        simulation="demo",
+        scaling=Scaling(min_jet_pt=0, max_jet_pt=500),
+        normalisation=Normalisation(event_count={"nEvents": 100.0}, channel_numbers=[364701]),
+        notes=["one"],
+        details={"table": [1, 2]},
+    )
+    write_jets(tmp_path / "jets.parquet", some_jets(2), given)
+    found = read_metadata(tmp_path / "jets.parquet")
+    assert found.package_version
+    assert found.padding["clusters"] == [0.0] * 12
+    without = {"rows", "padding", "package_version"}
+    assert found.model_dump(exclude=without) == given.model_dump(exclude=without)
+
+
+def test_only_the_scalars_asked_for_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(2), converted())
+    assert read_jets(path, ["runNumber"]).scalars.column_names == ["label", "jet_pt", "jet_eta", "jet_phi", "runNumber"]
+    assert read_scalars(path, ["runNumber"]).column_names == ["runNumber"]
+    assert "clus_pt" not in scalar_names(path)
+    for read in (read_jets, read_scalars):
+        with pytest.raises(MissingColumn, match=r"runNumbr \(did you mean runNumber\?\)"):
+            read(path, ["runNumbr"])
+
+
+def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail() -> None:
+        with writing(tmp_path / "jets.parquet") as writer:
+            writer.write(some_jets(2))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_not_finished_is_no_file_of_jets(tmp_path: Path) -> None:
+    with writing(tmp_path / "jets.parquet") as writer:
+        writer.write(some_jets(2))
+    with pytest.raises(InputFileError, match="metadata are missing"):
+        read_jets(tmp_path / "jets.parquet")
+
+
+def test_batches_with_other_padding_rows_are_refused(tmp_path: Path) -> None:
+    first = some_jets(2)
+    other = {n: Ragged(r.values, r.offsets, r.padding - 1) for n, r in first.constituents.items()}
+
+    def write() -> None:
+        with writing(tmp_path / "jets.parquet") as writer:
+            writer.write(first)
+            writer.write(Jets(first.scalars, other))
+
+    with pytest.raises(ValueError, match="padding"):
+        write()
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(200), converted())
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputFileError, match=r"jets\.parquet: is not a complete Parquet file"):
+        read_jets(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="no such file"):
+        read_jets(tmp_path / "never.parquet")
+
+
+def _rewrite(path: Path, **metadata: object) -> None:
+    """The same table with some of its metadata replaced."""
+    table = pq.read_table(path)
+    raw = json.loads((pq.ParquetFile(path).metadata.metadata or {})[METADATA_KEY]) | metadata
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(raw)}), path)
+
+
+def test_a_format_of_the_future_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(2), converted())
+    assert is_ragged_file(path)
+    _rewrite(path, format_version=99)
+    with pytest.raises(InputFileError, match="format version 99"):
+        read_metadata(path)
+
+
+def test_metadata_of_another_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(2), converted())
+    _rewrite(path, stage="half-done")
+    with pytest.raises(InputFileError, match="unreadable metadata"):
+        read_jets(path)
+
+
+def test_a_missing_constituent_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(2), converted())
+    table = pq.read_table(path)
+    raw = (pq.ParquetFile(path).metadata.metadata or {})[METADATA_KEY]
+    for dropped in ("track_z0", "clus_pt"):
+        pq.write_table(table.drop_columns([dropped]).replace_schema_metadata({METADATA_KEY: raw}), path)
+        with pytest.raises(MissingColumn, match=dropped):
+            read_jets(path)
+
+
+def test_lists_of_different_lengths_within_a_kind_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(3), converted())
+    table = pq.read_table(path)
+    raw = (pq.ParquetFile(path).metadata.metadata or {})[METADATA_KEY]
+    wrong = table.set_column(table.column_names.index("clus_eta"), "clus_eta", table.column("track_eta"))
+    pq.write_table(wrong.replace_schema_metadata({METADATA_KEY: raw}), path)
+    with pytest.raises(InputFileError, match="clus_eta has lists of other lengths"):
+        read_jets(path)
