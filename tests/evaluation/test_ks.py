@@ -11,7 +11,6 @@ from cal_ratio_trainer.evaluation import NonFiniteInput, Sample
 from cal_ratio_trainer.evaluation.ks import (
     KsComparison,
     KsReference,
-    compare,
     control_region_ks,
     expected_ks,
     ks_of_control_jets,
@@ -140,11 +139,6 @@ def test_excess_and_rejection_by_hand() -> None:
     assert not KsComparison(0.15, reference).is_rejected
     assert KsComparison(0.17, reference).is_rejected
     assert not KsComparison(math.nan, reference).is_rejected
-
-
-def test_a_comparison_uses_the_effective_numbers() -> None:
-    first, second = weighted([1, 2, 3], [1, 1, 2]), weighted([1, 2], [1, 1])
-    assert compare(first, second).reference == expected_ks(16 / 6, 2)
 
 
 def test_ranges_outputs_and_sums_of_the_control_region_by_hand() -> None:

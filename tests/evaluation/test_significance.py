@@ -106,6 +106,11 @@ def test_a_sample_with_too_little_background_has_no_maximum() -> None:
     assert all(math.isnan(value) for value in values)
 
 
+def test_the_scan_ends_at_ten_background_jets() -> None:
+    assert len(significance_scan(jets_on_signal_output([0.9], [], [0.1] * 10)).cuts) == 0
+    assert len(significance_scan(jets_on_signal_output([0.9], [], [0.1] * 11)).cuts) > 0
+
+
 def test_without_signal_the_ratio_of_efficiencies_is_unknown() -> None:
     scan = significance_scan(jets_on_signal_output([], [0.1] * 20, [0.1] * 20))
     assert scan.maximum == 0

@@ -168,11 +168,6 @@ def expected_ks(effective_first: float, effective_second: float) -> KsReference:
     return KsReference(_MEAN / corrected, _SPREAD / root, _QUANTILE_95 / corrected)
 
 
-def compare(first: Sample, second: Sample) -> KsComparison:
-    """The K-S distance of two samples with its reference."""
-    return KsComparison(weighted_ks(first, second), expected_ks(first.effective_number, second.effective_number))
-
-
 def control_region_ks(
     scores: FloatArray,
     is_data: BoolArray,
