@@ -58,9 +58,11 @@ def test_a_sample_without_weight_is_at_no_distance(other: Sample) -> None:
 
 @given(FEW_VALUES, FEW_VALUES)
 @settings(max_examples=30, deadline=None)
+# The warning is about its p-value, which is not asked for.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:scipy")
 def test_without_weights_it_is_the_statistic_of_scipy(first: np.ndarray, second: np.ndarray) -> None:
     ours = weighted_ks(Sample.unweighted(first), Sample.unweighted(second))
-    assert ours == pytest.approx(ks_2samp(first, second, method="exact").statistic)
+    assert ours == pytest.approx(ks_2samp(first, second, method="asymp").statistic)
 
 
 @given(FEW_VALUES, FEW_VALUES, st.randoms(use_true_random=False), st.floats(1e-3, 1e3))
