@@ -15,7 +15,7 @@ from cal_ratio_trainer.demo.lists import Axes, Constituents
 from cal_ratio_trainer.demo.multijet import cluster_lists, finished, multijets, sum_share
 from cal_ratio_trainer.demo.muon_segments import SegmentRecipe
 from cal_ratio_trainer.demo.parameters import parameters
-from cal_ratio_trainer.demo.showers import halo_delay, halo_shares
+from cal_ratio_trainer.demo.showers import halo_delay, halo_shares, shower_shares
 from cal_ratio_trainer.demo.timing import TimeRecipe
 from cal_ratio_trainer.demo.tracks import TrackRecipe, tracks
 
@@ -73,6 +73,9 @@ def _halo_jets(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> Con
     shares = ordinary_shares(random, energies)
     rows = np.flatnonzero(of_halo)
     shares[rows], layer = halo_shares(random, abs_eta[rows])
+    late = rows[in_time[clusters.owners[rows]]]
+    depth = draws.uniform(random, len(jets), *parameters("bib")["in_time"]["depth"])
+    shares[late] = shower_shares(random, depth[clusters.owners[late]], abs_eta[late])
     measured, pt = finished(random, energies, shares)
     delay = np.zeros(len(pt), np.float32)
     delay[rows] = _delays(random, jets, clusters, rows, layer)
@@ -83,7 +86,7 @@ def _halo_jets(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> Con
     return Constituents(
         cluster_lists(clusters, pt, measured, time),
         tracks(random, jets, TrackRecipe(none, np.full(len(jets), 0.1, np.float32), "bib", True)),
-        muon_segments.muon_segments(random, jets, _segment_recipe(random, jets)),
+        muon_segments.muon_segments(random, jets, _segment_recipe(random, jets, in_time)),
     )
 
 
@@ -118,13 +121,15 @@ def _delays(
     return np.where(odd[owners], flat[owners], delay)
 
 
-def _segment_recipe(random: Generator, jets: Axes) -> SegmentRecipe:
+def _segment_recipe(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> SegmentRecipe:
     numbers = parameters("muon_segments")
     none = np.zeros(len(jets), np.int64)
+    halo = draws.negative_binomial(random, numbers["halo"]["mean"], numbers["halo"]["k"], len(jets))
+    no_halo = in_time & (draws.uniform(random, len(jets)) < parameters("bib")["in_time"]["without_halo"])
     return SegmentRecipe(
-        background=muon_segments.background_counts(random, len(jets), False),
+        background=muon_segments.background_counts(random, len(jets), True),
         punch=none,
-        halo=draws.negative_binomial(random, numbers["halo"]["mean"], numbers["halo"]["k"], len(jets)),
+        halo=np.where(no_halo, 0, halo),
         is_data=True,
         narrow=numbers["sector"]["bib_factor"],
     )

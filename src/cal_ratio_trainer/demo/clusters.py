@@ -23,7 +23,7 @@ class ClusterRecipe:
         soft: number of soft ones (noise and pile-up).
         soft_pt: median [GeV] and logarithmic width of the soft ones' pt.
         spread: logarithmic width of the hard clusters' shares.
-        lead_boost: logarithm of the factor by which the first hard cluster is larger.
+        lead_boost: logarithm of the factor by which one hard cluster, drawn before the sizes, is larger.
         sum_share: sum of the clusters' pt over the jet's.
         angle: typical distance from the axis, constant [jets], and the factor of 1/sqrt(pt / GeV).
     """
@@ -44,8 +44,9 @@ class Draft:
     Attributes:
         counts: clusters of each jet, [jets].
         owners: the cluster's jet.
-        slot: its number in the jet; 0 is the leading hard one.
+        slot: its number in the jet.
         hard: whether it is a hard cluster.
+        lead: whether it is the largest hard cluster of its jet.
         pt: in GeV.
     """
 
@@ -53,14 +54,10 @@ class Draft:
     owners: IntArray
     slot: IntArray
     hard: NDArray[np.bool_]
+    lead: NDArray[np.bool_]
     pt: FloatArray
     eta: FloatArray
     phi: FloatArray
-
-    @property
-    def lead(self) -> NDArray[np.bool_]:
-        """The leading hard cluster of each jet."""
-        return np.asarray(self.slot == 0)
 
 
 def draft(random: Generator, jets: Axes, recipe: ClusterRecipe) -> Draft:
@@ -69,29 +66,27 @@ def draft(random: Generator, jets: Axes, recipe: ClusterRecipe) -> Draft:
     owners = np.repeat(np.arange(len(jets)), counts)
     slot = slots(counts)
     hard = slot < recipe.hard[owners]
-    pt = _momenta(random, jets, recipe, owners, hard, slot == 0)
+    pt, lead = _momenta(random, jets, recipe, owners, hard)
     eta, phi = _directions(random, jets, recipe, owners, hard, pt)
-    return Draft(counts, owners, slot, hard, pt, eta, phi)
+    return Draft(counts, owners, slot, hard, lead, pt, eta, phi)
 
 
 def _momenta(
-    random: Generator,
-    jets: Axes,
-    recipe: ClusterRecipe,
-    owners: IntArray,
-    hard: NDArray[np.bool_],
-    lead: NDArray[np.bool_],
-) -> FloatArray:
+    random: Generator, jets: Axes, recipe: ClusterRecipe, owners: IntArray, hard: NDArray[np.bool_]
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """pt of the clusters [GeV], and which is the largest hard one of each jet."""
     median, width = recipe.soft_pt
     spread = np.where(hard, recipe.spread[owners], np.float32(width))
     share = np.exp(spread * draws.normal(random, len(owners)))
-    share[lead] *= np.exp(recipe.lead_boost)
+    first = np.cumsum(recipe.hard + recipe.soft) - recipe.hard - recipe.soft
+    share[first] *= np.exp(recipe.lead_boost)
+    lead = hard & (share == np.maximum.reduceat(np.where(hard, share, np.float32(0)), first)[owners])
     soft_pt = np.where(hard, np.float32(0), np.float32(median) * share)
     total = recipe.sum_share * jets.pt
     least = np.float32(parameters("clusters")["smallest_hard_share"])
     to_hard = np.maximum(total - sum_by(owners, soft_pt, len(jets)), least * total)
     scale = to_hard / sum_by(owners, np.where(hard, share, np.float32(0)), len(jets))
-    return np.where(hard, share * scale[owners], soft_pt)
+    return np.where(hard, share * scale[owners], soft_pt), lead
 
 
 def _directions(

@@ -59,7 +59,7 @@ class Sample:
             return [(_signal_source(self.point), self.jets)]
         if self.data_type is DataType.BIB:
             return [(Source(bib_events, kept_in_bib), self.jets)]
-        return [(_slice_source(each), each.jets) for each in self.slices if each.jets]
+        return [(slice_source(each), each.jets) for each in self.slices if each.jets]
 
     def files(self) -> list["Sample"]:
         """The sample cut into pieces of one file each."""
@@ -80,7 +80,8 @@ def _signal_source(point: MassPoint) -> Source:
     return Source(lambda random, size: signal_events(random, size, point), kept_in_signal)
 
 
-def _slice_source(each: Slice) -> Source:
+def slice_source(each: Slice) -> Source:
+    """Multijet events of a slice."""
     return Source(lambda random, size: multijet_events(random, size, (each.low, each.high)), kept_in_multijets)
 
 

@@ -95,11 +95,12 @@ def _library(random: Generator, is_data: bool) -> tuple[Constituents, Axes]:
 
 
 def _apart(axes: Axes, event: NDArray[np.int64], order: NDArray[np.int64], hard: int, events: int) -> NDArray[np.bool_]:
-    """Which of the jets in this order stay: the hard ones, and soft ones a jet radius from every harder jet."""
+    """Which of the jets in this order stay: the hard ones, and soft ones a jet radius from every hard jet and every
+    softer one with more pt."""
     counts = np.bincount(event, minlength=events)
     i, j = same_event_pairs(counts, counts)
-    later = (j < i) & (order[i] >= hard)
-    i, j = i[later], j[later]
+    loses = (order[i] >= hard) & ((j < i) | (order[j] < hard)) & (i != j)
+    i, j = i[loses], j[loses]
     near = np.abs(axes.eta[order[i]] - axes.eta[order[j]]) < JET_RADIUS
     i, j = i[near], j[near]
     d_phi = wrapped_difference(axes.phi[order[i]], axes.phi[order[j]])
