@@ -214,7 +214,8 @@ def test_only_the_first_events_are_read_on_request(tmp_path: Path) -> None:
     jets = read_jets(tmp_path / "part" / "jets" / "a.parquet")
     expected = read_jets(tmp_path / "whole" / "jets" / "a.parquet")
     assert jets["source_entry"].tolist() == [entry for entry in expected["source_entry"].tolist() if entry < 9]
-    assert any("first 9 of 30" in note for note in part.rows[0].notes)
+    metadata = read_metadata(tmp_path / "part" / "jets" / "a.parquet")
+    assert any("first 9 of 30" in note for note in metadata.notes)
 
 
 def test_several_processes_give_what_one_gives(tmp_path: Path) -> None:
@@ -356,6 +357,15 @@ def test_the_flat_layout_is_written_and_known_to_be_done(tmp_path: Path, flat_fo
     assert statuses(convert(tmp_path / "flat", file, layout="flat", flat_format=flat_format)) == [Status.ALREADY_DONE]
     other = convert(tmp_path / "flat", file, layout="flat", flat_format=flat_format, max_jet_pt=400)
     assert statuses(other) == [Status.FAILED]
+
+
+def test_oddities_are_summed_over_the_files(tmp_path: Path) -> None:
+    without_clusters = [event((100, 0.0, 0.0), (90, 0.0, 0.0), clusters=[])]
+    files = [write_ntuple(tmp_path / f"{number}.root", without_clusters) for number in range(2)]
+    summary = convert(tmp_path, *files)
+    assert statuses(summary) == [Status.NO_JETS] * 2
+    assert summary.notes() == ["4 jets were left out because they have no clusters."]
+    assert "2 jets were left out" in read_metadata(tmp_path / "jets" / "0.parquet").notes[0]
 
 
 def test_seconds_are_those_of_the_file(tmp_path: Path) -> None:

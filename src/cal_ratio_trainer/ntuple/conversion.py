@@ -12,7 +12,7 @@ from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
 from cal_ratio_trainer.ntuple.output import Output, output_for, previous_result
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Request
-from cal_ratio_trainer.ntuple.source import identity_of, readable_name
+from cal_ratio_trainer.ntuple.source import readable_name, size_of, with_checksum
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
 from cal_ratio_trainer.ntuple.tally import Tally
 
@@ -48,7 +48,7 @@ def convert_file(request: Request, report: Report) -> ConversionRow:
 
 
 def _convert(request: Request, row: ConversionRow, report: Report) -> ConversionRow:
-    source = identity_of(request.file)
+    source = size_of(request.file)
     if not request.overwrite:
         before = previous_result(request, source)
         if before is not None:
@@ -57,11 +57,12 @@ def _convert(request: Request, row: ConversionRow, report: Report) -> Conversion
         if ntuple.entries:
             check_branches(request.file, request.selection.data_type, request.selection.keep_branches, ntuple.branches)
         with output_for(request) as output:
-            metadata = _write(ntuple, request, source, output, report)
+            metadata = _write(ntuple, request, with_checksum(source), output, report)
     if not ntuple.entries:
         return _row_from(row, metadata, Status.EMPTY)
     status = Status.CONVERTED if metadata.rows else Status.NO_JETS
-    return replace(_row_from(row, metadata, status), cutflow=tuple(metadata.cutflow), notes=tuple(metadata.notes))
+    oddities = tuple(metadata.details["counts"].items())
+    return replace(_row_from(row, metadata, status), cutflow=tuple(metadata.cutflow), oddities=oddities)
 
 
 def _write(ntuple: Ntuple, request: Request, source: InputFile, output: Output, report: Report) -> JetMetadata:

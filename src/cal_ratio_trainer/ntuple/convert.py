@@ -48,6 +48,7 @@ class _Progress:
     files: int
     opened: int = 0
     finished: int = 0
+    passed_over: int = 0
     events: int = 0
 
     def report(self, expected: int, read: int) -> None:
@@ -56,13 +57,15 @@ class _Progress:
             self.opened += 1
             self.events += expected
             # Files that were not opened yet are taken to be like those that were.
-            self.line.expect(self.events * self.files / self.opened)
+            to_open = max(self.files - self.passed_over, self.opened)
+            self.line.expect(self.events * to_open / self.opened)
         if read:
             self.line.advance(read, self._note())
 
-    def finish(self, row: ConversionRow, opened_before: int | None = None) -> None:
+    def finish(self, row: ConversionRow) -> None:
         """A file is done with."""
         self.finished += 1
+        self.passed_over += row.status not in (Status.CONVERTED, Status.NO_JETS)
         if row.status is Status.FAILED:
             self.line.message(f"{row.file}: failed: {row.reason}")
 

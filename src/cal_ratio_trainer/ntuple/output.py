@@ -14,6 +14,7 @@ from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata, writing
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.request import Request
+from cal_ratio_trainer.ntuple.source import with_checksum
 
 _REDO = "--overwrite converts it again"
 
@@ -110,7 +111,8 @@ def previous_result(request: Request, source: InputFile) -> JetMetadata | None:
 def _is_same(now: InputFile, before: InputFile) -> bool:
     if now.size_bytes != before.size_bytes:
         return False
-    return now.path == before.path or (now.sha256 is not None and now.sha256 == before.sha256)
+    # The checksum takes a reading of the whole file, so it is asked only where the name does not tell.
+    return now.path == before.path or (before.sha256 is not None and with_checksum(now).sha256 == before.sha256)
 
 
 def _metadata_of(request: Request) -> JetMetadata:

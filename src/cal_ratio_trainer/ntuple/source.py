@@ -10,8 +10,8 @@ from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets.metadata import InputFile
 
 
-def identity_of(file: str) -> InputFile:
-    """Path, size and (of local files) checksum.
+def size_of(file: str) -> InputFile:
+    """Path and size.
 
     Raises:
         InputFileError: there is no such local file. A remote file whose server does not tell its size has none.
@@ -21,7 +21,14 @@ def identity_of(file: str) -> InputFile:
     path = Path(file)
     if not path.is_file():
         raise InputFileError(file, "no such file" if not path.exists() else "is not a file")
-    return InputFile(path=file, size_bytes=path.stat().st_size, sha256=sha256_of(path))
+    return InputFile(path=file, size_bytes=path.stat().st_size)
+
+
+def with_checksum(source: InputFile) -> InputFile:
+    """The same with the checksum of its content, for which it is read once; a remote file has none."""
+    if is_remote(source.path):
+        return source
+    return source.model_copy(update={"sha256": sha256_of(Path(source.path))})
 
 
 def readable_name(file: str, cache_path: Path | None) -> str:

@@ -1,5 +1,7 @@
 """What became of the files that were to be converted."""
 
+import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +9,7 @@ from pathlib import Path
 
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.metadata import CutflowStep
+from cal_ratio_trainer.ntuple.tally import sentences
 
 
 class Status(StrEnum):
@@ -34,7 +37,7 @@ class ConversionRow:
         seconds: how long it took.
         data_type: what it was taken for.
         cutflow: events and jets after each step, of files converted in this call.
-        notes: oddities, a sentence each.
+        oddities: what was met on the way and how often, by its name in `tally`.
     """
 
     file: str
@@ -46,7 +49,7 @@ class ConversionRow:
     seconds: float = 0.0
     data_type: DataType | None = None
     cutflow: tuple[CutflowStep, ...] = ()
-    notes: tuple[str, ...] = ()
+    oddities: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,19 @@ class ConversionSummary:
             for row in self.rows
             if row.output is not None and row.status not in (Status.FAILED, Status.ELSEWHERE)
         )
+
+    @property
+    def output_folder(self) -> Path | None:
+        """The folder that all outputs lie in or below; None where there are none."""
+        folders = [output.parent.absolute() for output in self.outputs]
+        return Path(os.path.commonpath(folders)) if folders else None
+
+    def notes(self) -> list[str]:
+        """What was odd in the files that were converted in this call, summed over them, a sentence each."""
+        total: Counter[str] = Counter()
+        for row in self.rows:
+            total.update(dict(row.oddities))
+        return sentences(total)
 
     def cutflows(self) -> dict[DataType, list[CutflowStep]]:
         """The cutflow of each data type, summed over the files that were converted in this call."""

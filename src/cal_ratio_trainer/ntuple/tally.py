@@ -1,6 +1,7 @@
 """What is counted while a file is converted: the cutflow, what a normalisation needs, and oddities."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,4 +92,9 @@ class Tally:
 
     def notes(self) -> list[str]:
         """A sentence for each oddity that was met."""
-        return [sentence.format(n=self.counts[name]) for name, sentence in _SENTENCES.items() if self.counts[name]]
+        return sentences(self.counts)
+
+
+def sentences(counts: Mapping[str, int]) -> list[str]:
+    """A sentence for each oddity that was met, from how often that was by name."""
+    return [sentence.format(n=counts[name]) for name, sentence in _SENTENCES.items() if counts.get(name)]

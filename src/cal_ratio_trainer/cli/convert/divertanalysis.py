@@ -33,13 +33,12 @@ def _print(summary: "ConversionSummary") -> None:
         console.width = _WIDTH_WITHOUT_TERMINAL
     for table in (*_cutflows(summary), _files(summary)):
         console.print(table)
-    for row in summary.rows:
-        for note in row.notes:
-            console.print(f"{row.file}: {note}")
+    for note in summary.notes():
+        console.print(note)
     counts = Counter(row.status.value for row in summary.rows)
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
-    folders = sorted({str(output.parent) for output in summary.outputs})
-    written = f" The jets are in {', '.join(folders)}." if folders else ""
+    folder = summary.output_folder
+    written = f" The jets are in {folder}." if folder is not None else ""
     console.print(f"{len(summary.rows)} file{'s' if len(summary.rows) != 1 else ''}: {said}.{written}")
 
 
