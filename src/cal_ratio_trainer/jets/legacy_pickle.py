@@ -5,8 +5,6 @@ only holds what it is given, so neither pandas nor numpy code runs on a stranger
 What numpy would do with a forged dtype or an array of objects cannot happen: only plain numbers become arrays.
 """
 
-import copyreg
-import io
 import math
 import pickle
 import re
@@ -14,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +70,12 @@ def read_frame(path: Path) -> FlatFrame:
         raise InputFileError(path, f"is no complete pickle of a pandas DataFrame ({error})") from error
 
 
-class _FrameUnpickler(pickle.Unpickler):
-    def __init__(self, file: io.BufferedReader, path: Path) -> None:
+# The unpickler in Python, not the one in C: it asks for every object by find_class, also for the codes of copyreg, and
+# a damaged number in it claims no memory. A frame is a few thousand steps, whatever its size.
+class _FrameUnpickler(pickle._Unpickler):
+    def __init__(self, file: BinaryIO, path: Path) -> None:
         super().__init__(file, encoding="bytes")
         self._path = path
-        # A code met earlier in this process would be answered from the cache without asking find_class.
-        copyreg.clear_extension_cache()
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for an admitted name; exact names only, so 'a.b' never walks into a module."""
@@ -85,6 +83,10 @@ class _FrameUnpickler(pickle.Unpickler):
         if admitted is None:
             self._refuse(f"{module}.{name}")
         return admitted
+
+    def get_extension(self, code: int) -> NoReturn:
+        """Frames use no codes that stand for names."""
+        self._refuse(f"the extension with code {code} of copyreg")
 
     def persistent_load(self, pid: Any) -> NoReturn:
         """Frames refer to nothing outside."""
