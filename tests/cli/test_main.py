@@ -79,6 +79,15 @@ def test_the_data_type_may_be_written_with_one_dash_as_in_the_manual(
     assert settings["data_type"] == "bib"
 
 
+@pytest.mark.parametrize("words", [words for words in SMALLEST if words != "demo"])
+def test_every_command_that_reads_urls_lets_its_cache_be_moved(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in ("--cache", "--cache_path", "--cache-path"):
+        _, settings = printed_settings(monkeypatch, capsys, *words.split(), *SMALLEST[words], flag, "elsewhere")
+        assert settings["cache_path"] == "elsewhere"
+
+
 def test_a_list_is_given_in_one_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _, settings = printed_settings(monkeypatch, capsys, "train", "--cluster_filters", "16,8")
     assert settings["cluster_filters"] == [16, 8]

@@ -79,4 +79,5 @@ command = SettingsCommand(
     run=run,
     arguments=[Argument("input_files")],
     one_dash=["data_type"],
+    extra_names={"cache_path": ("--cache",)},
 ).build()
