@@ -231,6 +231,9 @@ class _Computation:
 def _constant(value: Any) -> Any:
     if isinstance(value, bool):
         return np.bool_(value)
-    if isinstance(value, int) and abs(value) <= np.iinfo(np.int64).max:
+    if isinstance(value, int) and value <= np.iinfo(np.int64).max:
         return np.int64(value)
-    return np.float64(value)
+    try:
+        return np.float64(value)
+    except OverflowError:
+        return np.float64(np.inf)

@@ -93,8 +93,10 @@ class _FrameUnpickler(pickle._Unpickler):
         self._refuse(f"the outside object {pid!r:.80}")
 
     def _refuse(self, wanted: str) -> NoReturn:
+        newer = wanted.startswith(("pandas.", "pyarrow."))
+        hint = " (a frame of pandas 3 with text in Arrow arrays can be given as Parquet file)" if newer else ""
         raise ForbiddenPickle(
-            self._path, f"is refused: it asks for {wanted}, which no frame of jets needs; nothing of it was run"
+            self._path, f"is refused: it asks for {wanted}, which no frame of jets needs; nothing of it was run{hint}"
         )
 
 

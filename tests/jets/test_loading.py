@@ -1,0 +1,114 @@
+"""Any file of jets, told apart by what is in it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets.legacy import write_flat
+from cal_ratio_trainer.jets.loading import iterate_any, load_jets, open_jets
+from cal_ratio_trainer.jets.output import OutputExists, check_output, writing_layout
+from cal_ratio_trainer.jets.store import is_ragged_file, write_jets
+
+from .some_jets import assert_same_constituents, assert_same_jets, converted, some_jets
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """The same jets in all formats, under names that say nothing or lie."""
+    jets = some_jets(8)
+    found = {"ragged Parquet": tmp_path / "a.pkl", "flat Parquet": tmp_path / "b", "pickled frame": tmp_path / "c.h5"}
+    write_jets(tmp_path / "1.parquet", jets, converted())
+    write_flat(tmp_path / "2.parquet", jets, converted())
+    write_flat(tmp_path / "3.pkl", jets, converted())
+    for number, path in enumerate(found.values(), start=1):
+        next(tmp_path.glob(f"{number}.*")).rename(path)
+    return found
+
+
+def test_formats_are_told_apart_by_content(files: dict[str, Path]) -> None:
+    for layout, path in files.items():
+        file = open_jets(path)
+        assert file.report.layout == layout
+        assert file.rows == 8
+        assert file.metadata.rows == 8
+
+
+def test_all_formats_give_the_same_jets(files: dict[str, Path]) -> None:
+    expected = some_jets(8)
+    for path in files.values():
+        assert_same_constituents(load_jets(path).jets, expected)
+        assert_same_constituents(Jets.concatenate(list(iterate_any(path, 3))), expected)
+        assert open_jets(path).scalars(["label", "runNumber"]).column("runNumber").to_pylist() == [284500] * 8
+    assert_same_jets(load_jets(files["ragged Parquet"]).jets, expected)
+
+
+def test_a_scalar_that_is_not_there_is_answered_with_the_nearest(files: dict[str, Path]) -> None:
+    for path in files.values():
+        with pytest.raises(MissingColumn, match=r"runNumbr \(did you mean runNumber\?\)"):
+            open_jets(path).scalars(["runNumbr"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"root\x00\x00", "convert divertanalysis"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\x89HDF\r\n", "HDF5"),
+        (b"PK\x03\x04", "zip"),
+        (b"", "is empty"),
+        (b"label,jet_pt\n", "neither a Parquet file nor a pickled frame"),
+        (b"PAR1 and nothing else", "not a complete Parquet file"),
+    ],
+)
+def test_other_files_are_told_what_they_seem_to_be(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "file.parquet"
+    path.write_bytes(content)
+    with pytest.raises(InputFileError, match=said):
+        load_jets(path)
+
+
+def test_folders_and_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="is a folder"):
+        load_jets(tmp_path)
+    with pytest.raises(InputFileError, match="no such file"):
+        list(iterate_any(tmp_path / "never"))
+
+
+def test_the_layout_to_write_follows_the_name_and_the_wish(tmp_path: Path) -> None:
+    jets = some_jets(3)
+    for name, layout, expected in (
+        ("a.parquet", "ragged", "ragged Parquet"),
+        ("b.parquet", "flat", "flat Parquet"),
+        ("c.pkl", "ragged", "pickled frame"),
+    ):
+        with writing_layout(tmp_path / name, layout) as writer:  # type: ignore[arg-type]
+            writer.write(jets)
+            writer.finish(converted())
+        assert open_jets(tmp_path / name).report.layout == expected
+    assert is_ragged_file(tmp_path / "a.parquet")
+
+
+def test_an_output_destroys_nothing(tmp_path: Path) -> None:
+    there, link = tmp_path / "there", tmp_path / "link"
+    there.write_text("x")
+    link.symlink_to(there)
+    with pytest.raises(OutputExists, match="--overwrite"):
+        check_output(there, [], overwrite=False)
+    check_output(there, [], overwrite=True)
+    with pytest.raises(InputFileError, match="cannot be the output too"):
+        check_output(there, [link], overwrite=True)
+    with pytest.raises(InputFileError, match="folder"):
+        check_output(tmp_path, [], overwrite=True)
+
+
+def test_a_flat_parquet_file_of_many_row_groups_is_read(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    jets = some_jets(50)
+    write_flat(tmp_path / "one.parquet", jets, converted())
+    pq.write_table(pq.read_table(tmp_path / "one.parquet"), tmp_path / "many.parquet", row_group_size=7)
+    assert_same_constituents(load_jets(tmp_path / "many.parquet").jets, jets)
+    np.testing.assert_array_equal(load_jets(tmp_path / "many.parquet").jets["jet_pt"], jets["jet_pt"])
