@@ -1,5 +1,7 @@
 """`cr_trainer train`."""
 
+import os
+
 import click
 from rich.console import Console
 
@@ -17,6 +19,9 @@ def adjust(layers: Layers) -> Layers:
 
 def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
     """Train, then say what came out and where it lies."""
+    # Read when torch is first imported. Threads that spin while they wait bring a shared machine to a crawl: with another
+    # process on the same cores a step took eight times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from cal_ratio_trainer.reporting.training_details import training_details_text
     from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.interrupts import TrainingStopped

@@ -1,10 +1,10 @@
 """The demo data set: simulated, converted and built once, then kept in the cache folder."""
 
 import logging
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -12,7 +12,7 @@ from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.demo import DemoSettings
-from cal_ratio_trainer.config.loading import load_settings
+from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.demo import simulate
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.cache import default_cache_path
@@ -53,25 +53,27 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
 
 
 def _make(folder: Path, workers: int) -> None:
+    _log.warning("making the demo data set in %s; this is done once", folder)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
-        work = Path(name)
-        built = work / "built"
-        settings = DemoSettings.make(
-            output_path=work / "ntuples", jets=MAIN_JETS, control_jets=CONTROL_JETS, seed=SEED, workers=workers
+        ntuples, built = Path(name) / "ntuples", Path(name) / "built"
+        built.mkdir()
+        simulate(
+            DemoSettings.make(
+                output_path=ntuples, jets=MAIN_JETS, control_jets=CONTROL_JETS, seed=SEED, workers=workers
+            )
         )
-        simulate(settings)
-        convert = load_settings(
-            ConvertSettings, work / "ntuples" / "convert.yaml", {"output_path": work / "converted", "workers": workers}
-        )
-        conversion = convert_files(convert)
+        converted = {**_inputs_below(ntuples / "convert.yaml"), "output_path": ntuples / "converted"}
+        conversion = convert_files(ConvertSettings.make(**converted, workers=workers))
         if conversion.failed:
             raise UserError(f"the demo could not be converted: {conversion}")
         for kind in ("main", "control"):
-            build_training_file(
-                load_settings(
-                    BuildSettings,
-                    work / "ntuples" / f"build_{kind}.yaml",
-                    {"output_file": built / f"{kind}.parquet"},
-                )
-            )
-        shutil.move(built, folder)
+            inputs = _inputs_below(ntuples / f"build_{kind}.yaml")
+            build_training_file(BuildSettings.make(**{**inputs, "output_file": built / f"{kind}.parquet"}))
+        built.rename(folder)
+
+
+def _inputs_below(config: Path) -> dict[str, Any]:
+    """The settings that the demo leaves for the next step, with input files as absolute paths."""
+    content = read_config(config)
+    inputs = [{**each, "input_file": str(config.parent / each["input_file"])} for each in content["input_files"]]
+    return {**content, "input_files": inputs}
