@@ -10,11 +10,11 @@ from cal_ratio_trainer.demo import DemoSummary
 from cal_ratio_trainer.demo.layers import LAYERS
 
 
-@pytest.fixture(params=["signal_mH125_mS55_lt1", "qcd_JZ4", "bib", "control_data"])
+@pytest.fixture(params=["signal", "qcd", "bib", "control_data"])
 def events(demo: DemoSummary, request: pytest.FixtureRequest) -> ak.Array:
-    """The events of one file of each kind."""
-    path = next(file.path for file in demo.files if file.sample == request.param)
-    return uproot.open(path)["trees_DV_"].arrays()
+    """All events of one kind."""
+    paths = [file.path for file in demo.files if file.sample.startswith(request.param)]
+    return ak.concatenate([uproot.open(path)["trees_DV_"].arrays() for path in paths])
 
 
 def wrapped(angle: ak.Array) -> ak.Array:

@@ -16,6 +16,7 @@ from cal_ratio_trainer.demo.event_draft import (
     no_decays,
 )
 from cal_ratio_trainer.demo.lists import Axes
+from cal_ratio_trainer.demo.multijet_events import extra_jet
 from cal_ratio_trainer.demo.parameters import parameters
 
 
@@ -28,8 +29,7 @@ def bib_events(random: Generator, size: int) -> EventDraft:
     numbers = parameters("events")
     axes, kind = bib_axes(random, size)
     maker = np.where(kind == ORDINARY, MULTIJET, np.where(kind == HALO_KIND, HALO, IN_TIME)).astype(np.int8)
-    extra = _extra_axes(random, size)
-    has_extra = draws.uniform(random, size) < parameters("signal_event")["extra_jet"]["probability"]
+    extra, extra_maker, extra_decays, has_extra = extra_jet(random, size)
     far = draws.uniform(random, size) < numbers["bib_far_trigger_share"]
     smear = np.float32(numbers["hlt_smear"])
     eta = np.where(far, draws.uniform(random, size, -2.5, 2.5), axes.eta + smear * draws.normal(random, size))
@@ -45,7 +45,7 @@ def bib_events(random: Generator, size: int) -> EventDraft:
     there = np.ones(size, bool)
     jets = [
         (axes, maker, no_decays(size), there),
-        (extra, np.full(size, MULTIJET, np.int8), no_decays(size), has_extra & ~far),
+        (extra, extra_maker, extra_decays, has_extra & ~far),
     ]
     return from_columns(jets, trigger, float(size))
 
@@ -56,10 +56,3 @@ def kept_in_bib(draft: EventDraft) -> IntArray:
     eta, phi = (draft.per_event[name][flagged] for name in ("HLT_jet_eta", "HLT_jet_phi"))
     jet = nearest_selected(draft, Axes(np.ones(len(eta), np.float32), eta, phi), flagged.astype(np.int64))
     return np.bincount(draft.event[jet[jet >= 0]], minlength=len(draft))
-
-
-def _extra_axes(random: Generator, size: int) -> Axes:
-    numbers = parameters("signal_event")["extra_jet"]
-    pt = numbers["pt_minimum"] + numbers["pt_scale"] * draws.exponential(random, size)
-    eta = parameters("multijet_event")["eta_sigma"] * draws.normal(random, size)
-    return Axes(pt.astype(np.float32), np.clip(eta, -4.5, 4.5).astype(np.float32), draws.angle(random, size))

@@ -68,12 +68,16 @@ class EventDraft:
         """One after the other; all must have the same further numbers."""
         return EventDraft(
             counts=np.concatenate([part.counts for part in parts]),
-            axes=_joined_axes([part.axes for part in parts]),
+            axes=joined_axes([part.axes for part in parts]),
             maker=np.concatenate([part.maker for part in parts]),
             decays=joined_decays([part.decays for part in parts]),
             per_event={name: np.concatenate([part.per_event[name] for part in parts]) for name in parts[0].per_event},
             tried=sum(part.tried for part in parts),
         )
+
+
+JetColumn = tuple[Axes, NDArray[np.int8], Decays, NDArray[np.bool_]]
+"""One possible jet of every event: axes, maker, decay, and whether it is there, each [events]."""
 
 
 def _jet_columns(draft: EventDraft, index: NDArray[np.intp]) -> dict[str, object]:
@@ -87,7 +91,8 @@ def _jet_columns(draft: EventDraft, index: NDArray[np.intp]) -> dict[str, object
     }
 
 
-def _joined_axes(parts: Sequence[Axes]) -> Axes:
+def joined_axes(parts: Sequence[Axes]) -> Axes:
+    """One after the other."""
     pt, eta, phi = (np.concatenate([getattr(part, name) for part in parts]) for name in ("pt", "eta", "phi"))
     return Axes(pt, eta, phi)
 
@@ -105,14 +110,14 @@ def no_decays(size: int) -> Decays:
 
 
 def from_columns(
-    jets: Sequence[tuple[Axes, NDArray[np.int8], Decays, NDArray[np.bool_]]],
+    jets: Sequence[JetColumn],
     per_event: Mapping[str, NDArray[np.generic]],
     tried: float,
 ) -> EventDraft:
     """Events from jets in columns: each entry gives one possible jet of every event, and whether it is there.
 
     Args:
-        jets: (axes, maker, decays, present), each [events].
+        jets: the possible jets.
         per_event: further numbers of the events.
         tried: see `EventDraft`.
     """
@@ -120,7 +125,7 @@ def from_columns(
     order = np.arange(events * len(jets)).reshape(len(jets), events).T.ravel()
     stacked = EventDraft(
         counts=np.full(events, len(jets)),
-        axes=_joined_axes([axes for axes, *_ in jets]),
+        axes=joined_axes([axes for axes, *_ in jets]),
         maker=np.concatenate([maker for _, maker, *_ in jets]),
         decays=joined_decays([decays for _, _, decays, _ in jets]),
         per_event=per_event,
@@ -142,9 +147,9 @@ def same_event_pairs(first: IntArray, second: IntArray) -> tuple[IntArray, IntAr
 
 
 def wrapped_difference(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
-    """first - second as an angle in [-pi, pi), in double precision."""
+    """first - second as an angle between -pi and pi, in double precision."""
     difference = first.astype(np.float64) - second
-    return np.asarray((difference + np.pi) % (2 * np.pi) - np.pi)
+    return np.asarray(difference - 2 * np.pi * np.rint(difference / (2 * np.pi)))
 
 
 def without_overlaps(draft: EventDraft) -> EventDraft:

@@ -8,13 +8,13 @@ from cal_ratio_trainer.demo.draws import FloatArray, Generator, IntArray
 from cal_ratio_trainer.demo.event_draft import (
     MULTIJET,
     EventDraft,
+    JetColumn,
     from_columns,
     is_selected,
     no_decays,
 )
 from cal_ratio_trainer.demo.lists import Axes
 from cal_ratio_trainer.demo.parameters import parameters
-from cal_ratio_trainer.demo.signal import Decays
 
 
 def multijet_events(random: Generator, size: int, pt_range: tuple[float, float]) -> EventDraft:
@@ -42,9 +42,18 @@ def kept_in_multijets(draft: EventDraft) -> IntArray:
     return np.bincount(draft.event[is_selected(draft.axes)], minlength=len(draft))
 
 
+def extra_jet(random: Generator, size: int) -> JetColumn:
+    """A further multijet beside what an event is about; some events have it."""
+    numbers = parameters("extra_jet")
+    pt = numbers["pt_minimum"] + numbers["pt_scale"] * draws.exponential(random, size)
+    axes = Axes(pt.astype(np.float32), _eta(random, size), draws.angle(random, size))
+    there = draws.uniform(random, size) < numbers["probability"]
+    return axes, np.full(size, MULTIJET, np.int8), no_decays(size), there
+
+
 def _measured(
     random: Generator, truth: FloatArray, eta: FloatArray, phi: FloatArray, there: NDArray[np.bool_]
-) -> tuple[Axes, NDArray[np.int8], Decays, NDArray[np.bool_]]:
+) -> JetColumn:
     smear = 1 + np.float32(parameters("multijet_event")["smear"]) * draws.normal(random, len(truth))
     pt = np.maximum(truth * smear, np.float32(5)).astype(np.float32)
     maker = np.full(len(pt), MULTIJET, np.int8)

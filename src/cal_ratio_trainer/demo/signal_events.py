@@ -11,11 +11,12 @@ from cal_ratio_trainer.demo.event_draft import (
     DECAY,
     MULTIJET,
     EventDraft,
+    JetColumn,
     from_columns,
     nearest_selected,
-    no_decays,
 )
 from cal_ratio_trainer.demo.lists import Axes
+from cal_ratio_trainer.demo.multijet_events import extra_jet
 from cal_ratio_trainer.demo.parameters import parameters
 from cal_ratio_trainer.demo.showers import SPEED_OF_LIGHT, in_barrel
 from cal_ratio_trainer.demo.signal import Decays
@@ -56,7 +57,7 @@ def signal_events(random: Generator, size: int, point: MassPoint) -> EventDraft:
     rows = np.flatnonzero(accept)
     pair = (_rows(first, rows), _rows(second, rows))
     jets = [_jet(random, each, point) for each in pair]
-    jets.append(_extra_jet(random, len(rows)))
+    jets.append(extra_jet(random, len(rows)))
     return from_columns(jets, _truth(pair), size / (2 * largest))
 
 
@@ -153,9 +154,7 @@ def _rows(particles: Particles, rows: NDArray[np.intp]) -> Particles:
     return Particles(axes, *(column[rows] for column in others))
 
 
-def _jet(
-    random: Generator, particles: Particles, point: MassPoint
-) -> tuple[Axes, NDArray[np.int8], Decays, NDArray[np.bool_]]:
+def _jet(random: Generator, particles: Particles, point: MassPoint) -> JetColumn:
     """The jet that the calorimeter sees: of a decay inside it, of one before it (an ordinary jet), or none."""
     numbers = parameters("signal_event")
     size, fiducial = len(particles.boost), is_fiducial(particles)
@@ -190,15 +189,6 @@ def _measured(random: Generator, axes: Axes, opening: FloatArray, fiducial: NDAr
     eta = axes.eta + width * draws.normal(random, size)
     phi = draws.wrap((axes.phi + width * draws.normal(random, size)).astype(np.float32))
     return Axes((axes.pt * scale).astype(np.float32), eta.astype(np.float32), phi)
-
-
-def _extra_jet(random: Generator, size: int) -> tuple[Axes, NDArray[np.int8], Decays, NDArray[np.bool_]]:
-    numbers = parameters("signal_event")["extra_jet"]
-    pt = numbers["pt_minimum"] + numbers["pt_scale"] * draws.exponential(random, size)
-    eta = parameters("multijet_event")["eta_sigma"] * draws.normal(random, size)
-    axes = Axes(pt.astype(np.float32), np.clip(eta, -4.5, 4.5).astype(np.float32), draws.angle(random, size))
-    there = draws.uniform(random, size) < numbers["probability"]
-    return axes, np.full(size, MULTIJET, np.int8), no_decays(size), there
 
 
 def _truth(pair: tuple[Particles, Particles]) -> dict[str, NDArray[np.generic]]:

@@ -13,7 +13,7 @@ from cal_ratio_trainer.demo.event_draft import (
     JET_RADIUS,
     MULTIJET,
     EventDraft,
-    joined_decays,
+    joined_axes,
     no_decays,
     same_event_pairs,
     wrapped_difference,
@@ -35,7 +35,7 @@ def with_soft_jets(
     mirror, turn = draws.sign(random, size), draws.angle(random, size)
     soft = Axes(library_axes.pt[chosen], library_axes.eta[chosen] * mirror, draws.wrap(library_axes.phi[chosen] + turn))
     event = np.concatenate([draft.event, np.repeat(np.arange(len(draft)), counts)])
-    axes = _joined(draft.axes, soft)
+    axes = joined_axes([draft.axes, soft])
     source = np.concatenate([np.arange(len(draft.axes)), len(draft.axes) + chosen])
     order = np.lexsort((-axes.pt, event))
     kept = order[_apart(axes, event, order, len(draft.axes), len(draft))]
@@ -45,7 +45,7 @@ def with_soft_jets(
         counts=np.bincount(event[kept], minlength=len(draft)),
         axes=Axes(axes.pt[kept], axes.eta[kept], axes.phi[kept]),
         maker=np.concatenate([draft.maker, np.full(size, MULTIJET, np.int8)])[kept],
-        decays=joined_decays([no_decays(0), no_decays(len(kept))]),
+        decays=no_decays(len(kept)),
         per_event=draft.per_event,
         tried=draft.tried,
     )
@@ -108,7 +108,3 @@ def _apart(axes: Axes, event: NDArray[np.int64], order: NDArray[np.int64], hard:
     stays = np.ones(len(order), bool)
     stays[i[close]] = False
     return stays
-
-
-def _joined(first: Axes, second: Axes) -> Axes:
-    return Axes(*(np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("pt", "eta", "phi")))
