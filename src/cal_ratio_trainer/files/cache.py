@@ -81,7 +81,7 @@ def _refresh(url: str, copy: Path) -> None:
             raise InputFileError(url, f"cannot be fetched ({_in_words(error)})") from error
         _log.warning("%s: the server does not answer (%s); the copy in %s is used", url, _in_words(error), copy)
         return
-    if known is not None and known == {"url": url, **said} and copy.stat().st_size == said.get("size", known["bytes"]):
+    if known == {"url": url, **said, "bytes": copy.stat().st_size if copy.is_file() else None}:
         _log.info("%s: kept copy %s", url, copy)
         return
     _fetch(url, system, remote_path, copy, said.get("size"))

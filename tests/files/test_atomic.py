@@ -1,0 +1,47 @@
+"""Files appear complete or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from cal_ratio_trainer.files.atomic import replacing, write_bytes, write_text
+from cal_ratio_trainer.files.checksum import sha256_of
+
+
+def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "file.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".txt"
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_is_written_in_utf_8_and_bytes_as_they_are(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "ΔR")
+    assert (tmp_path / "a").read_bytes() == "ΔR".encode()
+    write_bytes(tmp_path / "a", b"\x00\x01")
+    assert (tmp_path / "a").read_bytes() == b"\x00\x01"
+
+
+def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    # The example of FIPS 180-2.
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
