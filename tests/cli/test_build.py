@@ -1,0 +1,77 @@
+"""`cr_trainer build` and `cr_trainer resample` as they are typed."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.cli.main import main
+from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Ragged
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.store import read_jets, write_jets
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """The exit status of a command line."""
+    monkeypatch.setattr(sys, "argv", ["cr_trainer", *map(str, words)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def converted_file(tmp_path: Path) -> Path:
+    """Ten jets without constituents."""
+    columns = {
+        "label": np.zeros(10),
+        "jet_pt": np.linspace(50, 400, 10),
+        "jet_eta": np.zeros(10),
+        "jet_phi": np.zeros(10),
+        "eventNumber": np.arange(10),
+        "runNumber": np.ones(10),
+        "mcEventWeight": np.ones(10),
+        "jet_index": np.zeros(10, dtype=np.int16),
+    }
+    jets = Jets.from_columns(columns, {kind.name: Ragged.empty(len(kind.features), 10) for kind in CONSTITUENTS})
+    write_jets(tmp_path / "in.parquet", jets, JetMetadata(stage="converted", data_type=DataType.QCD))
+    return tmp_path / "in.parquet"
+
+
+def test_build_and_resample_say_what_they_did(
+    converted_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = converted_file.parent
+    assert typed(monkeypatch, "build", folder / "i*.parquet", "--output-file", folder / "main.parquet") == 0
+    assert f"10 jets in {folder / 'main.parquet'}" in capsys.readouterr().out
+    assert typed(monkeypatch, "resample", folder / "main.parquet", folder / "half.parquet", "0.5") == 0
+    assert f"5 of 10 jets in {folder / 'half.parquet'}" in capsys.readouterr().out
+    assert len(read_jets(folder / "half.parquet")) == 5
+
+
+def test_mistakes_end_in_one_sentence_and_status_2(
+    converted_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = converted_file.parent
+    assert typed(monkeypatch, "build", folder / "never.parquet", "-o", folder / "main.parquet") == 2
+    assert f"error: {folder / 'never.parquet'}: no such file" in capsys.readouterr().err
+    assert typed(monkeypatch, "build", "-o", folder / "main.parquet") == 2
+    assert "no files of jets are given" in capsys.readouterr().err
+    assert typed(monkeypatch, "build", converted_file) == 2
+    assert "output_file must be given" in capsys.readouterr().err
+    assert typed(monkeypatch, "resample", converted_file, converted_file, "0.5") == 2
+    assert "is an input" in capsys.readouterr().err
+    assert typed(monkeypatch, "resample", converted_file, folder / "out.parquet") == 2
+    assert "fraction must be given" in capsys.readouterr().err
+
+
+def test_printed_settings_are_a_config(
+    converted_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = converted_file.parent
+    words = ("build", converted_file, "-o", folder / "main.parquet", "--no-shuffle", "--kind", "control")
+    assert typed(monkeypatch, *words, "--print_settings") == 0
+    config = folder / "config.yaml"
+    config.write_text(capsys.readouterr().out)
+    assert typed(monkeypatch, "build", "--config", config) == 0
+    assert read_jets(folder / "main.parquet")["eventNumber"].tolist() == list(range(10))
