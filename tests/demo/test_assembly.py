@@ -25,7 +25,8 @@ def distance(events: ak.Array, prefix: str) -> NDArray[np.float64]:
     """Delta R of all pairs (thing, jet), as [events, things, jets]."""
     eta = events[f"{prefix}_eta"][:, :, None] - events.jet_eta[:, None, :]
     phi = wrapped(events[f"{prefix}_phi"][:, :, None] - events.jet_phi[:, None, :])
-    return np.sqrt(eta**2 + phi**2)
+    distances: NDArray[np.float64] = np.sqrt(eta**2 + phi**2)
+    return distances
 
 
 def test_jets_are_sorted_by_pt_and_numbered_in_order(events: ak.Array) -> None:

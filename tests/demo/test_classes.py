@@ -39,7 +39,8 @@ def test_bib_jets_have_as_many_constituents_as_real_ones() -> None:
 def leading(jets: Constituents, name: str) -> np.ndarray:
     """A column of the leading clusters."""
     order = np.lexsort((-jets.clusters.columns["pt"], jets.clusters.owners))
-    return jets.clusters.columns[name][order[np.cumsum(jets.clusters.counts) - jets.clusters.counts]]
+    first = np.cumsum(jets.clusters.counts) - jets.clusters.counts
+    return np.asarray(jets.clusters.columns[name][order[first]])
 
 
 def test_halo_jets_come_early_and_the_earlier_the_more_central() -> None:

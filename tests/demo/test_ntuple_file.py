@@ -1,6 +1,7 @@
 """What the files hold: names, types, weights, event numbers, the histogram for the normalisation."""
 
 from collections import defaultdict
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 import uproot
 
 from cal_ratio_trainer.demo import DemoFile, DemoSummary
+from cal_ratio_trainer.demo.ntuple_file import FileTask, write_ntuple
+from cal_ratio_trainer.demo.parameters import parameters
+from cal_ratio_trainer.demo.samples import all_samples
 from cal_ratio_trainer.jets.labels import DataType
 
 JETS = {"jet_pT", "jet_eta", "jet_phi"}
@@ -126,11 +130,14 @@ def test_each_slice_has_a_channel_number_of_its_own(demo: DemoSummary) -> None:
     assert len(set(channels.values())) == len(channels) == 19 + 6 + 6
 
 
-def test_trees_are_written_in_clusters_so_that_readers_need_little_memory(
-    demo: DemoSummary, monkeypatch: pytest.MonkeyPatch
+def test_a_tree_written_in_several_clusters_holds_the_same_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cal_ratio_trainer.demo import ntuple_file
-
-    bib = of_type(demo, DataType.BIB)[0]
-    assert uproot.open(bib.path)["trees_DV_"].num_entries == bib.events
-    assert ntuple_file.parameters("samples")["events_a_cluster"] <= 4000
+    (sample,) = (sample for sample in all_samples(200, 1) if sample.name == "bib")
+    whole = write_ntuple(FileTask(sample, 0, tmp_path / "whole.root", seed=1))
+    monkeypatch.setitem(parameters("samples"), "events_a_cluster", 50)
+    parts = write_ntuple(FileTask(sample, 0, tmp_path / "parts.root", seed=1))
+    first, second = (uproot.open(written.path)["trees_DV_"] for written in (whole, parts))
+    assert len(first.cluster_summaries) == 1
+    assert len(second.cluster_summaries) == -(-parts.events // 50)
+    assert ak.array_equal(first.arrays(), second.arrays())

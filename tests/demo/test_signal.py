@@ -20,7 +20,7 @@ def jets_of_decays_at(radius: float, delay: float = 0.0, opening: float = 0.1) -
 def sums(jets: Constituents, names: list[str]) -> NDArray[np.float64]:
     """Energy of each jet in some layers [MeV]."""
     total = np.sum([jets.clusters.columns[name] for name in names], axis=0)
-    return np.bincount(jets.clusters.owners, weights=total, minlength=N)
+    return np.asarray(np.bincount(jets.clusters.owners, weights=total, minlength=N), np.float64)
 
 
 def em_fraction(jets: Constituents) -> float:
