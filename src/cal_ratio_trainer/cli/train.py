@@ -19,8 +19,8 @@ def adjust(layers: Layers) -> Layers:
 
 def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
     """Train, then say what came out and where it lies."""
-    # Read when torch is first imported. Threads that spin while they wait bring a shared machine to a crawl: with another
-    # process on the same cores a step took eight times as long.
+    # Read when torch is first imported. Threads that spin while they wait bring a shared machine to a crawl: beside
+    # other processes on the same cores a step took eight times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from cal_ratio_trainer.reporting.training_details import training_details_text
     from cal_ratio_trainer.training.continuation import find_start

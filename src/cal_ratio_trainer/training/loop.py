@@ -100,6 +100,7 @@ class Training:
         self._checkpoint(state)
         self._take_time(begin, stepped, looked, trained)
         line.message(epoch_line(state.history, epochs, self.timings))
+        line.advance(0, note=short_note(state.history))
         if stop.signal_number is not None and state.epoch < epochs:
             raise TrainingStopped(self._farewell(state.epoch, 0), stop.exit_status)
         return state
@@ -139,3 +140,10 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
         f"adversary {row['val_adv_loss']:.3f}  AUC {row['val_auc']:.4f}  K-S {ks}  "
         f"{with_prefix(timings.jets_a_second)} jets/s  {duration(left)} left"
     )
+
+
+def short_note(history: list[HistoryRow]) -> str:
+    """The newest epoch in a few words, for the live line."""
+    row = history[-1]
+    total = row["ks_qcd_hist"] + row["ks_sig_hist"] + row["ks_bib_hist"]
+    return f"epoch {len(history) - 1}: loss {row['val_original_lossf']:.3g}, AUC {row['val_auc']:.4f}, K-S {total:.2f}"

@@ -1,0 +1,125 @@
+"""What settings of a training mean together that come from different places."""
+
+from typing import Any
+
+import pytest
+
+from cal_ratio_trainer.config.loading import load_settings, settings_from
+from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
+from cal_ratio_trainer.errors import ConfigError
+
+DEFAULTS = ("packaged defaults", TrainSettings.defaults())
+
+
+def resolved(config: dict[str, Any] | None = None, **flags: Any) -> tuple[TrainSettings, list[str]]:
+    files = [("a.yaml", TrainSettings.with_new_names(config))] if config is not None else []
+    layers = [DEFAULTS, *files, ("command line", flags)]
+    new_layers, notices = resolve_layers(layers)
+    return settings_from(TrainSettings, new_layers), notices
+
+
+def test_the_demo_without_a_config_file_has_its_own_profile_and_says_so() -> None:
+    settings, notices = resolved()
+    assert (settings.epochs, settings.sample_fraction) == (15, 1.0)
+    assert "demo" in notices[0]
+    assert "epochs 15" in notices[0]
+
+
+def test_a_flag_wins_over_the_demo_profile() -> None:
+    assert resolved(epochs="3")[0].epochs == 3
+
+
+@pytest.mark.parametrize("flags", [{"main_training_file": "a.parquet"}, {"cr_training_file": "a.parquet"}])
+def test_any_other_input_keeps_the_epochs_and_splits_of_the_manual(flags: dict[str, str]) -> None:
+    settings, notices = resolved(**flags)
+    assert (settings.epochs, settings.num_splits, settings.sample_fraction) == (100, 50, 0.5)
+    assert notices == []
+
+
+def test_a_config_file_takes_the_demo_as_it_says() -> None:
+    assert resolved({"learning_rate": 0.001})[0].epochs == 100
+
+
+@pytest.mark.parametrize(
+    ("flags", "masses"),
+    [
+        ({}, "all"),
+        ({"include_low_mass": True}, "low"),
+        ({"include_high_mass": True}, "high"),
+        ({"include_low_mass": True, "include_high_mass": True}, "all"),
+        ({"include_low_mass": False}, "high"),
+        ({"include_low_mass": False, "include_high_mass": False}, "all"),
+    ],
+)
+def test_a_mass_flag_alone_means_only_these_masses(flags: dict[str, bool], masses: str) -> None:
+    assert resolved(**flags)[0].masses == masses
+
+
+def test_num_splits_wins_over_batch_size_where_both_come_from_a_file_and_it_is_said_once() -> None:
+    settings, notices = resolved({"num_splits": 7, "batch_size": 512, "main_training_file": "a"})
+    assert (settings.num_splits, settings.batch_size) == (7, None)
+    assert len(notices) == 1
+
+
+def test_batch_size_alone_takes_the_place_of_the_default_num_splits() -> None:
+    for settings, _ in (resolved({"batch_size": 512}), resolved(batch_size="512")):
+        assert (settings.num_splits, settings.batch_size) == (None, 512)
+
+
+def test_a_flag_takes_the_place_of_the_other_one_in_the_file() -> None:
+    assert resolved({"num_splits": 7}, batch_size="512")[0].num_splits is None
+    assert resolved({"batch_size": 512}, num_splits="7")[0].batch_size is None
+
+
+def test_both_on_the_command_line_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="either --num_splits or --batch_size"):
+        resolved(num_splits="7", batch_size="512")
+
+
+def test_a_configuration_of_the_earlier_program_runs_unchanged() -> None:
+    old = {
+        "model_name": "old",
+        "filters_cnn_constit": [64, 32],
+        "frac_list": 0.25,
+        "nodes_constit_lstm": 22,
+        "reg_values": 1e-9,
+        "dropout_array": 0.1,
+        "layers_list": 2,
+        "filters_cnn_track": [8],
+        "nodes_track_lstm": 5,
+        "filters_cnn_MSeg": [4],
+        "nodes_MSeg_lstm": 3,
+        "lr_values": 0.01,
+        "batch_size": 512,
+        "num_splits": 10,
+        "include_low_mass": True,
+        "include_high_mass": False,
+    }
+    settings, _ = resolved(old)
+    assert settings.cluster_filters == [64, 32]
+    assert settings.sample_fraction == 0.25
+    assert (settings.learning_rate, settings.lstm_layers, settings.dropout) == (0.01, 2, 0.1)
+    assert settings.masses == "low"
+
+
+def test_an_old_and_a_new_name_together_are_refused() -> None:
+    with pytest.raises(ConfigError, match="lr_values and learning_rate are names of the same setting"):
+        load_settings(TrainSettings, flags={"lr_values": 0.1, "learning_rate": 0.2})
+
+
+def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_settings(TrainSettings, flags={"epoch": 3, "dropout": "1.5", "device": "tpu", "model_name": "../up"})
+    text = "\n".join(error.value.mistakes)
+    assert len(error.value.mistakes) == 4
+    assert "epoch is no setting of this command (did you mean epochs?)" in text
+    for name in ("dropout", "device", "model_name"):
+        assert name in text
+
+
+@pytest.mark.parametrize("name", ["calratio2019", "calratio2019_full"])
+def test_the_packaged_configurations_name_the_files_of_the_group(name: str) -> None:
+    settings = load_settings(TrainSettings, name)
+    assert settings.main_training_file.startswith("https://cernbox.cern.ch/")
+    assert settings.cr_training_file.endswith("processed_output_controlRegion_corrected.pkl")
+    assert settings.epochs == 100
