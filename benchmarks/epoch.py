@@ -1,0 +1,66 @@
+"""Wall time of an epoch without plots, by stage, through the product's own loop: `python -m benchmarks.epoch`."""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from benchmarks.train import random_jets
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.store import write_jets
+from cal_ratio_trainer.training import train as training
+from cal_ratio_trainer.training.continuation import Start
+
+
+def write_files(folder: Path, main_jets: int, control_jets: int) -> tuple[Path, Path]:
+    """Random jets of real occupancy as a main and a control-region training file."""
+    rng = np.random.default_rng(1)
+    paths = folder / "main.parquet", folder / "control.parquet"
+    for path, kind, jets in zip(paths, ("main", "control"), (main_jets, control_jets), strict=True):
+        table = random_jets(jets, kind, rng)
+        labels = table.label if kind == "main" else np.where(table.label == 0, 0, 2)
+        columns = {
+            "label": labels,
+            "mcEventWeight": np.ones(jets),
+            "eventNumber": np.arange(jets),
+            "runNumber": np.ones(jets),
+        }
+        write_jets(
+            path, table.with_columns(columns), JetMetadata(stage="built", kind="main" if kind == "main" else "control")
+        )
+    return paths
+
+
+def main() -> None:
+    """Print seconds a stage, seconds an epoch and main jets a second."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--main_jets", type=int, default=60_000)
+    parser.add_argument("--control_jets", type=int, default=20_000)
+    parser.add_argument("--num_splits", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=None)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        main_file, control_file = write_files(Path(name), arguments.main_jets, arguments.control_jets)
+        settings = TrainSettings.make(
+            main_training_file=str(main_file),
+            cr_training_file=str(control_file),
+            output_path=Path(name),
+            sample_fraction=1.0,
+            num_splits=arguments.num_splits,
+            epochs=arguments.epochs,
+            threads=arguments.threads,
+        )
+        record = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record
+    timings = record["timings"]
+    for stage in ("data_s", "steps_s", "validation_s", "files_s", "seconds_an_epoch", "main_jets_per_second"):
+        print(f"{stage:<22}{timings[stage]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
