@@ -34,15 +34,15 @@ print(json.dumps([[row.file, row.status] for row in convert_files(settings).rows
 STOP_HALF_WAY = """
 import sys, time
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.ntuple import conversion, convert_files
-whole = conversion.convert_chunk
-def half(ntuple, entries, *others):
-    if entries.start:
-        print("half", flush=True)
-        time.sleep(600)
-    return whole(ntuple, entries, *others)
-conversion.convert_chunk = half
-convert_files(ConvertSettings.make(input_files=[sys.argv[1]], data_type="qcd", output_path=sys.argv[2], chunk_events=1))
+from cal_ratio_trainer.jets.store import JetsWriter
+from cal_ratio_trainer.ntuple import convert_files
+whole = JetsWriter.write
+def half(writer, jets):
+    whole(writer, jets)
+    print("half", flush=True)
+    time.sleep(600)
+JetsWriter.write = half
+convert_files(ConvertSettings.make(input_files=[sys.argv[1]], data_type="qcd", output_path=sys.argv[2]))
 """
 
 
@@ -157,14 +157,24 @@ def test_what_is_done_is_passed_over_until_it_is_to_be_overwritten(tmp_path: Pat
     assert (tmp_path / "jets" / "a.parquet").stat().st_mtime_ns != written
 
 
-def test_other_options_are_an_error_that_names_them(tmp_path: Path) -> None:
-    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
-    convert(tmp_path, file)
-    summary = convert(tmp_path, file, min_jet_pt=50)
+@pytest.mark.parametrize(
+    ("name", "then", "now"),
+    [
+        ("min_jet_pt", 40.0, 50.0),
+        ("max_jet_pt", 500.0, 400.0),
+        ("max_events", None, 1),
+        ("data_type", "qcd", "data"),
+        ("keep_branches", [], ["pileupWeight"]),
+    ],
+)
+def test_other_options_are_an_error_that_names_them(tmp_path: Path, name: str, then: Any, now: Any) -> None:
+    file = write_ntuple(tmp_path / "a.root", [event((100, 0, 0), further={"pileupWeight": 1.0})])
+    convert(tmp_path, file, **{name: then})
+    summary = convert(tmp_path, file, **{name: now})
     assert statuses(summary) == [Status.FAILED]
-    assert "min_jet_pt 40.0 then, 50.0 now" in summary.rows[0].reason
+    assert f"({name} {then} then, {now} now)" in summary.rows[0].reason
     assert "--overwrite" in summary.rows[0].reason
-    assert statuses(convert(tmp_path, file, min_jet_pt=50, overwrite=True)) == [Status.CONVERTED]
+    assert statuses(convert(tmp_path, file, overwrite=True, **{name: now})) == [Status.CONVERTED]
 
 
 def test_the_size_of_the_chunks_is_no_other_option(tmp_path: Path) -> None:
@@ -265,10 +275,11 @@ def test_a_killed_conversion_leaves_no_output_and_is_done_again(tmp_path: Path) 
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "half\n"
-    assert not (folder / "a.parquet").exists()
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
+    remains = [name for name in names_in(folder) if ".part." in name]
+    assert len(remains) == 1
     assert not (folder / "a.parquet").exists()
     assert statuses(convert(tmp_path, file)) == [Status.CONVERTED]
     assert names_in(folder) == ["a.parquet"]
