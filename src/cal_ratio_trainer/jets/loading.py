@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, is_built
+from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.legacy_file import FlatParquetFile, PickledFile
 from cal_ratio_trainer.jets.metadata import JetMetadata
@@ -112,8 +113,7 @@ def load_jets(path: Path) -> LoadedJets:
         _log.warning("%s: %s", path, sentence)
     if isinstance(file, RaggedFile):
         return LoadedJets(read_jets(path), file.metadata, file.report)
-    parts = list(file.batches())
-    return LoadedJets(Jets.concatenate(parts) if parts else Jets.empty(), file.metadata, file.report)
+    return LoadedJets(join_batches(file.batches(), file.rows), file.metadata, file.report)
 
 
 def iterate_any(path: Path, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:

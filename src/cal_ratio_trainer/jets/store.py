@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -225,10 +226,21 @@ def _batches(
 ) -> Iterator[Jets]:
     columns = _wanted(path, file, scalars)
     # Not iter_batches over the whole file: it holds on to what it has read until the end.
-    for group in range(file.num_row_groups):
-        table = file.read_row_group(group, columns=columns)
+    for table in _row_groups(file, columns):
         for start in range(0, len(table), rows):
             yield from_arrow(path, table.slice(start, rows), metadata)
+
+
+def _row_groups(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.Table]:
+    """Row group by row group; the next one is read while this one is used."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        following: Future[pa.Table] | None = None
+        for group in range(file.num_row_groups):
+            current = following or reader.submit(file.read_row_group, group, columns)
+            more = group + 1 < file.num_row_groups
+            table = current.result()
+            following = reader.submit(file.read_row_group, group + 1, columns) if more else None
+            yield table
 
 
 def _most_constituents(path: Path, file: pq.ParquetFile) -> dict[str, int]:
