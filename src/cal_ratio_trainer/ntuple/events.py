@@ -1,0 +1,92 @@
+"""The events of a chunk as they stand in the file: jets, weights, truth, trigger jets; constituents come later."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.ntuple import branches as names
+from cal_ratio_trainer.ntuple import tally as counted
+from cal_ratio_trainer.ntuple.coordinates import Doubles, as_doubles
+from cal_ratio_trainer.ntuple.lists import Column, Lists
+from cal_ratio_trainer.ntuple.reading import Ntuple, lists_of, same_lengths
+from cal_ratio_trainer.ntuple.request import Selection
+from cal_ratio_trainer.ntuple.tally import Tally
+
+
+@dataclass(frozen=True)
+class EventChunk:
+    """The events of a chunk as read, without constituents.
+
+    Attributes:
+        file: its name, for messages.
+        entries: which entries of the tree these are.
+        columns: the branches of events and jets.
+        jets: jet pt, eta, phi and cleaning flag, a list an event each.
+        event: [all jets] the event in the chunk.
+        index: [all jets] what constituents call the jet by.
+        weights: [events] generator weights; ones for data.
+    """
+
+    file: str
+    entries: range
+    columns: dict[str, Column]
+    jets: list[Lists]
+    event: IndexArray
+    index: IndexArray
+    weights: Doubles
+
+
+def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tally) -> EventChunk:
+    """Read some entries and count them.
+
+    Raises:
+        InputFileError: the file is damaged, or branches do not fit each other.
+    """
+    data_type = selection.data_type
+    optional = [name for name in (names.JET_INDEX, names.CHANNEL, names.WEIGHT) if name in ntuple.branches]
+    wanted = dict.fromkeys([*names.event_branches(data_type), *optional, *selection.keep_branches])
+    columns = ntuple.read(list(wanted), entries)
+    jets = same_lengths(ntuple.file, columns, names.JETS)
+    weights = as_doubles(numbers_of(ntuple.file, columns, names.WEIGHT)) if data_type.is_simulation else None
+    if weights is None and names.WEIGHT in columns:
+        tally.counts[counted.WEIGHT_IN_DATA] += len(entries)
+    chunk = EventChunk(
+        file=ntuple.file,
+        entries=entries,
+        columns=columns,
+        jets=jets,
+        event=jets[0].events(),
+        index=_jet_index(ntuple.file, columns, jets[0], tally),
+        weights=np.ones(len(entries)) if weights is None else weights,
+    )
+    channels = numbers_of(ntuple.file, columns, names.CHANNEL) if names.CHANNEL in columns else None
+    tally.add_events(chunk.weights, numbers_of(ntuple.file, columns, names.RUN), channels)
+    tally.add_step("read", len(chunk.event), np.arange(len(entries)), chunk.weights)
+    return chunk
+
+
+def numbers_of(file: str, columns: dict[str, Column], name: str) -> NDArray[Any]:
+    """A branch that must hold one number an event, [events]. Raises InputFileError where it does not."""
+    column = columns[name]
+    if not isinstance(column, np.ndarray):
+        raise InputFileError(file, f"branch {name} holds lists, where one number an event is expected")
+    return column
+
+
+def _jet_index(file: str, columns: dict[str, Column], jet_pt: Lists, tally: Tally) -> IndexArray:
+    """What constituents call each jet by: its position in the event's list, unless nn_jet_index says otherwise."""
+    position = np.arange(len(jet_pt.values), dtype=np.int64) - np.repeat(jet_pt.offsets[:-1], jet_pt.counts)
+    if names.JET_INDEX not in columns:
+        return position
+    given = lists_of(file, columns, names.JET_INDEX)
+    if not np.array_equal(given.offsets, jet_pt.offsets):
+        raise InputFileError(file, f"branches {names.JET_PT} and {names.JET_INDEX} hold lists of different lengths")
+    differs = given.values != position
+    if not differs.any():
+        return position
+    tally.counts[counted.OTHER_JET_INDEX] += len(np.unique(jet_pt.events()[differs]))
+    return given.values.astype(np.int64)
