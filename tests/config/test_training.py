@@ -30,7 +30,7 @@ def test_a_flag_wins_over_the_demo_profile() -> None:
 
 
 @pytest.mark.parametrize("flags", [{"main_training_file": "a.parquet"}, {"cr_training_file": "a.parquet"}])
-def test_any_other_input_keeps_the_epochs_and_splits_of_the_manual(flags: dict[str, str]) -> None:
+def test_any_other_input_keeps_the_epochs_and_splits_of_the_manual(flags: dict[str, Any]) -> None:
     settings, notices = resolved(**flags)
     assert (settings.epochs, settings.num_splits, settings.sample_fraction) == (100, 50, 0.5)
     assert notices == []
@@ -51,7 +51,7 @@ def test_a_config_file_takes_the_demo_as_it_says() -> None:
         ({"include_low_mass": False, "include_high_mass": False}, "all"),
     ],
 )
-def test_a_mass_flag_alone_means_only_these_masses(flags: dict[str, bool], masses: str) -> None:
+def test_a_mass_flag_alone_means_only_these_masses(flags: dict[str, Any], masses: str) -> None:
     assert resolved(**flags)[0].masses == masses
 
 

@@ -15,7 +15,7 @@ from cal_ratio_trainer.jets.store import read_jets, read_metadata
 pytestmark = pytest.mark.slow
 
 
-def cr_trainer(*words: str | Path, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+def cr_trainer(*words: object, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the command in a folder and check its exit status."""
     program = shutil.which("cr_trainer", path=str(Path(sys.executable).parent))
     assert program, "the package is not installed"

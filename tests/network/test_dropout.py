@@ -32,7 +32,7 @@ def test_relu_dropout_passes_on_the_positive_elements_that_stay_and_their_gradie
     keep = DropoutSource(0.2, (5,), CPU).keep(x.shape)
     result = relu_dropout(x, DropoutSource(0.2, (5,), CPU))
     torch.testing.assert_close(result, torch.where(keep, x.clamp_min(0), 0.0))
-    result.sum().backward()
+    result.sum().backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(x.grad, (keep & (x > 0)).float())
 
 

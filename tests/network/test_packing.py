@@ -9,7 +9,7 @@ from cal_ratio_trainer.network.packing import pack
 
 @given(lengths=st.lists(st.integers(0, 8), min_size=1, max_size=12), slots=st.integers(1, 6), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
-def test_every_constituent_within_the_slots_is_read_once_at_its_slot(lengths, slots, seed) -> None:
+def test_every_constituent_within_the_slots_is_read_once_at_its_slot(lengths: list[int], slots: int, seed: int) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     jets = np.random.default_rng(seed).permutation(len(lengths)).astype(np.int64)
     packing = pack(offsets, jets, slots)

@@ -16,7 +16,9 @@ LENGTHS = {
 }
 
 
-def inputs(lengths: list[int], units: int = 3, slots: int = 5):
+def inputs(
+    lengths: list[int], units: int = 3, slots: int = 5
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, tuple[int, ...], int, int]:
     torch.manual_seed(1)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     counts = pack(offsets, np.arange(len(lengths)), slots).counts
@@ -48,8 +50,9 @@ def test_the_last_state_is_that_of_torchs_own_lstm() -> None:
     torch.manual_seed(2)
     lstm = torch.nn.LSTM(width, units, batch_first=True, dtype=torch.float64)
     x = torch.randn(jets, slots, width, dtype=torch.float64)
-    kernel, recurrent = lstm.weight_ih_l0.t(), lstm.weight_hh_l0.t()
-    bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
+    weights = dict(lstm.named_parameters())
+    kernel, recurrent = weights["weight_ih_l0"].t(), weights["weight_hh_l0"].t()
+    bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
     # All slots are filled, so slot by slot every jet comes; torch keeps the gates in the same order.
     gates = (x.transpose(0, 1).reshape(-1, width) @ kernel + bias).t()
     sequences = Sequences(gates, torch.zeros(4 * units, dtype=torch.float64), (jets,) * slots, jets, slots)

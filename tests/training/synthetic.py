@@ -1,6 +1,7 @@
 """Small training files with a difference to learn, made of random numbers."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -45,10 +46,11 @@ def write_training_files(
     rng = np.random.default_rng(seed)
     scaling = Scaling(min_jet_pt=0, max_jet_pt=500)
     main, control = folder / "main.parquet", folder / "control.parquet"
-    for path, kind, labels in (
+    kinds: tuple[tuple[Path, Literal["main", "control"], np.ndarray], ...] = (
         (main, "main", rng.integers(0, 3, main_jets)),
         (control, "control", rng.choice([0, 2], control_jets)),
-    ):
+    )
+    for path, kind, labels in kinds:
         jets = synthetic_jets(labels, seed + len(labels))
         write_jets(path, jets, JetMetadata(stage="built", kind=kind, scaling=scaling, simulation="demo"))
     return main, control

@@ -1,5 +1,7 @@
 """Low or high masses only, and the masses a parametrised network reads."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ LABELS = np.random.default_rng(1).integers(0, 3, 900)
 PARTS = np.random.default_rng(2).integers(0, 3, 900).astype(np.int8)
 
 
-def only_low(**changes) -> TrainSettings:
+def only_low(**changes: Any) -> TrainSettings:
     return TrainSettings.make(include_high_mass=False, **changes)
 
 

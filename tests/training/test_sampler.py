@@ -1,5 +1,7 @@
 """Which jets a step reads."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from cal_ratio_trainer.training.sampler import Sampler
 MAIN, CONTROL = np.arange(100), np.arange(100, 130)
 
 
-def sampler(**changes) -> Sampler:
+def sampler(**changes: Any) -> Sampler:
     return Sampler(**{"main": MAIN, "control": CONTROL, "splits": 7, "seed": 1, "reshuffle": True, **changes})
 
 

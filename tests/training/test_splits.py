@@ -1,17 +1,20 @@
 """Which part a jet belongs to."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.training.splits import Part, split_jets
 from tests.training.synthetic import synthetic_jets
 
-FRACTIONS = {"sample_fraction": 1.0, "train_fraction": 0.9, "seed": 3}
+FRACTIONS: dict[str, Any] = {"sample_fraction": 1.0, "train_fraction": 0.9, "seed": 3}
 
 
-def some_jets(n: int = 3000, events_of: int = 3):
+def some_jets(n: int = 3000, events_of: int = 3) -> Jets:
     return synthetic_jets(np.random.default_rng(1).integers(0, 3, n), seed=1, events_of=events_of)
 
 

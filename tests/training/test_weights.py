@@ -1,10 +1,12 @@
 """What the loss sees of each class."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.training.weights import (
     class_shares,
     evaluation_weights,
@@ -20,7 +22,7 @@ WEIGHTS = np.array([10.0, 30.0, 1.0, 1.0, 2.0, 2.0])
 ALL = np.ones(6, dtype=bool)
 
 
-def jets_with(weights: list[float]):
+def jets_with(weights: list[float]) -> Jets:
     return synthetic_jets(np.zeros(len(weights), dtype=int), 1).with_columns({"mcEventWeight": np.array(weights)})
 
 
@@ -56,7 +58,7 @@ def test_a_control_region_without_data_is_refused() -> None:
 
 
 @pytest.mark.parametrize("bad", ["error", "drop", "abs", "keep"])
-def test_good_weights_pass_whatever_is_set(bad) -> None:
+def test_good_weights_pass_whatever_is_set(bad: Literal["error", "drop", "abs", "keep"]) -> None:
     np.testing.assert_array_equal(file_weights(jets_with([1.0, 2.0]), "mcEventWeight", bad, "a file"), [1.0, 2.0])
 
 

@@ -1,6 +1,6 @@
 """The loop over epochs and steps."""
 
-import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
 from cal_ratio_trainer.training.tally import Tally
 
-_log = logging.getLogger(__name__)
+_CONFIDENTLY_WRONG = 2 * math.log(2)
 
 
 @dataclass
@@ -101,6 +101,11 @@ class Training:
         self._take_time(begin, stepped, looked, trained)
         line.message(epoch_line(state.history, epochs, self.timings))
         line.advance(0, note=short_note(state.history))
+        if runs_away(state.history):
+            line.message(
+                "warning: the adversary's loss has passed 2 ln 2: it is confidently wrong, and the network is rewarded for "
+                f"that instead of for classifying; try an adversary_weight below {self.settings.adversary_weight:g}"
+            )
         if stop.signal_number is not None and state.epoch < epochs:
             raise TrainingStopped(self._farewell(state.epoch, 0), stop.exit_status)
         return state
@@ -147,3 +152,13 @@ def short_note(history: list[HistoryRow]) -> str:
     row = history[-1]
     total = row["ks_qcd_hist"] + row["ks_sig_hist"] + row["ks_bib_hist"]
     return f"epoch {len(history) - 1}: loss {row['val_original_lossf']:.3g}, AUC {row['val_auc']:.4f}, K-S {total:.2f}"
+
+
+def runs_away(history: list[HistoryRow]) -> bool:
+    """True in the epoch in which the adversary's validation loss passes 2 ln 2.
+
+    -adversary_weight * loss has no bound: a network can gain more by making the adversary confidently wrong than by
+    classifying.
+    """
+    losses = [row["val_adv_loss"] for row in history]
+    return losses[-1] > _CONFIDENTLY_WRONG and not any(loss > _CONFIDENTLY_WRONG for loss in losses[:-1])
