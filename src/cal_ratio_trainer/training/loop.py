@@ -103,8 +103,8 @@ class Training:
         line.advance(0, note=short_note(state.history))
         if runs_away(state.history):
             line.message(
-                "warning: the adversary's loss has passed 2 ln 2: it is confidently wrong, and the network is rewarded for "
-                f"that instead of for classifying; try an adversary_weight below {self.settings.adversary_weight:g}"
+                "warning: the adversary's loss has passed 2 ln 2: it is confidently wrong, and the network is rewarded "
+                f"for that, not for classifying; try an adversary_weight below {self.settings.adversary_weight:g}"
             )
         if stop.signal_number is not None and state.epoch < epochs:
             raise TrainingStopped(self._farewell(state.epoch, 0), stop.exit_status)
