@@ -19,9 +19,9 @@ def adjust(layers: Layers) -> Layers:
 
 def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
     """Train, then say what came out and where it lies."""
-    # Read when torch is first imported. Threads that spin while they wait bring a shared machine to a crawl: beside
-    # other processes on the same cores a step took eight times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read when torch is first imported. By default threads spin for long while they wait, which brings a shared machine
+    # to a crawl (a step took eight times as long beside other processes); no spinning doubles a step on a quiet one.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from cal_ratio_trainer.reporting.training_details import training_details_text
     from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.interrupts import TrainingStopped
