@@ -126,7 +126,7 @@ def _chi2(random: Generator, origin: NDArray[np.int64]) -> FloatArray:
     numbers = parameters("muon_segments")["chi2"]
     median = np.asarray([numbers[name] for name in _ORIGINS], np.float32)[origin]
     spread = np.exp(np.float32(numbers["sigma"]) * draws.normal(random, len(origin)))
-    return np.asarray(median * spread, np.float32)
+    return np.asarray(np.minimum(median * spread, numbers["maximum"]), np.float32)
 
 
 def _t0(random: Generator, origin: NDArray[np.int64], is_data: bool) -> FloatArray:
