@@ -1,8 +1,10 @@
 """The demo data set: simulated, converted and built once, then kept in the cache folder."""
 
+import hashlib
 import logging
 import tempfile
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.ntuple import convert_files
 
 VERSION = 1
-"""Raised whenever the demo, its conversion or its building give other jets than before."""
+"""Raised whenever simulation, conversion or building give other jets than before from the same parameters."""
 
 MAIN_JETS, CONTROL_JETS, SEED = 20_000, 10_000, 1
 
@@ -43,23 +45,40 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
         cache_path: where they are kept; None for the user's cache folder.
         workers: processes that simulate and convert.
     """
-    folder = (cache_path or default_cache_path()) / f"demo-v{VERSION}"
+    folder = (cache_path or default_cache_path()) / _folder_name()
     files = DemoFiles(folder / "main.parquet", folder / "control.parquet")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
-            _make(folder, workers)
+            make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers)
     return files
 
 
-def _make(folder: Path, workers: int) -> None:
+def _folder_name() -> str:
+    # Other parameters of the model give other jets, which must not be taken for those of before.
+    parameters = resources.files("cal_ratio_trainer.demo").joinpath("parameters.yaml").read_bytes()
+    return f"demo-v{VERSION}-{hashlib.sha256(parameters).hexdigest()[:8]}"
+
+
+def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: int) -> None:
+    """Simulate, convert and build; `folder` appears with main.parquet and control.parquet in it when all is done.
+
+    Args:
+        folder: must not be there; the folder above it must.
+        main_jets: jets of each class in the main file.
+        control_jets: jets of MC and of data in the control-region file.
+        workers: processes that simulate and convert.
+
+    Raises:
+        UserError: a file could not be converted.
+    """
     _log.warning("making the demo data set in %s; this is done once", folder)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
         ntuples, built = Path(name) / "ntuples", Path(name) / "built"
         built.mkdir()
         simulate(
             DemoSettings.make(
-                output_path=ntuples, jets=MAIN_JETS, control_jets=CONTROL_JETS, seed=SEED, workers=workers
+                output_path=ntuples, jets=main_jets, control_jets=control_jets, seed=SEED, workers=workers
             )
         )
         converted = {**_inputs_below(ntuples / "convert.yaml"), "output_path": ntuples / "converted"}

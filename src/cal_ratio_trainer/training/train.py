@@ -190,11 +190,10 @@ def _prepare(settings: TrainSettings) -> Prepared:
 def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:
     """The two training files on this machine: copied if remote, made if they are the demo."""
     names = (settings.main_training_file, settings.cr_training_file)
+    # Files first: a mistyped one is told before the demo is made.
+    found = {name: local_copy(name, settings.cache_path) for name in names if name != DEMO}
     made = _demo_files(settings) if DEMO in names else ()
-    main, control = (
-        DataFile(name, made[i] if name == DEMO else local_copy(name, settings.cache_path))
-        for i, name in enumerate(names)
-    )
+    main, control = (DataFile(name, found.get(name) or made[i]) for i, name in enumerate(names))
     return main, control
 
 
