@@ -69,7 +69,8 @@ def heading(figures: dict[str, float]) -> str:
     expected = f"{figures['ks_qcd_expected']:.3f} ± {figures['ks_qcd_spread']:.3f}"
     return (
         f"K-S sums over three pt ranges; identical distributions would give {expected}; in brackets the excess in "
-        "units of that spread.\n\n| seed | adversary | test AUC | rejection at 90 % | K-S QCD | K-S signal | K-S BIB |\n"
+        "units of that spread.\n\n"
+        "| seed | adversary | test AUC | rejection at 90 % | K-S QCD | K-S signal | K-S BIB |\n"
         "|---|---|---|---|---|---|---|"
     )
 

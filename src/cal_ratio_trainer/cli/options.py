@@ -123,7 +123,7 @@ class SettingsCommand(Generic[SettingsType]):
         )
 
 
-class _CommaSeparated(click.ParamType[list[str]]):
+class _CommaSeparated(click.ParamType):  # type: ignore[type-arg]  # older clicks have no argument there
     """Several values in one word: '64,32,32,16'."""
 
     name = "list"
