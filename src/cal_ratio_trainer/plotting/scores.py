@@ -154,8 +154,9 @@ def _ks_line(name: str, distance: float, expected: float, spread: float) -> str:
 
 
 def _add_legend(axes: "Axes", side: str, text: str) -> None:
-    # Main plots are empty in the middle. Control jets are QCD: high on its output, low on the two others.
-    places: dict[str, Place] = {"": "upper center", "qcd": "upper left"}
+    # Main plots are empty in the middle. Control jets are QCD: high on its output, low on signal's, and on the
+    # logarithmic axis of BIB's they stand at the right too.
+    places: dict[str, Place] = {"": "upper center", "qcd": "upper left", "bib": "upper left"}
     place = places.get(side, "upper right")
     axes.legend(loc=place, fontsize=13, title=text, title_fontsize=13, alignment="left", **LEGEND_BOX)
 
