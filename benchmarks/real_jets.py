@@ -1,0 +1,80 @@
+"""What a trained network makes of the real jets: `python -m benchmarks.real_jets RUN_FOLDER ../shared/real`.
+
+The demo was tuned on these same jets, so a demo-trained network's figures on them are optimistic.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.deployment.keras_file import read_keras
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
+from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.scoring import scores_of
+
+FILES = {
+    "signal, mH 125, mS 5 GeV": ("frames/sig_311424_600_275.pkl", Label.SIGNAL),
+    "signal, mH 125, mS 55 GeV": ("reference/build/conv_sig_311314__as_sig.parquet", Label.SIGNAL),
+    "BIB": ("frames/bib.pkl", Label.BIB),
+    "control region, simulated multijets": ("frames/felix_control_region.pkl", Label.QCD),
+    "control region, data": ("frames/felix_control_region.pkl", Label.BIB),
+}
+_ANGLES = {"phi", "phiPos", "phiDir"}
+
+
+def real_jets(folder: Path, name: str) -> Jets:
+    """One of the samples, scaled, with angles in [-pi, pi)."""
+    file, label = FILES[name]
+    loaded = load_jets(folder / file)
+    jets = loaded.jets.with_label(label)
+    if not is_built(loaded.metadata, jets):
+        jets = scale(jets, Scaling(min_jet_pt=0, max_jet_pt=500)).jets
+    return clean_for_training(wrapped(jets))[0]
+
+
+def wrapped(jets: Jets) -> Jets:
+    """The same jets with azimuths in [-pi, pi); the old control-region file has some beyond."""
+    lists = dict(jets.constituents)
+    for kind in CONSTITUENTS:
+        values = lists[kind.name].values.copy()
+        for position, feature in enumerate(kind.features):
+            if feature.name in _ANGLES:
+                values[:, position] = (values[:, position] + np.pi) % (2 * np.pi) - np.pi
+        lists[kind.name] = lists[kind.name].with_values(values)
+    return replace(jets, constituents=lists)
+
+
+def main() -> None:
+    """Print the share of each largest output by sample, and AUCs between classes, as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="a run's folder, or a .keras file of ours")
+    parser.add_argument("real", type=Path, help="the folder of real jets")
+    arguments = parser.parse_args()
+    file = arguments.run if arguments.run.suffix == ".keras" else arguments.run / "keras" / "final_model.keras"
+    shape, weights = read_keras(file)
+    classifier = Classifier(shape)
+    classifier.set_weights(weights)
+    scores = {}
+    print("| real sample | jets | largest output QCD | signal | BIB |\n|---|---|---|---|---|")
+    for name in FILES:
+        jets = real_jets(arguments.real, name)
+        scores[name] = scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu")))
+        shares = np.bincount(scores[name].argmax(axis=1), minlength=3) / len(jets)
+        print(f"| {name} | {len(jets)} | {shares[0]:.0%} | {shares[1]:.0%} | {shares[2]:.0%} |")
+    signal = np.concatenate([scores[name] for name in list(FILES)[:2]])[:, Label.SIGNAL]
+    qcd, bib = (scores[name][:, Label.SIGNAL] for name in ("control region, simulated multijets", "BIB"))
+    for name, background in (("the rest", np.concatenate([qcd, bib])), ("multijets", qcd), ("BIB", bib)):
+        truth = np.repeat([1, 0], [len(signal), len(background)])
+        print(f"AUC of signal against {name}: {roc_auc_score(truth, np.concatenate([signal, background])):.3f}")
+
+
+if __name__ == "__main__":
+    main()
