@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.network.dropout import DropoutSource, dropped, relu_dropout, scale_of
+from cal_ratio_trainer.network.dropout import DropoutSource, dropped, random_halves, relu_dropout, scale_of
 
 CPU = torch.device("cpu")
 
@@ -46,3 +46,12 @@ def test_in_inference_there_is_no_dropout_and_no_factor() -> None:
 def test_the_factor_left_to_the_next_layer_keeps_the_mean() -> None:
     source = DropoutSource(0.2, (5,), CPU)
     assert (dropped(torch.ones(200_000), source).mean() * scale_of(source)).item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_numbers_drawn_on_a_gpu_are_uniform_over_all_16_bits() -> None:
+    drawn = random_halves(400_001, torch.Generator().manual_seed(1))
+    assert drawn.dtype == torch.int16
+    assert len(drawn) == 400_001
+    counts = torch.histc(drawn.float(), bins=16, min=-32768, max=32768)
+    assert ((counts / 25_000 - 1).abs() < 0.03).all()
+    assert (drawn[0::2].float().mean() - drawn[1::2].float().mean()).abs() < 200

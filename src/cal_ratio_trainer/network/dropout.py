@@ -35,12 +35,20 @@ class DropoutSource:
     def keep(self, shape: torch.Size) -> Tensor:
         """A bool tensor, true where an element stays."""
         elements = shape.numel()
-        words = (elements + 3) // 4
         if self._device.type == "cpu":
+            words = (elements + 3) // 4
             bits = self._bits.integers(0, 1 << 64, size=words, dtype=np.uint64).view(np.int16)[:elements]
             return torch.from_numpy(bits >= self._dropped_below).view(shape)
-        drawn = torch.randint(-(1 << 63), (1 << 63) - 1, (words,), generator=self._generator, device=self._device)
-        return drawn.view(torch.int16)[:elements].view(shape).ge(self._dropped_below)
+        return random_halves(elements, self._generator).view(shape).ge(self._dropped_below)
+
+
+def random_halves(elements: int, generator: torch.Generator) -> Tensor:
+    """Uniform int16 numbers [elements] on the generator's device, drawn two at a time."""
+    words = (elements + 1) // 2
+    drawn = torch.randint(
+        -(1 << 31), 1 << 31, (words,), generator=generator, device=generator.device, dtype=torch.int32
+    )
+    return drawn.view(torch.int16)[:elements]
 
 
 class _ReluDropout(torch.autograd.Function):
