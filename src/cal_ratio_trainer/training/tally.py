@@ -34,8 +34,9 @@ class Tally:
             correct: [jets] bool.
         """
         first = SUMS.index(f"{stage}_loss")
-        count = losses.new_tensor(len(losses), dtype=torch.float64) if losses.is_cuda else torch.tensor(len(losses))
-        self._sums[first : first + 3] += torch.stack([losses.detach().sum(), correct.sum(), count])
+        self._sums[first] += losses.detach().sum(dtype=torch.float64)
+        self._sums[first + 1] += correct.sum()
+        self._sums[first + 2] += len(losses)
 
     def values(self) -> dict[str, float]:
         """All sums by name; this waits for the device."""
