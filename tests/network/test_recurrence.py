@@ -1,11 +1,13 @@
 """The recurrence and its hand-written gradient, against the plain formulas."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from cal_ratio_trainer.network.packing import pack
-from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.recurrence import Sequences, _States, hidden_states, reference_hidden_states
 
 LENGTHS = {
     "mixed": [2, 0, 5, 1, 3],
@@ -35,6 +37,24 @@ def test_states_equal_the_plain_formulas(lengths: list[int]) -> None:
     torch.testing.assert_close(hidden_states(sequences, recurrent), reference_hidden_states(sequences, recurrent))
     with torch.no_grad():
         torch.testing.assert_close(hidden_states(sequences, recurrent), reference_hidden_states(sequences, recurrent))
+
+
+def test_without_gradients_nothing_is_kept_for_a_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network's weights ask for gradients in scoring too, and in the adversary's update."""
+    kept = []
+
+    class Watched(_States):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            kept.append(len(self.all_gates))
+
+    monkeypatch.setattr("cal_ratio_trainer.network.recurrence._States", Watched)
+    gates, padding, recurrent, counts, jets, slots = inputs([2, 0, 5, 1, 3])
+    sequences = Sequences(gates, padding, counts, jets, slots)
+    with torch.no_grad():
+        without = hidden_states(sequences, recurrent)
+    assert torch.equal(without, hidden_states(sequences, recurrent))
+    assert kept == [1, slots]
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)

@@ -41,8 +41,15 @@ def hidden_states(sequences: Sequences, recurrent_kernel: Tensor) -> Tensor:
     Returns:
         [slots, units, jets]; the last one is what a network with one layer goes on with.
     """
+    # Within `forward` gradients are always off, and a parameter needs one even where none will be asked for.
+    kept = torch.is_grad_enabled() and (sequences.gates.requires_grad or recurrent_kernel.requires_grad)
     hidden: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        sequences.gates, sequences.padding_gates, recurrent_kernel, sequences.counts, sequences.jets, sequences.slots
+        sequences.gates,
+        sequences.padding_gates,
+        recurrent_kernel,
+        sequences.counts,
+        (sequences.jets, sequences.slots),
+        kept,
     )
     return hidden
 
@@ -78,11 +85,10 @@ class _Recurrence(torch.autograd.Function):
         padding_gates: Tensor,
         recurrent: Tensor,
         counts: tuple[int, ...],
-        jets: int,
-        slots: int,
+        jets_and_slots: tuple[int, int],
+        kept: bool,
     ) -> Tensor:
-        units = recurrent.shape[0]
-        kept = ctx.needs_input_grad[0] or ctx.needs_input_grad[2]
+        units, (jets, slots) = recurrent.shape[0], jets_and_slots
         states = _States(gates, units, jets, slots, kept)
         arriving = torch.split(gates, list(counts), dim=1)
         transposed, padding_column = recurrent.t().contiguous(), padding_gates[:, None]
