@@ -71,6 +71,24 @@ def test_both_spellings_of_a_flag_mean_the_same(
     assert settings["num_splits"] == 7
 
 
+@pytest.mark.parametrize("spelling", ["--lr_values", "--lr-values"])
+def test_a_name_of_the_earlier_program_is_a_flag_too(
+    spelling: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, settings = printed_settings(monkeypatch, capsys, "train", spelling, "0.25")
+    assert settings["learning_rate"] == 0.25
+
+
+def test_a_build_config_of_the_earlier_program_is_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "old.yaml").write_text(
+        "output_file: a.pkl\nmin_jet_pT: 0\nmax_jet_pT: 400\nremove_branches: [HLT_jet_eta]\n"
+    )
+    _, settings = printed_settings(monkeypatch, capsys, "build", "a.pkl", "--config", str(tmp_path / "old.yaml"))
+    assert (settings["min_jet_pt"], settings["max_jet_pt"]) == (0, 400)
+
+
 @pytest.mark.parametrize("spelling", ["-data_type", "--data_type", "--data-type"])
 def test_the_data_type_may_be_written_with_one_dash_as_in_the_manual(
     spelling: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -18,8 +18,12 @@ input_files:
     mS: 55
   - input_file: data/bib.root
     data_type: bib
+    mH: 0
+    mS: 0
   - data/qcd.root
 output_path: somewhere
+llp_mH: 0.0
+llp_mS: 0.0
 signal_branches: [jet_pT]
 bib_branches: [jet_pT]
 qcd_branches: [jet_pT]
@@ -34,7 +38,7 @@ def test_a_configuration_of_the_earlier_program_is_read(tmp_path: Path, caplog: 
         settings = load_settings(ConvertSettings, file, {"data_type": "qcd"})
     first, second, third = settings.input_files
     assert (first.llp_mH, first.llp_mS, first.output_dir) == (125, 55, Path("signal"))
-    assert second.data_type == "bib"
+    assert (second.data_type, second.llp_mH, settings.llp_mH) == ("bib", None, None)
     assert (third.input_file, third.data_type) == ("data/qcd.root", None)
     for name in ("signal_branches", "bib_branches", "qcd_branches", "rename_branches"):
         assert any(f"{name} is ignored" in message for message in caplog.messages)

@@ -102,7 +102,9 @@ class SettingsCommand(Generic[SettingsType]):
 
     def _option(self, name: str, info: FieldInfo, default: Any) -> click.Option:
         element, is_list = _element_type(info.annotation) or (str, False)
-        spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}", *self.extra_names.get(name, ())])
+        names = [name, *(old for old, new in self.settings.aliases.items() if new == name)]
+        flags = [f"--{spelled}" for each in names for spelled in (each, each.replace("_", "-"))]
+        spellings = dict.fromkeys([*flags, *self.extra_names.get(name, ())])
         text = info.description or ""
         if default is not None and default != []:
             text += f"  (default: {_shown(default)})"

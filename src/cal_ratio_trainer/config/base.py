@@ -34,12 +34,12 @@ class Settings(BaseModel):
         """The same settings under the names of today, without those that are ignored.
 
         Raises:
-            ValueError: a setting is given under its old and its new name.
+            ValueError: a setting is given under its old and its new name with two values.
         """
         renamed: dict[str, Any] = {}
         for name, value in given.items():
             new_name = cls.aliases.get(name, name)
-            if new_name in renamed:
+            if new_name in renamed and renamed[new_name] != value:
                 names = " and ".join(other for other in given if cls.aliases.get(other, other) == new_name)
                 raise ValueError(f"{names} are names of the same setting; give only {new_name}")
             if new_name not in cls.ignored:

@@ -28,6 +28,7 @@ class BuildSettings(Settings):
     """What `cr_trainer build` makes, and of which files."""
 
     defaults_file: ClassVar[str | None] = "build"
+    aliases: ClassVar[dict[str, str]] = {"min_jet_pT": "min_jet_pt", "max_jet_pT": "max_jet_pt"}
 
     input_files: list[BuildInput] = Field(
         description="Files of jets: paths, patterns or URLs, or in a config file also mappings with input_file, "

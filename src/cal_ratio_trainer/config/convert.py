@@ -1,14 +1,17 @@
 """Settings of `cr_trainer convert divertanalysis`."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.jets.labels import DataType
 
 _MASSES = {"mH": "llp_mH", "mS": "llp_mS"}
+_Mass = Annotated[float | None, Field(ge=0), AfterValidator(lambda mass: mass or None)]
+"""The earlier program's files say 0 where there is none."""
+
 _FIXED_BRANCHES = "the branches follow from the data type; keep_branches carries further ones through"
 
 
@@ -20,10 +23,8 @@ class ConversionInput(Settings):
     input_file: str = Field(min_length=1, description="A file, a URL or a pattern of either.")
     data_type: DataType | None = Field(default=None, description="What these files hold.")
     output_dir: Path | None = Field(default=None, description="Folder below output_path for the results.")
-    llp_mH: float | None = Field(default=None, gt=0, description="Mass of the mediator of this signal sample. [GeV]")
-    llp_mS: float | None = Field(
-        default=None, gt=0, description="Mass of the long-lived particle of this sample. [GeV]"
-    )
+    llp_mH: _Mass = Field(default=None, description="Mass of the mediator of this signal sample. [GeV]")
+    llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle of this sample. [GeV]")
 
 
 class ConvertSettings(Settings):
@@ -45,8 +46,8 @@ class ConvertSettings(Settings):
         description="What the files hold that do not say so themselves: signal, multijet simulation, beam-induced "
         "background, or control-region data."
     )
-    llp_mH: float | None = Field(gt=0, description="Mass of the mediator, needed for signal. [GeV]")
-    llp_mS: float | None = Field(gt=0, description="Mass of the long-lived particle, needed for signal. [GeV]")
+    llp_mH: _Mass = Field(description="Mass of the mediator, needed for signal. [GeV]")
+    llp_mS: _Mass = Field(description="Mass of the long-lived particle, needed for signal. [GeV]")
     min_jet_pt: float = Field(ge=0, description="Smallest jet pt that is kept. [GeV]")
     max_jet_pt: float = Field(gt=0, description="Jets of this pt and above are dropped. [GeV]")
     max_hlt_delta_r: float | None = Field(
