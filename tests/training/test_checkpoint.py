@@ -42,6 +42,20 @@ def test_networks_optimisers_and_progress_come_back_exactly(tmp_path: Path) -> N
                 assert torch.equal(torch.as_tensor(value), torch.as_tensor(states[1][index][key]))
 
 
+def test_the_optimisers_scalars_do_not_follow_device_and_type_of_the_weights(tmp_path: Path) -> None:
+    """A product of momenta on the GPU would be waited for at every weight; without a GPU the type shows the same."""
+    file, step = tmp_path / "c.safetensors", a_step()
+    save_checkpoint(file, step, PROGRESS)
+    before = {name: value.dtype for name, value in _first_state(step).items()}
+    step.adversary.double()
+    load_checkpoint(file, step)
+    after = {name: value.dtype for name, value in _first_state(step).items()}
+    assert after["exp_avg"] == torch.float64
+    assert {name: after[name] for name in ("step", "mu_product")} == {
+        name: before[name] for name in ("step", "mu_product")
+    }
+
+
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.safetensors"
     save_checkpoint(file, a_step(), PROGRESS)
@@ -62,3 +76,8 @@ def test_a_checkpoint_of_another_network_is_refused_by_the_name_of_a_weight(tmp_
 def test_a_missing_checkpoint_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="no such checkpoint"):
         load_checkpoint(tmp_path / "c.safetensors", a_step())
+
+
+def _first_state(step: AdversarialStep) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = next(iter(step.adversary_optimizer.state.values()))
+    return state

@@ -93,8 +93,17 @@ def _restore(path: Path, step: AdversarialStep, tensors: dict[str, Tensor]) -> N
             _, index, what = key.split(".", 2)
             states.setdefault(int(index), {})[what] = tensors.pop(key)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+        _leave_scalars_alone(optimizer, states)
     if tensors:
         raise InputFileError(path, f"holds {next(iter(tensors))}, which the network of this run does not have")
+
+
+def _leave_scalars_alone(optimizer: torch.optim.Optimizer, states: dict[int, dict[str, Any]]) -> None:
+    # PyTorch takes all but the step count to the weights' device and type on loading. A fresh Nadam has its product of
+    # momenta on the host: on a GPU a continued run would wait for the device at every weight of every step.
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, state in states.items():
+        optimizer.state[parameters[index]]["mu_product"] = state["mu_product"]
 
 
 def _parts(step: AdversarialStep) -> tuple[tuple[str, torch.nn.Module, torch.optim.Optimizer], ...]:
