@@ -1,8 +1,17 @@
 """What the loop says after an epoch."""
 
+import json
 import math
+from pathlib import Path
 
-from cal_ratio_trainer.training.loop import Timings, epoch_line, runs_away, short_note
+import pytest
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.loop import Timings, TrainingDiverged, epoch_line, runs_away, short_note
+from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.train import train
+from tests.training.synthetic import write_training_files
 
 ROW = {
     "original_lossf": 0.51,
@@ -36,3 +45,44 @@ def test_an_adversary_that_is_confidently_wrong_is_told_once() -> None:
     assert runs_away([ROW, wrong])
     assert not runs_away([ROW, wrong, wrong])
     assert not runs_away([{**ROW, "val_adv_loss": math.nan}])
+
+
+def _train(folder: Path, **changes: object) -> None:
+    main, control = write_training_files(folder, 400, 300)
+    settings = TrainSettings.make(
+        main_training_file=str(main),
+        cr_training_file=str(control),
+        output_path=folder / "runs",
+        epochs=2,
+        num_splits=4,
+        sample_fraction=1.0,
+        train_fraction=0.7,
+        threads=1,
+        **changes,
+    )
+    train(Start(settings), say=lambda text: None, details=lambda figures: "")
+
+
+def test_a_training_that_diverges_ends_and_says_what_to_change(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingDiverged, match=r"NaN or infinite in epoch 0\. Start again with a smaller learning_rate"
+    ):
+        _train(tmp_path, learning_rate=1e30)
+    assert not (tmp_path / "runs" / "default").exists()
+
+
+def test_what_was_trained_before_a_training_diverged_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_step = AdversarialStep.__call__
+
+    def diverging(self: AdversarialStep, *arguments: object) -> None:
+        whole_step(self, *arguments)  # type: ignore[arg-type]
+        if arguments[2:4] == (1, 3):
+            self.classifier.get_parameter("output.bias").data.fill_(math.nan)
+
+    monkeypatch.setattr(AdversarialStep, "__call__", diverging)
+    with pytest.raises(TrainingDiverged, match=r"in epoch 1; the network of epoch 0 is in .*00000"):
+        _train(tmp_path)
+    run = tmp_path / "runs" / "default" / "00000"
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+    assert len(json.loads((run / "history.json").read_text())) == 1
+    assert (run / "keras" / "checkpoint.safetensors").exists()

@@ -4,10 +4,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress, save_checkpoint
 from cal_ratio_trainer.training.data import TrainingData
@@ -19,6 +21,10 @@ from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
 from cal_ratio_trainer.training.tally import Tally
 
 _CONFIDENTLY_WRONG = 2 * math.log(2)
+
+
+class TrainingDiverged(UserError):
+    """The loss or a weight is NaN or infinite: nothing can be learned any more, and the settings have to change."""
 
 
 @dataclass
@@ -70,6 +76,8 @@ class Training:
 
         Raises:
             TrainingStopped: a signal came; the checkpoint holds everything up to the last step.
+            TrainingDiverged: the loss or a weight became NaN or infinite; files and checkpoint are those of the epoch
+                before.
         """
         state = start
         total = (epochs - start.epoch) * len(self.sampler.main)
@@ -91,7 +99,7 @@ class Training:
             if stop.signal_number is not None:
                 self._checkpoint(replace(state, step=number + 1, sums=tally.values()))
                 raise TrainingStopped(self._farewell(state.epoch, number + 1), stop.exit_status)
-        tally.values()
+        self._refuse_divergence(state.epoch, tally)
         stepped = time.perf_counter()
         result = evaluate_epoch(self.step, self.tensors, self.data, tally, self.settings.pt_ranges)
         looked = time.perf_counter()
@@ -114,6 +122,18 @@ class Training:
         self.step.classifier.train()
         self.step.adversary.train()
 
+    def _refuse_divergence(self, epoch: int, tally: Tally) -> None:
+        loss, _ = tally.mean("main")
+        weights = torch.cat([weight.detach().flatten() for weight in self.step.classifier.parameters()])
+        if math.isfinite(loss) and bool(weights.isfinite().all()):
+            return
+        before = f"; the network of epoch {epoch - 1} is in {self.run.path}" if epoch else ""
+        raise TrainingDiverged(
+            f"the training diverged: loss or weights became NaN or infinite in epoch {epoch}{before}. Start again with "
+            f"a smaller learning_rate ({self.settings.learning_rate:g}) or adversary_weight "
+            f"({self.settings.adversary_weight:g}), and look at the weights of the jets"
+        )
+
     def _take_time(self, begin: float, stepped: float, looked: float, main_jets: int) -> None:
         end = time.perf_counter()
         self.timings.steps += stepped - begin
@@ -126,10 +146,13 @@ class Training:
         save_checkpoint(self.run.checkpoint_file, self.step, replace(state, threads=torch.get_num_threads()))
 
     def _farewell(self, epoch: int, step: int) -> str:
-        name = self.run.path.parent.name
+        model = self.run.path.parent
+        place = (
+            f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""
+        )
         return (
             f"stopped in epoch {epoch} after {step} of {self.sampler.splits} steps; everything is in {self.run.path}, "
-            f"go on with 'cr_trainer train --model_name {name} --continue {self.run.number}'"
+            f"go on with 'cr_trainer train {place}--model_name {model.name} --continue {self.run.number}'"
         )
 
 
