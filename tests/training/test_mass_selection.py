@@ -71,6 +71,15 @@ def test_background_gets_masses_of_signal_drawn_once_and_signal_keeps_its_own() 
     np.testing.assert_array_equal(masses, parametrised_masses([main, control], ("llp_mH", "llp_mS"), seed=1))
 
 
+def test_background_gets_no_mass_that_no_trained_signal_has() -> None:
+    jets = synthetic_jets(LABELS, 1)
+    trained = select_masses(jets, PARTS, only_low()) == Part.TRAIN
+    assert 600 in jets["llp_mH"][jets.label == Label.SIGNAL]
+    masses = parametrised_masses([jets], ("llp_mH",), seed=1, trained=trained)
+    assert masses is not None
+    assert set(masses[jets.label != Label.SIGNAL, 0]) == {np.float32(0.125)}
+
+
 def test_without_parametrisation_there_are_no_masses() -> None:
     assert parametrised_masses([synthetic_jets(LABELS, 1)], (), seed=1) is None
 

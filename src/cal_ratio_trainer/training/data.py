@@ -103,7 +103,8 @@ def load_training_data(settings: TrainSettings, main_file: Path, control_file: P
             control_file, f"is scaled with {control.metadata.scaling}, but {main_file} with {main.metadata.scaling}"
         )
     main, control = _with_common_padding(main, control)
-    masses = parametrised_masses([main.jets, control.jets], settings.parametrised_masses, settings.seed)
+    trained = main.part == Part.TRAIN
+    masses = parametrised_masses([main.jets, control.jets], settings.parametrised_masses, settings.seed, trained)
     return TrainingData(main, control, masses)
 
 

@@ -53,7 +53,9 @@ def select_masses(jets: Jets, part: NDArray[np.int8], settings: TrainSettings) -
     return result
 
 
-def parametrised_masses(samples: Sequence[Jets], columns: Sequence[str], seed: int) -> NDArray[np.float32] | None:
+def parametrised_masses(
+    samples: Sequence[Jets], columns: Sequence[str], seed: int, trained: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32] | None:
     """The masses each jet is given, [jets of all samples, columns] in TeV; None for a network without masses.
 
     Signal has its own; every other jet gets those of a signal jet drawn at random, once for the whole run.
@@ -62,6 +64,8 @@ def parametrised_masses(samples: Sequence[Jets], columns: Sequence[str], seed: i
         samples: main jets, then control-region jets.
         columns: 'llp_mH', 'llp_mS' or both.
         seed: of the run.
+        trained: [main jets], which ones are trained on: only masses of signal among these are drawn, for a mass that
+            background has and trained signal has not would give background away. None draws from all signal.
 
     Raises:
         InputFileError: signal jets lack a mass.
@@ -75,6 +79,7 @@ def parametrised_masses(samples: Sequence[Jets], columns: Sequence[str], seed: i
         raise InputFileError("main training file", f"signal jets without {' or '.join(columns)}; the network reads it")
     rng = np.random.default_rng([seed, _MASS_STREAM])
     total = sum(len(jets) for jets in samples)
-    masses: NDArray[np.float32] = known[rng.integers(0, len(known), size=total)].astype(np.float32)
+    drawn_from = known if trained is None else known[trained[signal]]
+    masses: NDArray[np.float32] = drawn_from[rng.integers(0, len(drawn_from), size=total)].astype(np.float32)
     masses[: len(main)][signal] = known
     return masses
