@@ -43,6 +43,13 @@ def test_balancing_looks_at_the_training_part_only() -> None:
     np.testing.assert_allclose(balanced[:2], [5 / 3, 5])
 
 
+@pytest.mark.parametrize("choice", ["file", "balanced"])
+def test_weights_that_sum_to_nothing_are_refused(choice: Literal["file", "balanced"]) -> None:
+    with pytest.raises(ValueError, match="jets to train on sum to 0; expected more than 0"):
+        loss_weights(np.zeros(6), LABELS, ALL, choice)
+    np.testing.assert_array_equal(loss_weights(np.zeros(6), LABELS, ALL, "none"), np.ones(6))
+
+
 def test_for_evaluation_qcd_sums_to_the_same_as_signal() -> None:
     np.testing.assert_allclose(evaluation_weights(WEIGHTS, LABELS), [0.5, 1.5, 1.0, 1.0, 2.0, 2.0])
 

@@ -56,10 +56,13 @@ def loss_weights(
         choice: 'file' as they are; 'balanced' each class scaled to the same sum, 1 a jet on average; 'none' all 1.
 
     Raises:
-        ValueError: balanced, and the weights of a class do not sum to more than 0.
+        ValueError: the weights of the jets that are trained on, for 'balanced' those of a class, do not sum to more
+            than 0.
     """
     if choice == "none":
         return np.ones_like(weights)
+    if trained.any() and not weights[trained].sum() > 0:
+        raise ValueError(f"the weights of the jets to train on sum to {weights[trained].sum():g}; expected more than 0")
     if choice == "file":
         return weights
     present = [label for label in Label if np.any(trained & (labels == label))]
