@@ -1,8 +1,11 @@
 """What a user reads about the data before the first epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.training.data import Sample, TrainingData
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.weights import ClassShare, class_shares, unfair_share
@@ -21,6 +24,16 @@ def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]
     warning = unfair_share(main)
     if warning:
         yield f"warning: {warning}"
+    yield from _missing_classes("main", data.main, {label: label.name for label in Label})
+    yield from _missing_classes("control", data.control, _CONTROL_NAMES)
+
+
+def _missing_classes(name: str, sample: Sample, classes: Mapping[int, str]) -> Iterator[str]:
+    for part, verb in ((Part.VALIDATION, "validate"), (Part.TEST, "test")):
+        there = np.unique(sample.jets.label[sample.part == part])
+        missing = [title for label, title in classes.items() if label not in there]
+        if missing:
+            yield f"warning: {name} has no {' and no '.join(missing)} jets to {verb}: figures that need them are NaN"
 
 
 def _trained_shares(sample: Sample) -> list[ClassShare]:
