@@ -39,6 +39,19 @@ def test_other_parameters_of_the_model_give_another_folder(monkeypatch: pytest.M
     assert made[0] != made[1]
 
 
+def test_the_remains_of_a_process_that_was_killed_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = fake_making(monkeypatch)
+    main = demo_data.demo_training_files(tmp_path).main
+    main.unlink()
+    main.with_name("control.parquet").unlink()
+    main.parent.rmdir()
+    remains = tmp_path / f".{main.parent.name}-abc" / "ntuples"
+    remains.mkdir(parents=True)
+    demo_data.demo_training_files(tmp_path)
+    assert len(made) == 2
+    assert not remains.parent.exists()
+
+
 def test_a_making_that_fails_leaves_nothing_that_could_be_taken_for_the_data(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

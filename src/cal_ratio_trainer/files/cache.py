@@ -60,6 +60,9 @@ def local_copy(url: str, cache_path: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / (Path(unquote(urlsplit(url).path)).name or "content")
     with FileLock(folder / ".lock"):
+        # The lock is held, so these are nobody's: a process that fetched them was killed.
+        for remains in folder.glob(".*.part*"):
+            remains.unlink(missing_ok=True)
         _refresh(url, copy)
     return copy
 

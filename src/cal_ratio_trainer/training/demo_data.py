@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib import resources
@@ -39,7 +40,8 @@ class DemoFiles:
 def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> DemoFiles:
     """The demo's training files; made when they are first asked for, which takes about a minute on two cores.
 
-    Several processes can ask at once: one makes them, the others wait. A process that is killed leaves nothing half.
+    Several processes can ask at once: one makes them, the others wait. What a process leaves that is killed is never
+    taken for the data, and removed by the next one that makes them.
 
     Args:
         cache_path: where they are kept; None for the user's cache folder.
@@ -50,6 +52,9 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
+            # The lock is held, so these are nobody's: a process that made them was killed.
+            for remains in folder.parent.glob(f".{folder.name}-*"):
+                shutil.rmtree(remains, ignore_errors=True)
             make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers)
     return files
 
