@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +61,14 @@ def test_without_event_numbers_each_jet_counts_for_itself_and_it_is_said() -> No
     split = split_jets(jets, **FRACTIONS)
     assert "no usable event numbers" in split.identity
     assert np.mean(split.part == Part.TRAIN) == pytest.approx(0.9, abs=0.03)
+
+
+def test_jets_without_event_number_beside_others_do_not_stand_in_one_part_together() -> None:
+    jets = some_jets(events_of=1)
+    numbers = pa.array([None if row < 1000 else row for row in range(len(jets))], pa.uint64())
+    split = split_jets(jets.with_columns({"eventNumber": numbers}), **FRACTIONS)
+    assert np.mean(split.part[:1000] == Part.TRAIN) == pytest.approx(0.9, abs=0.03)
+    assert "1000 jets without event number" in split.identity
 
 
 def test_event_numbers_that_are_floats_are_no_identity() -> None:

@@ -75,7 +75,12 @@ def event_words(jets: Jets) -> tuple[UIntArray, str]:
     for name in known:
         column = jets.scalars.column(name).fill_null(0).to_numpy()
         words = mixed(words ^ column.astype(np.int64).view(np.uint64))
-    return words, ", ".join(known)
+    unknown = np.asarray(jets.scalars.column("eventNumber").is_null())
+    if not unknown.any():
+        return words, ", ".join(known)
+    # Otherwise all of them would count as one event and stand in one part.
+    words = np.where(unknown, _row_words(jets, "")[0], words)
+    return words, f"{', '.join(known)} ({unknown.sum()} jets without event number each for itself)"
 
 
 def mixed(words: UIntArray) -> UIntArray:
