@@ -129,6 +129,17 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
         read_jets(path)
 
 
+def test_a_damaged_page_is_named_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(200), converted())
+    content = bytearray(path.read_bytes())
+    place = slice(len(content) // 4, len(content) // 2)
+    content[place] = bytes(byte ^ 0x5A for byte in content[place])
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputFileError, match=r"jets\.parquet: is damaged"):
+        read_jets(path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="no such file"):
         read_jets(tmp_path / "never.parquet")

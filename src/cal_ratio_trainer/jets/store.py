@@ -129,7 +129,9 @@ def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
     missing = [name for name in names if name not in file.schema_arrow.names]
     if missing:
         raise MissingColumn(path, missing, scalar_names(path))
-    return file.read(columns=list(names)).replace_schema_metadata(None).unify_dictionaries()
+    with _damage_named(path):
+        table = file.read(columns=list(names))
+    return table.replace_schema_metadata(None).unify_dictionaries()
 
 
 def scalar_names(path: Path) -> list[str]:
@@ -226,19 +228,28 @@ def _batches(
 ) -> Iterator[Jets]:
     columns = _wanted(path, file, scalars)
     # Not iter_batches over the whole file: it holds on to what it has read until the end.
-    for table in _row_groups(file, columns):
+    for table in _row_groups(path, file, columns):
         for start in range(0, len(table), rows):
             yield from_arrow(path, table.slice(start, rows), metadata)
 
 
-def _row_groups(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.Table]:
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InputFileError(path, f"is damaged ({error})") from error
+
+
+def _row_groups(path: Path, file: pq.ParquetFile, columns: list[str] | None) -> Iterator[pa.Table]:
     """Row group by row group; the next one is read while this one is used."""
     with ThreadPoolExecutor(max_workers=1) as reader:
         following: Future[pa.Table] | None = None
         for group in range(file.num_row_groups):
             current = following or reader.submit(file.read_row_group, group, columns)
             more = group + 1 < file.num_row_groups
-            table = current.result()
+            with _damage_named(path):
+                table = current.result()
             following = reader.submit(file.read_row_group, group + 1, columns) if more else None
             yield table
 
