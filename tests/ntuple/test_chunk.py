@@ -17,7 +17,15 @@ from cal_ratio_trainer.ntuple.branches import check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.reading import opened
 from cal_ratio_trainer.ntuple.request import Selection
-from cal_ratio_trainer.ntuple.tally import FAR_HLT_MATCHES, NO_CLUSTERS, NON_FINITE, OTHER_JET_INDEX, Tally
+from cal_ratio_trainer.ntuple.tally import (
+    FAR_HLT_MATCHES,
+    NO_CLUSTERS,
+    NON_FINITE,
+    NON_FINITE_JETS,
+    NON_FINITE_WEIGHTS,
+    OTHER_JET_INDEX,
+    Tally,
+)
 from tests.ntuple.slow_conversion import slow_conversion
 from tests.ntuple.tiny_ntuples import Event, cluster, event, random_events, segment, track, write_ntuple
 
@@ -202,6 +210,15 @@ def test_values_that_are_no_numbers_are_kept_and_counted(tmp_path: Path) -> None
     jets, tally = converted(tmp_path / "a.root", [one], "qcd")
     assert tally.counts[NON_FINITE] == 2
     assert np.isnan(jets.constituents["tracks"].values).sum() == 1
+
+
+def test_jets_and_weights_that_are_no_numbers_are_counted(tmp_path: Path) -> None:
+    events = [event((math.nan, 0, 0), (90, 0, 0)), event((100, math.nan, 0), (80, 0, math.inf), weight=math.nan)]
+    jets, tally = converted(tmp_path / "a.root", events, "qcd")
+    assert jets["jet_pt"].tolist() == [90.0, 80.0]
+    assert tally.counts[NON_FINITE_JETS] == 3
+    assert tally.counts[NON_FINITE_WEIGHTS] == 1
+    assert any(note.startswith("3 jets have a pt, eta or phi that is NaN") for note in tally.notes())
 
 
 def test_further_branches_are_carried_through(tmp_path: Path) -> None:

@@ -63,6 +63,9 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
         index=_jet_index(ntuple.file, columns, jets[0], tally),
         weights=np.ones(len(entries)) if weights is None else weights,
     )
+    finite = np.logical_and.reduce([np.isfinite(each.values) for each in jets[:3]])
+    tally.counts[counted.NON_FINITE_JETS] += int((~finite).sum())
+    tally.counts[counted.NON_FINITE_WEIGHTS] += int((~np.isfinite(chunk.weights)).sum())
     channels = numbers_of(ntuple.file, columns, names.CHANNEL) if names.CHANNEL in columns else None
     tally.add_events(chunk.weights, numbers_of(ntuple.file, columns, names.RUN), channels)
     tally.add_step("read", len(chunk.event), np.arange(len(entries)), chunk.weights)

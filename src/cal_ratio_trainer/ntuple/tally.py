@@ -16,6 +16,8 @@ NO_CLUSTERS = "jets_without_clusters"
 FAR_HLT_MATCHES = "hlt_matches_beyond_0.4"
 OTHER_JET_INDEX = "events_where_nn_jet_index_differs"
 NON_FINITE = "constituents_with_non_finite_values"
+NON_FINITE_JETS = "jets_with_non_finite_values"
+NON_FINITE_WEIGHTS = "events_with_non_finite_weights"
 WEIGHT_IN_DATA = "events_with_generator_weights"
 
 _SENTENCES = {
@@ -24,6 +26,8 @@ _SENTENCES = {
     "jets with a wrong label (max_hlt_delta_r drops them).",
     OTHER_JET_INDEX: "In {n} events nn_jet_index differs from the position among the jets; nn_jet_index was used.",
     NON_FINITE: "{n} clusters, tracks or segments hold NaN or infinite values; they are stored as they are.",
+    NON_FINITE_JETS: "{n} jets have a pt, eta or phi that is NaN or infinite; without pt or eta no cut is passed.",
+    NON_FINITE_WEIGHTS: "{n} events have a NaN or infinite mcEventWeight; it is stored as it is, and sums are spoiled.",
     WEIGHT_IN_DATA: "{n} events carry generator weights, so this is simulation although the data type is one of data.",
 }
 
