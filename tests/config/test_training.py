@@ -123,3 +123,19 @@ def test_the_packaged_configurations_name_the_files_of_the_group(name: str) -> N
     assert settings.main_training_file.startswith("https://cernbox.cern.ch/")
     assert settings.cr_training_file.endswith("processed_output_controlRegion_corrected.pkl")
     assert settings.epochs == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", "inf"),
+        ("cluster_filters", [64, 0]),
+        ("muon_segment_filters", ["-2"]),
+        ("seed", 2**63),
+        ("pt_ranges", [0.3, 0.3]),
+        ("pt_ranges", [0.0, 0.3]),
+    ],
+)
+def test_values_that_no_training_could_use_are_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load_settings(TrainSettings, flags={name: value})

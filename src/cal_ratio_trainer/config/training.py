@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.errors import ConfigError
@@ -16,6 +16,8 @@ Layers = list[tuple[str, dict[str, Any]]]
 
 class TrainSettings(Settings):
     """Everything that fixes a training, apart from the machine it runs on."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     defaults_file: ClassVar[str | None] = "training"
     aliases: ClassVar[dict[str, str]] = {
@@ -45,7 +47,9 @@ class TrainSettings(Settings):
     cache_path: Path | None = Field(
         description="Folder for copies of remote files and for the demo data; null takes the user's cache folder."
     )
-    seed: int = Field(ge=0, description="Seed of everything random: split, sampling, weights, dropout, order. [1]")
+    seed: int = Field(
+        ge=0, lt=2**63, description="Seed of everything random: split, sampling, weights, dropout, order. [1]"
+    )
 
     epochs: int = Field(ge=1, description="How many epochs to train, or to add to a finished run. [epochs]")
     num_splits: int | None = Field(ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]")
@@ -107,12 +111,19 @@ class TrainSettings(Settings):
     threads: int | None = Field(ge=1, description="CPU threads; null takes all cores. [threads]")
     device: Literal["auto", "cpu", "cuda"] = Field(description="Where to train; auto takes a GPU where there is one.")
 
+    @field_validator("cluster_filters", "track_filters", "muon_segment_filters")
+    @classmethod
+    def _some_units(cls, widths: list[int]) -> list[int]:
+        if min(widths) < 1:
+            raise ValueError(f"every layer needs at least 1 unit, got {widths}")
+        return widths
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.num_splits is None) == (self.batch_size is None):
             raise ValueError("give either num_splits or batch_size")
-        if sorted(self.pt_ranges) != self.pt_ranges:
-            raise ValueError(f"pt_ranges must rise, got {self.pt_ranges}")
+        if not 0 < self.pt_ranges[0] < self.pt_ranges[1]:
+            raise ValueError(f"pt_ranges must rise from above 0, got {self.pt_ranges}")
         both = set(self.low_masses) & set(self.high_masses)
         if both:
             raise ValueError(f"mH {min(both):g} stands in low_masses and in high_masses")
