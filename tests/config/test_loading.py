@@ -102,3 +102,12 @@ def test_settings_as_yaml_read_back_to_the_same(config: Path) -> None:
 def test_settings_cannot_be_changed_after_they_are_made() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Garden().flowers = 1
+
+
+def test_a_tilde_in_a_yaml_file_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shed(Settings):
+        folder: Path | None = Field(default=None, description="Where the tools lie.")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "shed.yaml").write_text("folder: ~/tools\n")
+    assert load_settings(Shed, tmp_path / "shed.yaml").folder == tmp_path / "tools"

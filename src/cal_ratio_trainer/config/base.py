@@ -2,10 +2,11 @@
 
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 
 class Settings(BaseModel):
@@ -28,6 +29,12 @@ class Settings(BaseModel):
     @classmethod
     def _rename_aliases(cls, given: Any) -> Any:
         return cls.with_new_names(given) if isinstance(given, dict) else given
+
+    @field_validator("*")
+    @classmethod
+    def _at_home(cls, value: Any) -> Any:
+        # A shell expands ~ on the command line, nobody does in a YAML file: a folder named ~ would be made.
+        return value.expanduser() if isinstance(value, Path) else value
 
     @classmethod
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
