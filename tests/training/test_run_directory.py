@@ -1,11 +1,12 @@
 """Numbers of runs, and who may write to one."""
 
 import multiprocessing
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.training.run_directory import RunError, find_run, new_run, runs_of
+from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, find_run, new_run, runs_of
 
 
 def _claim(folder: Path, count: int) -> list[int]:
@@ -16,6 +17,18 @@ def test_processes_that_start_at_the_same_time_get_different_numbers(tmp_path: P
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         claimed = pool.starmap(_claim, [(tmp_path, 20), (tmp_path, 20)])
     assert sorted(claimed[0] + claimed[1]) == list(range(40))
+
+
+def test_a_start_while_a_failed_one_removes_its_folders_gets_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def emptied(output_path: Path, model_name: str) -> list[RunDirectory]:
+        with suppress(FileNotFoundError):
+            (output_path / model_name).rmdir()
+        return []
+
+    monkeypatch.setattr("cal_ratio_trainer.training.run_directory.runs_of", emptied)
+    assert new_run(tmp_path, "model").number == 0
 
 
 def test_runs_are_found_by_number_and_counted_back(tmp_path: Path) -> None:

@@ -90,12 +90,12 @@ class RunDirectory:
 def new_run(output_path: Path, model_name: str) -> RunDirectory:
     """Make the folder of the next free number; two processes never get the same."""
     model = output_path / model_name
-    model.mkdir(parents=True, exist_ok=True)
     number = max((run.number for run in runs_of(output_path, model_name)), default=-1) + 1
     while True:
         path = model / f"{number:0{_DIGITS}d}"
         try:
-            path.mkdir()
+            # With the folders above: a run that failed may be removing them, with its own, at this moment.
+            path.mkdir(parents=True)
         except FileExistsError:
             number += 1
             continue
