@@ -57,7 +57,9 @@ def make_relative(kind: Constituent, values: Doubles, owners: IndexArray, jet_ax
         values[:, kind.position(name)] -= axis[:, 0]
     for name in _PHI_LIKE[kind.name]:
         column = kind.position(name)
-        values[:, column] = wrapped(values[:, column] - axis[:, 1])
+        # Infinite angles become NaN, which is counted; numpy need not say so too.
+        with np.errstate(invalid="ignore"):
+            values[:, column] = wrapped(values[:, column] - axis[:, 1])
 
 
 def as_doubles(values: NDArray[Any]) -> Doubles:
