@@ -47,7 +47,7 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
         cache_path: where they are kept; None for the user's cache folder.
         workers: processes that simulate and convert.
     """
-    folder = (cache_path or default_cache_path()) / _folder_name()
+    folder = (cache_path or default_cache_path()).expanduser() / _folder_name()
     files = DemoFiles(folder / "main.parquet", folder / "control.parquet")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
