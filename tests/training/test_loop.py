@@ -39,6 +39,16 @@ def test_the_epoch_line_has_losses_auc_ks_rate_and_time_left() -> None:
     assert short_note([ROW]) == "epoch 0: loss 0.48, AUC 0.9877, K-S 0.75"
 
 
+def test_a_training_without_adversary_says_and_draws_nothing_of_one(tmp_path: Path) -> None:
+    line = epoch_line([{**ROW, "val_adv_loss": math.nan}], 12, Timings(epochs=[2.0]))
+    assert "adversary" not in line
+    assert "nan" not in line
+    _train(tmp_path, adversary_weight=0.0)
+    drawn = {path.name for path in (tmp_path / "runs" / "default" / "00000").glob("*.png")}
+    assert {"main_nn_loss.png", "ks_bib.png", "adv_bib_predictions.png"} <= drawn
+    assert not {"adv_acc.png", "train_adv_loss.png", "test_adv_loss.png", "main_adv_acc.png"} & drawn
+
+
 def test_an_adversary_that_is_confidently_wrong_is_told_once() -> None:
     wrong = {**ROW, "val_adv_loss": 1.5}
     assert not runs_away([ROW])

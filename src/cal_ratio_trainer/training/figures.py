@@ -20,11 +20,15 @@ def draw_run(
 ) -> list[Path]:
     """Histories of loss, accuracy and K-S, and the score distributions of the test part.
 
+    A training without adversary has no figures of one.
+
     Returns:
         The files written.
     """
     labels = figure_labels(data)
-    columns = {name: [row[name] for row in history] for name in history[0]}
+    columns = {
+        name: [row[name] for row in history] for name in history[0] if settings.adversary_weight or "adv" not in name
+    }
     written = draw_histories(columns, labels, folder, _references(data, settings))
     written += draw_final_scores(figures.histograms, labels, folder)
     if figures.control_histograms is not None:

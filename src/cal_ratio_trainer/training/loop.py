@@ -163,9 +163,10 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
     ks = " ".join(
         f"{name} {row[f'ks_{name}_hist']:.2f}({row[f'ks_{name}_excess']:+.1f}σ)" for name in ("qcd", "sig", "bib")
     )
+    adversary = "" if math.isnan(row["val_adv_loss"]) else f"adversary {row['val_adv_loss']:.3f}  "
     return (
         f"epoch {number:3d}/{epochs}  loss {row['original_lossf']:.4g}  val {row['val_original_lossf']:.4g}  "
-        f"adversary {row['val_adv_loss']:.3f}  AUC {row['val_auc']:.4f}  K-S {ks}  "
+        f"{adversary}AUC {row['val_auc']:.4f}  K-S {ks}  "
         f"{with_prefix(timings.jets_a_second)} jets/s  {duration(left)} left"
     )
 
