@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.config.loading import load_settings, settings_from
-from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings, demo_notice, resolve_layers
 from cal_ratio_trainer.errors import ConfigError
 
 DEFAULTS = ("packaged defaults", TrainSettings.defaults())
@@ -19,10 +19,12 @@ def resolved(config: dict[str, Any] | None = None, **flags: Any) -> tuple[TrainS
 
 
 def test_the_demo_without_a_config_file_has_its_own_profile_and_says_so() -> None:
-    settings, notices = resolved()
+    settings, _ = resolved()
     assert (settings.epochs, settings.sample_fraction) == (15, 1.0)
-    assert "demo" in notices[0]
-    assert "epochs 15" in notices[0]
+    layers, _ = resolve_layers([DEFAULTS, ("command line", {"epochs": 3})])
+    assert demo_notice(layers) == "the built-in demo with its own profile: epochs 3, sample_fraction 1.0"
+    layers, _ = resolve_layers([DEFAULTS, ("command line", {"main_training_file": "a.parquet"})])
+    assert demo_notice(layers) is None
 
 
 def test_a_flag_wins_over_the_demo_profile() -> None:
@@ -89,7 +91,9 @@ def test_a_configuration_of_the_earlier_program_runs_unchanged() -> None:
         "nodes_track_lstm": 5,
         "filters_cnn_MSeg": [4],
         "nodes_MSeg_lstm": 3,
+        "learning_rate": 0.01,  # the first versions had it under both names
         "lr_values": 0.01,
+        "data_cache": "/tmp/calratio_training",
         "batch_size": 512,
         "num_splits": 10,
         "include_low_mass": True,

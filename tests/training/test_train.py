@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.config.loading import settings_from
+from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
 from cal_ratio_trainer.deployment.keras_file import read_keras
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.jets.metadata import JetMetadata
@@ -147,6 +148,77 @@ def test_auto_starts_a_run_where_all_are_finished(files: tuple[Path, Path], tmp_
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
 
 
+def test_a_run_that_was_stopped_after_its_last_epoch_is_finished_and_gets_no_more(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_space(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    settings = settings_of(files, tmp_path, epochs=2)
+    monkeypatch.setattr("cal_ratio_trainer.training.train.draw_run", no_space)
+    with pytest.raises(OSError, match="no space left"):
+        run_training(settings)
+    run = tmp_path / "default" / "00000"
+    record = json.loads((run / "run.json").read_text())
+    assert (record["status"], record["reason"], record["finished_epochs"]) == ("failed", "no space left", 2)
+    monkeypatch.setattr("cal_ratio_trainer.training.train.draw_run", lambda *arguments: [])
+    start = find_start([("defaults", {}), ("command line", {"epochs": 7})], settings, "auto")
+    assert "gets its planned 2 epochs" in caplog.text
+    assert run_training(settings, start).epochs == 2
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_run_on_files_goes_on_without_the_profile_of_the_demo(files: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = settings_of(files, tmp_path, epochs=1, sample_fraction=0.9)
+    run_training(settings)
+    layers, _ = resolve_layers([("defaults", TrainSettings.defaults()), ("command line", _place(settings))])
+    start = find_start(layers, settings_from(TrainSettings, layers), "-1")
+    assert (start.settings.sample_fraction, start.epochs_in_all(1)) == (0.9, 2)
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_file_that_changed_since_the_run_began_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = write_training_files(tmp_path)
+    settings = settings_of(files, tmp_path, epochs=1)
+    run_training(settings)
+    write_training_files(tmp_path, seed=8)
+    start = find_start([("defaults", {}), ("command line", {})], settings, "-1")
+    assert run_training(settings, start).epochs == 2
+    assert f"{files[0]} is not what it was when the run began" in caplog.text
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_auto_leaves_a_run_alone_that_another_process_trains(files: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = settings_of(files, tmp_path, epochs=1)
+    run = run_training(settings).run
+    run.write_record(run.read_record() | {"status": "running"})
+    with run.lock():
+        assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
+    assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
+
+
+def test_a_folder_of_the_earlier_program_is_not_gone_on_with(files: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = settings_of(files, tmp_path)
+    run = new_run(tmp_path, "default")
+    run.settings_file.write_text("lr_values: 0.0008\n")
+    with pytest.raises(RunError, match=r"has no run\.json"):
+        find_start([("defaults", {}), ("command line", {})], settings, "0")
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_start_that_cannot_write_leaves_no_folder(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("cal_ratio_trainer.training.train.write_text", no_space)
+    with pytest.raises(OSError, match="no space left"):
+        run_training(settings_of(files, tmp_path))
+    assert not (tmp_path / "default").exists()
+
+
 @pytest.mark.usefixtures("without_figures")
 def test_a_continued_run_cannot_become_another_training(files: tuple[Path, Path], tmp_path: Path) -> None:
     settings = settings_of(files, tmp_path, epochs=1)
@@ -210,6 +282,9 @@ def test_files_that_cannot_be_trained_on_are_refused(files: tuple[Path, Path], t
     converted = tmp_path / "converted.parquet"
     write_jets(converted, jets, JetMetadata(stage="converted"))
     unweighted, no_signal = tmp_path / "unweighted.parquet", tmp_path / "no_signal.parquet"
+    mislabelled, few = tmp_path / "mislabelled.parquet", tmp_path / "few.parquet"
+    write_jets(few, jets.slice(0, 8), JetMetadata(stage="built", kind="main"))
+    write_jets(mislabelled, jets.with_columns({"label": labels + 5}), JetMetadata(stage="built", kind="main"))
     write_jets(unweighted, jets.without_columns(["mcEventWeight"]), JetMetadata(stage="built", kind="main"))
     write_jets(no_signal, jets.where(labels != 1), JetMetadata(stage="built", kind="main"))
     for file, kind, words in (
@@ -217,6 +292,8 @@ def test_files_that_cannot_be_trained_on_are_refused(files: tuple[Path, Path], t
         (control, InputFileError, "was given as the main one"),
         (unweighted, MissingColumn, "mcEventWeight"),
         (no_signal, InputFileError, "no SIGNAL"),
+        (few, InputFileError, "too few jets: of the 8 in use none is left to"),
+        (mislabelled, InputFileError, "labelled 5, 6, 7; a main training file has 0"),
         (tmp_path / "nothing.parquet", InputFileError, "no such file"),
     ):
         with pytest.raises(kind, match=words):

@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 
 from cal_ratio_trainer.cli.options import SettingsCommand
-from cal_ratio_trainer.config.training import Layers, TrainSettings, resolve_layers
+from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice, resolve_layers
 
 
 def adjust(layers: Layers) -> Layers:
@@ -28,6 +28,9 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     from cal_ratio_trainer.training.train import train
 
     start = find_start(layers, settings, continue_from)
+    notice = demo_notice(layers)
+    if notice and start.run is None:
+        click.echo(notice, err=True)
     try:
         summary = train(start, say=lambda text: click.echo(text, err=True), details=training_details_text)
     except TrainingStopped as stopped:

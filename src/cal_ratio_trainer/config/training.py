@@ -11,6 +11,9 @@ from cal_ratio_trainer.errors import ConfigError
 DEMO = "demo"
 """In place of a training file: the demo data set, made when it is first asked for."""
 
+DEMO_PROFILE = "demo profile"
+"""Where settings come from that apply to the built-in demo alone."""
+
 Layers = list[tuple[str, dict[str, Any]]]
 
 
@@ -32,6 +35,7 @@ class TrainSettings(Settings):
         "reg_values": "regularization",
         "dropout_array": "dropout",
         "layers_list": "lstm_layers",
+        "data_cache": "cache_path",
     }
 
     model_name: str = Field(
@@ -166,11 +170,7 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
         raise ConfigError(["give either --num_splits or --batch_size"])
     _lone_mass_flag(flags)
     if uses_demo_profile(result):
-        result.insert(1, ("demo profile", demo_profile()))
-        notices.append(
-            "the built-in demo with its own profile: "
-            + ", ".join(f"{name} {value}" for name, value in demo_profile().items())
-        )
+        result.insert(1, (DEMO_PROFILE, demo_profile()))
     for source, content in result[1:]:
         if content.get("num_splits") is not None and content.get("batch_size") is not None:
             notices.append(f"{source} gives num_splits and batch_size; num_splits counts")
@@ -189,6 +189,17 @@ def uses_demo_profile(layers: Layers) -> bool:
         merged |= content
     files = {merged.get("main_training_file"), merged.get("cr_training_file")}
     return len(layers) == 2 and files == {DEMO}
+
+
+def demo_notice(layers: Layers) -> str | None:
+    """What is said where the profile of the demo applies; None where it does not."""
+    if DEMO_PROFILE not in dict(layers):
+        return None
+    merged: dict[str, Any] = {}
+    for _, content in layers:
+        merged |= content
+    told = ", ".join(f"{name} {merged[name]}" for name in demo_profile())
+    return f"the built-in demo with its own profile: {told}"
 
 
 def demo_profile() -> dict[str, Any]:

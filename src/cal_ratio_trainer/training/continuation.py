@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cal_ratio_trainer.config.loading import read_config, settings_from
-from cal_ratio_trainer.config.training import Layers, TrainSettings
+from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.training.checkpoint import checkpoint_threads
 from cal_ratio_trainer.training.record import machine
@@ -25,8 +25,9 @@ class Start:
     Attributes:
         settings: of the run.
         run: the run to go on with; None for a new one.
-        more_epochs: epochs to add to a finished run; None finishes the planned ones.
+        more_epochs: epochs to add to a finished run; None adds as many as the run's settings say.
         planned: how many epochs the run was planned to have.
+        is_finished: the run came to its end; an unfinished one gets its planned epochs, and no more.
         threads: CPU threads of the checkpoint, so that rounding stays the same; None leaves the choice to the settings.
     """
 
@@ -34,13 +35,13 @@ class Start:
     run: RunDirectory | None = None
     more_epochs: int | None = None
     planned: int | None = None
+    is_finished: bool = False
     threads: int | None = None
 
     def epochs_in_all(self, done: int) -> int:
         """How many epochs the run is to have, when `done` are."""
-        planned = self.planned or self.settings.epochs
-        if done < planned:
-            return planned
+        if not self.is_finished:
+            return max(self.planned or self.settings.epochs, done)
         return done + (self.more_epochs or self.settings.epochs)
 
 
@@ -69,12 +70,15 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
 
 
 def _going_on(run: RunDirectory, layers: Layers) -> Start:
-    if not run.settings_file.is_file():
-        raise RunError(f"run {run.name} has no {run.settings_file.name}; it cannot be continued")
+    for file in (run.settings_file, run.record_file):
+        # The earlier program's folders look alike, and nothing of them may be written to.
+        if not file.is_file():
+            raise RunError(f"run {run.name} has no {file.name}; it cannot be continued")
     stored = read_config(run.settings_file)
     given: dict[str, Any] = {}
-    for _, content in layers[1:]:
-        given |= content
+    for source, content in layers[1:]:
+        # The profile is for a new run on the demo; nobody asked for it here.
+        given |= content if source != DEMO_PROFILE else {}
     settings = settings_from(TrainSettings, [("packaged defaults", TrainSettings.defaults()), ("run", stored)])
     asked = settings_from(TrainSettings, [("run", settings.model_dump()), ("command line", given)])
     changed = [name for name in given if getattr(asked, name) != getattr(settings, name)]
@@ -89,8 +93,12 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
         _log.warning("the run had %d threads so far; with %d its figures differ by rounding", threads, asked.threads)
         threads = asked.threads
     _warn_of_another_machine(run)
-    planned = run.read_record().get("planned_epochs")
-    return Start(asked.model_copy(update={"epochs": settings.epochs}), run, given_epochs(given), planned, threads)
+    planned, is_finished = run.read_record().get("planned_epochs"), run.read_record().get("status") == "finished"
+    more_epochs = given_epochs(given)
+    if not is_finished and more_epochs not in (None, planned):
+        _log.warning("the run was not finished and gets its planned %s epochs; --epochs is for finished ones", planned)
+    unchanged = asked.model_copy(update={"epochs": settings.epochs})
+    return Start(unchanged, run, more_epochs, planned, is_finished, threads)
 
 
 def given_epochs(given: dict[str, Any]) -> int | None:
@@ -111,7 +119,7 @@ def _warn_of_another_machine(run: RunDirectory) -> None:
 def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
     for run in reversed(runs_of(settings.output_path, settings.model_name)):
         record = run.read_record()
-        if record and record.get("status") != "finished":
+        if record and record.get("status") != "finished" and not run.is_in_use:
             return run
     return None
 

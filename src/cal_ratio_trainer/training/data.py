@@ -102,14 +102,30 @@ def load_training_data(settings: TrainSettings, main_file: Path, control_file: P
         raise InputFileError(
             control_file, f"is scaled with {control.metadata.scaling}, but {main_file} with {main.metadata.scaling}"
         )
+    for sample in (main, control):
+        _refuse_empty_parts(sample)
     main, control = _with_common_padding(main, control)
     trained = main.part == Part.TRAIN
     masses = parametrised_masses([main.jets, control.jets], settings.parametrised_masses, settings.seed, trained)
     return TrainingData(main, control, masses)
 
 
+def _refuse_empty_parts(sample: Sample) -> None:
+    names = {Part.TRAIN: "train on", Part.VALIDATION: "validate with", Part.TEST: "test with"}
+    empty = [name for part, name in names.items() if not len(sample.positions(part))]
+    if empty:
+        raise InputFileError(
+            sample.file,
+            f"has too few jets: of the {len(sample.jets)} in use none is left to {' or to '.join(empty)}; take more "
+            "jets, or change train_fraction or sample_fraction",
+        )
+
+
 def _main_sample(settings: TrainSettings, file: Path) -> Sample:
     jets, metadata, notes = _load(settings, file, kind="main")
+    _check_labels(
+        file, jets, {int(label) for label in Label}, "a main training file has 0 (QCD), 1 (signal) and 2 (BIB)"
+    )
     weights = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))
     jets, weights = _without_dropped(jets, weights)
     split = _split(settings, jets)
@@ -129,11 +145,7 @@ def _main_sample(settings: TrainSettings, file: Path) -> Sample:
 
 def _control_sample(settings: TrainSettings, file: Path) -> Sample:
     jets, metadata, notes = _load(settings, file, kind="control")
-    unknown = set(np.unique(jets.label)) - {CONTROL_MC, CONTROL_DATA}
-    if unknown:
-        raise InputFileError(
-            file, f"has jets labelled {sorted(unknown)}; a control region has 0 (MC) and 2 (data) only"
-        )
+    _check_labels(file, jets, {int(CONTROL_MC), int(CONTROL_DATA)}, "a control region has 0 (MC) and 2 (data) only")
     weights = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))
     jets, weights = _without_dropped(jets, weights)
     try:
@@ -143,6 +155,12 @@ def _control_sample(settings: TrainSettings, file: Path) -> Sample:
     split = _split(settings, jets)
     jets, part, matched = _used_only(jets, split.part, matched)
     return Sample(file, metadata, jets, part, matched, matched, split.identity, tuple(notes))
+
+
+def _check_labels(file: Path, jets: Jets, known: set[int], said: str) -> None:
+    unknown = {int(label) for label in np.unique(jets.label)} - known
+    if unknown:
+        raise InputFileError(file, f"has jets labelled {', '.join(map(str, sorted(unknown)))}; {said}")
 
 
 def _load(settings: TrainSettings, file: Path, kind: str) -> tuple[Jets, JetMetadata, list[str]]:

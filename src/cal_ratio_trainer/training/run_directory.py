@@ -11,6 +11,8 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import write_text
 
 _DIGITS = 5
+_WAIT_FOR_LOCK_S = 0.5
+"""Longer than another process needs to see whether the run is in use."""
 
 
 class RunError(UserError):
@@ -73,6 +75,15 @@ class RunDirectory:
         """Replace run.json."""
         write_text(self.record_file, json.dumps(record, indent=2, default=str) + "\n")
 
+    @property
+    def is_in_use(self) -> bool:
+        """True while a process trains it."""
+        try:
+            self.lock().release()
+        except RunError:
+            return True
+        return False
+
     def lock(self) -> FileLock:
         """Take the run for this process.
 
@@ -81,7 +92,7 @@ class RunDirectory:
         """
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_WAIT_FOR_LOCK_S)
         except Timeout as error:
             raise RunError(f"run {self.name} is being trained by another process") from error
         return lock

@@ -1,6 +1,7 @@
 """One training from settings to a finished run folder."""
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -110,14 +111,16 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
     if run.checkpoint_file.exists():
         progress = load_checkpoint(run.checkpoint_file, work.step)
     epochs = work.start.epochs_in_all(len(progress.history))
-    record = _begin_record(run, work, epochs)
-    work.say(f"run {run.name} in {run.path}")
+    record: dict[str, Any] = {}
     try:
         with stop_requests() as stop:
+            record |= _begin_record(run, work, epochs)
+            work.say(f"run {run.name} in {run.path}")
             training = _training(run, work)
             progress = training.fit(progress, epochs, stop)
-        record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
-        return _finish(training, work, progress, record)
+            record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
+            # A signal from here on would only spoil what takes seconds to complete.
+            return _finish(training, work, progress, record)
     except BaseException as error:
         _end_early(run, record, error)
         raise
@@ -143,9 +146,17 @@ def _begin_record(run: RunDirectory, work: _Work, epochs: int) -> dict[str, Any]
     if before:
         record["started"] = before.get("started", record["started"])
         record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
+        _warn_of_other_data(before, record)
     write_text(run.settings_file, work.settings.as_yaml())
     run.write_record(record)
     return record
+
+
+def _warn_of_other_data(before: dict[str, Any], record: dict[str, Any]) -> None:
+    for name, file in record["data"].items():
+        known = before.get("data", {}).get(name, {}).get("sha256")
+        if known not in (None, file["sha256"]):
+            _log.warning("%s is not what it was when the run began; the run does not go on exactly", file["file"])
 
 
 def _finish(training: Training, work: _Work, progress: Progress, record: dict[str, Any]) -> TrainSummary:
@@ -160,7 +171,8 @@ def _finish(training: Training, work: _Work, progress: Progress, record: dict[st
         "ended": now(),
         "finished_epochs": len(progress.history),
         "best_epochs": best,
-        "test": figures.numbers(),
+        # JSON knows no infinite rejection.
+        "test": {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()},
     }
     record["timings"]["end_s"] = time.perf_counter() - begin
     run.write_record(record)
@@ -177,7 +189,8 @@ def _end_early(run: RunDirectory, record: dict[str, Any], error: BaseException) 
     status = "interrupted" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
     finished = len(list((run.path / "histograms").glob("*.json")))
     reason = str(error) or type(error).__name__
-    run.write_record(record | {"status": status, "reason": reason, "ended": now(), "finished_epochs": finished})
+    known = record or run.read_record()
+    run.write_record(known | {"status": status, "reason": reason, "ended": now(), "finished_epochs": finished})
 
 
 def _prepare(settings: TrainSettings) -> Prepared:
