@@ -88,6 +88,12 @@ def test_a_file_that_is_no_mapping_is_refused_by_name(content: str, said: str, c
         load_settings(Garden, config)
 
 
+def test_a_file_of_jets_given_as_config_is_refused_by_name(config: Path) -> None:
+    config.write_bytes(b"PAR1\xb5\xff")
+    with pytest.raises(InputFileError, match=r"garden\.yaml: is no text file"):
+        load_settings(Garden, config)
+
+
 def test_a_missing_file_is_answered_with_the_packaged_ones(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"no such config file; packaged ones are .*calratio2019"):
         load_settings(Garden, tmp_path / "none.yaml")

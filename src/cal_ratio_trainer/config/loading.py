@@ -70,7 +70,10 @@ def read_config(config: str | Path) -> dict[str, Any]:
     if str(config) in packaged_configs():
         text = resources.files("cal_ratio_trainer.config").joinpath("packaged", f"{config}.yaml").read_text("utf-8")
     elif path.is_file():
-        text = path.read_text("utf-8")
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputFileError(config, "is no text file, so it cannot be a config file") from error
     else:
         raise InputFileError(config, f"no such config file; packaged ones are {', '.join(packaged_configs())}")
     try:
