@@ -9,7 +9,13 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
-from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_threads, load_checkpoint, save_checkpoint
+from cal_ratio_trainer.training.checkpoint import (
+    Progress,
+    checkpoint_epochs,
+    checkpoint_threads,
+    load_checkpoint,
+    save_checkpoint,
+)
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
 
 PROGRESS = Progress(epoch=3, step=2, sums={"main_loss": 0.1}, history=[{"val_auc": float("nan")}], threads=2)
@@ -32,7 +38,7 @@ def test_networks_optimisers_and_progress_come_back_exactly(tmp_path: Path) -> N
     save_checkpoint(file, saved, PROGRESS)
     progress = load_checkpoint(file, loaded)
     assert (progress.epoch, progress.step, progress.sums, progress.threads) == (3, 2, {"main_loss": 0.1}, 2)
-    assert checkpoint_threads(file) == 2
+    assert (checkpoint_threads(file), checkpoint_epochs(file)) == (2, 1)
     for module in ("classifier", "adversary"):
         first, second = getattr(saved, module).state_dict(), getattr(loaded, module).state_dict()
         assert all(torch.equal(first[name], second[name]) for name in first)
@@ -62,7 +68,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(InputFileError, match="not a complete checkpoint"):
         load_checkpoint(file, a_step())
-    assert checkpoint_threads(file) is None
+    assert (checkpoint_threads(file), checkpoint_epochs(file)) == (None, 0)
 
 
 def test_a_checkpoint_of_another_network_is_refused_by_the_name_of_a_weight(tmp_path: Path) -> None:

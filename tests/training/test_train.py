@@ -220,6 +220,35 @@ def test_a_start_that_cannot_write_leaves_no_folder(
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_the_weights_of_an_epoch_stay_when_the_checkpoint_after_it_cannot_be_written(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    settings = settings_of(files, tmp_path)
+    run = tmp_path / "default" / "00000"
+    with monkeypatch.context() as patched:
+        patched.setattr("cal_ratio_trainer.training.loop.save_checkpoint", no_space)
+        with pytest.raises(OSError, match="no space left"):
+            run_training(settings)
+        _remains_of_a_killed_process(run)
+        start = find_start([("defaults", {}), ("command line", {})], settings, "auto")
+        with pytest.raises(OSError, match="no space left"):
+            run_training(settings, start)
+    assert weights_of(run)
+    record = json.loads((run / "run.json").read_text())
+    assert (record["status"], record["reason"], record["finished_epochs"]) == ("failed", "no space left", 0)
+    assert not list(run.rglob("*.part*"))
+    assert run_training(settings, start).epochs == 2
+
+
+def _remains_of_a_killed_process(run: Path) -> None:
+    (run / "histograms" / ".001.123-abc.part.json").write_text("{")
+    (run / "keras" / ".final_model.123-abc.part.keras").write_text("PK")
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_a_continued_run_cannot_become_another_training(files: tuple[Path, Path], tmp_path: Path) -> None:
     settings = settings_of(files, tmp_path, epochs=1)
     run_training(settings)

@@ -115,8 +115,19 @@ def _parts(step: AdversarialStep) -> tuple[tuple[str, torch.nn.Module, torch.opt
 
 def checkpoint_threads(path: Path) -> int | None:
     """How many CPU threads a checkpoint was made with; None where there is none that can be read."""
+    state = _state_of(path)
+    return int(state["threads"]) if "threads" in state else None
+
+
+def checkpoint_epochs(path: Path) -> int:
+    """How many epochs are finished in a checkpoint; 0 where there is none that can be read."""
+    return len(_state_of(path).get("history", ()))
+
+
+def _state_of(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return int(json.loads((file.metadata() or {})[_STATE_KEY])["threads"])
+            state: dict[str, Any] = json.loads((file.metadata() or {})[_STATE_KEY])
     except (SafetensorError, OSError, KeyError, ValueError):
-        return None
+        return {}
+    return state

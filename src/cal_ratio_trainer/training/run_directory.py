@@ -75,6 +75,11 @@ class RunDirectory:
         """Replace run.json."""
         write_text(self.record_file, json.dumps(record, indent=2, default=str) + "\n")
 
+    def remove_remains(self) -> None:
+        """Remove what a killed process was writing; for the process that has the lock."""
+        for remains in self.path.rglob(".*.part*"):
+            remains.unlink(missing_ok=True)
+
     @property
     def is_in_use(self) -> bool:
         """True while a process trains it."""

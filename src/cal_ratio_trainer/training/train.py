@@ -21,7 +21,7 @@ from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.training.allocator import keep_freed_memory
-from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint
+from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, load_checkpoint
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.data import TrainingData, load_training_data
 from cal_ratio_trainer.training.data_table import data_sentences
@@ -122,7 +122,7 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
             # A signal from here on would only spoil what takes seconds to complete.
             return _finish(training, work, progress, record)
     except BaseException as error:
-        _end_early(run, record, error)
+        _end_early(run, work, record, error)
         raise
 
 
@@ -146,7 +146,9 @@ def _begin_record(run: RunDirectory, work: _Work, epochs: int) -> dict[str, Any]
     if before:
         record["started"] = before.get("started", record["started"])
         record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
+        record["finished_epochs"] = checkpoint_epochs(run.checkpoint_file)
         _warn_of_other_data(before, record)
+        run.remove_remains()
     write_text(run.settings_file, work.settings.as_yaml())
     run.write_record(record)
     return record
@@ -179,15 +181,16 @@ def _finish(training: Training, work: _Work, progress: Progress, record: dict[st
     return TrainSummary(run, len(progress.history), figures, best, record)
 
 
-def _end_early(run: RunDirectory, record: dict[str, Any], error: BaseException) -> None:
-    if not run.checkpoint_file.exists():
-        # Nothing was trained that could be gone on with: the number is free again.
+def _end_early(run: RunDirectory, work: _Work, record: dict[str, Any], error: BaseException) -> None:
+    trained = run.checkpoint_file.exists() or run.history_file.exists()
+    if work.start.run is None and not trained:
+        # Nothing came of a folder that this process made: the number is free again.
         shutil.rmtree(run.path, ignore_errors=True)
         with suppress(OSError):
             run.path.parent.rmdir()
         return
     status = "interrupted" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
-    finished = len(list((run.path / "histograms").glob("*.json")))
+    finished = checkpoint_epochs(run.checkpoint_file)
     reason = str(error) or type(error).__name__
     known = record or run.read_record()
     run.write_record(known | {"status": status, "reason": reason, "ended": now(), "finished_epochs": finished})
