@@ -1,6 +1,8 @@
 """SIGTERM and ^C end a training after the step it is in, with a checkpoint."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,9 +38,39 @@ class StopRequest:
 
 
 @contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """Turn SIGTERM inside the block into TrainingStopped: before the first step there is nothing to complete."""
+    owner = os.getpid()
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            # A worker process that inherited this ends as it would have without.
+            signal.signal(signal_number, signal.SIG_DFL)
+            os.kill(os.getpid(), signal_number)
+            return
+        raise TrainingStopped("stopped before the training began; nothing was changed", EXIT_TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        # Python handles signals in the main thread only; elsewhere they stay its business.
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Catch SIGTERM and SIGINT inside the block; the second ^C interrupts at once, as if nothing was caught."""
+    """Catch SIGTERM and SIGINT inside the block; the second ^C interrupts at once, as if nothing was caught.
+
+    Outside the main thread nothing is caught: Python handles signals there only.
+    """
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
 
     def take_note(signal_number: int, frame: FrameType | None) -> None:
         if request.signal_number == signal.SIGINT == signal_number:

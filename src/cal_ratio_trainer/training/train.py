@@ -26,7 +26,7 @@ from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.data import TrainingData, load_training_data
 from cal_ratio_trainer.training.data_table import data_sentences
 from cal_ratio_trainer.training.figures import draw_run
-from cal_ratio_trainer.training.interrupts import TrainingStopped, stop_requests
+from cal_ratio_trainer.training.interrupts import TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training
 from cal_ratio_trainer.training.outputs import figures_on_test_part, write_epoch, write_test_sample
@@ -83,10 +83,11 @@ def train(start: Start, say: Callable[[str], None], details: Callable[[TestFigur
     settings = start.settings
     keep_freed_memory()
     torch.set_num_threads(start.threads or settings.threads or torch.get_num_threads())
-    prepared = _prepare(settings)
-    _say_what_the_data_are(prepared.data, settings, say)
-    sampler = _sampler(settings, prepared.data)
-    step = _networks(settings)
+    with stopped_at_once():
+        prepared = _prepare(settings)
+        _say_what_the_data_are(prepared.data, settings, say)
+        sampler = _sampler(settings, prepared.data)
+        step = _networks(settings)
     run = start.run or new_run(settings.output_path, settings.model_name)
     with run.lock():
         return _train_in(run, _Work(start, prepared, sampler, step, say, details))
