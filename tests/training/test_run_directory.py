@@ -55,6 +55,14 @@ def test_a_run_in_use_cannot_be_taken(tmp_path: Path) -> None:
         run.lock()
 
 
+def test_a_run_is_free_again_after_the_block(tmp_path: Path) -> None:
+    run = new_run(tmp_path, "model")
+    with run.lock() as lock:
+        assert run.is_in_use
+    assert not lock.is_locked
+    assert not run.is_in_use
+
+
 def test_a_damaged_record_reads_as_empty(tmp_path: Path) -> None:
     run = new_run(tmp_path, "model")
     run.record_file.write_text("{half")

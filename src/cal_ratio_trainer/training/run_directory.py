@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import write_text
@@ -84,23 +84,23 @@ class RunDirectory:
     def is_in_use(self) -> bool:
         """True while a process trains it."""
         try:
-            self.lock().release()
+            with self.lock():
+                return False
         except RunError:
             return True
-        return False
 
-    def lock(self) -> FileLock:
-        """Take the run for this process.
+    def lock(self) -> AcquireReturnProxy:
+        """Take the run for this process, until the end of a `with` block.
 
         Raises:
             RunError: another process is training it.
         """
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=_WAIT_FOR_LOCK_S)
+            # Entering the lock itself would take it a second time, and leaving would not give it back.
+            return lock.acquire(timeout=_WAIT_FOR_LOCK_S)
         except Timeout as error:
             raise RunError(f"run {self.name} is being trained by another process") from error
-        return lock
 
 
 def new_run(output_path: Path, model_name: str) -> RunDirectory:
