@@ -1,11 +1,12 @@
 """The folder of a run: its number, its files, who may write to it."""
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import write_text
@@ -89,7 +90,7 @@ class RunDirectory:
         except RunError:
             return True
 
-    def lock(self) -> AcquireReturnProxy:
+    def lock(self) -> AbstractContextManager[BaseFileLock]:
         """Take the run for this process, until the end of a `with` block.
 
         Raises:
