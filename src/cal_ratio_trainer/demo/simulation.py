@@ -13,6 +13,7 @@ from cal_ratio_trainer.demo.recipes import write_recipes
 from cal_ratio_trainer.demo.samples import Sample, all_samples
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.processes import end_with_parent
 from cal_ratio_trainer.progress import progress
 
 
@@ -103,7 +104,7 @@ def _run(tasks: list[FileTask], workers: int) -> dict[Path, Written]:
 def _in_processes(tasks: list[FileTask], workers: int) -> Iterator[Written]:
     # Fresh processes: a fork of a program that has threads (torch, arrow) may hang.
     context: Any = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(tasks)), context, end_with_parent) as pool:
         # The largest files first, so that no worker is left alone with one at the end.
         for future in as_completed(
             [pool.submit(write_ntuple, task) for task in sorted(tasks, key=lambda task: -task.sample.jets)]

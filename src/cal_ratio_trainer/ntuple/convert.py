@@ -13,6 +13,7 @@ from cal_ratio_trainer.ntuple.conversion import Report, convert_file
 from cal_ratio_trainer.ntuple.inputs import work_for
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
+from cal_ratio_trainer.processes import end_with_parent
 from cal_ratio_trainer.progress import ProgressLine, progress
 
 _LOOK_EVERY_S = 0.1
@@ -128,6 +129,7 @@ _report_from_worker: Callable[[int, int], None] | None = None
 
 
 def _start_worker(events: "Queue[_Events]") -> None:
+    end_with_parent()
     global _report_from_worker
     _report_from_worker = lambda expected, read: events.put((expected, read))  # noqa: E731
 
