@@ -73,7 +73,9 @@ def test_a_training_leaves_the_files_of_the_manual(files: tuple[Path, Path], tmp
     history = json.loads((run / "history.json").read_text())
     assert [row["epoch"] for row in history] == [0, 1]
     assert list(history[0])[1:10] == HISTORY.split()
-    assert "AUC" in (run / "training_details.txt").read_text()
+    details = (run / "training_details.txt").read_text()
+    told = ("AUC", "learning_rate: 0.0008", f"torch: {record['versions']['torch']}", record["data"]["main"]["sha256"])
+    assert [words for words in told if words not in details] == []
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -189,12 +191,30 @@ def test_a_file_that_changed_since_the_run_began_is_told(tmp_path: Path, caplog:
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_another_machine_or_pytorch_is_told(
+    files: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_of(files, tmp_path, epochs=1)
+    run = run_training(settings).run
+    find_start([("defaults", {}), ("command line", {})], settings, "0")
+    assert caplog.text == ""
+    record = run.read_record()
+    other = {"machine": {**record["machine"], "processor": "Z80"}, "versions": {"torch": "1.0"}}
+    run.write_record(record | other)
+    find_start([("defaults", {}), ("command line", {})], settings, "0")
+    assert "the run had processor Z80 so far" in caplog.text
+    assert "the run had torch 1.0 so far" in caplog.text
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_auto_leaves_a_run_alone_that_another_process_trains(files: tuple[Path, Path], tmp_path: Path) -> None:
     settings = settings_of(files, tmp_path, epochs=1)
     run = run_training(settings).run
     run.write_record(run.read_record() | {"status": "running"})
     with run.lock():
         assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
+        with pytest.raises(RunError, match="is being trained by another process"):
+            find_start([("defaults", {}), ("command line", {})], settings, "0")
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
 
 

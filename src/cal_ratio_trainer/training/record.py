@@ -5,6 +5,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 import cal_ratio_trainer
 from cal_ratio_trainer.files.checksum import sha256_of
@@ -63,7 +65,7 @@ def versions() -> dict[str, str | None]:
         "cal_ratio_trainer": cal_ratio_trainer.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
     }
 
@@ -92,6 +94,17 @@ def timings_of(timings: Timings, data_s: float) -> dict[str, float]:
         "main_jets_per_second": timings.jets_a_second,
         "seconds_an_epoch": sum(timings.epochs) / len(timings.epochs) if timings.epochs else 0.0,
     }
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """What a person wants to know of a record: when, with what, where, and on which data."""
+    told = {name: record[name] for name in ("started", "command", "seed", "planned_epochs", "versions", "machine")}
+    data = {
+        name: {key: file[key] for key in ("file", "sha256", "jets_used", "events_told_apart_by", "notes")}
+        for name, file in record["data"].items()
+    }
+    text: str = yaml.safe_dump({**told, "data": data}, sort_keys=False, allow_unicode=True, width=120)
+    return text
 
 
 def now() -> str:

@@ -30,7 +30,7 @@ from cal_ratio_trainer.training.interrupts import TrainingStopped, stop_requests
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training
 from cal_ratio_trainer.training.outputs import figures_on_test_part, write_epoch, write_test_sample
-from cal_ratio_trainer.training.record import DataFile, new_record, now, timings_of, versions
+from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
 from cal_ratio_trainer.training.run_directory import RunDirectory, new_run
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.splits import Part
@@ -166,7 +166,8 @@ def _finish(training: Training, work: _Work, progress: Progress, record: dict[st
     run, begin = training.run, time.perf_counter()
     figures = figures_on_test_part(training.step.classifier, training.tensors, training.data)
     write_test_sample(run, training.step.classifier, training.tensors, training.data)
-    write_text(run.path / "training_details.txt", work.settings.as_yaml() + "\n" + work.details(figures))
+    parts = (record_text(record), work.settings.as_yaml(), work.details(figures))
+    write_text(run.path / "training_details.txt", "\n".join(parts))
     draw_run(run.path, progress.history, figures, training.data, work.settings)
     best = best_epochs(progress.history)
     record |= {
