@@ -4,6 +4,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from cal_ratio_trainer.config.loading import read_config, settings_from
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
@@ -55,7 +57,7 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
             starts a new run.
 
     Raises:
-        RunError: there is no such run, or its files cannot be read.
+        RunError: there is no such run, its files cannot be read, or another process is training it.
         ConfigError: a setting is given that would make it another training.
     """
     if continue_from is None:
@@ -74,6 +76,9 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
         # The earlier program's folders look alike, and nothing of them may be written to.
         if not file.is_file():
             raise RunError(f"run {run.name} has no {file.name}; it cannot be continued")
+    # Said before the data are read, not minutes later.
+    with run.lock():
+        pass
     stored = read_config(run.settings_file)
     given: dict[str, Any] = {}
     for source, content in layers[1:]:
@@ -107,8 +112,10 @@ def given_epochs(given: dict[str, Any]) -> int | None:
 
 
 def _warn_of_another_machine(run: RunDirectory) -> None:
-    before, here = run.read_record().get("machine", {}), machine()
-    for what in ("processor", "gpu"):
+    record = run.read_record()
+    before = {**record.get("machine", {}), "torch": record.get("versions", {}).get("torch")}
+    here = {**machine(), "torch": torch.__version__}
+    for what in ("processor", "gpu", "torch"):
         if before.get(what) != here[what]:
             so_far = before.get(what)
             _log.warning(
