@@ -60,7 +60,10 @@ def new_record(data: TrainingData, main: DataFile, control: DataFile, seed: int,
 
 
 def versions() -> dict[str, str | None]:
-    """This program, its commit where it runs from a checkout, Python and the libraries that decide numbers."""
+    """This program, Python and the libraries that decide numbers.
+
+    Where the program runs from a checkout its commit stands there too, with '-dirty' behind it where files differ.
+    """
     return {
         "cal_ratio_trainer": cal_ratio_trainer.__version__,
         "commit": _commit(),
@@ -113,11 +116,14 @@ def now() -> str:
 
 
 def _commit() -> str | None:
+    # An environment can lie within somebody else's checkout, whose commit says nothing of this program.
+    tracked, commit = ("ls-files", "--error-unmatch", "__init__.py"), ("describe", "--always", "--dirty", "--exclude=*")
     folder = Path(cal_ratio_trainer.__file__).parent
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
-        )
+        for words in (tracked, (*commit, "--abbrev=40")):
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, check=True
+            )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
