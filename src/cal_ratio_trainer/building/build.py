@@ -59,7 +59,9 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
     with writing_layout(settings.output_file, settings.layout) as writer:
         useless = _mix(settings, files, kept, writer)
         if useless:
-            summary.notes.append(f"{useless} clusters have layer energies that sum to 0; their fractions became 0")
+            summary.notes.append(
+                f"{useless} clusters have energies that sum to 0 or to nothing finite: their fractions became 0"
+            )
         writer.finish(built_metadata(settings, files, summary))
     return summary
 
