@@ -3,7 +3,6 @@
 import os
 
 import click
-from rich.console import Console
 
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice, resolve_layers
@@ -39,12 +38,13 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     click.echo(training_details_text(summary.figures))
     timings = summary.record["timings"]
     best = ", ".join(f"{epoch} by {criterion}" for criterion, epoch in summary.best.items())
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"{summary.epochs} epochs; best epoch: {best} (on validation)\n"
+    click.echo(
+        f"{summary.epochs} epochs; best epoch: {best or 'none'} (on validation)\n"
         f"{timings['main_jets_per_second']:.0f} main jets/s in the steps; seconds in data {timings['data_s']:.1f}, "
         f"steps {timings['steps_s']:.1f}, validation {timings['validation_s']:.1f}, files {timings['files_s']:.1f}, "
         f"end {timings['end_s']:.1f}\n"
-        f"network, plots and figures: {summary.run.path}"
+        f"network, plots and figures: {summary.run.path}",
+        err=True,
     )
     return 0
 

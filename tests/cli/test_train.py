@@ -1,0 +1,39 @@
+"""What `cr_trainer train` says when it is done."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cal_ratio_trainer.cli.train import run
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.training.interrupts import EXIT_TERMINATED, TrainingStopped
+
+
+def test_the_folder_of_the_run_is_said_letter_by_letter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = dict.fromkeys(("main_jets_per_second", "data_s", "steps_s", "validation_s", "files_s", "end_s"), 1.0)
+    summary = SimpleNamespace(
+        run=SimpleNamespace(path=Path("runs/[red]/00000")), epochs=1, figures=None, best={}, record={"timings": times}
+    )
+    monkeypatch.setattr("cal_ratio_trainer.training.train.train", lambda *given, **more: summary)
+    monkeypatch.setattr(
+        "cal_ratio_trainer.reporting.training_details.training_details_text", lambda figures: "the figures"
+    )
+    assert run(TrainSettings.make(), None, []) == 0
+    said = capsys.readouterr()
+    assert said.out == "the figures\n"
+    assert "figures: runs/[red]/00000" in said.err
+    assert "best epoch: none" in said.err
+
+
+def test_a_stopped_training_has_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*given: object, **more: object) -> None:
+        raise TrainingStopped("go on with --continue", EXIT_TERMINATED)
+
+    monkeypatch.setattr("cal_ratio_trainer.training.train.train", stopped)
+    assert run(TrainSettings.make(), None, []) == EXIT_TERMINATED
+    assert "go on with --continue" in capsys.readouterr().err
