@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.ntuple.reading import opened
+from cal_ratio_trainer.ntuple.reading import _bins_by_label, opened
 from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
 
 ONE = [event((100, 0.0, 0.0))]
@@ -65,6 +65,32 @@ def test_bins_without_labels_are_called_by_their_numbers(tmp_path: Path) -> None
         updated["MetaData_EventCount"] = hist.Hist(hist.axis.Regular(2, 0, 2), data=np.array([7.0, 3.5]))
     with opened(str(file)) as ntuple:
         assert ntuple.event_count() == {"1": 7.0, "2": 3.5}
+
+
+def test_an_event_count_that_is_no_histogram_is_the_fault_of_the_file(tmp_path: Path) -> None:
+    import uproot
+
+    file = write_ntuple(tmp_path / "a.root", ONE)
+    with uproot.update(file) as updated:
+        updated["MetaData_EventCount"] = "words"
+    with opened(str(file)) as ntuple, pytest.raises(InputFileError, match="MetaData_EventCount cannot be read"):
+        ntuple.event_count()
+
+
+def test_bins_of_which_only_some_have_labels_are_called_by_their_numbers() -> None:
+    import numpy as np
+
+    class Histogram:
+        def values(self) -> object:
+            return np.array([7.0, 3.5])
+
+        def axis(self) -> "Histogram":
+            return self
+
+        def labels(self) -> list[str]:
+            return ["nEvents initial"]
+
+    assert _bins_by_label(Histogram()) == {"1": 7.0, "2": 3.5}
 
 
 def test_a_colon_in_a_folder_is_no_name_of_a_tree(tmp_path: Path) -> None:

@@ -42,12 +42,15 @@ class Ntuple:
         self._pages = _LastPages() if self._clusters else None
 
     def event_count(self) -> dict[str, float]:
-        """The bins of `MetaData_EventCount` by label (by number where they have none); empty without it."""
+        """The bins of `MetaData_EventCount` by label (by number where some have none); empty without it.
+
+        Raises:
+            InputFileError: it is no histogram, or damaged.
+        """
         if EVENT_COUNT not in self._directory.keys(cycle=False):
             return {}
         histogram = self._reading(EVENT_COUNT, self._directory.__getitem__, EVENT_COUNT)
-        labels = histogram.axis().labels() or [str(number + 1) for number in range(len(histogram.values()))]
-        return {str(label): float(value) for label, value in zip(labels, histogram.values(), strict=True)}
+        return self._reading(EVENT_COUNT, _bins_by_label, histogram)
 
     def simulation(self) -> str | None:
         """What simulated the events where the file says so, e.g. 'demo'; None for the experiment's own files."""
@@ -164,6 +167,13 @@ def same_lengths(file: str, columns: dict[str, Column], names: Sequence[str]) ->
         if len(each.values) != len(lists[0].values) or not (each.offsets == lists[0].offsets).all():
             raise InputFileError(file, f"branches {names[0]} and {name} hold lists of different lengths")
     return lists
+
+
+def _bins_by_label(histogram: Any) -> dict[str, float]:
+    values, labels = histogram.values(), histogram.axis().labels() or []
+    if len(labels) != len(values):
+        labels = range(1, len(values) + 1)
+    return {str(label): float(value) for label, value in zip(labels, values, strict=True)}
 
 
 def _cluster_starts(tree: Any) -> list[int]:
