@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.ntuple.reading import _bins_by_label, opened
+from cal_ratio_trainer.ntuple.lists import Lists, NestedLists
+from cal_ratio_trainer.ntuple.reading import _bins_by_label, check_index, opened
 from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
 
 ONE = [event((100, 0.0, 0.0))]
@@ -57,7 +59,6 @@ def test_what_simulated_the_events_is_read(tmp_path: Path) -> None:
 
 def test_bins_without_labels_are_called_by_their_numbers(tmp_path: Path) -> None:
     import hist
-    import numpy as np
     import uproot
 
     file = write_ntuple(tmp_path / "a.root", ONE)
@@ -78,8 +79,6 @@ def test_an_event_count_that_is_no_histogram_is_the_fault_of_the_file(tmp_path: 
 
 
 def test_bins_of_which_only_some_have_labels_are_called_by_their_numbers() -> None:
-    import numpy as np
-
     class Histogram:
         def values(self) -> object:
             return np.array([7.0, 3.5])
@@ -103,6 +102,21 @@ def test_a_colon_in_a_folder_is_no_name_of_a_tree(tmp_path: Path) -> None:
 def test_a_missing_protocol_package_is_named() -> None:
     with pytest.raises(InputFileError, match=r"xrootd|cannot be opened"), opened("root://nowhere.invalid//a.root"):
         pass
+
+
+def lists(*lengths: int) -> Lists:
+    return Lists(np.arange(sum(lengths)), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+@pytest.mark.parametrize("index", [lists(3, 5), lists(4, 5), NestedLists(lists(3, 5).offsets, lists(*[1] * 8))])
+def test_jet_indices_of_other_objects_are_refused(index: Lists | NestedLists) -> None:
+    with pytest.raises(InputFileError, match="clus_pt and cluster_jetIndex hold lists of different lengths"):
+        check_index("a.root", {"clus_pt": lists(4, 4), "cluster_jetIndex": index}, "cluster_jetIndex", "clus_pt")
+
+
+def test_a_jet_index_that_is_one_number_an_event_is_refused() -> None:
+    with pytest.raises(InputFileError, match="cluster_jetIndex holds one number an event"):
+        check_index("a.root", {"clus_pt": lists(4), "cluster_jetIndex": np.zeros(1)}, "cluster_jetIndex", "clus_pt")
 
 
 def test_a_branch_of_words_is_refused_by_name(tmp_path: Path) -> None:

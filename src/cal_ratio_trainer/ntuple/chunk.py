@@ -18,7 +18,7 @@ from cal_ratio_trainer.ntuple.choosing import ChosenJets, choose_jets
 from cal_ratio_trainer.ntuple.coordinates import as_doubles
 from cal_ratio_trainer.ntuple.events import EventChunk, numbers_of, read_events
 from cal_ratio_trainer.ntuple.lists import Lists
-from cal_ratio_trainer.ntuple.reading import Ntuple, same_lengths
+from cal_ratio_trainer.ntuple.reading import Ntuple, check_index, same_lengths
 from cal_ratio_trainer.ntuple.request import Selection
 from cal_ratio_trainer.ntuple.tally import Tally
 
@@ -64,6 +64,7 @@ def _constituents(ntuple: Ntuple, chunk: EventChunk, chosen: ChosenJets, tally: 
     for kind in CONSTITUENTS:
         columns = ntuple.read([kind.index_branch, *kind.branches], chunk.entries)
         same_lengths(ntuple.file, columns, kind.branches)
+        check_index(ntuple.file, columns, kind.index_branch, kind.branches[0])
         result[kind.name] = associate(kind, columns, table)
         finite = np.isfinite(result[kind.name].values).all(axis=1)
         tally.counts[counted.NON_FINITE] += int((~finite).sum())

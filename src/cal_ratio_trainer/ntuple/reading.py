@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 import uproot
 
 from cal_ratio_trainer.errors import InputFileError
@@ -167,6 +168,20 @@ def same_lengths(file: str, columns: dict[str, Column], names: Sequence[str]) ->
         if len(each.values) != len(lists[0].values) or not (each.offsets == lists[0].offsets).all():
             raise InputFileError(file, f"branches {names[0]} and {name} hold lists of different lengths")
     return lists
+
+
+def check_index(file: str, columns: dict[str, Column], name: str, of: str) -> None:
+    """See that the jet indices `name` belong to the objects of branch `of`, one for each or a list for each.
+
+    Raises:
+        InputFileError: they do not; constituents would go to jets that are not theirs.
+    """
+    index, objects = columns[name], lists_of(file, columns, of)
+    if not isinstance(index, Lists | NestedLists):
+        raise InputFileError(file, f"branch {name} holds one number an event, where a list is expected")
+    offsets = index.outer if isinstance(index, NestedLists) else index.offsets
+    if not np.array_equal(offsets, objects.offsets):
+        raise InputFileError(file, f"branches {of} and {name} hold lists of different lengths")
 
 
 def _bins_by_label(histogram: Any) -> dict[str, float]:
