@@ -191,6 +191,19 @@ def test_a_file_that_changed_since_the_run_began_is_told(tmp_path: Path, caplog:
 
 
 @pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("status", ["finished", "running"])
+def test_a_run_that_lost_its_checkpoint_is_not_trained_anew_over_its_results(
+    files: tuple[Path, Path], tmp_path: Path, status: str
+) -> None:
+    settings = settings_of(files, tmp_path, epochs=2)
+    run = run_training(settings).run
+    run.write_record(run.read_record() | {"status": status})
+    run.checkpoint_file.unlink()
+    with pytest.raises(RunError, match=r"has lost checkpoint\.safetensors"):
+        find_start([("defaults", {}), ("command line", {})], settings, "0")
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_another_machine_or_pytorch_is_told(
     files: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

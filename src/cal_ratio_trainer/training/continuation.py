@@ -78,7 +78,7 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
             raise RunError(f"run {run.name} has no {file.name}; it cannot be continued")
     # Said before the data are read, not minutes later.
     with run.lock():
-        pass
+        _refuse_without_checkpoint(run)
     stored = read_config(run.settings_file)
     given: dict[str, Any] = {}
     for source, content in layers[1:]:
@@ -104,6 +104,13 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
         _log.warning("the run was not finished and gets its planned %s epochs; --epochs is for finished ones", planned)
     unchanged = asked.model_copy(update={"epochs": settings.epochs})
     return Start(unchanged, run, more_epochs, planned, is_finished, threads)
+
+
+def _refuse_without_checkpoint(run: RunDirectory) -> None:
+    # A run that was killed in its first epoch has none and starts anew; one that got further would be overwritten.
+    got_further = run.read_record().get("status") == "finished" or run.histograms_file(1).exists()
+    if got_further and not run.checkpoint_file.is_file():
+        raise RunError(f"run {run.name} has lost {run.checkpoint_file.name}; it cannot be continued")
 
 
 def given_epochs(given: dict[str, Any]) -> int | None:
