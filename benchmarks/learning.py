@@ -22,7 +22,7 @@ Case = tuple[TrainSettings, int, float]
 
 
 def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace) -> list[Case]:
-    """Every seed with and without adversary."""
+    """Every seed with every weight of the adversary."""
     return [
         (
             TrainSettings.make(
@@ -41,7 +41,7 @@ def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace) -> list
             weight,
         )
         for seed in arguments.seeds
-        for weight in (0.0, arguments.adversary_weight)
+        for weight in arguments.adversary_weights
     ]
 
 
@@ -83,7 +83,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--num_splits", type=int, default=50)
-    parser.add_argument("--adversary_weight", type=float, default=10.0)
+    parser.add_argument(
+        "--adversary_weights", type=float, nargs="+", default=[0.0, 1.0, 10.0], help="0 is no adversary"
+    )
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, of one thread each")
     arguments = parser.parse_args()
     data = arguments.folder / "data"

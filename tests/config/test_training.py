@@ -20,9 +20,12 @@ def resolved(config: dict[str, Any] | None = None, **flags: Any) -> tuple[TrainS
 
 def test_the_demo_without_a_config_file_has_its_own_profile_and_says_so() -> None:
     settings, _ = resolved()
-    assert (settings.epochs, settings.sample_fraction) == (15, 1.0)
+    assert (settings.epochs, settings.sample_fraction, settings.adversary_weight) == (15, 1.0, 1.0)
     layers, _ = resolve_layers([DEFAULTS, ("command line", {"epochs": 3})])
-    assert demo_notice(layers) == "the built-in demo with its own profile: epochs 3, sample_fraction 1.0"
+    assert (
+        demo_notice(layers)
+        == "the built-in demo with its own profile: epochs 3, sample_fraction 1.0, adversary_weight 1.0"
+    )
     layers, _ = resolve_layers([DEFAULTS, ("command line", {"main_training_file": "a.parquet"})])
     assert demo_notice(layers) is None
 

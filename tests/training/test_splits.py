@@ -84,3 +84,12 @@ def test_by_row_an_event_can_stand_in_two_parts() -> None:
     split = split_jets(jets, **FRACTIONS, by_row=True)
     first_of_event, second_of_event = split.part[0::3], split.part[1::3]
     assert np.any(first_of_event != second_of_event)
+
+
+def test_a_column_that_is_missing_counts_as_one_that_is_null_throughout() -> None:
+    jets = some_jets()
+    without = jets.without_columns(["mcChannelNumber"])
+    null = without.with_columns({"mcChannelNumber": pa.nulls(len(jets), pa.uint32())})
+    np.testing.assert_array_equal(split_jets(without, **FRACTIONS).part, split_jets(null, **FRACTIONS).part)
+    partly = without.with_columns({"mcChannelNumber": pa.array([364700, *[None] * (len(jets) - 1)], pa.uint32())})
+    np.testing.assert_array_equal(split_jets(without, **FRACTIONS).part[3:], split_jets(partly, **FRACTIONS).part[3:])

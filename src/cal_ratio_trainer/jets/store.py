@@ -73,6 +73,7 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         compression="zstd",
         compression_level=1,
         use_dictionary=[name for name in schema.names if name not in _LIST_COLUMNS],
+        write_page_checksum=True,
         column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in sorted(_LIST_COLUMNS)},
     )
 
@@ -218,7 +219,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     if not path.is_file():
         raise InputFileError(path, "no such file")
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputFileError(path, f"is not a complete Parquet file ({error})") from error
 

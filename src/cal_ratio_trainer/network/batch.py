@@ -110,7 +110,16 @@ class JetTensors:
         return Batch(branches, own)
 
     def _on_device(self, positions: IndexArray) -> Tensor:
-        return torch.from_numpy(positions).to(self.device, non_blocking=True)
+        return on_device(positions, self.device)
+
+
+def on_device(positions: IndexArray, device: torch.device) -> Tensor:
+    """Positions on the device, without waiting for it."""
+    tensor = torch.from_numpy(positions)
+    if device.type == "cuda":
+        # A copy from memory that can be paged out waits for the device.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
 
 
 def _network_inputs(parts: Sequence[Ragged], kind: Constituent) -> Ragged:

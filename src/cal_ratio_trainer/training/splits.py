@@ -72,9 +72,11 @@ def event_words(jets: Jets) -> tuple[UIntArray, str]:
         return _row_words(jets, "pt, eta and phi of the jet (the file has no usable event numbers)")
     known = [name for name in _EVENT_COLUMNS if _is_whole(name, jets)]
     words = np.zeros(len(jets), dtype=np.uint64)
-    for name in known:
-        column = jets.scalars.column(name).fill_null(0).to_numpy()
-        words = mixed(words ^ column.astype(np.int64).view(np.uint64))
+    for name in _EVENT_COLUMNS:
+        # An unknown number counts as 0, whether one value is missing or the whole column: the parts stay the same.
+        if name in known:
+            words = words ^ jets.scalars.column(name).fill_null(0).to_numpy().astype(np.int64).view(np.uint64)
+        words = mixed(words)
     unknown = np.asarray(jets.scalars.column("eventNumber").is_null())
     if not unknown.any():
         return words, ", ".join(known)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cal_ratio_trainer.network.adversary import Adversary, data_or_simulation_loss
-from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.batch import JetTensors, on_device
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.training.tally import Tally
@@ -95,7 +95,7 @@ class AdversarialStep:
         return DropoutSource(self.losses.dropout, (self.seed, epoch, step, update), data.jets.device)
 
     def _update_adversary(self, data: TrainingTensors, jets: IndexArray, dropout: DropoutSource, tally: Tally) -> None:
-        chosen = torch.from_numpy(jets).to(data.jets.device, non_blocking=True)
+        chosen = on_device(jets, data.jets.device)
         target, weight = data.target[chosen].float(), data.weight[chosen]
         with torch.no_grad():
             probabilities = self.classifier(data.jets.batch(jets), dropout).softmax(dim=1)
@@ -110,7 +110,7 @@ class AdversarialStep:
     def _update_classifier(self, data: TrainingTensors, jets: StepJets, dropout: DropoutSource, tally: Tally) -> None:
         adversarial = self.losses.adversary_weight != 0
         positions = np.concatenate([jets.main, jets.control]) if adversarial else jets.main
-        chosen = torch.from_numpy(positions).to(data.jets.device, non_blocking=True)
+        chosen = on_device(positions, data.jets.device)
         target, weight = data.target[chosen], data.weight[chosen]
         logits = self.classifier(data.jets.batch(positions), dropout)
         main = slice(0, len(jets.main))
