@@ -7,6 +7,7 @@ import torch
 from cal_ratio_trainer.network.adversary import Adversary, BatchNorm, data_or_simulation_loss
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets, TrainingTensors, keras_nadam
 from cal_ratio_trainer.training.tally import Tally
@@ -62,7 +63,7 @@ def test_the_adversarys_update_leaves_the_network_alone() -> None:
     before = {name: value.clone() for name, value in training.classifier.state_dict().items()}
     training._update_adversary(data, JETS.adversary, training._dropout(data, 0, 0, 0), tally)
     assert all(torch.equal(before[name], value) for name, value in training.classifier.state_dict().items())
-    assert tally.values()["adversary_jets"] == 40
+    assert tally.values()["adversary_jets"] == 2 * 40
 
 
 def test_the_penalty_is_the_gradient_of_l1_and_l2_on_the_kernels_that_have_one() -> None:
@@ -125,3 +126,22 @@ def test_the_adversarys_loss_is_bounded() -> None:
     losses = data_or_simulation_loss(torch.tensor([-100.0, 0.0]), torch.tensor([1.0, 1.0]))
     assert losses[0].item() == pytest.approx(-np.log(1e-7), rel=1e-4)
     assert losses[1].item() == pytest.approx(np.log(2))
+
+
+def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, data, seen = step(), tensors(), []
+    forward = training.adversary.forward
+
+    def watched(probabilities: torch.Tensor) -> torch.Tensor:
+        seen.append(probabilities)
+        return forward(probabilities)
+
+    monkeypatch.setattr(training.adversary, "forward", watched)
+    training._update_adversary(data, JETS.adversary, training._dropout(data, 0, 0, 0), Tally(CPU))
+    first, second = seen
+    assert first.shape == second.shape == (40, 3)
+    assert not torch.equal(first, second)
+    # The same jets in the same order: without dropout both are equal.
+    seen.clear()
+    training._update_adversary(data, JETS.adversary, DropoutSource(0.0, (1,), CPU), Tally(CPU))
+    torch.testing.assert_close(seen[0], seen[1])

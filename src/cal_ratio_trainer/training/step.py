@@ -87,25 +87,28 @@ class AdversarialStep:
             tally: takes up losses and accuracies.
         """
         if self.losses.adversary_weight:
-            for update in range(ADVERSARY_UPDATES):
-                self._update_adversary(data, jets.adversary, self._dropout(data, epoch, step, update), tally)
-        self._update_classifier(data, jets, self._dropout(data, epoch, step, ADVERSARY_UPDATES), tally)
+            self._update_adversary(data, jets.adversary, self._dropout(data, epoch, step, stage=0), tally)
+        self._update_classifier(data, jets, self._dropout(data, epoch, step, stage=1), tally)
 
-    def _dropout(self, data: TrainingTensors, epoch: int, step: int, update: int) -> DropoutSource:
-        return DropoutSource(self.losses.dropout, (self.seed, epoch, step, update), data.jets.device)
+    def _dropout(self, data: TrainingTensors, epoch: int, step: int, stage: int) -> DropoutSource:
+        return DropoutSource(self.losses.dropout, (self.seed, epoch, step, stage), data.jets.device)
 
     def _update_adversary(self, data: TrainingTensors, jets: IndexArray, dropout: DropoutSource, tally: Tally) -> None:
         chosen = on_device(jets, data.jets.device)
         target, weight = data.target[chosen].float(), data.weight[chosen]
+        # The network stands still meanwhile: one pass over the jets taken twice, with masks of their own, serves both
+        # updates.
         with torch.no_grad():
-            probabilities = self.classifier(data.jets.batch(jets), dropout).softmax(dim=1)
+            batch = data.jets.batch(np.tile(jets, ADVERSARY_UPDATES))
+            probabilities = self.classifier(batch, dropout).softmax(dim=1)
         self.adversary.train()
-        logits = self.adversary(probabilities)
-        losses = weight * data_or_simulation_loss(logits, target)
-        self.adversary_optimizer.zero_grad()
-        losses.mean().backward()  # type: ignore[no-untyped-call]
-        self.adversary_optimizer.step()
-        tally.add("adversary", losses, (logits > 0) == (target > 0))
+        for update in probabilities.split(len(jets)):
+            logits = self.adversary(update)
+            losses = weight * data_or_simulation_loss(logits, target)
+            self.adversary_optimizer.zero_grad()
+            losses.mean().backward()  # type: ignore[no-untyped-call]
+            self.adversary_optimizer.step()
+            tally.add("adversary", losses, (logits > 0) == (target > 0))
 
     def _update_classifier(self, data: TrainingTensors, jets: StepJets, dropout: DropoutSource, tally: Tally) -> None:
         adversarial = self.losses.adversary_weight != 0
