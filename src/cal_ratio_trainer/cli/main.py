@@ -20,6 +20,7 @@ _COMMANDS = {
     "convert": "Convert ntuples to files of jets.",
     "build": "Build a main or control-region training file from converted files.",
     "resample": "Take a random fraction of a file of jets, keeping the class shares.",
+    "model-dump": "Show the layers of a trained network.",
 }
 
 _CONVERT_COMMANDS = {

@@ -1,0 +1,17 @@
+"""Settings of `cr_trainer model-dump`."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from cal_ratio_trainer.config.base import Settings
+
+
+class ModelDumpSettings(Settings):
+    """Which network `cr_trainer model-dump` shows."""
+
+    defaults_file: ClassVar[str | None] = "model_dump"
+
+    training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras file of ours.")
+    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
