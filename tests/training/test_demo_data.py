@@ -1,8 +1,11 @@
 """The demo data set is made once, whole, and found again."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from cal_ratio_trainer.training import demo_data
 
@@ -62,3 +65,22 @@ def test_a_making_that_fails_leaves_nothing_that_could_be_taken_for_the_data(
     with pytest.raises(OSError, match="disk full"):
         demo_data.make_demo_files(tmp_path / "demo", 10, 10, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_has_to_wait_for_another_one_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = fake_making(monkeypatch)
+    files = demo_data.demo_training_files(tmp_path)
+    taken = threading.Event()
+
+    def hold_for_a_while() -> None:
+        with FileLock(files.main.parent.with_name(f"{files.main.parent.name}.lock")):
+            taken.set()
+            time.sleep(0.3)
+
+    threading.Thread(target=hold_for_a_while).start()
+    taken.wait()
+    assert demo_data.demo_training_files(tmp_path) == files
+    assert "another process is making the demo" in caplog.text
+    assert len(made) == 1

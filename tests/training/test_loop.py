@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.loop import Timings, TrainingDiverged, epoch_line, runs_away, short_note
 from cal_ratio_trainer.training.step import AdversarialStep
 from cal_ratio_trainer.training.train import train
@@ -93,6 +93,9 @@ def test_what_was_trained_before_a_training_diverged_stays(tmp_path: Path, monke
     with pytest.raises(TrainingDiverged, match=r"in epoch 1; the network of epoch 0 is in .*00000"):
         _train(tmp_path)
     run = tmp_path / "runs" / "default" / "00000"
-    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+    assert json.loads((run / "run.json").read_text())["status"] == "diverged"
+    # Going on would end the same way, so a job script's auto begins anew.
+    settings = TrainSettings.make(output_path=tmp_path / "runs")
+    assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
     assert len(json.loads((run / "history.json").read_text())) == 1
     assert (run / "keras" / "checkpoint.safetensors").exists()

@@ -11,7 +11,7 @@ from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSetting
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.training.checkpoint import checkpoint_threads
 from cal_ratio_trainer.training.record import machine
-from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, find_run, runs_of
+from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, RunError, find_run, runs_of
 
 AUTO = "auto"
 
@@ -133,7 +133,7 @@ def _warn_of_another_machine(run: RunDirectory) -> None:
 def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
     for run in reversed(runs_of(settings.output_path, settings.model_name)):
         record = run.read_record()
-        if record and record.get("status") != "finished" and not run.is_in_use:
+        if record and record.get("status") not in ("finished", DIVERGED) and not run.is_in_use:
             return run
     return None
 

@@ -11,6 +11,9 @@ from filelock import BaseFileLock, FileLock, Timeout
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import write_text
 
+DIVERGED = "diverged"
+"""Status of a run whose loss became NaN: going on would end the same way."""
+
 _DIGITS = 5
 _WAIT_FOR_LOCK_S = 0.5
 """Longer than another process needs to see whether the run is in use."""

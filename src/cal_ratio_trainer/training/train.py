@@ -28,10 +28,10 @@ from cal_ratio_trainer.training.data_table import data_sentences
 from cal_ratio_trainer.training.figures import draw_run
 from cal_ratio_trainer.training.interrupts import TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
-from cal_ratio_trainer.training.loop import Training
+from cal_ratio_trainer.training.loop import Training, TrainingDiverged
 from cal_ratio_trainer.training.outputs import figures_on_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
-from cal_ratio_trainer.training.run_directory import RunDirectory, new_run
+from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, new_run
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
@@ -191,11 +191,18 @@ def _end_early(run: RunDirectory, work: _Work, record: dict[str, Any], error: Ba
         with suppress(OSError):
             run.path.parent.rmdir()
         return
-    status = "interrupted" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
     finished = checkpoint_epochs(run.checkpoint_file)
     reason = str(error) or type(error).__name__
     known = record or run.read_record()
-    run.write_record(known | {"status": status, "reason": reason, "ended": now(), "finished_epochs": finished})
+    run.write_record(
+        known | {"status": _status_after(error), "reason": reason, "ended": now(), "finished_epochs": finished}
+    )
+
+
+def _status_after(error: BaseException) -> str:
+    if isinstance(error, TrainingDiverged):
+        return DIVERGED
+    return "interrupted" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
 
 
 def _prepare(settings: TrainSettings) -> Prepared:
