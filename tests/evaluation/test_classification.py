@@ -3,7 +3,7 @@ import math
 import numpy as np
 
 from cal_ratio_trainer.evaluation import ScoredJets
-from cal_ratio_trainer.evaluation.classification import binary_accuracy, confusion_matrix
+from cal_ratio_trainer.evaluation.classification import confusion_matrix
 
 QCD, SIGNAL, BIB = [0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]
 
@@ -22,9 +22,3 @@ def test_a_label_without_jets_has_no_shares() -> None:
     assert np.isnan(matrix.shares[1]).all()
     assert matrix.accuracy == 1
     assert math.isnan(confusion_matrix(ScoredJets(np.zeros((0, 3)), np.zeros(0, int), np.zeros(0))).accuracy)
-
-
-def test_a_probability_of_exactly_one_half_means_false() -> None:
-    # right, wrong (0.5 is not above 0.5), right, wrong
-    assert binary_accuracy(np.array([0.51, 0.5, 0.5, 0.9]), np.array([1, 1, 0, 0])) == 0.5
-    assert math.isnan(binary_accuracy(np.zeros(0), np.zeros(0)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.network.adversary import Adversary, BatchNorm, data_or_simulation_loss
+from cal_ratio_trainer.network.adversary import Adversary, BatchNorm, data_or_simulation_loss, right_guesses
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dropout import DropoutSource
@@ -145,3 +145,9 @@ def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(m
     seen.clear()
     training._update_adversary(data, JETS.adversary, DropoutSource(0.0, (1,), CPU), Tally(CPU))
     torch.testing.assert_close(seen[0], seen[1])
+
+
+def test_a_probability_of_exactly_one_half_means_simulation() -> None:
+    # right, wrong (1/2 is not above 1/2), right, wrong
+    right = right_guesses(torch.tensor([0.04, 0.0, 0.0, 2.2]), torch.tensor([1, 1, 0, 0]))
+    assert right.tolist() == [True, False, True, False]

@@ -2,12 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.sample import FloatArray
 from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
@@ -42,18 +40,3 @@ def confusion_matrix(jets: ScoredJets) -> ConfusionMatrix:
     labels = len(Label)
     cells = np.asarray(jets.labels, dtype=np.int64) * labels + jets.predictions
     return ConfusionMatrix(np.bincount(cells, minlength=labels**2).reshape(labels, labels).astype(np.int64))
-
-
-def binary_accuracy(probabilities: FloatArray, targets: NDArray[Any]) -> float:
-    """Share of jets on the right side of 0.5: a probability above it means true.
-
-    Args:
-        probabilities: [jets] of the target being true.
-        targets: [jets] 0 or 1.
-
-    Returns:
-        NaN of no jets.
-    """
-    if len(targets) == 0:
-        return math.nan
-    return float(np.mean((probabilities > 0.5) == (targets > 0.5)))

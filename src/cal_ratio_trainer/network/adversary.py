@@ -65,3 +65,13 @@ def data_or_simulation_loss(logits: Tensor, is_data: Tensor) -> Tensor:
     """Binary cross-entropy of each jet, logits [jets] against is_data [jets] (0 or 1), bounded as Keras bounds it."""
     bounded = logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT)
     return functional.binary_cross_entropy_with_logits(bounded, is_data, reduction="none")
+
+
+def right_guesses(logits: Tensor, is_data: Tensor) -> Tensor:
+    """Where the adversary is right, [jets] bool: a probability above 1/2 means data, exactly 1/2 means simulation.
+
+    Args:
+        logits: [jets].
+        is_data: [jets], 0 or 1 of any type.
+    """
+    return (logits > 0) == (is_data > 0)

@@ -99,7 +99,7 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
         threads = asked.threads
     _warn_of_another_machine(run)
     planned, is_finished = run.read_record().get("planned_epochs"), run.read_record().get("status") == "finished"
-    more_epochs = given_epochs(given)
+    more_epochs = asked.epochs if "epochs" in given else None
     if not is_finished and more_epochs not in (None, planned):
         _log.warning("the run was not finished and gets its planned %s epochs; --epochs is for finished ones", planned)
     unchanged = asked.model_copy(update={"epochs": settings.epochs})
@@ -111,11 +111,6 @@ def _refuse_without_checkpoint(run: RunDirectory) -> None:
     got_further = run.read_record().get("status") == "finished" or run.histograms_file(1).exists()
     if got_further and not run.checkpoint_file.is_file():
         raise RunError(f"run {run.name} has lost {run.checkpoint_file.name}; it cannot be continued")
-
-
-def given_epochs(given: dict[str, Any]) -> int | None:
-    """How many epochs the user asked for in this call; None where nothing was said."""
-    return int(given["epochs"]) if "epochs" in given else None
 
 
 def _warn_of_another_machine(run: RunDirectory) -> None:

@@ -16,7 +16,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_cont
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.network.adversary import data_or_simulation_loss
+from cal_ratio_trainer.network.adversary import data_or_simulation_loss, right_guesses
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
@@ -158,4 +158,4 @@ def _adversary_on_validation(
     target = tensors.target[chosen].float()
     guesses = step.adversary.eval()(logits.softmax(dim=1))
     losses = tensors.weight[chosen] * data_or_simulation_loss(guesses, target)
-    return float(losses.mean()), float(((guesses > 0) == (target > 0)).float().mean())
+    return float(losses.mean()), float(right_guesses(guesses, target).float().mean())

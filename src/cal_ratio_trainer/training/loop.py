@@ -90,7 +90,6 @@ class Training:
         begin = time.perf_counter()
         tally = Tally(self.tensors.jets.device, state.sums)
         steps = self.sampler.epoch(state.epoch)
-        self._restore_modes()
         trained = 0
         for number in range(state.step, len(steps)):
             self.step(self.tensors, steps[number], state.epoch, number, tally)
@@ -117,10 +116,6 @@ class Training:
         if stop.signal_number is not None and state.epoch < epochs:
             raise TrainingStopped(self._farewell(state.epoch, 0), stop.exit_status)
         return state
-
-    def _restore_modes(self) -> None:
-        self.step.classifier.train()
-        self.step.adversary.train()
 
     def _refuse_divergence(self, epoch: int, tally: Tally) -> None:
         loss, _ = tally.mean("main")

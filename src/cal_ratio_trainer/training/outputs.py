@@ -2,14 +2,13 @@
 
 import json
 import math
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.deployment.keras_file import write_keras
+from cal_ratio_trainer.deployment.keras_file import keras_model_bytes
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
-from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.atomic import write_bytes, write_text
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.classifier import Classifier
@@ -28,11 +27,11 @@ def write_epoch(
 ) -> None:
     """Weights that are kept, the newest network, history and histograms; weights no longer kept are removed."""
     epoch = len(progress.history) - 1
-    weights = classifier.weights()
-    write_keras(run.path / "keras" / "final_model.keras", classifier.shape, weights)
+    network = keras_model_bytes(classifier.shape, classifier.weights())
+    write_bytes(run.path / "keras" / "final_model.keras", network)
     kept = kept_epochs(progress.history, settings.keep_weights, settings.ks_limit)
     if epoch in kept:
-        write_keras(run.weights_file(epoch), classifier.shape, weights)
+        write_bytes(run.weights_file(epoch), network)
     for earlier in range(epoch):
         if earlier not in kept:
             run.weights_file(earlier).unlink(missing_ok=True)
@@ -53,32 +52,40 @@ def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:
     write_text(run.path / "test_loss.txt", "".join(f"{row['val_original_lossf']!r}\n" for row in history))
 
 
-def figures_on_test_part(classifier: Classifier, tensors: TrainingTensors, data: TrainingData) -> TestFigures:
-    """The figures of merit on the test part."""
+@dataclass(frozen=True)
+class ScoredTestPart:
+    """The test jets of both files with the scores of the network."""
+
+    main: ScoredJets
+    control: ScoredControlJets
+
+    @property
+    def figures(self) -> TestFigures:
+        """The figures of merit."""
+        return evaluate_test_sample(self.main, self.control)
+
+
+def score_test_part(classifier: Classifier, tensors: TrainingTensors, data: TrainingData) -> ScoredTestPart:
+    """Score the test part of both files."""
     main = logits_of(classifier, tensors.jets, data.main.positions(Part.TEST))
     control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
-    return evaluate_test_sample(scored_main(data, Part.TEST, main), scored_control(data, Part.TEST, control))
+    return ScoredTestPart(scored_main(data, Part.TEST, main), scored_control(data, Part.TEST, control))
 
 
-def write_test_sample(run: RunDirectory, classifier: Classifier, tensors: TrainingTensors, data: TrainingData) -> None:
+def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:
     """The test jets of both files with weights and scores: later analyses need no training file."""
-    for name, sample, first in (
-        ("test_sample", data.main, 0),
-        ("control_test_sample", data.control, len(data.main.jets)),
+    for name, sample, scores in (
+        ("test_sample", data.main, scored.main.scores),
+        ("control_test_sample", data.control, scored.control.scores),
     ):
         positions = sample.positions(Part.TEST)
-        scores = logits_of(classifier, tensors.jets, positions + first).softmax(dim=1).cpu().numpy()
         jets = sample.jets.take(positions).with_columns(
             {
                 "weight": sample.loss_weight[positions],
                 "evaluation_weight": sample.weight[positions],
-                **_score_columns(scores),
+                **{f"jet_nn_{label.output}": scores[:, label] for label in Label},
             }
         )
         note = f"test part of run {run.name}, scored by its newest network"
         metadata = sample.metadata.model_copy(update={"notes": [*sample.metadata.notes, note]})
         write_jets(run.path / f"{name}.parquet", jets, metadata)
-
-
-def _score_columns(scores: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, Any]:
-    return {f"jet_nn_{label.output}": scores[:, label] for label in Label}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cal_ratio_trainer.network.adversary import Adversary, data_or_simulation_loss
+from cal_ratio_trainer.network.adversary import Adversary, data_or_simulation_loss, right_guesses
 from cal_ratio_trainer.network.batch import JetTensors, on_device
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dropout import DropoutSource
@@ -108,7 +108,7 @@ class AdversarialStep:
             self.adversary_optimizer.zero_grad()
             losses.mean().backward()  # type: ignore[no-untyped-call]
             self.adversary_optimizer.step()
-            tally.add("adversary", losses, (logits > 0) == (target > 0))
+            tally.add("adversary", losses, right_guesses(logits, target))
 
     def _update_classifier(self, data: TrainingTensors, jets: StepJets, dropout: DropoutSource, tally: Tally) -> None:
         adversarial = self.losses.adversary_weight != 0
@@ -134,7 +134,7 @@ class AdversarialStep:
         guesses = self.adversary(logits.softmax(dim=1))
         self.adversary.requires_grad_(True)
         losses = weight * data_or_simulation_loss(guesses, target.float())
-        tally.add("control", losses, (guesses > 0) == (target > 0))
+        tally.add("control", losses, right_guesses(guesses, target))
         return self.losses.adversary_weight * losses.mean()
 
     def _add_penalty(self) -> None:

@@ -29,7 +29,7 @@ from cal_ratio_trainer.training.figures import draw_run
 from cal_ratio_trainer.training.interrupts import TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
-from cal_ratio_trainer.training.outputs import figures_on_test_part, write_epoch, write_test_sample
+from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
 from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, new_run
 from cal_ratio_trainer.training.sampler import Sampler
@@ -164,8 +164,9 @@ def _warn_of_other_data(before: dict[str, Any], record: dict[str, Any]) -> None:
 
 def _finish(training: Training, work: _Work, progress: Progress, record: dict[str, Any]) -> TrainSummary:
     run, begin = training.run, time.perf_counter()
-    figures = figures_on_test_part(training.step.classifier, training.tensors, training.data)
-    write_test_sample(run, training.step.classifier, training.tensors, training.data)
+    scored = score_test_part(training.step.classifier, training.tensors, training.data)
+    figures = scored.figures
+    write_test_sample(run, training.data, scored)
     parts = (record_text(record), work.settings.as_yaml(), work.details(figures))
     write_text(run.path / "training_details.txt", "\n".join(parts))
     draw_run(run.path, progress.history, figures, training.data, work.settings)
