@@ -383,3 +383,16 @@ def _kill_in_third_epoch(settings: TrainSettings, number: signal.Signals) -> int
     time.sleep(0.02)
     process.send_signal(number)
     return process.wait(timeout=60)
+
+
+def test_a_truncated_file_is_told_before_the_demo_is_made_for_the_other_one(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(settings: TrainSettings) -> tuple[Path, ...]:
+        raise AssertionError("the demo was made")
+
+    monkeypatch.setattr("cal_ratio_trainer.training.train._demo_files", refuse)
+    truncated = tmp_path / "truncated.parquet"
+    truncated.write_bytes(files[0].read_bytes()[:5000])
+    with pytest.raises(InputFileError, match=r"truncated\.parquet: is not a complete Parquet file"):
+        run_training(settings_of((truncated, Path("demo")), tmp_path))

@@ -17,6 +17,7 @@ from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.cache import local_copy
+from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
@@ -216,9 +217,13 @@ def _prepare(settings: TrainSettings) -> Prepared:
 def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:
     """The two training files on this machine: copied if remote, made if they are the demo."""
     names = (settings.main_training_file, settings.cr_training_file)
-    # Files first: a mistyped one is told before the demo is made.
     found = {name: local_copy(name, settings.cache_path) for name in names if name != DEMO}
-    made = _demo_files(settings) if DEMO in names else ()
+    made: tuple[Path, ...] = ()
+    if DEMO in names:
+        # A mistyped or damaged file is told before the demo is made for the other one.
+        for path in found.values():
+            open_jets(path)
+        made = _demo_files(settings)
     main, control = (DataFile(name, found.get(name) or made[i]) for i, name in enumerate(names))
     return main, control
 
