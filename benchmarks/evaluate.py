@@ -15,9 +15,9 @@ from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
-from cal_ratio_trainer.plotting import DEMO
-from cal_ratio_trainer.plotting.histories import draw_histories
-from cal_ratio_trainer.plotting.scores import draw_control_scores, draw_final_scores
+from cal_ratio_trainer.plotting import DEMO, write_all
+from cal_ratio_trainer.plotting.histories import history_drawings
+from cal_ratio_trainer.plotting.scores import control_score_drawings, final_score_drawings
 
 _REPEATS = 5
 _MASSES = (125.0, 200.0, 400.0, 600.0, 1000.0)
@@ -80,10 +80,10 @@ def draw(jets: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         works: tuple[tuple[str, Callable[[], list[Path]]], ...] = (
-            ("score plots, the first time", lambda: draw_final_scores(main_counts, DEMO, folder)),
-            ("score plots", lambda: draw_final_scores(main_counts, DEMO, folder)),
-            ("control plots", lambda: draw_control_scores(control_counts, ks, DEMO, folder)),
-            ("history plots, 100 epochs", lambda: draw_histories(history, DEMO, folder)),
+            ("score plots, the first time", lambda: write_all(final_score_drawings(main_counts), folder, DEMO)),
+            ("score plots", lambda: write_all(final_score_drawings(main_counts), folder, DEMO)),
+            ("control plots", lambda: write_all(control_score_drawings(control_counts, ks), folder, DEMO)),
+            ("history plots, 100 epochs", lambda: write_all(history_drawings(history), folder, DEMO)),
         )
         for title, work in works:
             start = time.perf_counter()

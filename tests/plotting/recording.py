@@ -1,26 +1,20 @@
-"""Stands in for `drawing`: keeps the axes that would have been written, for a look at what is on them."""
+"""Draws on axes that are kept and not written, for a look at what is on them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cal_ratio_trainer.plotting import FigureLabels
+from cal_ratio_trainer.plotting import Drawing
 
 
-class Recorder:
-    """Axes by the stem of the file they were meant for."""
-
-    def __init__(self) -> None:
-        self.axes: dict[str, Axes] = {}
-
-    @contextmanager
-    def drawing(self, path: Path, labels: FigureLabels) -> Iterator[Axes]:
-        """Fresh axes, kept and not written."""
-        self.axes[path.stem] = Figure().add_subplot()
-        yield self.axes[path.stem]
+def recorded(drawings: Iterable[Drawing]) -> dict[str, Axes]:
+    """The axes of each drawing by its name."""
+    drawn = {}
+    for each in drawings:
+        drawn[each.name] = Figure().add_subplot()
+        each.draw(drawn[each.name], *each.content)
+    return drawn
 
 
 def legend_texts(axes: Axes) -> list[str]:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from cal_ratio_trainer.plotting import DEMO, histories
-from cal_ratio_trainer.plotting.histories import HistoryReferences, draw_histories
+from cal_ratio_trainer.plotting import DEMO, write_all
+from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 
-from .recording import Recorder, legend_texts
+from .recording import legend_texts, recorded
 
 EARLIER_KEYS = (
     *("ks_qcd_hist", "ks_sig_hist", "ks_bib_hist", "adv_loss", "adv_acc", "val_adv_loss", "val_adv_acc"),
@@ -21,13 +21,6 @@ MANUAL_NAMES = [
 ]
 
 
-@pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
-    monkeypatch.setattr(histories, "drawing", recorder.drawing)
-    return recorder
-
-
 def drawn_values(axes: Axes) -> list[list[float]]:
     return [list(np.asarray(line.get_ydata(), dtype=float)) for line in axes.lines]
 
@@ -35,42 +28,42 @@ def drawn_values(axes: Axes) -> list[list[float]]:
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_the_earlier_programs_history_gives_the_manuals_files(tmp_path: Path, epochs: int) -> None:
     history = {key: [0.5 + 0.1 * epoch for epoch in range(epochs)] for key in EARLIER_KEYS}
-    written = draw_histories(history, DEMO, tmp_path)
+    written = write_all(history_drawings(history), tmp_path, DEMO)
     assert sorted(path.stem for path in written) == MANUAL_NAMES
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
 
 
-def test_every_line_holds_its_values_from_epoch_zero(recorder: Recorder, tmp_path: Path) -> None:
-    draw_histories({"original_lossf": [3.0, 2.0], "val_original_lossf": [4.0, 1.0]}, DEMO, tmp_path)
-    axes = recorder.axes["main_nn_loss"]
+def test_every_line_holds_its_values_from_epoch_zero() -> None:
+    drawn = recorded(history_drawings({"original_lossf": [3.0, 2.0], "val_original_lossf": [4.0, 1.0]}))
+    axes = drawn["main_nn_loss"]
     assert drawn_values(axes) == [[3, 2], [4, 1]]
     assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[0, 1], [0, 1]]
     assert legend_texts(axes) == ["Training", "Validation"]
     assert axes.get_xlabel() == "Epoch"
 
 
-def test_all_values_and_references_are_inside_the_frame(recorder: Recorder, tmp_path: Path) -> None:
+def test_all_values_and_references_are_inside_the_frame() -> None:
     history = {"adv_acc": [0.6, 0.7], "val_adv_acc": [0.5, 0.9], "val_adv_loss": [0.01, 3.0]}
-    draw_histories(history, DEMO, tmp_path, HistoryReferences(control_majority=0.3))
+    drawn = recorded(history_drawings(history, HistoryReferences(control_majority=0.3)))
     for name, low, high in (("adv_acc", 0.3, 0.9), ("test_adv_loss", 0.01, 3.0)):
-        bottom, top = recorder.axes[name].get_ylim()
+        bottom, top = drawn[name].get_ylim()
         assert bottom < low < high < top
-    assert recorder.axes["test_adv_loss"].get_yscale() == "log"
+    assert drawn["test_adv_loss"].get_yscale() == "log"
 
 
-def test_the_adversarys_loss_is_held_against_that_of_no_knowledge(recorder: Recorder, tmp_path: Path) -> None:
-    draw_histories({"adv_loss": [0.7, 0.6]}, DEMO, tmp_path)
-    draw_histories({"val_adv_loss": [0.7, 0.6]}, DEMO, tmp_path, HistoryReferences(clueless_loss=1.5))
-    assert drawn_values(recorder.axes["train_adv_loss"])[1] == [math.log(2)] * 2
-    assert drawn_values(recorder.axes["test_adv_loss"])[1] == [1.5] * 2
-    assert legend_texts(recorder.axes["test_adv_loss"]) == ["Validation", "No knowledge (1.5)"]
+def test_the_adversarys_loss_is_held_against_that_of_no_knowledge() -> None:
+    drawn = recorded(history_drawings({"adv_loss": [0.7, 0.6]}))
+    drawn |= recorded(history_drawings({"val_adv_loss": [0.7, 0.6]}, HistoryReferences(clueless_loss=1.5)))
+    assert drawn_values(drawn["train_adv_loss"])[1] == [math.log(2)] * 2
+    assert drawn_values(drawn["test_adv_loss"])[1] == [1.5] * 2
+    assert legend_texts(drawn["test_adv_loss"]) == ["Validation", "No knowledge (1.5)"]
 
 
-def test_the_ks_sum_stands_beside_the_band_of_identical_distributions(recorder: Recorder, tmp_path: Path) -> None:
+def test_the_ks_sum_stands_beside_the_band_of_identical_distributions() -> None:
     history = {"ks_bib_hist": [0.5, 0.4], "ks_bib_expected": [0.3, 0.2], "ks_bib_spread": [0.1, 0.05]}
-    draw_histories(history, DEMO, tmp_path, HistoryReferences(kept_below=0.3))
-    axes = recorder.axes["ks_bib"]
+    drawn = recorded(history_drawings(history, HistoryReferences(kept_below=0.3)))
+    axes = drawn["ks_bib"]
     (band,) = axes.patches
     high, _, low = band.get_data()  # type: ignore[attr-defined]
     assert list(low) == pytest.approx([0.2, 0.15])
@@ -79,24 +72,23 @@ def test_the_ks_sum_stands_beside_the_band_of_identical_distributions(recorder: 
     assert "Identical distributions ± 1σ" in legend_texts(axes)
 
 
-def test_nan_and_infinity_are_gaps(recorder: Recorder, tmp_path: Path) -> None:
-    draw_histories({"val_auc": [0.9, math.nan, math.inf, 0.95]}, DEMO, tmp_path)
-    axes = recorder.axes["val_auc"]
+def test_nan_and_infinity_are_gaps() -> None:
+    drawn = recorded(history_drawings({"val_auc": [0.9, math.nan, math.inf, 0.95]}))
+    axes = drawn["val_auc"]
     assert np.isnan(drawn_values(axes)[0]).tolist() == [False, True, True, False]
     assert axes.get_ylim()[1] < 1.1
 
 
-def test_a_value_between_gaps_stays_visible_in_a_long_history(recorder: Recorder, tmp_path: Path) -> None:
+def test_a_value_between_gaps_stays_visible_in_a_long_history() -> None:
     values = [0.5] * 50 + [math.nan, 0.6, math.nan] + [0.5] * 50 + [math.nan, 0.7]
-    draw_histories({"val_auc": values}, DEMO, tmp_path)
-    assert recorder.axes["val_auc"].lines[0].get_markevery() == [51, 104]
+    drawn = recorded(history_drawings({"val_auc": values}))
+    assert drawn["val_auc"].lines[0].get_markevery() == [51, 104]
 
 
-def test_a_history_of_gaps_says_so(recorder: Recorder, tmp_path: Path) -> None:
-    draw_histories({"ks_bib_hist": [math.nan] * 2}, DEMO, tmp_path, HistoryReferences(kept_below=0.3))
-    assert [text.get_text() for text in recorder.axes["ks_bib"].texts] == ["no finite values"]
+def test_a_history_of_gaps_says_so() -> None:
+    drawn = recorded(history_drawings({"ks_bib_hist": [math.nan] * 2}, HistoryReferences(kept_below=0.3)))
+    assert [text.get_text() for text in drawn["ks_bib"].texts] == ["no finite values"]
 
 
-def test_what_is_not_in_the_history_is_not_drawn(recorder: Recorder, tmp_path: Path) -> None:
-    assert draw_histories({"seconds": [1.0], "adv_loss": []}, DEMO, tmp_path) == []
-    assert recorder.axes == {}
+def test_what_is_not_in_the_history_is_not_drawn() -> None:
+    assert history_drawings({"seconds": [1.0], "adv_loss": []}) == []

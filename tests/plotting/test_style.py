@@ -12,14 +12,14 @@ from cal_ratio_trainer.plotting.style import _canvas, drawing
 
 
 def draw_line(path: Path, labels: FigureLabels = ATLAS_INTERNAL, height: float = 1.0) -> bytes:
-    with drawing(path, labels) as axes:
+    with drawing(path.with_suffix(""), labels) as axes:
         axes.plot([0, 1], [0, height], label="line", color="black")
         axes.legend()
     return path.read_bytes()
 
 
 def draw_everything_else(path: Path) -> None:
-    with drawing(path, DEMO) as axes:
+    with drawing(path.with_suffix(""), DEMO) as axes:
         axes.errorbar([1, 10], [1, 2], yerr=[0.1, 0.2], label="points")
         axes.stairs([1, 2], [1, 2, 3], fill=True)
         axes.fill_between([1, 2], [1, 2])
@@ -30,7 +30,7 @@ def draw_everything_else(path: Path) -> None:
 
 
 def draw_half(path: Path) -> None:
-    with drawing(path, DEMO) as axes:
+    with drawing(path.with_suffix(""), DEMO) as axes:
         axes.text(0.5, 0.5, "half done")
         raise RuntimeError("broken")
 

@@ -5,8 +5,11 @@ import math
 from cal_ratio_trainer.training.kept_weights import best_epochs, kept_epochs, pareto_epochs
 
 
-def row(loss: float, auc: float, bib: float, other: float = 0.5) -> dict[str, float]:
-    return {"val_original_lossf": loss, "val_auc": auc, "ks_bib_hist": bib, "ks_qcd_hist": other, "ks_sig_hist": 0.0}
+def row(loss: float, auc: float, bib: float, other: float = 0.5, adversary: float = math.nan) -> dict[str, float]:
+    return {
+        **{"val_original_lossf": loss, "val_auc": auc, "val_original_adv_lossf": adversary, "val_adv_loss": adversary},
+        **{"ks_bib_hist": bib, "ks_qcd_hist": other, "ks_sig_hist": 0.0},
+    }
 
 
 def test_epochs_below_the_limit_the_best_and_the_newest_are_kept() -> None:
@@ -38,6 +41,12 @@ def test_an_epoch_without_ks_is_never_best_and_passes_no_rule() -> None:
     assert pareto_epochs(history) == {1}
     assert kept_epochs([row(math.nan, 0.9, math.nan)], "rule", 0.3) == {0}
     assert best_epochs([row(math.nan, 0.9, math.nan)]) == {}
+
+
+def test_the_epoch_with_the_lowest_loss_of_the_adversary_is_kept() -> None:
+    history = [row(0.9, 0.8, 0.9, adversary=0.2), row(0.3, 0.9, 0.8, adversary=0.7), row(0.5, 0.7, 0.9, adversary=0.8)]
+    assert best_epochs(history) == {"validation loss": 1, "adversary": 0, "discriminator": 0, "K-S": 1}
+    assert kept_epochs(history, "rule", 0.3) == {0, 1, 2}
 
 
 def test_nothing_is_kept_of_nothing() -> None:

@@ -16,6 +16,8 @@ from cal_ratio_trainer.config.loading import layers_of, packaged_configs, settin
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 _SIMPLE = (bool, int, float, str, Path)
+_NULL = ("null", "none")
+"""How the command line says what YAML says with null."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class SettingsCommand(Generic[SettingsType]):
         config, print_settings = given.pop("config"), given.pop("print_settings")
         others: dict[str, Any] = {option.name: given.pop(option.name) for option in self.options if option.name}
         flags = {
-            name: list(value) if isinstance(value, tuple) else value
+            name: self._null_in_words(name, list(value) if isinstance(value, tuple) else value)
             for name, value in given.items()
             if value is not None and value != ()
         }
@@ -85,6 +87,11 @@ class SettingsCommand(Generic[SettingsType]):
             others["layers"] = layers
         return self.run(settings, **others) or 0
 
+    def _null_in_words(self, name: str, value: Any) -> Any:
+        annotation = self.settings.model_fields[name].annotation
+        is_optional = get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
+        return None if is_optional and isinstance(value, str) and value.lower() in _NULL else value
+
     def _arguments(self) -> list[click.Argument]:
         return [
             click.Argument([each.field], nargs=-1 if each.many else 1, required=each.required, metavar=each.metavar)
@@ -96,7 +103,8 @@ class SettingsCommand(Generic[SettingsType]):
         taken = {argument.field for argument in self.arguments}
         return [
             self._option(name, info, defaults.get(name))
-            for name, info in self.settings.model_fields.items()
+            for name in self.settings.field_names()
+            for info in [self.settings.model_fields[name]]
             if name not in taken and _element_type(info.annotation) is not None
         ]
 

@@ -55,8 +55,18 @@ class Settings(BaseModel):
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """The packaged default of every field that has one, by name."""
-        return dict(_packaged(cls.defaults_file)) if cls.defaults_file else {}
+        """The packaged default of every field that has one, by name; those of settings it extends too."""
+        merged: dict[str, Any] = {}
+        for model in reversed(cls.__mro__):
+            stem = vars(model).get("defaults_file")
+            merged |= _packaged(stem) if stem else {}
+        return merged
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        """All fields in the order to show them: the command's own, then those of settings it extends."""
+        extended = {name for base in cls.__bases__ for name in getattr(base, "model_fields", {})}
+        return sorted(cls.model_fields, key=lambda name: name in extended)
 
     @classmethod
     def make(cls, **changes: Any) -> Self:
@@ -65,7 +75,9 @@ class Settings(BaseModel):
 
     def as_yaml(self) -> str:
         """All settings as YAML that `--config` reads back to the same."""
-        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        values = self.model_dump(mode="json")
+        ordered = {name: values[name] for name in self.field_names()}
+        text: str = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)
         return text
 
 

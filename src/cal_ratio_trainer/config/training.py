@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.errors import ConfigError
 
 DEMO = "demo"
@@ -17,7 +17,7 @@ DEMO_PROFILE = "demo profile"
 Layers = list[tuple[str, dict[str, Any]]]
 
 
-class TrainSettings(Settings):
+class TrainSettings(FigureSettings):
     """Everything that fixes a training, apart from the machine it runs on."""
 
     model_config = ConfigDict(allow_inf_nan=False)

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, FigureLabels, drawing
+from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,34 +116,23 @@ _KS_PLOTS = tuple(
 )
 
 
-def draw_histories(
-    history: Mapping[str, Sequence[float]],
-    labels: FigureLabels,
-    folder: Path,
-    references: HistoryReferences | None = None,
-) -> list[Path]:
+def history_drawings(
+    history: Mapping[str, Sequence[float]], references: HistoryReferences | None = None
+) -> list[Drawing]:
     """All history plots whose values are there, under the names of the manual.
 
     Args:
         history: values by epoch, from epoch 0; names as in the earlier program, besides them 'val_auc' and, for the
             band that identical distributions would give, 'ks_<output>_expected' and 'ks_<output>_spread'. NaN and
             infinity are gaps.
-        labels: for the headings.
-        folder: where the PNG files go.
         references: what to hold the values against; None for the adversary's ln 2 only.
-
-    Returns:
-        The files written.
     """
     references = references or HistoryReferences()
-    written = []
-    for plot in (*_PLOTS, *_KS_PLOTS):
-        present = [line for line in plot.lines if len(history.get(line.key, ())) > 0]
-        if present:
-            written.append(folder / f"{plot.name}.png")
-            with drawing(written[-1], labels) as axes:
-                _draw_plot(axes, plot, history, references)
-    return written
+    return [
+        Drawing(plot.name, _draw_plot, (plot, history, references))
+        for plot in (*_PLOTS, *_KS_PLOTS)
+        if any(len(history.get(line.key, ())) > 0 for line in plot.lines)
+    ]
 
 
 def _draw_plot(

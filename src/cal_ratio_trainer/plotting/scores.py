@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, OutputKs
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.style import BLUE, LEGEND_BOX, RED, FigureLabels, drawing
+from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.plotting.style import BLUE, LEGEND_BOX, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,80 +64,60 @@ _CLASS_STYLES = {
 }
 
 
-def draw_final_scores(histograms: ScoreHistograms, labels: FigureLabels, folder: Path) -> list[Path]:
-    """The outputs on the main test sample: <output>_predictions, _linear and _half_linear.
-
-    Args:
-        histograms: of signal, QCD and BIB.
-        labels: for the headings.
-        folder: where the PNG files go.
-
-    Returns:
-        The files written.
-    """
-    written = []
+def final_score_drawings(histograms: ScoreHistograms) -> list[Drawing]:
+    """The outputs on the main test sample (signal, QCD, BIB): <output>_predictions, _linear and _half_linear."""
+    drawings = []
     for linear, log in zip(histograms.linear, histograms.log, strict=True):
-        stem = folder / f"{log.output}_predictions"
-        plots = (
-            ("", log, logarithmic_axes(log.output)),
-            ("_linear", linear, LINEAR_AXES),
-            ("_half_linear", linear, half_linear_axes(linear.output)),
-        )
-        for suffix, histogram, score_axes in plots:
-            written.append(stem.with_name(f"{stem.name}{suffix}.png"))
-            draw_scores(histogram, score_axes, labels, written[-1])
-    return written
+        name = f"{log.output}_predictions"
+        drawings += [
+            Drawing(name, draw_scores, (log, logarithmic_axes(log.output))),
+            Drawing(f"{name}_linear", draw_scores, (linear, LINEAR_AXES)),
+            Drawing(f"{name}_half_linear", draw_scores, (linear, half_linear_axes(linear.output))),
+        ]
+    return drawings
 
 
-def draw_control_scores(
-    histograms: ScoreHistograms, ks: ControlRegionKs | None, labels: FigureLabels, folder: Path
-) -> list[Path]:
-    """The outputs in the control region, data and multijet MC: adv_<output>_predictions, with the K-S distances.
+def control_score_drawings(
+    histograms: ScoreHistograms, ks: ControlRegionKs | None, prefix: str = "adv_"
+) -> list[Drawing]:
+    """The outputs in the control region, data and multijet MC: <prefix><output>_predictions, with the K-S distances.
 
     Args:
         histograms: of data and MC.
         ks: their distances in the pt ranges; None leaves the text out.
-        labels: for the headings.
-        folder: where the PNG files go.
-
-    Returns:
-        The files written.
+        prefix: of the names.
     """
-    written = []
+    drawings = []
     for output, histogram in zip(Label, histograms.log, strict=True):
-        written.append(folder / f"adv_{histogram.output}_predictions.png")
         text = ks_text(ks[output], [pt_range.name for pt_range in ks.pt_ranges]) if ks is not None else ""
-        draw_scores(histogram, logarithmic_axes(histogram.output), labels, written[-1], text)
-    return written
+        content = (histogram, logarithmic_axes(histogram.output), text)
+        drawings.append(Drawing(f"{prefix}{histogram.output}_predictions", draw_scores, content))
+    return drawings
 
 
-def draw_scores(
-    histogram: ScoreHistogram, score_axes: ScoreAxes, labels: FigureLabels, path: Path, text: str = ""
-) -> None:
+def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, text: str = "") -> None:
     """One output, each class normalised to 1, with statistical errors.
 
     Args:
+        axes: to draw on.
         histogram: the output's contents by class.
         score_axes: the kind of plot.
-        labels: for the heading.
-        path: the PNG file.
         text: written below the legend.
     """
-    with drawing(path, labels) as axes:
-        bottom = _bottom(histogram) if score_axes.y_is_log else 0.0
-        for row, name in enumerate(histogram.classes):
-            style = _CLASS_STYLES[name]
-            title = f"{style.name} ({histogram.jets[row]:,} jets)"
-            contents, errors = histogram.normalised(name)
-            if style.fill is not None:
-                _draw_area(axes, histogram.edges, contents, errors, {"color": style.fill, "label": title})
-            if style.marker is not None:
-                centres = _centres(histogram.edges, score_axes)
-                _draw_points(axes, centres, contents, errors, {**style.marker, "label": title})
-        _set_axes(axes, score_axes, bottom)
-        axes.set_xlabel(_TITLES[histogram.output])
-        axes.set_ylabel("Fraction of jets / bin")
-        _add_legend(axes, histogram.output if text else "", text)
+    bottom = _bottom(histogram) if score_axes.y_is_log else 0.0
+    for row, name in enumerate(histogram.classes):
+        style = _CLASS_STYLES[name]
+        title = f"{style.name} ({histogram.jets[row]:,} jets)"
+        contents, errors = histogram.normalised(name)
+        if style.fill is not None:
+            _draw_area(axes, histogram.edges, contents, errors, {"color": style.fill, "label": title})
+        if style.marker is not None:
+            centres = _centres(histogram.edges, score_axes)
+            _draw_points(axes, centres, contents, errors, {**style.marker, "label": title})
+    _set_axes(axes, score_axes, bottom)
+    axes.set_xlabel(_TITLES[histogram.output])
+    axes.set_ylabel("Fraction of jets / bin")
+    _add_legend(axes, histogram.output if text else "", text)
 
 
 def ks_text(ks: OutputKs, range_names: list[str]) -> str:

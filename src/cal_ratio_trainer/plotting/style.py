@@ -1,4 +1,4 @@
-"""How every figure looks and is written: ATLAS style, a heading above the frame, one PNG, complete or not at all.
+"""How every figure looks and is written: ATLAS style, a heading above the frame, PNG or PDF, complete or not at all.
 
 Figures are made with matplotlib's objects on the Agg canvas; pyplot's state and the user's backend are not touched.
 matplotlib and mplhep are imported with the first figure only.
@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.files.atomic import replacing
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class FigureLabels:
         energy_tev: centre-of-mass energy in TeV; None leaves it out.
         luminosity_fb: integrated luminosity in 1/fb; None leaves it out.
         simulation: all jets are simulated, and the heading says so.
+        plot_format: 'png', 'pdf' or 'both'; which files a figure becomes.
 
     Raises:
         ValueError: a demo is given a luminosity or not called a simulation.
@@ -47,6 +49,7 @@ class FigureLabels:
     energy_tev: float | None
     luminosity_fb: float | None
     simulation: bool
+    plot_format: Literal["png", "pdf", "both"] = "png"
 
     def __post_init__(self) -> None:
         if self.experiment.casefold() == "demo" and (self.luminosity_fb is not None or not self.simulation):
@@ -65,37 +68,83 @@ class FigureLabels:
         luminosity = f"{self.luminosity_fb:g} fb$^{{-1}}$" if self.luminosity_fb is not None else ""
         return ", ".join(part for part in (energy, luminosity) if part)
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the files that a figure becomes."""
+        return (".png", ".pdf") if self.plot_format == "both" else (f".{self.plot_format}",)
+
 
 ATLAS_INTERNAL = FigureLabels("ATLAS", "Internal", energy_tev=13, luminosity_fb=139, simulation=False)
 DEMO = FigureLabels("demo", "", energy_tev=13, luminosity_fb=None, simulation=True)
 
 
-@contextmanager
-def drawing(path: Path, labels: FigureLabels) -> Iterator["Axes"]:
-    """Empty axes in ATLAS style; the figure is written to `path` when the block ends well.
+def figure_labels(settings: FigureSettings, simulation: str | None) -> FigureLabels:
+    """The heading for jets of a file.
 
     Args:
-        path: the PNG file; replaced in one step.
+        settings: of the command.
+        simulation: as in the file's metadata; 'demo' for the built-in one, which is never called the experiment's.
+    """
+    if simulation is not None:
+        return FigureLabels(simulation, "", settings.energy_tev, None, True, settings.plot_format)
+    return FigureLabels(
+        settings.experiment,
+        settings.status,
+        settings.energy_tev,
+        settings.luminosity_fb,
+        simulation=False,
+        plot_format=settings.plot_format,
+    )
+
+
+@contextmanager
+def drawing(path: Path, labels: FigureLabels) -> Iterator["Axes"]:
+    """Empty axes in ATLAS style; the figure is written when the block ends well.
+
+    Args:
+        path: the file without its ending, which `labels` decides; each is replaced in one step.
         labels: for the heading above the frame, where it covers no data.
 
     Raises:
         OSError: the file cannot be written; it is then as it was.
     """
+    with _drawing(path, labels, "one panel") as panels:
+        yield panels[0]
+
+
+@contextmanager
+def drawing_with_ratio(path: Path, labels: FigureLabels) -> Iterator[tuple["Axes", "Axes"]]:
+    """The same with a lower panel for ratios that shares the x axis: (main axes, ratio axes)."""
+    with _drawing(path, labels, "with ratio") as panels:
+        yield panels[0], panels[1]
+
+
+@contextmanager
+def _drawing(path: Path, labels: FigureLabels, layout: str) -> Iterator[tuple["Axes", ...]]:
     import matplotlib
 
     with _ONE_AT_A_TIME, matplotlib.rc_context(_style()):
-        canvas = _canvas()
-        (axes,) = canvas.figure.axes
+        canvas = _canvas(layout)
+        panels = tuple(canvas.figure.axes)
         try:
-            _empty(axes)
-            yield axes
-            _add_heading(axes, labels)
-            with replacing(path) as temporary:
-                # No program version inside: the same figure gives the same bytes.
-                canvas.print_png(temporary, metadata={"Software": None})
+            for axes in panels:
+                _empty(axes)
+            yield panels
+            _add_heading(panels[0], labels)
+            for suffix in labels.suffixes:
+                with replacing(path.with_name(path.name + suffix)) as temporary:
+                    _print(canvas, temporary, suffix)
         except BaseException:
             _canvas.cache_clear()
             raise
+
+
+def _print(canvas: Any, path: Path, suffix: str) -> None:
+    # No program version and no date inside: the same figure gives the same bytes.
+    if suffix == ".pdf":
+        canvas.print_figure(path, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    else:
+        canvas.print_png(path, metadata={"Software": None})
 
 
 @cache
@@ -118,15 +167,20 @@ def _style() -> Any:
 
 
 @cache
-def _canvas() -> Any:
-    """The one canvas that all figures are drawn on: making its ticks anew takes as long as all the rest."""
+def _canvas(layout: str) -> Any:
+    """The one canvas that all figures of a layout are drawn on: making its ticks anew takes as long as all the rest."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 6), dpi=100)
-    axes = figure.add_axes((0.145, 0.125, 0.825, 0.8))
+    if layout == "with ratio":
+        main = figure.add_axes((0.145, 0.345, 0.825, 0.58))
+        figure.add_axes((0.145, 0.125, 0.825, 0.2), sharex=main)
+        main.tick_params(labelbottom=False)
+    else:
+        main = figure.add_axes((0.145, 0.125, 0.825, 0.8))
     # Where a factor cannot be helped, left of the heading.
-    axes.yaxis.get_offset_text().set_x(-0.12)
+    main.yaxis.get_offset_text().set_x(-0.12)
     return FigureCanvasAgg(figure)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.evaluation.classification import ConfusionMatrix
@@ -13,6 +12,7 @@ from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.reporting.table import ReportTable, as_rich, as_text
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -21,47 +21,19 @@ _LABEL_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 _NOT_KNOWN = "-"
 
 
-@dataclass(frozen=True)
-class DetailsTable:
-    """One table: what it is about, names of the columns, rows of text, and what to know when reading it."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-
-
 def training_details_text(figures: TestFigures) -> str:
     """All tables as plain text, for training_details.txt."""
-    return "\n".join(_as_text(table) for table in training_details(figures))
+    return "\n".join(as_text(table) for table in training_details(figures))
 
 
 def training_details_tables(figures: TestFigures) -> "Group":
     """All tables for the terminal: `rich.print` shows them."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
 
-    tables = []
-    for details in training_details(figures):
-        # Text, not str: brackets are no markup here.
-        table = Table(
-            title=Text(details.title),
-            caption=Text(details.note),
-            box=SIMPLE_HEAD,
-            title_justify="left",
-            caption_justify="left",
-        )
-        for i, column in enumerate(details.columns):
-            table.add_column(Text(column), justify="right" if i else "left", overflow="fold")
-        for row in details.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        tables.append(table)
-    return Group(*tables)
+    return Group(*(as_rich(table) for table in training_details(figures)))
 
 
-def training_details(figures: TestFigures) -> tuple[DetailsTable, ...]:
+def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
     """All tables: AUC and rejections, S/sqrt(B), efficiencies, confusion, and K-S where there are control jets."""
     tables = (
         _auc_table(figures.rocs),
@@ -74,8 +46,8 @@ def training_details(figures: TestFigures) -> tuple[DetailsTable, ...]:
     return (*tables, _ks_table(figures.ks)) if figures.ks is not None else tables
 
 
-def _auc_table(curves: tuple[RocCurve, ...]) -> DetailsTable:
-    return DetailsTable(
+def _auc_table(curves: tuple[RocCurve, ...]) -> ReportTable:
+    return ReportTable(
         f"Signal against {curves[0].background.name} on the signal output",
         ("sample", "signal jets", "QCD jets", "BIB jets", "AUC"),
         tuple(
@@ -92,8 +64,8 @@ def _auc_table(curves: tuple[RocCurve, ...]) -> DetailsTable:
     )
 
 
-def _rejection_table(curves: tuple[RocCurve, ...]) -> DetailsTable:
-    return DetailsTable(
+def _rejection_table(curves: tuple[RocCurve, ...]) -> ReportTable:
+    return ReportTable(
         f"Rejection 1/fpr of {curves[0].background.name} at given signal efficiencies",
         ("sample", *(f"at {100 * rejection.signal_efficiency:.0f} %" for rejection in curves[0].rejections)),
         tuple((_curve_name(curve), *(_rejection(rejection) for rejection in curve.rejections)) for curve in curves),
@@ -106,8 +78,8 @@ def _curve_name(curve: RocCurve) -> str:
     return curve.name or (curve.background.name if is_pure else "all")
 
 
-def _significance_table(scans: Iterable[SignificanceScan]) -> DetailsTable:
-    return DetailsTable(
+def _significance_table(scans: Iterable[SignificanceScan]) -> ReportTable:
+    return ReportTable(
         "S/sqrt(B), relative, this test sample",
         ("scan", "maximum", "at cut", "area", "eps_S/sqrt(eps_B)"),
         tuple(
@@ -124,8 +96,8 @@ def _significance_table(scans: Iterable[SignificanceScan]) -> DetailsTable:
     )
 
 
-def _efficiency_table(total: Share, points: Iterable[MassPointEfficiency]) -> DetailsTable:
-    return DetailsTable(
+def _efficiency_table(total: Share, points: Iterable[MassPointEfficiency]) -> ReportTable:
+    return ReportTable(
         "Signal jets whose largest output is signal",
         ("mH [GeV]", "mS [GeV]", "jets", "efficiency [%]"),
         (
@@ -144,8 +116,8 @@ def _efficiency_table(total: Share, points: Iterable[MassPointEfficiency]) -> De
     )
 
 
-def _false_positive_table(results: Iterable[FalsePositives]) -> DetailsTable:
-    return DetailsTable(
+def _false_positive_table(results: Iterable[FalsePositives]) -> ReportTable:
+    return ReportTable(
         "Background jets whose largest output is signal",
         ("background", "jets", "by count [%]", "effective jets", "by weight [%]"),
         tuple(
@@ -161,8 +133,8 @@ def _false_positive_table(results: Iterable[FalsePositives]) -> DetailsTable:
     )
 
 
-def _confusion_table(confusion: ConfusionMatrix) -> DetailsTable:
-    return DetailsTable(
+def _confusion_table(confusion: ConfusionMatrix) -> ReportTable:
+    return ReportTable(
         "Jets by label and largest output",
         ("label", *(f"-> {_LABEL_NAMES[label]}" for label in Label)),
         tuple(
@@ -179,7 +151,7 @@ def _confusion_table(confusion: ConfusionMatrix) -> DetailsTable:
     )
 
 
-def _ks_table(ks: ControlRegionKs) -> DetailsTable:
+def _ks_table(ks: ControlRegionKs) -> ReportTable:
     rows = []
     for result in ks.outputs:
         name = _LABEL_NAMES[result.output]
@@ -193,7 +165,7 @@ def _ks_table(ks: ControlRegionKs) -> DetailsTable:
         f"{pt_range.name} {mc:.1f} MC, {data:.1f} data"
         for pt_range, mc, data in zip(ks.pt_ranges, ks.effective_mc, ks.effective_data, strict=True)
     )
-    return DetailsTable(
+    return ReportTable(
         "K-S of MC and data in the control region",
         ("output", "pt range", "distance", "if identical", "excess [sigma]", "5 % exceed"),
         tuple(rows),
@@ -226,17 +198,3 @@ def _per_cent(share: Share) -> str:
 
 def _number(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else _NOT_KNOWN
-
-
-def _as_text(table: DetailsTable) -> str:
-    rows = (table.columns, *table.rows)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-    lines = ["  ".join(_aligned(row, widths)) for row in rows]
-    lines.insert(1, "-" * len(lines[0]))
-    note = f"{table.note}\n" if table.note else ""
-    return f"{table.title}\n" + "\n".join(line.rstrip() for line in lines) + f"\n{note}"
-
-
-def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    first, *others = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-    return [row[0].ljust(len(first)), *others]

@@ -7,9 +7,9 @@ import numpy as np
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.plotting.histories import HistoryReferences, draw_histories
-from cal_ratio_trainer.plotting.scores import draw_control_scores, draw_final_scores
-from cal_ratio_trainer.plotting.style import ATLAS_INTERNAL, DEMO, FigureLabels
+from cal_ratio_trainer.plotting import figure_labels, write_all
+from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
+from cal_ratio_trainer.plotting.scores import control_score_drawings, final_score_drawings
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.splits import Part
@@ -25,20 +25,13 @@ def draw_run(
     Returns:
         The files written.
     """
-    labels = figure_labels(data)
     columns = {
         name: [row[name] for row in history] for name in history[0] if settings.adversary_weight or "adv" not in name
     }
-    written = draw_histories(columns, labels, folder, _references(data, settings))
-    written += draw_final_scores(figures.histograms, labels, folder)
+    drawings = history_drawings(columns, _references(data, settings)) + final_score_drawings(figures.histograms)
     if figures.control_histograms is not None:
-        written += draw_control_scores(figures.control_histograms, figures.ks, labels, folder)
-    return written
-
-
-def figure_labels(data: TrainingData) -> FigureLabels:
-    """What stands over the figures: only jets of the experiment are called so."""
-    return DEMO if data.simulation == "demo" else ATLAS_INTERNAL
+        drawings += control_score_drawings(figures.control_histograms, figures.ks)
+    return write_all(drawings, folder, figure_labels(settings, data.simulation))
 
 
 def _references(data: TrainingData, settings: TrainSettings) -> HistoryReferences:

@@ -10,7 +10,7 @@ from cal_ratio_trainer.training.checkpoint import HistoryRow
 def kept_epochs(history: Sequence[HistoryRow], choice: Literal["rule", "all"], ks_limit: float) -> set[int]:
     """Numbers of the epochs whose weights are kept.
 
-    'rule' keeps those whose BIB K-S sum is below `ks_limit`, the best by validation loss and by K-S, those on the
+    'rule' keeps those whose BIB K-S sum is below `ks_limit`, the best by each of `best_epochs`, those on the
     Pareto front of AUC against K-S, and the newest. An epoch whose K-S is NaN passes no K-S rule and is never best.
     """
     if choice == "all":
@@ -21,8 +21,19 @@ def kept_epochs(history: Sequence[HistoryRow], choice: Literal["rule", "all"], k
 
 
 def best_epochs(history: Sequence[HistoryRow]) -> dict[str, int]:
-    """The best epoch by each criterion: 'validation loss' and 'K-S' (the sum over the three outputs)."""
-    criteria = {"validation loss": [row["val_original_lossf"] for row in history], "K-S": ks_sums(history)}
+    """The best epoch by each criterion, the earliest of equal ones; a criterion without finite values is left out.
+
+    They are the lowest loss of the network ('validation loss'), of the adversary as the network's update sees it
+    ('adversary') and in its own ('discriminator'), and the lowest K-S sum over the three outputs ('K-S').
+    """
+    criteria = {
+        name: [row[key] for row in history]
+        for name, key in (
+            ("validation loss", "val_original_lossf"),
+            ("adversary", "val_original_adv_lossf"),
+            ("discriminator", "val_adv_loss"),
+        )
+    } | {"K-S": ks_sums(history)}
     best = {}
     for name, values in criteria.items():
         finite = [(value, epoch) for epoch, value in enumerate(values) if math.isfinite(value)]

@@ -1,52 +1,97 @@
 """How a user names a network: a run, or one of its epochs, or a file."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from cal_ratio_trainer.deployment.keras_file import read_keras
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, Rule, recommended_epoch
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, find_run
 
 NEWEST = "last"
+BEST = "best"
 
 
-def network_file(name: str, output_path: Path) -> Path:
-    """The .keras file that a user means.
+@dataclass(frozen=True)
+class NamedNetwork:
+    """A network on disk.
+
+    Attributes:
+        file: its .keras file.
+        run: the run it belongs to; None for a file that was named by its path.
+        epoch: the epoch its weights are of; None where that is not known.
+    """
+
+    file: Path
+    run: RunDirectory | None = None
+    epoch: int | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: 'model/00003/12', or the path of the file."""
+        if self.run is None:
+            return str(self.file)
+        return self.run.name if self.epoch is None else f"{self.run.name}/{self.epoch}"
+
+    def load(self) -> Classifier:
+        """The network itself, on the CPU.
+
+        Raises:
+            InputFileError: the file is missing, damaged or no network of ours.
+        """
+        shape, weights = read_keras(self.file)
+        classifier = Classifier(shape)
+        classifier.set_weights(weights)
+        return classifier.eval()
+
+
+def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NamedNetwork:
+    """The network that a user means.
 
     Args:
-        name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/-1' for the newest run, 'model/3/12'
-            for epoch 12 of run 3, or the path of a .keras file.
+        name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/3/best' for the epoch that `rule`
+            recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, or the path of a .keras file.
         output_path: the folder that holds all runs.
+        rule: what 'best' means.
 
     Raises:
         RunError: there is no such run or epoch; names those that are there.
     """
     if name.endswith(".keras"):
-        return Path(name)
+        return NamedNetwork(Path(name))
     model, *numbers = name.strip("/").split("/")
     if len(numbers) not in (1, 2) or not _is_number(numbers[0]):
         raise RunError(
-            f"{name} is no network: give NAME/RUN, NAME/RUN/EPOCH or a .keras file, e.g. default/0 or default/0/12"
+            f"{name} is no network: give NAME/RUN, NAME/RUN/EPOCH or a .keras file, e.g. default/0, default/0/best or "
+            "default/0/12"
         )
     run = find_run(output_path, model, int(numbers[0]))
-    epoch = numbers[1] if len(numbers) == 2 else NEWEST
-    file = run.path / "keras" / "final_model.keras" if epoch == NEWEST else _weights_of(run, epoch)
+    newest = len(run.read_history()) - 1 if run.history_file.is_file() else None
+    epoch = _epoch(run, numbers[1] if len(numbers) == 2 else NEWEST, newest, rule)
+    file = run.path / "keras" / "final_model.keras" if epoch == newest else run.weights_file(epoch or 0)
     if not file.is_file():
-        raise RunError(f"run {run.name} has no weights of {_epoch_in_words(epoch)}; kept are {_kept(run)}")
-    return file
+        wanted = "any epoch" if epoch is None else f"epoch {epoch}"
+        there = ", ".join(map(str, run.kept_epochs())) or "none yet"
+        raise RunError(f"run {run.name} has no weights of {wanted}; kept are {there}")
+    return NamedNetwork(file, run, epoch)
 
 
-def _weights_of(run: RunDirectory, epoch: str) -> Path:
-    if not epoch.isdecimal():
-        raise RunError(f"{epoch} is no epoch; give a number or {NEWEST}")
-    return run.weights_file(int(epoch))
+def network_file(name: str, output_path: Path) -> Path:
+    """The .keras file that a user means; arguments and errors as `find_network`."""
+    return find_network(name, output_path).file
 
 
-def _kept(run: RunDirectory) -> str:
-    stem = run.weights_file(0).stem.removesuffix("0")
-    numbers = [path.stem.removeprefix(stem) for path in (run.path / "keras").glob(f"{stem}*.keras")]
-    return ", ".join(sorted((n for n in numbers if n.isdecimal()), key=int)) or "none yet"
-
-
-def _epoch_in_words(epoch: str) -> str:
-    return "any epoch" if epoch == NEWEST else f"epoch {epoch}"
+def _epoch(run: RunDirectory, word: str, newest: int | None, rule: Rule) -> int | None:
+    if word == NEWEST:
+        return newest
+    if word == BEST:
+        best = recommended_epoch(run.read_history(), rule)
+        if best is None:
+            raise RunError(f"run {run.name} has no best epoch: none has a finite value for the rule {rule}")
+        return best
+    if not word.isdecimal():
+        raise RunError(f"{word} is no epoch; give a number, {BEST} or {NEWEST}")
+    return int(word)
 
 
 def _is_number(text: str) -> bool:

@@ -1,6 +1,7 @@
 """The folder of a run: its number, its files, who may write to it."""
 
 import json
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,24 @@ class RunDirectory:
         except (OSError, ValueError):
             return {}
         return content
+
+    def read_history(self) -> list[dict[str, float]]:
+        """One row an epoch, from epoch 0; what is not known is NaN.
+
+        Raises:
+            RunError: there is no history, or it cannot be read.
+        """
+        try:
+            rows = json.loads(self.history_file.read_text("utf-8"))
+            return [{name: math.nan if value is None else float(value) for name, value in row.items()} for row in rows]
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise RunError(f"run {self.name} has no history that can be read ({self.history_file.name})") from error
+
+    def kept_epochs(self) -> list[int]:
+        """The epochs whose weights are on disk, rising."""
+        stem = self.weights_file(0).stem.removesuffix("0")
+        numbers = [path.stem.removeprefix(stem) for path in (self.path / "keras").glob(f"{stem}*.keras")]
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Replace run.json."""
