@@ -14,12 +14,13 @@ from torch.nn import functional
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.network.adversary import data_or_simulation_loss, right_guesses
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.training.scored_parts import scored_control, scored_main
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
 from cal_ratio_trainer.training.tally import Tally
@@ -84,32 +85,6 @@ def evaluate_epoch(
     row = {name: row.pop(name) for name in HISTORY_NAMES} | row
     histograms = {"main": main_histograms(scored_main(data, Part.TEST, test_logits))}
     return EpochResult(row, histograms | _control_histograms(control, ks))
-
-
-def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
-    """Main jets of a part with their scores, for the figures of merit."""
-    jets = data.main.jets.scalars.take(data.main.positions(part))
-    masses = {
-        field: jets.column(name).to_numpy() if name in jets.column_names else None
-        for field, name in (("higgs_mass", "llp_mH"), ("scalar_mass", "llp_mS"))
-    }
-    return ScoredJets(
-        scores=logits.softmax(dim=1).cpu().numpy(),
-        labels=jets.column("label").to_numpy(),
-        weights=data.main.weight[data.main.positions(part)],
-        **masses,
-    )
-
-
-def scored_control(data: TrainingData, part: Part, logits: Tensor) -> ScoredControlJets:
-    """Control-region jets of a part with their scores."""
-    positions = data.control.positions(part)
-    return ScoredControlJets(
-        scores=logits.softmax(dim=1).cpu().numpy(),
-        is_data=data.control.is_data[positions],
-        weights=data.control.weight[positions],
-        scaled_pt=data.control.jets["jet_pt"][positions],
-    )
 
 
 def write_histograms(path: Path, histograms: Mapping[str, ScoreHistograms]) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.plotting import figure_labels, write_all
+from cal_ratio_trainer.plotting.finals import final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
-from cal_ratio_trainer.plotting.scores import control_score_drawings, final_score_drawings
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.splits import Part
@@ -28,9 +28,7 @@ def draw_run(
     columns = {
         name: [row[name] for row in history] for name in history[0] if settings.adversary_weight or "adv" not in name
     }
-    drawings = history_drawings(columns, _references(data, settings)) + final_score_drawings(figures.histograms)
-    if figures.control_histograms is not None:
-        drawings += control_score_drawings(figures.control_histograms, figures.ks)
+    drawings = history_drawings(columns, _references(data, settings)) + final_drawings(figures)
     return write_all(drawings, folder, figure_labels(settings, data.simulation))
 
 

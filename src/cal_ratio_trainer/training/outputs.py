@@ -15,9 +15,10 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress
 from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.epoch import EpochResult, scored_control, scored_main, write_histograms
+from cal_ratio_trainer.training.epoch import EpochResult, write_histograms
 from cal_ratio_trainer.training.kept_weights import kept_epochs
 from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.scored_parts import scored_control, scored_main
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import TrainingTensors
 
