@@ -8,7 +8,7 @@ from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, ks_of_control_jets
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, style, write_all
+from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, canvas, write_all
 from cal_ratio_trainer.plotting.scores import (
     LINEAR_AXES,
     control_score_drawings,
@@ -68,7 +68,7 @@ def test_a_figure_does_not_depend_on_those_drawn_before_it(jets: ScoredJets, tmp
     histogram = main_histograms(jets).log[Label.BIB]
     figures = [Drawing(name, draw_scores, (histogram, logarithmic_axes("bib"))) for name in ("new", "used")]
     between = Drawing("between", draw_scores, (histogram, LINEAR_AXES, "text"))
-    style._canvas.cache_clear()
+    canvas._canvas.cache_clear()
     (new,) = figures[0].write(tmp_path, DEMO)
     between.write(tmp_path, ATLAS_INTERNAL)
     (used,) = figures[1].write(tmp_path, DEMO)

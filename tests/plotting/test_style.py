@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, FigureLabels
-from cal_ratio_trainer.plotting.style import _canvas, drawing
+from cal_ratio_trainer.plotting.canvas import _canvas, drawing
 
 
 def draw_line(path: Path, labels: FigureLabels = ATLAS_INTERNAL, height: float = 1.0) -> bytes:

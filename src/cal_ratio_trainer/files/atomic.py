@@ -8,11 +8,13 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it becomes `path` when the block ends well, and is removed otherwise.
 
     Args:
         path: the file to write; missing folders above it are made. An existing file is replaced in one step.
+        durable: wait until the disk has it, so that it is complete even after a power cut; without that, files that
+            can be made again are written at once.
 
     Yields:
         A path in the same folder (a rename within one file system is atomic), with the same suffix.
@@ -24,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
-        _flush_to_disk(temporary)
+        if durable:
+            _flush_to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -70,9 +70,9 @@ def final_score_drawings(histograms: ScoreHistograms) -> list[Drawing]:
     for linear, log in zip(histograms.linear, histograms.log, strict=True):
         name = f"{log.output}_predictions"
         drawings += [
-            Drawing(name, draw_scores, (log, logarithmic_axes(log.output))),
-            Drawing(f"{name}_linear", draw_scores, (linear, LINEAR_AXES)),
-            Drawing(f"{name}_half_linear", draw_scores, (linear, half_linear_axes(linear.output))),
+            Drawing(name, draw_scores, (log, logarithmic_axes(log.output)), default_ticks=True),
+            Drawing(f"{name}_linear", draw_scores, (linear, LINEAR_AXES), default_ticks=True),
+            Drawing(f"{name}_half_linear", draw_scores, (linear, half_linear_axes(linear.output)), default_ticks=True),
         ]
     return drawings
 
@@ -91,7 +91,7 @@ def control_score_drawings(
     for output, histogram in zip(Label, histograms.log, strict=True):
         text = ks_text(ks[output], [pt_range.name for pt_range in ks.pt_ranges]) if ks is not None else ""
         content = (histogram, logarithmic_axes(histogram.output), text)
-        drawings.append(Drawing(f"{prefix}{histogram.output}_predictions", draw_scores, content))
+        drawings.append(Drawing(f"{prefix}{histogram.output}_predictions", draw_scores, content, default_ticks=True))
     return drawings
 
 
@@ -149,20 +149,16 @@ def _draw_area(
     style: dict[str, Any],
 ) -> None:
     from matplotlib.colors import to_rgba
+    from matplotlib.patches import StepPatch
 
     colour = style["color"]
-    axes.stairs(
-        contents,
-        edges,
-        baseline=_LOWEST_DRAWN / 10,
-        fill=True,
-        facecolor=to_rgba(colour, 0.3),
-        edgecolor=colour,
-        linewidth=1.5,
-        label=style["label"],
-    )
-    low = np.maximum(contents - errors, 0.0)
-    axes.stairs(contents + errors, edges, baseline=low, fill=True, alpha=0.3, color=colour, linewidth=0)
+    lowest = _LOWEST_DRAWN / 10
+    fill: dict[str, Any] = {"facecolor": to_rgba(colour, 0.3), "edgecolor": colour, "linewidth": 1.5}
+    band: dict[str, Any] = {"facecolor": to_rgba(colour, 0.3), "linewidth": 0}
+    # Limits are set, not looked for: `axes.stairs` would take as long for that as the whole area takes to draw.
+    axes.add_artist(StepPatch(contents, edges, baseline=lowest, fill=True, label=style["label"], **fill))
+    low: Any = np.maximum(contents - errors, lowest)
+    axes.add_artist(StepPatch(contents + errors, edges, baseline=low, fill=True, **band))
 
 
 def _draw_points(
