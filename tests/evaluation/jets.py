@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
 
@@ -29,6 +29,19 @@ def plausible_jets(jets: int, seed: int = 5) -> ScoredJets:
         weights=random.lognormal(0.0, 1.0, jets),
         higgs_mass=random.choice([125.0, 600.0], jets),
         scalar_mass=random.choice([5.0, 55.0], jets),
+        kinematics=plausible_kinematics(jets, random),
+    )
+
+
+def plausible_kinematics(jets: int, random: np.random.Generator) -> JetKinematics:
+    """Jets all over the detector, with long-lived particles that decay in barrel and endcaps."""
+    return JetKinematics(
+        pt=40 + random.exponential(60, jets),
+        eta=random.uniform(-2.5, 2.5, jets),
+        phi=random.uniform(-np.pi, np.pi, jets),
+        llp_eta=random.uniform(-2.5, 2.5, jets),
+        llp_lxy=random.uniform(1200, 4000, jets),
+        llp_lz=random.uniform(3500, 6000, jets) * random.choice([-1, 1], jets),
     )
 
 

@@ -48,9 +48,9 @@ def test_false_positives_by_count_and_by_weight() -> None:
     )
     assert (qcd.label, bib.label) == (Label.QCD, Label.BIB)
     assert qcd.by_count == share(1, 3)
-    # one weight of four passes; (1 + 1 + 2)^2 / 6 effective jets
+    # One weight of four passes: var = ((3/4)^2 1 + (1/4)^2 (1 + 4)) / 16 = 14/256; (1/4 3/4) / var effective jets.
     assert qcd.by_weight.value == pytest.approx(1 / 4)
-    assert qcd.by_weight.total == pytest.approx(16 / 6)
+    assert qcd.by_weight.total == pytest.approx(3 / 16 * 256 / 14)
     assert bib.by_count == share(1, 1)
 
 

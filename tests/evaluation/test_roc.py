@@ -38,7 +38,7 @@ def test_the_curve_by_hand() -> None:
     curve = roc_curve(jets_on_signal_output([0.9, 0.6], [0.7, 0.2], [0.8]))
     np.testing.assert_allclose(curve.cuts, [np.inf, 0.9, 0.8, 0.7, 0.6, 0.2])
     np.testing.assert_allclose(curve.signal_efficiency, [0, 0.5, 0.5, 0.5, 1, 1])
-    np.testing.assert_allclose(curve.background_efficiency, np.array([0, 0, 0.1, 1.1, 1.1, 2.1]) / 2.1)
+    np.testing.assert_allclose(curve.background_efficiency, np.array([0, 0, 0.1, 1.1, 1.1, 2.1]) / 2.1, rtol=1e-6)
     assert (curve.signal_jets, curve.qcd_jets, curve.bib_jets) == (2, 2, 1)
 
 
@@ -50,8 +50,10 @@ def test_rejections_by_hand() -> None:
     # Between 50 and 100 % of the signal the background stays at 1.1 of 2.1.
     at_90 = curve.rejection_at(0.9)
     assert at_90.value == pytest.approx(2.1 / 1.1)
-    # (1 + 1 + 0.1)^2 / (1 + 1 + 0.01) effective background jets
-    effective = 2.1**2 / 2.01
+    # Weights 1 and 0.1 pass, 1 fails: var = ((1 - e)^2 1.01 + e^2) / 2.1^2, and e (1 - e) / var effective jets.
+    share_passing = 1.1 / 2.1
+    variance = ((1 - share_passing) ** 2 * 1.01 + share_passing**2) / 2.1**2
+    effective = share_passing * (1 - share_passing) / variance
     interval = share(effective * 1.1 / 2.1, effective)
     assert (at_90.low, at_90.high) == pytest.approx((1 / interval.high, 1 / interval.low))
 
@@ -136,11 +138,11 @@ def test_without_signal_or_background_nothing_is_known() -> None:
 def test_a_long_curve_is_stored_thin_and_stays_what_it_was() -> None:
     jets = plausible_jets(30_000)
     curve = roc_curve(jets)
-    assert 500 < len(curve.cuts) <= 1000
+    assert 200 < len(curve.cuts) <= 400
     assert curve.signal_efficiency[[0, -1]].tolist() == [0, 1]
     assert curve.background_efficiency[[0, -1]].tolist() == [0, 1]
     assert np.all(np.diff(curve.cuts) < 0)
-    assert np.trapezoid(curve.signal_efficiency, curve.background_efficiency) == pytest.approx(curve.auc, abs=2e-5)
+    assert np.trapezoid(curve.signal_efficiency, curve.background_efficiency) == pytest.approx(curve.auc, abs=1e-4)
     for rejection in curve.rejections:
         read_off = np.interp(rejection.signal_efficiency, curve.signal_efficiency, curve.background_efficiency)
         assert 1 / read_off == pytest.approx(rejection.value, rel=0.02)

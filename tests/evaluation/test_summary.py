@@ -1,12 +1,17 @@
+import dataclasses
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_ONLY
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
-from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 
 from .jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
@@ -42,3 +47,27 @@ def test_a_sample_of_one_class_goes_through(signal: list[float], qcd: list[float
 def test_figures_of_merit_need_no_matplotlib() -> None:
     code = "import sys, cal_ratio_trainer.evaluation.summary; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(st.integers(0, 400), st.integers(0, 300), st.booleans(), st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_figures_come_back_from_json_as_they_were(jets: int, control: int, with_train: bool, seed: int) -> None:
+    figures = evaluate_test_sample(
+        plausible_jets(jets, seed),
+        plausible_control_jets(control, seed) if control else None,
+        plausible_jets(200, seed + 1) if with_train else None,
+    )
+    # allow_nan=False: strict JSON has no NaN and no infinity.
+    text = json.dumps(figures.to_dict(), allow_nan=False)
+    again = TestFigures.from_dict(json.loads(text))
+    assert json.dumps(again.to_dict()) == text
+    assert (again.ks is None, again.overtraining is None) == (not control, not with_train)
+    np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(figures))
+
+
+def test_figures_of_another_format_are_refused() -> None:
+    plain = evaluate_test_sample(plausible_jets(50)).to_dict()
+    with pytest.raises(ValueError, match="format 99"):
+        TestFigures.from_dict(plain | {"format": 99})
+    with pytest.raises(KeyError):
+        TestFigures.from_dict({"format": 1})

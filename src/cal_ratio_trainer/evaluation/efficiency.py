@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cal_ratio_trainer.evaluation.intervals import Share, share
-from cal_ratio_trainer.evaluation.sample import effective_number
+from cal_ratio_trainer.evaluation.intervals import Share, share, weighted_share
 from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
@@ -54,12 +53,9 @@ def false_positives(jets: ScoredJets) -> tuple[FalsePositives, ...]:
 
 
 def _false_positives(jets: ScoredJets, label: Label) -> FalsePositives:
-    of_label = jets.labels == label
-    weights = np.asarray(jets.weights[of_label], dtype=np.float64)
-    taken = jets.predictions[of_label] == Label.SIGNAL
-    effective = effective_number(weights) if weights.sum() > 0 else 0.0
-    passed = effective * float(weights[taken].sum() / weights.sum()) if effective else 0.0
-    return FalsePositives(label, _taken_for_signal(jets, label), share(passed, effective))
+    rows = jets.positions[label]
+    by_weight = weighted_share(jets.weights[rows], jets.predictions[rows] == Label.SIGNAL)
+    return FalsePositives(label, _taken_for_signal(jets, label), by_weight)
 
 
 def _taken_for_signal(jets: ScoredJets, label: Label) -> Share:

@@ -3,7 +3,11 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betaincinv
+
+from cal_ratio_trainer.evaluation.sample import FloatArray
 
 _TAIL = (1 - math.erf(1 / math.sqrt(2))) / 2
 """The probability left out on each side of a 68.3 % interval."""
@@ -43,9 +47,64 @@ def share(passed: float, total: float) -> Share:
     Source: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404; at real-valued counts as the incomplete beta
         function continues it.
     """
+    passed, total = float(passed), float(total)
     if total <= 0:
         return Share(passed, total, math.nan, math.nan, math.nan)
-    inside = min(max(passed, 0.0), total)
-    low = float(betaincinv(inside, total - inside + 1, _TAIL)) if inside > 0 else 0.0
-    high = float(betaincinv(inside + 1, total - inside, 1 - _TAIL)) if inside < total else 1.0
-    return Share(passed, total, passed / total, low, high)
+    low, high = clopper_pearson(np.array([passed]), np.array([total]))
+    return Share(passed, total, passed / total, float(low[0]), float(high[0]))
+
+
+def weighted_share(weights: FloatArray, passes: NDArray[np.bool_]) -> Share:
+    """The share of weight that passes; its interval is that of a count at the effective number.
+
+    Args:
+        weights: [jets]; may be negative.
+        passes: [jets].
+    """
+    every = np.asarray(weights, dtype=np.float64)
+    chosen = every[passes]
+    total, squares = float(every.sum()), float(np.square(every).sum())
+    if not total > 0:
+        return share(0.0, 0.0)
+    value = float(chosen.sum()) / total
+    effective = float(effective_trials(np.array(value), np.square(chosen).sum() / squares, total**2 / squares))
+    return share(value * effective, effective)
+
+
+def effective_trials(
+    efficiency: NDArray[np.float64],
+    share_of_squares: NDArray[np.float64],
+    effective_number: NDArray[np.float64] | float,
+) -> NDArray[np.float64]:
+    """How many jets of equal weight would leave the efficiency as uncertain as the weighted ones do.
+
+    It is n = e (1 - e) / var(e) with var(e) = ((1 - e)^2 sum_passing w^2 + e^2 sum_failing w^2) / (sum w)^2, from the
+    propagation of the jets' own fluctuations; the count itself where all weights are equal. Where nothing or
+    everything passes (or weights below 0 bring e there), it is the effective number (sum w)^2 / sum w^2.
+
+    Args:
+        efficiency: share of the weight that passes, any shape.
+        share_of_squares: sum of the squared weights that pass over that of all.
+        effective_number: of all jets; see `sample.effective_number`.
+    """
+    scaled_variance = (1 - 2 * efficiency) * share_of_squares + np.square(efficiency)
+    inside = (efficiency > 0) & (efficiency < 1) & (scaled_variance > 0)
+    spread = np.where(inside, efficiency * (1 - efficiency), 1.0)
+    return np.asarray(effective_number * spread / np.where(inside, scaled_variance, 1.0), dtype=np.float64)
+
+
+def clopper_pearson(
+    passed: NDArray[np.float64], total: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower and upper ends of 68 % intervals, as in `share`, for arrays of any shape; NaN where `total` is 0."""
+    known = total > 0
+    trials = np.where(known, total, 1.0)
+    inside = np.clip(passed, 0.0, trials)
+    some, not_all = inside > 0, inside < trials
+    # The functions' arguments must be above 0 where their values are not used either.
+    low = betaincinv(np.where(some, inside, 1.0), trials - inside + 1, _TAIL)
+    high = betaincinv(inside + 1, np.where(not_all, trials - inside, 1.0), 1 - _TAIL)
+    return (
+        np.where(known, np.where(some, low, 0.0), math.nan),
+        np.where(known, np.where(not_all, high, 1.0), math.nan),
+    )

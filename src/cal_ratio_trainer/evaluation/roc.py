@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.background import QCD_AND_TENTH_OF_BIB, Background, mass_name
-from cal_ratio_trainer.evaluation.intervals import share
+from cal_ratio_trainer.evaluation.intervals import clopper_pearson, effective_trials
+from cal_ratio_trainer.evaluation.plain import rounded
 from cal_ratio_trainer.evaluation.sample import Sample
 from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.jets.labels import Label
@@ -15,7 +16,8 @@ from cal_ratio_trainer.jets.labels import Label
 REJECTION_AT = (0.5, 0.7, 0.8, 0.9)
 """Signal efficiencies at which the rejection is quoted. [1]"""
 
-_STORED_POINTS = 1000
+_STORED_POINTS = 400
+_CUT_DIGITS, _SHARE_DIGITS = 9, 7
 _ROUNDING = 1e-12
 
 
@@ -23,8 +25,8 @@ _ROUNDING = 1e-12
 class Rejection:
     """Background rejection 1/fpr where a given share of signal passes; infinite where no background does.
 
-    `low` and `high` enclose it at 68 % confidence (Clopper-Pearson at the background's effective number; the cut counts
-    as given, so the signal sample's own fluctuation is not in it).
+    `low` and `high` enclose it at 68 % confidence (Clopper-Pearson at the background's effective number at that cut,
+    see `effective_trials`; the cut counts as given, so the signal sample's own fluctuation is not in it).
     """
 
     signal_efficiency: float
@@ -46,8 +48,10 @@ class RocCurve:
             pairs of equal scores counting half. With negative weights the same sum over pairs, which may leave [0, 1].
             NaN where signal or background is missing or its weights do not sum to more than 0.
         cuts: [points] the lowest score that passes, falling from infinity (nothing passes).
-        signal_efficiency: [points] from 0 to 1; at most about 1000 points of the exact curve.
+        signal_efficiency: [points] from 0 to 1; at most about 400 points of the exact curve, to seven digits.
         background_efficiency: [points] likewise.
+        signal_effective: [points] effective number of signal jets at each cut, see `effective_trials`.
+        background_effective: [points] the same of the background.
         rejections: at the efficiencies asked for, from the exact curve.
     """
 
@@ -60,7 +64,19 @@ class RocCurve:
     cuts: NDArray[np.float64]
     signal_efficiency: NDArray[np.float64]
     background_efficiency: NDArray[np.float64]
+    signal_effective: NDArray[np.float64]
+    background_effective: NDArray[np.float64]
     rejections: tuple[Rejection, ...]
+
+    @property
+    def signal_interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ends of the signal efficiency's 68 % intervals, [points] each."""
+        return clopper_pearson(self.signal_efficiency * self.signal_effective, self.signal_effective)
+
+    @property
+    def background_interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ends of the background efficiency's 68 % intervals, [points] each."""
+        return clopper_pearson(self.background_efficiency * self.background_effective, self.background_effective)
 
     def rejection_at(self, signal_efficiency: float) -> Rejection:
         """The rejection at one of the efficiencies that the curve was made with.
@@ -89,28 +105,27 @@ def roc_curve(
         rejection_at: signal efficiencies at which to quote the rejection. [1]
     """
     signal, mixture = _signal(jets, higgs_mass), mixed(jets, background)
-    cuts, signal_efficiency, background_efficiency = _exact_curve(signal, mixture)
-    kept = _thinned(signal_efficiency, background_efficiency)
+    curve = _exact_curve(signal, mixture)
+    kept = _thinned(curve.signal, curve.background)
     return RocCurve(
         name="" if higgs_mass is None else mass_name(higgs_mass),
         background=background,
         signal_jets=len(signal),
         qcd_jets=background.count(jets, Label.QCD),
         bib_jets=background.count(jets, Label.BIB),
-        auc=_area(signal_efficiency, background_efficiency),
-        cuts=cuts[kept],
-        signal_efficiency=signal_efficiency[kept],
-        background_efficiency=background_efficiency[kept],
-        rejections=tuple(
-            _rejection(at, signal_efficiency, background_efficiency, mixture.effective_number) for at in rejection_at
-        ),
+        auc=curve.area,
+        cuts=rounded(curve.cuts[kept], _CUT_DIGITS),
+        signal_efficiency=rounded(curve.signal[kept], _SHARE_DIGITS),
+        background_efficiency=rounded(curve.background[kept], _SHARE_DIGITS),
+        signal_effective=rounded(curve.effective_signal()[kept], _SHARE_DIGITS),
+        background_effective=rounded(curve.effective_background()[kept], _SHARE_DIGITS),
+        rejections=tuple(_rejection(at, curve) for at in rejection_at),
     )
 
 
 def roc_auc(jets: ScoredJets, background: Background = QCD_AND_TENTH_OF_BIB, higgs_mass: float | None = None) -> float:
     """The area alone, as in `RocCurve.auc`; for use after every epoch."""
-    _, signal_efficiency, background_efficiency = _exact_curve(_signal(jets, higgs_mass), mixed(jets, background))
-    return _area(signal_efficiency, background_efficiency)
+    return _exact_curve(_signal(jets, higgs_mass), mixed(jets, background)).area
 
 
 def mixed(jets: ScoredJets, background: Background) -> Sample:
@@ -130,46 +145,80 @@ def _signal(jets: ScoredJets, higgs_mass: float | None) -> Sample:
     return jets.sample(Label.SIGNAL, Label.SIGNAL) if higgs_mass is None else jets.signal_sample(higgs_mass)
 
 
-def _exact_curve(
-    signal: Sample, background: Sample
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+@dataclass(frozen=True, eq=False)
+class _ExactCurve:
+    """Every point of a curve; `order` and `steps` say which jets pass from one point to the next."""
+
+    samples: tuple[Sample, Sample]
+    order: NDArray[np.intp]
+    steps: NDArray[np.bool_]
+    cuts: NDArray[np.float64]
+    signal: NDArray[np.float64]
+    background: NDArray[np.float64]
+
+    @property
+    def area(self) -> float:
+        """By trapezoids, which count pairs of equal scores half."""
+        return float(np.trapezoid(self.signal, self.background)) if len(self.cuts) else math.nan
+
+    def effective_signal(self) -> NDArray[np.float64]:
+        """See `effective_trials`, [points]."""
+        return self._effective(0, self.signal)
+
+    def effective_background(self) -> NDArray[np.float64]:
+        """See `effective_trials`, [points]."""
+        return self._effective(1, self.background)
+
+    def _effective(self, which: int, efficiency: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not len(self.cuts):
+            return np.zeros(0)
+        squares = [np.zeros(len(sample)) for sample in self.samples]
+        squares[which] = np.square(self.samples[which].weights, dtype=np.float64)
+        squares[which] /= squares[which].sum()
+        passing = _running(np.concatenate(squares), self.order, self.steps)
+        return effective_trials(efficiency, passing, self.samples[which].effective_number)
+
+
+def _exact_curve(signal: Sample, background: Sample) -> _ExactCurve:
     totals = signal.weights.sum(dtype=np.float64), background.weights.sum(dtype=np.float64)
     if not (totals[0] > 0 and totals[1] > 0):
         nothing = np.zeros(0)
-        return nothing, nothing, nothing
+        no_jets = np.zeros(0, dtype=np.intp)
+        return _ExactCurve((signal, background), no_jets, no_jets > 0, nothing, nothing, nothing)
     values = np.concatenate([signal.values, background.values])
     order = np.argsort(values)[::-1]
     falling = values[order]
     last_of_equal = np.append(falling[1:] != falling[:-1], True)
-    efficiencies = []
-    for share_of in (
-        np.concatenate([signal.weights / totals[0], np.zeros(len(background))]),
-        np.concatenate([np.zeros(len(signal)), background.weights / totals[1]]),
-    ):
-        passing = np.cumsum(share_of[order])[last_of_equal]
-        # Rounding leaves the last sum beside 1 by some 1e-16.
-        passing[-1] = 1.0
-        efficiencies.append(np.append(0.0, passing))
-    return np.append(np.inf, falling[last_of_equal].astype(np.float64)), efficiencies[0], efficiencies[1]
+    of_signal = np.concatenate([signal.weights / totals[0], np.zeros(len(background))])
+    of_background = np.concatenate([np.zeros(len(signal)), background.weights / totals[1]])
+    return _ExactCurve(
+        (signal, background),
+        order,
+        last_of_equal,
+        np.append(np.inf, falling[last_of_equal].astype(np.float64)),
+        _running(of_signal, order, last_of_equal),
+        _running(of_background, order, last_of_equal),
+    )
 
 
-def _area(signal_efficiency: NDArray[np.float64], background_efficiency: NDArray[np.float64]) -> float:
-    if len(signal_efficiency) == 0:
-        return math.nan
-    return float(np.trapezoid(signal_efficiency, background_efficiency))
+def _running(shares: NDArray[np.float64], order: NDArray[np.intp], steps: NDArray[np.bool_]) -> NDArray[np.float64]:
+    passing = np.cumsum(shares[order])[steps]
+    # Rounding leaves the last sum beside 1 by some 1e-16.
+    passing[-1] = 1.0
+    return np.append(0.0, passing)
 
 
-def _rejection(
-    at: float, signal_efficiency: NDArray[np.float64], background_efficiency: NDArray[np.float64], effective: float
-) -> Rejection:
-    if len(signal_efficiency) == 0:
+def _rejection(at: float, curve: _ExactCurve) -> Rejection:
+    if len(curve.cuts) == 0:
         return Rejection(at, math.nan, math.nan, math.nan, math.nan)
     # With negative weights the curve can turn back: the tightest cut that lets enough signal pass is meant.
-    right = max(int(np.argmax(signal_efficiency >= at - _ROUNDING)), 1)
+    right = max(int(np.argmax(curve.signal >= at - _ROUNDING)), 1)
     between = slice(right - 1, right + 1)
-    efficiency = float(np.interp(at, signal_efficiency[between], background_efficiency[between]))
-    interval = share(efficiency * effective, effective)
-    return Rejection(at, efficiency, _inverse(efficiency), _inverse(interval.high), _inverse(interval.low))
+    efficiency = float(np.interp(at, curve.signal[between], curve.background[between]))
+    # Between two cuts the jets on the way count as the ones behind it.
+    effective = curve.effective_background()[right : right + 1]
+    low, high = clopper_pearson(efficiency * effective, effective)
+    return Rejection(at, efficiency, _inverse(efficiency), _inverse(float(high[0])), _inverse(float(low[0])))
 
 
 def _inverse(efficiency: float) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.evaluation.kinematics import JetKinematics
 from cal_ratio_trainer.evaluation.sample import FloatArray, Sample, check_finite
 from cal_ratio_trainer.jets.labels import Label
 
@@ -23,6 +24,7 @@ class ScoredJets:
         weights: [jets], any scale per class: all figures normalise a class by itself. May be negative.
         higgs_mass: [jets] true mH of signal jets in GeV, anything for the others; None where not known.
         scalar_mass: [jets] true mS likewise.
+        kinematics: what efficiencies are shown against; None where not known.
 
     Raises:
         NonFiniteInput: a score or weight is NaN or infinite.
@@ -34,12 +36,15 @@ class ScoredJets:
     weights: FloatArray
     higgs_mass: FloatArray | None = None
     scalar_mass: FloatArray | None = None
+    kinematics: JetKinematics | None = None
 
     def __post_init__(self) -> None:
         jets = len(self.scores)
         columns = [self.labels, self.weights, self.higgs_mass, self.scalar_mass]
         if self.scores.shape != (jets, len(Label)) or any(c is not None and c.shape != (jets,) for c in columns):
             raise ValueError(f"scores {self.scores.shape} must be [jets, {len(Label)}] and all other columns [jets]")
+        if self.kinematics is not None and not self.kinematics.fits(jets):
+            raise ValueError(f"all kinematics must be [{jets}]")
         if not np.isin(self.labels, list(Label)).all():
             raise ValueError(f"labels must be of {[int(label) for label in Label]}, found {np.unique(self.labels)}")
         check_finite("scores", self.scores)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_BIB, QCD_ONLY, Background, mass_name
+from cal_ratio_trainer.evaluation.plain import rounded
 from cal_ratio_trainer.evaluation.sample import Sample
 from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.jets.labels import Label
@@ -17,27 +18,34 @@ CUTS = np.concatenate([np.geomspace(1e-5, 0.1, 100), np.linspace(0.11, 0.89, 20)
 MIN_BACKGROUND = 10.0
 """The scan ends where no more than this many background jets are left."""
 
+_DIGITS = 7
+
 
 @dataclass(frozen=True, eq=False)
 class SignificanceScan:
-    """What passes each cut; all arrays [cuts], as far as the scan went.
+    """What passes each of `CUTS`; all arrays [cuts], as far as the scan went.
 
     Attributes:
         name: '' for everything, 'QCD only', 'BIB only', or as `mass_name`.
-        cuts: a jet passes when its score is above the cut.
-        signal: number of signal jets that pass.
+        signal: number of signal jets that pass; a jet passes when its score is above the cut.
         background: BIB jets that pass, plus QCD weights that pass with their sum scaled to the count of BIB (to the
-            count of QCD where BIB takes no part).
+            count of QCD where BIB takes no part); to seven digits.
+        background_squares: the sum of the squares of these weights.
         signal_jets: all signal jets of the scan.
         background_jets: all of the background, in the same normalisation.
     """
 
     name: str
-    cuts: NDArray[np.float64]
     signal: NDArray[np.float64]
     background: NDArray[np.float64]
+    background_squares: NDArray[np.float64]
     signal_jets: int
     background_jets: float
+
+    @property
+    def cuts(self) -> NDArray[np.float64]:
+        """The cuts of the scan, rising."""
+        return CUTS[: len(self.signal)]
 
     @property
     def significance(self) -> NDArray[np.float64]:
@@ -45,11 +53,22 @@ class SignificanceScan:
         return self.signal / np.sqrt(self.background)
 
     @property
+    def error(self) -> NDArray[np.float64]:
+        """Standard deviation of S/sqrt(B) at each cut: S counts, B is weighted, both fluctuate by themselves."""
+        of_signal = self.signal / self.background
+        of_background = np.square(self.significance / (2 * self.background)) * self.background_squares
+        result: NDArray[np.float64] = np.sqrt(of_signal + of_background)
+        return result
+
+    @property
     def efficiency_ratio(self) -> NDArray[np.float64]:
         """eps_S/sqrt(eps_B) at each cut, which does not grow with the sample; NaN without signal."""
-        if self.signal_jets == 0:
-            return np.full(len(self.cuts), math.nan)
-        return self.significance * (math.sqrt(self.background_jets) / self.signal_jets)
+        return self.significance * self.ratio_scale
+
+    @property
+    def ratio_scale(self) -> float:
+        """eps_S/sqrt(eps_B) in units of S/sqrt(B); NaN without signal."""
+        return math.sqrt(self.background_jets) / self.signal_jets if self.signal_jets else math.nan
 
     @property
     def maximum(self) -> float:
@@ -86,13 +105,14 @@ def significance_scan(
     qcd, bib = (_scaled(jets, background, label) for label in (Label.QCD, Label.BIB))
     passing_signal = _passing(Sample.unweighted(signal.values), CUTS)
     passing_background = _passing(qcd, CUTS) + _passing(bib, CUTS)
+    squares = _passing(Sample(qcd.values, np.square(qcd.weights)), CUTS) + _passing(bib, CUTS)
     enough = passing_background > MIN_BACKGROUND
     stop = len(CUTS) if enough.all() else int(np.argmin(enough))
     return SignificanceScan(
         name=_name(background, higgs_mass),
-        cuts=CUTS[:stop],
         signal=passing_signal[:stop],
-        background=passing_background[:stop],
+        background=rounded(passing_background[:stop], _DIGITS),
+        background_squares=rounded(squares[:stop], _DIGITS),
         signal_jets=len(signal),
         background_jets=float(qcd.weights.sum() + bib.weights.sum()),
     )

@@ -1,9 +1,12 @@
 """Everything that is said about a network on the test sample, in one object."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY
 from cal_ratio_trainer.evaluation.classification import ConfusionMatrix, confusion_matrix
+from cal_ratio_trainer.evaluation.dependence import Dependence, dependences
 from cal_ratio_trainer.evaluation.efficiency import (
     FalsePositives,
     MassPointEfficiency,
@@ -14,9 +17,14 @@ from cal_ratio_trainer.evaluation.efficiency import (
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
+from cal_ratio_trainer.evaluation.overtraining import Overtraining, overtraining
+from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
 from cal_ratio_trainer.evaluation.roc import RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.significance import SignificanceScan, all_scans
+from cal_ratio_trainer.evaluation.working_point import MISTAG, WorkingPoint, working_point
+
+_FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,23 +33,31 @@ class TestFigures:
 
     Attributes:
         rocs: against the compound, QCD only, BIB only; then each mH against the compound.
+        qcd_rocs: each mH against QCD only.
         scans: S/sqrt(B) of everything, QCD only, BIB only, then each mH.
         signal: share of all signal jets taken for signal.
         efficiencies: the same for each (mH, mS).
         false_positives: share of QCD and BIB jets taken for signal.
         confusion: label against largest output.
         histograms: the three outputs for signal, QCD, BIB.
+        working_point: the cut at which a stated share of QCD passes.
+        dependences: efficiency and mistag at that cut against what is known of the jets.
+        overtraining: the same outputs for jets that were trained on; None where none were given.
         ks: control region, MC against data; None where no control jets were given.
         control_histograms: the three outputs for control data and MC; None likewise.
     """
 
     rocs: tuple[RocCurve, ...]
+    qcd_rocs: tuple[RocCurve, ...]
     scans: tuple[SignificanceScan, ...]
     signal: Share
     efficiencies: tuple[MassPointEfficiency, ...]
     false_positives: tuple[FalsePositives, ...]
     confusion: ConfusionMatrix
     histograms: ScoreHistograms
+    working_point: WorkingPoint
+    dependences: tuple[Dependence, ...] = ()
+    overtraining: Overtraining | None = None
     ks: ControlRegionKs | None = None
     control_histograms: ScoreHistograms | None = None
 
@@ -63,31 +79,63 @@ class TestFigures:
             "signal_efficiency": self.signal.value,
             "max_significance": self.scans[0].maximum,
             "max_efficiency_ratio": self.scans[0].maximum_efficiency_ratio,
+            "mistag": self.working_point.mistag,
+            "cut_at_mistag": self.working_point.cut,
+            "signal_efficiency_at_mistag": self.working_point.signal.value,
+            "bib_mistag": self.working_point.bib.value,
         }
-        figures |= {f"rejection_{100 * r.signal_efficiency:.0f}": r.value for r in self.roc.rejections}
+        for kind, roc in zip(("", "_qcd", "_bib"), self.rocs, strict=False):
+            figures |= {f"rejection{kind}_{100 * r.signal_efficiency:.0f}": r.value for r in roc.rejections}
         figures |= {f"auc_{roc.name}": roc.auc for roc in self.rocs if roc.name}
         return figures | (self.ks.to_dict() if self.ks is not None else {})
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: dicts, lists, strings and finite numbers; what is not finite is 'nan', 'inf' or '-inf'."""
+        return {"format": _FORMAT, **to_plain(self)}
 
-def evaluate_test_sample(jets: ScoredJets, control: ScoredControlJets | None = None) -> TestFigures:
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`, number for number.
+
+        Raises:
+            KeyError, TypeError, ValueError: not such figures, or of another format.
+        """
+        if plain["format"] != _FORMAT:
+            raise ValueError(f"figures of format {plain['format']!r}; expected {_FORMAT}")
+        return from_plain(cls, plain)
+
+
+def evaluate_test_sample(
+    jets: ScoredJets,
+    control: ScoredControlJets | None = None,
+    train: ScoredJets | None = None,
+    mistag: float = MISTAG,
+) -> TestFigures:
     """All figures of merit of a network.
 
     Args:
         jets: the main test jets with their scores.
         control: control-region jets with theirs; None leaves the comparison of data and MC out.
+        train: main jets that were trained on, or a sample of them; None leaves the comparison of train and test out.
+        mistag: the share of QCD that passes at the working point. [1]
     """
     backgrounds = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
+    point = working_point(jets, mistag)
     return TestFigures(
         rocs=(
             *(roc_curve(jets, background) for background in backgrounds),
             *(roc_curve(jets, higgs_mass=mass) for mass in jets.higgs_masses),
         ),
+        qcd_rocs=tuple(roc_curve(jets, QCD_ONLY, mass) for mass in jets.higgs_masses),
         scans=all_scans(jets),
         signal=signal_efficiency(jets),
         efficiencies=signal_efficiencies(jets),
         false_positives=false_positives(jets),
         confusion=confusion_matrix(jets),
         histograms=main_histograms(jets),
+        working_point=point,
+        dependences=dependences(jets, point.cut),
+        overtraining=overtraining(train, jets) if train is not None else None,
         ks=ks_of_control_jets(control) if control is not None else None,
         control_histograms=control_histograms(control) if control is not None else None,
     )

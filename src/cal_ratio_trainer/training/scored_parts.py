@@ -1,24 +1,76 @@
 """Jets of a training with their scores, as the figures of merit take them."""
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cal_ratio_trainer.evaluation.kinematics import JetKinematics
+from cal_ratio_trainer.evaluation.sample import FloatArray
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.splits import Part
+
+_LEGACY_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
 
 
 def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
     """Main jets of a part with their scores, for the figures of merit."""
-    jets = data.main.jets.scalars.take(data.main.positions(part))
-    masses = {
-        field: jets.column(name).to_numpy() if name in jets.column_names else None
-        for field, name in (("higgs_mass", "llp_mH"), ("scalar_mass", "llp_mS"))
-    }
+    positions = data.main.positions(part)
+    jets = data.main.jets.scalars.take(positions)
+    scores = logits.softmax(dim=1).cpu().numpy()
+    return scored_jets(jets, scores, data.main.weight[positions], data.main.metadata)
+
+
+def scored_test_sample(jets: pa.Table, metadata: JetMetadata) -> ScoredJets:
+    """The main test jets of a run as its test_sample.parquet holds them, weights and scores included.
+
+    Args:
+        jets: the scalar columns of that file.
+        metadata: of that file.
+    """
+    scores = np.stack([jets.column(f"jet_nn_{label.output}").to_numpy() for label in Label], axis=1)
+    return scored_jets(jets, scores, jets.column("evaluation_weight").to_numpy(), metadata)
+
+
+def scored_jets(jets: pa.Table, scores: FloatArray, weights: FloatArray, metadata: JetMetadata) -> ScoredJets:
+    """Main jets with masses and kinematics, as far as the file knows them.
+
+    Args:
+        jets: scalar columns of built jets.
+        scores: [jets, 3] in the order of `Label`.
+        weights: [jets].
+        metadata: its scaling gives the jets' pt in GeV back; a file that does not say it is taken as 0-500 GeV.
+    """
     return ScoredJets(
-        scores=logits.softmax(dim=1).cpu().numpy(),
+        scores=scores,
         labels=jets.column("label").to_numpy(),
-        weights=data.main.weight[data.main.positions(part)],
-        **masses,
+        weights=weights,
+        higgs_mass=_known(jets, "llp_mH"),
+        scalar_mass=_known(jets, "llp_mS"),
+        kinematics=jet_kinematics(jets, metadata.scaling),
+    )
+
+
+def jet_kinematics(jets: pa.Table, scaling: Scaling | None) -> JetKinematics:
+    """Kinematics and truth of built jets; what a file does not hold is None, a null is NaN.
+
+    Args:
+        jets: scalar columns.
+        scaling: the range of pt that became 0-1; None for 0-500 GeV.
+    """
+    scaling = scaling or _LEGACY_SCALING
+    scaled_pt = _known(jets, "jet_pt")
+    width = scaling.max_jet_pt - scaling.min_jet_pt
+    return JetKinematics(
+        pt=None if scaled_pt is None else scaled_pt * np.float32(width) + np.float32(scaling.min_jet_pt),
+        eta=_known(jets, "jet_eta"),
+        phi=_known(jets, "jet_phi"),
+        llp_eta=_known(jets, "llp_eta"),
+        llp_lxy=_known(jets, "llp_Lxy"),
+        llp_lz=_known(jets, "llp_Lz"),
     )
 
 
@@ -31,3 +83,10 @@ def scored_control(data: TrainingData, part: Part, logits: Tensor) -> ScoredCont
         weights=data.control.weight[positions],
         scaled_pt=data.control.jets["jet_pt"][positions],
     )
+
+
+def _known(jets: pa.Table, name: str) -> FloatArray | None:
+    if name not in jets.column_names:
+        return None
+    values: NDArray[np.number] = jets.column(name).to_numpy()
+    return values if values.dtype.kind == "f" else values.astype(np.float64)

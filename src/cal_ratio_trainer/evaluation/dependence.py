@@ -1,0 +1,124 @@
+"""Efficiency and mistag at one cut, in bins of where jets fly and where long-lived particles decay."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.evaluation.intervals import clopper_pearson, effective_trials
+from cal_ratio_trainer.evaluation.kinematics import BARREL_ETA, JetKinematics
+from cal_ratio_trainer.evaluation.sample import FloatArray
+from cal_ratio_trainer.evaluation.scored import BoolArray, ScoredJets
+from cal_ratio_trainer.evaluation.working_point import passing
+from cal_ratio_trainer.jets.labels import Label
+
+EDGES = {
+    "Lxy": np.arange(1200.0, 4001.0, 200.0),
+    "Lz": np.arange(3500.0, 6001.0, 250.0),
+    "pt": np.array([40.0, 50, 60, 70, 85, 100, 125, 150, 200, 250, 300, 400, 500]),
+    "eta": np.linspace(-2.5, 2.5, 21),
+    "phi": np.linspace(-np.pi, np.pi, 17),
+}
+"""Bin edges by quantity: Lxy and |Lz| in mm, jet pt in GeV, jet eta, jet phi in rad."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dependence:
+    """Which share of the jets of one label passes a cut, in bins of one quantity.
+
+    Attributes:
+        quantity: a name of `EDGES`.
+        label: which jets.
+        edges: [bins + 1]; the last bin holds its upper edge.
+        passed: [bins] jets that pass: counts of signal, effective numbers of background.
+        total: [bins] all of them likewise.
+        outside: jets whose value is known and in no bin.
+    """
+
+    quantity: str
+    label: Label
+    edges: NDArray[np.float64]
+    passed: NDArray[np.float64]
+    total: NDArray[np.float64]
+    outside: int
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """The share in each bin; NaN in one without jets."""
+        result = np.full(len(self.total), np.nan)
+        np.divide(self.passed, self.total, out=result, where=self.total > 0)
+        return result
+
+    @property
+    def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper end of each bin's 68 % Clopper-Pearson interval; NaN in one without jets."""
+        return clopper_pearson(self.passed, self.total)
+
+
+def dependences(jets: ScoredJets, cut: float) -> tuple[Dependence, ...]:
+    """Efficiency of signal and mistag of QCD and BIB against all quantities that are known.
+
+    Signal is counted; background is weighted, at its effective number in each bin. Lxy is shown for long-lived
+    particles in the barrel, |Lz| for those in the endcaps.
+
+    Args:
+        jets: main-sample jets; without kinematics there is nothing.
+        cut: on the signal output.
+    """
+    if jets.kinematics is None or np.isnan(cut):
+        return ()
+    passes = passing(jets, cut)
+    found = []
+    for label, quantity, values in _values(jets.kinematics):
+        rows = jets.positions[label]
+        weights = np.ones(len(rows)) if label == Label.SIGNAL else jets.weights[rows]
+        made = dependence(quantity, label, values[rows], weights, passes[rows])
+        if made.total.any():
+            found.append(made)
+    return tuple(found)
+
+
+def dependence(quantity: str, label: Label, values: FloatArray, weights: FloatArray, passes: BoolArray) -> Dependence:
+    """The share of weight that passes in each bin.
+
+    Args:
+        quantity: a name of `EDGES`.
+        label: which jets these are.
+        values: [jets] of the quantity; NaN where it is not known.
+        weights: [jets].
+        passes: [jets].
+    """
+    edges = EDGES[quantity]
+    bins = np.searchsorted(edges, values, side="right") - 1
+    bins[values == edges[-1]] -= 1
+    inside = (bins >= 0) & (bins < len(edges) - 1)
+    chosen, weight = bins[inside], np.asarray(weights[inside], dtype=np.float64)
+    of_passing = weight * passes[inside]
+    total, squares, passed, passed_squares = (
+        np.bincount(chosen, weights=each, minlength=len(edges) - 1)
+        for each in (weight, np.square(weight), of_passing, np.square(of_passing))
+    )
+    known = total > 0
+    total, squares = np.where(known, total, 1.0), np.where(known, squares, 1.0)
+    effective = np.where(known, effective_trials(passed / total, passed_squares / squares, total**2 / squares), 0.0)
+    outside = int(np.count_nonzero(np.isfinite(values) & ~inside))
+    return Dependence(quantity, label, edges, effective * passed / total, effective, outside)
+
+
+def _values(known: JetKinematics) -> Iterator[tuple[Label, str, FloatArray]]:
+    if known.llp_eta is not None:
+        is_barrel = np.abs(known.llp_eta) < BARREL_ETA
+        is_endcap = np.abs(known.llp_eta) >= BARREL_ETA
+        if known.llp_lxy is not None:
+            yield Label.SIGNAL, "Lxy", np.where(is_barrel, known.llp_lxy, np.nan)
+        if known.llp_lz is not None:
+            yield Label.SIGNAL, "Lz", np.where(is_endcap, np.abs(known.llp_lz), np.nan)
+    for quantity, labels in (
+        ("pt", (Label.SIGNAL, Label.QCD, Label.BIB)),
+        ("eta", (Label.SIGNAL, Label.QCD, Label.BIB)),
+        ("phi", (Label.QCD, Label.BIB)),
+    ):
+        values: FloatArray | None = getattr(known, quantity)
+        if values is not None:
+            yield from ((label, quantity, values) for label in labels)
