@@ -88,5 +88,6 @@ def scored_control(data: TrainingData, part: Part, logits: Tensor) -> ScoredCont
 def _known(jets: pa.Table, name: str) -> FloatArray | None:
     if name not in jets.column_names:
         return None
-    values: NDArray[np.number] = jets.column(name).to_numpy()
-    return values if values.dtype.kind == "f" else values.astype(np.float64)
+    # A column of integers, or of nulls alone, becomes one of floats.
+    values: NDArray[np.float32] = np.asarray(jets.column(name).to_numpy(), dtype=np.float32)
+    return values
