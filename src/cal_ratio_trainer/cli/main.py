@@ -20,6 +20,7 @@ _COMMANDS = {
     "convert": "Convert ntuples to files of jets.",
     "build": "Build a main or control-region training file from converted files.",
     "resample": "Take a random fraction of a file of jets, keeping the class shares.",
+    "plot": "Compare training files, or redraw the plots of a training.",
     "model-dump": "Show the layers of a trained network.",
 }
 

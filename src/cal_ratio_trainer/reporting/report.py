@@ -57,23 +57,43 @@ class Report:
         """A table with its title above it."""
         self._blocks.append(f"**{escaped(table.title)}**\n\n{as_markdown(table)}")
 
-    def figures(self, drawings: Iterable[Drawing], labels: FigureLabels | None = None) -> None:
-        """Figures side by side, as many as fit the width."""
-        cells = [self.figure(drawing, labels) for drawing in drawings]
+    def figures(
+        self, drawings: Iterable[Drawing], labels: FigureLabels | None = None, captions: Sequence[str] = ()
+    ) -> None:
+        """Figures side by side, as many as fit the width.
+
+        Args:
+            drawings: what to draw.
+            labels: what stands over them; None for those of the report.
+            captions: what each shows, in plain words; without any, their names.
+        """
+        drawings = list(drawings)
+        said = captions or [""] * len(drawings)
+        cells = [self.figure(drawing, labels, caption) for drawing, caption in zip(drawings, said, strict=True)]
         if cells:
             self._blocks.append("\n".join(cells))
 
-    def figure(self, drawing: Drawing, labels: FigureLabels | None = None) -> Markup:
+    def figure(self, drawing: Drawing, labels: FigureLabels | None = None, caption: str = "") -> Markup:
         """A figure for a cell of a table (or for `text`); it is drawn when the report is written.
 
         Two figures of one name would be one file: give each drawing its own.
+
+        Args:
+            drawing: what to draw.
+            labels: what stands over it; None for those of the report.
+            caption: what it shows, in plain words, for who cannot see it, and under it in the page; empty for its name.
         """
         labels = labels or self.labels
         if labels.plot_format == "pdf":
             labels = replace(labels, plot_format="both")
         self._drawings.append((labels, drawing))
         path = f"{quote(self.figure_folder.name)}/{quote(drawing.name)}.png"
-        return Markup(f"![{escaped(drawing.name.replace('_', ' '))}]({path})")
+        return Markup(f"![{escaped(caption or drawing.name.replace('_', ' '))}]({path})")
+
+    @property
+    def figure_count(self) -> int:
+        """How many figures it has so far."""
+        return len(self._drawings)
 
     def write(self, draw_all: DrawAll = write_all) -> None:
         """Draw the figures, then write both files; each appears complete or not at all.

@@ -1,0 +1,104 @@
+"""Settings of `cr_trainer plot`."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.figures import FigureSettings
+
+
+class PlotInput(Settings):
+    """One file to compare, and what it is called in figures and tables."""
+
+    input_file: str = Field(min_length=1, description="Path or URL of a file of jets, or 'demo'.")
+    legend_name: str | None = Field(
+        default=None, min_length=1, description="What it is called; the file's name where not given."
+    )
+
+
+class PlotSettings(FigureSettings):
+    """Which files `cr_trainer plot` compares, and in what."""
+
+    defaults_file: ClassVar[str | None] = "plot"
+
+    input_files: list[PlotInput] = Field(
+        description="Files of jets, each FILE or NAME=FILE; paths or URLs. In a config file also mappings with "
+        "input_file and legend_name. Without any, main_training_file and cr_training_file are compared."
+    )
+    main_training_file: str = Field(description="Main training file where no files are given; a path, URL or 'demo'.")
+    cr_training_file: str = Field(
+        description="Control-region training file where no files are given; a path, URL or 'demo'."
+    )
+    common_plots: list[str | list[str]] = Field(
+        description="What is compared: scalar columns, constituents' features in one slot (clus_pt_0) or of all "
+        "constituents (clus_pt), numbers of constituents (n_clusters). In a config file an entry may be a list of "
+        "alternative names, of which a file gives the first that it has."
+    )
+    plot_every_column: bool = Field(description="Draw every column of the files too, in the table of columns.")
+    data_labels_main: dict[int, str] = Field(description="Names of the labels in main training files, by number.")
+    data_labels_adversary: dict[int, str] = Field(description="Names of the labels in control-region files, by number.")
+    weight_column: str = Field(description="Which column holds the weights of the jets.")
+    bins: int = Field(ge=2, le=500, description="At most so many bins in a figure; small samples get fewer. [bins]")
+    central_share: float = Field(
+        gt=0, le=1, description="Share of each class that an axis covers at least; the rest is told. [fraction]"
+    )
+    output_report: Path = Field(description="Markdown file to write; the HTML page and the figures stand beside it.")
+    cache_path: Path | None = Field(description="Folder for copies of remote inputs; the user's cache folder if null.")
+    run: str | None = Field(
+        description="Redraw every plot of the training NAME/RUN in its folder from its saved histograms, "
+        "without the data, instead of comparing files."
+    )
+    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+
+    @field_validator("input_files", mode="before")
+    @classmethod
+    def _plain_paths(cls, given: Any) -> Any:
+        if given is None:
+            return []
+        if isinstance(given, str | Path):
+            given = [given]
+        if not isinstance(given, list):
+            return given
+        return [_named(str(item)) if isinstance(item, str | Path) else item for item in given]
+
+    @field_validator("common_plots")
+    @classmethod
+    def _some_name_each(cls, given: list[str | list[str]]) -> list[str | list[str]]:
+        if any(not names for names in given):
+            raise ValueError("an entry names no column")
+        return given
+
+    @model_validator(mode="after")
+    def _one_task(self) -> Self:
+        if self.run is not None and self.input_files:
+            raise ValueError("give files to compare or a run to redraw, not both")
+        names = [each.legend_name for each in self.input_files if each.legend_name is not None]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"two files are called {twice[0]}; give each a name of its own")
+        return self
+
+    @property
+    def variables(self) -> list[tuple[str, ...]]:
+        """The alternative names of each entry of `common_plots`."""
+        return [(names,) if isinstance(names, str) else tuple(names) for names in self.common_plots]
+
+    @property
+    def compared(self) -> list[PlotInput]:
+        """The files to compare: those given, else main and control-region file."""
+        return self.input_files or [
+            PlotInput(input_file=self.main_training_file, legend_name="Main"),
+            PlotInput(input_file=self.cr_training_file, legend_name="Control region"),
+        ]
+
+
+def _named(word: str) -> dict[str, str | None]:
+    """NAME=FILE taken apart. Folders and URLs may hold an equals sign too, and so may the name of a file."""
+    name, equals, file = word.partition("=")
+    if not equals or "/" in name or Path(word).is_file():
+        return {"input_file": word}
+    if not name.strip() or not file:
+        raise ValueError(f"'{word}' should be NAME=FILE")
+    return {"input_file": file, "legend_name": name.strip()}

@@ -1,0 +1,214 @@
+"""What is in a file of jets: classes with their weights, what columns hold, samples of variables to choose bins by."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.evaluation.variables import SENTINELS, Variable, is_number, values_of
+from cal_ratio_trainer.jets.features import CONSTITUENTS
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.table import Jets
+
+SAMPLED_JETS = 20_000
+"""About so many jets of a file, spread over all of it, decide about bins."""
+
+_ANGLES = frozenset({"jet_phi", "clus_phi", "track_phi", "MSeg_phiPos", "MSeg_phiDir"})
+_BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
+
+
+@dataclass(frozen=True, order=True)
+class JetClass:
+    """Jets of one label; signal of one pair of masses apart.
+
+    Attributes:
+        label: see `Label`.
+        masses: (mH, mS) in GeV of signal; None where they are not known, and for all other labels.
+    """
+
+    label: int
+    masses: tuple[float, float] | None = None
+
+
+@dataclass
+class ClassTally:
+    """Jets of a class, and their weights: sum, sum of squares, how many are negative."""
+
+    jets: int = 0
+    sum_of_weights: float = 0.0
+    sum_of_squares: float = 0.0
+    negative: int = 0
+
+    def __add__(self, other: "ClassTally") -> "ClassTally":
+        return ClassTally(
+            self.jets + other.jets,
+            self.sum_of_weights + other.sum_of_weights,
+            self.sum_of_squares + other.sum_of_squares,
+            self.negative + other.negative,
+        )
+
+    @property
+    def effective_number(self) -> float:
+        """(sum w)^2 / sum w^2, see `evaluation.sample.effective_number`."""
+        return self.sum_of_weights**2 / self.sum_of_squares if self.sum_of_squares > 0 else 0.0
+
+
+@dataclass
+class ColumnTally:
+    """What a column holds.
+
+    Attributes:
+        entries: values, one a jet or one a constituent.
+        null: not known.
+        not_finite: NaN or infinite.
+        not_measured: hold the number that stands for it (MSeg_t0: 99999).
+        beyond_pi: angles that are larger than pi.
+        low: smallest of the others; NaN where there is none.
+        high: largest of them.
+        text: holds text, of which only `entries` and `null` are known.
+    """
+
+    entries: int = 0
+    null: int = 0
+    not_finite: int = 0
+    not_measured: int = 0
+    beyond_pi: int = 0
+    low: float = math.nan
+    high: float = math.nan
+    text: bool = False
+
+    @property
+    def is_odd(self) -> bool:
+        """True where something in it is worth a look."""
+        return bool(self.null or self.not_finite or self.not_measured or self.beyond_pi)
+
+    def add(self, name: str, values: NDArray[np.floating]) -> None:
+        """Count values that are known."""
+        self.entries += len(values)
+        finite = np.isfinite(values)
+        self.not_finite += len(values) - int(np.count_nonzero(finite))
+        sentinel = SENTINELS.get(name)
+        if sentinel is not None:
+            measured = values != sentinel
+            self.not_measured += len(values) - int(np.count_nonzero(measured))
+            finite &= measured
+        kept = values if finite.all() else values[finite]
+        if len(kept) == 0:
+            return
+        if name in _ANGLES:
+            self.beyond_pi += int(np.count_nonzero(np.abs(kept) > _BEYOND_PI))
+        self.low = float(np.fmin(self.low, kept.min()))
+        self.high = float(np.fmax(self.high, kept.max()))
+
+
+@dataclass
+class Survey:
+    """What was met in one file; filled batch by batch.
+
+    Attributes:
+        variables: those to take samples of.
+        rows: how many jets the file holds.
+        weight_column: which column holds the weights.
+        seed: of the choice of sampled jets.
+        classes: jets and weights of each class.
+        columns: what each column holds, by name.
+        samples: values of each variable by label.
+        bad_weights: jets whose weight is NaN or infinite; they count 0.
+        unknown_weights: jets whose weight is not known; they count 1.
+    """
+
+    variables: Sequence[Variable]
+    rows: int
+    weight_column: str
+    seed: int = 1
+    classes: dict[JetClass, ClassTally] = field(default_factory=dict)
+    columns: dict[str, ColumnTally] = field(default_factory=dict)
+    samples: dict[Variable, dict[int, list[NDArray[np.floating]]]] = field(default_factory=dict)
+    bad_weights: int = 0
+    unknown_weights: int = 0
+
+    def __post_init__(self) -> None:
+        self._random = np.random.default_rng(self.seed)
+
+    def add(self, jets: Jets) -> None:
+        """Look at some jets."""
+        weights = self._weights(jets)
+        classes, positions = classes_of(jets)
+        for place, jet_class in enumerate(classes):
+            its = weights[positions == place]
+            tally = ClassTally(len(its), float(its.sum()), float(np.square(its).sum()), int(np.count_nonzero(its < 0)))
+            self.classes[jet_class] = self.classes.get(jet_class, ClassTally()) + tally
+        self._add_columns(jets)
+        self._add_samples(jets)
+
+    def samples_of(self, variable: Variable) -> Iterator[NDArray[np.floating]]:
+        """The sampled values of each label that has some."""
+        for parts in self.samples.get(variable, {}).values():
+            yield np.concatenate(parts)
+
+    def _weights(self, jets: Jets) -> NDArray[np.float64]:
+        if self.weight_column in jets:
+            column = jets.scalars.column(self.weight_column)
+            self.unknown_weights += column.null_count
+            if is_number(column):
+                known = column.drop_null().cast(pa.float64(), safe=False).to_numpy()
+                self.bad_weights += int(np.count_nonzero(~np.isfinite(known)))
+        else:
+            self.unknown_weights += len(jets)
+        return weights_of(jets, self.weight_column)
+
+    def _add_columns(self, jets: Jets) -> None:
+        for name in jets.scalars.column_names:
+            column = jets.scalars.column(name)
+            tally = self.columns.setdefault(name, ColumnTally())
+            tally.null += column.null_count
+            if is_number(column):
+                tally.add(name, column.drop_null().cast(pa.float64(), safe=False).to_numpy())
+            else:
+                tally.text = True
+                tally.entries += len(column) - column.null_count
+        for kind in CONSTITUENTS:
+            values = jets.constituents[kind.name].values
+            for position, name in enumerate(kind.columns):
+                self.columns.setdefault(name, ColumnTally()).add(name, np.ascontiguousarray(values[:, position]))
+
+    def _add_samples(self, jets: Jets) -> None:
+        share = SAMPLED_JETS / max(self.rows, 1)
+        chosen = jets if share >= 1 else jets.where(self._random.random(len(jets)) < share)
+        label = chosen.label
+        for variable in self.variables:
+            found = values_of(variable, chosen)
+            by_label = self.samples.setdefault(variable, {})
+            labels = label[found.jets]
+            for each in np.unique(labels):
+                by_label.setdefault(int(each), []).append(found.values[labels == each])
+
+
+def weights_of(jets: Jets, column: str) -> NDArray[np.float64]:
+    """The weights [jets]: 1 where they are not known, 0 where they are NaN or infinite."""
+    if column not in jets or not is_number(jets.scalars.column(column)):
+        return np.ones(len(jets))
+    weights = jets.scalars.column(column).cast(pa.float64(), safe=False).fill_null(1.0).to_numpy()
+    finite = np.isfinite(weights)
+    return weights if finite.all() else np.where(finite, weights, 0.0)
+
+
+def classes_of(jets: Jets) -> tuple[list[JetClass], NDArray[np.int64]]:
+    """The classes that jets belong to, and for each jet the position of its class, [jets]."""
+    keys = np.zeros((len(jets), 3))
+    keys[:, 0] = jets.label
+    signal = jets.label == Label.SIGNAL
+    for place, name in ((1, "llp_mH"), (2, "llp_mS")):
+        masses = jets[name].astype(np.float64) if name in jets else np.full(len(jets), math.nan)
+        # NaN would be unequal to itself.
+        keys[signal, place] = np.nan_to_num(masses[signal], nan=-1.0)
+    distinct, positions = np.unique(keys, axis=0, return_inverse=True)
+    return [_jet_class(*key) for key in distinct.tolist()], positions.reshape(-1).astype(np.int64)
+
+
+def _jet_class(label: float, heavy: float, light: float) -> JetClass:
+    known = int(label) == Label.SIGNAL and heavy >= 0 and light >= 0
+    return JetClass(int(label), (heavy, light) if known else None)

@@ -1,0 +1,146 @@
+"""Names of what can be looked at in jets, and the numbers that belong to a name.
+
+A name is that of a scalar column ('jet_pt'), of a feature of all constituents ('clus_pt'), of the same in one slot as
+the earlier program's flat frames call it ('clus_pt_0', the leading one), or of a number of constituents
+('n_clusters'). Old spellings ('nn_MSeg_t0_1', 'jet_pT') mean the same.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.jets.features import CONSTITUENTS, MISSING_T0, Constituent
+from cal_ratio_trainer.jets.legacy_names import name_of_today
+from cal_ratio_trainer.jets.table import Jets
+
+SENTINELS = {"MSeg_t0": MISSING_T0}
+"""Columns in which a certain number stands for 'not measured'."""
+
+_KIND_OF_COLUMN = {column: kind for kind in CONSTITUENTS for column in kind.columns}
+_KIND_OF_COUNT = {f"n_{kind.name}": kind for kind in CONSTITUENTS}
+
+Shape = Literal["scalar", "slot", "all", "count"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One quantity of a jet, or of its constituents.
+
+    Attributes:
+        name: as it is said today; tells variables apart.
+        column: the column it is read from; for a number of constituents its own name.
+        shape: a scalar of the jet, a feature of the constituent in one slot or of all constituents, or their number.
+        slot: which slot, from 0.
+    """
+
+    name: str
+    column: str
+    shape: Shape
+    slot: int = 0
+
+    @property
+    def kind(self) -> Constituent | None:
+        """The constituents it is about; None for a scalar."""
+        return _KIND_OF_COUNT.get(self.name) or _KIND_OF_COLUMN.get(self.column)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What jets hold of a variable; not finite and 'not measured' values are left out.
+
+    Attributes:
+        values: [entries] float.
+        jets: [entries] position of the jet that each belongs to, rising.
+    """
+
+    values: NDArray[np.floating]
+    jets: NDArray[np.int64]
+
+
+COUNTS = tuple(Variable(name, name, "count") for name in _KIND_OF_COUNT)
+"""The numbers of constituents of each kind."""
+
+
+def find_variable(names: Iterable[str], scalars: Collection[str]) -> Variable | None:
+    """The first of several names that a file with these scalar columns has; None where it has none of them."""
+    for name in names:
+        found = _variable(name, scalars)
+        if found is not None:
+            return found
+    return None
+
+
+def _variable(name: str, scalars: Collection[str]) -> Variable | None:
+    if name in scalars:
+        return Variable(name, name, "scalar")
+    today = name_of_today(name)
+    if today in scalars:
+        return Variable(today, today, "scalar")
+    if today in _KIND_OF_COLUMN:
+        return Variable(today, today, "all")
+    if today in _KIND_OF_COUNT:
+        return Variable(today, today, "count")
+    column, _, slot = today.rpartition("_")
+    kind = _KIND_OF_COLUMN.get(column)
+    if kind is not None and slot.isdecimal() and int(slot) < kind.limit:
+        return Variable(f"{column}_{int(slot)}", column, "slot", int(slot))
+    return None
+
+
+def known_names(scalars: Collection[str]) -> list[str]:
+    """All names that `find_variable` takes, but for slots other than the first."""
+    return [*scalars, *_KIND_OF_COLUMN, *_KIND_OF_COUNT, *(f"{column}_0" for column in _KIND_OF_COLUMN)]
+
+
+def is_number(column: pa.ChunkedArray) -> bool:
+    """True for a scalar column that can be drawn: numbers and truth values."""
+    kind = column.type
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
+def values_of(variable: Variable, jets: Jets) -> Values:
+    """The values of a variable in some jets.
+
+    A jet that lacks the slot has no entry; null, NaN, infinite and 'not measured' values are none either. A column of
+    text has no values.
+
+    Raises:
+        MissingColumn: there is no such scalar column.
+    """
+    values, owners = _raw_values(variable, jets)
+    kept = np.isfinite(values)
+    sentinel = SENTINELS.get(variable.column)
+    if sentinel is not None:
+        kept &= values != sentinel
+    return Values(values, owners) if kept.all() else Values(values[kept], owners[kept])
+
+
+def _raw_values(variable: Variable, jets: Jets) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    everyone = np.arange(len(jets), dtype=np.int64)
+    kind = variable.kind
+    if kind is None:
+        column = scalar_numbers(variable.column, jets)
+        return (column, everyone) if column is not None else (np.zeros(0), everyone[:0])
+    ragged = jets.constituents[kind.name]
+    if variable.shape == "count":
+        return ragged.lengths.astype(np.float64), everyone
+    position = kind.columns.index(variable.column)
+    if variable.shape == "all":
+        return ragged.values[:, position], ragged.owners()
+    owners = np.flatnonzero(ragged.lengths > variable.slot)
+    return ragged.values[ragged.offsets[owners] + variable.slot, position], owners
+
+
+def scalar_numbers(name: str, jets: Jets) -> NDArray[np.float64] | None:
+    """A scalar column [jets] in double precision, nulls as NaN; None for a column of text.
+
+    Raises:
+        MissingColumn: there is no such column.
+    """
+    if name in jets and not is_number(jets.scalars.column(name)):
+        return None
+    return jets[name].astype(np.float64)

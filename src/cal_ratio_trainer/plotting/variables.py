@@ -1,0 +1,253 @@
+"""Variables of jets, overlaid for several groups of jets, with the ratios to the first of them below."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.evaluation.binning import is_logarithmic
+from cal_ratio_trainer.evaluation.variable_histograms import Counts, ratio
+from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FloatArray = NDArray[np.float64]
+
+MOST_SERIES = 6
+"""More than these cannot be told apart in one figure."""
+
+_LOG_ABOVE_RATIO = 200.0
+_LOG_RATIOS_ABOVE = 8.0
+_LOWEST_SHARE = 1e-6
+_LONGEST_TITLE = 34
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "black", "marker": "o", "linestyle": "-"},
+    {"color": RED, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
+    {"color": ORANGE, "marker": "^", "linestyle": "-."},
+    {"color": "#6a3d9a", "marker": "v", "linestyle": ":", "markerfacecolor": "white"},
+    {"color": "#00705a", "marker": "D", "linestyle": (0, (6, 1, 1, 1, 1, 1))},
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One group of jets: what it is called, and its histogram."""
+
+    title: str
+    counts: Counts
+
+
+@dataclass(frozen=True, eq=False)
+class VariableFigure:
+    """One variable of several groups of jets.
+
+    Attributes:
+        title: what stands at the x axis, in matplotlib's text (see `plain_text`).
+        edges: [bins + 1].
+        series: the groups; the first is what the others are compared with. At most `MOST_SERIES`.
+        context: what all groups have in common, plain text; above the legend.
+        counted: what the entries are, in the plural.
+    """
+
+    title: str
+    edges: FloatArray
+    series: tuple[Series, ...]
+    context: str = ""
+    counted: str = "jets"
+
+
+def variable_drawing(name: str, figure: VariableFigure) -> Drawing:
+    """The figure, with a panel of ratios where there are two groups or more.
+
+    Raises:
+        ValueError: too many groups for one figure.
+    """
+    if len(figure.series) > MOST_SERIES:
+        raise ValueError(f"{len(figure.series)} groups of jets are too many for one figure")
+    if len(figure.series) > 1:
+        return Drawing(name, draw_variable_with_ratio, (figure,), with_ratio=True)
+    return Drawing(name, draw_variable, (figure,))
+
+
+def draw_variable_with_ratio(main: "Axes", ratios: "Axes", figure: VariableFigure) -> None:
+    """Contents above, ratios to the first group below."""
+    _draw_contents(main, figure)
+    _draw_ratios(ratios, figure)
+    ratios.set_xlabel(figure.title)
+
+
+def draw_variable(axes: "Axes", figure: VariableFigure) -> None:
+    """Contents alone."""
+    _draw_contents(axes, figure)
+    axes.set_xlabel(figure.title)
+
+
+def plain_text(text: str, longest: int = _LONGEST_TITLE) -> str:
+    """Text from files and users as matplotlib shows it letter by letter, shortened in the middle.
+
+    >>> plain_text("a$b")
+    'a\\\\$b'
+    """
+    visible = "".join(letter if letter.isprintable() else " " for letter in text)
+    if len(visible) > longest:
+        visible = f"{visible[: longest // 2]}…{visible[-(longest // 2 - 1) :]}"
+    return visible.replace("$", r"\$")
+
+
+def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
+    highest, lowest = 0.0, math.inf
+    for place, series in enumerate(figure.series):
+        contents, errors = series.counts.normalised()
+        title = _legend_title(series)
+        if place == 0:
+            _draw_area(axes, figure.edges, contents, errors, title)
+        else:
+            _draw_steps(axes, figure.edges, contents, errors, place, title)
+        filled = contents[contents > 0]
+        if len(filled):
+            highest = max(highest, float(np.nanmax(contents + errors)))
+            lowest = min(lowest, float(filled.min()))
+    if highest == 0:
+        axes.text(0.5, 0.5, "no jets", transform=axes.transAxes, ha="center", fontsize=14)
+    _set_axes(axes, figure, highest, lowest)
+    axes.set_ylabel(f"Fraction of {figure.counted} / bin")
+    # A leading space: matplotlib leaves out what begins with an underscore.
+    axes.legend(
+        loc="upper right",
+        fontsize=12,
+        title=plain_text(figure.context, 80),
+        title_fontsize=12,
+        alignment="left",
+        **LEGEND_BOX,
+    )
+
+
+def _legend_title(series: Series) -> str:
+    shares = [
+        f"{'<0.1' if share < 0.001 else f'{100 * share:.1f}'} % {where}"
+        for share, where in zip(series.counts.outside, ("below", "above"), strict=True)
+        if share > 0
+    ]
+    outside = f" ({', '.join(shares)})" if shares else ""
+    return f" {plain_text(series.title)}: {series.counts.jets:,} jets{outside}"
+
+
+def _draw_area(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, title: str) -> None:
+    from matplotlib.colors import to_rgba
+
+    known, spread = np.nan_to_num(contents), np.nan_to_num(errors)
+    axes.stairs(
+        known,
+        edges,
+        baseline=_LOWEST_SHARE / 10,
+        fill=True,
+        facecolor=to_rgba(BLUE, 0.25),
+        edgecolor=BLUE,
+        linewidth=1.5,
+        label=title,
+    )
+    low = np.maximum(known - spread, 0.0)
+    axes.stairs(known + spread, edges, baseline=low, fill=True, color=BLUE, alpha=0.35, linewidth=0)
+
+
+def _draw_steps(
+    axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, place: int, title: str
+) -> None:
+    style = _STYLES[place - 1]
+    axes.stairs(
+        np.nan_to_num(contents),
+        edges,
+        baseline=_LOWEST_SHARE / 10,
+        color=style["color"],
+        linestyle=style["linestyle"],
+        linewidth=1,
+    )
+    filled = contents > 0
+    axes.errorbar(
+        _centres(edges)[filled],
+        contents[filled],
+        yerr=errors[filled],
+        markersize=4.5,
+        elinewidth=1,
+        markeredgewidth=1,
+        zorder=3,
+        label=title,
+        **{**style, "linestyle": "none"},
+    )
+
+
+def _draw_ratios(axes: "Axes", figure: VariableFigure) -> None:
+    reference = figure.series[0]
+    _, own = ratio(reference.counts, reference.counts)
+    band = np.nan_to_num(own)
+    axes.stairs(1 + band, figure.edges, baseline=1 - band, fill=True, color=BLUE, alpha=0.3, linewidth=0)
+    axes.axhline(1.0, color=GREY, linewidth=1, zorder=1)
+    quotients = [ratio(series.counts, reference.counts) for series in figure.series[1:]]
+    low, high = _set_ratio_range(axes, [values for values, _ in quotients])
+    for place, (values, errors) in enumerate(quotients):
+        style = {**_STYLES[place], "linestyle": "none"}
+        known = values > 0
+        centres = _centres(figure.edges)
+        axes.errorbar(
+            centres[known], values[known], yerr=errors[known], markersize=4, elinewidth=1, markeredgewidth=1, **style
+        )
+        for beyond, edge, arrow in ((known & (values > high), high, "^"), (known & (values < low), low, "v")):
+            axes.plot(
+                centres[beyond],
+                np.full(int(beyond.sum()), edge),
+                marker=arrow,
+                color=style["color"],
+                linestyle="none",
+                markersize=6,
+                clip_on=False,
+            )
+    axes.set_ylabel(f"Ratio to\n{plain_text(reference.title, 16)}", fontsize=13)
+
+
+def _set_ratio_range(axes: "Axes", ratios: list[FloatArray]) -> tuple[float, float]:
+    from matplotlib.ticker import MaxNLocator, NullFormatter
+
+    together = np.concatenate(ratios)
+    known = together[np.isfinite(together) & (together > 0)]
+    if len(known) == 0:
+        axes.set_ylim(0.5, 1.5)
+        return 0.5, 1.5
+    low, high = (float(value) for value in np.quantile(known, [0.05, 0.95]))
+    if max(high, 1.0) / min(low, 1.0) > _LOG_RATIOS_ABOVE:
+        reach = min(max(high, 1 / low), 1e3) * 1.5
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        low, high = 1 / reach, reach
+    else:
+        # No tick where the panel above has its lowest one.
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=3, prune="upper"))
+        reach = min(max(1.25 * max(abs(high - 1), abs(low - 1)), 0.1), 4.0)
+        low, high = max(1 - reach, 0.0), 1 + reach
+    axes.set_ylim(low, high)
+    return low, high
+
+
+def _centres(edges: FloatArray) -> FloatArray:
+    centres: FloatArray = np.sqrt(edges[:-1] * edges[1:]) if is_logarithmic(edges) else (edges[:-1] + edges[1:]) / 2
+    return centres
+
+
+def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: float) -> None:
+    if is_logarithmic(figure.edges):
+        axes.set_xscale("log")
+    axes.set_xlim(float(figure.edges[0]), float(figure.edges[-1]))
+    # Room above the data for the legend.
+    taken = 0.068 * (len(figure.series) + bool(figure.context)) + 0.09
+    if highest <= 0:
+        axes.set_ylim(0, 1)
+        return
+    if highest / lowest > _LOG_ABOVE_RATIO:
+        axes.set_yscale("log")
+        bottom = max(lowest / 2, _LOWEST_SHARE)
+        axes.set_ylim(bottom, bottom * (highest / bottom) ** (1 / (1 - taken)))
+        return
+    axes.set_ylim(0, highest / (1 - taken))
