@@ -1,8 +1,16 @@
-"""Worker processes that end with the process that started them."""
+"""Worker processes: how many make sense, and how they end with the process that started them."""
 
 import multiprocessing
 import os
 import threading
+
+
+def available_cores() -> int:
+    """How many cores this process may use: a batch system often gives it fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 def end_with_parent() -> None:

@@ -22,3 +22,10 @@ def legend_texts(axes: Axes) -> list[str]:
     legend = axes.get_legend()
     assert legend is not None
     return [text.get_text() for text in legend.get_texts()]
+
+
+def legend_title(axes: Axes) -> list[str]:
+    """The lines above the entries of the legend."""
+    legend = axes.get_legend()
+    assert legend is not None
+    return legend.get_title().get_text().splitlines()

@@ -1,24 +1,35 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
-from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, ks_of_control_jets
+from cal_ratio_trainer.evaluation.ks import (
+    ControlRegionKs,
+    KsComparison,
+    KsReference,
+    OutputKs,
+    PtRange,
+    ks_of_control_jets,
+)
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, canvas, write_all
 from cal_ratio_trainer.plotting.scores import (
     LINEAR_AXES,
     control_score_drawings,
     draw_scores,
+    epoch_drawings,
     final_score_drawings,
     ks_text,
     logarithmic_axes,
+    pt_range_title,
 )
 
-from .recording import legend_texts, recorded
+from .recording import legend_texts, legend_title, recorded
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +138,8 @@ def test_control_plots_name_data_and_mc_and_show_the_distances(
     assert {text.split(" (")[0] for text in legend_texts(axes)} == {"Data", "Multijet MC"}
     legend = axes.get_legend()
     assert legend is not None
-    assert legend.get_title().get_text() == ks_text(ks[Label.BIB], ["low", "mid", "high"])
+    ranges = [f"{name} $p_T$" for name in ("low", "mid", "high")]
+    assert legend.get_title().get_text() == f"Test part\n{ks_text(ks[Label.BIB], ranges)}"
 
 
 def test_the_distances_stand_beside_what_identical_distributions_give() -> None:
@@ -136,16 +148,87 @@ def test_the_distances_stand_beside_what_identical_distributions_give() -> None:
     known = KsComparison(0.055, reference)
     lines = ks_text(OutputKs(Label.BIB, (known, known)), ["low", "mid"]).splitlines()
     assert lines[1:] == [
-        "low $p_T$: 0.055 (0.031 ± 0.009)",
-        "mid $p_T$: 0.055 (0.031 ± 0.009)",
+        "low: 0.055 (0.031 ± 0.009)",
+        "mid: 0.055 (0.031 ± 0.009)",
         "sum: 0.110 (0.062 ± 0.013)",
     ]
     lines = ks_text(OutputKs(Label.BIB, (known, KsComparison(math.nan, missing))), ["low", "mid"]).splitlines()
-    assert lines[2:] == ["mid $p_T$: unknown", "sum: unknown"]
+    assert lines[2:] == ["mid: unknown", "sum: unknown"]
 
 
 def test_without_distances_there_is_no_text(control: tuple[ScoreHistograms, ControlRegionKs]) -> None:
     drawn = recorded(control_score_drawings(control[0], None))
     legend = drawn["adv_sig_predictions"].get_legend()
     assert legend is not None
-    assert legend.get_title().get_text() == ""
+    assert legend.get_title().get_text() == "Test part"
+
+
+EPOCH_PLOTS = [
+    *(f"007_main_{output}_predictions{kind}" for output in ("qcd", "sig", "bib") for kind in ("_linear", "")),
+    *(
+        f"007_val_adversary_{pt_range}{output}_predictions"
+        for pt_range in ("", "lowPt_", "midPt_", "highPt_")
+        for output in ("qcd", "sig", "bib")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def epoch(jets: ScoredJets) -> tuple[dict[str, ScoreHistograms], ControlRegionKs]:
+    random = np.random.default_rng(6)
+    scaled_pt = random.random(300)
+    control = ScoredControlJets(random.dirichlet((3, 1, 1), 300), random.random(300) < 0.5, np.ones(300), scaled_pt)
+    ranges = (
+        PtRange("low", 0, 0.25, (0, 125)),
+        PtRange("mid", 0.25, 0.5, (125, 250)),
+        PtRange("high", 0.5, math.inf, (250, math.inf)),
+    )
+    histograms = {"main": main_histograms(jets), "val_adversary": control_histograms(control)}
+    for pt_range in ranges:
+        inside = (scaled_pt >= pt_range.low) & (scaled_pt < pt_range.high)
+        histograms[f"val_adversary_{pt_range.name}Pt"] = control_histograms(control, inside)
+    return histograms, ks_of_control_jets(control, ranges)
+
+
+def test_an_epoch_has_the_eighteen_plots_of_the_manual(
+    epoch: tuple[dict[str, ScoreHistograms], ControlRegionKs],
+) -> None:
+    assert [drawing.name for drawing in epoch_drawings(7, *epoch)] == EPOCH_PLOTS
+
+
+def test_plots_of_a_pt_range_say_it_in_gev_and_show_its_own_distance(
+    epoch: tuple[dict[str, ScoreHistograms], ControlRegionKs],
+) -> None:
+    histograms, ks = epoch
+    drawn = recorded(epoch_drawings(7, histograms, ks))
+    titles = ("$p_T$ < 125 GeV", "125 < $p_T$ < 250 GeV", "$p_T$ > 250 GeV")
+    for title, pt_range, comparison in zip(titles, ks.pt_ranges, ks[Label.SIGNAL].ranges, strict=True):
+        words = legend_title(drawn[f"007_val_adversary_{pt_range.name}Pt_sig_predictions"])
+        assert words[:2] == ["Epoch 7, validation part", title]
+        assert words[2].startswith(f"K-S: {comparison.distance:.3f} (if identical: {comparison.reference.mean:.3f}")
+    assert legend_title(drawn["007_val_adversary_sig_predictions"])[2:5] == [
+        f"{title}: {comparison.distance:.3f} ({comparison.reference.mean:.3f} ± {comparison.reference.spread:.3f})"
+        for title, comparison in zip(titles, ks[Label.SIGNAL].ranges, strict=True)
+    ]
+    assert legend_title(drawn["007_main_sig_predictions"]) == ["Epoch 7, test part"]
+    assert legend_texts(drawn["007_main_sig_predictions"])[0].startswith("Signal (")
+    counts = {text.split(" (")[0] for text in legend_texts(drawn["007_val_adversary_lowPt_sig_predictions"])}
+    assert counts == {"Data", "Multijet MC"}
+
+
+def test_a_pt_range_without_scaling_keeps_its_name() -> None:
+    assert pt_range_title(PtRange("mid", 0.25, 0.5)) == "mid $p_T$"
+    assert pt_range_title(PtRange("low", 0.0, 0.25, (40, 155))) == "40 < $p_T$ < 155 GeV"
+
+
+def test_figures_that_share_a_frame_look_like_those_that_do_not(
+    epoch: tuple[dict[str, ScoreHistograms], ControlRegionKs], tmp_path: Path
+) -> None:
+    for drawing in epoch_drawings(7, *epoch)[:6]:
+        (shared,) = drawing.write(tmp_path / "shared", DEMO)
+        (again,) = drawing.write(tmp_path / "again", DEMO)
+        (alone,) = replace(drawing, default_ticks=False).write(tmp_path / "alone", DEMO)
+        assert again.read_bytes() == shared.read_bytes()
+        first, second = (np.asarray(Image.open(path).convert("L"), dtype=float) for path in (shared, alone))
+        # Ticks stand above the data in the one and below them in the other.
+        assert np.mean(np.abs(first - second) > 8) < 0.002

@@ -22,11 +22,12 @@ _QUANTILE_95 = 1.3580986393225505
 
 @dataclass(frozen=True)
 class PtRange:
-    """A range of scaled jet pt, `low` included, `high` not. [1]"""
+    """A range of scaled jet pt, `low` included, `high` not [1]; `gev` are the same edges in GeV, where known."""
 
     name: str
     low: float
     high: float
+    gev: tuple[float, float] | None = None
 
 
 PT_RANGES = (PtRange("low", 0.0, 0.25), PtRange("mid", 0.25, 0.5), PtRange("high", 0.5, math.inf))

@@ -1,6 +1,7 @@
 """The three outputs' distributions by class, drawn from saved histograms alone."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms
-from cal_ratio_trainer.evaluation.ks import ControlRegionKs, OutputKs
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, LEGEND_BOX, RED
@@ -61,38 +62,93 @@ _CLASS_STYLES = {
     "bib": _ClassStyle("BIB", marker={"color": BLUE, "marker": "o", "markerfacecolor": "white"}),
     "mc": _ClassStyle("Multijet MC", fill=BLUE),
     "data": _ClassStyle("Data", marker={"color": "black", "marker": "o"}),
+    "jets": _ClassStyle("All jets", fill=BLUE),
 }
+
+
+def epoch_drawings(epoch: int, histograms: Mapping[str, ScoreHistograms], ks: ControlRegionKs | None) -> list[Drawing]:
+    """What is drawn of an epoch: <epoch>_main_<output>_predictions, _linear, and <epoch>_val_adversary_... ones.
+
+    Args:
+        epoch: its number, from 0.
+        histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
+            the pt ranges, 'val_adversary_lowPt' and so on.
+        ks: the distances in the control validation part; None leaves them out.
+    """
+    drawings = []
+    for linear, log in zip(histograms["main"].linear, histograms["main"].log, strict=True):
+        name, text = f"{epoch:03d}_main_{log.output}_predictions", f"Epoch {epoch}, test part"
+        drawings += [
+            _score_drawing(f"{name}_linear", linear, LINEAR_AXES, text),
+            _score_drawing(name, log, logarithmic_axes(log.output), text),
+        ]
+    heading = f"Epoch {epoch}, validation part"
+    for name, counts in histograms.items():
+        if name != "main":
+            prefix = f"{epoch:03d}_{name}_"
+            suffix = name.removeprefix("val_adversary").strip("_")
+            drawings += _control_drawings(
+                counts, prefix, [_control_text(heading, ks, output, suffix) for output in Label]
+            )
+    return drawings
 
 
 def final_score_drawings(histograms: ScoreHistograms) -> list[Drawing]:
     """The outputs on the main test sample (signal, QCD, BIB): <output>_predictions, _linear and _half_linear."""
     drawings = []
     for linear, log in zip(histograms.linear, histograms.log, strict=True):
-        name = f"{log.output}_predictions"
+        name, text = f"{log.output}_predictions", "Test part"
         drawings += [
-            Drawing(name, draw_scores, (log, logarithmic_axes(log.output)), default_ticks=True),
-            Drawing(f"{name}_linear", draw_scores, (linear, LINEAR_AXES), default_ticks=True),
-            Drawing(f"{name}_half_linear", draw_scores, (linear, half_linear_axes(linear.output)), default_ticks=True),
+            _score_drawing(name, log, logarithmic_axes(log.output), text),
+            _score_drawing(f"{name}_linear", linear, LINEAR_AXES, text),
+            _score_drawing(f"{name}_half_linear", linear, half_linear_axes(linear.output), text),
         ]
     return drawings
 
 
 def control_score_drawings(
-    histograms: ScoreHistograms, ks: ControlRegionKs | None, prefix: str = "adv_"
+    histograms: ScoreHistograms, ks: ControlRegionKs | None, prefix: str = "adv_", heading: str = "Test part"
 ) -> list[Drawing]:
     """The outputs in the control region, data and multijet MC: <prefix><output>_predictions, with the K-S distances.
 
     Args:
         histograms: of data and MC.
-        ks: their distances in the pt ranges; None leaves the text out.
+        ks: their distances in the pt ranges; None leaves them out.
         prefix: of the names.
+        heading: which jets they are.
     """
-    drawings = []
-    for output, histogram in zip(Label, histograms.log, strict=True):
-        text = ks_text(ks[output], [pt_range.name for pt_range in ks.pt_ranges]) if ks is not None else ""
-        content = (histogram, logarithmic_axes(histogram.output), text)
-        drawings.append(Drawing(f"{prefix}{histogram.output}_predictions", draw_scores, content, default_ticks=True))
-    return drawings
+    return _control_drawings(histograms, prefix, [_control_text(heading, ks, output) for output in Label])
+
+
+def _control_drawings(histograms: ScoreHistograms, prefix: str, texts: Sequence[str]) -> list[Drawing]:
+    return [
+        _score_drawing(f"{prefix}{histogram.output}_predictions", histogram, logarithmic_axes(histogram.output), text)
+        for histogram, text in zip(histograms.log, texts, strict=True)
+    ]
+
+
+def _control_text(heading: str, ks: ControlRegionKs | None, output: Label, suffix: str = "") -> str:
+    """The heading and the distances of one output: in the pt range that `suffix` names ('lowPt'), in all without."""
+    if ks is None:
+        return heading
+    for pt_range, comparison in zip(ks.pt_ranges, ks[output].ranges, strict=True):
+        if f"{pt_range.name}Pt" == suffix:
+            return "\n".join([heading, pt_range_title(pt_range), _ks_line("K-S", comparison, "if identical: ")])
+    return "\n".join([heading, ks_text(ks[output], [pt_range_title(pt_range) for pt_range in ks.pt_ranges])])
+
+
+def pt_range_title(pt_range: PtRange) -> str:
+    """A range of jet pt as it stands on a figure: in GeV where they are known, by its name otherwise."""
+    if pt_range.gev is None:
+        return f"{pt_range.name} $p_T$"
+    low, high = pt_range.gev
+    if not low > 0:
+        return f"$p_T$ < {high:g} GeV"
+    return f"$p_T$ > {low:g} GeV" if math.isinf(high) else f"{low:g} < $p_T$ < {high:g} GeV"
+
+
+def _score_drawing(name: str, histogram: ScoreHistogram, score_axes: ScoreAxes, text: str) -> Drawing:
+    return Drawing(name, draw_scores, (histogram, score_axes, text), default_ticks=True)
 
 
 def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, text: str = "") -> None:
@@ -102,7 +158,7 @@ def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, 
         axes: to draw on.
         histogram: the output's contents by class.
         score_axes: the kind of plot.
-        text: written below the legend.
+        text: written above the legend.
     """
     bottom = _bottom(histogram) if score_axes.y_is_log else 0.0
     for row, name in enumerate(histogram.classes):
@@ -117,20 +173,24 @@ def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, 
     _set_axes(axes, score_axes, bottom)
     axes.set_xlabel(_TITLES[histogram.output])
     axes.set_ylabel("Fraction of jets / bin")
-    _add_legend(axes, histogram.output if text else "", text)
+    _add_legend(axes, "" if "sig" in histogram.classes else histogram.output, text)
 
 
 def ks_text(ks: OutputKs, range_names: list[str]) -> str:
-    """The K-S distances of one output, each beside what identical distributions would give."""
-    lines = [
-        _ks_line(f"{name} $p_T$", comparison.distance, comparison.reference.mean, comparison.reference.spread)
-        for name, comparison in zip(range_names, ks.ranges, strict=True)
-    ]
-    return "\n".join(["K-S (expected if identical)", *lines, _ks_line("sum", ks.total, ks.expected, ks.spread)])
+    """The K-S distances of one output in ranges of these names, each beside what identical distributions would give."""
+    lines = [_ks_line(name, comparison) for name, comparison in zip(range_names, ks.ranges, strict=True)]
+    return "\n".join(["K-S (expected if identical)", *lines, _ks_line("sum", _summed(ks))])
 
 
-def _ks_line(name: str, distance: float, expected: float, spread: float) -> str:
-    return f"{name}: unknown" if math.isnan(distance) else f"{name}: {distance:.3f} ({expected:.3f} ± {spread:.3f})"
+def _summed(ks: OutputKs) -> KsComparison:
+    return KsComparison(ks.total, KsReference(ks.expected, ks.spread, math.nan))
+
+
+def _ks_line(name: str, measured: KsComparison, before_expected: str = "") -> str:
+    if math.isnan(measured.distance):
+        return f"{name}: unknown"
+    reference = measured.reference
+    return f"{name}: {measured.distance:.3f} ({before_expected}{reference.mean:.3f} ± {reference.spread:.3f})"
 
 
 def _add_legend(axes: "Axes", side: str, text: str) -> None:

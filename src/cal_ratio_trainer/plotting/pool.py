@@ -1,0 +1,275 @@
+"""Figures drawn beside the work that makes them: a few processes that never hold it up.
+
+Whoever submits goes on at once. What is newest is drawn first, a newer figure of the same name takes the place of one
+that still waits, and `finish` sees to it that all are there.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.plotting.style import FigureLabels
+from cal_ratio_trainer.plotting.worker import Answer, Request, Worker, WorkerDied, drawn
+from cal_ratio_trainer.processes import available_cores
+from cal_ratio_trainer.progress import ProgressLine, progress
+
+_WORTH_A_PROCESS = 24
+"""Figures that wait for a process before another one is started: about as many as it could draw while it starts."""
+_MOST_ATTEMPTS = 2
+_MOST_DEATHS = 5
+_LOOK_EVERY_S = 0.1
+_FAREWELL_S = 15.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Undrawn:
+    """A figure that could not be drawn, and why."""
+
+    path: Path
+    error: Exception
+
+
+@dataclass
+class _Waiting:
+    request: Request
+    order: tuple[int, int]
+    attempts: int = 0
+    path: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.path = self.request.folder / self.request.drawing.name
+
+
+class DrawingPool:
+    """Processes that draw; use it in a `with` block, and call `finish` where the figures are wanted.
+
+    Leaving the block without `finish` drops what still waits; what is being drawn is completed.
+    """
+
+    def __init__(self, processes: int) -> None:
+        """Make a pool; processes start when there is something to draw.
+
+        Args:
+            processes: how many at most; with 0 `submit` draws in this process, and returns when it is done.
+        """
+        # What a worker is started with is not to be had elsewhere.
+        self._processes = processes if os.name == "posix" else 0
+        self._changed = threading.Condition()
+        self._waiting: dict[Path, _Waiting] = {}
+        self._in_work: set[Path] = set()
+        self._undrawn: dict[Path, tuple[_Waiting, Exception]] = {}
+        self._threads: list[threading.Thread] = []
+        self._submitted = self._deaths = self.drawn = 0
+        self._is_closed = False
+        self.busy_s = 0.0
+        """Seconds that all figures so far took together; `drawn` is how many they are."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def seconds_a_figure(self) -> float | None:
+        """What a figure took so far; None before the first."""
+        return self.busy_s / self.drawn if self.drawn else None
+
+    @property
+    def waiting(self) -> int:
+        """Figures that are not drawn yet."""
+        with self._changed:
+            return len(self._waiting) + len(self._in_work)
+
+    def submit(self, drawings: Iterable[Drawing], folder: Path, labels: FigureLabels, order: int = 0) -> None:
+        """Have figures drawn.
+
+        Args:
+            drawings: the figures; those of one file name replace each other, the newest stays.
+            folder: where they go.
+            labels: what stands over them.
+            order: those of a higher one are drawn first, those of the same one as they came.
+        """
+        with self._changed:
+            for drawing in drawings:
+                self._submitted += 1
+                new = _Waiting(Request(drawing, folder, labels), (order, -self._submitted))
+                self._waiting[new.path] = new
+                self._undrawn.pop(new.path, None)
+            self._grow()
+            self._changed.notify_all()
+        if not self._processes:
+            self._draw_here(None)
+
+    def finish(self, description: str = "plots") -> list[Undrawn]:
+        """Wait until all is drawn; what the disk did not take before is tried once more.
+
+        Returns:
+            What could not be drawn.
+        """
+        with self._changed:
+            for path, (failed, error) in list(self._undrawn.items()):
+                if isinstance(error, OSError):
+                    self._waiting.setdefault(path, failed)
+                    del self._undrawn[path]
+            self._grow()
+            self._changed.notify_all()
+        if self.waiting:
+            with progress(description, self.waiting, "figures") as line:
+                self._wait(line)
+                self._draw_here(line)
+        return [Undrawn(path, error) for path, (_, error) in self._undrawn.items()]
+
+    def close(self) -> None:
+        """Drop what waits and end the processes; what is being drawn is completed."""
+        with self._changed:
+            self._waiting.clear()
+            self._is_closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(_FAREWELL_S)
+
+    def _wait(self, line: ProgressLine) -> None:
+        left = self.waiting
+        while self._is_working and left:
+            with self._changed:
+                self._changed.wait(_LOOK_EVERY_S)
+            now = self.waiting
+            line.advance(left - now)
+            left = now
+
+    def _draw_here(self, line: ProgressLine | None) -> None:
+        # Without processes, or with those that are left when they keep dying.
+        while True:
+            with self._changed:
+                waiting = self._next()
+            if waiting is None:
+                return
+            self._take_note(waiting, drawn(waiting.request))
+            if line is not None:
+                line.advance()
+
+    @property
+    def _is_working(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def _grow(self) -> None:
+        wanted = min(self._processes, 1 + len(self._waiting) // _WORTH_A_PROCESS)
+        while len(self._threads) < wanted and self._deaths < _MOST_DEATHS:
+            self._threads.append(threading.Thread(target=self._serve, daemon=True, name="drawing pool"))
+            self._threads[-1].start()
+
+    def _next(self) -> _Waiting | None:
+        # Two processes at one file could finish in the wrong order.
+        free = [waiting for waiting in self._waiting.values() if waiting.path not in self._in_work]
+        if not free:
+            return None
+        chosen = max(free, key=lambda waiting: waiting.order)
+        del self._waiting[chosen.path]
+        self._in_work.add(chosen.path)
+        return chosen
+
+    def _take(self) -> _Waiting | None:
+        with self._changed:
+            while not self._is_closed and self._deaths < _MOST_DEATHS:
+                chosen = self._next()
+                if chosen is not None:
+                    return chosen
+                self._changed.wait()
+        return None
+
+    def _serve(self) -> None:
+        worker: Worker | None = None
+        try:
+            while (waiting := self._take()) is not None:
+                try:
+                    worker = worker or Worker()
+                    answer = worker.draw(waiting.request)
+                except (WorkerDied, OSError) as error:
+                    if worker is not None:
+                        worker.stop()
+                    worker = None
+                    self._put_back(waiting, error)
+                else:
+                    self._take_note(waiting, answer)
+        finally:
+            if worker is not None:
+                worker.stop()
+
+    def _take_note(self, waiting: _Waiting, answer: Answer) -> None:
+        with self._changed:
+            self._in_work.discard(waiting.path)
+            self.drawn += 1
+            self.busy_s += answer.seconds
+            if answer.error is not None:
+                self._give_up(waiting, answer.error)
+            self._changed.notify_all()
+
+    def _put_back(self, waiting: _Waiting, error: Exception) -> None:
+        waiting.attempts += 1
+        with self._changed:
+            self._deaths += 1
+            if self._deaths == 1:
+                _log.warning("a process that draws figures %s; another one goes on", error)
+            self._in_work.discard(waiting.path)
+            if waiting.attempts < _MOST_ATTEMPTS or not isinstance(error, WorkerDied):
+                self._waiting.setdefault(waiting.path, waiting)
+            else:
+                self._give_up(waiting, error)
+            self._changed.notify_all()
+
+    def _give_up(self, waiting: _Waiting, error: Exception) -> None:
+        if not self._undrawn:
+            _log.warning("%s cannot be drawn: %s", waiting.path, error)
+        if waiting.path not in self._waiting:
+            self._undrawn[waiting.path] = (waiting, error)
+
+
+def draw_in_parallel(
+    drawings: Sequence[Drawing], folder: Path, labels: FigureLabels, processes: int | None = None
+) -> list[Path]:
+    """Draw several figures in several processes, with a progress line.
+
+    Args:
+        drawings: the figures.
+        folder: where they go.
+        labels: what stands over them.
+        processes: how many; None takes as many as there are cores, and none for few figures.
+
+    Returns:
+        The files written, in the order of the drawings.
+
+    Raises:
+        OSError: a file cannot be written; those before and after it may be there.
+        DrawingFailed, WorkerDied: a figure cannot be drawn.
+    """
+    wanted = min(available_cores() if processes is None else processes, len(drawings) // _WORTH_A_PROCESS)
+    with DrawingPool(wanted if wanted > 1 else 0) as pool:
+        if wanted > 1:
+            pool.submit(drawings, folder, labels)
+            undrawn = pool.finish("draw")
+        else:
+            undrawn = _draw_with_progress(pool, drawings, folder, labels)
+    if undrawn:
+        raise undrawn[0].error
+    return [folder / f"{drawing.name}{suffix}" for drawing in drawings for suffix in labels.suffixes]
+
+
+def _draw_with_progress(
+    pool: DrawingPool, drawings: Sequence[Drawing], folder: Path, labels: FigureLabels
+) -> list[Undrawn]:
+    with progress("draw", len(drawings), "figures") as line:
+        for drawing in drawings:
+            pool.submit([drawing], folder, labels)
+            line.advance()
+    return pool.finish("draw")
