@@ -50,9 +50,11 @@ class MissingColumn(InputFileError):
 class SameOutput(UserError):
     """Two inputs would be written to one file; names all three."""
 
-    def __init__(self, first: str, second: str, output: str | Path) -> None:
+    def __init__(
+        self, first: str, second: str, output: str | Path, remedy: str = "give them an output_dir each"
+    ) -> None:
         both = f"{first} and {second}" if first != second else f"{first}, listed twice with different settings,"
-        super().__init__(f"{both} would both be written to {output}; give them an output_dir each")
+        super().__init__(f"{both} would both be written to {output}; {remedy}")
 
 
 class DataWarning(UserWarning):

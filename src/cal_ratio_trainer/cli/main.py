@@ -21,6 +21,7 @@ _COMMANDS = {
     "build": "Build a main or control-region training file from converted files.",
     "resample": "Take a random fraction of a file of jets, keeping the class shares.",
     "plot": "Compare training files, or redraw the plots of a training.",
+    "score": "Score jets of any file, ntuples too, with a trained network.",
     "model-dump": "Show the layers of a trained network.",
 }
 

@@ -104,7 +104,7 @@ class ScoreHistograms:
 def main_histograms(jets: ScoredJets) -> ScoreHistograms:
     """Each output for signal, QCD and BIB."""
     rows = {name: jets.positions[label] for name, label in MAIN_CLASSES.items()}
-    return _histograms(jets.scores, jets.weights, rows)
+    return histograms_by_class(jets.scores, jets.weights, rows)
 
 
 def control_histograms(jets: ScoredControlJets, selected: BoolArray | None = None) -> ScoreHistograms:
@@ -117,10 +117,19 @@ def control_histograms(jets: ScoredControlJets, selected: BoolArray | None = Non
     everything = np.ones(len(jets), dtype=np.bool_) if selected is None else selected
     masks = (everything & jets.is_data, everything & ~jets.is_data)
     rows = {name: np.flatnonzero(mask) for name, mask in zip(CONTROL_CLASSES, masks, strict=True)}
-    return _histograms(jets.scores, jets.weights, rows)
+    return histograms_by_class(jets.scores, jets.weights, rows)
 
 
-def _histograms(scores: FloatArray, weights: FloatArray, rows: Mapping[str, NDArray[np.intp]]) -> ScoreHistograms:
+def histograms_by_class(
+    scores: FloatArray, weights: FloatArray, rows: Mapping[str, NDArray[np.intp]]
+) -> ScoreHistograms:
+    """Each output for classes of any name.
+
+    Args:
+        scores: [jets, 3] in the order of `Label`.
+        weights: [jets].
+        rows: name of a class -> positions of its jets.
+    """
     made: dict[str, list[ScoreHistogram]] = {name: [] for name in BINNINGS}
     jets = np.array([len(positions) for positions in rows.values()], dtype=np.int64)
     for output in Label:
@@ -130,6 +139,34 @@ def _histograms(scores: FloatArray, weights: FloatArray, rows: Mapping[str, NDAr
             sums, squares = np.stack([_sums(*sample, edges) for sample in ordered], axis=1)
             made[name].append(ScoreHistogram(output.output, edges, tuple(rows), sums, squares, jets))
     return ScoreHistograms(**{name: tuple(histograms) for name, histograms in made.items()})
+
+
+def added(first: ScoreHistograms, second: ScoreHistograms) -> ScoreHistograms:
+    """The histograms of the jets of both; classes that only one has stand there with its jets.
+
+    Raises:
+        ValueError: they have other outputs or bins.
+    """
+    return ScoreHistograms(
+        **{
+            name: tuple(_added(*pair) for pair in zip(getattr(first, name), getattr(second, name), strict=True))
+            for name in BINNINGS
+        }
+    )
+
+
+def _added(first: ScoreHistogram, second: ScoreHistogram) -> ScoreHistogram:
+    if first.output != second.output or not np.array_equal(first.edges, second.edges):
+        raise ValueError(f"histograms of {first.output} and {second.output} cannot be added")
+    classes = tuple(dict.fromkeys([*first.classes, *second.classes]))
+    sums, squares = np.zeros((2, len(classes), len(first.edges) - 1))
+    jets = np.zeros(len(classes), dtype=np.int64)
+    for part in (first, second):
+        rows = [classes.index(name) for name in part.classes]
+        sums[rows] += part.sums
+        squares[rows] += part.squares
+        jets[rows] += part.jets
+    return ScoreHistogram(first.output, first.edges, classes, sums, squares, jets)
 
 
 def _sorted(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, NDArray[np.float64]]:

@@ -43,7 +43,7 @@ def work_for(settings: ConvertSettings) -> Work:
     requests: dict[Request, None] = {}
     not_found = []
     for each in settings.input_files:
-        files, reason = _matching(each.input_file)
+        files, reason = files_matching(each.input_file)
         if reason:
             not_found.append(ConversionRow(each.input_file, None, Status.FAILED, reason))
         requests |= dict.fromkeys(_request(settings, each, file) for file in files)
@@ -65,7 +65,7 @@ def _check(settings: ConvertSettings) -> None:
         raise ConfigError(dict.fromkeys(mistakes))
 
 
-def _matching(pattern: str) -> tuple[list[str], str]:
+def files_matching(pattern: str) -> tuple[list[str], str]:
     """The files that a name or pattern stands for, and why there are none."""
     if not is_remote(pattern):
         pattern = unquote(urlsplit(pattern).path) if pattern.startswith("file://") else pattern

@@ -63,6 +63,7 @@ _CLASS_STYLES = {
     "mc": _ClassStyle("Multijet MC", fill=BLUE),
     "data": _ClassStyle("Data", marker={"color": "black", "marker": "o"}),
     "jets": _ClassStyle("All jets", fill=BLUE),
+    "jets": _ClassStyle("All jets", fill=BLUE),
 }
 
 

@@ -179,12 +179,13 @@ def _load(settings: TrainSettings, file: Path, kind: str) -> tuple[Jets, JetMeta
     for sentence in report.sentences():
         _log.warning("%s: %s", file, sentence)
     if settings.missing_t0 is not None:
-        jets, replaced = _with_missing_t0(jets, settings.missing_t0)
+        jets, replaced = with_missing_t0(jets, settings.missing_t0)
         notes.append(f"{replaced} values of MSeg_t0 were not measured and became {settings.missing_t0:g}")
     return jets, metadata, notes
 
 
-def _with_missing_t0(jets: Jets, value: float) -> tuple[Jets, int]:
+def with_missing_t0(jets: Jets, value: float) -> tuple[Jets, int]:
+    """The jets with `value` [ns] where a muon segment's time was not measured, and how many times that is."""
     segments = jets.constituents[MUON_SEGMENTS.name]
     position = MUON_SEGMENTS.position("t0")
     missing = segments.values[:, position] == np.float32(MISSING_T0)

@@ -11,7 +11,8 @@ from cal_ratio_trainer.jets import Jets
 
 UIntArray = NDArray[np.uint64]
 
-_EVENT_COLUMNS = ("mcChannelNumber", "runNumber", "eventNumber")
+EVENT_COLUMNS = ("mcChannelNumber", "runNumber", "eventNumber")
+"""What tells events apart, where it is known."""
 _ROW_COLUMNS = ("jet_pt", "jet_eta", "jet_phi")
 _SPLIT_STREAM, _SAMPLE_STREAM = 1, 2
 
@@ -70,9 +71,9 @@ def event_words(jets: Jets) -> tuple[UIntArray, str]:
     """
     if not _is_whole("eventNumber", jets):
         return _row_words(jets, "pt, eta and phi of the jet (the file has no usable event numbers)")
-    known = [name for name in _EVENT_COLUMNS if _is_whole(name, jets)]
+    known = [name for name in EVENT_COLUMNS if _is_whole(name, jets)]
     words = np.zeros(len(jets), dtype=np.uint64)
-    for name in _EVENT_COLUMNS:
+    for name in EVENT_COLUMNS:
         # An unknown number counts as 0, whether one value is missing or the whole column: the parts stay the same.
         if name in known:
             words = words ^ jets.scalars.column(name).fill_null(0).to_numpy().astype(np.int64).view(np.uint64)

@@ -36,6 +36,7 @@ from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, new
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.used_events import write_used_events
 
 _log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def _begin_record(run: RunDirectory, work: _Work, epochs: int) -> dict[str, Any]
         _warn_of_other_data(before, record)
         run.remove_remains()
     write_text(run.settings_file, work.settings.as_yaml())
+    write_used_events(run.path, prepared.data, by_row=work.settings.split == "row")
     run.write_record(record)
     return record
 

@@ -1,0 +1,67 @@
+"""`cr_trainer score`."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.config.score import ScoreSettings
+
+if TYPE_CHECKING:
+    from cal_ratio_trainer.scoring.score import ScoredFile
+
+Layers = list[tuple[str, dict[str, Any]]]
+
+
+def adjust(layers: Layers) -> Layers:
+    """The last word is the network, unless --training or a config file names one."""
+    flags = dict(layers[-1][1])
+    words = list(flags.get("input_files", ()))
+    if words and all(content.get("training") is None for _, content in layers):
+        flags["training"] = words.pop()
+        flags["input_files"] = words
+        if not words:
+            del flags["input_files"]
+    return [*layers[:-1], (layers[-1][0], flags)]
+
+
+def run(settings: ScoreSettings) -> int:
+    """Score, then say what became of each file; 1 where any failed."""
+    # Read when torch is first imported; see the train command.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
+    from cal_ratio_trainer.reporting.score_report import score_with_report
+
+    result = score_with_report(settings)
+    for note in (*result.summary.notes, *result.summary.notes_of_files()):
+        click.echo(note, err=True)
+    for file in result.summary.files:
+        _say(file)
+    if result.page is not None:
+        click.echo(f"report: {result.report} and {result.page}")
+    return EXIT_FAILED_PARTS if result.summary.failed else 0
+
+
+def _say(file: "ScoredFile") -> None:
+    if file.tally is None:
+        click.echo(f"{file.file}: failed: {file.reason}", err=True)
+        return
+    parts = ", ".join(f"{count:,} {part}" for part, count in file.tally.jets_by_part().items()) or "none"
+    rate = f", {file.jets / file.seconds:,.0f} jets/s" if file.seconds > 0 else ""
+    click.echo(f"{file.file}: {file.jets:,} jets ({parts}) in {file.seconds:.1f} s{rate}: {file.output}")
+
+
+command = SettingsCommand(
+    name="score",
+    help="Score jets with a trained network.\n\n"
+    "The last word is the network: NAME/RUN/EPOCH ('best' and 'last' are epochs too) or a .keras file. All others are "
+    "files of jets or DiVertAnalysis ntuples: paths, patterns or URLs. Scores go to "
+    "<output_path>/<name of the file>.parquet, one row a jet, with a report beside them.",
+    settings=ScoreSettings,
+    run=run,
+    adjust=adjust,
+    arguments=[Argument("input_files", metavar="FILES... NETWORK")],
+    one_dash=["data_type"],
+    extra_names={"cache_path": ("--cache",)},
+).build()

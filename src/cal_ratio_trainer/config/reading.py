@@ -1,0 +1,51 @@
+"""Settings of every command that scores jets: where the networks are, and how files are read."""
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.jets.labels import DataType
+
+
+class ReadingSettings(FigureSettings):
+    """How a command that scores jets finds its networks and reads its files."""
+
+    defaults_file: ClassVar[str | None] = "reading"
+
+    runs_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    data_type: DataType | None = Field(
+        description="What ntuples hold; null keeps every jet in range, without a label. Other files say it themselves."
+    )
+    kind: Literal["main", "control"] | None = Field(
+        description="Whether label 2 is beam-induced background (main) or data (control), for files that do not say so."
+    )
+    llp_mH: float | None = Field(
+        gt=0, description="Mediator mass: of signal ntuples, and the one that a parametrised network assumes. [GeV]"
+    )
+    llp_mS: float | None = Field(
+        gt=0,
+        description="Long-lived particle's mass: of signal ntuples, and the one that a parametrised network assumes. "
+        "[GeV]",
+    )
+    min_jet_pt: float = Field(ge=0, description="Of ntuples: smallest jet pt that is kept. [GeV]")
+    max_jet_pt: float = Field(gt=0, description="Of ntuples: jets of this pt and above are dropped. [GeV]")
+    max_hlt_delta_r: float | None = Field(
+        gt=0, description="Of BIB ntuples: largest distance (Delta R) from trigger jet to jet; null takes any. [1]"
+    )
+    chunk_events: int = Field(ge=1, description="Of ntuples: how many events are in memory at a time. [events]")
+    keep_columns: list[str] = Field(description="Further columns (branches, of ntuples) to carry into the result.")
+    cache_path: Path | None = Field(
+        description="Folder for copies of remote files; null takes the user's cache folder."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        description="Where the network runs; auto takes a GPU if there is one."
+    )
+    threads: int | None = Field(ge=1, description="CPU threads; null takes all cores. [threads]")
+
+    @model_validator(mode="after")
+    def _range_of_pt(self) -> Self:
+        if self.min_jet_pt >= self.max_jet_pt:
+            raise ValueError(f"min_jet_pt ({self.min_jet_pt:g}) must be below max_jet_pt ({self.max_jet_pt:g})")
+        return self

@@ -1,0 +1,28 @@
+"""Settings of `cr_trainer score`."""
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from cal_ratio_trainer.config.reading import ReadingSettings
+
+
+class ScoreSettings(ReadingSettings):
+    """What `cr_trainer score` scores, with which network."""
+
+    defaults_file: ClassVar[str | None] = "score"
+
+    input_files: list[str] = Field(description="Files of jets or ntuples: paths, patterns or URLs.")
+    training: str | None = Field(
+        description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file; in place of the last "
+        "word."
+    )
+    output_path: Path = Field(description="Folder that scores and report are written to.")
+    cuts: list[float] = Field(description="Cuts on the signal output whose shares the report tells. [1]")
+
+    @model_validator(mode="after")
+    def _cuts_of_scores(self) -> Self:
+        if any(not 0 <= cut < 1 for cut in self.cuts):
+            raise ValueError(f"cuts must be from 0 to below 1, got {self.cuts}")
+        return self

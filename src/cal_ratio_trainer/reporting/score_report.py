@@ -1,0 +1,148 @@
+"""`cr_trainer score`: scores files and writes a page about them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
+from cal_ratio_trainer.evaluation.shares import ShareTally
+from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+from cal_ratio_trainer.plotting import figure_labels
+from cal_ratio_trainer.plotting.score_report import score_report_drawings
+from cal_ratio_trainer.reporting.report import Report
+from cal_ratio_trainer.reporting.score_tables import class_table, file_table, mass_table, part_table, weighted_table
+from cal_ratio_trainer.reporting.table import ReportTable, escaped
+from cal_ratio_trainer.reporting.training_details import training_details
+from cal_ratio_trainer.scoring.parts import JetPart
+from cal_ratio_trainer.scoring.score import ScoreSummary, score_files
+from cal_ratio_trainer.scoring.streams import Region
+from cal_ratio_trainer.scoring.tally import ScoreTally
+
+_KINDS: dict[tuple[Region, bool], str] = {
+    ("main", True): "Jets with labels",
+    ("control", True): "Control region",
+    ("main", False): "Jets without labels",
+    ("control", False): "Control-region jets without labels",
+}
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What `cr_trainer score` did.
+
+    Attributes:
+        summary: the files.
+        report: the Markdown page; None where nothing could be scored.
+        page: the HTML page.
+    """
+
+    summary: ScoreSummary
+    report: Path | None
+    page: Path | None
+
+
+def score_with_report(settings: ScoreSettings) -> ScoreResult:
+    """Score files and write the report; errors as `score_files`."""
+    summary = score_files(settings)
+    if all(file.tally is None for file in summary.files):
+        return ScoreResult(summary, None, None)
+    simulation = next((file.simulation for file in summary.files if file.simulation), None)
+    labels = figure_labels(settings, simulation)
+    report = Report(f"Scores of {summary.network}", settings.output_path / "report.md", labels)
+    _write_opening(report, summary)
+    for (region, labelled), title in _KINDS.items():
+        tallies = [tally for tally in summary.tallies(region, labelled) if tally.jets]
+        if tallies:
+            _write_section(report, title, tallies)
+    report.write()
+    return ScoreResult(summary, report.file, report.page)
+
+
+def _write_opening(report: Report, summary: ScoreSummary) -> None:
+    scored = [file for file in summary.files if file.tally is not None]
+    files = "1 file" if len(scored) == 1 else f"{len(scored)} files"
+    report.text(f"{summary.jets:,} jets of {files}, scored with the network {escaped(summary.network)}.")
+    report.table(file_table(summary.files))
+    notes = [escaped(note) for note in (*summary.notes, *summary.notes_of_files())]
+    if notes:
+        report.heading("What to know")
+        report.text("\n".join(f"* {note}" for note in notes))
+
+
+def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally]) -> None:
+    shares = _merged(tallies)
+    report.heading(title)
+    for table in (class_table(shares), weighted_table(shares), part_table(shares), mass_table(shares)):
+        if table is not None:
+            report.table(table)
+    histograms = _summed([tally.histograms for tally in tallies])
+    prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}"
+    report.heading("Scores", 3)
+    report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
+    report.figures(score_report_drawings(histograms, prefix))
+    _write_figures_of_merit(report, tallies)
+
+
+def _write_figures_of_merit(report: Report, tallies: Sequence[ScoreTally]) -> None:
+    for tally in tallies:
+        tables = list(_figures_of(tally))
+        if not tables:
+            continue
+        report.heading("Figures of merit, on jets that the training did not see", 3)
+        report.text(_which_jets(tally))
+        for table in tables:
+            report.table(table)
+
+
+def _which_jets(tally: ScoreTally) -> str:
+    said = "Test and unseen jets only: jets that were trained on, or by which the epoch was chosen, take no part."
+    unknown = tally.jets_by_part().get(JetPart.UNKNOWN.word, 0)
+    if unknown:
+        said += (
+            f" **{unknown:,} jets take part of which it is not known whether the network was trained on them: if it "
+            "was, the figures are too good.**"
+        )
+    if tally.fair.rows < tally.fair.met:
+        said += f" Computed on a random {tally.fair.rows:,} of {tally.fair.met:,} jets."
+    return said
+
+
+def _figures_of(tally: ScoreTally) -> Iterator[ReportTable]:
+    main, control = tally.fair_main_jets(), tally.fair_control_jets()
+    if main is not None:
+        yield from training_details(evaluate_test_sample(main))
+    if control is not None:
+        yield _ks_table(ks_of_control_jets(control))
+
+
+def _ks_table(ks: ControlRegionKs) -> ReportTable:
+    rows = []
+    for output in ks.outputs:
+        cells = [
+            f"{each.distance:.3f} ({each.reference.mean:.3f} ± {each.reference.spread:.3f})" for each in output.ranges
+        ]
+        total = f"{output.total:.3f} ({output.expected:.3f} ± {output.spread:.3f})"
+        rows.append((output.output.output, *cells, total, f"{output.excess:+.1f}"))
+    return ReportTable(
+        "K-S distance of data and multijet MC",
+        ("output", *(f"{each.name} pt" for each in ks.pt_ranges), "sum", "excess [spreads]"),
+        tuple(rows),
+        "In brackets: what identical distributions would give at these numbers of jets.",
+    )
+
+
+def _merged(tallies: Sequence[ScoreTally]) -> ShareTally:
+    merged = ShareTally(tallies[0].shares.selections)
+    for tally in tallies:
+        merged.merge(tally.shares)
+    return merged
+
+
+def _summed(histograms: Sequence[ScoreHistograms | None]) -> ScoreHistograms:
+    known = [each for each in histograms if each is not None]
+    total = known[0]
+    for each in known[1:]:
+        total = added(total, each)
+    return total

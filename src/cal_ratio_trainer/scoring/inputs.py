@@ -1,0 +1,81 @@
+"""Which files are scored, and where the scores of each go."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import torch
+
+from cal_ratio_trainer.config.reading import ReadingSettings
+from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
+from cal_ratio_trainer.files.cache import is_remote
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.ntuple.inputs import files_matching
+from cal_ratio_trainer.scoring.streams import StreamOptions
+
+
+def files_named(words: Sequence[str]) -> list[str]:
+    """The files that paths, patterns and URLs name, in order, each once.
+
+    Raises:
+        ConfigError: no words.
+        InputFileError: a pattern matches nothing, or a path does not exist.
+    """
+    if not words:
+        raise ConfigError(["no files of jets are given"])
+    found: dict[str, None] = {}
+    for word in words:
+        files, reason = files_matching(word)
+        missing = [file for file in files if not is_remote(file) and not Path(file).exists()]
+        if reason or missing:
+            raise InputFileError(word, reason or "no such file")
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Where the scores of each file go: its name with the ending .parquet, in the folder.
+
+    Raises:
+        SameOutput: two files would be written to one.
+        InputFileError: an output is one of the files.
+    """
+    given = {Path(file).resolve(): file for file in files if not is_remote(file)}
+    outputs: dict[str, Path] = {}
+    first: dict[Path, str] = {}
+    for file in files:
+        output = folder / f"{PurePosixPath(urlsplit(file).path if is_remote(file) else file).stem}.parquet"
+        if output in first:
+            raise SameOutput(first[output], file, output, "score them in two calls with an --output_path each")
+        if output.resolve() in given:
+            raise InputFileError(output, "is an input and cannot be the output too; give another --output_path")
+        first[output] = file
+        outputs[file] = output
+    return outputs
+
+
+def stream_options(settings: ReadingSettings, scaling: Scaling) -> StreamOptions:
+    """How the settings want files to be read, for a network that reads jets of this scaling."""
+    return StreamOptions(
+        scaling=scaling,
+        data_type=settings.data_type,
+        kind=settings.kind,
+        llp_mH=settings.llp_mH,
+        llp_mS=settings.llp_mS,
+        min_jet_pt=settings.min_jet_pt,
+        max_jet_pt=settings.max_jet_pt,
+        max_hlt_delta_r=settings.max_hlt_delta_r,
+        chunk_events=settings.chunk_events,
+        keep_columns=tuple(settings.keep_columns),
+        cache_path=settings.cache_path,
+    )
+
+
+def scoring_device(settings: ReadingSettings) -> torch.device:
+    """Where the network runs; sets the number of threads. Raises ConfigError without the GPU that was asked for."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(["device is cuda, but PyTorch sees no GPU; take auto or cpu"])
+    wanted = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)

@@ -1,0 +1,174 @@
+"""The Parquet file that scores go to: its columns, and writing it row group by row group."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cal_ratio_trainer import __version__
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.features import SCALAR_TYPES
+from cal_ratio_trainer.jets.store import open_parquet
+from cal_ratio_trainer.scoring.parts import JetPart, PartArray
+from cal_ratio_trainer.scoring.scorer import ScoreArray
+from cal_ratio_trainer.scoring.streams import JetBatch
+
+SCORE_COLUMNS = tuple(f"jet_nn_{label.output}" for label in Label)
+SCORES_KEY = b"cal_ratio_trainer_scores"
+PART = "part"
+
+_VERSION = 1
+_BASE = (
+    *("runNumber", "eventNumber", "jet_index", "mcChannelNumber", "source_file", "source_entry"),
+    *("jet_pt", "jet_eta", "jet_phi", "label", "llp_mH", "llp_mS", "llp_pt", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz"),
+    "mcEventWeight",
+)
+_OFFICIAL = re.compile(r"^jet_nn_(?!.*_index$)")
+_CARRIED = ("jet_isClean_LooseBadLLP", "weight", "evaluation_weight")
+_UNITS = {"jet_pt": "GeV", "jet_eta": "1", "jet_phi": "rad", "llp_mH": "GeV", "llp_mS": "GeV", "llp_pt": "GeV"} | {
+    "llp_Lxy": "mm",
+    "llp_Lz": "mm",
+}
+_ROWS_A_GROUP = 1 << 16
+_PART_TYPE = pa.dictionary(pa.int8(), pa.string())
+
+
+def score_table(batch: JetBatch, scores: ScoreArray, part: PartArray, labelled: bool, keep: Sequence[str]) -> pa.Table:
+    """The rows of some jets, in order.
+
+    Args:
+        batch: the jets.
+        scores: [jets, 3].
+        part: [jets], see `JetPart`.
+        labelled: False writes null labels.
+        keep: further columns to carry along, beside those that always are.
+    """
+    jets = batch.jets
+    columns: dict[str, Any] = {name: _base_column(name, jets) for name in _BASE}
+    columns["jet_pt"] = pa.array(batch.jet_pt_gev)
+    if not labelled:
+        columns["label"] = pa.nulls(len(jets), pa.int8())
+    columns |= {name: pa.array(np.ascontiguousarray(scores[:, i])) for i, name in enumerate(SCORE_COLUMNS)}
+    words = pa.array([each.word for each in JetPart])
+    columns[PART] = pa.DictionaryArray.from_arrays(pa.array(part, pa.int8()), words)
+    carried = carried_columns(jets, keep)
+    return pa.table(columns | {name: jets.scalars.column(name) for name in carried})
+
+
+def carried_columns(jets: Jets, keep: Sequence[str] = ()) -> list[str]:
+    """Columns of an input that go along beside those every file of scores has: other scores, weights, what is asked."""
+    names = jets.scalars.column_names
+    wanted = [name for name in names if name in (*_CARRIED, *keep) or _OFFICIAL.match(name)]
+    return [name for name in wanted if name not in (*_BASE, *SCORE_COLUMNS, PART)]
+
+
+def _base_column(name: str, jets: Jets) -> Any:
+    wanted = SCALAR_TYPES[name]
+    if name not in jets:
+        return pa.nulls(len(jets), wanted)
+    column = jets.scalars.column(name)
+    if pa.types.is_floating(wanted) and name.startswith("llp_"):
+        # A mass that was not given is no number: null, as everything that is not known.
+        values = column.to_numpy()
+        return pa.array(values, wanted, mask=~np.isfinite(values))
+    return column if column.type == wanted else column.cast(wanted)
+
+
+class ScoreWriter:
+    """Appends rows; made by `writing_scores`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; all tables must have the same columns."""
+        self.rows += len(table)
+        self._waiting.append(table)
+        if sum(len(each) for each in self._waiting) >= _ROWS_A_GROUP:
+            self._flush()
+
+    def finish(self, description: dict[str, Any]) -> None:
+        """All rows are there; the file appears when the block of `writing_scores` ends.
+
+        Args:
+            description: goes into the file's metadata, as JSON.
+        """
+        if self._waiting or self._writer is None:
+            self._flush()
+        complete = {"version": _VERSION, "package_version": __version__, "units": _UNITS, "rows": self.rows}
+        assert self._writer is not None
+        self._writer.add_key_value_metadata({SCORES_KEY: json.dumps(complete | description, default=str).encode()})
+        self.close()
+
+    def close(self) -> None:
+        """Close the file as it is."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _flush(self) -> None:
+        table = pa.concat_tables(self._waiting).unify_dictionaries() if self._waiting else _no_rows()
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._path, table.schema, compression="zstd", compression_level=1, write_page_checksum=True
+            )
+        self._writer.write_table(table.cast(self._writer.schema))
+        self._waiting.clear()
+
+
+def _no_rows() -> pa.Table:
+    types = {name: SCALAR_TYPES[name] for name in _BASE}
+    types |= dict.fromkeys(SCORE_COLUMNS, pa.float32()) | {PART: _PART_TYPE}
+    return pa.table({name: pa.nulls(0, kind) for name, kind in types.items()})
+
+
+@contextmanager
+def writing_scores(path: Path) -> Iterator[ScoreWriter]:
+    """A writer to `path`; the file appears, complete, when the block ends well.
+
+    Raises:
+        InputFileError: another process is writing it, or what is there is no file of scores.
+        OSError: it cannot be written, or the disk is full; it is then as it was.
+    """
+    with held(path) as free:
+        if not free:
+            raise InputFileError(path, "is being written by another process")
+        if path.exists() and not is_score_file(path):
+            raise InputFileError(path, "is in the way: it is no file of scores; give another output_path")
+        # The lock is held, so these are nobody's: a process that wrote them was killed.
+        for remains in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
+            remains.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            writer = ScoreWriter(temporary)
+            try:
+                yield writer
+            finally:
+                writer.close()
+
+
+def is_score_file(path: Path) -> bool:
+    """True for a file that `writing_scores` wrote."""
+    try:
+        return SCORES_KEY in (open_parquet(path).metadata.metadata or {})
+    except InputFileError:
+        return False
+
+
+def read_score_description(path: Path) -> dict[str, Any]:
+    """What a file of scores says of itself. Raises InputFileError where it is none."""
+    raw = (open_parquet(path).metadata.metadata or {}).get(SCORES_KEY)
+    if raw is None:
+        raise InputFileError(path, "is no file of scores of 'cr_trainer score'")
+    description: dict[str, Any] = json.loads(raw)
+    return description

@@ -1,0 +1,221 @@
+"""A trained network ready to score: with the scaling, the masses and the list of events of its run."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.scoring.parts import LookupByEvents, LookupByHash, NoLookup, PartLookup, is_training_file
+from cal_ratio_trainer.training.data import with_missing_t0
+from cal_ratio_trainer.training.network_names import NamedNetwork, find_network
+from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.used_events import read_used_events
+
+DEFAULT_SCALING = Scaling(min_jet_pt=0.0, max_jet_pt=500.0)
+MASS_COLUMNS = ("llp_mH", "llp_mS")
+_GEV_IN_TEV = 1000.0
+
+ScoreArray = NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """The masses that a parametrised network is to assume for every jet, in GeV; None: each signal jet its own."""
+
+    higgs_mass: float | None = None
+    scalar_mass: float | None = None
+
+    def value(self, column: str) -> float | None:
+        """The mass that belongs to a column of `MASS_COLUMNS`."""
+        return dict(zip(MASS_COLUMNS, (self.higgs_mass, self.scalar_mass), strict=True))[column]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One network.
+
+    Attributes:
+        name: for people, 'model/00003/12' or a path.
+        classifier: on the device that it runs on.
+        run: its run; None where it is not known.
+        record: the content of the run's run.json; empty where there is none.
+        settings: of the run; None where they are not known.
+        mass_columns: those of `MASS_COLUMNS` that it reads, in order.
+        hypothesis: masses to assume.
+        notes: what a user should know, a sentence each.
+    """
+
+    name: str
+    classifier: Classifier
+    run: RunDirectory | None
+    record: dict[str, Any]
+    settings: TrainSettings | None
+    mass_columns: tuple[str, ...]
+    hypothesis: Hypothesis
+    notes: tuple[str, ...]
+
+    @property
+    def scaling(self) -> Scaling:
+        """The range that the network's training file was scaled with."""
+        known = self.record.get("data", {}).get("main", {}).get("scaling")
+        return Scaling(**known) if known else DEFAULT_SCALING
+
+    @property
+    def knows_scaling(self) -> bool:
+        """False where the usual range is taken for want of a better one."""
+        return bool(self.record.get("data", {}).get("main", {}).get("scaling"))
+
+    @cached_property
+    def _lookup_by_events(self) -> LookupByEvents | None:
+        groups = read_used_events(self.run.path) if self.run is not None else None
+        return LookupByEvents(groups) if groups is not None else None
+
+    def lookup(self, path: Path | None, checksum: Callable[[Path], str] = sha256_of) -> PartLookup:
+        """What tells the part of the jets of a file.
+
+        Args:
+            path: the file on this machine; None for jets that are in no file of jets.
+            checksum: gives the sha256 of a file.
+        """
+        if self.run is None or self.settings is None:
+            return NoLookup(f"{self.name} belongs to no run, so it is not known which jets it was trained on")
+        if self._lookup_by_events is not None:
+            return self._lookup_by_events
+        if path is not None and is_training_file(path, self.record, checksum):
+            return LookupByHash(self.settings)
+        return NoLookup(
+            f"run {self.run.name} left no list of the events it used (it is of an earlier version), so it is not known "
+            "which jets of other files than its own it was trained on"
+        )
+
+    def prepared(self, jets: Jets) -> Jets:
+        """Scaled jets as this network's training had them: missing segment times replaced where the run did so."""
+        if self.settings is None or self.settings.missing_t0 is None:
+            return jets
+        return with_missing_t0(jets, self.settings.missing_t0)[0]
+
+    def scores(self, jets: Jets, labelled: bool = True) -> ScoreArray:
+        """Scores [jets, 3] in the order of `Label`.
+
+        Args:
+            jets: scaled, with finite inputs.
+            labelled: the label column says which jets are signal.
+
+        Raises:
+            ConfigError: the network reads masses, and some jets have none of their own and are given none.
+        """
+        device = next(self.classifier.parameters()).device
+        masses = self._masses(jets, labelled) if self.mass_columns else None
+        return scores_of(self.classifier, JetTensors.from_jets([self.prepared(jets)], device, masses))
+
+    def _masses(self, jets: Jets, labelled: bool) -> NDArray[np.float32]:
+        """What the network reads, [jets, masses] in TeV."""
+        return np.stack([self._mass(column, jets, labelled) for column in self.mass_columns], axis=1) / np.float32(
+            _GEV_IN_TEV
+        )
+
+    def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:
+        given = self.hypothesis.value(column)
+        if given is not None:
+            return np.full(len(jets), given, dtype=np.float32)
+        own = jets[column].astype(np.float32) if column in jets else np.zeros(len(jets), dtype=np.float32)
+        without = ~((jets.label == Label.SIGNAL) & (own > 0)) if labelled else np.ones(len(jets), dtype=bool)
+        if without.any():
+            raise ConfigError(
+                [
+                    f"{self.name} reads {column}: give a mass to assume with --{column}, for {int(without.sum())} of "
+                    f"{len(jets)} jets have none of their own"
+                ]
+            )
+        return own
+
+
+def find_scorer(name: str, runs_path: Path, hypothesis: Hypothesis, device: torch.device) -> Scorer:
+    """The network that a user means, ready to score.
+
+    Raises:
+        RunError: there is no such run or epoch.
+        InputFileError: the file is missing, damaged or no network of ours.
+        ConfigError: the network reads one mass and nothing says which.
+    """
+    network = find_network(name, runs_path)
+    run = network.run or _run_of_file(network.file)
+    settings = _settings_of(run) if run is not None else None
+    classifier = network.load().to(device)
+    scorer = Scorer(
+        name=network.name,
+        classifier=classifier,
+        run=run,
+        record=run.read_record() if run is not None else {},
+        settings=settings,
+        mass_columns=_mass_columns(network, classifier.shape.masses, settings, hypothesis),
+        hypothesis=hypothesis,
+        notes=(),
+    )
+    return replace(scorer, notes=tuple(_notes(scorer)))
+
+
+def _run_of_file(file: Path) -> RunDirectory | None:
+    """The run that a .keras file lies in, where it lies in one."""
+    run = RunDirectory(file.absolute().parent.parent)
+    return run if file.absolute().parent.name == "keras" and run.settings_file.is_file() else None
+
+
+def _settings_of(run: RunDirectory) -> TrainSettings | None:
+    if not run.settings_file.is_file():
+        return None
+    try:
+        return TrainSettings.make(**read_config(str(run.settings_file)))
+    except (ValueError, ConfigError) as error:
+        raise InputFileError(run.settings_file, f"holds no settings of a training ({error})") from error
+
+
+def _mass_columns(
+    network: NamedNetwork, masses: int, settings: TrainSettings | None, hypothesis: Hypothesis
+) -> tuple[str, ...]:
+    if settings is not None and len(settings.parametrised_masses) == masses:
+        return settings.parametrised_masses
+    if masses in (0, len(MASS_COLUMNS)):
+        return MASS_COLUMNS[:masses]
+    given = tuple(column for column in MASS_COLUMNS if hypothesis.value(column) is not None)
+    if len(given) != masses:
+        raise ConfigError([f"{network.name} reads one mass and does not say which: give --llp_mH or --llp_mS"])
+    return given
+
+
+def _notes(scorer: Scorer) -> list[str]:
+    notes = []
+    if not scorer.knows_scaling:
+        usual = f"{DEFAULT_SCALING.min_jet_pt:g} to {DEFAULT_SCALING.max_jet_pt:g} GeV"
+        notes.append(f"it is not known how the training file of {scorer.name} was scaled; {usual} is taken")
+    for column in scorer.mass_columns:
+        given = scorer.hypothesis.value(column)
+        taken = "each signal jet's own" if given is None else f"{given:g} GeV for every jet"
+        notes.append(f"{scorer.name} reads {column}: {taken}")
+    unread = [
+        column
+        for column in MASS_COLUMNS
+        if scorer.hypothesis.value(column) is not None and column not in scorer.mass_columns
+    ]
+    if unread:
+        notes.append(f"{scorer.name} does not read {' or '.join(unread)}; its scores do not depend on it")
+    if scorer.settings is not None and scorer.settings.missing_t0 is not None:
+        notes.append(f"segment times that were not measured are read as {scorer.settings.missing_t0:g} ns, as trained")
+    return notes

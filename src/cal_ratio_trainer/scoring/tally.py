@@ -1,0 +1,175 @@
+"""What is counted while files are scored: shares, histograms, parts, oddities, and jets for figures of merit."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added, histograms_by_class
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
+from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.scoring.kept import KeptJets
+from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
+from cal_ratio_trainer.scoring.scorer import ScoreArray
+from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, Region
+from cal_ratio_trainer.training.weights import matched_control_weights
+
+_MASSES = ("llp_mH", "llp_mS")
+
+
+@dataclass
+class ScoreTally:
+    """Adds up the jets of one region.
+
+    Attributes:
+        region: whether label 2 is BIB or data.
+        labelled: False where all jets are one class.
+        shares: above cuts.
+        histograms: of the three outputs; None as long as there are no jets.
+        fair: jets for figures of merit: those that had no say in the training (and those of which that is not known).
+        oddities: what was met and how often, by its sentence with `{n}`.
+    """
+
+    region: Region
+    labelled: bool
+    shares: ShareTally
+    histograms: ScoreHistograms | None = None
+    fair: KeptJets = field(default_factory=KeptJets)
+    oddities: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def empty(cls, region: Region, labelled: bool, selections: tuple[Selection, ...]) -> "ScoreTally":
+        """Nothing counted yet."""
+        return cls(region, labelled, ShareTally(selections))
+
+    def add(self, batch: JetBatch, scores: ScoreArray, part: PartArray) -> None:
+        """Count some jets: the batch, scores [jets, 3], part [jets]."""
+        self._count_oddities(batch)
+        if not len(batch.jets):
+            return
+        weights, replaced = _weights(batch.jets)
+        self.oddities["{n} jets have a weight that is NaN or infinite; they count with weight 1 here"] += replaced
+        codes, groups = self._groups(batch.jets, part)
+        self.shares.add(scores, weights, codes, groups)
+        counted = histograms_by_class(scores, weights, self._rows(batch.jets))
+        self.histograms = counted if self.histograms is None else added(self.histograms, counted)
+        if self.labelled:
+            self._keep(batch.jets, scores, weights, part)
+
+    def jets_by_part(self) -> dict[str, int]:
+        """How many jets had which part."""
+        return {part: counts.jets for part, counts in self.shares.by(lambda group: group.part).items()}
+
+    @property
+    def jets(self) -> int:
+        """How many jets were counted."""
+        return sum(self.jets_by_part().values())
+
+    def fair_main_jets(self) -> ScoredJets | None:
+        """Jets for figures of merit on signal; None without signal or without background, or of a control region."""
+        if self.region != "main" or not self.labelled or not self.fair.rows:
+            return None
+        jets = ScoredJets(
+            scores=cast(ScoreArray, self.fair.column("scores")),
+            labels=cast("NDArray[np.int8]", self.fair.column("label")),
+            weights=cast("NDArray[np.float64]", self.fair.column("weight")),
+            higgs_mass=cast("NDArray[np.float32]", self.fair.column("llp_mH")),
+            scalar_mass=cast("NDArray[np.float32]", self.fair.column("llp_mS")),
+        )
+        has_background = jets.count(Label.QCD) + jets.count(Label.BIB) > 0
+        return jets if jets.count(Label.SIGNAL) and has_background else None
+
+    def fair_control_jets(self) -> ScoredControlJets | None:
+        """Control jets for the K-S; None without MC or data, or of another region."""
+        if self.region != "control" or not self.fair.rows:
+            return None
+        labels = cast("NDArray[np.int8]", self.fair.column("label"))
+        weights = cast("NDArray[np.float64]", self.fair.column("weight"))
+        try:
+            matched = matched_control_weights(weights, labels)
+        except ValueError:
+            return None
+        return ScoredControlJets(
+            scores=cast(ScoreArray, self.fair.column("scores")),
+            is_data=labels == CONTROL_DATA,
+            weights=matched,
+            scaled_pt=cast("NDArray[np.float32]", self.fair.column("scaled_pt")),
+        )
+
+    def oddity_sentences(self) -> list[str]:
+        """A sentence for each oddity that was met."""
+        return [sentence.format(n=count) for sentence, count in self.oddities.items() if count]
+
+    def _count_oddities(self, batch: JetBatch) -> None:
+        cleaning = batch.cleaning
+        for name, count in cleaning.non_finite.items():
+            self.oddities[f"{{n}} NaN or infinite values of {name} were read as 0"] += count
+        for name, count in cleaning.beyond_pi.items():
+            self.oddities[f"{{n}} values of {name} lie beyond pi and were read as they are"] += count
+        self.oddities["{n} clusters have energies that give no fractions; 0 was read"] += batch.without_fractions
+
+    def _class_name(self, label: int) -> str:
+        return CLASS_NAMES[self.region][Label(label)] if self.labelled else UNLABELLED
+
+    def _rows(self, jets: Jets) -> dict[str, NDArray[np.intp]]:
+        if not self.labelled:
+            return {UNLABELLED: np.arange(len(jets))}
+        return {
+            name: here
+            for label, name in CLASS_NAMES[self.region].items()
+            if len(here := np.flatnonzero(jets.label == label))
+        }
+
+    def _groups(self, jets: Jets, part: PartArray) -> tuple[NDArray[np.int64], list[Group]]:
+        """The group of each jet, [jets], and the groups."""
+        labels = jets.label if self.labelled else np.zeros(len(jets), dtype=np.int8)
+        points, point = self._mass_points(jets)
+        keys = (labels.astype(np.int64) * len(JetPart) + part) * (len(points) + 1) + point
+        different, codes = np.unique(keys, return_inverse=True)
+        return codes.astype(np.int64), [self._group(int(key), points) for key in different]
+
+    def _group(self, key: int, points: NDArray[np.float64]) -> Group:
+        rest, point = divmod(key, len(points) + 1)
+        label, part = divmod(rest, len(JetPart))
+        masses = (None, None) if point == 0 else (float(points[point - 1, 0]), float(points[point - 1, 1]))
+        return Group(self._class_name(label), JetPart(part).word, *masses)
+
+    def _mass_points(self, jets: Jets) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The (mH, mS) of signal jets, [points, 2], and which of them each jet has, counted from 1; 0 is none."""
+        point = np.zeros(len(jets), dtype=np.int64)
+        none = np.zeros((0, 2))
+        if not self.labelled or any(name not in jets for name in _MASSES):
+            return none, point
+        signal = np.flatnonzero(jets.label == Label.SIGNAL)
+        masses = np.stack([jets[name][signal].astype(np.float64) for name in _MASSES], axis=1)
+        known = np.isfinite(masses).all(axis=1) & (masses > 0).any(axis=1)
+        points, found = np.unique(masses[known], axis=0, return_inverse=True)
+        point[signal[known]] = found.reshape(-1) + 1
+        return points, point
+
+    def _keep(self, jets: Jets, scores: ScoreArray, weights: NDArray[np.float64], part: PartArray) -> None:
+        fair = np.isin(part, (*FAIR, JetPart.UNKNOWN))
+        columns: dict[str, Any] = {
+            "scores": scores,
+            "label": jets.label,
+            "weight": weights,
+            "scaled_pt": jets["jet_pt"],
+        }
+        for name in _MASSES:
+            columns[name] = jets[name].astype(np.float32) if name in jets else np.full(len(jets), np.nan, np.float32)
+        self.fair.add({name: np.asarray(values)[fair] for name, values in columns.items()})
+
+
+def _weights(jets: Jets) -> tuple[NDArray[np.float64], int]:
+    """mcEventWeight where it is known, else 1; and how many were not finite."""
+    if "mcEventWeight" not in jets:
+        return np.ones(len(jets)), 0
+    column = jets.scalars.column("mcEventWeight")
+    known = np.asarray(column.is_valid())
+    weights = np.where(known, column.fill_null(1.0).to_numpy().astype(np.float64), 1.0)
+    bad = ~np.isfinite(weights)
+    return np.where(bad, 1.0, weights), int(bad.sum())
