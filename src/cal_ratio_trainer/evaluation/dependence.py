@@ -22,6 +22,9 @@ EDGES = {
 }
 """Bin edges by quantity: Lxy and |Lz| in mm, jet pt in GeV, jet eta, jet phi in rad."""
 
+_FINE_FROM_PASSING = 60
+"""With fewer QCD jets that pass the cut, two bins are taken together for the backgrounds."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dependence:
@@ -33,6 +36,7 @@ class Dependence:
         edges: [bins + 1]; the last bin holds its upper edge.
         passed: [bins] jets that pass: counts of signal, effective numbers of background.
         total: [bins] all of them likewise.
+        jets: how many jets there are in all bins.
         outside: jets whose value is known and in no bin.
     """
 
@@ -41,6 +45,7 @@ class Dependence:
     edges: NDArray[np.float64]
     passed: NDArray[np.float64]
     total: NDArray[np.float64]
+    jets: int
     outside: int
 
     @property
@@ -69,27 +74,35 @@ def dependences(jets: ScoredJets, cut: float) -> tuple[Dependence, ...]:
     if jets.kinematics is None or np.isnan(cut):
         return ()
     passes = passing(jets, cut)
+    is_sparse = np.count_nonzero(passes[jets.positions[Label.QCD]]) < _FINE_FROM_PASSING
     found = []
     for label, quantity, values in _values(jets.kinematics):
         rows = jets.positions[label]
         weights = np.ones(len(rows)) if label == Label.SIGNAL else jets.weights[rows]
-        made = dependence(quantity, label, values[rows], weights, passes[rows])
+        edges = EDGES[quantity][:: 2 if is_sparse and label != Label.SIGNAL else 1]
+        made = dependence((quantity, edges), label, values[rows], weights, passes[rows])
         if made.total.any():
             found.append(made)
     return tuple(found)
 
 
-def dependence(quantity: str, label: Label, values: FloatArray, weights: FloatArray, passes: BoolArray) -> Dependence:
+def dependence(
+    binning: tuple[str, NDArray[np.float64]],
+    label: Label,
+    values: FloatArray,
+    weights: FloatArray,
+    passes: BoolArray,
+) -> Dependence:
     """The share of weight that passes in each bin.
 
     Args:
-        quantity: a name of `EDGES`.
+        binning: the quantity, a name of `EDGES`, and the edges of its bins.
         label: which jets these are.
-        values: [jets] of the quantity; NaN where it is not known.
+        values: [jets] of the quantity, NaN where it is not known.
         weights: [jets].
         passes: [jets].
     """
-    edges = EDGES[quantity]
+    quantity, edges = binning
     bins = np.searchsorted(edges, values, side="right") - 1
     bins[values == edges[-1]] -= 1
     inside = (bins >= 0) & (bins < len(edges) - 1)
@@ -103,7 +116,7 @@ def dependence(quantity: str, label: Label, values: FloatArray, weights: FloatAr
     total, squares = np.where(known, total, 1.0), np.where(known, squares, 1.0)
     effective = np.where(known, effective_trials(passed / total, passed_squares / squares, total**2 / squares), 0.0)
     outside = int(np.count_nonzero(np.isfinite(values) & ~inside))
-    return Dependence(quantity, label, edges, effective * passed / total, effective, outside)
+    return Dependence(quantity, label, edges, effective * passed / total, effective, len(chosen), outside)
 
 
 def _values(known: JetKinematics) -> Iterator[tuple[Label, str, FloatArray]]:

@@ -1,0 +1,84 @@
+"""A table of shares as coloured cells with their numbers in them; darker is more, in print without colour too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SMALLEST_TEXT, _LARGEST_TEXT = 7.0, 17.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """What stands in the cells.
+
+    Attributes:
+        shares: [rows, columns] in [0, 1]; NaN leaves a cell empty.
+        texts: a row of texts for each row of cells, lines parted by newlines.
+        rows: names of the rows, from below.
+        columns: names of the columns, from the left.
+        palest: the share of a white cell; shares span the colours from there to 1.
+    """
+
+    shares: NDArray[np.float64]
+    texts: tuple[tuple[str, ...], ...]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    palest: float = 0.0
+
+
+def draw_cells(axes: "Axes", cells: Cells) -> None:
+    """Fill the whole frame with the cells."""
+    import matplotlib
+
+    rows, columns = cells.shares.shape
+    # The darkest blues would swallow black tick marks and make white text needed in too many cells.
+    colours = matplotlib.colormaps["Blues"]
+    darkest = cells.palest + 1.25 * (1 - cells.palest)
+    axes.pcolormesh(
+        np.arange(columns + 1) - 0.5,
+        np.arange(rows + 1) - 0.5,
+        np.ma.masked_invalid(cells.shares),
+        cmap=colours,
+        vmin=cells.palest,
+        vmax=darkest,
+        edgecolors="white",
+        linewidth=2,
+    )
+    size = _text_size(rows, columns, cells.texts)
+    for row, column in zip(*np.nonzero(np.isfinite(cells.shares)), strict=True):
+        is_dark = cells.shares[row, column] - cells.palest > 0.6 * (darkest - cells.palest)
+        axes.text(
+            column,
+            row,
+            cells.texts[row][column],
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="white" if is_dark else "black",
+        )
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(-0.5, rows - 0.5)
+    axes.set_xticks(range(columns), cells.columns)
+    axes.set_yticks(range(rows), cells.rows)
+    axes.minorticks_off()
+
+
+def _letters(line: str) -> float:
+    # Of an error above another one, in mathematical text, half of the letters count, and each for less.
+    plain, _, raised = line.partition("$")
+    return len(plain) + 0.35 * max(len(raised) - len("^{}_{}$"), 0)
+
+
+def _text_size(rows: int, columns: int, texts: Sequence[Sequence[str]]) -> float:
+    lines = [line for row in texts for text in row for line in text.split("\n")]
+    longest = max((_letters(line) for line in lines), default=1)
+    deepest = max((text.count("\n") + 1 for row in texts for text in row), default=1)
+    # The frame is about 475 points wide and 345 high; a letter is 0.6 of the size wide, a line 1.3 high.
+    fits = min(475 / columns / (0.62 * longest), 345 / rows / (1.5 * deepest))
+    return float(np.clip(fits, _SMALLEST_TEXT, _LARGEST_TEXT))

@@ -1,0 +1,207 @@
+"""How often jets are taken for signal: by mass, by background, and where jets fly and particles decay."""
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.evaluation.dependence import Dependence
+from cal_ratio_trainer.evaluation.efficiency import FalsePositives, MassPointEfficiency
+from cal_ratio_trainer.evaluation.intervals import Share
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.evaluation.working_point import WorkingPoint
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.plotting.cells import Cells, draw_cells
+from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, RED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_CLASS_STYLES: dict[Label, dict[str, Any]] = {
+    Label.SIGNAL: {"color": RED, "marker": "o", "label": "Signal"},
+    Label.QCD: {"color": "black", "marker": "o", "label": "QCD"},
+    Label.BIB: {"color": BLUE, "marker": "s", "markerfacecolor": "white", "label": "BIB"},
+}
+_AXIS_TITLES = {
+    "Lxy": "True decay $L_{xy}$ [mm], |η| < 1.4",
+    "Lz": "True decay |$L_z$| [mm], |η| ≥ 1.4",
+    "pt": "Jet $p_T$ [GeV]",
+    "eta": "Jet η",
+    "phi": "Jet φ [rad]",
+}
+_POINT: dict[str, Any] = {"linestyle": "none", "markersize": 6, "elinewidth": 1.5, "markeredgewidth": 1.5, "zorder": 3}
+
+
+def efficiency_drawings(figures: TestFigures) -> list[Drawing]:
+    """All figures of shares.
+
+    * signal_llp_efficiencies over (mH, mS), where the masses are known; bkg_falsePositives.
+    * signal_efficiency_<quantity> and mistag_<quantity> at the working point, for the quantities that are known.
+    """
+    drawings = [Drawing("bkg_falsePositives", draw_false_positives, (figures.false_positives,))]
+    if figures.efficiencies:
+        drawings.insert(0, Drawing("signal_llp_efficiencies", draw_mass_points, (figures.efficiencies,)))
+    by_figure: defaultdict[str, list[Dependence]] = defaultdict(list)
+    for each in figures.dependences:
+        kind = "signal_efficiency" if each.label == Label.SIGNAL else "mistag"
+        by_figure[f"{kind}_{each.quantity}"].append(each)
+    for name, shown in by_figure.items():
+        draw = draw_signal_efficiency if name.startswith("signal") else draw_mistags
+        drawings.append(Drawing(name, draw, (tuple(shown), figures.working_point)))
+    return drawings
+
+
+def draw_mass_points(axes: "Axes", points: tuple[MassPointEfficiency, ...]) -> None:
+    """A cell for each (mH, mS) with efficiency, error and number of jets; darker is better.
+
+    Args:
+        axes: to draw on.
+        points: at least one.
+    """
+    columns = sorted({point.higgs_mass for point in points})
+    rows = sorted({point.scalar_mass for point in points})
+    shares = np.full((len(rows), len(columns)), np.nan)
+    texts = [["" for _ in columns] for _ in rows]
+    for point in points:
+        row, column = rows.index(point.scalar_mass), columns.index(point.higgs_mass)
+        shares[row, column] = point.efficiency.value
+        each = point.efficiency
+        errors = f"$^{{+{100 * each.error_up:.1f}}}_{{-{100 * each.error_down:.1f}}}$"
+        texts[row][column] = f"{100 * each.value:.1f}{errors}\n{each.total:,.0f} jets"
+    row_names, column_names = (tuple(f"{mass:g}" for mass in masses) for masses in (rows, columns))
+    # A step of ten below the lowest: differences are seen, and no cell is lost on white paper.
+    palest = max(float(np.floor(10 * np.nanmin(shares)) / 10) - 0.1, 0.0)
+    draw_cells(axes, Cells(shares, tuple(tuple(row) for row in texts), row_names, column_names, palest))
+    axes.set_xlabel("$m_H$ [GeV]; in the cells: % of jets whose largest output is signal")
+    axes.set_ylabel("$m_S$ [GeV]")
+
+
+def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> None:
+    """The share of each background's jets whose largest output is signal, by weight and by count.
+
+    Args:
+        axes: to draw on.
+        results: a background each.
+    """
+    kinds: tuple[tuple[str, float, dict[str, Any]], ...] = (
+        ("by_weight", -0.12, {"color": "black", "marker": "o", "label": "by weight, at effective numbers"}),
+        ("by_count", 0.12, {"color": BLUE, "marker": "s", "markerfacecolor": "white", "label": "by count"}),
+    )
+    top = 0.0
+    for kind, shift, style in kinds:
+        shares: list[Share] = [getattr(result, kind) for result in results]
+        places = np.arange(len(shares)) + shift
+        values, low, high = 100 * np.array([(each.value, each.low, each.high) for each in shares]).T
+        axes.errorbar(places, values, yerr=(values - low, high - values), capsize=4, **_POINT, **style)
+        for place, each in zip(places, shares, strict=True):
+            if np.isfinite(each.value):
+                text = f"{_per_cent(each)} %\n{each.total:,.0f} jets"
+                side, shifted = ("right", -0.04) if shift < 0 else ("left", 0.04)
+                axes.text(place + shifted, 100 * each.value, text, ha=side, va="center", fontsize=13)
+                top = max(top, 100 * each.high)
+    axes.set_xlim(-0.8, len(results) - 0.2)
+    axes.set_ylim(0, 1.4 * top or 1)
+    axes.set_xticks(range(len(results)), [_CLASS_STYLES[result.label]["label"] for result in results])
+    axes.xaxis.minorticks_off()
+    axes.set_xlabel("Background")
+    axes.set_ylabel("Largest output is signal [% of jets]")
+    axes.legend(loc="upper right", fontsize=13, **LEGEND_BOX)
+
+
+def draw_signal_efficiency(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint) -> None:
+    """The share of signal jets that pass the working point in bins of one quantity.
+
+    Args:
+        axes: to draw on.
+        shown: of signal.
+        point: the cut.
+    """
+    for each in shown:
+        _draw_points(axes, each)
+    axes.axhline(point.signal.value, color=GREY, linestyle=":", label=f"all signal jets: {_per_cent(point.signal)} %")
+    axes.set_ylim(0, 1.42)
+    axes.set_yticks(np.arange(0, 1.01, 0.2))
+    axes.set_ylabel("Signal efficiency")
+    _finish(axes, shown, point)
+
+
+def draw_mistags(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint) -> None:
+    """The share of QCD and of BIB that passes the working point; an arrow is the upper end where no jet does.
+
+    Args:
+        axes: to draw on.
+        shown: a background each.
+        point: the cut.
+    """
+    for number, each in enumerate(shown):
+        # Side by side in their bin.
+        shift = (number - (len(shown) - 1) / 2) * 0.4
+        _draw_points(axes, each, shift)
+        _draw_limits(axes, each, shift)
+    axes.axhline(point.mistag, color=GREY, linestyle=":", label=f"asked for: {100 * point.mistag:g} % of QCD")
+    axes.set_yscale("log")
+    axes.set_ylim(point.mistag / 30, 30)
+    axes.set_yticks([value for value in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1) if value >= point.mistag / 30])
+    axes.set_ylabel("Mistag rate")
+    _finish(axes, shown, point)
+
+
+def _draw_points(axes: "Axes", each: Dependence, shift: float = 0.0) -> None:
+    value, (low, high) = each.value, each.interval
+    some = value > 0 if each.label != Label.SIGNAL else np.isfinite(value)
+    places, to_edges = _places(each, shift)
+    axes.errorbar(
+        places[some],
+        value[some],
+        xerr=to_edges[:, some],
+        yerr=((value - low)[some], (high - value)[some]),
+        **_POINT,
+        **{**_CLASS_STYLES[each.label], "label": _title(each)},
+    )
+
+
+def _draw_limits(axes: "Axes", each: Dependence, shift: float) -> None:
+    none = (each.total > 0) & (each.passed <= 0)
+    places, to_edges = _places(each, shift)
+    high = each.interval[1][none]
+    colour = _CLASS_STYLES[each.label]["color"]
+    axes.errorbar(
+        places[none],
+        high,
+        xerr=to_edges[:, none],
+        yerr=0.45 * high,
+        uplims=True,
+        linestyle="none",
+        marker="none",
+        color=colour,
+        elinewidth=1,
+        alpha=0.7,
+    )
+
+
+def _places(each: Dependence, shift: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where points stand in their bins, `shift` half widths from the centre, and how far the edges are, [2, bins]."""
+    left, right = each.edges[:-1], each.edges[1:]
+    places = (left + right) / 2 + shift * (right - left) / 2
+    return places, np.stack([places - left, right - places])
+
+
+def _title(each: Dependence) -> str:
+    name = _CLASS_STYLES[each.label]["label"]
+    beyond = f", {each.outside:,} beyond the axis" if each.outside else ""
+    return f"{name} ({each.jets:,} jets{beyond})"
+
+
+def _finish(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint) -> None:
+    axes.set_xlim(shown[0].edges[0], shown[0].edges[-1])
+    axes.set_xlabel(_AXIS_TITLES[shown[0].quantity])
+    title = f"Signal output > {point.cut:.4g}, which {100 * point.qcd.value:.2g} % of QCD pass"
+    axes.legend(loc="upper left", ncols=2, fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
+
+
+def _per_cent(share: Share) -> str:
+    if not np.isfinite(share.value):
+        return "unknown"
+    return f"{100 * share.value:.1f} +{100 * share.error_up:.1f} −{100 * share.error_down:.1f}"

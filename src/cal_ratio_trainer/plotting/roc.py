@@ -1,0 +1,145 @@
+"""ROC curves: background rejection over signal efficiency, with their statistical errors."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.evaluation.roc import RocCurve
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FIRST: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
+_SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "marker": "s"}
+_ROOM_ABOVE = 0.4
+
+
+def roc_drawings(figures: TestFigures) -> list[Drawing]:
+    """All ROC curves.
+
+    * roc_curve_atlas_rej_bib and roc_curve_atlas_rej_bib_mH<m>: rejection of the mixture QCD + 0.1 BIB, which the
+      earlier program's axis called BIB's.
+    * roc_curve_atlas_rej_qcd and roc_curve_atlas_rej_qcd_mH<m>: rejection of QCD alone. The earlier program knew the
+      name and never wrote such a figure.
+    * roc_curve_qcd_and_bib: QCD alone and BIB alone in one frame.
+    """
+    compound, qcd, bib = figures.rocs[:3]
+    return [
+        *_family("roc_curve_atlas_rej_bib", compound, figures.rocs[3:]),
+        *_family("roc_curve_atlas_rej_qcd", qcd, figures.qcd_rocs),
+        Drawing("roc_curve_qcd_and_bib", draw_pure_curves, (qcd, bib)),
+    ]
+
+
+def _family(name: str, all_masses: RocCurve, by_mass: tuple[RocCurve, ...]) -> list[Drawing]:
+    return [
+        Drawing(name, draw_curve, (all_masses, None)),
+        *(Drawing(f"{name}_{curve.name}", draw_curve, (curve, all_masses)) for curve in by_mass),
+    ]
+
+
+def draw_curve(axes: "Axes", curve: RocCurve, beside: RocCurve | None) -> None:
+    """One curve with its errors.
+
+    Args:
+        axes: to draw on.
+        curve: against whatever background.
+        beside: a curve of more signal, drawn thin; None for none.
+    """
+    _draw(axes, curve, f"{_signal_name(curve)}, AUC {curve.auc:.4f}", _FIRST)
+    if beside is not None and len(beside.cuts):
+        axes.plot(*_points(beside), color=GREY, linewidth=1, label=f"{_signal_name(beside)}, AUC {beside.auc:.4f}")
+    counts = f"{curve.signal_jets:,} signal, {_counts(curve)} jets"
+    name = curve.background.name.removesuffix(" only")
+    if _is_mixture(curve):
+        axes.set_ylabel(f"Rejection 1/ε of the mixture {name}")
+        counts = f"{counts}\n(curve and AUC depend on these counts)"
+    else:
+        axes.set_ylabel(f"Rejection 1/ε of {name}")
+    _finish(axes, [curve] if beside is None else [curve, beside], counts)
+
+
+def draw_pure_curves(axes: "Axes", qcd: RocCurve, bib: RocCurve) -> None:
+    """QCD alone and BIB alone in one frame."""
+    for curve, style in ((qcd, _FIRST), (bib, _SECOND)):
+        name = curve.background.name.removesuffix(" only")
+        _draw(axes, curve, f"against {name} ({_counts(curve).split()[0]} jets), AUC {curve.auc:.4f}", style)
+    axes.set_ylabel("Rejection 1/ε of one background")
+    _finish(axes, [qcd, bib], f"{qcd.signal_jets:,} signal jets")
+
+
+def _draw(axes: "Axes", curve: RocCurve, title: str, style: dict[str, Any]) -> None:
+    if not len(curve.cuts):
+        axes.plot([], [], label=f"{title.split(', AUC')[0]}: no jets", **style)
+        return
+    line = {name: value for name, value in style.items() if name != "marker"}
+    axes.plot(*_points(curve), linewidth=2, **line)
+    low, high = curve.background_interval
+    some = curve.background_efficiency > 0
+    axes.fill_between(
+        curve.signal_efficiency[some], 1 / high[some], 1 / low[some], color=style["color"], alpha=0.25, linewidth=0
+    )
+    _draw_quoted(axes, curve, style)
+    # One entry for line, band and points.
+    axes.plot([], [], linewidth=2, label=title, **style)
+
+
+def _draw_quoted(axes: "Axes", curve: RocCurve, style: dict[str, Any]) -> None:
+    known = [rejection for rejection in curve.rejections if not np.isnan(rejection.value)]
+    x, y, low, high = (
+        np.array([(each.signal_efficiency, each.value, each.low, each.high) for each in known], dtype=np.float64)
+        .reshape(-1, 4)
+        .T
+    )
+    # Where no background passes there is a lower end only: an arrow upwards from it.
+    is_limit = np.isinf(y)
+    y, high = np.where(is_limit, low, y), np.where(is_limit, 1.5 * low, high)
+    x_low, x_high = (np.interp(x, curve.signal_efficiency, end) for end in curve.signal_interval)
+    axes.errorbar(
+        x,
+        y,
+        xerr=(np.maximum(x - x_low, 0), np.maximum(x_high - x, 0)),
+        yerr=(y - low, high - y),
+        lolims=is_limit,
+        linestyle="none",
+        marker=style["marker"],
+        color=style["color"],
+        markersize=6,
+        elinewidth=1.5,
+        capsize=3,
+        zorder=3,
+    )
+
+
+def _points(curve: RocCurve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    some = curve.background_efficiency > 0
+    return curve.signal_efficiency[some], 1 / curve.background_efficiency[some]
+
+
+def _finish(axes: "Axes", curves: list[RocCurve], text: str) -> None:
+    highest = max([10.0, *(float(_points(curve)[1].max(initial=1.0)) for curve in curves)])
+    efficiencies = np.linspace(0.005, 1, 200)
+    axes.plot(efficiencies, 1 / efficiencies, color=GREY, linestyle=":", linewidth=1.5, label="no separation")
+    axes.set_yscale("log")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0.8, highest ** (1 / (1 - _ROOM_ABOVE)))
+    axes.set_xlabel("Signal efficiency")
+    title = f"{text}\nbands and bars: 68 %, at effective numbers"
+    axes.legend(loc="upper right", fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
+
+
+def _signal_name(curve: RocCurve) -> str:
+    return f"$m_H$ = {float(curve.name.removeprefix('mH')):g} GeV" if curve.name else "all masses"
+
+
+def _is_mixture(curve: RocCurve) -> bool:
+    return bool(curve.background.qcd and curve.background.bib)
+
+
+def _counts(curve: RocCurve) -> str:
+    counts = ((curve.background.qcd, curve.qcd_jets, "QCD"), (curve.background.bib, curve.bib_jets, "BIB"))
+    return ", ".join(f"{jets:,} {name}" for factor, jets, name in counts if factor)
