@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.deployment.keras_file import NonFiniteWeights, keras_model_bytes, read_keras, write_keras
+from cal_ratio_trainer.deployment.checked_weights import NonFiniteWeights
+from cal_ratio_trainer.deployment.keras_file import keras_model_bytes, read_keras, write_keras
 from cal_ratio_trainer.deployment.layers import classifier_layers
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape

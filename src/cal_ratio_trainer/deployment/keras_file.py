@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from cal_ratio_trainer.deployment.checked_weights import FloatArray, checked_weights
 from cal_ratio_trainer.deployment.keras_config import NotOurNetwork, functional_config, network_shape
-from cal_ratio_trainer.deployment.keras_weights import BadWeights, FloatArray, read_weights, weights_bytes
+from cal_ratio_trainer.deployment.keras_weights import BadWeights, read_weights, weights_bytes
 from cal_ratio_trainer.deployment.layers import OUTPUT_LAYER, classifier_layers, input_names
-from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -28,14 +29,6 @@ _LARGEST = {_METADATA: 1 << 16, _CONFIG: 1 << 23, _WEIGHTS: 1 << 30}
 # fixed time keeps the bytes the same.
 _METADATA_CONTENT = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
-
-
-class NonFiniteWeights(UserError):
-    """Weights hold NaN or infinities: the training that made them has diverged."""
-
-    def __init__(self, name: str, count: int) -> None:
-        self.name, self.count = name, count
-        super().__init__(f"weight {name} holds {count} values that are not finite; no network file can be made of it")
 
 
 def write_keras(path: Path, shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -61,7 +54,7 @@ def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any,
     parts = {
         _METADATA: json.dumps(_METADATA_CONTENT).encode(),
         _CONFIG: json.dumps(config).encode(),
-        _WEIGHTS: weights_bytes(layers, _checked(shape, weights)),
+        _WEIGHTS: weights_bytes(layers, checked_weights(shape, weights)),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -90,19 +83,6 @@ def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
         raise InputFileError(path, f"{_WEIGHTS}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise InputFileError(path, f"{_CONFIG} is not valid JSON: {error}") from error
-
-
-def _checked(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, FloatArray]:
-    expected = shape.weight_shapes()
-    if weights.keys() != expected.keys():
-        raise ValueError(f"weights missing or unknown: {sorted(weights.keys() ^ expected.keys())}")
-    stored = {name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in expected}
-    for name, values in stored.items():
-        if values.shape != expected[name]:
-            raise ValueError(f"weight {name} has shape {values.shape}, expected {expected[name]}")
-        if bad := int(np.count_nonzero(~np.isfinite(values))):
-            raise NonFiniteWeights(name, bad)
-    return stored
 
 
 def _parts(path: Path) -> dict[str, bytes]:

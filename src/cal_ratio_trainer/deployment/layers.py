@@ -52,9 +52,14 @@ def classifier_layers(shape: NetworkShape) -> tuple[Layer, ...]:
     return in_keras_order(graph.layers.values(), OUTPUT_LAYER)
 
 
+def input_name(branch: BranchShape) -> str:
+    """The input layer of a branch, e.g. 'constit_input_cr'."""
+    return f"{_prefix(branch)}_input_cr"
+
+
 def input_names(shape: NetworkShape) -> tuple[str, ...]:
     """The input layers in the order in which the model takes its inputs: branches, then the jet."""
-    return (*(_input_name(branch) for branch in shape.branches), JET_INPUT)
+    return (*(input_name(branch) for branch in shape.branches), JET_INPUT)
 
 
 def in_keras_order(layers: Iterable[Layer], output: str) -> tuple[Layer, ...]:
@@ -104,7 +109,7 @@ class _Graph:
 
 
 def _branch(graph: _Graph, branch: BranchShape, shape: NetworkShape) -> str:
-    last = graph.add(Layer("InputLayer", _input_name(branch), (), (branch.slots, branch.inputs + shape.masses)))
+    last = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, branch.inputs + shape.masses)))
     for i in range(len(branch.dense)):
         is_final = i == len(branch.dense) - 1
         name = f"{_prefix(branch)}_final_conv1d" if is_final else graph.free_name("conv1d")
@@ -160,7 +165,3 @@ def _dense(name: str, source: str, units: int, weights: str, activation: str = "
 
 def _prefix(branch: BranchShape) -> str:
     return BRANCH_PREFIXES.get(branch.name, branch.name)
-
-
-def _input_name(branch: BranchShape) -> str:
-    return f"{_prefix(branch)}_input_cr"

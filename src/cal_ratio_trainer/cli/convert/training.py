@@ -1,0 +1,33 @@
+"""`cr_trainer convert training`."""
+
+import click
+
+from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+
+
+def run(settings: ConvertTrainingSettings) -> int:
+    """Write the network, then say what was written and how it was checked."""
+    from cal_ratio_trainer.training.network_export import export_training
+
+    done = export_training(settings)
+    for note in done.notes:
+        click.echo(f"{note}.", err=True)
+    for path, file in zip(done.exported.paths, done.exported.files, strict=True):
+        click.echo(
+            f"{done.name} -> {path} ({file.format}, {file.size_bytes / 1000:.0f} kB); read back, its scores of "
+            f"{file.jets_checked} jets are within {file.largest_difference:.1g} of the network's"
+        )
+    click.echo(f"what it is and how to feed it: {done.exported.cards[1]} (and {done.exported.cards[0].name})")
+    return 0
+
+
+command = SettingsCommand(
+    name="training",
+    help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
+    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras file. Each file is read back and "
+    "must give the network's scores, or nothing is kept. A card beside it says what it is and how to feed it.",
+    settings=ConvertTrainingSettings,
+    run=run,
+    arguments=(Argument("training", many=False, metavar="TRAINING"),),
+).build()

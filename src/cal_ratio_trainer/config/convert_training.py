@@ -1,0 +1,46 @@
+"""Settings of `cr_trainer convert training`."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.rule import Rule
+
+_PARTS = ("name", "run", "epoch")
+
+
+class ConvertTrainingSettings(Settings):
+    """Which network `cr_trainer convert training` writes, in which formats, and where."""
+
+    defaults_file: ClassVar[str | None] = "convert_training"
+    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training"}
+
+    training: str = Field(description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file.")
+    output_json: Path = Field(description="File to write; its ending gives way to that of the format.")
+    format: Literal["fdeep", "fdeep-keras3", "keras", "onnx", "all"] = Field(
+        description="What is written: for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, Keras 3, ONNX, or all."
+    )
+    opset: int = Field(ge=11, description="Version of ONNX' operators; runtimes read theirs and older ones. [1]")
+    with_preprocessing: bool = Field(
+        description="The ONNX file takes jets as converted (GeV, MeV, mm) and does the scaling of build itself."
+    )
+    rule: Rule = Field(description="By which rule the epoch 'best' is chosen.")
+    runs_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _in_one_word(cls, given: Any) -> Any:
+        """The earlier program's name, run and epoch as NAME/RUN/EPOCH."""
+        if not isinstance(given, dict):
+            return given
+        if missing := [part for part in _PARTS if part not in given]:
+            raise ValueError(f"lacks {', '.join(missing)}; expected name, run and epoch")
+        return "/".join(str(given[part]) for part in _PARTS)
+
+    @model_validator(mode="after")
+    def _something_to_preprocess(self) -> Self:
+        if self.with_preprocessing and self.format not in ("onnx", "all"):
+            raise ValueError(f"with_preprocessing is for ONNX files, but the format is {self.format}")
+        return self

@@ -1,0 +1,141 @@
+"""Jets to try a network file on: without constituents, with one, some, and all slots of each kind filled.
+
+They are either made of a run's own jets or drawn at random in the shape of real ones.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
+from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, MISSING_T0, MUON_SEGMENTS, TRACKS, Constituent
+
+_SEED = 20190
+_LABELS = 3
+
+
+class Filling(Enum):
+    """How many slots of each kind hold a constituent."""
+
+    NONE = "none"
+    ONE = "one"
+    SOME = "some"
+    ALL = "all"
+
+
+def probes_of(jets: Jets, count: int) -> tuple[Jets, NDArray[np.intp]]:
+    """Jets with every filling, made of others.
+
+    Args:
+        jets: some real or simulated jets, scaled or not; at least one.
+        count: of how many of them at most, spread evenly over their order.
+
+    Returns:
+        The jets, and for each the position of its filling in `Filling`. Those with SOME are taken as they are;
+        those with ALL go on with the constituents of the jets behind them.
+    """
+    chosen = jets.take(np.unique(np.linspace(0, len(jets) - 1, min(count, len(jets))).astype(np.int64)))
+    parts = [_filled(chosen, filling) for filling in Filling]
+    return Jets.concatenate(parts), np.repeat(np.arange(len(parts)), len(chosen))
+
+
+def drawn_jets(count: int) -> Jets:
+    """Jets as converted (GeV, clusters in MeV, mm, ns), with numbers of about the size that real ones have.
+
+    Always the same ones. Some clusters have no energy in any layer, and some segments no measured time.
+    """
+    draw = np.random.default_rng(_SEED)
+    lists = {}
+    for kind, mean in ((CLUSTERS, 12), (TRACKS, 5), (MUON_SEGMENTS, 4)):
+        lengths = np.minimum(1 + draw.poisson(mean, count), kind.limit)
+        values = np.stack([_FEATURES[column](draw, int(lengths.sum())) for column in kind.columns], axis=1)
+        lists[kind.name] = _hardest_first(Ragged.from_lengths(values.astype(np.float32), lengths), kind)
+    columns = {
+        "label": np.arange(count) % _LABELS,
+        "jet_pt": np.minimum(40 + draw.exponential(70, count), 499),
+        "jet_eta": draw.uniform(-2.5, 2.5, count),
+        "jet_phi": draw.uniform(-np.pi, np.pi, count),
+    }
+    return Jets.from_columns(columns, _with_odd_ones(lists))
+
+
+def _filled(jets: Jets, filling: Filling) -> Jets:
+    def changed(ragged: Ragged, limit: int) -> Ragged:
+        if filling is Filling.SOME or not len(ragged.values):
+            return ragged
+        lengths = {Filling.NONE: 0 * ragged.lengths, Filling.ONE: np.minimum(ragged.lengths, 1)}.get(
+            filling, np.full(len(ragged), limit)
+        )
+        slots = Ragged.from_lengths(np.zeros((int(lengths.sum()), 1), dtype=np.float32), lengths)
+        rows = (np.repeat(ragged.offsets[:-1], lengths) + slots.slots()) % len(ragged.values)
+        return Ragged.from_lengths(ragged.values[rows], lengths, ragged.padding)
+
+    return Jets(jets.scalars, {kind.name: changed(jets.constituents[kind.name], kind.limit) for kind in CONSTITUENTS})
+
+
+def _hardest_first(ragged: Ragged, kind: Constituent) -> Ragged:
+    if kind is MUON_SEGMENTS:
+        return ragged
+    return ragged.with_values(ragged.values[np.lexsort((-ragged.values[:, kind.position("pt")], ragged.owners()))])
+
+
+def _with_odd_ones(lists: dict[str, Ragged]) -> dict[str, Ragged]:
+    clusters, segments = lists[CLUSTERS.name], lists[MUON_SEGMENTS.name]
+    clusters.values[::37, [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]] = 0
+    segments.values[::23, MUON_SEGMENTS.position("t0")] = MISSING_T0
+    return lists
+
+
+_Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+def _normal(width: float) -> _Draw:
+    return lambda draw, n: draw.normal(0, width, n)
+
+
+def _falling(mean: float, smallest: float = 0.0) -> _Draw:
+    return lambda draw, n: smallest + draw.exponential(mean, n)
+
+
+def _hits(mean: float) -> _Draw:
+    return lambda draw, n: draw.poisson(mean, n).astype(np.float64)
+
+
+def _layer(share: float, mean_mev: float) -> _Draw:
+    """Energy in a share of the clusters, noise around zero in the others, of which some are exactly zero."""
+
+    def energies(draw: np.random.Generator, n: int) -> NDArray[np.float64]:
+        noise = draw.normal(0, 20, n) * (draw.random(n) < 0.3)
+        return np.where(draw.random(n) < share, draw.exponential(mean_mev, n), noise)
+
+    return energies
+
+
+_FEATURES: dict[str, _Draw] = {
+    "clus_pt": lambda draw, n: np.exp(draw.normal(7.2, 1.4, n)),
+    "clus_eta": _normal(0.2),
+    "clus_phi": _normal(0.2),
+    **{f"clus_{layer}": _layer(0.25 if "hcal" in layer else 0.6, 3000.0) for layer in CLUSTER_LAYERS},
+    "clus_time": _normal(8),
+    "track_pt": _falling(6, 0.5),
+    "track_eta": _normal(0.1),
+    "track_phi": _normal(0.1),
+    "track_vertex_nParticles": _hits(30),
+    "track_d0": _normal(3),
+    "track_z0": _normal(60),
+    "track_chiSquared": _falling(40),
+    "track_PixelShared": _hits(0.05),
+    "track_SCTShared": _hits(0.2),
+    "track_PixelHoles": _hits(0.1),
+    "track_SCTHoles": _hits(0.2),
+    "track_PixelHits": _hits(4),
+    "track_SCTHits": _hits(8),
+    "MSeg_etaPos": _normal(1.5),
+    "MSeg_phiPos": _normal(0.1),
+    "MSeg_etaDir": _normal(1.3),
+    "MSeg_phiDir": _normal(0.15),
+    "MSeg_chiSquared": _falling(10),
+    "MSeg_t0": _normal(12),
+}

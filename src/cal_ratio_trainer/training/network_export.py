@@ -1,0 +1,105 @@
+"""Writes a trained network in the formats that other programs read, with its card: `cr_trainer convert training`."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.deployment.export import Exported, OnnxOptions, Probes, export_network, output_files
+from cal_ratio_trainer.deployment.model_card import NetworkFacts
+from cal_ratio_trainer.deployment.network_inputs import NetworkInputs, constituent_inputs, jet_inputs, padded_inputs
+from cal_ratio_trainer.deployment.onnx_graph import require_onnx
+from cal_ratio_trainer.deployment.onnx_preprocessing import GEV_A_TEV
+from cal_ratio_trainer.deployment.probe_jets import drawn_jets, probes_of
+from cal_ratio_trainer.deployment.self_check import KnownScores
+from cal_ratio_trainer.jets import Jets, Ragged
+from cal_ratio_trainer.jets.cleaning import clean_for_training
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.training.data import with_missing_t0
+from cal_ratio_trainer.training.network_facts import TestPart, network_facts
+from cal_ratio_trainer.training.network_names import find_network
+
+_PROBED_JETS = 128
+_MASS_SEED = 2019
+_LARGEST_MASS_TEV = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingExport:
+    """What was written, and the network that it is of."""
+
+    name: str
+    notes: tuple[str, ...]
+    exported: Exported
+
+
+def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
+    """Find a network, write it in the wanted formats, check each file, and write the card.
+
+    Raises:
+        RunError: there is no such run or epoch.
+        InputFileError: its .keras file is missing, damaged or no network of ours.
+        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `deployment.export.export_network`; nothing is left.
+    """
+    files = output_files(settings.output_json, settings.format)
+    if "onnx" in files:
+        require_onnx()
+    network = find_network(settings.training, settings.runs_path, settings.rule)
+    classifier = network.load()
+    test = TestPart.of(network.run)
+    facts = network_facts(network, classifier, test)
+    probes = _probes(classifier, facts, test, converted=settings.with_preprocessing)
+    options = OnnxOptions(settings.opset, settings.with_preprocessing)
+    exported = export_network(files, facts, classifier.weights(), probes, options)
+    return TrainingExport(facts.name, facts.notes, exported)
+
+
+def _probes(classifier: Classifier, facts: NetworkFacts, test: TestPart | None, converted: bool) -> Probes:
+    """Jets of the run's own test part, where it has one, else drawn ones; those as converted are always drawn."""
+    drawn, drawn_fillings = probes_of(drawn_jets(_PROBED_JETS), _PROBED_JETS)
+    built = _built(drawn, facts, test)
+    jets, fillings = (built, drawn_fillings) if test is None else probes_of(test.main, _PROBED_JETS)
+    masses = _masses(len(jets), classifier.shape.masses)
+    scaled = KnownScores(padded_inputs(jets, classifier.shape, masses), _scores(classifier, jets, masses))
+    if not converted:
+        return Probes(scaled, fillings)
+    masses = _masses(len(built), classifier.shape.masses)
+    return Probes(
+        scaled, fillings, KnownScores(_converted_inputs(drawn, classifier, masses), _scores(classifier, built, masses))
+    )
+
+
+def _built(converted: Jets, facts: NetworkFacts, test: TestPart | None) -> Jets:
+    """What `build`, and then the loading for training, make of converted jets."""
+    scaled = scale(converted, facts.preprocessing.scaling).jets
+    if facts.preprocessing.missing_t0 is not None:
+        scaled, _ = with_missing_t0(scaled, facts.preprocessing.missing_t0)
+    jets, _ = clean_for_training(scaled)
+    if test is None:
+        return jets
+    lists = {
+        name: Ragged(ragged.values, ragged.offsets, test.padding[name]) for name, ragged in jets.constituents.items()
+    }
+    return replace(jets, constituents=lists)
+
+
+def _converted_inputs(jets: Jets, classifier: Classifier, masses: NDArray[np.float32] | None) -> NetworkInputs:
+    in_gev = None if masses is None else masses * np.float32(GEV_A_TEV)
+    return NetworkInputs((*constituent_inputs(jets, classifier.shape), jet_inputs(jets, in_gev)))
+
+
+def _masses(jets: int, count: int) -> NDArray[np.float32] | None:
+    if not count:
+        return None
+    drawn = np.random.default_rng(_MASS_SEED).uniform(0, _LARGEST_MASS_TEV, (jets, count))
+    masses: NDArray[np.float32] = drawn.astype(np.float32)
+    return masses
+
+
+def _scores(classifier: Classifier, jets: Jets, masses: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    return scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), masses))

@@ -1,0 +1,182 @@
+"""What is known of a network besides its weights, collected from its run: for the card beside an exported file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import cal_ratio_trainer
+from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.deployment.model_card import NetworkFacts
+from cal_ratio_trainer.deployment.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets
+from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.training.mass_selection import parametrised_masses
+from cal_ratio_trainer.training.network_names import NamedNetwork
+from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.scored_parts import scored_jets
+
+ASSUMED_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
+"""What the earlier program always used."""
+
+_MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}
+_UNKNOWN_MASS = "mass"
+_FILE_FACTS = ("size_bytes", "sha256", "jets_used", "simulation", "events_told_apart_by")
+_TRAINING_FACTS = ("started", "seed", "planned_epochs", "finished_epochs")
+
+
+@dataclass(frozen=True)
+class TestPart:
+    """The test jets that a run keeps: main file and control region, with what their files say of them."""
+
+    main: Jets
+    metadata: JetMetadata
+    control: Jets | None = None
+
+    # The name begins with "Test", but there is nothing to collect here.
+    __test__ = False
+
+    @classmethod
+    def of(cls, run: RunDirectory | None) -> "TestPart | None":
+        """Those of a run; None where it kept none (an imported one, or one that did not finish)."""
+        if run is None or not (run.path / "test_sample.parquet").is_file():
+            return None
+        loaded = load_jets(run.path / "test_sample.parquet")
+        control = run.path / "control_test_sample.parquet"
+        return cls(loaded.jets, loaded.metadata, load_jets(control).jets if control.is_file() else None)
+
+    @property
+    def padding(self) -> dict[str, NDArray[np.float32]]:
+        """For each kind of constituent what stands in an empty slot, [features]."""
+        return {name: ragged.padding for name, ragged in self.main.constituents.items()}
+
+
+def network_facts(network: NamedNetwork, classifier: Classifier, test: TestPart | None) -> NetworkFacts:
+    """Everything that its run says of a network.
+
+    Args:
+        network: which one; without a run little is known.
+        classifier: the network itself, on the CPU.
+        test: the run's test jets; the figures of merit are those of this network on them.
+
+    Raises:
+        InputFileError: the network reads masses that the test jets lack.
+    """
+    record = network.run.read_record() if network.run else {}
+    settings = _settings(network.run)
+    scaling, notes = _scaling(record, test)
+    mass_names = _mass_names(settings, classifier.shape.masses)
+    if _UNKNOWN_MASS in mass_names:
+        notes.append("Which mass the network reads is not known: mH or mS, as it was trained")
+    if _simulation(record) == "demo":
+        notes.append("Trained on the built-in demo: of no use for physics")
+    if network.run and test is None:
+        notes.append("The run keeps no test jets, so there are no figures of merit")
+    return NetworkFacts(
+        name=network.name if network.run else network.file.name,
+        shape=classifier.shape,
+        preprocessing=Preprocessing(scaling, settings.get("missing_t0"), _padding(test)),
+        mass_names=mass_names,
+        training=_training(network, record),
+        data=_data(record),
+        figures=_figures(classifier, test, mass_names, int(record.get("seed", 0))) if test else {},
+        notes=(*notes, *map(str, record.get("notes", ()))),
+    )
+
+
+def _settings(run: RunDirectory | None) -> Mapping[str, Any]:
+    if run is None or not run.settings_file.is_file():
+        return {}
+    try:
+        return TrainSettings.with_new_names(read_config(run.settings_file))
+    except (UserError, ValueError):
+        return {}
+
+
+def _scaling(record: Mapping[str, Any], test: TestPart | None) -> tuple[Scaling, list[str]]:
+    if test and test.metadata.scaling:
+        return test.metadata.scaling, []
+    said = _main_file(record).get("scaling")
+    if said:
+        return Scaling.model_validate(said), []
+    assumed = f"{ASSUMED_SCALING.min_jet_pt:g} to {ASSUMED_SCALING.max_jet_pt:g} GeV"
+    return ASSUMED_SCALING, [f"How the training jets were scaled is not known: {assumed} is assumed, the usual range"]
+
+
+def _main_file(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    about: Mapping[str, Any] = record.get("data", {}).get("main", {})
+    return about
+
+
+def _simulation(record: Mapping[str, Any]) -> str | None:
+    return _main_file(record).get("simulation")
+
+
+def _mass_names(settings: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    names = tuple(name for setting, name in _MASSES.items() if settings.get(setting))
+    if len(names) == count:
+        return names
+    return tuple(_MASSES.values()) if count == len(_MASSES) else (_UNKNOWN_MASS,) * count
+
+
+def _padding(test: TestPart | None) -> dict[str, tuple[float, ...]]:
+    if test is None:
+        return {}
+    rows = test.padding
+    return {kind.name: tuple(float(value) for value in rows[kind.name][list(kind.inputs)]) for kind in CONSTITUENTS}
+
+
+def _training(network: NamedNetwork, record: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "run": network.run.name if network.run else None,
+        "epoch": network.epoch,
+        **{name: record.get(name) for name in _TRAINING_FACTS},
+        "versions": record.get("versions", {}),
+        "exported_by": f"cal_ratio_trainer {cal_ratio_trainer.__version__}",
+    }
+    return {name: value for name, value in facts.items() if value not in (None, {})}
+
+
+def _data(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "file": _short(str(about.get("file", ""))),
+            **{fact: about[fact] for fact in _FILE_FACTS if about.get(fact)},
+        }
+        for name, about in record.get("data", {}).items()
+        if isinstance(about, Mapping)
+    }
+
+
+def _short(file: str) -> str:
+    """A file's name without the folders of this machine; a URL without what may be secret behind its question mark."""
+    return file.partition("?")[0] if "://" in file else Path(file).name
+
+
+def _figures(classifier: Classifier, test: TestPart, mass_names: Sequence[str], seed: int) -> dict[str, float]:
+    samples = [test.main, *([test.control] if test.control is not None else [])]
+    masses = parametrised_masses(samples, mass_names, seed)
+    scores = []
+    for i, jets in enumerate(samples):
+        own = None if masses is None else (masses[: len(test.main)] if i == 0 else masses[len(test.main) :])
+        scores.append(scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), own)))
+    main = scored_jets(test.main.scalars, scores[0], test.main["evaluation_weight"], test.metadata)
+    control = None
+    if test.control is not None:
+        is_data = test.control.label == CONTROL_DATA
+        control = ScoredControlJets(scores[1], is_data, test.control["evaluation_weight"], test.control["jet_pt"])
+    counts = {f"jets_{label.output}": float(main.count(label)) for label in Label}
+    return {**counts, **evaluate_test_sample(main, control).numbers()}
