@@ -121,3 +121,22 @@ def test_all_scans_are_named_as_the_manuals_files() -> None:
     jets = replace(JETS, higgs_mass=np.repeat([125.0, 600.0, 0.0], [10, 30, 72]))
     assert [scan.name for scan in all_scans(jets)] == ["", "QCD only", "BIB only", "mH125.0", "mH600.0"]
     assert [scan.signal_jets for scan in all_scans(jets)] == [40, 40, 40, 10, 30]
+
+
+def test_the_error_by_hand() -> None:
+    # Below 0.05: S = 40 +- sqrt(40); B = 32 BIB jets + 40 QCD jets of weight 0.8 each, so var B = 32 + 40 * 0.64.
+    scan = significance_scan(JETS)
+    relative = 40 / 40**2 + (32 + 40 * 0.64) / (2 * 64) ** 2
+    assert scan.error[0] == pytest.approx(scan.significance[0] * math.sqrt(relative))
+
+
+def test_the_error_is_the_spread_of_simulated_samples() -> None:
+    random = np.random.default_rng(8)
+    found = []
+    for _ in range(300):
+        signal, bib = (random.random(random.poisson(mean)) for mean in (400, 250))
+        scan = significance_scan(jets_on_signal_output(list(signal**0.5), [], list(bib)), BIB_ONLY)
+        at = int(np.argmax(scan.cuts > 0.5))
+        found.append((scan.significance[at], scan.error[at]))
+    values, errors = np.array(found).T
+    assert errors.mean() == pytest.approx(values.std(), rel=0.15)

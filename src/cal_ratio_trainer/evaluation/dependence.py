@@ -78,7 +78,7 @@ def dependences(jets: ScoredJets, cut: float) -> tuple[Dependence, ...]:
     found = []
     for label, quantity, values in _values(jets.kinematics):
         rows = jets.positions[label]
-        weights = np.ones(len(rows)) if label == Label.SIGNAL else jets.weights[rows]
+        weights = None if label == Label.SIGNAL else jets.weights[rows]
         edges = EDGES[quantity][:: 2 if is_sparse and label != Label.SIGNAL else 1]
         made = dependence((quantity, edges), label, values[rows], weights, passes[rows])
         if made.total.any():
@@ -90,33 +90,45 @@ def dependence(
     binning: tuple[str, NDArray[np.float64]],
     label: Label,
     values: FloatArray,
-    weights: FloatArray,
+    weights: FloatArray | None,
     passes: BoolArray,
 ) -> Dependence:
-    """The share of weight that passes in each bin.
+    """The share of jets that passes in each bin.
 
     Args:
         binning: the quantity, a name of `EDGES`, and the edges of its bins.
         label: which jets these are.
         values: [jets] of the quantity, NaN where it is not known.
-        weights: [jets].
+        weights: [jets]; None counts jets.
         passes: [jets].
     """
     quantity, edges = binning
     bins = np.searchsorted(edges, values, side="right") - 1
     bins[values == edges[-1]] -= 1
     inside = (bins >= 0) & (bins < len(edges) - 1)
-    chosen, weight = bins[inside], np.asarray(weights[inside], dtype=np.float64)
-    of_passing = weight * passes[inside]
-    total, squares, passed, passed_squares = (
-        np.bincount(chosen, weights=each, minlength=len(edges) - 1)
-        for each in (weight, np.square(weight), of_passing, np.square(of_passing))
+    outside = int(np.count_nonzero(np.isfinite(values) & ~inside))
+    counts = _counts(bins[inside], None if weights is None else weights[inside], passes[inside], len(edges) - 1)
+    return Dependence(quantity, label, edges, *counts, int(np.count_nonzero(inside)), outside)
+
+
+def _counts(
+    bins: NDArray[np.intp], weights: FloatArray | None, passes: BoolArray, length: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many jets pass and how many there are in each bin, effective numbers where they carry weights."""
+    if weights is None:
+        passed, total = (np.bincount(each, minlength=length) for each in (bins[passes], bins))
+        return passed.astype(np.float64), total.astype(np.float64)
+    every = np.asarray(weights, dtype=np.float64)
+    passing = every * passes
+    sums = (
+        np.bincount(bins, weights=each, minlength=length)
+        for each in (every, np.square(every), passing, np.square(passing))
     )
+    total, squares, passed, passed_squares = sums
     known = total > 0
     total, squares = np.where(known, total, 1.0), np.where(known, squares, 1.0)
     effective = np.where(known, effective_trials(passed / total, passed_squares / squares, total**2 / squares), 0.0)
-    outside = int(np.count_nonzero(np.isfinite(values) & ~inside))
-    return Dependence(quantity, label, edges, effective * passed / total, effective, len(chosen), outside)
+    return effective * passed / total, effective
 
 
 def _values(known: JetKinematics) -> Iterator[tuple[Label, str, FloatArray]]:
