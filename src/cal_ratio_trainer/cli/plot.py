@@ -9,10 +9,10 @@ from cal_ratio_trainer.progress import duration, with_prefix
 
 def run(settings: PlotSettings) -> int:
     """Compare files, or redraw a run."""
-    from cal_ratio_trainer.plotting import write_all
+    from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.data_comparison import compare_files
 
-    summary = compare_files(settings, write_all)
+    summary = compare_files(settings, draw_in_parallel)
     rate = with_prefix(summary.jets / summary.seconds if summary.seconds > 0 else 0.0)
     click.echo(
         f"{summary.jets:,} jets of {summary.files} files looked through in {duration(summary.seconds)} "

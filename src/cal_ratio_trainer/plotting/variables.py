@@ -24,6 +24,7 @@ _LOG_ABOVE_RATIO = 200.0
 _LOG_RATIOS_ABOVE = 8.0
 _LOWEST_SHARE = 1e-6
 _LONGEST_TITLE = 34
+_FREE_AT_TOP = 0.12
 _STYLES: tuple[dict[str, Any], ...] = (
     {"color": "black", "marker": "o", "linestyle": "-"},
     {"color": RED, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
@@ -223,10 +224,11 @@ def _set_ratio_range(axes: "Axes", ratios: list[FloatArray]) -> tuple[float, flo
         axes.yaxis.set_minor_formatter(NullFormatter())
         low, high = 1 / reach, reach
     else:
-        # No tick where the panel above has its lowest one.
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=3, prune="upper"))
         reach = min(max(1.25 * max(abs(high - 1), abs(low - 1)), 0.1), 4.0)
         low, high = max(1 - reach, 0.0), 1 + reach
+        ticks = MaxNLocator(nbins=4, steps=[1, 2, 5, 10]).tick_values(low, high)
+        # None at the top, where the panel above has its lowest one.
+        axes.set_yticks([tick for tick in ticks if low <= tick <= high - _FREE_AT_TOP * (high - low)])
     axes.set_ylim(low, high)
     return low, high
 

@@ -1,12 +1,24 @@
-"""One HTML page from Markdown: images inside, contents, sortable tables; needs no network and no other file."""
+"""One HTML page from Markdown: images inside, contents, sortable tables; needs no network and no other file.
+
+The page forbids itself all connections and all scripts but its own (Content-Security-Policy), so that it can be
+opened from a mail without a second thought.
+"""
 
 import base64
+import hashlib
 import itertools
+from collections.abc import Iterator, Sequence
 from functools import cache
+from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from cal_ratio_trainer.reporting.embedded_png import SIGNATURE, embedded_png, image_size
+
+MOST_OPEN_IMAGES, MOST_OPEN_ROWS = 20, 60
+"""A part of the page with more images or table rows than this is folded when the page opens."""
 
 _CONTENTS_LEVELS = ("h2", "h3")
 
@@ -21,7 +33,7 @@ def page_html(title: str, markdown: str, folder: Path) -> str:
 
     Raises:
         OSError: an image is missing.
-        ValueError: an image lies outside the folder.
+        ValueError: an image lies outside the folder, or is no PNG.
     """
     from jinja2 import Environment
     from markdown_it import MarkdownIt
@@ -29,20 +41,25 @@ def page_html(title: str, markdown: str, folder: Path) -> str:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
     contents = _number_headings(tokens)
-    for token in tokens:
-        for child in token.children or ():
-            if child.type == "image":
-                child.attrs["src"] = _as_data(folder, str(child.attrs["src"]))
-    body = parser.renderer.render(tokens, parser.options, {})
+    _shape_images_and_tables(tokens, folder)
+    body = "".join(_folded(parser, part) for part in _parts(tokens))
+    script = _file("page.js")
     page: str = (
         Environment(autoescape=True)
         .from_string(_file("page.html"))
-        .render(title=title, contents=contents, body=body, style=_file("page.css"), script=_file("page.js"))
+        .render(
+            title=title,
+            contents=contents,
+            body=body,
+            style=_file("page.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        )
     )
     return page
 
 
-def _number_headings(tokens: list[Any]) -> list[dict[str, str]]:
+def _number_headings(tokens: Sequence[Any]) -> list[dict[str, str]]:
     contents: list[dict[str, str]] = []
     for opening, inside in itertools.pairwise(tokens):
         if opening.type == "heading_open" and opening.tag in _CONTENTS_LEVELS:
@@ -53,11 +70,67 @@ def _number_headings(tokens: list[Any]) -> list[dict[str, str]]:
     return contents
 
 
-def _as_data(folder: Path, source: str) -> str:
+def _shape_images_and_tables(tokens: Sequence[Any], folder: Path) -> None:
+    in_cell = False
+    for token in tokens:
+        if token.tag in ("td", "th"):
+            in_cell = token.nesting == 1
+        images = [child for child in token.children or () if child.type == "image"]
+        for image in images:
+            # From here on it is HTML, with nothing in it but what is escaped here.
+            image.type = "html_inline"
+            image.content = _image_html(folder, image, with_caption=not in_cell)
+
+
+def _image_html(folder: Path, image: Any, with_caption: bool) -> str:
+    data = embedded_png(_read_png(folder, str(image.attrs["src"])))
+    width, height = image_size(data)
+    said = escape("".join(child.content for child in image.children or ()))
+    source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+    html = (
+        f'<img src="{source}" alt="{said}" width="{width}" height="{height}" loading="lazy" decoding="async" '
+        'tabindex="0">'
+    )
+    return f'<span class="figure">{html}<span class="caption">{said}</span></span>' if with_caption else html
+
+
+def _read_png(folder: Path, source: str) -> bytes:
     path = (folder / unquote(source)).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"{source} lies outside {folder}")
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    data = path.read_bytes()
+    if not data.startswith(SIGNATURE):
+        raise ValueError(f"{source} is no PNG")
+    return data
+
+
+def _parts(tokens: Sequence[Any]) -> Iterator[list[Any]]:
+    """The tokens from each heading to the next."""
+    part: list[Any] = []
+    for token in tokens:
+        if token.type == "heading_open" and part:
+            yield part
+            part = []
+        part.append(token)
+    yield part
+
+
+def _folded(parser: Any, part: list[Any]) -> str:
+    """A part as HTML; a long one with all but its heading folded."""
+    images = sum(child.type == "html_inline" for token in part for child in token.children or ())
+    rows = sum(token.type == "tr_open" for token in part)
+    begins = next((place + 1 for place, token in enumerate(part) if token.type == "heading_close"), 0)
+    head, rest = _html(parser, part[:begins]), _html(parser, part[begins:])
+    if images <= MOST_OPEN_IMAGES and rows <= MOST_OPEN_ROWS:
+        return head + rest
+    said = f"{images} figures" if images else f"{rows} rows"
+    return f'{head}<details class="long"><summary>{said}</summary>\n{rest}</details>\n'
+
+
+def _html(parser: Any, tokens: Sequence[Any]) -> str:
+    html: str = parser.renderer.render(tokens, parser.options, {})
+    # On a narrow screen a table scrolls by itself, not the page. Text cannot bring these tags: its < is escaped.
+    return html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
 
 
 @cache

@@ -14,6 +14,8 @@ from cal_ratio_trainer.plotting import Drawing, FigureLabels, write_all
 from cal_ratio_trainer.reporting.page import page_html
 from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown, escaped
 
+_LONGEST_STEM = 120
+
 DrawAll = Callable[[Sequence[Drawing], Path, FigureLabels], object]
 """Draws several figures into a folder, as `plotting.write_all` does."""
 
@@ -117,9 +119,9 @@ class Report:
 
 
 def file_stem(text: str) -> str:
-    """Text as a part of a file name: letters, digits, dots and dashes stay.
+    """Text as a part of a file name: letters, digits, dots and dashes stay, and not too many of them.
 
     >>> file_stem("default/00003 (best)")
     'default_00003_best'
     """
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text).strip("_") or "figure"
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)[:_LONGEST_STEM].strip("._") or "figure"

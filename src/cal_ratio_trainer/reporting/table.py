@@ -46,6 +46,9 @@ def escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in text).replace("\n", " ")
 
 
+_NUMBER = re.compile(r"[-–—]?|nan|[-+−<>≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?(\s*([±+(×].*|%|[a-zA-Zµ²/]{1,8}))?")
+"""What stands right in a table: a number, with its error, a remark in brackets or its unit behind it; or nothing."""
+
 _SPECIAL = set("\\`*_{}[]<>#+!|~$&")
 
 
@@ -91,7 +94,7 @@ def as_markdown(table: ReportTable) -> str:
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
-    return any(cells) and all(re.match(r"[-+<>≤≥]?\s*[\d.]|-?$", _plain(cell)) for cell in cells)
+    return any(cells) and all(_NUMBER.fullmatch(_plain(cell)) for cell in cells)
 
 
 def _plain(cell: str) -> str:

@@ -1,0 +1,86 @@
+"""What goes into a page and what does not; how it looks is in test_page_in_browser."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.plotting.png import png_bytes
+from cal_ratio_trainer.reporting.page import MOST_OPEN_ROWS, page_html
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an image in it, and one beside it."""
+    image = png_bytes(np.full((2, 3, 4), 255, dtype=np.uint8))
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "a b.png").write_bytes(image)
+    (tmp_path / "outside.png").write_bytes(image)
+    return tmp_path / "report"
+
+
+def test_an_image_is_inside_with_its_size_and_waits_until_it_is_seen(folder: Path) -> None:
+    page = page_html("t", "![what it shows](a%20b.png)", folder)
+    tag = re.search(r"<img src=[^>]*>", page)
+    assert tag is not None
+    for part in ('alt="what it shows"', 'width="3"', 'height="2"', 'loading="lazy"', 'decoding="async"'):
+        assert part in tag.group()
+
+
+@pytest.mark.parametrize("source", ["../outside.png", "%2e%2e/outside.png", "/etc/hostname"])
+def test_an_image_outside_the_folder_is_not_read(folder: Path, source: str) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        page_html("t", f"![x]({source})", folder)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(folder: Path) -> None:
+    (folder / "link.png").symlink_to(folder.parent / "outside.png")
+    with pytest.raises(ValueError, match="outside"):
+        page_html("t", "![x](link.png)", folder)
+
+
+def test_what_is_no_image_is_not_put_in(folder: Path) -> None:
+    (folder / "text.png").write_text("secret")
+    with pytest.raises(ValueError, match=r"text\.png is no PNG"):
+        page_html("t", "![x](text.png)", folder)
+
+
+def test_a_missing_image_is_an_error(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        page_html("t", "![x](missing.png)", folder)
+
+
+def test_html_in_text_title_and_headings_is_shown_as_text(folder: Path) -> None:
+    page = page_html("</title><b>", "## <b>x</b>\n\n<b>y</b>", folder)
+    assert "<b>" not in page
+    assert "<title>&lt;/title&gt;&lt;b&gt;</title>" in page
+
+
+def test_links_that_run_something_are_text(folder: Path) -> None:
+    page = page_html("t", "[x](javascript:alert(1)) [y](data:text/html,z) [z](vbscript:a)", folder)
+    assert re.findall(r"<a href=\"(?!#)", page) == []
+
+
+def test_the_page_allows_its_own_script_only_and_no_connection(folder: Path) -> None:
+    page = page_html("t", "text", folder)
+    script = page.partition("<script>")[2].rpartition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page
+
+
+def test_a_long_table_is_folded_and_a_short_one_is_not(folder: Path) -> None:
+    def table(rows: int) -> str:
+        return "## h\n\n| a |\n|---|\n" + "| 1 |\n" * rows
+
+    assert 'class="long"' not in page_html("t", table(MOST_OPEN_ROWS - 1), folder)
+    long = page_html("t", table(MOST_OPEN_ROWS + 1), folder)
+    assert f'<details class="long"><summary>{MOST_OPEN_ROWS + 2} rows</summary>' in long
+    assert long.index("<h2") < long.index('class="long"')
+
+
+def test_every_table_scrolls_by_itself(folder: Path) -> None:
+    page = page_html("t", "| a |\n|---|\n| `<table>` |\n", folder)
+    assert page.count('<div class="scroll"><table>') == page.count("</table></div>") == 1
