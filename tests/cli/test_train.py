@@ -10,22 +10,40 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.training.interrupts import EXIT_TERMINATED, TrainingStopped
 
 
-def test_the_folder_of_the_run_is_said_letter_by_letter(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def summary(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What a training that is not run returns."""
     times = dict.fromkeys(("main_jets_per_second", "data_s", "steps_s", "validation_s", "files_s", "end_s"), 1.0)
     summary = SimpleNamespace(
-        run=SimpleNamespace(path=Path("runs/[red]/00000")), epochs=1, figures=None, best={}, record={"timings": times}
+        run=SimpleNamespace(path=Path("runs/[red]/00000")),
+        epochs=1,
+        figures=None,
+        best={},
+        record={"timings": times},
+        undrawn={},
     )
     monkeypatch.setattr("cal_ratio_trainer.training.train.train", lambda *given, **more: summary)
     monkeypatch.setattr(
         "cal_ratio_trainer.reporting.training_details.training_details_text", lambda figures: "the figures"
     )
+    return summary
+
+
+@pytest.mark.usefixtures("summary")
+def test_the_folder_of_the_run_is_said_letter_by_letter(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(TrainSettings.make(), None, []) == 0
     said = capsys.readouterr()
     assert said.out == "the figures\n"
     assert "figures: runs/[red]/00000" in said.err
     assert "best epoch: none" in said.err
+
+
+def test_plots_that_could_not_be_drawn_are_said_and_the_exit_status_tells(
+    summary: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary.undrawn = {"ks_bib": "no space left", "ks_sig": "no space left"}
+    assert run(TrainSettings.make(), None, []) == 1
+    assert "2 plots could not be drawn: ks_bib: no space left" in capsys.readouterr().err
 
 
 def test_a_stopped_training_has_a_status_of_its_own(

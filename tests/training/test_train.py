@@ -35,7 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time of so small a training."""
-    monkeypatch.setattr("cal_ratio_trainer.training.train.draw_run", lambda *arguments: [])
+    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
 
 
 def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:
@@ -150,6 +150,7 @@ def test_auto_starts_a_run_where_all_are_finished(files: tuple[Path, Path], tmp_
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_that_was_stopped_after_its_last_epoch_is_finished_and_gets_no_more(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,13 +158,13 @@ def test_a_run_that_was_stopped_after_its_last_epoch_is_finished_and_gets_no_mor
         raise OSError("no space left")
 
     settings = settings_of(files, tmp_path, epochs=2)
-    monkeypatch.setattr("cal_ratio_trainer.training.train.draw_run", no_space)
-    with pytest.raises(OSError, match="no space left"):
-        run_training(settings)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr("cal_ratio_trainer.training.train.write_test_sample", no_space)
+        with pytest.raises(OSError, match="no space left"):
+            run_training(settings)
     run = tmp_path / "default" / "00000"
     record = json.loads((run / "run.json").read_text())
     assert (record["status"], record["reason"], record["finished_epochs"]) == ("failed", "no space left", 2)
-    monkeypatch.setattr("cal_ratio_trainer.training.train.draw_run", lambda *arguments: [])
     start = find_start([("defaults", {}), ("command line", {"epochs": 7})], settings, "auto")
     assert "gets its planned 2 epochs" in caplog.text
     assert run_training(settings, start).epochs == 2

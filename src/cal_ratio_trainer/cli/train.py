@@ -4,6 +4,7 @@ import os
 
 import click
 
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice, resolve_layers
 
@@ -46,6 +47,10 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
         f"network, plots and figures: {summary.run.path}",
         err=True,
     )
+    if summary.undrawn:
+        name, reason = next(iter(summary.undrawn.items()))
+        click.echo(f"{len(summary.undrawn)} plots could not be drawn: {name}: {reason}", err=True)
+        return EXIT_FAILED_PARTS
     return 0
 
 

@@ -48,6 +48,10 @@ class TrainSettings(FigureSettings):
         description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'."
     )
     output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    tag: str | None = Field(
+        pattern=r"^\S+$", description="A word to find the run by; it stands in run.json and in the table of runs."
+    )
+    note: str | None = Field(description="A sentence on what the run is for; it stands beside the tag.")
     cache_path: Path | None = Field(
         description="Folder for copies of remote files and for the demo data; null takes the user's cache folder."
     )
@@ -114,6 +118,15 @@ class TrainSettings(FigureSettings):
     )
     threads: int | None = Field(ge=1, description="CPU threads; null takes all cores. [threads]")
     device: Literal["auto", "cpu", "cuda"] = Field(description="Where to train; auto takes a GPU where there is one.")
+    epoch_plots: bool = Field(description="Draw the 18 score plots of every epoch; without, they can be drawn later.")
+    plot_processes: int | None = Field(
+        ge=0,
+        description="How many processes may draw plots beside the training; null takes half of the cores, 0 draws them "
+        "in between. [processes]",
+    )
+    tensorboard: bool = Field(
+        description="Write every epoch's figures for TensorBoard too, where it is installed (the extra 'tensorboard')."
+    )
 
     @field_validator("cluster_filters", "track_filters", "muon_segment_filters")
     @classmethod

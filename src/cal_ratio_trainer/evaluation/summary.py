@@ -16,7 +16,7 @@ from cal_ratio_trainer.evaluation.efficiency import (
 )
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.intervals import Share
-from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
+from cal_ratio_trainer.evaluation.ks import PT_RANGES, ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.overtraining import Overtraining, overtraining
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
 from cal_ratio_trainer.evaluation.roc import RocCurve, roc_curve
@@ -110,6 +110,7 @@ def evaluate_test_sample(
     control: ScoredControlJets | None = None,
     train: ScoredJets | None = None,
     mistag: float = MISTAG,
+    pt_ranges: tuple[PtRange, ...] = PT_RANGES,
 ) -> TestFigures:
     """All figures of merit of a network.
 
@@ -118,6 +119,7 @@ def evaluate_test_sample(
         control: control-region jets with theirs; None leaves the comparison of data and MC out.
         train: main jets that were trained on, or a sample of them; None leaves the comparison of train and test out.
         mistag: the share of QCD that passes at the working point. [1]
+        pt_ranges: in which data and MC are compared.
     """
     backgrounds = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
     point = working_point(jets, mistag)
@@ -136,6 +138,6 @@ def evaluate_test_sample(
         working_point=point,
         dependences=dependences(jets, point.cut),
         overtraining=overtraining(train, jets) if train is not None else None,
-        ks=ks_of_control_jets(control) if control is not None else None,
+        ks=ks_of_control_jets(control, pt_ranges) if control is not None else None,
         control_histograms=control_histograms(control) if control is not None else None,
     )

@@ -106,7 +106,7 @@ class DrawingPool:
                 new = _Waiting(Request(drawing, folder, labels), (order, -self._submitted))
                 self._waiting[new.path] = new
                 self._undrawn.pop(new.path, None)
-            self._grow()
+            self._grow(self._processes)
             self._changed.notify_all()
         if not self._processes:
             self._draw_here(None)
@@ -122,7 +122,8 @@ class DrawingPool:
                 if isinstance(error, OSError):
                     self._waiting.setdefault(path, failed)
                     del self._undrawn[path]
-            self._grow()
+            # Whoever waits has a core to spare.
+            self._grow(self._processes + 1 if self._processes else 0)
             self._changed.notify_all()
         if self.waiting:
             with progress(description, self.waiting, "figures") as line:
@@ -163,8 +164,8 @@ class DrawingPool:
     def _is_working(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
 
-    def _grow(self) -> None:
-        wanted = min(self._processes, 1 + len(self._waiting) // _WORTH_A_PROCESS)
+    def _grow(self, most: int) -> None:
+        wanted = min(most, 1 + len(self._waiting) // _WORTH_A_PROCESS)
         while len(self._threads) < wanted and self._deaths < _MOST_DEATHS:
             self._threads.append(threading.Thread(target=self._serve, daemon=True, name="drawing pool"))
             self._threads[-1].start()

@@ -63,7 +63,6 @@ _CLASS_STYLES = {
     "mc": _ClassStyle("Multijet MC", fill=BLUE),
     "data": _ClassStyle("Data", marker={"color": "black", "marker": "o"}),
     "jets": _ClassStyle("All jets", fill=BLUE),
-    "jets": _ClassStyle("All jets", fill=BLUE),
 }
 
 
@@ -92,6 +91,15 @@ def epoch_drawings(epoch: int, histograms: Mapping[str, ScoreHistograms], ks: Co
                 counts, prefix, [_control_text(heading, ks, output, suffix) for output in Label]
             )
     return drawings
+
+
+def epoch_plot_names(epoch: int) -> list[str]:
+    """The names of what `epoch_drawings` draws: 18."""
+    outputs = [label.output for label in Label]
+    main = [f"main_{output}_predictions{kind}" for output in outputs for kind in ("_linear", "")]
+    ranges = ("", "lowPt_", "midPt_", "highPt_")
+    control = [f"val_adversary_{pt_range}{output}_predictions" for pt_range in ranges for output in outputs]
+    return [f"{epoch:03d}_{name}" for name in (*main, *control)]
 
 
 def final_score_drawings(histograms: ScoreHistograms) -> list[Drawing]:

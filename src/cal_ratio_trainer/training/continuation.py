@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.loading import read_config, settings_from
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
@@ -15,7 +16,11 @@ from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, Run
 
 AUTO = "auto"
 
-_FREE_TO_CHANGE = {"model_name", "output_path", "cache_path", "epochs", "keep_weights", "ks_limit", "threads", "device"}
+_FREE_TO_CHANGE = {
+    *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "keep_weights", "ks_limit"),
+    *("threads", "device", "epoch_plots", "plot_processes", "tensorboard"),
+    *FigureSettings.model_fields,
+}
 
 _log = logging.getLogger(__name__)
 

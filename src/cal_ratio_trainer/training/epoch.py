@@ -1,25 +1,22 @@
 """What is said about the network after an epoch: losses, accuracies, AUC, K-S, score histograms."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
-from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets
-from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.network.adversary import data_or_simulation_loss, right_guesses
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ranges_of
 from cal_ratio_trainer.training.scored_parts import scored_control, scored_main
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
@@ -47,22 +44,10 @@ HISTORY_NAMES = (
 
 @dataclass(frozen=True)
 class EpochResult:
-    """Figures of an epoch and its histograms.
-
-    Attributes:
-        row: for the history.
-        histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
-            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'.
-    """
+    """Figures of an epoch, as a row for the history, and its histograms."""
 
     row: HistoryRow
-    histograms: Mapping[str, ScoreHistograms]
-
-
-def ranges_of(edges: Sequence[float]) -> tuple[PtRange, ...]:
-    """The three ranges of scaled jet pt between 0, two edges and infinity."""
-    low, high = edges
-    return (PtRange("low", 0.0, low), PtRange("mid", low, high), PtRange("high", high, math.inf))
+    histograms: EpochHistograms
 
 
 def evaluate_epoch(
@@ -79,18 +64,12 @@ def evaluate_epoch(
     test_logits = logits_of(step.classifier, tensors.jets, data.main.positions(Part.TEST))
     main = scored_main(data, Part.VALIDATION, main_logits)
     control = scored_control(data, Part.VALIDATION, control_logits)
-    ks = ks_of_control_jets(control, ranges_of(pt_edges))
+    ks = ks_of_control_jets(control, ranges_of(pt_edges, data.control.metadata.scaling))
     row = _losses(step, tensors, data, tally, main_logits, control_logits)
     row |= ks.to_dict() | {"val_auc": roc_auc(main)}
     row = {name: row.pop(name) for name in HISTORY_NAMES} | row
     histograms = {"main": main_histograms(scored_main(data, Part.TEST, test_logits))}
-    return EpochResult(row, histograms | _control_histograms(control, ks))
-
-
-def write_histograms(path: Path, histograms: Mapping[str, ScoreHistograms]) -> None:
-    """Keep the histograms of an epoch as JSON."""
-    plain: dict[str, Any] = {name: histogram.to_dict() for name, histogram in histograms.items()}
-    write_text(path, json.dumps(plain) + "\n")
+    return EpochResult(row, EpochHistograms(histograms | _control_histograms(control, ks), ks))
 
 
 def _control_histograms(control: ScoredControlJets, ks: ControlRegionKs) -> dict[str, ScoreHistograms]:

@@ -1,38 +1,30 @@
-"""Which figures a training leaves, under the names of the manual."""
+"""Which figures a training leaves, under the names of the manual, and what stands over them."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.plotting import figure_labels, write_all
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.splits import Part
 
 
-def draw_run(
-    folder: Path, history: Sequence[HistoryRow], figures: TestFigures, data: TrainingData, settings: TrainSettings
-) -> list[Path]:
-    """Histories of loss, accuracy and K-S, and the score distributions of the test part.
-
-    A training without adversary has no figures of one.
-
-    Returns:
-        The files written.
-    """
-    columns = {
-        name: [row[name] for row in history] for name in history[0] if settings.adversary_weight or "adv" not in name
-    }
-    drawings = history_drawings(columns, _references(data, settings)) + final_drawings(figures)
-    return write_all(drawings, folder, figure_labels(settings, data.simulation))
+def drawings_of_history(
+    history: Sequence[HistoryRow], references: HistoryReferences, with_adversary: bool
+) -> list[Drawing]:
+    """Histories of loss, accuracy, AUC and K-S; a training without adversary has no figures of one."""
+    if not history:
+        return []
+    names = [name for name in history[0] if with_adversary or "adv" not in name]
+    return history_drawings({name: [row[name] for row in history] for name in names}, references)
 
 
-def _references(data: TrainingData, settings: TrainSettings) -> HistoryReferences:
+def history_references(data: TrainingData, settings: TrainSettings) -> HistoryReferences:
+    """What the histories are held against: knowing nothing, and always saying the most frequent class."""
     main = data.main.jets.label[data.main.positions(Part.VALIDATION)]
     control = data.control.is_data[data.control.positions(Part.VALIDATION)]
     weight = data.control.loss_weight[data.control.positions(Part.VALIDATION)]
@@ -42,3 +34,10 @@ def _references(data: TrainingData, settings: TrainSettings) -> HistoryReference
         control_majority=float(max(control.mean(), 1 - control.mean())),
         kept_below=settings.ks_limit,
     )
+
+
+def stored_references(record: Mapping[str, Any]) -> HistoryReferences:
+    """The same as a run's record has them; those of the first versions of this program have none."""
+    stored = record.get("history_references", {})
+    known = {name: stored.get(name) for name in HistoryReferences.__dataclass_fields__}
+    return HistoryReferences(**known)

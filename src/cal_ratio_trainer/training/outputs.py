@@ -4,8 +4,13 @@ import json
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.deployment.keras_file import keras_model_bytes
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.files.atomic import write_bytes, write_text
@@ -15,12 +20,15 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress
 from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.epoch import EpochResult, write_histograms
+from cal_ratio_trainer.training.epoch import EpochResult
+from cal_ratio_trainer.training.epoch_histograms import ranges_of
 from cal_ratio_trainer.training.kept_weights import kept_epochs
 from cal_ratio_trainer.training.run_directory import RunDirectory
-from cal_ratio_trainer.training.scored_parts import scored_control, scored_main
+from cal_ratio_trainer.training.scored_parts import scored_control, scored_jets, scored_main
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import TrainingTensors
+
+_TRAINED_STREAM = 3
 
 
 def write_epoch(
@@ -36,7 +44,7 @@ def write_epoch(
     for earlier in range(epoch):
         if earlier not in kept:
             run.weights_file(earlier).unlink(missing_ok=True)
-    write_histograms(run.histograms_file(epoch), result.histograms)
+    result.histograms.write(run.histograms_file(epoch))
     write_history(run, progress.history)
 
 
@@ -55,22 +63,68 @@ def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:
 
 @dataclass(frozen=True)
 class ScoredTestPart:
-    """The test jets of both files with the scores of the network."""
+    """The test jets of both files with the scores of the network, and some that it was trained on to hold them against.
+
+    Attributes:
+        main: the main test part.
+        control: the control test part.
+        trained: main jets of the training part, at most as many as the test part has.
+        pt_ranges: in which data and MC are compared.
+    """
 
     main: ScoredJets
     control: ScoredControlJets
+    trained: ScoredJets
+    pt_ranges: tuple[PtRange, ...]
 
     @property
     def figures(self) -> TestFigures:
         """The figures of merit."""
-        return evaluate_test_sample(self.main, self.control)
+        return evaluate_test_sample(self.main, self.control, self.trained, pt_ranges=self.pt_ranges)
 
 
-def score_test_part(classifier: Classifier, tensors: TrainingTensors, data: TrainingData) -> ScoredTestPart:
-    """Score the test part of both files."""
+def score_test_part(
+    classifier: Classifier, tensors: TrainingTensors, data: TrainingData, settings: TrainSettings
+) -> ScoredTestPart:
+    """Score the test part of both files, and a sample of the training part that the run's seed draws."""
     main = logits_of(classifier, tensors.jets, data.main.positions(Part.TEST))
     control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
-    return ScoredTestPart(scored_main(data, Part.TEST, main), scored_control(data, Part.TEST, control))
+    positions = _some_trained(data, settings.seed)
+    trained = logits_of(classifier, tensors.jets, positions).softmax(dim=1).cpu().numpy()
+    sample = data.main
+    return ScoredTestPart(
+        scored_main(data, Part.TEST, main),
+        scored_control(data, Part.TEST, control),
+        scored_jets(sample.jets.scalars.take(positions), trained, sample.weight[positions], sample.metadata),
+        ranges_of(settings.pt_ranges, data.control.metadata.scaling),
+    )
+
+
+def _some_trained(data: TrainingData, seed: int) -> NDArray[np.int64]:
+    trained, wanted = data.main.positions(Part.TRAIN), len(data.main.positions(Part.TEST))
+    if len(trained) <= wanted:
+        return trained
+    return np.sort(np.random.default_rng([seed, _TRAINED_STREAM]).choice(trained, wanted, replace=False))
+
+
+def write_evaluation(run: RunDirectory, epoch: int, figures: TestFigures) -> None:
+    """The figures of merit of an epoch's network on the test part: all final plots can be drawn from this file."""
+    write_text(run.evaluation_file, json.dumps({"epoch": epoch, "figures": figures.to_dict()}) + "\n")
+
+
+def read_evaluation(run: RunDirectory) -> tuple[int, TestFigures]:
+    """The epoch that was evaluated last, and its figures of merit.
+
+    Raises:
+        InputFileError: there is no such file, or it is damaged.
+    """
+    try:
+        plain = json.loads(run.evaluation_file.read_text("utf-8"))
+        return int(plain["epoch"]), TestFigures.from_dict(plain["figures"])
+    except OSError as error:
+        raise InputFileError(run.evaluation_file, "no such figures of merit; the run has not been evaluated") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputFileError(run.evaluation_file, f"is not a complete file of figures of merit ({error})") from error
 
 
 def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:

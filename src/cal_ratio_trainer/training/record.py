@@ -16,6 +16,7 @@ import torch
 import yaml
 
 import cal_ratio_trainer
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.training.data import Sample, TrainingData
 from cal_ratio_trainer.training.loop import Timings
@@ -44,13 +45,17 @@ class DataFile:
         }
 
 
-def new_record(data: TrainingData, main: DataFile, control: DataFile, seed: int, planned_epochs: int) -> dict[str, Any]:
+def new_record(
+    data: TrainingData, main: DataFile, control: DataFile, settings: TrainSettings, planned_epochs: int
+) -> dict[str, Any]:
     """The record of a run that is about to start."""
     return {
         "status": "running",
         "started": now(),
+        "tag": settings.tag,
+        "note": settings.note,
         "command": " ".join(sys.argv),
-        "seed": seed,
+        "seed": settings.seed,
         "planned_epochs": planned_epochs,
         "finished_epochs": 0,
         "versions": versions(),
@@ -101,7 +106,8 @@ def timings_of(timings: Timings, data_s: float) -> dict[str, float]:
 
 def record_text(record: Mapping[str, Any]) -> str:
     """What a person wants to know of a record: when, with what, where, and on which data."""
-    told = {name: record[name] for name in ("started", "command", "seed", "planned_epochs", "versions", "machine")}
+    told = {name: record[name] for name in ("tag", "note") if record[name]}
+    told |= {name: record[name] for name in ("started", "command", "seed", "planned_epochs", "versions", "machine")}
     data = {
         name: {key: file[key] for key in ("file", "sha256", "jets_used", "events_told_apart_by", "notes")}
         for name, file in record["data"].items()

@@ -60,6 +60,11 @@ class RunDirectory:
         """One row an epoch."""
         return self.path / "history.json"
 
+    @property
+    def evaluation_file(self) -> Path:
+        """Figures of merit of the newest evaluation."""
+        return self.path / "evaluation.json"
+
     def histograms_file(self, epoch: int) -> Path:
         """The score histograms of an epoch."""
         return self.path / "histograms" / f"{epoch:03d}.json"

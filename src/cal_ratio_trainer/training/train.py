@@ -26,13 +26,15 @@ from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, l
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.data import TrainingData, load_training_data
 from cal_ratio_trainer.training.data_table import data_sentences
-from cal_ratio_trainer.training.figures import draw_run
-from cal_ratio_trainer.training.interrupts import TrainingStopped, stop_requests, stopped_at_once
+from cal_ratio_trainer.training.epoch import EpochResult
+from cal_ratio_trainer.training.event_log import EventLog, event_log
+from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
-from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
+from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_evaluation, write_test_sample
 from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
 from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, new_run
+from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
@@ -51,6 +53,7 @@ class TrainSummary:
         figures: of merit, on the test part.
         best: the best epoch by each criterion, on the validation part.
         record: the content of run.json.
+        undrawn: names of plots that could not be drawn, each with the reason.
     """
 
     run: RunDirectory
@@ -58,6 +61,7 @@ class TrainSummary:
     figures: TestFigures
     best: dict[str, int]
     record: dict[str, Any]
+    undrawn: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -116,36 +120,66 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
     epochs = work.start.epochs_in_all(len(progress.history))
     record: dict[str, Any] = {}
     try:
-        with stop_requests() as stop:
-            record |= _begin_record(run, work, epochs)
+        with stop_requests() as stop, RunPlots(run, work.settings, work.prepared.data) as plots:
+            record |= _begin_record(run, work, epochs, plots)
             work.say(f"run {run.name} in {run.path}")
-            training = _training(run, work)
-            progress = training.fit(progress, epochs, stop)
+            with event_log(run, work.settings, progress.history) as events:
+                training = _training(run, work, plots, events)
+                plots.draw_missing(progress.history)
+                progress = _fit(training, progress, epochs, stop, (plots, record))
             record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
             # A signal from here on would only spoil what takes seconds to complete.
-            return _finish(training, work, progress, record)
+            return _finish(training, work, progress, (plots, record))
     except BaseException as error:
         _end_early(run, work, record, error)
         raise
 
 
-def _training(run: RunDirectory, work: _Work) -> Training:
+def _fit(
+    training: Training, progress: Progress, epochs: int, stop: StopRequest, leaving: tuple[RunPlots, dict[str, Any]]
+) -> Progress:
+    plots, record = leaving
+    try:
+        return training.fit(progress, epochs, stop)
+    except (TrainingStopped, TrainingDiverged):
+        # All that was asked for is drawn; a second ^C ends it.
+        plots.finish()
+        record |= {"plots": plots.described()}
+        raise
+
+
+def _training(run: RunDirectory, work: _Work, plots: RunPlots, events: EventLog | None) -> Training:
     device = next(work.step.classifier.parameters()).device
+    settings, data, step = work.settings, work.prepared.data, work.step
+    tensors = data.tensors(device)
+
+    def evaluate() -> TestFigures:
+        figures = score_test_part(step.classifier, tensors, data, settings).figures
+        write_evaluation(run, len(plots.history) - 1, figures)
+        return figures
+
+    def record_epoch(progress: Progress, result: EpochResult) -> None:
+        write_epoch(run, settings, step.classifier, progress, result)
+        plots.after_epoch(progress.history, result.histograms, evaluate)
+        if events is not None:
+            events.add(len(progress.history) - 1, result.row)
+
     return Training(
-        settings=work.settings,
+        settings=settings,
         run=run,
-        data=work.prepared.data,
-        tensors=work.prepared.data.tensors(device),
-        step=work.step,
+        data=data,
+        tensors=tensors,
+        step=step,
         sampler=work.sampler,
-        record_epoch=lambda progress, result: write_epoch(run, work.settings, work.step.classifier, progress, result),
+        record_epoch=record_epoch,
     )
 
 
-def _begin_record(run: RunDirectory, work: _Work, epochs: int) -> dict[str, Any]:
+def _begin_record(run: RunDirectory, work: _Work, epochs: int, plots: RunPlots) -> dict[str, Any]:
     prepared = work.prepared
     before = run.read_record() if work.start.run is not None else {}
-    record = new_record(prepared.data, prepared.main, prepared.control, work.settings.seed, epochs)
+    record = new_record(prepared.data, prepared.main, prepared.control, work.settings, epochs)
+    record["history_references"] = plots.references_as_json()
     if before:
         record["started"] = before.get("started", record["started"])
         record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
@@ -165,15 +199,20 @@ def _warn_of_other_data(before: dict[str, Any], record: dict[str, Any]) -> None:
             _log.warning("%s is not what it was when the run began; the run does not go on exactly", file["file"])
 
 
-def _finish(training: Training, work: _Work, progress: Progress, record: dict[str, Any]) -> TrainSummary:
-    run, begin = training.run, time.perf_counter()
-    scored = score_test_part(training.step.classifier, training.tensors, training.data)
+def _finish(
+    training: Training, work: _Work, progress: Progress, leaving: tuple[RunPlots, dict[str, Any]]
+) -> TrainSummary:
+    (plots, record), run, begin = leaving, training.run, time.perf_counter()
+    scored = score_test_part(training.step.classifier, training.tensors, training.data, work.settings)
     figures = scored.figures
     write_test_sample(run, training.data, scored)
+    write_evaluation(run, len(progress.history) - 1, figures)
     parts = (record_text(record), work.settings.as_yaml(), work.details(figures))
     write_text(run.path / "training_details.txt", "\n".join(parts))
-    draw_run(run.path, progress.history, figures, training.data, work.settings)
+    plots.refresh(figures)
+    plots.finish()
     best = best_epochs(progress.history)
+    end_s = time.perf_counter() - begin
     record |= {
         "status": "finished",
         "ended": now(),
@@ -181,10 +220,11 @@ def _finish(training: Training, work: _Work, progress: Progress, record: dict[st
         "best_epochs": best,
         # JSON knows no infinite rejection.
         "test": {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()},
+        "plots": plots.described() | {"last_epoch_to_last_plot_s": end_s},
     }
-    record["timings"]["end_s"] = time.perf_counter() - begin
+    record["timings"]["end_s"] = end_s
     run.write_record(record)
-    return TrainSummary(run, len(progress.history), figures, best, record)
+    return TrainSummary(run, len(progress.history), figures, best, record, plots.undrawn)
 
 
 def _end_early(run: RunDirectory, work: _Work, record: dict[str, Any], error: BaseException) -> None:

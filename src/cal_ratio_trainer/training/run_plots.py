@@ -1,0 +1,155 @@
+"""The plots of a run while it trains: handed to processes that draw, refreshed as often as it costs little."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.plotting import Drawing, figure_labels
+from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.pool import DrawingPool
+from cal_ratio_trainer.plotting.scores import epoch_drawings, epoch_plot_names
+from cal_ratio_trainer.processes import available_cores
+from cal_ratio_trainer.training.checkpoint import HistoryRow
+from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ks_of_row, ranges_of
+from cal_ratio_trainer.training.figures import drawings_of_history, history_references
+from cal_ratio_trainer.training.run_directory import RunDirectory
+
+_SHARE = 0.04
+"""What refreshing plots during the training may cost: this share of its time."""
+_FIRST_GUESS_S = 2.0
+_FIRST_GUESS_A_FIGURE_S = 0.06
+
+_log = logging.getLogger(__name__)
+
+
+class RunPlots:
+    """All plots of a run; use it in a `with` block, which ends the processes that draw.
+
+    Attributes:
+        history: a row for each epoch so far.
+        undrawn: after `finish`, the names of plots that could not be drawn, each with the reason.
+    """
+
+    def __init__(self, run: RunDirectory, settings: TrainSettings, data: TrainingData) -> None:
+        """Make ready; processes start with the first plot.
+
+        Args:
+            run: where the plots go.
+            settings: what is drawn, by how many processes, and what stands over it.
+            data: what the histories are held against, and whether the jets are a demo's.
+        """
+        self._run, self._settings = run, settings
+        self._labels = figure_labels(settings, data.simulation)
+        self._scaling = data.control.metadata.scaling
+        self.references = history_references(data, settings)
+        cores = max(1, available_cores() // 2)
+        self._processes = cores if settings.plot_processes is None else settings.plot_processes
+        self._pool = DrawingPool(self._processes)
+        self.history: Sequence[HistoryRow] = ()
+        self._histories_drawn = self._evaluated = time.perf_counter()
+        self._evaluation_s = _FIRST_GUESS_S
+        self._final_plots = 60
+        self._waits: list[float] = []
+        self._refresh_s: list[float] = []
+        self.undrawn: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.close()
+
+    def draw_missing(self, history: Sequence[HistoryRow]) -> None:
+        """Draw what a killed process left undrawn of the epochs before."""
+        self.history = history
+        if not self._settings.epoch_plots:
+            return
+        there = {path.name for path in self._run.path.iterdir()}
+        for epoch, row in enumerate(history):
+            names = [f"{name}{suffix}" for name in epoch_plot_names(epoch) for suffix in self._labels.suffixes]
+            if not there.issuperset(names):
+                self._draw_earlier(epoch, row)
+
+    def after_epoch(
+        self, history: Sequence[HistoryRow], histograms: EpochHistograms, evaluate: Callable[[], TestFigures]
+    ) -> None:
+        """Hand the newest epoch's plots over, and refresh histories and final plots where that is due.
+
+        Args:
+            history: a row for each epoch so far.
+            histograms: of the newest.
+            evaluate: scores the test part; called when the final plots are due.
+        """
+        begin = time.perf_counter()
+        self.history, epoch = history, len(history) - 1
+        if self._settings.epoch_plots:
+            self._submit(epoch_drawings(epoch, histograms.histograms, histograms.ks), epoch)
+        histories = self._histories()
+        if self._is_due(self._histories_drawn, self._drawing_s(len(histories))):
+            self._submit(histories, epoch)
+            self._histories_drawn = time.perf_counter()
+        self._waits.append(time.perf_counter() - begin)
+        if self._is_due(self._evaluated, self._evaluation_s + self._drawing_s(self._final_plots)):
+            self.refresh(evaluate())
+            self._evaluation_s = time.perf_counter() - begin
+            self._refresh_s.append(self._evaluation_s)
+
+    def refresh(self, figures: TestFigures) -> None:
+        """Draw the final plots of the newest epoch anew."""
+        drawings = final_drawings(figures)
+        self._final_plots = len(drawings)
+        self._submit(drawings, len(self.history) - 1)
+        self._evaluated = time.perf_counter()
+
+    def finish(self) -> None:
+        """Wait until all plots are there; the histories among them show the newest epoch."""
+        self._submit(self._histories(), len(self.history))
+        self.undrawn = {each.path.name: str(each.error) for each in self._pool.finish()}
+
+    def described(self) -> dict[str, Any]:
+        """What the plots cost, for run.json."""
+        waits, refreshes = self._waits, self._refresh_s
+        return {
+            "processes": self._processes,
+            "drawn": self._pool.drawn,
+            "seconds_a_plot": self._pool.seconds_a_figure,
+            "epoch_wait_mean_s": sum(waits) / len(waits) if waits else None,
+            "epoch_wait_max_s": max(waits, default=None),
+            "refreshes": len(refreshes),
+            "refreshes_s": sum(refreshes),
+            "not_drawn": self.undrawn,
+        }
+
+    def references_as_json(self) -> dict[str, float | None]:
+        """What the histories are held against, so that they can be drawn without the data."""
+        return dataclasses.asdict(self.references)
+
+    def _submit(self, drawings: Iterable[Drawing], epoch: int) -> None:
+        self._pool.submit(drawings, self._run.path, self._labels, order=epoch)
+
+    def _histories(self) -> list[Drawing]:
+        return drawings_of_history(self.history, self.references, bool(self._settings.adversary_weight))
+
+    def _draw_earlier(self, epoch: int, row: HistoryRow) -> None:
+        try:
+            stored = EpochHistograms.read(self._run.histograms_file(epoch))
+        except InputFileError as error:
+            _log.warning("the plots of epoch %d cannot be drawn: %s", epoch, error)
+            return
+        ks = stored.ks or ks_of_row(row, ranges_of(self._settings.pt_ranges, self._scaling))
+        self._submit(epoch_drawings(epoch, stored.histograms, ks), epoch)
+
+    def _drawing_s(self, figures: int) -> float:
+        return figures * (self._pool.seconds_a_figure or _FIRST_GUESS_A_FIGURE_S) / max(1, self._processes)
+
+    def _is_due(self, last: float, cost_s: float) -> bool:
+        return cost_s < _SHARE * (time.perf_counter() - last)
