@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
+from cal_ratio_trainer.plotting import DEMO, write_all
+from cal_ratio_trainer.plotting.finals import final_drawings
+from tests.evaluation.jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+
+HISTORIES = {"adv_acc", "main_adv_acc", "main_network_acc", "main_nn_loss", "test_adv_loss", "test_main_adv_loss"}
+HISTORIES |= {"train_adv_loss", "train_main_adv_loss", "ks_qcd", "ks_sig", "ks_bib"}
+
+
+@pytest.fixture(scope="module")
+def figures() -> TestFigures:
+    return evaluate_test_sample(plausible_jets(800), plausible_control_jets(400), plausible_jets(800, 9))
+
+
+def test_every_final_plot_of_the_earlier_program_is_there(figures: TestFigures, real: Path) -> None:
+    listing = (real / "reference" / "output_listing_of_earlier_program.txt").read_text()
+    files = [line.split(": ", 1)[1].strip() for line in listing.splitlines()]
+    plots = {name.removesuffix(".png").removesuffix("_None").rstrip("_") for name in files if name.endswith(".png")}
+    wanted = {name for name in plots if not name[:3].isdigit()} - HISTORIES - {"SoverB_scan_mH0.0"}
+    assert len(wanted) == 19
+    assert wanted <= {each.name for each in final_drawings(figures)}
+
+
+def test_every_figure_can_be_drawn_from_saved_figures_of_merit_alone(figures: TestFigures, tmp_path: Path) -> None:
+    first = write_all(final_drawings(figures), tmp_path / "first", DEMO)
+    again = write_all(final_drawings(TestFigures.from_dict(figures.to_dict())), tmp_path / "again", DEMO)
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    assert len({path.name for path in first}) == len(first)
+
+
+@pytest.mark.parametrize(("signal", "qcd", "bib"), [([], [], []), ([0.9], [], []), ([], [0.1], []), ([], [], [0.2])])
+def test_a_sample_without_some_class_leaves_figures_all_the_same(
+    signal: list[float], qcd: list[float], bib: list[float], tmp_path: Path
+) -> None:
+    jets = jets_on_signal_output(signal, qcd, bib)
+    assert len(write_all(final_drawings(evaluate_test_sample(jets, train=jets)), tmp_path, DEMO)) >= 15

@@ -1,0 +1,82 @@
+import math
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.evaluation.background import QCD_ONLY
+from cal_ratio_trainer.evaluation.roc import roc_curve
+from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
+from cal_ratio_trainer.plotting import Drawing
+from cal_ratio_trainer.plotting.roc import draw_curve, roc_drawings
+from tests.evaluation.jets import jets_on_signal_output, plausible_jets
+
+from .recording import legend_texts, legend_title, recorded
+
+
+@pytest.fixture(scope="module")
+def figures() -> TestFigures:
+    return evaluate_test_sample(plausible_jets(2000))
+
+
+def test_all_flavours_have_names_like_those_of_the_manual(figures: TestFigures) -> None:
+    assert [each.name for each in roc_drawings(figures)] == [
+        "roc_curve_atlas_rej_bib",
+        "roc_curve_atlas_rej_bib_mH125.0",
+        "roc_curve_atlas_rej_bib_mH600.0",
+        "roc_curve_atlas_rej_qcd",
+        "roc_curve_atlas_rej_qcd_mH125.0",
+        "roc_curve_atlas_rej_qcd_mH600.0",
+        "roc_curve_qcd_and_bib",
+    ]
+
+
+def test_the_compound_is_called_a_mixture_and_says_its_counts(figures: TestFigures) -> None:
+    axes = recorded(roc_drawings(figures))["roc_curve_atlas_rej_bib"]
+    curve = figures.roc
+    assert axes.get_ylabel() == "Rejection 1/ε of the mixture QCD + 0.1 BIB"
+    assert legend_title(axes)[:2] == [
+        f"{curve.signal_jets:,} signal, {curve.qcd_jets:,} QCD, {curve.bib_jets:,} BIB jets",
+        "(curve and AUC depend on these counts)",
+    ]
+    assert legend_texts(axes)[0] == f"all masses, AUC {curve.auc:.4f}"
+
+
+def test_the_curve_is_the_rejection_over_the_signal_efficiency(figures: TestFigures) -> None:
+    axes = recorded(roc_drawings(figures))["roc_curve_atlas_rej_qcd_mH600.0"]
+    (curve,) = [each for each in figures.qcd_rocs if each.name == "mH600.0"]
+    some = curve.background_efficiency > 0
+    line = axes.lines[0]
+    np.testing.assert_array_equal(line.get_xdata(), curve.signal_efficiency[some])
+    np.testing.assert_array_equal(line.get_ydata(), 1 / curve.background_efficiency[some])
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
+    assert axes.get_ylabel() == "Rejection 1/ε of QCD"
+    assert legend_texts(axes)[:2] == [
+        f"$m_H$ = 600 GeV, AUC {curve.auc:.4f}",
+        f"all masses, AUC {figures.rocs[1].auc:.4f}",
+    ]
+
+
+def test_the_pure_curves_share_a_frame_and_differ_without_colour(figures: TestFigures) -> None:
+    axes = recorded(roc_drawings(figures))["roc_curve_qcd_and_bib"]
+    against_qcd, against_bib = (line for line in axes.lines if line.get_label() in legend_texts(axes)[:2])
+    assert str(against_qcd.get_label()).startswith("against QCD")
+    assert str(against_bib.get_label()).startswith("against BIB")
+    assert against_qcd.get_linestyle() != against_bib.get_linestyle()
+    assert against_qcd.get_marker() != against_bib.get_marker()
+
+
+def test_where_no_background_passes_an_arrow_points_up_from_the_lower_end() -> None:
+    curve = roc_curve(jets_on_signal_output([0.9, 0.8, 0.7, 0.1], [0.5, 0.2], []), QCD_ONLY)
+    assert math.isinf(curve.rejection_at(0.7).value)
+    axes = recorded([Drawing("curve", draw_curve, (curve, None))])["curve"]
+    arrows = [line for line in axes.lines if line.get_marker() in (6, 10)]
+    # At 50 and 70 % nothing passes; at 80 and 90 % half of QCD does.
+    assert [list(np.asarray(line.get_xdata())) for line in arrows if len(np.asarray(line.get_xdata()))] == [[0.5, 0.7]]
+
+
+@pytest.mark.parametrize(("signal", "qcd", "bib"), [([], [0.1], [0.2]), ([0.4], [], []), ([], [], [])])
+def test_a_sample_that_lacks_a_class_is_drawn_all_the_same(
+    signal: list[float], qcd: list[float], bib: list[float]
+) -> None:
+    drawn = recorded(roc_drawings(evaluate_test_sample(jets_on_signal_output(signal, qcd, bib))))
+    assert legend_texts(drawn["roc_curve_atlas_rej_bib"])[0] == "all masses: no jets"
