@@ -15,6 +15,9 @@ from cal_ratio_trainer.files.atomic import write_text
 DIVERGED = "diverged"
 """Status of a run whose loss became NaN: going on would end the same way."""
 
+IMPORTED = "imported"
+"""Status of a run that was not trained here: there is nothing to go on with but its weights."""
+
 _DIGITS = 5
 _WAIT_FOR_LOCK_S = 0.5
 """Longer than another process needs to see whether the run is in use."""

@@ -1,0 +1,28 @@
+"""`cr_trainer import`."""
+
+import click
+
+from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.config.import_training import ImportSettings
+
+
+def run(settings: ImportSettings) -> int:
+    """Import a training, then say what it is and what is not known of it."""
+    from cal_ratio_trainer.training.import_run import import_training
+
+    summary = import_training(settings)
+    click.echo(f"imported as {summary.run.name}: {summary.description}")
+    for note in summary.notes:
+        click.echo(f"  - {note}", err=True)
+    click.echo(f"network and record: {summary.run.path}", err=True)
+    return 0
+
+
+command = SettingsCommand(
+    name="import",
+    help="Bring a training of the earlier program in as a run: PATH is its run folder, or a file of one network (Keras "
+    "2 or 3, zip or HDF5, or frugally-deep JSON). Score, compare, analyze, convert it, or go on with it.",
+    settings=ImportSettings,
+    run=run,
+    arguments=(Argument("path", many=False, required=True, metavar="PATH"),),
+).build()

@@ -1,0 +1,148 @@
+"""The graph of layers that a Keras config describes, in the form of Keras 2, of Keras 3 or of frugally-deep.
+
+What the layers must be is not asked here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cal_ratio_trainer.errors import did_you_mean
+
+_MOST_LAYERS = 200
+_HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
+
+
+class BadArchitecture(ValueError):
+    """A config is none of Keras', or describes another network; names the layer."""
+
+
+@dataclass(frozen=True)
+class FileLayer:
+    """One layer as a file describes it.
+
+    Attributes:
+        kind: the Keras class.
+        name: unique within the file.
+        sources: names of the layers that it reads, in order.
+        config: all settings.
+    """
+
+    kind: str
+    name: str
+    sources: tuple[str, ...]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All layers of a file by name, in the file's order, and the one that gives the scores."""
+
+    layers: Mapping[str, FileLayer]
+    output: str
+
+
+def architecture_of(config: Any) -> Architecture:
+    """The graph in a config.
+
+    Args:
+        config: what json gave for a Keras config: {"class_name": "Functional", "config": {"layers": [...], ...}}.
+
+    Raises:
+        BadArchitecture: it is none, a layer reads one that is not there, or a layer is used more than once.
+    """
+    kind = _get(config, "class_name", str, "the config")
+    if kind not in ("Functional", "Model"):
+        raise BadArchitecture(f"describes a {kind} model, expected a Functional one")
+    content = _get(config, "config", dict, "the config")
+    entries = _get(content, "layers", list, "the config")
+    if len(entries) > _MOST_LAYERS:
+        raise BadArchitecture(f"has {len(entries)} layers; networks of at most {_MOST_LAYERS} are read")
+    layers: dict[str, FileLayer] = {}
+    for entry in entries:
+        layer = _layer(entry)
+        if layer.name in layers:
+            raise BadArchitecture(f"has two layers named {layer.name!r}")
+        layers[layer.name] = layer
+    _check_sources(layers)
+    _check_inputs(content, layers)
+    return Architecture(layers, _output(content, layers))
+
+
+def _get(holder: Any, key: str, kind: type, where: str) -> Any:
+    found = holder.get(key) if isinstance(holder, dict) else None
+    if not isinstance(found, kind):
+        raise BadArchitecture(f"{where} has no {key} that is a {kind.__name__}")
+    return found
+
+
+def _layer(entry: Any) -> FileLayer:
+    config = _get(entry, "config", dict, "a layer")
+    name = entry.get("name", config.get("name"))
+    if not isinstance(name, str) or config.get("name", name) != name:
+        raise BadArchitecture(f"has a layer that is called {name!r} and {config.get('name')!r}")
+    where = f"layer {name!r}"
+    kind, nodes = _get(entry, "class_name", str, where), _get(entry, "inbound_nodes", list, where)
+    if len(nodes) > 1:
+        raise BadArchitecture(f"{where} is used {len(nodes)} times, expected once")
+    return FileLayer(kind, name, tuple(_sources(nodes, where)), config)
+
+
+def _sources(nodes: Sequence[Any], where: str) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, dict):
+            if any(value not in _HARMLESS_ARGUMENTS for value in _get(node, "kwargs", dict, where).values()):
+                raise BadArchitecture(f"{where} is called with {node['kwargs']!r}, which is not understood")
+            yield from _keras_3_sources(_get(node, "args", list, where), where)
+        elif isinstance(node, list):
+            for connection in node:
+                yield _keras_2_source(connection, where)
+        else:
+            raise BadArchitecture(f"{where} has a connection that is not understood: {node!r:.80}")
+
+
+def _keras_3_sources(arguments: Sequence[Any], where: str) -> Iterator[str]:
+    # A layer that joins others takes them as one argument, a list.
+    joined = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], list) else arguments
+    for tensor in joined:
+        history = _get(_get(tensor, "config", dict, where), "keras_history", list, where)
+        yield _keras_2_source(history, where)
+
+
+def _keras_2_source(connection: Any, where: str) -> str:
+    # [name, node, tensor] and, in Keras 2, arguments of the call
+    if not isinstance(connection, list) or len(connection) not in (3, 4) or not isinstance(connection[0], str):
+        raise BadArchitecture(f"{where} has a connection that is not understood: {connection!r:.80}")
+    if any(type(number) is not int or number for number in connection[1:3]) or connection[3:] not in ([], [{}]):
+        raise BadArchitecture(f"{where} reads {connection!r:.80}, expected the first output of a layer")
+    return connection[0]
+
+
+def _check_sources(layers: Mapping[str, FileLayer]) -> None:
+    for layer in layers.values():
+        for source in layer.sources:
+            if source not in layers:
+                raise BadArchitecture(
+                    f"layer {layer.name!r} reads {source!r}, which is not there{did_you_mean(source, layers)}"
+                )
+
+
+def _check_inputs(content: Mapping[str, Any], layers: Mapping[str, FileLayer]) -> None:
+    said = _connections(content, "input_layers")
+    there = [layer.name for layer in layers.values() if layer.kind == "InputLayer"]
+    if sorted(said) != sorted(there):
+        raise BadArchitecture(f"names the inputs {said}, but its input layers are {there}")
+
+
+def _output(content: Mapping[str, Any], layers: Mapping[str, FileLayer]) -> str:
+    said = _connections(content, "output_layers")
+    if len(said) != 1 or said[0] not in layers:
+        raise BadArchitecture(f"gives out the layers {said}, expected one")
+    return said[0]
+
+
+def _connections(content: Mapping[str, Any], key: str) -> list[str]:
+    """Keras 3 writes a single connection without the list around it."""
+    said = _get(content, key, list, "the config")
+    several = said if all(isinstance(each, list) for each in said) else [said]
+    return [_keras_2_source(connection, key) for connection in several]

@@ -1,0 +1,75 @@
+"""The HDF5 data of a Keras file, read by a process of its own (see `hdf5_reader`) that may hang or crash."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cal_ratio_trainer.importing.stored_layers import StoredLayer
+
+LEGACY = "legacy"
+"""The form of `model.save` and `model.save_weights` in Keras 2: layers by name."""
+
+_LONGEST_WAIT_S = 60
+
+
+class BadHdf5(ValueError):
+    """HDF5 data that cannot be read; says what about it."""
+
+
+@dataclass(frozen=True)
+class Hdf5Content:
+    """What stands in HDF5 data of Keras.
+
+    Attributes:
+        form: `LEGACY`, or the group that holds the layers in the newer form.
+        keras_version: of the program that wrote it, where it is said.
+        config: the architecture as JSON text, where there is one.
+        layers: in the file's order (legacy) or by class and number (newer). Those without weights are among them; the
+            class of such a layer is empty where the file does not say it.
+    """
+
+    form: str
+    keras_version: str | None
+    config: str | None
+    layers: tuple[StoredLayer, ...]
+
+    @property
+    def with_weights(self) -> tuple[StoredLayer, ...]:
+        """The layers that have weights."""
+        return tuple(layer for layer in self.layers if layer.arrays)
+
+
+def read_hdf5(content: bytes) -> Hdf5Content:
+    """Read HDF5 data of Keras in either form.
+
+    Raises:
+        BadHdf5: it is damaged, none of Keras', or holds something that is not read; names the layer.
+    """
+    command = [sys.executable, "-m", "cal_ratio_trainer.importing.hdf5_reader"]
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
+    try:
+        done = subprocess.run(
+            command, input=content, capture_output=True, timeout=_LONGEST_WAIT_S, env={**os.environ, **one_thread}
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BadHdf5("the HDF5 data is damaged: reading it does not end") from error
+    try:
+        with np.load(io.BytesIO(done.stdout), allow_pickle=False) as answer:
+            said, *arrays = (answer[name] for name in answer.files)
+        told: dict[str, Any] = json.loads(said.tobytes())
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BadHdf5(f"the HDF5 data is damaged: the library that reads it ended with {done.returncode}") from error
+    if "error" in told:
+        raise BadHdf5(told["error"])
+    layers = tuple(
+        StoredLayer(each["kind"], each["name"], each["place"], tuple(arrays[index] for index in each["arrays"]))
+        for each in told["layers"]
+    )
+    return Hdf5Content(told["form"], told["keras_version"], told["config"], layers)

@@ -1,0 +1,51 @@
+"""JSON from files that are not trusted: no duplicate names, no endless nesting, and numbers that are some."""
+
+import json
+import math
+from collections import Counter
+from typing import Any, NoReturn
+
+
+class BadJson(ValueError):
+    """A text is no JSON, or holds what is not read; says what."""
+
+
+def parsed(text: str | bytes, bad_numbers: bool = False) -> Any:
+    """What stands in a JSON text.
+
+    Args:
+        text: of the file.
+        bad_numbers: take NaN and infinities, as Python writes them, where they stand.
+
+    Raises:
+        BadJson: it is none, or holds NaN, a number too large, a name twice in one object or too deep a nesting.
+    """
+    try:
+        if bad_numbers:
+            return json.loads(text, object_pairs_hook=_without_repeats)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_repeats)
+    except BadJson:
+        raise
+    except RecursionError as error:
+        raise BadJson("is no valid JSON: it is nested too deeply") from error
+    except ValueError as error:
+        raise BadJson(f"is no valid JSON: {str(error)[:200]}") from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise BadJson(f"holds {constant}, which is no number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise BadJson(f"holds {digits[:40]}, which is too large")
+    return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise BadJson(f"says {repeated!r:.80} twice in one object")
+    return content
