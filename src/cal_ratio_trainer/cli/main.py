@@ -22,6 +22,7 @@ _COMMANDS = {
     "resample": "Take a random fraction of a file of jets, keeping the class shares.",
     "plot": "Compare training files, or redraw the plots of a training.",
     "score": "Score jets of any file, ntuples too, with a trained network.",
+    "compare": "Compare two networks, or a network with scores in files, on the same jets.",
     "model-dump": "Show the layers of a trained network.",
 }
 

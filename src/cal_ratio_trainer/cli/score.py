@@ -57,7 +57,7 @@ command = SettingsCommand(
     help="Score jets with a trained network.\n\n"
     "The last word is the network: NAME/RUN/EPOCH ('best' and 'last' are epochs too) or a .keras file. All others are "
     "files of jets or DiVertAnalysis ntuples: paths, patterns or URLs. Scores go to "
-    "<output_path>/<name of the file>.parquet, one row a jet, with a report beside them.",
+    "<name of the file>.parquet beside the report, one row a jet.",
     settings=ScoreSettings,
     run=run,
     adjust=adjust,

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.config.rule import Rule
 from cal_ratio_trainer.jets.labels import DataType
 
 
@@ -14,7 +15,8 @@ class ReadingSettings(FigureSettings):
 
     defaults_file: ClassVar[str | None] = "reading"
 
-    runs_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    rule: Rule = Field(description="By which rule the epoch 'best' is chosen.")
     data_type: DataType | None = Field(
         description="What ntuples hold; null keeps every jet in range, without a label. Other files say it themselves."
     )

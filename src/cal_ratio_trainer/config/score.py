@@ -18,7 +18,9 @@ class ScoreSettings(ReadingSettings):
         description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file; in place of the last "
         "word."
     )
-    output_path: Path = Field(description="Folder that scores and report are written to.")
+    output_report: Path = Field(
+        description="Markdown file to write; the HTML page, the figures and the scores stand beside it."
+    )
     cuts: list[float] = Field(description="Cuts on the signal output whose shares the report tells. [1]")
 
     @model_validator(mode="after")

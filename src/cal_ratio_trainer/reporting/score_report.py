@@ -6,13 +6,20 @@ from pathlib import Path
 
 from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added
-from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.shares import ShareTally
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_report import score_report_drawings
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.reporting.score_tables import class_table, file_table, mass_table, part_table, weighted_table
+from cal_ratio_trainer.reporting.score_tables import (
+    class_table,
+    file_table,
+    mass_table,
+    part_table,
+    pt_range_words,
+    weighted_table,
+)
 from cal_ratio_trainer.reporting.table import ReportTable, escaped
 from cal_ratio_trainer.reporting.training_details import training_details
 from cal_ratio_trainer.scoring.parts import JetPart
@@ -50,12 +57,12 @@ def score_with_report(settings: ScoreSettings) -> ScoreResult:
         return ScoreResult(summary, None, None)
     simulation = next((file.simulation for file in summary.files if file.simulation), None)
     labels = figure_labels(settings, simulation)
-    report = Report(f"Scores of {summary.network}", settings.output_path / "report.md", labels)
+    report = Report(f"Scores of {summary.network}", settings.output_report, labels)
     _write_opening(report, summary)
     for (region, labelled), title in _KINDS.items():
         tallies = [tally for tally in summary.tallies(region, labelled) if tally.jets]
         if tallies:
-            _write_section(report, title, tallies)
+            _write_section(report, title, tallies, summary.pt_ranges)
     report.write()
     return ScoreResult(summary, report.file, report.page)
 
@@ -71,7 +78,7 @@ def _write_opening(report: Report, summary: ScoreSummary) -> None:
         report.text("\n".join(f"* {note}" for note in notes))
 
 
-def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally]) -> None:
+def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt_ranges: tuple[PtRange, ...]) -> None:
     shares = _merged(tallies)
     report.heading(title)
     for table in (class_table(shares), weighted_table(shares), part_table(shares), mass_table(shares)):
@@ -82,12 +89,12 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally]) ->
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
     report.figures(score_report_drawings(histograms, prefix))
-    _write_figures_of_merit(report, tallies)
+    _write_figures_of_merit(report, tallies, pt_ranges)
 
 
-def _write_figures_of_merit(report: Report, tallies: Sequence[ScoreTally]) -> None:
+def _write_figures_of_merit(report: Report, tallies: Sequence[ScoreTally], pt_ranges: tuple[PtRange, ...]) -> None:
     for tally in tallies:
-        tables = list(_figures_of(tally))
+        tables = list(_figures_of(tally, pt_ranges))
         if not tables:
             continue
         report.heading("Figures of merit, on jets that the training did not see", 3)
@@ -109,12 +116,12 @@ def _which_jets(tally: ScoreTally) -> str:
     return said
 
 
-def _figures_of(tally: ScoreTally) -> Iterator[ReportTable]:
+def _figures_of(tally: ScoreTally, pt_ranges: tuple[PtRange, ...]) -> Iterator[ReportTable]:
     main, control = tally.fair_main_jets(), tally.fair_control_jets()
     if main is not None:
         yield from training_details(evaluate_test_sample(main))
     if control is not None:
-        yield _ks_table(ks_of_control_jets(control))
+        yield _ks_table(ks_of_control_jets(control, pt_ranges))
 
 
 def _ks_table(ks: ControlRegionKs) -> ReportTable:
@@ -127,7 +134,7 @@ def _ks_table(ks: ControlRegionKs) -> ReportTable:
         rows.append((output.output.output, *cells, total, f"{output.excess:+.1f}"))
     return ReportTable(
         "K-S distance of data and multijet MC",
-        ("output", *(f"{each.name} pt" for each in ks.pt_ranges), "sum", "excess [spreads]"),
+        ("output", *(pt_range_words(each) for each in ks.pt_ranges), "sum", "excess [spreads]"),
         tuple(rows),
         "In brackets: what identical distributions would give at these numbers of jets.",
     )

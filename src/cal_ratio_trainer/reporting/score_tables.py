@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from cal_ratio_trainer.evaluation.intervals import Share
+from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.shares import Counts, Group, Selection, ShareTally
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.reporting.table import ReportTable
@@ -112,6 +113,16 @@ def _title(selection: Selection) -> str:
 
 def _cells(tally: ShareTally, counts: Counts, share_of: ShareOf = Counts.share) -> list[str]:
     return [f"{counts.jets:,}", *(per_cent(share_of(counts, i)) for i in range(len(tally.selections)))]
+
+
+def pt_range_words(pt_range: PtRange) -> str:
+    """A range of jet pt for a table: in GeV where that is known."""
+    if pt_range.gev is None:
+        return f"{pt_range.name} pt"
+    low, high = pt_range.gev
+    if math.isinf(high):
+        return f"pt from {low:g} GeV"
+    return f"pt {low:g} to {high:g} GeV" if low > 0 else f"pt to {high:g} GeV"
 
 
 def per_cent(share: Share) -> str:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-import torch
-
 from cal_ratio_trainer.config.reading import ReadingSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
@@ -46,16 +44,22 @@ def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
     for file in files:
         output = folder / f"{PurePosixPath(urlsplit(file).path if is_remote(file) else file).stem}.parquet"
         if output in first:
-            raise SameOutput(first[output], file, output, "score them in two calls with an --output_path each")
+            raise SameOutput(first[output], file, output, "score them in two calls with an --output_report each")
         if output.resolve() in given:
-            raise InputFileError(output, "is an input and cannot be the output too; give another --output_path")
+            raise InputFileError(output, "is an input and cannot be the output too; give another --output_report")
         first[output] = file
         outputs[file] = output
     return outputs
 
 
-def stream_options(settings: ReadingSettings, scaling: Scaling) -> StreamOptions:
-    """How the settings want files to be read, for a network that reads jets of this scaling."""
+def stream_options(settings: ReadingSettings, scaling: Scaling, further: Sequence[str] = ()) -> StreamOptions:
+    """How the settings want files to be read, for a network that reads jets of this scaling.
+
+    Args:
+        settings: of the command.
+        scaling: of the network's training file.
+        further: columns that are needed beside those that the settings name.
+    """
     return StreamOptions(
         scaling=scaling,
         data_type=settings.data_type,
@@ -66,16 +70,6 @@ def stream_options(settings: ReadingSettings, scaling: Scaling) -> StreamOptions
         max_jet_pt=settings.max_jet_pt,
         max_hlt_delta_r=settings.max_hlt_delta_r,
         chunk_events=settings.chunk_events,
-        keep_columns=tuple(settings.keep_columns),
+        keep_columns=tuple(dict.fromkeys([*settings.keep_columns, *further])),
         cache_path=settings.cache_path,
     )
-
-
-def scoring_device(settings: ReadingSettings) -> torch.device:
-    """Where the network runs; sets the number of threads. Raises ConfigError without the GPU that was asked for."""
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(["device is cuda, but PyTorch sees no GPU; take auto or cpu"])
-    wanted = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)

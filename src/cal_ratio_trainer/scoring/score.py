@@ -9,13 +9,14 @@ from typing import Any
 
 from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.shares import Selection, selections
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.scoring.inputs import files_named, outputs_for, scoring_device, stream_options
+from cal_ratio_trainer.scoring.inputs import files_named, outputs_for, stream_options
 from cal_ratio_trainer.scoring.parts import JetPart, PartLookup
 from cal_ratio_trainer.scoring.prefetch import prefetched
 from cal_ratio_trainer.scoring.score_file import ScoreWriter, score_table, writing_scores
-from cal_ratio_trainer.scoring.scorer import Hypothesis, Scorer, find_scorer
+from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
 from cal_ratio_trainer.scoring.streams import JetStream, Region, StreamOptions, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally
 
@@ -58,11 +59,13 @@ class ScoreSummary:
         network: the name of the network.
         notes: what a user should know of it, a sentence each.
         files: one entry each, in order.
+        pt_ranges: of jet pt, in which the run compares data and MC.
     """
 
     network: str
     notes: tuple[str, ...]
     files: tuple[ScoredFile, ...]
+    pt_ranges: tuple[PtRange, ...]
 
     @property
     def failed(self) -> tuple[ScoredFile, ...]:
@@ -106,9 +109,8 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
     if settings.training is None:
         raise ConfigError(["no network is given: its name is the last word, or --training"])
     files = files_named(settings.input_files)
-    outputs = outputs_for(files, settings.output_path)
-    hypothesis = Hypothesis(settings.llp_mH, settings.llp_mS)
-    scorer = find_scorer(settings.training, settings.runs_path, hypothesis, scoring_device(settings))
+    outputs = outputs_for(files, settings.output_report.parent)
+    scorer = find_scorer(settings.training, settings)
     options = stream_options(settings, scorer.scaling)
     work = _Work(scorer, options, selections(settings.cuts), settings.keep_columns)
     done = []
@@ -121,7 +123,7 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
             reason = error.reason if error.file == file else str(error)
             _log.warning("%s: failed: %s", file, reason)
             done.append(ScoredFile(file, reason=reason))
-    return ScoreSummary(scorer.name, scorer.notes, tuple(done))
+    return ScoreSummary(scorer.name, scorer.notes, tuple(done), scorer.pt_ranges)
 
 
 @dataclass(frozen=True)

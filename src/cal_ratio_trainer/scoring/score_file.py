@@ -145,7 +145,7 @@ def writing_scores(path: Path) -> Iterator[ScoreWriter]:
         if not free:
             raise InputFileError(path, "is being written by another process")
         if path.exists() and not is_score_file(path):
-            raise InputFileError(path, "is in the way: it is no file of scores; give another output_path")
+            raise InputFileError(path, "is in the way: it is no file of scores; give another --output_report")
         # The lock is held, so these are nobody's: a process that wrote them was killed.
         for remains in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
             remains.unlink(missing_ok=True)

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.config.reading import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.metadata import Scaling
@@ -22,11 +24,13 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.scoring.parts import LookupByEvents, LookupByHash, NoLookup, PartLookup, is_training_file
 from cal_ratio_trainer.training.data import with_missing_t0
+from cal_ratio_trainer.training.epoch_histograms import ranges_of
 from cal_ratio_trainer.training.network_names import NamedNetwork, find_network
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.used_events import read_used_events
 
 DEFAULT_SCALING = Scaling(min_jet_pt=0.0, max_jet_pt=500.0)
+DEFAULT_PT_EDGES = (0.25, 0.5)
 MASS_COLUMNS = ("llp_mH", "llp_mS")
 _GEV_IN_TEV = 1000.0
 
@@ -87,6 +91,11 @@ class Scorer:
         groups = read_used_events(self.run.path) if self.run is not None else None
         return LookupByEvents(groups) if groups is not None else None
 
+    @property
+    def pt_ranges(self) -> tuple[PtRange, ...]:
+        """The ranges of jet pt in which the run compares data and MC."""
+        return ranges_of(self.settings.pt_ranges if self.settings is not None else DEFAULT_PT_EDGES, self.scaling)
+
     def lookup(self, path: Path | None, checksum: Callable[[Path], str] = sha256_of) -> PartLookup:
         """What tells the part of the jets of a file.
 
@@ -104,6 +113,14 @@ class Scorer:
             f"run {self.run.name} left no list of the events it used (it is of an earlier version), so it is not known "
             "which jets of other files than its own it was trained on"
         )
+
+    def lookup_of_copy(self, sha256: str) -> PartLookup:
+        """What tells the part of jets that were copied from a training file with this checksum."""
+        if self.run is None or self.settings is None or self._lookup_by_events is not None:
+            return self.lookup(None)
+        if sha256 in [file.get("sha256") for file in self.record.get("data", {}).values()]:
+            return LookupByHash(self.settings)
+        return self.lookup(None)
 
     def prepared(self, jets: Jets) -> Jets:
         """Scaled jets as this network's training had them: missing segment times replaced where the run did so."""
@@ -147,18 +164,23 @@ class Scorer:
         return own
 
 
-def find_scorer(name: str, runs_path: Path, hypothesis: Hypothesis, device: torch.device) -> Scorer:
+def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     """The network that a user means, ready to score.
+
+    Args:
+        name: as `find_network` takes it.
+        reading: where runs are, which masses to assume, and where the network is to run.
 
     Raises:
         RunError: there is no such run or epoch.
         InputFileError: the file is missing, damaged or no network of ours.
         ConfigError: the network reads one mass and nothing says which.
     """
-    network = find_network(name, runs_path)
+    hypothesis = Hypothesis(reading.llp_mH, reading.llp_mS)
+    network = find_network(name, reading.output_path, reading.rule)
     run = network.run or _run_of_file(network.file)
     settings = _settings_of(run) if run is not None else None
-    classifier = network.load().to(device)
+    classifier = network.load().to(_device(reading))
     scorer = Scorer(
         name=network.name,
         classifier=classifier,
@@ -170,6 +192,16 @@ def find_scorer(name: str, runs_path: Path, hypothesis: Hypothesis, device: torc
         notes=(),
     )
     return replace(scorer, notes=tuple(_notes(scorer)))
+
+
+def _device(settings: ReadingSettings) -> torch.device:
+    """Where the network runs; sets the number of threads. Raises ConfigError without the GPU that was asked for."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(["device is cuda, but PyTorch sees no GPU; take auto or cpu"])
+    wanted = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
 
 
 def _run_of_file(file: Path) -> RunDirectory | None:

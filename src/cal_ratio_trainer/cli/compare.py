@@ -1,0 +1,60 @@
+"""`cr_trainer compare`."""
+
+import os
+from typing import Any
+
+import click
+
+from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.config.compare import CompareSettings
+
+Layers = list[tuple[str, dict[str, Any]]]
+
+
+def adjust(layers: Layers) -> Layers:
+    """The first word is the first network, unless --first or a config file names it."""
+    flags = dict(layers[-1][1])
+    words = list(flags.get("input_files", ()))
+    if words and all(content.get("first") is None for _, content in layers):
+        flags["first"], *rest = words
+        flags["input_files"] = rest
+        if not rest:
+            del flags["input_files"]
+    return [*layers[:-1], (layers[-1][0], flags)]
+
+
+def run(settings: CompareSettings) -> int:
+    """Compare, then say how far the two agree."""
+    # Read when torch is first imported; see the train command.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from cal_ratio_trainer.reporting.compare_report import compare_with_report
+
+    result = compare_with_report(settings)
+    for note in result.summary.notes:
+        click.echo(note, err=True)
+    for region, sample in result.summary.samples.items():
+        agreement = sample.agreement
+        click.echo(
+            f"{len(sample.jets):,} {region} jets: largest output the same for {100 * agreement.same_decision:.2f} %, "
+            f"differences up to {agreement.largest:.2g}, median {agreement.median:.2g}"
+        )
+    if result.summary.explanation is not None:
+        for sentence in result.summary.explanation.sentences():
+            click.echo(sentence)
+    click.echo(f"report: {result.report} and {result.page}; scores of both: {result.summary.scores}")
+    return 0
+
+
+command = SettingsCommand(
+    name="compare",
+    help="Compare two networks on the same jets, or a network with scores that files hold.\n\n"
+    "A and B are networks (NAME/RUN, NAME/RUN/EPOCH or a .keras file), compared on the test samples of A's run or on "
+    "FILES. With --column A is held against scores in the files, such as those that the C++ wrote into an ntuple; "
+    "where they differ, single changes of the inputs are tried to find out why.",
+    settings=CompareSettings,
+    run=run,
+    adjust=adjust,
+    arguments=[Argument("input_files", metavar="A [B] [FILES...]")],
+    one_dash=["data_type"],
+    extra_names={"cache_path": ("--cache",)},
+).build()

@@ -1,0 +1,210 @@
+"""Two networks, or a network and scores in files, on the same jets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.evaluation.agreement import Agreement, agreement, agreements_by_class
+from cal_ratio_trainer.evaluation.bootstrap import Resampling
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
+from cal_ratio_trainer.evaluation.paired import PairedFigure, PairedFigures, paired_figures, paired_ks
+from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.scoring.compared import ComparedJets, Comparison, Source
+from cal_ratio_trainer.scoring.contestants import ColumnScores, Contestant, NetworkScores, score_patterns
+from cal_ratio_trainer.scoring.explanation import Explanation, explain
+from cal_ratio_trainer.scoring.inputs import files_named, stream_options
+from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, writing_scores
+from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
+from cal_ratio_trainer.scoring.streams import Region, StreamOptions, open_stream
+from cal_ratio_trainer.training.run_sample import CONTROL_FILE, MAIN_FILE
+
+SCORES_FILE = "compared.parquet"
+
+_REGIONS: tuple[Region, ...] = ("main", "control")
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedSample:
+    """What is said of the jets of one region.
+
+    Attributes:
+        jets: the jets with both scores.
+        agreement: of all of them.
+        by_class: of each class.
+        figures: figures of merit on the fair ones; None without signal and background.
+        ks: K-S of both, on the fair ones; None without data and MC.
+        ks_sum: the sum of both and its difference; None likewise.
+    """
+
+    jets: ComparedJets
+    agreement: Agreement
+    by_class: dict[str, Agreement]
+    figures: PairedFigures | None
+    ks: tuple[ControlRegionKs, ControlRegionKs] | None
+    ks_sum: PairedFigure | None
+
+
+@dataclass(frozen=True, eq=False)
+class CompareSummary:
+    """Everything that was compared.
+
+    Attributes:
+        first, second: names.
+        files: names of the files.
+        samples: by region; regions without jets are not there.
+        explanation: why scores in files differ from the network's; None where that was not asked.
+        simulation: what made the jets, as their metadata say.
+        notes: what a user should know, a sentence each.
+        scores: the file with both scores.
+    """
+
+    first: str
+    second: str
+    files: tuple[str, ...]
+    samples: dict[Region, ComparedSample]
+    explanation: Explanation | None
+    simulation: str | None
+    notes: tuple[str, ...]
+    scores: Path
+
+
+def compare(settings: CompareSettings) -> CompareSummary:
+    """Score the same jets with both and hold the scores against each other.
+
+    Memory grows with the number of jets: some 150 bytes for each.
+
+    Raises:
+        ConfigError: what is to be compared is not clear.
+        InputFileError, MissingColumn, RunError: a file or network cannot be used, or no jet has both scores.
+        OSError: the file of scores cannot be written.
+    """
+    if settings.first is None:
+        raise ConfigError(["nothing is given to compare: name two networks, or a network and files with scores"])
+    scorer = find_scorer(settings.first, settings)
+    second_word, files = _second_and_files(settings)
+    columns = ColumnScores(settings.column) if settings.column is not None else None
+    if second_word is None and columns is None:
+        columns = ColumnScores(_only_pattern(files, stream_options(settings, scorer.scaling)))
+    options = stream_options(settings, scorer.scaling, columns.columns if columns is not None else ())
+    sources = list(_sources(files, options) if files else _test_samples(scorer, options))
+    first = NetworkScores(scorer, options.scaling)
+    second: Contestant = columns or NetworkScores(find_scorer(second_word or "", settings), options.scaling)
+    # Whether two programs agree is a question about all jets.
+    comparison = Comparison(first, second, fair_only=columns is None and not settings.all_jets)
+    samples = {}
+    for region in _REGIONS:
+        jets = comparison.on([source for source in sources if source.stream.region == region])
+        if jets is not None:
+            samples[region] = _sample(jets, settings, scorer.pt_ranges)
+    if not samples:
+        raise InputFileError(", ".join(source.stream.name for source in sources), "holds no jet with a score of both")
+    scores = settings.output_report.with_name(SCORES_FILE)
+    _write_scores(scores, samples, first.name, second.name)
+    return CompareSummary(
+        first=first.name,
+        second=second.name,
+        files=tuple(source.stream.name for source in sources),
+        samples=samples,
+        explanation=_explanation(scorer, samples) if columns is not None and settings.explain else None,
+        simulation=next((source.stream.simulation for source in sources if source.stream.simulation), None),
+        notes=tuple(_notes(first, second, sources, samples)),
+        scores=scores,
+    )
+
+
+def _second_and_files(settings: CompareSettings) -> tuple[str | None, list[str]]:
+    """The second network, if one is meant, and the files: the first word may be either."""
+    words = list(settings.input_files)
+    if settings.second is not None:
+        return settings.second, files_named(words) if words else []
+    if settings.column is None and words and (words[0].endswith(".keras") or not _is_file(words[0])):
+        return words[0], files_named(words[1:]) if words[1:] else []
+    return None, files_named(words)
+
+
+def _is_file(word: str) -> bool:
+    return "://" in word or any(letter in word for letter in "*?[") or Path(word).expanduser().exists()
+
+
+def _only_pattern(files: Sequence[str], options: StreamOptions) -> str:
+    """The one set of score columns that the first file holds. Raises ConfigError where there are none or several."""
+    stream = open_stream(files[0], options)
+    batch, _ = next(iter(stream.batches()), (None, 0))
+    patterns = score_patterns(batch.jets) if batch is not None else []
+    if len(patterns) == 1:
+        return patterns[0]
+    there = f"it holds {', '.join(patterns)}" if patterns else "it holds none"
+    raise ConfigError([f"{files[0]}: say with --column which scores of the file to compare with; {there}"])
+
+
+def _sources(files: Sequence[str], options: StreamOptions) -> Iterator[Source]:
+    for file in files:
+        yield Source(open_stream(file, options))
+
+
+def _test_samples(scorer: Scorer, options: StreamOptions) -> Iterator[Source]:
+    if scorer.run is None:
+        raise ConfigError([f"{scorer.name} belongs to no run with test samples; name files of jets to compare on"])
+    data = scorer.record.get("data", {})
+    for name, kind in ((MAIN_FILE, "main"), (CONTROL_FILE, "control")):
+        checksum = data.get(kind, {}).get("sha256", "")
+        yield Source(open_stream(str(scorer.run.path / name), options), checksum, is_test_sample=True)
+
+
+def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange, ...]) -> ComparedSample:
+    resampling = Resampling(settings.replicas, settings.seed)
+    events = jets.events[jets.fair]
+    main, control = jets.main_pair(), jets.control_pair()
+    return ComparedSample(
+        jets=jets,
+        agreement=agreement(jets.first, jets.second),
+        by_class=agreements_by_class(jets.first, jets.second, jets.rows_by_class()),
+        figures=paired_figures(*main, events, resampling) if main is not None else None,
+        ks=(ks_of_control_jets(control[0], ranges), ks_of_control_jets(control[1], ranges)) if control else None,
+        ks_sum=paired_ks(*control, events, resampling, ranges) if control is not None else None,
+    )
+
+
+def _explanation(scorer: Scorer, samples: dict[Region, ComparedSample]) -> Explanation:
+    jets = next(iter(samples.values())).jets
+    return explain(scorer, jets.some, jets.second[jets.some_rows], jets.labelled)
+
+
+def _notes(
+    first: Contestant, second: Contestant, sources: Sequence[Source], samples: dict[Region, ComparedSample]
+) -> list[str]:
+    notes = [*first.notes, *second.notes]
+    for source in sources:
+        stream = source.stream
+        notes += [f"{Path(stream.name).name}: {note}" for note in stream.notes]
+        lookups = [second.lookup(stream.path, source.copied_from)]
+        if not source.is_test_sample:
+            lookups.append(first.lookup(stream.path, source.copied_from))
+        notes += [lookup.note for lookup in lookups if lookup.note]
+    for region, sample in samples.items():
+        notes += [f"{count:,} {region} jets were left out: {reason}" for reason, count in sample.jets.left_out.items()]
+    return list(dict.fromkeys(notes))
+
+
+def _write_scores(path: Path, samples: dict[Region, ComparedSample], first: str, second: str) -> None:
+    with writing_scores(path) as writer:
+        for region, sample in samples.items():
+            writer.write(_score_rows(region, sample.jets))
+        writer.finish({"first": first, "second": second})
+
+
+def _score_rows(region: Region, jets: ComparedJets) -> pa.Table:
+    table = jets.table.select([name for name in jets.table.column_names if name not in SCORE_COLUMNS])
+    columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
+    columns["region"] = pa.array([region] * len(jets)).dictionary_encode()
+    for which, scores in (("first", jets.first), ("second", jets.second)):
+        columns |= {
+            f"jet_nn_{label.output}_{which}": pa.array(np.ascontiguousarray(scores[:, label])) for label in Label
+        }
+    return pa.table(columns)

@@ -1,0 +1,258 @@
+"""The same jets with two sets of scores, in memory."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.scoring.contestants import Contestant
+from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup
+from cal_ratio_trainer.scoring.prefetch import prefetched
+from cal_ratio_trainer.scoring.score_file import score_table
+from cal_ratio_trainer.scoring.scorer import ScoreArray
+from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region
+from cal_ratio_trainer.training.splits import event_words
+from cal_ratio_trainer.training.weights import matched_control_weights
+
+JETS_TO_EXPLAIN = 500
+"""How many jets are kept with their constituents, to see why scores differ."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to compare on.
+
+    Attributes:
+        stream: the file, opened.
+        copied_from: checksum of the training file that its jets were copied from; None for other files.
+        is_test_sample: it is the test part of the first network's run, so its jets are fair for that.
+    """
+
+    stream: JetStream
+    copied_from: str | None = None
+    is_test_sample: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedJets:
+    """Jets of one region with both scores.
+
+    Attributes:
+        region: whether label 2 is BIB or data.
+        labelled: False where labels mean nothing.
+        table: one row a jet, as `score_table` makes it, with the first's scores.
+        first, second: [jets, 3] scores.
+        fair: [jets] true where the jet had no say in either training, as far as that is known.
+        weights: [jets].
+        scaled_pt: [jets].
+        events: [jets] a number that all jets of an event share.
+        left_out: how many jets were left out, by the reason.
+        not_known: how many jets are fair only as far as is known.
+        some: the first jets, up to `JETS_TO_EXPLAIN`, with their constituents.
+        some_rows: [some jets] their rows.
+    """
+
+    region: Region
+    labelled: bool
+    table: pa.Table
+    first: ScoreArray
+    second: ScoreArray
+    fair: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    scaled_pt: NDArray[np.float32]
+    events: NDArray[np.uint64]
+    left_out: dict[str, int]
+    not_known: int
+    some: tuple[JetBatch, ...]
+    some_rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int8]:
+        """[jets]; zeros where they are not known."""
+        if not self.labelled:
+            return np.zeros(len(self), dtype=np.int8)
+        labels: NDArray[np.int8] = self.table.column("label").to_numpy()
+        return labels
+
+    def rows_by_class(self) -> dict[str, NDArray[np.intp]]:
+        """Positions of the jets of each class that is there."""
+        if not self.labelled:
+            return {UNLABELLED: np.arange(len(self))}
+        rows = {name: np.flatnonzero(self.labels == label) for label, name in CLASS_NAMES[self.region].items()}
+        return {name: here for name, here in rows.items() if len(here)}
+
+    def main_pair(self) -> tuple[ScoredJets, ScoredJets] | None:
+        """The fair jets with either's scores; None without signal or without background."""
+        labels = self.labels[self.fair]
+        has_signal, has_background = np.any(labels == Label.SIGNAL), np.any(labels != Label.SIGNAL)
+        if self.region != "main" or not self.labelled or not (has_signal and has_background):
+            return None
+        return self._scored_main(self.first), self._scored_main(self.second)
+
+    def control_pair(self) -> tuple[ScoredControlJets, ScoredControlJets] | None:
+        """The fair control jets with either's scores; None without MC or without data."""
+        if self.region != "control" or not self.labelled:
+            return None
+        try:
+            weights = matched_control_weights(self.weights[self.fair], self.labels[self.fair])
+        except ValueError:
+            return None
+        first, second = (
+            ScoredControlJets(
+                scores[self.fair], self.labels[self.fair] == CONTROL_DATA, weights, self.scaled_pt[self.fair]
+            )
+            for scores in (self.first, self.second)
+        )
+        return first, second
+
+    def _scored_main(self, scores: ScoreArray) -> ScoredJets:
+        return ScoredJets(scores[self.fair], self.labels[self.fair], self.weights[self.fair])
+
+
+NO_SCORE = "one of the two gives no score"
+NOT_FAIR = "had a say in the training of one of the two"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and on which jets.
+
+    Attributes:
+        first, second: what gives the scores.
+        fair_only: jets that had a say in a training take no part at all.
+    """
+
+    first: Contestant
+    second: Contestant
+    fair_only: bool
+
+    def on(self, sources: Sequence[Source]) -> ComparedJets | None:
+        """The jets of some files of one region, as far as both give them a score; None where none does.
+
+        Raises:
+            InputFileError, MissingColumn, ConfigError: a file or network cannot be used.
+        """
+        gathered = _Gathered()
+        for source in sources:
+            stream = source.stream
+            lookups = self._lookups(source)
+            with progress(f"compare on {Path(stream.name).name}", stream.size, stream.unit) as line:
+                for batch, used in prefetched(stream.batches):
+                    line.advance(used)
+                    if len(batch.jets):
+                        gathered.add(self._scored(batch, stream, lookups))
+        labelled = all(source.stream.labelled for source in sources)
+        return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None
+
+    def _lookups(self, source: Source) -> list[PartLookup | None]:
+        own = None if source.is_test_sample else self.first.lookup(source.stream.path, source.copied_from)
+        return [own, self.second.lookup(source.stream.path, source.copied_from)]
+
+    def _scored(self, batch: JetBatch, stream: JetStream, lookups: Sequence[PartLookup | None]) -> "_ScoredBatch":
+        scores = [contestant.scores(batch, stream.labelled) for contestant in (self.first, self.second)]
+        parts = np.stack(
+            [
+                np.full(len(batch.jets), JetPart.TEST, dtype=np.int8) if look is None else look.parts(batch.jets)
+                for look in lookups
+            ]
+        )
+        fair = np.asarray(np.isin(parts, (*FAIR, JetPart.UNKNOWN)).all(axis=0))
+        has_scores = np.asarray(np.isfinite(np.concatenate(scores, axis=1)).all(axis=1))
+        taken = has_scores & fair if self.fair_only else has_scores
+        return _ScoredBatch(batch, stream.labelled, scores[0], scores[1], parts, fair, has_scores, taken)
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredBatch:
+    batch: JetBatch
+    labelled: bool
+    first: ScoreArray
+    second: ScoreArray
+    parts: NDArray[np.int8]
+    fair: NDArray[np.bool_]
+    has_scores: NDArray[np.bool_]
+    taken: NDArray[np.bool_]
+
+
+@dataclass
+class _Gathered:
+    """The batches so far."""
+
+    rows: int = 0
+    not_known: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    tables: list[pa.Table] = field(default_factory=list)
+    arrays: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+    some: list[JetBatch] = field(default_factory=list)
+    some_rows: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def add(self, scored: _ScoredBatch) -> None:
+        taken, jets = scored.taken, scored.batch.jets
+        self.left_out[NO_SCORE] += int(np.count_nonzero(~scored.has_scores))
+        self.left_out[NOT_FAIR] += int(np.count_nonzero(scored.has_scores & ~taken))
+        self.not_known += int(np.count_nonzero(taken & np.any(scored.parts == JetPart.UNKNOWN, axis=0)))
+        self._keep_some(scored)
+        table = score_table(scored.batch, scored.first, scored.parts.min(axis=0), scored.labelled, ())
+        self.tables.append(table.filter(pa.array(taken)))
+        values = {
+            "first": scored.first,
+            "second": scored.second,
+            "fair": scored.fair,
+            "weights": _weights(jets),
+            "scaled_pt": jets["jet_pt"].astype(np.float32),
+            "events": event_words(jets)[0],
+        }
+        for name, array in values.items():
+            self.arrays.setdefault(name, []).append(array[taken])
+        self.rows += int(np.count_nonzero(taken))
+
+    def _keep_some(self, scored: _ScoredBatch) -> None:
+        kept = sum(len(batch.jets) for batch in self.some)
+        positions = np.flatnonzero(scored.taken)[: JETS_TO_EXPLAIN - kept]
+        if len(positions):
+            batch = scored.batch
+            converted = None if batch.converted is None else batch.converted.take(positions)
+            self.some.append(
+                replace(
+                    batch,
+                    jets=batch.jets.take(positions),
+                    jet_pt_gev=batch.jet_pt_gev[positions],
+                    converted=converted,
+                )
+            )
+            self.some_rows.append(self.rows + np.arange(len(positions), dtype=np.int64))
+
+    def result(self, region: Region, labelled: bool) -> ComparedJets:
+        return ComparedJets(
+            region=region,
+            labelled=labelled,
+            table=pa.concat_tables(self.tables, promote_options="permissive").unify_dictionaries().combine_chunks(),
+            left_out={reason: count for reason, count in self.left_out.items() if count},
+            not_known=self.not_known,
+            some=tuple(self.some),
+            some_rows=np.concatenate(self.some_rows),
+            **{name: np.concatenate(parts) for name, parts in self.arrays.items()},
+        )
+
+
+def _weights(jets: Jets) -> NDArray[np.float64]:
+    """As figures of merit use them where the file says, else mcEventWeight, else 1."""
+    for name in ("evaluation_weight", "mcEventWeight"):
+        if name in jets:
+            column = jets.scalars.column(name)
+            weights = column.fill_null(1.0).to_numpy().astype(np.float64)
+            return np.where(np.isfinite(weights), weights, 1.0)
+    return np.ones(len(jets))

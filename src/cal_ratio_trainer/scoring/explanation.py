@@ -1,0 +1,144 @@
+"""Why a network gives other scores than another program did: which single change of its inputs brings them closest.
+
+What comes out is a hypothesis. Different changes can look alike on few jets, and two mistakes at once hide each other.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
+from cal_ratio_trainer.scoring.streams import JetBatch
+from cal_ratio_trainer.scoring.variations import ExplainedJets, Variation, variations
+
+AGREES_BELOW = 1e-5
+"""Scores of one network differ by less between programs: float32 in another order. [1]"""
+
+_PARTLY_BELOW = 0.5
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One change that was tried.
+
+    Attributes:
+        name: the change.
+        mean: mean absolute difference over jets and outputs that is left.
+        median: median over jets of the largest difference of the outputs.
+        largest: largest difference.
+    """
+
+    name: str
+    mean: float
+    median: float
+    largest: float
+
+    @property
+    def agrees(self) -> bool:
+        """True where no more than rounding is left."""
+        return self.largest < AGREES_BELOW
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was found.
+
+    Attributes:
+        jets: how many jets were tried on.
+        unchanged: the difference without a change.
+        tried: how many changes were tried.
+        skipped: how many could not be tried on these jets.
+        best: the changes that leave least, the best first.
+        same_values: the scores of all jets are the same in another order.
+    """
+
+    jets: int
+    unchanged: Attempt
+    tried: int
+    skipped: int
+    best: tuple[Attempt, ...]
+    same_values: bool
+
+    def sentences(self) -> list[str]:
+        """The hypothesis with its numbers."""
+        before = self.unchanged
+        if before.agrees:
+            return [f"The scores agree: no jet differs by more than {before.largest:.1e}."]
+        if self.same_values:
+            return [
+                "The scores are the same numbers, but not jet by jet: most likely they stand in another order of jets."
+            ]
+        best = self.best[0]
+        numbers = f"the mean difference falls from {before.mean:.2g} to {best.mean:.2g}, the largest from "
+        numbers += f"{before.largest:.2g} to {best.largest:.2g}"
+        if best.agrees:
+            alike = [each.name for each in self.best[1:] if each.agrees]
+            also = f" So does: {'; '.join(alike)}." if alike else ""
+            return [f"Hypothesis: {best.name}. With this one change {numbers}: nothing but rounding is left.{also}"]
+        if best.mean < _PARTLY_BELOW * before.mean:
+            return [f"Hypothesis, in part: {best.name}. With this one change {numbers}; something else differs too."]
+        return [
+            f"No single change of the inputs makes the scores agree (the best, '{best.name}', leaves a mean difference "
+            f"of {best.mean:.2g} of {before.mean:.2g}): other weights, or more than one difference."
+        ]
+
+
+def explain(scorer: Scorer, batches: Sequence[JetBatch], other: ScoreArray, labelled: bool) -> Explanation:
+    """Try each single change of the inputs.
+
+    Args:
+        scorer: the network that should give `other`.
+        batches: some jets as the network reads them.
+        other: [jets] the scores that it should give.
+        labelled: as `Scorer.scores` takes it.
+    """
+    jets = _joined(batches, scorer)
+    own = scorer.scores(jets.built, labelled)
+    attempts, skipped = [], 0
+    every = tuple(variations())
+    with progress("look for what differs", len(every), "changes") as line:
+        for variation in every:
+            scores = _scores(scorer, variation, jets, labelled)
+            line.advance()
+            if scores is None:
+                skipped += 1
+            else:
+                attempts.append(_attempt(variation.name, scores, other))
+    best = sorted(attempts, key=lambda attempt: attempt.mean)[:_SHOWN]
+    return Explanation(
+        len(own), _attempt("none", own, other), len(attempts), skipped, tuple(best), _same_values(own, other)
+    )
+
+
+def _scores(scorer: Scorer, variation: Variation, jets: ExplainedJets, labelled: bool) -> ScoreArray | None:
+    changed = variation.apply(jets)
+    if changed is None:
+        return None
+    scores = scorer.scores(changed, labelled)
+    return scores if variation.outputs is None else scores[:, list(variation.outputs)]
+
+
+def _attempt(name: str, scores: ScoreArray, other: ScoreArray) -> Attempt:
+    # Inputs that were blown up can leave the range of float32: such a change explains nothing.
+    differences = np.nan_to_num(np.abs(scores.astype(np.float64) - other), nan=1.0)
+    of_jets = differences.max(axis=1)
+    return Attempt(name, float(differences.mean()), float(np.median(of_jets)), float(of_jets.max()))
+
+
+def _same_values(own: ScoreArray, other: ScoreArray) -> bool:
+    if len(own) < 2:
+        return False
+    signal: Iterable[NDArray[np.float32]] = (np.sort(scores[:, Label.SIGNAL]) for scores in (own, other))
+    one, two = signal
+    return bool(np.abs(one - two).max() < AGREES_BELOW) and bool(np.abs(own - other).max() >= AGREES_BELOW)
+
+
+def _joined(batches: Sequence[JetBatch], scorer: Scorer) -> ExplainedJets:
+    known = [batch.converted for batch in batches if batch.converted is not None]
+    converted = Jets.concatenate(known) if len(known) == len(batches) else None
+    return ExplainedJets(Jets.concatenate([batch.jets for batch in batches]), converted, scorer.scaling)
