@@ -24,8 +24,14 @@ DOUBLES |= {f"track_{kind}{part}" for kind in ("SCT", "Pixel") for part in ("Sha
 DOUBLES |= {"HLT_jet_pT", "HLT_jet_eta", "HLT_jet_phi"}
 FLOATS = {"clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquared"}
 LLPS = {"llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz"}
+TRIGGERS = {
+    f"pass_HLT_j30_jes_cleanLLP_PS_llp_{isolation}L1{seed}"
+    for isolation in ("", "noiso_")
+    for seed in ("TAU60", "TAU100", "LLP-NOMATCH", "LLP-RO")
+}
 TYPES = (
     dict.fromkeys(DOUBLES, "var * float64")
+    | dict.fromkeys(TRIGGERS, "int32")
     | dict.fromkeys(FLOATS, "var * float32")
     | {
         "jet_isClean_LooseBadLLP": "var * int8",

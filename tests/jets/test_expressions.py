@@ -115,8 +115,9 @@ def test_the_columns_that_are_needed_are_known_before() -> None:
         ("a.b > 1", "'a.b' is not possible"),
         ("a[0] > 1", "not possible"),
         ("__import__('os').system('true')", "not possible"),
-        ("abs(a, b) > 1", "only function is abs"),
-        ("abs(x=a) > 1", "only function is abs"),
+        ("abs(a, b) > 1", "functions are abs"),
+        ("abs(x=a) > 1", "functions are abs"),
+        ("delta_phi(a) > 1", "functions are abs"),
         ("(lambda: 1)()", "not possible"),
         ("[x for x in a]", "not possible"),
         ("a if b else c", "not possible"),
@@ -155,3 +156,29 @@ def test_the_error_travels_between_processes() -> None:
     error = ExpressionError("a > ", "cannot be read")
     again = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert str(again) == str(error)
+
+
+def test_names_that_are_no_words_stand_in_backticks() -> None:
+    columns: dict[str, Any] = {"pass_L1LLP-NOMATCH": np.array([0, 1]), "a": np.array([1, 1])}
+    condition = parse_condition("`pass_L1LLP-NOMATCH` + `a` == 2 and a > 0")
+    assert condition.columns == {"pass_L1LLP-NOMATCH", "a"}
+    assert condition.holds(columns).tolist() == [False, True]
+    with pytest.raises(ExpressionError, match="no column pass_L1LLP-NOMATC "):
+        parse_condition("`pass_L1LLP-NOMATC` == 1").holds(columns)
+    with pytest.raises(ExpressionError, match="cannot be read"):
+        parse_condition("`a > 1")
+
+
+def test_numbers_of_lists_are_columns_where_they_are_asked_for() -> None:
+    condition = parse_condition("jet_pT[0] > 60 and `jet-eta`[1] < 1", positions=True)
+    assert condition.columns == {"jet_pT[0]", "jet-eta[1]"}
+    assert condition.holds({"jet_pT[0]": np.array([70.0]), "jet-eta[1]": np.array([0.0])}).tolist() == [True]
+    for text in ("a[-1] > 1", "a[b] > 1", "a[0][1] > 1", "a[0:2] > 1", "(a + b)[0] > 1"):
+        with pytest.raises(ExpressionError, match="is not possible here"):
+            parse_condition(text, positions=True)
+
+
+def test_distances_in_phi_go_the_short_way_round() -> None:
+    columns: dict[str, Any] = {"a": np.array([3.1, 0.5, np.nan]), "b": np.array([-3.1, 3.5, 0.0])}
+    np.testing.assert_array_equal(parse_condition("delta_phi(a, b) < 0.1").holds(columns), [True, False, False])
+    np.testing.assert_array_equal(parse_condition("2.99 < delta_phi(b, a) < 3.01").holds(columns), [False, True, False])

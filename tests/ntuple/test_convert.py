@@ -98,7 +98,7 @@ def test_bad_files_are_named_with_their_reason_and_the_others_converted(tmp_path
     assert len(summary.failed) == len(bad)
     for row, reason in zip(summary.rows, bad, strict=False):
         assert reason in row.reason
-    assert names_in(tmp_path / "jets") == ["good.parquet"]
+    assert names_in(tmp_path / "jets") == ["failed_files.txt", "good.parquet"]
 
 
 def test_a_damaged_page_in_the_middle_of_a_file_is_its_own_fault(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_damaged_page_in_the_middle_of_a_file_is_its_own_fault(tmp_path: Path)
     summary = convert(tmp_path, file)
     assert statuses(summary) == [Status.FAILED]
     assert "cannot be read" in summary.rows[0].reason
-    assert names_in(tmp_path / "jets") == []
+    assert names_in(tmp_path / "jets") == ["failed_files.txt"]
 
 
 def test_an_empty_tree_is_reported_and_keeps_its_normalisation(tmp_path: Path) -> None:

@@ -4,18 +4,24 @@ import fnmatch
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from cal_ratio_trainer.building.cutflow import SampleStep, cutflows
+from cal_ratio_trainer.building.cuts import cut_notes
 from cal_ratio_trainer.building.duplicates import refuse_duplicates
 from cal_ratio_trainer.building.inputs import find_sources
-from cal_ratio_trainer.building.record import built_metadata
+from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT
+from cal_ratio_trainer.building.record import built_metadata, simulation_of
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.building.scan import ScannedFile, scan_files
 from cal_ratio_trainer.building.shuffle import POSITION, Shuffle
 from cal_ratio_trainer.building.summary import BuildSummary, InputSummary, classes_of, slices_of
+from cal_ratio_trainer.building.weighing import Weighing, weigh
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.jets.features import EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
@@ -28,6 +34,8 @@ from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.progress import ProgressLine, progress
 
 _log = logging.getLogger(__name__)
+
+WEIGHT = "mcEventWeight"
 
 JET_ID = "jet_id"
 """Number of a jet in its training file, 0 to the number of jets - 1, in row order."""
@@ -47,14 +55,18 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
         InputFileError: an input cannot be used (missing, of a wrong kind, already built), or the output exists.
         ExpressionError: an event filter cannot be read or names an unknown column.
         DuplicateJets: a jet would be taken twice.
+        SampleError: simulated multijets of several samples cannot be weighed.
         ConfigError: the settings ask for something impossible.
     """
     removed = _removed_columns(settings.remove_branches)
     sources = find_sources(settings.input_files, settings.cache_path)
     check_output(settings.output_file, [source.path for source in sources], settings.overwrite)
-    files = scan_files(sources, settings.kind, settings.seed)
-    notes = [*_range_notes(settings), *refuse_duplicates(files), *_class_notes(files, settings)]
-    summary = _summarise(settings, files, notes)
+    files = scan_files(sources, settings.kind, settings.seed, _columns_to_weigh_by(settings))
+    notes = [*_range_notes(settings), *refuse_duplicates(files), *_class_notes(files, settings), *cut_notes(files)]
+    weighing = weigh(files, settings)
+    flow = cutflows(files, weighing)
+    files = _with_weights(files, weighing)
+    summary = _summarise(settings, files, [*notes, *weighing.notes], weighing, flow)
     kept = [name for name in _KEPT_SCALARS if name not in removed]
     with writing_layout(settings.output_file, settings.layout) as writer:
         useless = _mix(settings, files, kept, writer)
@@ -64,6 +76,27 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
             )
         writer.finish(built_metadata(settings, files, summary))
     return summary
+
+
+def _columns_to_weigh_by(settings: BuildSettings) -> list[str]:
+    pileup = [PILEUP_WEIGHT] if settings.pileup_weight else []
+    return [*pileup, *settings.reweight_mc, *settings.flatten]
+
+
+def _with_weights(files: Sequence[ScannedFile], weighing: Weighing) -> list[ScannedFile]:
+    """The files with their final weights among the columns."""
+    if weighing.weights is None:
+        return list(files)
+    return [
+        replace(file, columns=_with_weight(file.columns, weights), weights=weights)
+        for file, weights in zip(files, weighing.weights, strict=True)
+    ]
+
+
+def _with_weight(columns: pa.Table, weights: NDArray[np.float64]) -> pa.Table:
+    if WEIGHT not in columns.column_names:
+        return columns.append_column(WEIGHT, pa.array(weights))
+    return columns.set_column(columns.column_names.index(WEIGHT), WEIGHT, pa.array(weights))
 
 
 def _mix(settings: BuildSettings, files: Sequence[ScannedFile], kept: list[str], writer: Writer) -> int:
@@ -95,7 +128,10 @@ def _add(
         end = start + len(batch)
         own = file.taken[np.searchsorted(file.taken, start) : np.searchsorted(file.taken, end)] - start
         if len(own):
-            scaled = scale(_with_columns(batch.take(own), kept), scaling)
+            jets = _with_columns(batch.take(own), kept)
+            if file.weights is not None:
+                jets = jets.with_columns({WEIGHT: file.weights[done : done + len(own)]})
+            scaled = scale(jets, scaling)
             shuffle.add(scaled.jets, places[done : done + len(own)])
             useless += scaled.clusters_without_fractions
             done += len(own)
@@ -160,7 +196,13 @@ def _some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _summarise(settings: BuildSettings, files: Sequence[ScannedFile], notes: list[str]) -> BuildSummary:
+def _summarise(
+    settings: BuildSettings,
+    files: Sequence[ScannedFile],
+    notes: list[str],
+    weighing: Weighing,
+    flow: dict[str, list[SampleStep]],
+) -> BuildSummary:
     tables = [file.columns for file in files]
     inputs = [
         InputSummary(
@@ -180,4 +222,7 @@ def _summarise(settings: BuildSettings, files: Sequence[ScannedFile], notes: lis
         slices=slices_of(tables, settings.kind),
         inputs=inputs,
         notes=list(notes),
+        weighing=weighing,
+        cutflows=flow,
+        simulation=simulation_of(files)[0],
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cal_ratio_trainer.building.cuts import cuts_of
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.summary import BuildSummary
 from cal_ratio_trainer.config.build import BuildSettings
@@ -13,7 +14,7 @@ from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisatio
 
 def built_metadata(settings: BuildSettings, files: Sequence[ScannedFile], summary: BuildSummary) -> JetMetadata:
     """The metadata of a training file; checksums of all inputs are taken here."""
-    simulation, said = _simulation([file.metadata.simulation for file in files if len(file.taken)])
+    simulation, said = simulation_of(files)
     own = [(file.source.given_as, note) for file in files for note in file.metadata.notes]
     return JetMetadata(
         stage="built",
@@ -33,6 +34,7 @@ def built_metadata(settings: BuildSettings, files: Sequence[ScannedFile], summar
         scaling=Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt),
         normalisation=summed([file.metadata.normalisation for file in files]),
         notes=list(dict.fromkeys([*summary.notes, *said, *(f"{path}: {note}" for path, note in own)])),
+        cuts=cuts_of(files),
         details={**summary.as_details(), "normalisation_by_sample": _by_sample(files)},
     )
 
@@ -80,8 +82,9 @@ def _union(lists: Sequence[list[int]]) -> list[int]:
     return sorted({number for numbers in lists for number in numbers})
 
 
-def _simulation(said: Sequence[str | None]) -> tuple[str | None, list[str]]:
+def simulation_of(files: Sequence[ScannedFile]) -> tuple[str | None, list[str]]:
     """What made the events, and a sentence where not all of them come from the same."""
+    said = [file.metadata.simulation for file in files if len(file.taken)]
     named = sorted({name for name in said if name})
     if not named:
         return None, []

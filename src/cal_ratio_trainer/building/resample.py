@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.summary import label_name
+from cal_ratio_trainer.building.class_names import label_name
 from cal_ratio_trainer.config.resample import ResampleSettings
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.files.checksum import sha256_of

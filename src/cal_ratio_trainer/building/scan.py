@@ -1,7 +1,7 @@
 """The first pass of a build: which rows of which file are taken. Reads scalar columns only."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -22,7 +22,7 @@ from cal_ratio_trainer.progress import progress
 _log = logging.getLogger(__name__)
 
 _ALWAYS = ("label", "jet_pt", "jet_eta", "jet_phi")
-_WHERE_THERE = ("mcEventWeight", "runNumber", "eventNumber", "mcChannelNumber", "jet_index")
+_WHERE_THERE = ("mcEventWeight", "runNumber", "eventNumber", "mcChannelNumber", "jet_index", "source_entry")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,10 @@ class ScannedFile:
         rows: how many jets the file holds.
         passed: how many of them pass the filter.
         taken: positions of the jets to take, rising, [taken] int64.
-        columns: of the taken jets, what identifies, weighs and labels them; absent columns are absent here.
+        columns: of the taken jets, what identifies, weighs and labels them, and what else was asked for; absent columns
+            are absent here.
+        scalar_names: all scalar columns of the file.
+        weights: what stands for mcEventWeight of the taken jets, [taken]; None leaves what the file has.
     """
 
     source: Source
@@ -44,15 +47,18 @@ class ScannedFile:
     passed: int
     taken: IndexArray
     columns: pa.Table
+    scalar_names: tuple[str, ...] = ()
+    weights: NDArray[np.float64] | None = None
 
 
-def scan_files(sources: list[Source], kind: Kind, seed: int) -> list[ScannedFile]:
+def scan_files(sources: list[Source], kind: Kind, seed: int, further: Sequence[str] = ()) -> list[ScannedFile]:
     """Look at all files, check them, apply filters and draw samples.
 
     Args:
         sources: in the order of the settings; the files of one entry stand together and share its num_events.
         kind: of training file.
         seed: of the sampling; each entry draws from a stream of its own.
+        further: scalar columns to read besides, where they are there.
 
     Raises:
         InputFileError, AlreadyBuilt, MissingColumn, ForbiddenPickle: a file cannot be used for this.
@@ -63,17 +69,18 @@ def scan_files(sources: list[Source], kind: Kind, seed: int) -> list[ScannedFile
         for number, (_, group) in enumerate(groupby(sources, key=lambda source: id(source.request))):
             files = []
             for source in group:
-                files.append(_scan(source, kind))
+                files.append(_scan(source, kind, further))
                 line.advance()
             scanned += _sampled(files, np.random.default_rng([seed, number]))
     return scanned
 
 
-def _scan(source: Source, kind: Kind) -> ScannedFile:
+def _scan(source: Source, kind: Kind, further: Sequence[str]) -> ScannedFile:
     file = open_jets(source.path)
     for sentence in file.report.sentences():
         _log.warning("%s: %s", source.path, sentence)
-    columns = file.scalars([*_ALWAYS, *(name for name in _WHERE_THERE if name in file.scalar_names())])
+    wanted = [name for name in dict.fromkeys([*_WHERE_THERE, *further]) if name not in _ALWAYS]
+    columns = file.scalars([*_ALWAYS, *(name for name in wanted if name in file.scalar_names())])
     check_admitted(source, file, columns.column("label").to_numpy(), kind)
     taken = _filtered(source, file)
     return ScannedFile(
@@ -85,6 +92,7 @@ def _scan(source: Source, kind: Kind) -> ScannedFile:
         len(taken),
         taken,
         columns.take(pa.array(taken)),
+        tuple(file.scalar_names()),
     )
 
 

@@ -9,13 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.building.class_names import label_name
+from cal_ratio_trainer.building.cutflow import SampleStep
+from cal_ratio_trainer.building.flattening import effective_number
 from cal_ratio_trainer.building.inputs import Kind
-from cal_ratio_trainer.jets.labels import Label
-
-_LABEL_NAMES: dict[Kind, dict[int, str]] = {
-    "main": {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"},
-    "control": {Label.QCD: "multijet MC", Label.BIB: "multijet data"},
-}
+from cal_ratio_trainer.building.weighing import Weighing
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,8 @@ class JetGroup:
 
     Attributes:
         sum_of_weights: of mcEventWeight; None where some of it is not known.
+        effective_number: (sum of weights)^2 / sum of squares; None likewise.
+        largest_share: the largest weight over the sum of the class (all jets of the label); None likewise.
     """
 
     label: int
@@ -31,6 +31,8 @@ class JetGroup:
     jets: int
     sum_of_weights: float | None
     mcChannelNumber: int | None = None
+    effective_number: float | None = None
+    largest_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class BuildSummary:
     slices: list[JetGroup]
     inputs: list[InputSummary]
     notes: list[str] = field(default_factory=list)
+    weighing: Weighing | None = None
+    cutflows: dict[str, list[SampleStep]] = field(default_factory=dict)
+    simulation: str | None = None
 
     def as_details(self) -> dict[str, Any]:
         """The tables, for the metadata of the file."""
@@ -62,34 +67,37 @@ class BuildSummary:
             "classes": [asdict(group) for group in self.classes],
             "slices": [asdict(group) for group in self.slices],
             "inputs": [asdict(each) for each in self.inputs],
+            "cutflow_by_sample": {name: [asdict(step) for step in steps] for name, steps in self.cutflows.items()},
+            "weights": {"samples": [asdict(each) for each in self.weighing.samples]} if self.weighing else {},
         }
 
     def as_text(self) -> str:
         """The table that is printed."""
-        lines = [f"{'class':<16}{'jets':>12}{'sum of weights':>18}"]
+        head = f"{'jets':>12}{'sum of weights':>18}{'effective':>12}{'largest / sum':>16}"
+        lines = [f"{'class':<16}{head}"]
         lines += [_line(group.name, group) for group in self.classes]
         named = [group for group in self.slices if group.mcChannelNumber is not None]
         if len(named) > 1:
-            lines += ["", f"{'sample':<16}{'jets':>12}{'sum of weights':>18}"]
+            lines += ["", f"{'sample':<16}{head}   (sum of the class)"]
             lines += [_line(f"{group.name} {group.mcChannelNumber}", group) for group in named]
+        if self.weighing is not None and self.weighing.notes:
+            lines += ["", *self.weighing.notes]
         return "\n".join(lines)
 
 
 def _line(name: str, group: JetGroup) -> str:
     weights = "unknown" if group.sum_of_weights is None else f"{group.sum_of_weights:.6g}"
-    return f"{name:<16}{group.jets:>12}{weights:>18}"
-
-
-def label_name(label: int, kind: Kind) -> str:
-    """What jets of a label are in such a file."""
-    return _LABEL_NAMES[kind].get(label, f"label {label}")
+    effective = "unknown" if group.effective_number is None else f"{group.effective_number:.1f}"
+    largest = "unknown" if group.largest_share is None else f"{group.largest_share:.3g}"
+    return f"{name:<16}{group.jets:>12}{weights:>18}{effective:>12}{largest:>16}"
 
 
 def classes_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
     """Jets and sums of weights by label, of tables with the columns label and, where known, mcEventWeight."""
     labels = _joined(tables, "label", np.int64)
     weights = _joined(tables, "mcEventWeight", np.float64)
-    return [_group(int(label), None, weights[labels == label], kind) for label in np.unique(labels)]
+    groups = [(int(label), weights[labels == label]) for label in np.unique(labels)]
+    return [_group((label, label_name(label, kind), None), own, own) for label, own in groups]
 
 
 def slices_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
@@ -98,15 +106,22 @@ def slices_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
     weights = _joined(tables, "mcEventWeight", np.float64)
     whole = np.where(np.isnan(channels), -1, channels).astype(np.int64)
     pairs, group = np.unique(np.stack([labels, whole]), axis=1, return_inverse=True)
-    return [
-        _group(int(label), None if channel < 0 else int(channel), weights[group == number], kind)
-        for number, (label, channel) in enumerate(pairs.T)
-    ]
+    found = []
+    for number, (label, channel) in enumerate(pairs.T.tolist()):
+        who = (label, label_name(label, kind), None if channel < 0 else channel)
+        found.append(_group(who, weights[group == number], weights[labels == label]))
+    return found
 
 
-def _group(label: int, channel: int | None, weights: NDArray[Any], kind: Kind) -> JetGroup:
-    total = None if np.isnan(weights).any() else float(weights.sum())
-    return JetGroup(label, label_name(label, kind), len(weights), total, channel)
+def _group(who: tuple[int, str, int | None], weights: NDArray[Any], of_class: NDArray[Any]) -> JetGroup:
+    """A group of jets: its label, name and sample, its weights and those of its class."""
+    label, name, channel = who
+    if np.isnan(of_class).any():
+        total = None if np.isnan(weights).any() else float(weights.sum())
+        return JetGroup(label, name, len(weights), total, channel)
+    total, whole = float(weights.sum()), float(of_class.sum())
+    largest = float(weights.max(initial=0)) / whole if whole else 0.0
+    return JetGroup(label, name, len(weights), total, channel, effective_number(weights), largest)
 
 
 def _joined(tables: Iterable[pa.Table], name: str, dtype: type[np.generic]) -> NDArray[Any]:

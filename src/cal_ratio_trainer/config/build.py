@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.config.samples import Sample
 from cal_ratio_trainer.jets.labels import DataType
 
 
@@ -22,9 +24,15 @@ class BuildInput(Settings):
     data_type: DataType | None = Field(
         default=None, description="What the jets are (sig, qcd, bib or data), for legacy frames that do not say so."
     )
+    channel: int | None = Field(
+        default=None,
+        gt=0,
+        description="mcChannelNumber of the sample, for files that do not know it: legacy frames, and empty files that "
+        "stand alone.",
+    )
 
 
-class BuildSettings(Settings):
+class BuildSettings(FigureSettings):
     """What `cr_trainer build` makes, and of which files."""
 
     defaults_file: ClassVar[str | None] = "build"
@@ -50,6 +58,36 @@ class BuildSettings(Settings):
         description="Further scalar columns to leave out, by name or pattern; HLT_jet_* and others that no training "
         "reads are left out always."
     )
+    samples: Path | dict[int, Sample] | None = Field(
+        description="What weighs simulated multijets: cross_section_pb, filter_efficiency and k_factor of each sample "
+        "by its mcChannelNumber, here or in a YAML file of that name."
+    )
+    period_luminosity_fb: float | dict[str, float] | None = Field(
+        description="Luminosity that samples are weighed to; in YAML also one for each period (2015-2016, 2017, 2018, "
+        "or a runNumber of the simulation). Null: weights are cross sections in pb. [1/fb]"
+    )
+    normalise: Literal["samples", "none"] = Field(
+        description="Weigh multijets of several samples by the table of samples, or take mcEventWeight as it stands."
+    )
+    pileup_weight: bool = Field(
+        description="Multiply the weights of simulated multijets by pileupWeight, which convert keeps on request "
+        "(keep_branches)."
+    )
+    reweight_mc: list[str] = Field(
+        description="Weigh simulation in a control file so that it is distributed as the data in these columns, e.g. "
+        "jet_pt,actualInteractionsPerCrossing."
+    )
+    flatten: list[str] = Field(
+        description="Weigh the jets of each class so that they are evenly distributed in these columns, e.g. "
+        "jet_pt,jet_eta."
+    )
+    max_weight_share: float | None = Field(
+        gt=0,
+        le=1,
+        description="Lower the weights of single jets to at most this share of the sum of their class; null: as they "
+        "are. [1]",
+    )
+    report: bool = Field(description="Write a report with tables and figures beside the output file.")
     cache_path: Path | None = Field(description="Folder for copies of remote inputs; the user's cache folder if null.")
     overwrite: bool = Field(description="Replace the output file where it exists.")
 
@@ -64,6 +102,20 @@ class BuildSettings(Settings):
             raise ValueError("no files of jets are given")
         return [{"input_file": str(item)} if isinstance(item, str | Path) else item for item in given]
 
+    @field_validator("period_luminosity_fb", mode="before")
+    @classmethod
+    def _years_are_words(cls, given: Any) -> Any:
+        """YAML reads a year as a number."""
+        return {str(period): value for period, value in given.items()} if isinstance(given, dict) else given
+
+    @field_validator("period_luminosity_fb")
+    @classmethod
+    def _luminosity_is_positive(cls, given: float | dict[str, float] | None) -> float | dict[str, float] | None:
+        values = given.values() if isinstance(given, dict) else [] if given is None else [given]
+        if any(value <= 0 for value in values):
+            raise ValueError("a luminosity must be above 0")
+        return given
+
     @field_validator("remove_branches", mode="before")
     @classmethod
     def _no_branches(cls, given: Any) -> Any:
@@ -73,4 +125,13 @@ class BuildSettings(Settings):
     def _range_is_one(self) -> Self:
         if self.max_jet_pt <= self.min_jet_pt:
             raise ValueError(f"max_jet_pt ({self.max_jet_pt:g} GeV) must be above min_jet_pt ({self.min_jet_pt:g} GeV)")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_are_of_one_kind(self) -> Self:
+        if self.normalise == "none" and (self.samples is not None or self.pileup_weight):
+            given = "samples are given" if self.samples is not None else "pileup_weight is set"
+            raise ValueError(f"{given}, but normalise is none: say normalise: samples to use it")
+        if self.reweight_mc and self.kind != "control":
+            raise ValueError("reweight_mc needs kind control: a main file has no data to weigh simulation to")
         return self

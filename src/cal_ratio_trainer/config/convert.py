@@ -6,11 +6,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
 
 _MASSES = {"mH": "llp_mH", "mS": "llp_mS"}
 _Mass = Annotated[float | None, Field(ge=0), AfterValidator(lambda mass: mass or None)]
 """The earlier program's files say 0 where there is none."""
+
+Conditions = str | list[str] | dict[str, str] | None
+"""Conditions that must all hold: one, several, or several by the names that they have in the cutflow."""
 
 _FIXED_BRANCHES = "the branches follow from the data type; keep_branches carries further ones through"
 
@@ -54,6 +59,18 @@ class ConvertSettings(Settings):
         gt=0,
         description="Largest distance (Delta R) from a tagged trigger jet to its jet in BIB; null takes any. [1]",
     )
+    event_selection: Conditions = Field(
+        description="Keep only events that fulfil this condition on branches of the tree, e.g. 'jet_pT[0] > 60'; "
+        "in YAML also a list of conditions, or a mapping of names to conditions."
+    )
+    jet_selection: Conditions = Field(
+        description="Keep only jets that fulfil this condition on branches of the tree, e.g. 'jet_jvt > 0.5'; in YAML "
+        "also a list of conditions, or a mapping of names to conditions."
+    )
+    require_clean_jets: bool = Field(description="Keep only jets whose jet_isClean_LooseBadLLP is 1.")
+    max_jets_per_event: int | None = Field(
+        ge=1, description="Keep at most so many jets of an event, those of the highest pt; null keeps all. [jets]"
+    )
     output_path: Path = Field(description="Folder that the results are written to; made where it is missing.")
     layout: Literal["ragged", "flat"] = Field(
         description="Lists of constituents, or the flat columns of the earlier program (clus_pt_0 and so on)."
@@ -80,6 +97,16 @@ class ConvertSettings(Settings):
             return given
         return [{"input_file": each} if isinstance(each, str) else each for each in given]
 
+    @field_validator("event_selection", "jet_selection", mode="after")
+    @classmethod
+    def _can_be_read(cls, given: Conditions) -> Conditions:
+        for condition in named_conditions(given).values():
+            try:
+                parse_condition(condition, positions=True)
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        return given
+
     @model_validator(mode="after")
     def _room_for_branches(self) -> Self:
         if self.keep_branches and self.layout == "flat":
@@ -91,3 +118,11 @@ class ConvertSettings(Settings):
         if self.min_jet_pt >= self.max_jet_pt:
             raise ValueError(f"min_jet_pt ({self.min_jet_pt:g}) must be below max_jet_pt ({self.max_jet_pt:g})")
         return self
+
+
+def named_conditions(given: Conditions) -> dict[str, str]:
+    """Conditions by name, in their order; those without a name have themselves for one."""
+    if isinstance(given, dict):
+        return given
+    texts = [given] if isinstance(given, str) else given or []
+    return {" ".join(text.split()): text for text in texts}

@@ -74,6 +74,8 @@ def _constituents(events: FullEvents) -> dict[str, ak.contents.Content]:
 
 def _typed(name: str, column: NDArray[Any]) -> NDArray[Any]:
     kind: type = _INTEGERS.get(name, np.float32 if name in _SINGLE_PRECISION else np.float64)
+    if name.startswith("pass_"):
+        kind = np.int32
     return np.ascontiguousarray(column, dtype=kind)
 
 

@@ -28,6 +28,14 @@ NOT_A_DETECTOR_SIMULATION = (
 )
 TREE = "trees_DV_"
 
+_SIGNAL_TRIGGERS = [
+    f"pass_HLT_j30_jes_cleanLLP_PS_llp_{isolation}L1{seed}"
+    for isolation in ("", "noiso_")
+    for seed in ("TAU60", "TAU100", "LLP-NOMATCH", "LLP-RO")
+]
+_FIRING = _SIGNAL_TRIGGERS[4]
+"""The one trigger that fires in the demo: where there is a trigger jet."""
+
 
 @dataclass(frozen=True)
 class FileTask:
@@ -81,7 +89,9 @@ def _branches(random: Generator, task: FileTask, draft: EventDraft) -> Any:
     if task.sample.point is not None:
         lists["llp"] = _decays(draft)
     jet_columns = {"jet_isClean_LooseBadLLP": clean, "nn_jet_index": slots(events.jets.counts)}
-    return branches(events, Extras(jet_columns, _scalars(random, task, len(draft)), lists))
+    decisions = {name: np.zeros(len(draft), np.int32) for name in _SIGNAL_TRIGGERS}
+    decisions[_FIRING] = (lists["HLT_jet"].counts > 0).astype(np.int32)
+    return branches(events, Extras(jet_columns, _scalars(random, task, len(draft)) | decisions, lists))
 
 
 def _scalars(random: Generator, task: FileTask, events: int) -> dict[str, NDArray[Any]]:

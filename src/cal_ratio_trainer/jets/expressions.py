@@ -1,12 +1,14 @@
 """Conditions on scalar columns as a user writes them, e.g. 'eventNumber % 2 == 1 and jet_pt > 60'.
 
 They are written as in pandas' query: comparisons (also chained), in [..], and/or/not, & | ~, arithmetic, numbers,
-column names and abs(). Python's parser reads them, and only what is listed here is computed; nothing is evaluated.
+column names (in `backticks` where they are no plain words), abs() and delta_phi(,). Python's parser reads them, and
+only what is listed here is computed; nothing is evaluated.
 """
 
 import ast
 import io
 import operator
+import re
 import tokenize
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from cal_ratio_trainer.errors import UserError, did_you_mean
 MOST_CHARACTERS = 2000
 MOST_PARTS = 500
 DEEPEST = 50
+
+_QUOTED = re.compile(r"`([^`]*)`")
+_STAND_IN = "_quoted_{}_"
 
 Array = NDArray[Any]
 
@@ -78,26 +83,60 @@ class Condition:
         return np.broadcast_to(result, (rows,)).copy()
 
 
-def parse_condition(text: str) -> Condition:
+def parse_condition(text: str, positions: bool = False) -> Condition:
     """Read a condition without computing it.
+
+    Args:
+        text: as the user wrote it.
+        positions: admit `name[0]`, a number of a list; it needs a column of that name, brackets included.
 
     Raises:
         ExpressionError: it is no condition of the kind that this module knows, or too long.
     """
     if len(text) > MOST_CHARACTERS:
         raise ExpressionError(text, f"is longer than {MOST_CHARACTERS} characters")
+    quoted: list[str] = []
+    words = _QUOTED.sub(lambda found: _stand_in(found[1], quoted), text.strip())
     try:
-        tree = ast.parse(_with_words_for_signs(text.strip()), mode="eval").body
+        tree = ast.parse(_with_words_for_signs(words), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ExpressionError(text, f"cannot be read ({getattr(error, 'msg', error)})") from error
-    nodes = list(ast.walk(tree))
-    if len(nodes) > MOST_PARTS or _depth(tree) > DEEPEST:
+    if len(list(ast.walk(tree))) > MOST_PARTS or _depth(tree) > DEEPEST:
         raise ExpressionError(text, "is nested too deeply or has too many parts")
+    tree = _Names(text, quoted, positions).visit(tree)
+    nodes = list(ast.walk(tree))
     for node in nodes:
         _refuse_foreign(text, node)
     functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     names = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions}
     return Condition(text, frozenset(names), tree)
+
+
+def _stand_in(name: str, quoted: list[str]) -> str:
+    quoted.append(name)
+    return _STAND_IN.format(len(quoted) - 1)
+
+
+class _Names(ast.NodeTransformer):
+    """Gives names in backticks back, and makes a name of `name[0]`."""
+
+    def __init__(self, text: str, quoted: list[str], positions: bool) -> None:
+        self._text = text
+        self._names = {_STAND_IN.format(number): name for number, name in enumerate(quoted)}
+        self._positions = positions
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """A column, by the name that the user wrote."""
+        return ast.Name(self._names.get(node.id, node.id), node.ctx)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        """A number of a list."""
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=int(position))) if self._positions:
+                return ast.Name(f"{self._names.get(name, name)}[{position}]", ast.Load())
+        if self._positions:
+            raise ExpressionError(self._text, f"{_shown(node)} is not possible here; name[0] is, [0] being the first")
+        return node
 
 
 def _with_words_for_signs(text: str) -> str:
@@ -151,7 +190,15 @@ _ADMITTED: tuple[type[ast.AST], ...] = (
     *_BINARY,
     *_COMPARISONS,
 )
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {"abs": np.abs}
+
+
+def _delta_phi(first: Any, second: Any) -> Any:
+    """Distance of two angles [rad], 0 to pi."""
+    return np.abs(np.remainder(np.subtract(first, second, dtype=np.float64) + np.pi, 2 * np.pi) - np.pi)
+
+
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {"abs": (1, np.abs), "delta_phi": (2, _delta_phi)}
+"""How many arguments each takes, and what computes it."""
 
 
 def _refuse_foreign(text: str, node: ast.AST) -> None:
@@ -160,9 +207,11 @@ def _refuse_foreign(text: str, node: ast.AST) -> None:
     if isinstance(node, ast.Constant) and (type(node.value) not in (int, float, bool)):
         raise ExpressionError(text, f"{node.value!r:.40} is no number")
     if isinstance(node, ast.Call):
-        known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
-        if not known or len(node.args) != 1 or node.keywords:
-            raise ExpressionError(text, f"{_shown(node)} is not possible here; the only function is abs(x)")
+        arguments = (
+            _FUNCTIONS[node.func.id][0] if isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS else -1
+        )
+        if len(node.args) != arguments or node.keywords:
+            raise ExpressionError(text, f"{_shown(node)} is not possible here; functions are abs(x), delta_phi(x, y)")
 
 
 def _shown(node: ast.AST) -> str:
@@ -200,8 +249,8 @@ class _Computation:
                 return -self._number(part) if isinstance(sign, ast.USub) else self._number(part)
             case ast.BinOp(left=left, op=sign, right=right):
                 return _BINARY[type(sign)](self._number(left), self._number(right))
-            case ast.Call(func=ast.Name(id=name), args=[argument]):
-                return _FUNCTIONS[name](self._number(argument))
+            case ast.Call(func=ast.Name(id=name), args=arguments):
+                return _FUNCTIONS[name][1](*(self._number(argument) for argument in arguments))
             case ast.Compare(left=left, ops=signs, comparators=others):
                 pairs = zip([left, *others[:-1]], signs, others, strict=True)
                 found = [self._comparison(first, sign, second) for first, sign, second in pairs]

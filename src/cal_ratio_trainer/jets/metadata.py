@@ -41,6 +41,27 @@ class CutflowStep(BaseModel):
     sum_of_weights: float | None = None
 
 
+class Cuts(BaseModel):
+    """Which jets were kept, so that files with different cuts are not mixed up.
+
+    `event_selection` and `jet_selection` hold conditions on branches of the ntuple by their names in the cutflow;
+    `event_filter` is that of `build`, on columns of the file of jets. None: not known, or no such cut.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_types: list[DataType] = Field(default_factory=list)
+    min_jet_pt: float | None = None
+    max_jet_pt: float | None = None
+    max_abs_jet_eta: float | None = None
+    event_selection: dict[str, str] = Field(default_factory=dict)
+    jet_selection: dict[str, str] = Field(default_factory=dict)
+    require_clean_jets: bool = False
+    max_jets_per_event: int | None = None
+    max_hlt_delta_r: float | None = None
+    event_filter: str | None = None
+
+
 class Normalisation(BaseModel):
     """What a later normalisation of a simulated sample needs, summed over the input files (empty ones too).
 
@@ -64,6 +85,7 @@ class JetMetadata(BaseModel):
         stage: 'converted' (GeV, MeV), 'built' (scaled), or 'unknown' (a legacy frame says nothing of itself).
         kind: of a built file: 'main' or 'control'.
         data_type: of a converted file.
+        cuts: which jets were kept, an entry for each different selection among the inputs; pt in GeV. Empty: not known.
         simulation: what made the events where it was not the experiment's own simulation, e.g. 'demo'.
         padding: the padding row of each kind of constituent.
         notes: what a reader should know, a sentence each.
@@ -86,6 +108,7 @@ class JetMetadata(BaseModel):
     rows: int = 0
     padding: dict[str, list[float]] = Field(default_factory=dict)
     cutflow: list[CutflowStep] = Field(default_factory=list)
+    cuts: list[Cuts] = Field(default_factory=list)
     normalisation: Normalisation | None = None
     notes: list[str] = Field(default_factory=list)
     details: dict[str, Any] = Field(default_factory=dict)

@@ -32,16 +32,22 @@ def required_branches(data_type: DataType) -> tuple[str, ...]:
     return (*event_branches(data_type), *constituents)
 
 
-def check_branches(file: str, data_type: DataType, keep_branches: Collection[str], present: Collection[str]) -> None:
+def check_branches(file: str, data_type: DataType, further: Collection[str], present: Collection[str]) -> None:
     """Make sure that a tree has what is needed, before anything is read.
 
     uproot raises for a missing branch of a TTree but leaves out a missing field of an RNTuple without a word.
+
+    Args:
+        file: its name, for messages.
+        data_type: what it is taken for.
+        further: branches that the user asks for.
+        present: the branches that are there.
 
     Raises:
         InputFileError: QCD without generator weights, which is most likely data.
         MissingColumn: names all that is missing.
     """
-    missing = [name for name in (*required_branches(data_type), *keep_branches) if name not in present]
+    missing = [name for name in (*required_branches(data_type), *further) if name not in present]
     if missing == [WEIGHT]:
         raise InputFileError(
             file,

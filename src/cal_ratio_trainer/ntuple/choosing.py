@@ -11,12 +11,12 @@ from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.ntuple import branches as names
 from cal_ratio_trainer.ntuple import tally as counted
+from cal_ratio_trainer.ntuple.conditions import events_that_pass, jets_that_pass
 from cal_ratio_trainer.ntuple.coordinates import as_doubles
 from cal_ratio_trainer.ntuple.events import EventChunk
 from cal_ratio_trainer.ntuple.reading import same_lengths
-from cal_ratio_trainer.ntuple.request import Selection
+from cal_ratio_trainer.ntuple.request import MAX_JET_ETA, Selection
 from cal_ratio_trainer.ntuple.selection import (
-    MAX_JET_ETA,
     MAX_LLP_DELTA_R,
     USUAL_HLT_DELTA_R,
     Matches,
@@ -54,12 +54,47 @@ def choose_jets(chunk: EventChunk, selection: Selection, tally: Tally) -> Chosen
     Raises:
         InputFileError: branches of truth or trigger jets do not fit each other.
     """
+    left = _after_event_cuts(chunk, selection, tally)
     pt, eta, phi, _ = chunk.jets
-    in_range = in_pt_range(pt.values, selection.min_jet_pt, selection.max_jet_pt)
-    tally.add_step("jet pt in range", int(in_range.sum()), chunk.event[in_range], chunk.weights)
-    kept = hardest_first(pt, in_range & (np.abs(eta.values) <= MAX_JET_ETA))
+    left &= in_pt_range(pt.values, selection.min_jet_pt, selection.max_jet_pt)
+    tally.add_step("jet pt in range", int(left.sum()), chunk.event[left], chunk.weights)
+    left &= np.abs(eta.values) <= MAX_JET_ETA
+    tally.add_step("jet |eta| <= 2.5", int(left.sum()), chunk.event[left], chunk.weights)
+    for cut in selection.jet_cuts:
+        left &= jets_that_pass(chunk, cut)
+        tally.add_step(f"jets: {cut.name}", int(left.sum()), chunk.event[left], chunk.weights)
+    kept = hardest_first(pt, left)
     jets = Points(chunk.event[kept], as_doubles(eta.values[kept]), as_doubles(phi.values[kept]))
-    tally.add_step("jet |eta| <= 2.5", len(kept), jets.event, chunk.weights)
+    return _not_too_many(_of_data_type(chunk, kept, jets, selection, tally), chunk, selection, tally)
+
+
+def _after_event_cuts(chunk: EventChunk, selection: Selection, tally: Tally) -> NDArray[np.bool_]:
+    """For each jet whether its event is kept and it is as clean as asked for, [all jets]."""
+    events = np.ones(len(chunk.entries), dtype=bool)
+    for cut in selection.event_cuts:
+        events &= events_that_pass(chunk, cut)
+        tally.add_step(f"events: {cut.name}", int(events[chunk.event].sum()), np.flatnonzero(events), chunk.weights)
+    left: NDArray[np.bool_] = events[chunk.event]
+    if selection.require_clean_jets:
+        left &= chunk.jets[3].values == 1
+        tally.add_step("jet clean", int(left.sum()), chunk.event[left], chunk.weights)
+    return left
+
+
+def _not_too_many(chosen: ChosenJets, chunk: EventChunk, selection: Selection, tally: Tally) -> ChosenJets:
+    """The hardest jets of each event only, where that was asked for."""
+    if selection.max_jets_per_event is None:
+        return chosen
+    event = chunk.event[chosen.jets]
+    rank = np.arange(len(event)) - np.searchsorted(event, event, side="left")
+    chosen = chosen.where(rank < selection.max_jets_per_event)
+    step = f"hardest {selection.max_jets_per_event} of the event"
+    tally.add_step(step, len(chosen.jets), chunk.event[chosen.jets], chunk.weights)
+    return chosen
+
+
+def _of_data_type(chunk: EventChunk, kept: IndexArray, jets: Points, selection: Selection, tally: Tally) -> ChosenJets:
+    """The jets that belong to what the data type asks for: a decay, a tagged trigger jet, or nothing."""
     if selection.data_type is DataType.SIGNAL:
         return _matched_to_llp(chunk, kept, jets, tally)
     no_truth = {name: np.zeros(len(kept)) for name in _LLP_COLUMNS.values()}

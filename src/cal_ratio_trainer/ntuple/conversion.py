@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.jets.expressions import ExpressionError
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
 from cal_ratio_trainer.ntuple.branches import check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
@@ -13,7 +14,7 @@ from cal_ratio_trainer.ntuple.output import Output, output_for, previous_result
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.source import readable_name, size_of, with_checksum
-from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
+from cal_ratio_trainer.ntuple.summary import ConversionRow, Status, sample_name
 from cal_ratio_trainer.ntuple.tally import Tally
 
 COMMAND = "convert divertanalysis"
@@ -44,6 +45,8 @@ def convert_file(request: Request, report: Report) -> ConversionRow:
             row = _convert(request, row, report)
         except InputFileError as error:
             row = replace(row, reason=error.reason if error.file == request.file else str(error))
+        except ExpressionError as error:
+            row = replace(row, reason=str(error))
     return replace(row, seconds=time.monotonic() - start)
 
 
@@ -55,7 +58,8 @@ def _convert(request: Request, row: ConversionRow, report: Report) -> Conversion
             return _row_from(row, before, Status.ALREADY_DONE)
     with opened(request.file, readable_name(request.file, request.cache_path)) as ntuple:
         if ntuple.entries:
-            check_branches(request.file, request.selection.data_type, request.selection.keep_branches, ntuple.branches)
+            selection = request.selection
+            check_branches(request.file, selection.data_type, selection.further_branches(), ntuple.branches)
         with output_for(request) as output:
             metadata = _write(ntuple, request, with_checksum(source), output, report)
     if not ntuple.entries:
@@ -90,6 +94,7 @@ def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally)
         inputs=[source],
         units=converted_units(),
         cutflow=tally.cutflow(),
+        cuts=[request.selection.cuts()],
         normalisation=tally.normalisation(ntuple.event_count()),
         notes=notes,
         details={"events_in_file": ntuple.entries, "counts": {k: n for k, n in tally.counts.items() if n}},
@@ -98,4 +103,5 @@ def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally)
 
 def _row_from(row: ConversionRow, metadata: JetMetadata, status: Status) -> ConversionRow:
     normalisation = metadata.normalisation or Normalisation()
-    return replace(row, status=status, events=normalisation.events_read, jets=metadata.rows)
+    sample = sample_name(row.data_type, normalisation.channel_numbers) if row.data_type is not None else ""
+    return replace(row, status=status, events=normalisation.events_read, jets=metadata.rows, sample=sample)

@@ -10,6 +10,7 @@ from multiprocessing.queues import Queue
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.ntuple.conversion import Report, convert_file
+from cal_ratio_trainer.ntuple.failures import record_failures
 from cal_ratio_trainer.ntuple.inputs import work_for
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
@@ -24,7 +25,7 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
     """Convert all files of the settings; a bad one is a failed row and the others go on.
 
     Files that are done already, by the same options, are passed over; a file that another process converts at the
-    moment is left to it.
+    moment is left to it. Files that fail are listed in failed_files.txt beside the results.
 
     Raises:
         ConfigError: no files, a file without a data type, signal without masses.
@@ -38,6 +39,7 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
             rows = list(_one_by_one(work.requests, files))
         else:
             rows = _in_processes(work.requests, min(settings.workers, len(work.requests)), files)
+    record_failures(rows)
     return ConversionSummary((*rows, *work.not_found))
 
 

@@ -1,6 +1,7 @@
 """The events of a chunk as they stand in the file: jets, weights, truth, trigger jets; constituents come later."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ class EventChunk:
     index: IndexArray
     weights: Doubles
 
+    @cached_property
+    def by_pt(self) -> IndexArray:
+        """Positions of all jets, event by event, in each event the highest pt first (equal ones as in the file)."""
+        order: IndexArray = np.lexsort((-self.jets[0].values, self.event))
+        return order
+
 
 def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tally) -> EventChunk:
     """Read some entries and count them.
@@ -48,7 +55,7 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
     """
     data_type = selection.data_type
     optional = [name for name in (names.JET_INDEX, names.CHANNEL, names.WEIGHT) if name in ntuple.branches]
-    wanted = dict.fromkeys([*names.event_branches(data_type), *optional, *selection.keep_branches])
+    wanted = dict.fromkeys([*names.event_branches(data_type), *optional, *selection.further_branches()])
     columns = ntuple.read(list(wanted), entries)
     jets = same_lengths(ntuple.file, columns, names.JETS)
     weights = as_doubles(numbers_of(ntuple.file, columns, names.WEIGHT)) if data_type.is_simulation else None

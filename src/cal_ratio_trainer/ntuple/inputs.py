@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 
-from cal_ratio_trainer.config.convert import ConversionInput, ConvertSettings
+from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.jets.labels import DataType
-from cal_ratio_trainer.ntuple.request import Request, Selection
+from cal_ratio_trainer.ntuple.request import Cut, Request, Selection
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
 
 _WILD = "*?["
@@ -101,6 +101,10 @@ def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Re
             llp_mS=settings.llp_mS if given.llp_mS is None else given.llp_mS,
             max_hlt_delta_r=settings.max_hlt_delta_r,
             keep_branches=tuple(settings.keep_branches),
+            event_cuts=_cuts(settings.event_selection),
+            jet_cuts=_cuts(settings.jet_selection),
+            require_clean_jets=settings.require_clean_jets,
+            max_jets_per_event=settings.max_jets_per_event,
         ),
         layout=settings.layout,
         max_events=settings.max_events,
@@ -108,6 +112,10 @@ def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Re
         overwrite=settings.overwrite,
         cache_path=settings.cache_path,
     )
+
+
+def _cuts(given: Conditions) -> tuple[Cut, ...]:
+    return tuple(Cut(name, condition) for name, condition in named_conditions(given).items())
 
 
 def _stem(file: str) -> str:

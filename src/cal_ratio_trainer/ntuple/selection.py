@@ -10,7 +10,6 @@ from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.ntuple.coordinates import Doubles, delta_r
 from cal_ratio_trainer.ntuple.lists import Lists
 
-MAX_JET_ETA = 2.5
 MAX_LLP_DELTA_R = 0.4
 USUAL_HLT_DELTA_R = 0.4
 """A trigger jet further than this from its jet most likely belongs to no jet that was kept."""

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +36,7 @@ class ConversionRow:
         jets: how many jets are in the output.
         seconds: how long it took.
         data_type: what it was taken for.
+        sample: the same with the numbers of the simulated samples in it, e.g. 'qcd 364702'.
         cutflow: events and jets after each step, of files converted in this call.
         oddities: what was met on the way and how often, by its name in `tally`.
     """
@@ -48,6 +49,7 @@ class ConversionRow:
     jets: int = 0
     seconds: float = 0.0
     data_type: DataType | None = None
+    sample: str = ""
     cutflow: tuple[CutflowStep, ...] = ()
     oddities: tuple[tuple[str, int], ...] = ()
 
@@ -88,13 +90,38 @@ class ConversionSummary:
     def cutflows(self) -> dict[DataType, list[CutflowStep]]:
         """The cutflow of each data type, summed over the files that were converted in this call."""
         by_type: dict[DataType, list[ConversionRow]] = {}
-        for row in self.rows:
-            if row.data_type is not None and row.cutflow:
+        for row in self._counted():
+            if row.data_type is not None:
                 by_type.setdefault(row.data_type, []).append(row)
-        return {data_type: _summed(row.cutflow for row in rows) for data_type, rows in by_type.items()}
+        return {data_type: summed_cutflow(row.cutflow for row in rows) for data_type, rows in by_type.items()}
+
+    def cutflows_by_sample(self) -> dict[DataType, dict[str, list[CutflowStep]]]:
+        """The cutflow of each sample of each data type that has several, summed as in `cutflows`."""
+        by_type: dict[DataType, dict[str, list[ConversionRow]]] = {}
+        for row in self._counted():
+            if row.data_type is not None:
+                by_type.setdefault(row.data_type, {}).setdefault(row.sample, []).append(row)
+        return {
+            data_type: {name: summed_cutflow(row.cutflow for row in rows) for name, rows in sorted(samples.items())}
+            for data_type, samples in by_type.items()
+            if len(samples) > 1
+        }
+
+    def _counted(self) -> list[ConversionRow]:
+        return [row for row in self.rows if row.cutflow]
 
 
-def _summed(cutflows: Iterable[tuple[CutflowStep, ...]]) -> list[CutflowStep]:
+def sample_name(data_type: DataType, channels: Iterable[int]) -> str:
+    """What a sample is called in tables.
+
+    >>> sample_name(DataType.QCD, [364702])
+    'qcd 364702'
+    """
+    return " ".join([data_type.value, *(f"{channel:d}" for channel in channels)])
+
+
+def summed_cutflow(cutflows: Iterable[Sequence[CutflowStep]]) -> list[CutflowStep]:
+    """Cutflows added up step by step, by the names of the steps."""
     total: dict[str, CutflowStep] = {}
     for step in (step for cutflow in cutflows for step in cutflow):
         before = total.get(step.step)

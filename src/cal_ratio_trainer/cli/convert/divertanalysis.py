@@ -1,7 +1,7 @@
 """`cr_trainer convert divertanalysis`."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
@@ -10,6 +10,7 @@ from cal_ratio_trainer.config.convert import ConvertSettings
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cal_ratio_trainer.jets.metadata import CutflowStep
     from cal_ratio_trainer.ntuple import ConversionSummary
 
 _WIDTH_WITHOUT_TERMINAL = 200
@@ -60,14 +61,31 @@ def _cutflows(summary: "ConversionSummary") -> Iterator["Table"]:
     from rich.table import Table
 
     for data_type, steps in summary.cutflows().items():
-        table = Table("step", title=f"Cutflow of {data_type.value}", title_justify="left")
+        table = Table(title=f"Cutflow of {data_type.value}", title_justify="left")
         weighted = any(step.sum_of_weights is not None for step in steps)
+        table.add_column("step", overflow="fold")
         for name in ("events", "jets", *(["sum of event weights"] if weighted else [])):
             table.add_column(name, justify="right")
         for step in steps:
             weight = [f"{step.sum_of_weights:.6g}"] if step.sum_of_weights is not None else []
             table.add_row(step.step, str(step.events), str(step.jets), *weight)
         yield table
+    for data_type, samples in summary.cutflows_by_sample().items():
+        yield _by_sample(f"Jets of {data_type.value} by sample", samples, lambda step: str(step.jets))
+        if data_type.is_simulation:
+            title = f"Sums of event weights of {data_type.value} by sample"
+            yield _by_sample(title, samples, lambda step: f"{step.sum_of_weights or 0.0:.6g}")
+
+
+def _by_sample(title: str, samples: "dict[str, list[CutflowStep]]", cell: "Callable[[CutflowStep], str]") -> "Table":
+    from rich.table import Table
+
+    table = Table("sample", title=title, title_justify="left")
+    for step in next(iter(samples.values())):
+        table.add_column(step.step, justify="right", overflow="fold")
+    for name, steps in samples.items():
+        table.add_row(name, *(cell(step) for step in steps))
+    return table
 
 
 command = SettingsCommand(

@@ -1,0 +1,191 @@
+"""Which simulated sample each input file belongs to, and the initial sum of weights of each sample."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cal_ratio_trainer.building.periods import period_of
+from cal_ratio_trainer.building.scan import ScannedFile
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.jets.labels import DataType, Label
+from cal_ratio_trainer.jets.metadata import Normalisation
+
+INITIAL_SUM = "sumOfWeights initial"
+"""The bin of MetaData_EventCount that says how much was simulated before any selection."""
+
+_NAMED = 5
+
+
+class SampleError(UserError):
+    """Simulated jets cannot be weighed; names the samples or files, and what is missing."""
+
+
+@dataclass(frozen=True, order=True)
+class SampleKey:
+    """A sample: its mcChannelNumber and the data-taking period that it stands for."""
+
+    channel: int
+    period: str
+
+
+@dataclass
+class SampleSums:
+    """What the files of one sample say of it.
+
+    Attributes:
+        initial_sum_of_weights: over all files, the empty ones included; None where a file does not know its own.
+        files: how many files there are.
+        empty_files: how many of them hold no events.
+        without_sum: files that do not know their sum.
+    """
+
+    initial_sum_of_weights: float = 0.0
+    files: int = 0
+    empty_files: int = 0
+    without_sum: list[str] = field(default_factory=list)
+
+
+def multijet_channels(files: Sequence[ScannedFile]) -> list[int]:
+    """mcChannelNumber of all samples that taken multijets come from, as far as they are known, rising."""
+    found: set[int] = set()
+    for file in files:
+        if len(file.taken) and "mcChannelNumber" in file.columns.column_names:
+            is_multijet = file.columns.column("label").to_numpy() == Label.QCD
+            numbers = file.columns.column("mcChannelNumber").filter(is_multijet).drop_null()
+            found |= set(numbers.unique().to_pylist())
+    return sorted(found)
+
+
+def sample_of_each(files: Sequence[ScannedFile], settings: BuildSettings) -> dict[int, SampleKey]:
+    """The sample of each file of simulated multijets, by the file's position.
+
+    A file knows it from its events or from the settings (`channel`). One without events belongs to the sample that the
+    files beside it in its folder have, or else those of the same entry of the settings.
+
+    Raises:
+        SampleError: a file belongs to several samples, or it cannot be told to which.
+    """
+    own = {place: _own_key(file, settings) for place, file in enumerate(files) if may_hold_multijets(file)}
+    known: dict[int, SampleKey] = {place: key for place, key in own.items() if key is not None}
+    by_folder: dict[Path, set[SampleKey]] = defaultdict(set)
+    by_entry: dict[int, set[SampleKey]] = defaultdict(set)
+    for place, key in known.items():
+        by_folder[files[place].source.path.parent].add(key)
+        by_entry[id(files[place].source.request)].add(key)
+    lost = []
+    for place in own.keys() - known.keys():
+        source = files[place].source
+        beside = by_folder[source.path.parent] or by_entry[id(source.request)]
+        candidates = {key for key in beside if source.request.channel in (None, key.channel)}
+        if len(candidates) == 1:
+            known[place] = next(iter(candidates))
+        else:
+            lost.append(place)
+    if lost:
+        raise SampleError(_who_is_lost(files, sorted(lost)))
+    return dict(sorted(known.items()))
+
+
+def may_hold_multijets(file: ScannedFile) -> bool:
+    """True for files of multijet simulation, and for frames that say nothing of themselves but hold label 0."""
+    if file.data_type is not None:
+        return file.data_type is DataType.QCD
+    return bool(np.any(file.columns.column("label").to_numpy() == Label.QCD))
+
+
+def sums_of_samples(files: Sequence[ScannedFile], sample_of: dict[int, SampleKey]) -> dict[SampleKey, SampleSums]:
+    """What the files of each sample say of it; an ntuple that several of them come from counts once."""
+    found: dict[SampleKey, SampleSums] = defaultdict(SampleSums)
+    counted: set[object] = set()
+    for place, key in sample_of.items():
+        file = files[place]
+        identity = tuple((each.path, each.size_bytes) for each in file.metadata.inputs) or file.source.path.resolve()
+        if identity in counted:
+            continue
+        counted.add(identity)
+        sums = found[key]
+        sums.files += 1
+        normalisation = file.metadata.normalisation or Normalisation()
+        sums.empty_files += normalisation.events_read == 0 and file.rows == 0
+        initial = _initial_sum(file)
+        if initial is None:
+            sums.without_sum.append(file.source.given_as)
+        else:
+            sums.initial_sum_of_weights += initial
+    return dict(found)
+
+
+def _own_key(file: ScannedFile, settings: BuildSettings) -> SampleKey | None:
+    """What a file itself and the settings say; None where that is nothing."""
+    normalisation = file.metadata.normalisation or Normalisation()
+    channels = normalisation.channel_numbers or _column_values(file, "mcChannelNumber")
+    runs: list[int] = normalisation.run_numbers or _column_values(file, "runNumber")
+    given = file.source.request.channel
+    if given is not None:
+        if channels not in ([], [given]):
+            said = " and ".join(map(str, channels))
+            raise SampleError(f"{file.source.given_as}: holds sample {said}; the settings give channel {given}")
+        channels = [given]
+    if not channels and not file.rows:
+        return None
+    if not channels:
+        hint = "say channel: <mcChannelNumber> beside its input_file"
+        raise SampleError(f"{file.source.given_as}: does not say which sample its jets belong to; {hint}")
+    if len(channels) > 1:
+        held = f"jets of {len(channels)} samples ({_some(map(str, channels))})"
+        raise SampleError(f"{file.source.given_as}: holds {held}, whose initial sums of weights cannot be told apart")
+    return _with_period(file, channels[0], runs, settings)
+
+
+def _with_period(file: ScannedFile, channel: int, runs: Sequence[int], settings: BuildSettings) -> SampleKey | None:
+    luminosity = settings.period_luminosity_fb
+    if not runs and file.rows == 0 and isinstance(luminosity, dict):
+        return None
+    periods = {period_of(run, luminosity) for run in runs} or {period_of(None, luminosity)}
+    if len(periods) != 1:
+        raise SampleError(f"{file.source.given_as}: holds simulation for several periods ({_some(map(str, runs))})")
+    period = periods.pop()
+    if period is None:
+        said = _some(map(str, runs)) or "unknown"
+        raise SampleError(
+            f"{file.source.given_as}: period_luminosity_fb has nothing for simulation of runNumber {said}; it has "
+            f"{_some(luminosity if isinstance(luminosity, dict) else [])}"
+        )
+    return SampleKey(channel, period)
+
+
+def _column_values(file: ScannedFile, name: str) -> list[int]:
+    if name not in file.columns.column_names:
+        return []
+    is_multijet = file.columns.column("label").to_numpy() == Label.QCD
+    values: list[int] = file.columns.column(name).filter(is_multijet).drop_null().unique().to_pylist()
+    return sorted(values)
+
+
+def _initial_sum(file: ScannedFile) -> float | None:
+    """Of the events that were looked at: all of the file, unless convert was told to stop before its end."""
+    normalisation = file.metadata.normalisation or Normalisation()
+    total = normalisation.event_count.get(INITIAL_SUM)
+    events = int(file.metadata.details.get("events_in_file", normalisation.events_read))
+    if total is None or normalisation.events_read >= events:
+        return total
+    return total * normalisation.events_read / events
+
+
+def _who_is_lost(files: Sequence[ScannedFile], lost: Sequence[int]) -> str:
+    names = _some([files[place].source.given_as for place in lost])
+    count = f"{len(lost)} files without events do" if len(lost) != 1 else "a file without events does"
+    return (
+        f"{count} not say which sample they belong to, and the files beside them do not settle it: {names}; their "
+        "initial sums of weights count, so say channel: <mcChannelNumber> beside their input_file"
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more

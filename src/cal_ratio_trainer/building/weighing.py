@@ -1,0 +1,225 @@
+"""All that a build does to weights, in its order: samples, simulation to data, flattening, largest share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.building.capping import capped
+from cal_ratio_trainer.building.class_names import label_name
+from cal_ratio_trainer.building.flattening import Points, effective_number, flattened, like
+from cal_ratio_trainer.building.normalisation import (
+    NormalisedWeights,
+    SampleWeight,
+    check_samples_are_given,
+    normalised_weights,
+    weights_in_words,
+)
+from cal_ratio_trainer.building.scan import ScannedFile
+from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra, edges_for, spectra
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
+
+Doubles = NDArray[np.float64]
+
+FEWEST_EFFECTIVE = 20.0
+"""Effective jets below which a distribution tells too little to weigh by it."""
+
+_USUAL = ("jet_pt", "jet_eta")
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """The weights of the taken jets, and how they came about.
+
+    Attributes:
+        weights: [taken] of each file, to stand as mcEventWeight; None leaves what the files hold as it is.
+        samples: how each simulated sample was weighed.
+        sample_of: the number in `samples` of each file of simulated multijets, by the file's position.
+        steps: distributions before and after, where a report was asked for.
+        notes: what was done, a sentence each.
+    """
+
+    weights: list[Doubles] | None = None
+    samples: tuple[SampleWeight, ...] = ()
+    sample_of: dict[int, int] = field(default_factory=dict)
+    steps: tuple[BeforeAfter, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def weigh(files: Sequence[ScannedFile], settings: BuildSettings) -> Weighing:
+    """The weights of all taken jets.
+
+    Raises:
+        SampleError: multijets of several samples without a table of samples, or one that lacks something.
+        InputFileError, MissingColumn: a weight or a variable is not known.
+        ConfigError: a variable to weigh by is no column.
+    """
+    check_samples_are_given(files, settings)
+    if settings.samples is None and not (settings.reweight_mc or settings.flatten or settings.max_weight_share):
+        return Weighing()
+    normalised = normalised_weights(files, settings)
+    work = _Work(files, settings, np.concatenate([np.zeros(0), *normalised.weights]), [], [])
+    if settings.samples is not None:
+        _say_samples(work, normalised)
+    for step, change in ((settings.reweight_mc, _simulation_to_data), (settings.flatten, _flatten)):
+        if step:
+            work.apply(change)
+    if settings.max_weight_share is not None:
+        _limit_shares(work, settings.max_weight_share)
+    ends = np.cumsum([len(file.taken) for file in files])
+    return Weighing(
+        weights=np.split(work.weights, ends[:-1]) if len(files) else [],
+        samples=normalised.samples,
+        sample_of=normalised.sample_of or {},
+        steps=tuple(work.steps),
+        notes=tuple(work.notes),
+    )
+
+
+@dataclass
+class _Work:
+    """What the steps change one after the other."""
+
+    files: Sequence[ScannedFile]
+    settings: BuildSettings
+    weights: Doubles
+    steps: list[BeforeAfter]
+    notes: list[str]
+
+    def apply(self, change: Callable[["_Work"], tuple[str, Sequence[str]]]) -> None:
+        """Make a change of the weights, and keep the distributions before and after for the report."""
+        before = self.weights.copy()
+        step, variables = change(self)
+        if self.settings.report:
+            after, self.weights = self.weights, before
+            drawn = tuple(dict.fromkeys([*variables, *_USUAL]))
+            shown_before = tuple(self.spectra(name, self.classes()) for name in drawn)
+            self.weights = after
+            shown_after = tuple(self.spectra(name, self.classes()) for name in drawn)
+            self.steps.append(BeforeAfter(step, shown_before, shown_after))
+
+    def labels(self) -> NDArray[np.int8]:
+        """[taken jets]"""
+        parts = [file.columns.column("label").to_numpy() for file in self.files]
+        return np.concatenate([np.zeros(0, dtype=np.int8), *parts])
+
+    def classes(self) -> dict[str, NDArray[np.bool_]]:
+        """The jets of each class by its name, [taken jets]."""
+        labels = self.labels()
+        return {label_name(int(label), self.settings.kind): labels == label for label in np.unique(labels)}
+
+    def variable(self, name: str) -> Doubles:
+        """A column of all taken jets, [taken jets]. Raises ConfigError, InputFileError."""
+        return np.concatenate([np.zeros(0), *(_values(file, name) for file in self.files)])
+
+    def spectra(self, variable: str, groups: dict[str, NDArray[np.bool_]]) -> Spectra:
+        """Distributions of groups of jets with the weights of now."""
+        values = self.variable(variable)
+        return spectra(variable, values, self.weights, groups, edges_for(values))
+
+    def points(self, variables: Sequence[str], own: NDArray[np.bool_]) -> Points:
+        """Some jets in the space of variables."""
+        return Points(np.stack([self.variable(name)[own] for name in variables], axis=1), self.weights[own])
+
+
+def _values(file: ScannedFile, name: str) -> Doubles:
+    if not len(file.taken):
+        return np.zeros(0)
+    if name not in file.columns.column_names:
+        raise ConfigError(
+            [
+                f"{file.source.given_as}: has no column {name} to weigh by{did_you_mean(name, file.scalar_names)}; "
+                f"what the ntuples hold comes along with --keep_branches {name} of convert"
+            ]
+        )
+    column = file.columns.column(name)
+    values: Doubles = column.to_numpy().astype(np.float64)
+    unknown = int(np.count_nonzero(~np.isfinite(values)))
+    if unknown:
+        raise InputFileError(file.source.given_as, f"{name} is not known for {unknown} jets, so they cannot be weighed")
+    return values
+
+
+def _say_samples(work: _Work, normalised: NormalisedWeights) -> None:
+    work.notes.append(weights_in_words(normalised.samples))
+    for sample in normalised.samples:
+        if sample.failed_files:
+            count = f"{len(sample.failed_files)} file{'s' if len(sample.failed_files) > 1 else ''}"
+            more = " and more" if len(sample.failed_files) > 3 else ""
+            work.notes.append(
+                f"sample {sample.channel}: {count} could not be converted, neither in jets nor in the sum of weights: "
+                f"{', '.join(sample.failed_files[:3])}{more}"
+            )
+    if work.settings.report:
+        before = _file_weights(work.files)
+        groups = _by_sample(work, normalised)
+        values, edges = work.variable("jet_pt"), edges_for(work.variable("jet_pt"))
+        shown = (spectra("jet_pt", values, weights, groups, edges) for weights in (before, work.weights))
+        first, second = ((each,) for each in shown)
+        work.steps.append(BeforeAfter("samples", first, second))
+
+
+def _file_weights(files: Sequence[ScannedFile]) -> Doubles:
+    parts = [file.columns.column("mcEventWeight").to_numpy() for file in files if len(file.taken)]
+    return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
+
+
+def _by_sample(work: _Work, normalised: NormalisedWeights) -> dict[str, NDArray[np.bool_]]:
+    number = [(normalised.sample_of or {}).get(place, -1) for place in range(len(work.files))]
+    of_jet = np.repeat(number, [len(file.taken) for file in work.files])
+    of_jet[work.labels() != Label.QCD] = -1
+    several = len({sample.period for sample in normalised.samples}) > 1
+    return {
+        f"{sample.channel} {sample.period}" if several else f"{sample.channel}": of_jet == place
+        for place, sample in enumerate(normalised.samples)
+    }
+
+
+def _simulation_to_data(work: _Work) -> tuple[str, Sequence[str]]:
+    variables, labels = work.settings.reweight_mc, work.labels()
+    simulation, data = labels == CONTROL_MC, labels == CONTROL_DATA
+    for own, what in ((simulation, "multijet simulation"), (data, "multijet data")):
+        number = effective_number(work.weights[own])
+        if number < FEWEST_EFFECTIVE:
+            raise ConfigError(
+                [f"reweight_mc: {own.sum()} jets of {what} ({number:.1f} effective) are too few to weigh by"]
+            )
+    work.weights[simulation] = like(work.points(variables, simulation), work.points(variables, data))
+    after = effective_number(work.weights[simulation])
+    work.notes.append(
+        f"multijet simulation was weighed to the data in {' and '.join(variables)}: {simulation.sum()} jets count as "
+        f"{after:.1f}, and their weights sum to {work.weights[simulation].sum():.6g} as those of data do"
+    )
+    return "reweight_mc", variables
+
+
+def _flatten(work: _Work) -> tuple[str, Sequence[str]]:
+    variables = work.settings.flatten
+    for name, own in work.classes().items():
+        before = effective_number(work.weights[own])
+        if before < FEWEST_EFFECTIVE:
+            work.notes.append(
+                f"{name}: {before:.1f} effective jets are too few to be weighed flat; they stay as they are"
+            )
+            continue
+        work.weights[own] = flattened(work.points(variables, own))
+        after = effective_number(work.weights[own])
+        work.notes.append(
+            f"{name} was weighed flat in {' and '.join(variables)}: {own.sum()} jets count as {after:.1f} (before: "
+            f"{before:.1f}), the sum of weights stays"
+        )
+    return "flatten", variables
+
+
+def _limit_shares(work: _Work, share: float) -> None:
+    for name, own in work.classes().items():
+        found = capped(work.weights[own], share)
+        if found is not None:
+            work.weights[own] = found.weights
+            work.notes.append(
+                f"{name}: {found.jets} of {own.sum()} weights were lowered to {found.limit:.6g} (max_weight_share "
+                f"{share:g}), which takes {100 * found.share_lost:.3g} % of the sum"
+            )

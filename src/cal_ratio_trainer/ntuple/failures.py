@@ -1,0 +1,70 @@
+"""The list of files that could not be converted, kept beside the results so that later steps know what is missing."""
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
+
+FAILED_FILES = "failed_files.txt"
+
+_HEAD = (
+    "# Not converted, so neither among the jets nor in the sums of weights of this folder; the reason stands above each."
+)
+_WAIT_S = 0.05
+
+
+def record_failures(rows: Iterable[ConversionRow]) -> None:
+    """Bring the lists of failed files up to date, one in each output folder.
+
+    A file is on the list of its folder while it has failed and there is no output of it; an empty list is removed.
+    Several processes may do this at once.
+
+    Raises:
+        OSError: a list cannot be written.
+    """
+    by_folder: dict[Path, list[ConversionRow]] = {}
+    for row in rows:
+        if row.output is not None:
+            by_folder.setdefault(row.output.parent, []).append(row)
+    for folder, own in by_folder.items():
+        if (folder / FAILED_FILES).exists() or any(_is_missing(row) for row in own):
+            _update(folder / FAILED_FILES, own)
+
+
+def failed_in(folder: Path) -> dict[str, str]:
+    """The files whose results are missing in a folder, and why: file -> reason."""
+    try:
+        lines = (folder / FAILED_FILES).read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = zip(["", *lines], lines, strict=False)
+    return {line: before.removeprefix("# ") for before, line in pairs if line.strip() and not line.startswith("#")}
+
+
+def _is_missing(row: ConversionRow) -> bool:
+    return row.status is Status.FAILED and row.output is not None and not row.output.exists()
+
+
+def _update(list_file: Path, rows: Iterable[ConversionRow]) -> None:
+    while True:
+        with held(list_file) as free:
+            if free:
+                known = failed_in(list_file.parent)
+                for row in rows:
+                    known.pop(row.file, None)
+                    if _is_missing(row):
+                        known[row.file] = " ".join(row.reason.split())
+                _write(list_file, known)
+                return
+        time.sleep(_WAIT_S)
+
+
+def _write(list_file: Path, failed: Mapping[str, str]) -> None:
+    if not failed:
+        list_file.unlink(missing_ok=True)
+        return
+    lines = [_HEAD, *(line for file, reason in failed.items() for line in (f"# {reason}", file))]
+    write_text(list_file, "\n".join(lines) + "\n")
