@@ -184,6 +184,17 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few_are_many")
+def test_whoever_waits_for_many_figures_draws_too_but_none_that_killed_a_process(tmp_path: Path) -> None:
+    with DrawingPool(1) as pool:
+        pool.submit([Drawing("deadly", unfinished, (None, signal.SIGKILL))], tmp_path, DEMO, order=1)
+        while not pool._deaths:
+            time.sleep(0.01)
+        pool.submit(lines(["a", "b", "c"]), tmp_path, DEMO)
+        assert [each.path.name for each in pool.finish()] == ["deadly"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "c.png"}
+
+
+@pytest.mark.usefixtures("few_are_many")
 def test_many_figures_in_parallel_come_back_in_order(tmp_path: Path) -> None:
     drawings = lines(["d", "a", "c", "b"])
     for processes in (2, 0):

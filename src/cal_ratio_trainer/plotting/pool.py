@@ -106,13 +106,13 @@ class DrawingPool:
                 new = _Waiting(Request(drawing, folder, labels), (order, -self._submitted))
                 self._waiting[new.path] = new
                 self._undrawn.pop(new.path, None)
-            self._grow(self._processes)
+            self._grow()
             self._changed.notify_all()
-        if not self._processes:
-            self._draw_here(None)
+        while not self._processes and self._draw_one():
+            pass
 
     def finish(self, description: str = "plots") -> list[Undrawn]:
-        """Wait until all is drawn; what the disk did not take before is tried once more.
+        """Wait until all is drawn, and draw too where there is much; what the disk did not take is tried once more.
 
         Returns:
             What could not be drawn.
@@ -122,13 +122,11 @@ class DrawingPool:
                 if isinstance(error, OSError):
                     self._waiting.setdefault(path, failed)
                     del self._undrawn[path]
-            # Whoever waits has a core to spare.
-            self._grow(self._processes + 1 if self._processes else 0)
+            self._grow()
             self._changed.notify_all()
-        if self.waiting:
-            with progress(description, self.waiting, "figures") as line:
-                self._wait(line)
-                self._draw_here(line)
+        if total := self.waiting:
+            with progress(description, total, "figures") as line:
+                self._draw_the_rest(line, helps=total > _WORTH_A_PROCESS)
         return [Undrawn(path, error) for path, (_, error) in self._undrawn.items()]
 
     def close(self) -> None:
@@ -140,39 +138,40 @@ class DrawingPool:
         for thread in self._threads:
             thread.join(_FAREWELL_S)
 
-    def _wait(self, line: ProgressLine) -> None:
-        left = self.waiting
-        while self._is_working and left:
+    def _draw_the_rest(self, line: ProgressLine, helps: bool) -> None:
+        while left := self.waiting:
+            line.advance((line.total or 0) - left - line.done)
+            if (helps or not self._is_working) and self._draw_one(untried=self._is_working):
+                continue
             with self._changed:
                 self._changed.wait(_LOOK_EVERY_S)
-            now = self.waiting
-            line.advance(left - now)
-            left = now
+        line.advance((line.total or 0) - line.done)
 
-    def _draw_here(self, line: ProgressLine | None) -> None:
-        # Without processes, or with those that are left when they keep dying.
-        while True:
-            with self._changed:
-                waiting = self._next()
-            if waiting is None:
-                return
+    def _draw_one(self, untried: bool = False) -> bool:
+        """Draw one figure in this process; false where there is none, or none that killed no process yet."""
+        with self._changed:
+            waiting = self._next(untried)
+        if waiting is not None:
             self._take_note(waiting, drawn(waiting.request))
-            if line is not None:
-                line.advance()
+        return waiting is not None
 
     @property
     def _is_working(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
 
-    def _grow(self, most: int) -> None:
-        wanted = min(most, 1 + len(self._waiting) // _WORTH_A_PROCESS)
+    def _grow(self) -> None:
+        wanted = min(self._processes, 1 + len(self._waiting) // _WORTH_A_PROCESS)
         while len(self._threads) < wanted and self._deaths < _MOST_DEATHS:
             self._threads.append(threading.Thread(target=self._serve, daemon=True, name="drawing pool"))
             self._threads[-1].start()
 
-    def _next(self) -> _Waiting | None:
+    def _next(self, untried: bool = False) -> _Waiting | None:
         # Two processes at one file could finish in the wrong order.
-        free = [waiting for waiting in self._waiting.values() if waiting.path not in self._in_work]
+        free = [
+            waiting
+            for path, waiting in self._waiting.items()
+            if path not in self._in_work and not (untried and waiting.attempts)
+        ]
         if not free:
             return None
         chosen = max(free, key=lambda waiting: waiting.order)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.deployment.keras_file import keras_model_bytes
-from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
@@ -105,26 +104,6 @@ def _some_trained(data: TrainingData, seed: int) -> NDArray[np.int64]:
     if len(trained) <= wanted:
         return trained
     return np.sort(np.random.default_rng([seed, _TRAINED_STREAM]).choice(trained, wanted, replace=False))
-
-
-def write_evaluation(run: RunDirectory, epoch: int, figures: TestFigures) -> None:
-    """The figures of merit of an epoch's network on the test part: all final plots can be drawn from this file."""
-    write_text(run.evaluation_file, json.dumps({"epoch": epoch, "figures": figures.to_dict()}) + "\n")
-
-
-def read_evaluation(run: RunDirectory) -> tuple[int, TestFigures]:
-    """The epoch that was evaluated last, and its figures of merit.
-
-    Raises:
-        InputFileError: there is no such file, or it is damaged.
-    """
-    try:
-        plain = json.loads(run.evaluation_file.read_text("utf-8"))
-        return int(plain["epoch"]), TestFigures.from_dict(plain["figures"])
-    except OSError as error:
-        raise InputFileError(run.evaluation_file, "no such figures of merit; the run has not been evaluated") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputFileError(run.evaluation_file, f"is not a complete file of figures of merit ({error})") from error
 
 
 def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:

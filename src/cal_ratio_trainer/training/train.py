@@ -27,11 +27,12 @@ from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.data import TrainingData, load_training_data
 from cal_ratio_trainer.training.data_table import data_sentences
 from cal_ratio_trainer.training.epoch import EpochResult
+from cal_ratio_trainer.training.evaluation_file import write_evaluation
 from cal_ratio_trainer.training.event_log import EventLog, event_log
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
-from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_evaluation, write_test_sample
+from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
 from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, new_run
 from cal_ratio_trainer.training.run_plots import RunPlots
