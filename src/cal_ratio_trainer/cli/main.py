@@ -1,6 +1,7 @@
 """`cr_trainer`: the group of commands. Each command's module is imported only when it is asked for."""
 
 import importlib
+import keyword
 import logging
 import sys
 from collections.abc import Mapping
@@ -17,16 +18,20 @@ EXIT_INTERRUPTED = 130
 _COMMANDS = {
     "train": "Train the network and its adversary (without arguments: on the built-in demo).",
     "demo": "Simulate DiVertAnalysis ntuples to try everything on.",
-    "convert": "Convert ntuples to files of jets.",
+    "convert": "Convert ntuples to files of jets, or trainings to other formats.",
     "build": "Build a main or control-region training file from converted files.",
     "resample": "Take a random fraction of a file of jets, keeping the class shares.",
     "plot": "Compare training files, or redraw the plots of a training.",
+    "analyze": "Compare runs, find their best epochs and recommend one.",
     "score": "Score jets of any file, ntuples too, with a trained network.",
     "compare": "Compare two networks, or a network with scores in files, on the same jets.",
+    "runs": "List all runs with their state and best figures.",
+    "import": "Bring a training of the earlier program in as a run.",
     "model-dump": "Show the layers of a trained network.",
 }
 
 _CONVERT_COMMANDS = {
+    "training": "Write a trained network for other programs: frugally-deep JSON, Keras, ONNX.",
     "divertanalysis": "Convert DiVertAnalysis ntuples to files of jets.",
 }
 
@@ -64,7 +69,8 @@ class LazyGroup(click.Group):
 
 
 def _modules(package: str, names: Mapping[str, str]) -> dict[str, str]:
-    return {name: f"{package}.{name.replace('-', '_')}" for name in names}
+    # A module cannot have the name of a keyword, as `import` is one.
+    return {name: f"{package}.{name.replace('-', '_')}{'_' * keyword.iskeyword(name)}" for name in names}
 
 
 def convert_group() -> click.Group:

@@ -1,0 +1,26 @@
+"""Settings of `cr_trainer runs`."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.rule import Rule
+
+Status = Literal["finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "unknown"]
+
+
+class RunsSettings(Settings):
+    """Which runs `cr_trainer runs` lists, and how."""
+
+    defaults_file: ClassVar[str | None] = "runs"
+
+    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    sort: str = Field(
+        min_length=1, description="Column to sort by, rising; with a minus before it falling, e.g. -test_auc."
+    )
+    status: list[Status] = Field(description="Only runs of these states; all if none is given.")
+    tag: list[str] = Field(description="Only runs with one of these tags; all if none is given.")
+    rule: Rule = Field(description="Rule by which the best epoch of a run is chosen, on its validation part.")
+    csv: str | None = Field(description="Write the whole table as CSV to this file, or to standard output for -.")

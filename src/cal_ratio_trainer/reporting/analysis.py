@@ -1,0 +1,244 @@
+"""The page of `cr_trainer analyze`: which epoch to take, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.plotting import FigureLabels, figure_labels
+from cal_ratio_trainer.reporting.analysis_epochs import Candidate, shortlist, with_results
+from cal_ratio_trainer.reporting.analysis_figures import (
+    history_figures,
+    pareto_figure,
+    score_figures,
+    shortlist_figure,
+)
+from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, ChosenRuns, RunGroup, choose_runs
+from cal_ratio_trainer.reporting.analysis_tables import (
+    auc_table,
+    difference_table,
+    efficiency_table,
+    epoch_table,
+    history_table,
+    rejection_tables,
+    setting_tables,
+    version_table,
+)
+from cal_ratio_trainer.reporting.report import Report
+from cal_ratio_trainer.reporting.table import escaped
+from cal_ratio_trainer.training.recommendation import RULES
+
+_NO_BETTER_THAN_CHANCE = 0.6
+
+
+@dataclass(frozen=True)
+class AnalysisResult:
+    """What `cr_trainer analyze` did.
+
+    Attributes:
+        report: the Markdown page.
+        page: the HTML page.
+        recommended: what is recommended, as 'model/00003/12', one for each group of runs that can be compared.
+        runs: the runs that were used.
+        failures: (run, why) of what could not be used, in whole or in part.
+    """
+
+    report: Path
+    page: Path
+    recommended: tuple[str, ...]
+    runs: tuple[str, ...]
+    failures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Section:
+    """A group of runs with its shortlist."""
+
+    group: RunGroup
+    candidates: tuple[Candidate, ...]
+    labels: FigureLabels
+    number: int
+
+    @property
+    def recommended(self) -> Candidate | None:
+        """The epoch recommended over all its runs."""
+        if self.group.recommended is None:
+            return None
+        run, epoch = self.group.recommended
+        name = f"{self.group.runs[run].name}/{epoch}"
+        return next(each for each in self.candidates if each.name == name)
+
+    @property
+    def recommended_of_runs(self) -> list[Candidate]:
+        """The epochs recommended of each run by itself, and the one over all."""
+        own = {(run.name, self.group.recommended_of(i)) for i, run in enumerate(self.group.runs)}
+        return [each for each in self.candidates if each is self.recommended or (each.run.name, each.epoch) in own]
+
+
+def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
+    """Look for the best epochs of runs, recommend one, and write the page.
+
+    Raises:
+        NothingToAnalyze: no run can be used.
+        RunError, ConfigError: the settings cannot be used.
+        OSError: the page cannot be written.
+    """
+    chosen = choose_runs(settings)
+    sections = [_section(group, settings, number) for number, group in enumerate(chosen.groups)]
+    report = Report("Training analysis", settings.output_report, sections[0].labels)
+    _write_opening(report, chosen, sections, settings)
+    for section in sections:
+        _write_section(report, section, settings, level=2 if len(sections) == 1 else 3)
+    _write_runs(report, chosen.runs)
+    report.write()
+    troubles = tuple((run.name, run.trouble) for run in chosen.runs if run.trouble)
+    recommended = tuple(section.recommended.name for section in sections if section.recommended is not None)
+    names = tuple(run.name for run in chosen.runs)
+    return AnalysisResult(report.file, report.page, recommended, names, (*chosen.failures, *troubles))
+
+
+def _section(group: RunGroup, settings: AnalyzeSettings, number: int) -> _Section:
+    candidates = with_results(shortlist(group, settings.best_of_each), settings)
+    return _Section(group, tuple(candidates), figure_labels(settings, group.simulation), number)
+
+
+def _write_opening(report: Report, chosen: ChosenRuns, sections: Sequence[_Section], settings: AnalyzeSettings) -> None:
+    names = ", ".join(escaped(run.name) for run in chosen.runs)
+    which = "" if chosen.were_named else f" (all finished runs in {escaped(str(settings.output_path))}, newest last)"
+    report.text(f"Runs: {names}{which}.")
+    if len(sections) > 1:
+        report.text(
+            "Not all of these runs were trained and judged on the same files with the same choice of jets. AUC and K-S "
+            "depend on these, so runs are ranked within groups of the same data only, and each group has its own "
+            "recommended epoch."
+        )
+    for section in sections:
+        report.text(_recommendation(section))
+    report.text(
+        f"The rule `{settings.rule}`: {escaped(RULES[settings.rule])}. "
+        + "Epochs are chosen on the validation part; figures marked as test are of each run's own test part, which no "
+        "choice has seen, scored with the weights of the epoch."
+    )
+    remarks = list(_remarks(chosen, sections))
+    if remarks:
+        report.heading("What to know")
+        report.text("\n".join(f"* {remark}" for remark in remarks))
+
+
+def _recommendation(section: _Section) -> str:
+    runs, best = section.group.runs, section.recommended
+    epochs = sum(len(run.overview.history) for run in runs)
+    of_what = f"{epochs} epochs of {len(runs)} run{'s' if len(runs) > 1 else ''}"
+    if best is None:
+        return f"**No epoch** of {of_what} has what the rule looks at: none can be recommended."
+    words = f"Of {of_what}, **{escaped(best.name)}** is recommended"
+    if best.validation.auc < _NO_BETTER_THAN_CHANCE:
+        return f"{words}, but it hardly classifies: its AUC is {best.validation.auc:.2f}, and 0.5 is chance."
+    return f"{words}{f' ({escaped(best.missing)})' if best.missing else ''}."
+
+
+def _remarks(chosen: ChosenRuns, sections: Sequence[_Section]) -> list[str]:
+    remarks = [f"{escaped(name)} could not be used: {escaped(why)}." for name, why in chosen.failures]
+    remarks += [
+        f"{escaped(name)} is left out: its state is {escaped(state)}. Name it to look at it all the same."
+        for name, state in chosen.passed_over
+    ]
+    for run in chosen.runs:
+        if run.trouble:
+            remarks.append(f"{escaped(run.name)} has no test figures: {escaped(run.trouble)}.")
+        elif run.sample is None:
+            state = escaped(run.overview.status)
+            remarks.append(f"{escaped(run.name)} has no test figures: its state is {state}, and they come at the end.")
+    for section in sections:
+        remarks += _remarks_on(section)
+    return remarks
+
+
+def _remarks_on(section: _Section) -> list[str]:
+    remarks = []
+    samples = {run.sample.checksum for run in section.group.runs if run.sample is not None}
+    if len(samples) > 1:
+        remarks.append(
+            f"{len(section.group.runs)} runs have {len(samples)} different test parts of the same files: their figures "
+            "differ by chance too, by as much as the errors say."
+        )
+    lost = [each.name for each in section.candidates if each.missing == "weights not kept"]
+    if lost:
+        remarks.append(
+            f"The weights of {', '.join(map(escaped, lost))} were not kept, so there are no test figures of these "
+            "epochs; a training with `keep_weights: all` keeps them."
+        )
+    return remarks
+
+
+def _write_section(report: Report, section: _Section, settings: AnalyzeSettings, level: int) -> None:
+    if level > 2:
+        overview = section.group.runs[0].overview
+        names = ", ".join(run.name for run in section.group.runs)
+        report.heading(f"Group {section.number + 1}: {names} ({overview.data or 'data not known'})")
+    _write_comparison(report, section, level)
+    _write_test_figures(report, section, level)
+    _write_plots(report, section, settings, level)
+
+
+def _write_comparison(report: Report, section: _Section, level: int) -> None:
+    suffix = f"_{section.number + 1}" if section.number else ""
+    best = section.recommended
+    report.heading("Which epoch", level)
+    report.table(epoch_table("The recommended epoch of each run", section.recommended_of_runs, best))
+    drawings = [pareto_figure(section.group, f"auc_ks{suffix}")]
+    captions = ["AUC against K-S sum, all epochs, validation part"]
+    measured = shortlist_figure(section.group, section.candidates, best, f"auc_ks_test{suffix}")
+    if measured is not None:
+        drawings.append(measured)
+        captions.append("AUC against K-S sum with errors, shortlisted epochs, test part")
+    report.figures(drawings, section.labels, captions)
+    report.text(
+        "Left: every epoch of every run on the validation part, pale at the beginning of the training and dark at its "
+        "end, the recommended epoch of each run larger. On the Pareto front are the epochs that no other beats in both "
+        "figures. Right: the shortlisted epochs on the test part with 68 % intervals, numbered by epoch."
+    )
+    report.heading("Shortlisted epochs", level)
+    report.table(epoch_table("The best epochs by each criterion", section.candidates, best, is_explained=False))
+
+
+def _write_test_figures(report: Report, section: _Section, level: int) -> None:
+    if not any(each.result is not None for each in section.candidates):
+        return
+    best = section.recommended
+    report.heading("On the test part", level)
+    report.table(auc_table(section.candidates, best))
+    for table in (difference_table(section.candidates, best), *rejection_tables(section.candidates, best)):
+        if table is not None:
+            report.table(table)
+    report.heading("Signal efficiencies", level)
+    efficiencies = efficiency_table(section.candidates)
+    if efficiencies is not None:
+        report.table(efficiencies)
+
+
+def _write_plots(report: Report, section: _Section, settings: AnalyzeSettings, level: int) -> None:
+    report.heading("Histories", level)
+    report.table(history_figures(report, section.group.runs, section.labels))
+    shown = section.candidates
+    if len(shown) > settings.plotted_epochs:
+        shown = tuple(section.recommended_of_runs)
+    table = score_figures(report, shown, section.labels)
+    if table is not None:
+        report.heading("Outputs", level)
+        if len(shown) < len(section.candidates):
+            report.text(
+                f"Of the {len(section.candidates)} shortlisted epochs these are the recommended ones; `plotted_epochs` "
+                "sets how many are shown."
+            )
+        report.table(table)
+    report.heading("Loss and accuracy values", level)
+    report.table(history_table(section.candidates))
+
+
+def _write_runs(report: Report, runs: Sequence[AnalyzedRun]) -> None:
+    report.heading("Training parameters")
+    for table in setting_tables(runs):
+        report.table(table)
+    report.heading("Versions")
+    report.table(version_table(runs))

@@ -1,0 +1,194 @@
+"""The epochs that an analysis looks at closely: which ones, and what they do on the run's own test part."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY
+from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
+from cal_ratio_trainer.evaluation.efficiency import (
+    FalsePositives,
+    MassPointEfficiency,
+    false_positives,
+    signal_efficiencies,
+    signal_efficiency,
+)
+from cal_ratio_trainer.evaluation.intervals import Share
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
+from cal_ratio_trainer.evaluation.roc import RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.significance import significance_scan
+from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
+from cal_ratio_trainer.training.epoch_histograms import ranges_of
+from cal_ratio_trainer.training.kept_weights import ks_sums
+from cal_ratio_trainer.training.network_names import find_network
+from cal_ratio_trainer.training.run_overview import BestEpoch
+from cal_ratio_trainer.training.run_sample import RunSample
+
+BACKGROUNDS = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
+
+CRITERIA = {
+    "validation loss": "val_original_lossf",
+    "adversary": "val_original_adv_lossf",
+    "discriminator": "val_adv_loss",
+    "K-S sum": None,
+}
+"""What epochs are shortlisted by, the lowest first, and its name in the history; None is the sum of three names."""
+
+
+@dataclass(frozen=True, eq=False)
+class TestResult:
+    """A network on the test part of its run.
+
+    Attributes:
+        aucs: against each of `BACKGROUNDS`, with samples drawn anew.
+        rocs: the curves, in that order.
+        efficiency_ratio: the largest eps_S/sqrt(eps_B).
+        signal: share of signal jets whose largest output is signal.
+        efficiencies: the same for each (mH, mS).
+        false_positives: the same for QCD and BIB.
+        ks: data and MC in the control region.
+        ks_sum: the sum over outputs and pt ranges, with samples drawn anew.
+    """
+
+    aucs: tuple[Resampled, ...]
+    rocs: tuple[RocCurve, ...]
+    efficiency_ratio: float
+    signal: Share
+    efficiencies: tuple[MassPointEfficiency, ...]
+    false_positives: tuple[FalsePositives, ...]
+    ks: ControlRegionKs
+    ks_sum: Resampled
+
+    # The name begins with "Test", but there is nothing to collect here.
+    __test__ = False
+
+    @property
+    def ks_expected(self) -> float:
+        """The K-S sum that identical distributions would give at the test part's numbers of jets."""
+        return math.fsum(output.expected for output in self.ks.outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An epoch on the shortlist.
+
+    Attributes:
+        run: where it belongs.
+        epoch: its number.
+        reasons: what it was shortlisted for.
+        classifies: see `RunGroup.classifying`.
+        result: on the test part; None where it could not be scored.
+        missing: why not; empty where it could.
+    """
+
+    run: AnalyzedRun
+    epoch: int
+    reasons: tuple[str, ...]
+    classifies: bool
+    result: TestResult | None = None
+    missing: str = ""
+
+    @property
+    def name(self) -> str:
+        """'model/00003/12'."""
+        return f"{self.run.name}/{self.epoch}"
+
+    @property
+    def row(self) -> Mapping[str, float]:
+        """Its row of the history."""
+        return self.run.overview.history[self.epoch]
+
+    @property
+    def validation(self) -> BestEpoch:
+        """AUC and K-S on the validation part."""
+        return BestEpoch.of(self.epoch, self.row)
+
+
+def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
+    """The best epochs of each run by each criterion and the recommended ones, by rising validation loss.
+
+    Args:
+        group: runs that may be held against each other.
+        best_of_each: how many by each criterion.
+    """
+    candidates = []
+    for position, run in enumerate(group.runs):
+        reasons: dict[int, list[str]] = {}
+        for criterion, key in CRITERIA.items():
+            for rank, epoch in enumerate(_lowest(_values(run, key), best_of_each)):
+                reasons.setdefault(epoch, []).append(criterion if rank == 0 else f"{criterion} ({rank + 1}.)")
+        own = group.recommended_of(position)
+        if own is not None:
+            reasons.setdefault(own, []).insert(0, "recommended of its run")
+        if group.recommended is not None and group.recommended[0] == position:
+            reasons[group.recommended[1]] = _once("recommended", reasons.get(group.recommended[1], []))
+        candidates += [
+            Candidate(run, epoch, tuple(words), (position, epoch) in group.classifying)
+            for epoch, words in sorted(reasons.items())
+        ]
+    return sorted(candidates, key=lambda each: _last_if_unknown(each.row.get("val_original_lossf", math.nan)))
+
+
+def with_results(candidates: Sequence[Candidate], settings: AnalyzeSettings) -> list[Candidate]:
+    """The same epochs with what they do on the test part; each is scored once.
+
+    Where weights were not kept, or the run has no test jets, the candidate says so.
+    """
+    resampling = Resampling(settings.replicas, settings.seed)
+    done = []
+    with progress("score test jets", len(candidates), "epochs") as line:
+        for each in candidates:
+            done.append(_scored(each, settings, resampling))
+            line.advance(note=each.name)
+    return done
+
+
+def _once(word: str, others: Sequence[str]) -> list[str]:
+    return [word, *(other for other in others if other != "recommended of its run")]
+
+
+def _values(run: AnalyzedRun, key: str | None) -> list[float]:
+    history = run.overview.history
+    return ks_sums(history) if key is None else [row.get(key, math.nan) for row in history]
+
+
+def _lowest(values: Sequence[float], count: int) -> list[int]:
+    finite = [(value, epoch) for epoch, value in enumerate(values) if math.isfinite(value)]
+    return [epoch for _, epoch in sorted(finite)[:count]]
+
+
+def _last_if_unknown(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
+
+
+def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampling) -> Candidate:
+    sample = candidate.run.sample
+    if sample is None:
+        return replace(candidate, missing="the run has no test jets")
+    kept = candidate.run.overview.run.kept_epochs()
+    newest = len(candidate.run.overview.history) - 1
+    if candidate.epoch not in (*kept, newest):
+        return replace(candidate, missing="weights not kept")
+    try:
+        return replace(candidate, result=_result(candidate, sample, settings, resampling))
+    except UserError as error:
+        return replace(candidate, missing=str(error))
+
+
+def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, resampling: Resampling) -> TestResult:
+    network = find_network(candidate.name, settings.output_path).load()
+    main, control = sample.scored_by(network)
+    pt_ranges = ranges_of(sample.settings.pt_ranges, sample.control.metadata.scaling)
+    return TestResult(
+        aucs=resampled_aucs(main, sample.main.events, resampling, BACKGROUNDS),
+        rocs=tuple(roc_curve(main, background) for background in BACKGROUNDS),
+        efficiency_ratio=significance_scan(main).maximum_efficiency_ratio,
+        signal=signal_efficiency(main),
+        efficiencies=signal_efficiencies(main),
+        false_positives=false_positives(main),
+        ks=ks_of_control_jets(control, pt_ranges),
+        ks_sum=resampled_ks(control, sample.control.events, resampling, pt_ranges),
+    )

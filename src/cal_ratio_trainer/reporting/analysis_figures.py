@@ -1,0 +1,167 @@
+"""The figures of an analysis: AUC against K-S, histories beside each other, score plots of the epochs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.evaluation.pareto import pareto_front
+from cal_ratio_trainer.plotting import Drawing, FigureLabels
+from cal_ratio_trainer.plotting.pareto import (
+    MeasuredEpoch,
+    ParetoPlot,
+    RunEpochs,
+    ShortlistPlot,
+    pareto_drawing,
+    shortlist_drawing,
+)
+from cal_ratio_trainer.plotting.scores import epoch_drawings
+from cal_ratio_trainer.reporting.analysis_epochs import Candidate
+from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
+from cal_ratio_trainer.reporting.report import Report, file_stem
+from cal_ratio_trainer.reporting.table import Markup, ReportTable
+from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ks_of_row, ranges_of
+from cal_ratio_trainer.training.figures import drawings_of_history, stored_references
+from cal_ratio_trainer.training.kept_weights import ks_beyond_identical, ks_sums
+from cal_ratio_trainer.training.run_overview import BestEpoch
+
+_SAME_WITHIN = 0.1
+"""Samples whose expected K-S sums differ by less than this share are drawn on one scale."""
+
+_FARTHEST = 8.0
+"""Of shortlisted epochs those are drawn whose 1 - AUC is at most so many times the lowest: others would dwarf them."""
+
+_HISTORIES = {
+    "main_nn_loss": "main loss",
+    "test_adv_loss": "discriminator loss",
+    "ks_bib": "K-S, BIB output",
+    "val_auc": "AUC",
+}
+_EPOCH_PLOTS = {
+    "main_sig_predictions_linear": "signal output, test part",
+    "main_qcd_predictions_linear": "QCD output, test part",
+    "main_bib_predictions_linear": "BIB output, test part",
+    "val_adversary_sig_predictions": "signal output, control region",
+    "val_adversary_qcd_predictions": "QCD output, control region",
+    "val_adversary_bib_predictions": "BIB output, control region",
+}
+
+
+def pareto_figure(group: RunGroup, name: str) -> Drawing:
+    """Every epoch of every run of a group on the validation part."""
+    histories = [run.overview.history for run in group.runs]
+    scale = _KsScale.of([BestEpoch.of(epoch, row) for rows in histories for epoch, row in enumerate(rows)])
+    runs = tuple(
+        RunEpochs(
+            run.name,
+            np.array([row.get("val_auc", np.nan) for row in rows]),
+            np.array([scale.of_row(row) for row in rows]),
+            group.recommended_of(position),
+        )
+        for position, (run, rows) in enumerate(zip(group.runs, histories, strict=True))
+    )
+    points = [(row.get("val_auc", np.nan), ks_beyond_identical(row)) for row in group.rows]
+    front = tuple(group.places[position] for position in pareto_front(points))
+    return pareto_drawing(name, ParetoPlot(runs, front, group.recommended, scale.identical, scale.title))
+
+
+def shortlist_figure(
+    group: RunGroup, candidates: Sequence[Candidate], recommended: Candidate | None, name: str
+) -> Drawing | None:
+    """The scored epochs with errors on the test part; None where none was scored."""
+    positions = {run.name: position for position, run in enumerate(group.runs)}
+    measured = []
+    for each in candidates:
+        if each.result is not None:
+            auc, ks = each.result.aucs[0].interval, each.result.ks_sum.interval
+            measured.append(MeasuredEpoch(positions[each.run.name], each.epoch, auc, ks, each is recommended))
+    if not measured:
+        return None
+    identical = {
+        each.run.name: (
+            each.result.ks_expected,
+            sum(output.spread for output in each.result.ks.outputs),
+        )
+        for each in candidates
+        if each.result is not None
+    }
+    runs = tuple(run.name for run in group.runs)
+    best = max(each.auc.value for each in measured)
+    near = tuple(each for each in measured if 1 - each.auc.value <= _FARTHEST * (1 - best))
+    plot = ShortlistPlot(runs, near, tuple(identical.values()), outside=len(measured) - len(near))
+    return shortlist_drawing(name, plot)
+
+
+def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureLabels) -> ReportTable:
+    """A row of history plots for each run; they are drawn when the report is written."""
+    rows = []
+    for run in runs:
+        with_adversary = run.overview.settings.get("adversary_weight") != 0
+        references = stored_references(run.overview.record)
+        names = list(dict.fromkeys(name for row in run.overview.history for name in row))
+        history = [{name: row.get(name, math.nan) for name in names} for row in run.overview.history]
+        drawn = {each.name: each for each in drawings_of_history(history, references, with_adversary)}
+        cells = [_cell(report, drawn.get(name), run.name, labels, title) for name, title in _HISTORIES.items()]
+        rows.append((run.name, *cells))
+    return ReportTable("Histories", ("run", *_HISTORIES.values()), tuple(rows))
+
+
+def score_figures(report: Report, candidates: Sequence[Candidate], labels: FigureLabels) -> ReportTable | None:
+    """The outputs after each epoch, drawn from the counts that the run kept; None where it kept none."""
+    drawn = {each.name: _drawings_of(each) for each in candidates}
+    shown = [each for each in candidates if drawn[each.name]]
+    if not shown:
+        return None
+    rows = []
+    for name, title in _EPOCH_PLOTS.items():
+        cells = [
+            _cell(report, drawn[each.name].get(f"{each.epoch:03d}_{name}"), each.run.name, labels, title)
+            for each in shown
+        ]
+        rows.append((title, *cells))
+    return ReportTable("Outputs after each epoch", ("plot", *(each.name for each in shown)), tuple(rows))
+
+
+class _KsScale:
+    """How K-S sums of samples of different size are drawn: as they are, or by what they have beyond identical."""
+
+    def __init__(self, identical: tuple[tuple[float, float], ...], is_common: bool) -> None:
+        self._is_common = is_common
+        self.identical = identical if is_common else ()
+        self.title = "K-S sum of MC and data" if is_common else "$\\sqrt{(K$-$S)^2 - expected^2}$ of MC and data"
+
+    @classmethod
+    def of(cls, epochs: Sequence[BestEpoch]) -> "_KsScale":
+        """The scale for these epochs."""
+        known = {(each.ks_expected, each.ks_spread) for each in epochs if np.isfinite(each.ks_expected)}
+        expected = [mean for mean, _ in known]
+        is_common = not known or max(expected) <= (1 + _SAME_WITHIN) * min(expected)
+        return cls(tuple(sorted(known)), is_common)
+
+    def of_row(self, row: Mapping[str, float]) -> float:
+        """Where an epoch stands."""
+        if self._is_common:
+            return ks_sums([row])[0]
+        beyond = ks_beyond_identical(row)
+        return float(np.sqrt(max(beyond, 0.0))) if np.isfinite(beyond) else beyond
+
+
+def _drawings_of(each: Candidate) -> dict[str, Drawing]:
+    overview = each.run.overview
+    try:
+        stored = EpochHistograms.read(overview.run.histograms_file(each.epoch))
+    except InputFileError:
+        return {}
+    ks = stored.ks
+    if ks is None and each.run.sample is not None:
+        sample = each.run.sample
+        ks = ks_of_row(dict(each.row), ranges_of(sample.settings.pt_ranges, sample.control.metadata.scaling))
+    return {drawing.name: drawing for drawing in epoch_drawings(each.epoch, stored.histograms, ks)}
+
+
+def _cell(report: Report, drawing: Drawing | None, run: str, labels: FigureLabels, title: str) -> Markup | str:
+    if drawing is None:
+        return "-"
+    return report.figure(replace(drawing, name=f"{file_stem(run)}_{drawing.name}"), labels, f"{run}, {title}")

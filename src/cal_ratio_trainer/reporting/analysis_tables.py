@@ -1,0 +1,276 @@
+"""The tables of an analysis: epochs and runs beside each other, the best in bold."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from cal_ratio_trainer.evaluation.bootstrap import Interval
+from cal_ratio_trainer.evaluation.efficiency import MassPointEfficiency
+from cal_ratio_trainer.evaluation.intervals import Share
+from cal_ratio_trainer.evaluation.roc import REJECTION_AT, Rejection
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.progress import duration
+from cal_ratio_trainer.reporting.analysis_epochs import BACKGROUNDS, Candidate, TestResult
+from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun
+from cal_ratio_trainer.reporting.table import ReportTable, bold
+from cal_ratio_trainer.training.epoch import HISTORY_NAMES
+
+_NOT_KNOWN = "-"
+_EPOCH_COLUMNS = (
+    "Sorted by the main loss. Losses and K-S sum are of the validation part; the sum is that of three outputs and "
+    "three pt ranges. If identical: what two samples of one distribution give at these effective numbers of jets; the "
+    "excess over it, in units of its spread, grows with the sample. The AUC is that of signal against QCD + 0.1 BIB: "
+    "it depends on the numbers of jets."
+)
+_FROM_TEST = "68 % intervals from samples drawn anew, event by event."
+
+
+def epoch_table(
+    title: str, candidates: Sequence[Candidate], recommended: Candidate | None, is_explained: bool = True
+) -> ReportTable:
+    """What each epoch is on the validation part, and its AUC on the test part with the class counts.
+
+    Args:
+        title: of the table.
+        candidates: the epochs.
+        recommended: which of them is in bold.
+        is_explained: the note says what the columns are; otherwise that they are those of the table before.
+    """
+    losses = ("main loss", "K-S sum", "if identical", "excess [σ]", "adversary loss", "discriminator loss")
+    return ReportTable(
+        title,
+        ("epoch", "chosen for", *losses, "AUC (validation)", "AUC (test)", "signal/QCD/BIB test jets"),
+        tuple(_epoch_row(each, each is recommended) for each in candidates),
+        _EPOCH_COLUMNS if is_explained else "Columns as in the table above. (2.): the second best.",
+    )
+
+
+def auc_table(candidates: Sequence[Candidate], recommended: Candidate | None) -> ReportTable:
+    """AUC against each background and K-S sum, with errors."""
+    rows = []
+    for each, result in _scored(candidates):
+        aucs = (with_errors(auc.interval, 4) for auc in result.aucs)
+        ks = (with_errors(result.ks_sum.interval, 2), _number(result.ks_expected, ".2f"))
+        rows.append((_name(each, recommended), *aucs, *ks, _number(result.efficiency_ratio, ".2f")))
+    return ReportTable(
+        "AUC and K-S sum on the test part",
+        (
+            "epoch",
+            *(f"AUC, {background.name}" for background in BACKGROUNDS),
+            "K-S sum",
+            "if identical",
+            "max eps_S/sqrt(eps_B)",
+        ),
+        tuple(rows),
+        f"{_FROM_TEST} K-S sum: of the control region.",
+    )
+
+
+def difference_table(candidates: Sequence[Candidate], recommended: Candidate | None) -> ReportTable | None:
+    """Differences to the recommended epoch of those with the same test jets; None where there is no such epoch."""
+    if recommended is None or recommended.result is None or recommended.run.sample is None:
+        return None
+    rows = []
+    for each, result in _scored(candidates):
+        sample = each.run.sample
+        if each is recommended or sample is None or sample.checksum != recommended.run.sample.checksum:
+            continue
+        auc = result.aucs[0].minus(recommended.result.aucs[0])
+        ks = result.ks_sum.minus(recommended.result.ks_sum)
+        rows.append((each.name, with_errors(auc, 4, "+"), with_errors(ks, 2, "+")))
+    if not rows:
+        return None
+    return ReportTable(
+        f"Differences to {recommended.name} on the same test jets",
+        ("epoch", "AUC", "K-S sum"),
+        tuple(rows),
+        f"{_FROM_TEST} The jets are the same, so differences are better known than the figures themselves.",
+    )
+
+
+def rejection_tables(candidates: Sequence[Candidate], recommended: Candidate | None) -> list[ReportTable]:
+    """Rejection at fixed signal efficiencies against QCD and against BIB alone."""
+    return [
+        ReportTable(
+            f"Rejection 1/fpr of {background.name.removesuffix(' only')} alone at given signal efficiencies (test)",
+            ("epoch", *(f"at {100 * at:.0f} %" for at in REJECTION_AT)),
+            tuple(
+                (_name(each, recommended), *(_rejection(result.rocs[position].rejection_at(at)) for at in REJECTION_AT))
+                for each, result in _scored(candidates)
+            ),
+            "In brackets: 68 %, Clopper-Pearson at the background's effective number.",
+        )
+        for position, background in enumerate(BACKGROUNDS)
+        if background.qcd == 0 or background.bib == 0
+    ]
+
+
+def efficiency_table(candidates: Sequence[Candidate]) -> ReportTable | None:
+    """Share of signal taken for signal by (mH, mS), a column an epoch, the best in bold; None without scored epochs.
+
+    An epoch that does not classify is never the best: one that takes every jet for signal has the whole signal.
+    """
+    scored = _scored(candidates)
+    if not scored:
+        return None
+    judged = [each.classifies for each, _ in scored]
+    by_epoch = [{_masses(point): point.efficiency for point in result.efficiencies} for _, result in scored]
+    rows: list[tuple[str, ...]] = []
+    for masses in sorted({masses for points in by_epoch for masses in points}):
+        shares = [points.get(masses) for points in by_epoch]
+        rows.append((f"{masses[0]:g}", f"{masses[1]:g}", *_best_in_bold(shares, judged, max)))
+    rows.append(("all signal", "", *_best_in_bold([result.signal for _, result in scored], judged, max)))
+    for position, label in enumerate(("QCD", "BIB")):
+        shares = [result.false_positives[position].by_count for _, result in scored]
+        rows.append((label, "", *_best_in_bold(shares, judged, min)))
+    return ReportTable(
+        "Share of jets whose largest output is signal [%]: signal by mass, and backgrounds (test)",
+        ("mH [GeV]", "mS [GeV]", *(each.name for each, _ in scored)),
+        tuple(rows),
+        "Errors: 68 %, Clopper-Pearson. Bold: the highest of its row, for backgrounds the lowest, among epochs that "
+        "classify; a difference within the errors says nothing.",
+    )
+
+
+def history_table(candidates: Sequence[Candidate]) -> ReportTable:
+    """Losses, accuracies, K-S sums and AUC of each epoch, as the history names them."""
+    names = [name for name in (*HISTORY_NAMES, "val_auc") if any(name in each.row for each in candidates)]
+    return ReportTable(
+        "Losses and accuracies",
+        ("name", *(each.name for each in candidates)),
+        tuple((name, *(_number(each.row.get(name, math.nan), ".4f") for each in candidates)) for name in sorted(names)),
+        "original: the network; adv: the adversary; val: the validation part.",
+    )
+
+
+def setting_tables(runs: Sequence[AnalyzedRun]) -> list[ReportTable]:
+    """Settings that differ between runs, and those that are the same."""
+    names = list(dict.fromkeys(name for run in runs for name in run.overview.settings))
+    values = {name: [_setting(run, name) for run in runs] for name in names}
+    differing = [name for name in names if len(set(values[name])) > 1]
+    same = [name for name in names if name not in differing]
+    tables = []
+    if differing:
+        rows = tuple((run.name, *(values[name][i] for name in differing)) for i, run in enumerate(runs))
+        tables.append(ReportTable("Settings that differ", ("run", *differing), rows))
+    if same:
+        title = "Settings that are the same" if len(runs) > 1 else "Settings"
+        tables.append(ReportTable(title, ("setting", "value"), tuple((name, values[name][0]) for name in same)))
+    return tables
+
+
+def version_table(runs: Sequence[AnalyzedRun]) -> ReportTable:
+    """State, program, machine and time of each run."""
+    columns = ("run", "status", "epochs", "program", "commit", "python", "torch", "host", "started (UTC)", "took")
+    rows = []
+    for run in runs:
+        it = run.overview
+        versions = [it.word("versions", name) or _NOT_KNOWN for name in ("python", "torch")]
+        rows.append(
+            (
+                run.name,
+                it.status,
+                f"{it.epochs}/{it.planned_epochs or '?'}",
+                it.word("versions", "cal_ratio_trainer") or _NOT_KNOWN,
+                it.commit or _NOT_KNOWN,
+                *versions,
+                it.word("machine", "host") or _NOT_KNOWN,
+                (it.word("started") or _NOT_KNOWN)[:16].replace("T", " "),
+                _NOT_KNOWN if it.seconds is None else duration(it.seconds),
+            )
+        )
+    return ReportTable("Runs", columns, tuple(rows))
+
+
+def with_errors(interval: Interval, digits: int, sign: str = "") -> str:
+    """A figure with its errors: one where both are the same to the digits shown.
+
+    Spaces are such that no line ends there.
+
+    >>> with_errors(Interval(0.99, 0.98, 1.0), 2), with_errors(Interval(0.99, 0.97, 1.0), 2)
+    ('0.99\xa0±\xa00.01', '0.99\xa0+0.01\xa0-0.02')
+    """
+    if not math.isfinite(interval.value):
+        return _NOT_KNOWN
+    value = format(interval.value, f"{sign}.{digits}f")
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+        return value
+    up, down = (f"{error:.{digits}f}" for error in (interval.error_up, interval.error_down))
+    return _unbroken(f"{value} ± {up}" if up == down else f"{value} +{up} -{down}")
+
+
+def _epoch_row(each: Candidate, is_recommended: bool) -> tuple[str, ...]:
+    row, best, jets = each.row, each.validation, each.run.overview.test_jets
+    counts = "/".join(str(jets[label]) for label in (Label.SIGNAL, Label.QCD, Label.BIB)) if jets else _NOT_KNOWN
+    test = each.missing if each.result is None else with_errors(each.result.aucs[0].interval, 4)
+    return (
+        bold(each.name) if is_recommended else each.name,
+        ", ".join(each.reasons),
+        _number(row.get("val_original_lossf", math.nan), ".4f"),
+        _number(best.ks_sum, ".3f"),
+        _NOT_KNOWN if math.isnan(best.ks_expected) else _unbroken(f"{best.ks_expected:.3f} ± {best.ks_spread:.3f}"),
+        _number(best.ks_excess, "+.1f"),
+        _number(row.get("val_original_adv_lossf", math.nan), ".4f"),
+        _number(row.get("val_adv_loss", math.nan), ".4f"),
+        _number(best.auc, ".4f"),
+        test,
+        counts,
+    )
+
+
+def _scored(candidates: Sequence[Candidate]) -> list[tuple[Candidate, TestResult]]:
+    return [(each, each.result) for each in candidates if each.result is not None]
+
+
+def _name(each: Candidate, recommended: Candidate | None) -> str:
+    return bold(each.name) if each is recommended else each.name
+
+
+def _masses(point: MassPointEfficiency) -> tuple[float, float]:
+    return point.higgs_mass, point.scalar_mass
+
+
+def _best_in_bold(
+    shares: Sequence[Share | None], judged: Sequence[bool], best_of: Callable[[list[float]], float]
+) -> list[str]:
+    known = [
+        share.value
+        for share, counts in zip(shares, judged, strict=True)
+        if counts and share is not None and math.isfinite(share.value)
+    ]
+    best = best_of(known) if len(known) > 1 else math.nan
+    return [
+        _share(share, is_best=counts and share is not None and share.value == best)
+        for share, counts in zip(shares, judged, strict=True)
+    ]
+
+
+def _share(share: Share | None, is_best: bool) -> str:
+    if share is None or math.isnan(share.value):
+        return _NOT_KNOWN
+    text = _unbroken(f"{100 * share.value:.1f} +{100 * share.error_up:.1f} -{100 * share.error_down:.1f}")
+    return bold(text) if is_best else text
+
+
+def _rejection(rejection: Rejection) -> str:
+    if math.isnan(rejection.value):
+        return _NOT_KNOWN
+    if math.isinf(rejection.value):
+        return f"> {_three_digits(rejection.low)}"
+    return f"{_three_digits(rejection.value)} [{_three_digits(rejection.low)}, {_three_digits(rejection.high)}]"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 or math.isinf(value) else f"{value:.0f}"
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\xa0")
+
+
+def _setting(run: AnalyzedRun, name: str) -> str:
+    value = run.overview.settings.get(name, _NOT_KNOWN)
+    return "null" if value is None else str(value)
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else _NOT_KNOWN
