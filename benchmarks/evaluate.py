@@ -1,97 +1,108 @@
-"""How long figures of merit and plots take: python -m benchmarks.evaluate [JETS...]."""
+"""Seconds of the evaluation and of every final plot: `python -m benchmarks.evaluate`."""
 
-import math
-import sys
+import argparse
+import json
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
-from cal_ratio_trainer.evaluation.histograms import control_histograms, main_histograms
-from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import roc_auc, roc_curve
-from cal_ratio_trainer.evaluation.significance import significance_scan
-from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
-from cal_ratio_trainer.plotting import DEMO, write_all
-from cal_ratio_trainer.plotting.histories import history_drawings
-from cal_ratio_trainer.plotting.scores import control_score_drawings, final_score_drawings
+from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
+from cal_ratio_trainer.plotting import DEMO, Drawing
+from cal_ratio_trainer.plotting.finals import final_drawings
 
-_REPEATS = 5
-_MASSES = (125.0, 200.0, 400.0, 600.0, 1000.0)
+MASSES = [60.0, 125.0, 200.0, 400.0, 600.0, 1000.0]
 
 
-def samples(jets: int) -> tuple[ScoredJets, ScoredControlJets]:
-    """Main and control jets, as many of each, with scores as of a trained network."""
-    random = np.random.default_rng(1)
-    labels = random.integers(0, 3, jets)
-    shapes = np.full((jets, 3), 0.3)
-    shapes[np.arange(jets), labels] = 2.0
+def random_scores(own: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Outputs of which the jet's own one is usually the largest, in single precision."""
+    shapes = np.full((len(own), 3), 0.3)
+    shapes[np.arange(len(own)), own] = 3.0
     gammas = random.standard_gamma(shapes)
-    scores = (gammas / gammas.sum(axis=1, keepdims=True)).astype(np.float32)
-    weights = np.where(labels == 0, random.lognormal(0, 1, jets), 1.0)
-    masses = random.choice(_MASSES, jets)
-    control = random.dirichlet((2.0, 0.3, 0.3), jets).astype(np.float32)
+    scores: np.ndarray = (gammas / gammas.sum(axis=1, keepdims=True)).astype(np.float32)
+    return scores
+
+
+def random_jets(jets: int, random: np.random.Generator) -> ScoredJets:
+    """Main jets of random numbers: a third each of signal, QCD and BIB, six mH, everything known of them."""
+    labels = random.integers(0, 3, jets)
+    signs = random.choice([-1, 1], jets)
+    return ScoredJets(
+        random_scores(labels, random),
+        labels,
+        random.lognormal(0, 1, jets),
+        random.choice(MASSES, jets),
+        random.choice([5.0, 16.0, 55.0], jets),
+        JetKinematics(
+            pt=40 + random.exponential(60, jets),
+            eta=random.uniform(-2.5, 2.5, jets),
+            phi=random.uniform(-np.pi, np.pi, jets),
+            llp_eta=random.uniform(-2.5, 2.5, jets),
+            llp_lxy=random.uniform(1200, 4000, jets),
+            llp_lz=signs * random.uniform(3500, 6000, jets),
+        ),
+    )
+
+
+def random_control_jets(jets: int, random: np.random.Generator) -> ScoredControlJets:
+    """Control-region jets of random numbers, half of them data."""
     is_data = random.random(jets) < 0.5
-    return (
-        ScoredJets(scores, labels, weights, masses, masses / 10),
-        ScoredControlJets(control, is_data, np.where(is_data, 1.0, weights), random.random(jets)),
+    weights = np.where(is_data, 1.0, random.lognormal(0, 0.5, jets))
+    return ScoredControlJets(random_scores(np.zeros(jets, dtype=int), random), is_data, weights, random.random(jets))
+
+
+def median_seconds(function: Callable[[], object], times: int) -> float:
+    """Median time of a call after one to warm up."""
+    found = []
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - start)
+    return float(np.median(found[1:]))
+
+
+def main() -> None:
+    """Print seconds of the evaluation, size and seconds of its JSON, seconds a plot by kind and in all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jets", type=int, default=100_000, help="test jets, control jets and jets trained on, each")
+    parser.add_argument("--times", type=int, default=3, help="how often each is timed")
+    arguments = parser.parse_args()
+    random = np.random.default_rng(1)
+    test, train = random_jets(arguments.jets, random), random_jets(arguments.jets, random)
+    control = random_control_jets(arguments.jets, random)
+    alone = median_seconds(lambda: evaluate_test_sample(test), arguments.times)
+    whole = median_seconds(lambda: evaluate_test_sample(test, control, train), arguments.times)
+    print(
+        f"evaluation of {arguments.jets:,} test jets: {alone:.2f} s; with as many of control and train: {whole:.2f} s"
     )
+    figures = evaluate_test_sample(test, control, train)
+    text = json.dumps(figures.to_dict())
+    written = median_seconds(lambda: json.dumps(figures.to_dict()), arguments.times)
+    read = median_seconds(lambda: TestFigures.from_dict(json.loads(text)), arguments.times)
+    print(f"as JSON: {len(text) / 1e3:.0f} kB, written in {1e3 * written:.0f} ms, read in {1e3 * read:.0f} ms")
+    draw(figures, arguments.times)
 
 
-def report(name: str, work: Callable[[], object]) -> None:
-    """Print the shortest of a few runs: by the clock, and of the processor, which other users do not lengthen."""
-    best, best_busy = math.inf, math.inf
-    for _ in range(_REPEATS):
-        start, start_busy = time.perf_counter(), time.process_time()
-        work()
-        best = min(best, time.perf_counter() - start)
-        best_busy = min(best_busy, time.process_time() - start_busy)
-    print(f"  {name:40s} {1e3 * best:8.1f} ms  (processor {1e3 * best_busy:.1f} ms)")
+def draw(figures: TestFigures, times: int) -> None:
+    """Time every final plot; plots that one function draws are a kind."""
+    by_kind: defaultdict[str, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        for drawing in final_drawings(figures):
+            by_kind[drawing.draw.__name__].append(_seconds(drawing, Path(folder), times))
+    print("| plots drawn by | plots | s a plot |\n|---|---|---|")
+    for kind, seconds in by_kind.items():
+        print(f"| {kind} | {len(seconds)} | {np.mean(seconds):.3f} |")
+    every = np.concatenate(list(by_kind.values()))
+    print(f"| all | {len(every)} | {every.mean():.3f} |\n{every.sum():.1f} s for all final plots, one after the other")
 
 
-def evaluate(jets: int) -> None:
-    """Time every figure of merit on `jets` main and as many control jets."""
-    main_jets, control = samples(jets)
-    print(f"{jets} main and {jets} control jets")
-    report("K-S, 3 outputs in 3 pt ranges", lambda: ks_of_control_jets(control))
-    report("AUC", lambda: roc_auc(main_jets))
-    report("ROC curve with rejections", lambda: roc_curve(main_jets))
-    report("S/sqrt(B) scan", lambda: significance_scan(main_jets))
-    report("main histograms, 3 outputs, 2 binnings", lambda: main_histograms(main_jets))
-    report("control histograms", lambda: control_histograms(control))
-    report("everything at the end of a training", lambda: evaluate_test_sample(main_jets, control))
-
-
-def draw(jets: int) -> None:
-    """Time the plots; the first of all also pays for importing matplotlib."""
-    main_jets, control = samples(jets)
-    main_counts, control_counts, ks = (
-        main_histograms(main_jets),
-        control_histograms(control),
-        ks_of_control_jets(control),
-    )
-    epochs = np.arange(100)
-    falling = list(0.6 + 0.4 * np.exp(-epochs / 20))
-    keys = ("original_lossf", "val_original_lossf", "adv_loss", "val_adv_loss", "adv_acc", "val_adv_acc", "val_auc")
-    history = dict.fromkeys((*keys, "ks_bib_hist", "ks_bib_expected", "ks_sig_hist"), falling)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        works: tuple[tuple[str, Callable[[], list[Path]]], ...] = (
-            ("score plots, the first time", lambda: write_all(final_score_drawings(main_counts), folder, DEMO)),
-            ("score plots", lambda: write_all(final_score_drawings(main_counts), folder, DEMO)),
-            ("control plots", lambda: write_all(control_score_drawings(control_counts, ks), folder, DEMO)),
-            ("history plots, 100 epochs", lambda: write_all(history_drawings(history), folder, DEMO)),
-        )
-        for title, work in works:
-            start = time.perf_counter()
-            plots = len(work())
-            print(f"  {title:34s} {(time.perf_counter() - start) / plots:8.3f} s a plot ({plots} plots)")
+def _seconds(drawing: Drawing, folder: Path, times: int) -> float:
+    return median_seconds(lambda: drawing.write(folder, DEMO), times)
 
 
 if __name__ == "__main__":
-    for count in [int(argument) for argument in sys.argv[1:]] or [50_000, 200_000]:
-        evaluate(count)
-    draw(50_000)
+    main()

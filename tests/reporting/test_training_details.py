@@ -26,7 +26,7 @@ def figures() -> TestFigures:
     control = ScoredControlJets(
         random.dirichlet((1, 1, 1), 60), np.arange(60) % 2 == 0, np.ones(60), np.repeat([0.1, 0.3], 30)
     )
-    return evaluate_test_sample(jets, control)
+    return evaluate_test_sample(jets, control, jets, mistag=0.5)
 
 
 def rows_of(figures: TestFigures, title: str) -> list[tuple[str, ...]]:
@@ -35,19 +35,42 @@ def rows_of(figures: TestFigures, title: str) -> list[tuple[str, ...]]:
 
 
 def test_every_area_is_listed_with_the_counts_it_depends_on(figures: TestFigures) -> None:
-    rows = rows_of(figures, "Signal against QCD + 0.1 BIB")
+    rows = rows_of(figures, "Area under")
     # Signal at 0.7 or 0.3 is above all background (0.2 at most).
     assert rows == [
-        ("all", "4", "2", "2", "1.00000"),
-        ("QCD only", "4", "2", "0", "1.00000"),
-        ("BIB only", "4", "0", "2", "1.00000"),
-        ("mH125.0", "2", "2", "2", "1.00000"),
-        ("mH600.0", "2", "2", "2", "1.00000"),
+        ("all", "QCD + 0.1 BIB", "4", "2", "2", "1.00000"),
+        ("all", "QCD", "4", "2", "0", "1.00000"),
+        ("all", "BIB", "4", "0", "2", "1.00000"),
+        ("mH125.0", "QCD + 0.1 BIB", "2", "2", "2", "1.00000"),
+        ("mH600.0", "QCD + 0.1 BIB", "2", "2", "2", "1.00000"),
     ]
 
 
 def test_a_rejection_of_everything_is_a_lower_limit(figures: TestFigures) -> None:
-    assert all(cell.startswith("> ") for cell in rows_of(figures, "Rejection")[0][1:])
+    rows = rows_of(figures, "Rejection")
+    assert [row[:2] for row in rows] == [
+        ("all", "QCD + 0.1 BIB"),
+        ("all", "QCD"),
+        ("all", "BIB"),
+        ("mH125.0", "QCD + 0.1 BIB"),
+        ("mH600.0", "QCD + 0.1 BIB"),
+        ("mH125.0", "QCD"),
+        ("mH600.0", "QCD"),
+    ]
+    assert all(cell.startswith("> ") for row in rows for cell in row[2:])
+
+
+def test_the_working_point_by_hand(figures: TestFigures) -> None:
+    # QCD has two equal scores of 0.1: neither may pass. Everything else is above 0.1, BIB's 0.1 and 0.2 in half.
+    (row,) = rows_of(figures, "Jets that pass the cut at which 50 % of QCD may pass")
+    assert row[0] == "0.100000"
+    assert [cell.split()[0] for cell in row[1:]] == ["100.00", "0.00", "50.00"]
+
+
+def test_the_same_jets_in_train_and_test_are_at_no_distance(figures: TestFigures) -> None:
+    rows = rows_of(figures, "K-S of train and test")
+    assert [row[:3] for row in rows][:2] == [("QCD", "QCD", "0.0000"), ("QCD", "signal", "0.0000")]
+    assert len(rows) == 9
 
 
 def test_efficiencies_by_mass_and_for_all(figures: TestFigures) -> None:
@@ -65,7 +88,7 @@ def test_confusion_by_hand(figures: TestFigures) -> None:
 
 
 def test_a_range_without_jets_is_unknown_and_so_is_the_sum(figures: TestFigures) -> None:
-    rows = rows_of(figures, "K-S")
+    rows = rows_of(figures, "K-S of MC")
     assert [row[1] for row in rows] == ["low", "mid", "high", "sum"] * 3
     assert rows[2][2:] == ("-", "-", "-", "-")
     assert rows[3][2] == "-"
@@ -92,5 +115,5 @@ def test_the_terminals_tables_show_brackets_and_fit_eighty_columns(figures: Test
 
 def test_without_control_jets_there_is_no_ks_table() -> None:
     figures = evaluate_test_sample(ScoredJets(np.array([[0.2, 0.5, 0.3]]), np.array([1]), np.ones(1)))
-    assert "K-S" not in training_details_text(figures)
+    assert "K-S of" not in training_details_text(figures)
     assert "S/sqrt(B), relative" in training_details_text(figures)

@@ -1,5 +1,6 @@
 """ROC curves: background rejection over signal efficiency, with their statistical errors."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,14 +32,14 @@ def roc_drawings(figures: TestFigures) -> list[Drawing]:
     return [
         *_family("roc_curve_atlas_rej_bib", compound, figures.rocs[3:]),
         *_family("roc_curve_atlas_rej_qcd", qcd, figures.qcd_rocs),
-        Drawing("roc_curve_qcd_and_bib", draw_pure_curves, (qcd, bib)),
+        Drawing("roc_curve_qcd_and_bib", draw_pure_curves, (qcd, bib), default_ticks=True),
     ]
 
 
 def _family(name: str, all_masses: RocCurve, by_mass: tuple[RocCurve, ...]) -> list[Drawing]:
     return [
-        Drawing(name, draw_curve, (all_masses, None)),
-        *(Drawing(f"{name}_{curve.name}", draw_curve, (curve, all_masses)) for curve in by_mass),
+        Drawing(name, draw_curve, (all_masses, None), default_ticks=True),
+        *(Drawing(f"{name}_{curve.name}", draw_curve, (curve, all_masses), default_ticks=True) for curve in by_mass),
     ]
 
 
@@ -126,7 +127,8 @@ def _finish(axes: "Axes", curves: list[RocCurve], text: str) -> None:
     axes.plot(efficiencies, 1 / efficiencies, color=GREY, linestyle=":", linewidth=1.5, label="no separation")
     axes.set_yscale("log")
     axes.set_xlim(0, 1)
-    axes.set_ylim(0.8, highest ** (1 / (1 - _ROOM_ABOVE)))
+    # A whole power of ten, so that most figures of a run have the same frame.
+    axes.set_ylim(0.8, 10.0 ** math.ceil(math.log10(highest) / (1 - _ROOM_ABOVE)))
     axes.set_xlabel("Signal efficiency")
     title = f"{text}\nbands and bars: 68 %, at effective numbers"
     axes.legend(loc="upper right", fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)

@@ -8,9 +8,11 @@ from cal_ratio_trainer.evaluation.classification import ConfusionMatrix
 from cal_ratio_trainer.evaluation.efficiency import FalsePositives, MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs
+from cal_ratio_trainer.evaluation.overtraining import Overtraining
 from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.evaluation.working_point import WorkingPoint
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.reporting.table import ReportTable, as_rich, as_text
 
@@ -34,25 +36,33 @@ def training_details_tables(figures: TestFigures) -> "Group":
 
 
 def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
-    """All tables: AUC and rejections, S/sqrt(B), efficiencies, confusion, and K-S where there are control jets."""
-    tables = (
+    """All tables: what signal is held against, efficiencies, confusion, and the comparisons that there are jets for.
+
+    K-S of MC and data needs control jets, train and test needs jets that were trained on.
+    """
+    tables = [
         _auc_table(figures.rocs),
-        _rejection_table(figures.rocs),
+        _rejection_table((*figures.rocs, *figures.qcd_rocs)),
+        _working_point_table(figures.working_point),
         _significance_table(figures.scans),
         _efficiency_table(figures.signal, figures.efficiencies),
         _false_positive_table(figures.false_positives),
         _confusion_table(figures.confusion),
-    )
-    return (*tables, _ks_table(figures.ks)) if figures.ks is not None else tables
+    ]
+    if figures.overtraining is not None:
+        tables.append(_overtraining_table(figures.overtraining))
+    if figures.ks is not None:
+        tables.append(_ks_table(figures.ks))
+    return tuple(tables)
 
 
 def _auc_table(curves: tuple[RocCurve, ...]) -> ReportTable:
     return ReportTable(
-        f"Signal against {curves[0].background.name} on the signal output",
-        ("sample", "signal jets", "QCD jets", "BIB jets", "AUC"),
+        "Area under the ROC curve of the signal output",
+        ("signal", "against", "signal jets", "QCD jets", "BIB jets", "AUC"),
         tuple(
             (
-                _curve_name(curve),
+                *_curve_names(curve),
                 f"{curve.signal_jets}",
                 f"{curve.qcd_jets}",
                 f"{curve.bib_jets}",
@@ -60,22 +70,31 @@ def _auc_table(curves: tuple[RocCurve, ...]) -> ReportTable:
             )
             for curve in curves
         ),
-        "Each class's weights sum to its count: the mixture, and with it the AUC, depends on the counts.",
+        "Each class's weights sum to its count: the mixture QCD + 0.1 BIB, and with it the AUC, depends on the counts.",
     )
 
 
 def _rejection_table(curves: tuple[RocCurve, ...]) -> ReportTable:
     return ReportTable(
-        f"Rejection 1/fpr of {curves[0].background.name} at given signal efficiencies",
-        ("sample", *(f"at {100 * rejection.signal_efficiency:.0f} %" for rejection in curves[0].rejections)),
-        tuple((_curve_name(curve), *(_rejection(rejection) for rejection in curve.rejections)) for curve in curves),
-        "In brackets: 68 %, Clopper-Pearson at the background's effective number.",
+        "Rejection 1/fpr at given signal efficiencies",
+        ("signal", "against", *(f"{100 * rejection.signal_efficiency:.0f} %" for rejection in curves[0].rejections)),
+        tuple((*_curve_names(curve), *(_rejection(rejection) for rejection in curve.rejections)) for curve in curves),
+        "In brackets: 68 %, Clopper-Pearson at the background's effective number. The mixture QCD + 0.1 BIB depends on "
+        "the counts.",
     )
 
 
-def _curve_name(curve: RocCurve) -> str:
-    is_pure = not (curve.background.qcd and curve.background.bib)
-    return curve.name or (curve.background.name if is_pure else "all")
+def _working_point_table(point: WorkingPoint) -> ReportTable:
+    return ReportTable(
+        f"Jets that pass the cut at which {100 * point.mistag:g} % of QCD may pass",
+        ("cut on the signal output", "signal [%]", "QCD [%]", "BIB [%]"),
+        ((_number(point.cut, ".6f"), *(_per_cent(share, ".2f") for share in (point.signal, point.qcd, point.bib))),),
+        "Signal by count, QCD and BIB by weight at effective numbers.",
+    )
+
+
+def _curve_names(curve: RocCurve) -> tuple[str, str]:
+    return curve.name or "all", curve.background.name.removesuffix(" only")
 
 
 def _significance_table(scans: Iterable[SignificanceScan]) -> ReportTable:
@@ -151,6 +170,27 @@ def _confusion_table(confusion: ConfusionMatrix) -> ReportTable:
     )
 
 
+def _overtraining_table(found: Overtraining) -> ReportTable:
+    rows = []
+    for each in found.distances:
+        comparison, reference = each.comparison, each.comparison.reference
+        numbers = (comparison.distance, reference.mean, reference.spread, comparison.excess)
+        rows.append(
+            (
+                _LABEL_NAMES[each.output],
+                _LABEL_NAMES[each.label],
+                *_ks_numbers(*numbers),
+                _number(reference.critical, ".4f"),
+            )
+        )
+    return ReportTable(
+        "K-S of train and test scores",
+        ("output", "jets", "distance", "if identical", "excess [sigma]", "5 % exceed"),
+        tuple(rows),
+        "An excess says that the network knows the jets it was trained on.",
+    )
+
+
 def _ks_table(ks: ControlRegionKs) -> ReportTable:
     rows = []
     for result in ks.outputs:
@@ -190,10 +230,11 @@ def _rounded(value: float) -> str:
     return f"{value:.3g}" if value < 1000 or math.isinf(value) else f"{value:.0f}"
 
 
-def _per_cent(share: Share) -> str:
+def _per_cent(share: Share, form: str = ".1f") -> str:
     if math.isnan(share.value):
         return _NOT_KNOWN
-    return f"{100 * share.value:.1f} +{100 * share.error_up:.1f} -{100 * share.error_down:.1f}"
+    value, up, down = (format(100 * part, form) for part in (share.value, share.error_up, share.error_down))
+    return f"{value} +{up} -{down}"
 
 
 def _number(value: float, form: str) -> str:
