@@ -1,6 +1,7 @@
 """Every epoch's figures for TensorBoard, where it is installed; nothing else depends on them."""
 
 import importlib.util
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 FOLDER = "tensorboard"
+
+_log = logging.getLogger(__name__)
 
 _GROUPS = {
     "loss": ("original_lossf", "val_original_lossf"),
@@ -78,11 +81,17 @@ def event_log(run: RunDirectory, settings: TrainSettings, history: Sequence[Hist
     if not settings.tensorboard or importlib.util.find_spec("tensorboard") is None:
         yield None
         return
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
     folder = run.path / FOLDER
     is_new = not _has_events(folder)
-    writer = EventFileWriter(str(folder))
+    try:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        writer = EventFileWriter(str(folder))
+    except (ImportError, TypeError) as error:
+        # Protobuf refuses code that was made for another version of it with a TypeError.
+        _log.warning("nothing is written for TensorBoard, whose installation does not work: %s", error)
+        yield None
+        return
     log = EventLog(writer)
     if is_new:
         for epoch, row in enumerate(history):
