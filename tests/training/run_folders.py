@@ -1,0 +1,80 @@
+"""Folders of runs as a training leaves them: written by hand with known figures, or by small real trainings."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.train import train
+
+OUTPUTS = ("qcd", "sig", "bib")
+
+
+def history_row(
+    auc: float, ks: float, *, expected: float = 0.45, spread: float = 0.09, loss: float = 0.5
+) -> dict[str, float]:
+    """A row of a history: AUC, K-S sum of all outputs with what identical distributions give, loss of the network."""
+    row = {"val_auc": auc, "val_original_lossf": loss, "val_original_adv_lossf": 0.70, "val_adv_loss": 0.69}
+    row |= {"original_lossf": loss, "original_acc": 0.8, "val_original_acc": 0.8}
+    for output in OUTPUTS:
+        figures = {"hist": ks, "expected": expected, "spread": spread}
+        row |= {f"ks_{output}_{name}": value / 3 for name, value in figures.items()}
+    return row
+
+
+def write_run(
+    folder: Path,
+    history: Sequence[Mapping[str, float]] | None = (),
+    record: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> RunDirectory:
+    """A run without networks and jets.
+
+    Args:
+        folder: of the run, e.g. tmp_path / 'default' / '00000'.
+        history: its rows; None leaves the file out.
+        record: in place of the entries of a finished run of the same name; a None takes one away.
+        settings: in place of the default ones.
+    """
+    folder.mkdir(parents=True)
+    if history is not None:
+        (folder / "history.json").write_text(json.dumps([{"epoch": i} | dict(row) for i, row in enumerate(history)]))
+    whole = {**finished_record(len(history or ())), **(record or {})}
+    (folder / "run.json").write_text(json.dumps({name: value for name, value in whole.items() if value is not None}))
+    chosen = TrainSettings.make(output_path=folder.parents[1], model_name=folder.parent.name, **(settings or {}))
+    (folder / "training_params.yaml").write_text(chosen.as_yaml())
+    return RunDirectory(folder)
+
+
+def finished_record(epochs: int) -> dict[str, Any]:
+    """What run.json of a finished run says."""
+    files = {
+        kind: {"file": f"/data/{kind}.parquet", "sha256": kind[0] * 64, "simulation": "demo"}
+        for kind in ("main", "control")
+    }
+    return {
+        "status": "finished",
+        "started": "2026-11-24T00:33:01+00:00",
+        "ended": "2026-11-24T00:39:31+00:00",
+        "seed": 1,
+        "planned_epochs": epochs,
+        "finished_epochs": epochs,
+        "versions": {"cal_ratio_trainer": "0.1.0", "commit": "a7b01abab55f40ee6ae1c4fc486bfd294213db47-dirty"},
+        "data": files,
+        "test": {"auc": 0.9932, "max_efficiency_ratio": 13.04},
+    }
+
+
+def train_small(files: tuple[Path, Path], output_path: Path, **changes: Any) -> RunDirectory:
+    """A real training of a second or two; its own plots should be switched off."""
+    small: dict[str, Any] = {"epochs": 3, "num_splits": 4, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.5}
+    settings = TrainSettings.make(
+        main_training_file=str(files[0]),
+        cr_training_file=str(files[1]),
+        output_path=output_path,
+        **{**small, **changes},
+    )
+    return train(Start(settings), say=lambda text: None, details=lambda figures: "").run
