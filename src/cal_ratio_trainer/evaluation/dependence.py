@@ -25,6 +25,9 @@ EDGES = {
 _FINE_FROM_PASSING = 60
 """With fewer QCD jets that pass the cut, two bins are taken together for the backgrounds."""
 
+_FINE_FROM_JETS = 200
+"""With fewer signal jets, two bins are taken together for signal."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dependence:
@@ -74,12 +77,14 @@ def dependences(jets: ScoredJets, cut: float) -> tuple[Dependence, ...]:
     if jets.kinematics is None or np.isnan(cut):
         return ()
     passes = passing(jets, cut)
-    is_sparse = np.count_nonzero(passes[jets.positions[Label.QCD]]) < _FINE_FROM_PASSING
+    sparse_signal = jets.count(Label.SIGNAL) < _FINE_FROM_JETS
+    sparse_background = np.count_nonzero(passes[jets.positions[Label.QCD]]) < _FINE_FROM_PASSING
     found = []
     for label, quantity, values in _values(jets.kinematics):
         rows = jets.positions[label]
         weights = None if label == Label.SIGNAL else jets.weights[rows]
-        edges = EDGES[quantity][:: 2 if is_sparse and label != Label.SIGNAL else 1]
+        is_sparse = sparse_signal if label == Label.SIGNAL else sparse_background
+        edges = EDGES[quantity][:: 2 if is_sparse else 1]
         made = dependence((quantity, edges), label, values[rows], weights, passes[rows])
         if made.total.any():
             found.append(made)

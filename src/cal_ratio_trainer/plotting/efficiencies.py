@@ -121,7 +121,8 @@ def draw_signal_efficiency(axes: "Axes", shown: tuple[Dependence, ...], point: W
     for each in shown:
         _draw_points(axes, each)
     axes.axhline(point.signal.value, color=GREY, linestyle=":", label=f"all signal jets: {_per_cent(point.signal)} %")
-    axes.set_ylim(0, 1.42)
+    # Points at 0 are whole.
+    axes.set_ylim(-0.04, 1.42)
     axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel("Signal efficiency")
     _finish(axes, shown, point)

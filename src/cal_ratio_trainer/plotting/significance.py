@@ -12,7 +12,7 @@ from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROOM_ABOVE = 1.75
+_ROOM_ABOVE = 1.65
 
 
 def significance_drawings(figures: TestFigures) -> list[Drawing]:
@@ -38,7 +38,8 @@ def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:
         low, high = (scale * (values + sign * errors)[inside] for sign in (-1, 1))
         panel.fill_between(distance, low, high, color=BLUE, alpha=0.25, linewidth=0)
         panel.plot(distance, scale * values[inside], color=BLUE, linewidth=2)
-    top = _mark_maximum(axes, scan)
+    _mark_maximum(axes, scan)
+    top = float((values + errors).max(initial=0.0)) or 1.0
     axes.set_xscale("log")
     below.set_xscale("log")
     _set_x(axes, below, float(distance.min(initial=0.5)))
@@ -51,20 +52,23 @@ def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:
 
 
 def _set_x(axes: "Axes", below: "Axes", tightest: float) -> None:
+    from matplotlib.ticker import NullFormatter
+
     axes.set_xlim(tightest / 1.6, 1)
     decades = 10.0 ** np.arange(-4, 1)
     # Few decades hold few labels: then 2 and 5 stand between them.
     ticks = decades if tightest < 0.006 else np.sort(np.concatenate([decades, 2 * decades, 5 * decades]))
     inside = ticks[(ticks > tightest / 1.5) & (ticks <= 1)]
     below.set_xticks(inside, [f"{tick:g}" for tick in inside])
+    below.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> float:
+def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> None:
     box: dict[str, Any] = {"title": _text(scan), "title_fontsize": 13, "alignment": "left", **LEGEND_BOX}
     if not len(scan.cuts):
         axes.text(0.5, 0.3, "no cut leaves more than 10 background jets", transform=axes.transAxes, ha="center")
         axes.legend([], [], loc="upper left", fontsize=13, **box)
-        return 1.0
+        return
     best = 1 - scan.cut_at_maximum
     axes.plot(
         [best],
@@ -77,7 +81,6 @@ def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> float:
     )
     axes.axvline(1 - scan.cuts[-1], color=GREY, linestyle=":", label="tightest cut with more than 10 background jets")
     axes.legend(loc="upper left", fontsize=13, **box)
-    return scan.maximum if scan.maximum > 0 else 1.0
 
 
 def _text(scan: SignificanceScan) -> str:
