@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_ONLY
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
@@ -71,3 +72,39 @@ def test_figures_of_another_format_are_refused() -> None:
         TestFigures.from_dict(plain | {"format": 99})
     with pytest.raises(KeyError):
         TestFigures.from_dict({"format": 1})
+
+
+@given(st.randoms(use_true_random=False), st.tuples(*[st.floats(1e-3, 1e3)] * 3))
+@settings(max_examples=20, deadline=None)
+def test_neither_the_order_of_jets_nor_the_scale_of_a_classes_weights_matters(random, scales) -> None:  # type: ignore[no-untyped-def]
+    jets, control = plausible_jets(400), plausible_control_jets(300)
+    order = np.array(random.sample(range(400), 400))
+    control_order = np.array(random.sample(range(300), 300))
+    assert jets.kinematics is not None
+    moved = dataclasses.replace(jets, weights=jets.weights * np.array(scales)[jets.labels])
+    moved = ScoredJets(**taken(moved, order), kinematics=JetKinematics(**taken(jets.kinematics, order)))
+    control_moved = ScoredControlJets(**taken(control, control_order))
+    before, after = evaluate_test_sample(jets, control, jets), evaluate_test_sample(moved, control_moved, moved)
+    expected, found = before.numbers(), after.numbers()
+    assert found == pytest.approx(expected, nan_ok=True)
+    for first, second in zip(before.dependences, after.dependences, strict=True):
+        np.testing.assert_allclose(second.total, first.total)
+        np.testing.assert_allclose(second.passed, first.passed, atol=1e-9)
+    for one, other in zip(before.false_positives, after.false_positives, strict=True):
+        assert dataclasses.astuple(other.by_weight) == pytest.approx(dataclasses.astuple(one.by_weight))
+
+
+def taken(columns: object, order: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of a dataclass in another order."""
+    named = {field.name: getattr(columns, field.name) for field in dataclasses.fields(columns)}  # type: ignore[arg-type]
+    return {name: value[order] for name, value in named.items() if isinstance(value, np.ndarray)}
+
+
+def test_what_is_quoted_at_a_mistag_is_that_of_the_working_point() -> None:
+    figures = evaluate_test_sample(plausible_jets(1000), mistag=0.1)
+    numbers, point = figures.numbers(), figures.working_point
+    assert (numbers["mistag"], numbers["cut_at_mistag"]) == (0.1, point.cut)
+    assert (numbers["signal_efficiency_at_mistag"], numbers["bib_mistag"]) == (point.signal.value, point.bib.value)
+    assert numbers["rejection_qcd_50"] == figures.rocs[1].rejection_at(0.5).value
+    assert [curve.name for curve in figures.qcd_rocs] == ["mH125.0", "mH600.0"]
+    assert {curve.background for curve in figures.qcd_rocs} == {QCD_ONLY}
