@@ -7,7 +7,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +19,10 @@ from cal_ratio_trainer.deployment.checked_weights import NonFiniteWeights
 from cal_ratio_trainer.deployment.keras_file import keras_model_bytes, read_keras, write_keras
 from cal_ratio_trainer.deployment.layers import classifier_layers
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.deployment.numpy_network import random_inputs, random_weights, scores
+from tests.deployment.shapes import SHAPES
 
-EQUAL_BRANCHES = NetworkShape(
-    branches=(branch_shape("clusters", (8, 8, 8), 4), branch_shape("tracks", (8, 8, 8), 4)), hidden=(16, 16)
-)
-"""Many layers of equal shape, which could be swapped without anybody noticing."""
-
-SHAPES = {
-    "default": DEFAULT_SHAPE,
-    "other_widths": NetworkShape(
-        branches=(
-            branch_shape("clusters", (7, 5), 3),
-            branch_shape("tracks", (6, 9, 4), 2),
-            branch_shape("muon_segments", (3,), 4),
-        ),
-        hidden=(20, 10),
-        dropout=0.4,
-    ),
-    "two_lstm_layers": replace(DEFAULT_SHAPE, lstm_layers=2),
-    "one_mass": replace(DEFAULT_SHAPE, masses=1),
-    "two_masses": replace(DEFAULT_SHAPE, masses=2),
-    "equal_branches": EQUAL_BRANCHES,
-    "no_dropout": replace(DEFAULT_SHAPE, dropout=0.0),
-}
 FILLED = (0, 1, 5, 30)
 SWAPPED = "swapped"
 

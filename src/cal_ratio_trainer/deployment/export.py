@@ -10,18 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.deployment.card_page import card_markdown
 from cal_ratio_trainer.deployment.fdeep_config import Flavour
 from cal_ratio_trainer.deployment.fdeep_file import fdeep_bytes
 from cal_ratio_trainer.deployment.graph import evaluate, graph_of
 from cal_ratio_trainer.deployment.keras_file import keras_model_bytes
 from cal_ratio_trainer.deployment.load_tests import chosen_load_tests
-from cal_ratio_trainer.deployment.model_card import (
-    NetworkFacts,
-    WrittenFile,
-    card_json,
-    card_markdown,
-    card_properties,
-)
+from cal_ratio_trainer.deployment.model_card import NetworkFacts, WrittenFile, card_json, card_properties
 from cal_ratio_trainer.deployment.onnx_file import onnx_bytes
 from cal_ratio_trainer.deployment.onnx_graph import OLDEST_OPSET, require_onnx
 from cal_ratio_trainer.deployment.self_check import Expected, KnownScores, check_file

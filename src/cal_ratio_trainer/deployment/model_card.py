@@ -1,8 +1,11 @@
-"""The card beside a network file: where the network comes from, what its inputs must be, and what it can do."""
+"""The card beside a network file: where the network comes from, what its inputs must be, and what it can do.
+
+As data; `card_page` makes a page of it for people.
+"""
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +16,11 @@ from cal_ratio_trainer.network.shape import NetworkShape
 
 FORMAT_VERSION = 1
 
-_OUTPUTS = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
-_DIGITS = 6
+OUTPUT_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
+"""What the outputs mean, in order."""
+
+_DIGITS = 4
+"""Of figures of merit: further ones would depend on the machine, and the bytes of an ONNX file with them."""
 
 
 @dataclass(frozen=True)
@@ -98,27 +104,13 @@ def card_properties(facts: NetworkFacts, converted: bool) -> dict[str, str]:
     }
 
 
-def card_markdown(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
-    """The card for a person."""
-    sections = [
-        [f"# {facts.name}", "", *(f"{note}." for note in facts.notes)],
-        _table("Files", ("file", "format", "bytes", "SHA-256", "largest difference of a score"), _file_rows(files)),
-        *(_input_section(facts, converted) for converted in sorted({file.converted for file in files})),
-        _outputs_section(),
-        _table("Training", ("", ""), _pairs(facts.training)),
-        *(_table(f"{name} training file", ("", ""), _pairs(about)) for name, about in facts.data.items()),
-        _table("On the test part", ("", ""), _pairs(facts.figures)) if facts.figures else [],
-    ]
-    return "\n\n".join("\n".join(lines).strip() for lines in sections if lines) + "\n"
-
-
 def _described(facts: NetworkFacts) -> dict[str, Any]:
     scaling = facts.preprocessing.scaling
     return {
         "network": facts.name,
         "training": facts.training,
         "data": facts.data,
-        "outputs": [_OUTPUTS[label] for label in Label],
+        "outputs": [OUTPUT_NAMES[label] for label in Label],
         "scaling": {
             "min_jet_pt_gev": scaling.min_jet_pt,
             "max_jet_pt_gev": scaling.max_jet_pt,
@@ -127,71 +119,6 @@ def _described(facts: NetworkFacts) -> dict[str, Any]:
         "test_figures": {name: _rounded(value, _DIGITS) for name, value in facts.figures.items()},
         "notes": list(facts.notes),
     }
-
-
-def _input_section(facts: NetworkFacts, converted: bool) -> list[str]:
-    arrays = facts.inputs(converted)
-    said = (
-        "This file scales jets itself: it takes them as `cr_trainer convert divertanalysis` gives them."
-        if converted
-        else "What C++ must hand over, in this order. Angles are relative as the units say, differences of phi in "
-        "[-pi, pi); the formulas start from these."
-    )
-    lines = [f"## Inputs{' of converted jets' if converted else ''}", "", said]
-    for i, array in enumerate(arrays):
-        size = " x ".join(map(str, array.shape))
-        lines += ["", f"### {i + 1}. `{array.name}`: {array.holds.replace('_', ' ')}, {size}", ""]
-        if array.empty_slot is not None:
-            row = "zeros" if not any(array.empty_slot) else ", ".join(f"{value:.9g}" for value in array.empty_slot)
-            lines += [f"Sorted: {array.order}. At most {array.shape[0]}; empty slots behind them hold {row}.", ""]
-        rows = [(str(k), f"`{each.name}`", each.unit, each.reads) for k, each in enumerate(array.numbers)]
-        lines += _rows(("", "column", "unit there", "the network reads"), rows)
-    return lines
-
-
-def _outputs_section() -> list[str]:
-    rows = [(str(int(label)), _OUTPUTS[label]) for label in Label]
-    return ["## Outputs", "", "A softmax: each from 0 to 1, the sum is 1.", "", *_rows(("", "class"), rows)]
-
-
-def _file_rows(files: Sequence[WrittenFile]) -> list[tuple[str, ...]]:
-    return [
-        (
-            f"`{file.file}`",
-            ", ".join([file.format, *(f"{name} {value}" for name, value in file.details.items())]),
-            str(file.size_bytes),
-            f"`{file.sha256}`",
-            f"{file.largest_difference:.1g} on {file.jets_checked} jets",
-        )
-        for file in files
-    ]
-
-
-def _pairs(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [(name.replace("_", " "), _shown(value)) for name, value in _flat(values) if value not in (None, "")]
-
-
-def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{name} {inner}", each) for inner, each in _flat(value))
-        else:
-            yield name, value
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    return [f"## {title[0].upper()}{title[1:]}", "", *_rows(columns, rows)] if rows else []
-
-
-def _rows(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (columns, ("---",) * len(columns), *rows)]
 
 
 def _rounded(value: float, digits: int) -> float | None:

@@ -163,9 +163,9 @@ class _Branch:
         graph, name = self._graph, self._branch.name
         pt, eta = (self._columns(values, feature, [self._names.index(feature)]) for feature in ("pt", "eta"))
         product = graph.add("Mul", [pt, eta], f"{name}/eta_times_pt")
-        slots_last = graph.add("Transpose", [product], f"{name}/eta_times_pt_of_slots", perm=[0, 2, 1])
-        ones = graph.constant(f"{name}/all_slots", np.ones((self._branch.slots, 1)))
-        sums = graph.add("MatMul", [slots_last, ones], f"{name}/side")
+        ones = graph.constant(f"{name}/all_slots", np.ones((1, self._branch.slots)))
+        # The ones stand left: a transposed product of doubles is fused by onnxruntime 1.15 to what it has no code for.
+        sums = graph.add("MatMul", [ones, product], f"{name}/side")
         negative = graph.add("Less", [sums, graph.constant("zero_double", np.float64(0))], f"{name}/is_negative")
         signs = np.where(np.array(self._names) == "eta", np.float32(-1), np.float32(1))
         turning, resting = graph.constant(f"{name}/turn_eta", signs), graph.constant("one", np.float32(1))

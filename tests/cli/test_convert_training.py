@@ -1,0 +1,52 @@
+"""`cr_trainer convert training` on the command line."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cal_ratio_trainer.cli.convert.training import command
+from cal_ratio_trainer.deployment.keras_file import write_keras
+from cal_ratio_trainer.deployment.self_check import ExportFailed
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from tests.deployment.numpy_network import random_weights
+
+
+@pytest.fixture
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a .keras file in the folder where the command runs."""
+    monkeypatch.chdir(tmp_path)
+    write_keras(tmp_path / "network.keras", DEFAULT_SHAPE, random_weights(DEFAULT_SHAPE, seed=1))
+    return "network.keras"
+
+
+def test_by_default_model_json_is_written_and_told_with_its_card_and_what_is_assumed(network: str) -> None:
+    done = CliRunner().invoke(command, [network])
+    assert done.exit_code == 0
+    assert "network.keras -> model.json (fdeep, " in done.stdout
+    assert "its scores of 512 jets are within" in done.stdout
+    assert "model.card.md" in done.stdout
+    assert "0 to 500 GeV is assumed" in done.stderr
+    assert {path.name for path in Path().iterdir()} == {network, "model.json", "model.card.json", "model.card.md"}
+
+
+def test_dashes_and_underscores_and_all_formats(network: str) -> None:
+    words = [network, "--output-json", "out/net.json", "--format", "all", "--with-preprocessing", "--opset", "13"]
+    done = CliRunner().invoke(command, words)
+    assert done.exit_code == 0
+    assert {path.name for path in Path("out").iterdir()} == {
+        "net.json",
+        "net_keras3.json",
+        "net.keras",
+        "net.onnx",
+        "net.card.json",
+        "net.card.md",
+    }
+
+
+def test_a_failed_check_is_a_user_s_error_and_leaves_nothing(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cal_ratio_trainer.deployment.onnx_file._KERAS_GATE_OF", (0, 1, 2, 3))
+    done = CliRunner().invoke(command, [network, "--format", "all"])
+    assert isinstance(done.exception, ExportFailed)
+    assert str(done.exception).startswith("model.onnx was written but failed its check, so nothing was kept: ")
+    assert {path.name for path in Path().iterdir()} == {network}

@@ -1,0 +1,39 @@
+"""Settings of `convert training`, those of the earlier program among them."""
+
+from pathlib import Path
+
+import pytest
+
+from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.config.loading import load_settings
+from cal_ratio_trainer.errors import ConfigError
+
+
+def test_a_config_of_the_earlier_program_runs_as_it_is(tmp_path: Path) -> None:
+    config = tmp_path / "convert.yaml"
+    config.write_text("run_to_convert:\n  name: default\n  run: 0\n  epoch: 1\noutput_json: model.json\n")
+    settings = load_settings(ConvertTrainingSettings, config)
+    assert settings.training == "default/0/1"
+    assert settings.output_json == Path("model.json")
+    assert settings.format == "fdeep"
+
+
+def test_the_word_on_the_command_line_wins_over_the_config(tmp_path: Path) -> None:
+    config = tmp_path / "convert.yaml"
+    config.write_text("run_to_convert: {name: default, run: 0, epoch: 1}\n")
+    assert load_settings(ConvertTrainingSettings, config, {"training": "other/2/best"}).training == "other/2/best"
+
+
+def test_a_run_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "convert.yaml"
+    config.write_text("run_to_convert: {name: default}\n")
+    with pytest.raises(ConfigError, match="training: lacks run, epoch; expected name, run and epoch"):
+        load_settings(ConvertTrainingSettings, config)
+
+
+def test_scaling_within_the_file_is_for_onnx_only() -> None:
+    with pytest.raises(ConfigError, match="with_preprocessing is for ONNX files, but the format is fdeep"):
+        load_settings(ConvertTrainingSettings, None, {"training": "a/0/best", "with_preprocessing": True})
+    given = {"training": "a/0/best", "with_preprocessing": True, "format": "onnx", "opset": 10}
+    with pytest.raises(ConfigError, match="opset: input should be greater than or equal to 11"):
+        load_settings(ConvertTrainingSettings, None, given)

@@ -1,0 +1,28 @@
+"""Networks of several shapes, for tests of what is written of them."""
+
+from dataclasses import replace
+
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
+
+EQUAL_BRANCHES = NetworkShape(
+    branches=(branch_shape("clusters", (8, 8, 8), 4), branch_shape("tracks", (8, 8, 8), 4)), hidden=(16, 16)
+)
+"""Many layers of equal shape, which could be swapped without anybody noticing."""
+
+SHAPES = {
+    "default": DEFAULT_SHAPE,
+    "other_widths": NetworkShape(
+        branches=(
+            branch_shape("clusters", (7, 5), 3),
+            branch_shape("tracks", (6, 9, 4), 2),
+            branch_shape("muon_segments", (3,), 4),
+        ),
+        hidden=(20, 10),
+        dropout=0.4,
+    ),
+    "two_lstm_layers": replace(DEFAULT_SHAPE, lstm_layers=2),
+    "one_mass": replace(DEFAULT_SHAPE, masses=1),
+    "two_masses": replace(DEFAULT_SHAPE, masses=2),
+    "equal_branches": EQUAL_BRANCHES,
+    "no_dropout": replace(DEFAULT_SHAPE, dropout=0.0),
+}
