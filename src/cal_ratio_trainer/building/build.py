@@ -15,7 +15,7 @@ from cal_ratio_trainer.building.cutflow import SampleStep, cutflows
 from cal_ratio_trainer.building.cuts import cut_notes
 from cal_ratio_trainer.building.duplicates import refuse_duplicates
 from cal_ratio_trainer.building.inputs import find_sources
-from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT
+from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT, WEIGHT
 from cal_ratio_trainer.building.record import built_metadata, simulation_of
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.building.scan import ScannedFile, scan_files
@@ -34,8 +34,6 @@ from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.progress import ProgressLine, progress
 
 _log = logging.getLogger(__name__)
-
-WEIGHT = "mcEventWeight"
 
 JET_ID = "jet_id"
 """Number of a jet in its training file, 0 to the number of jets - 1, in row order."""

@@ -18,8 +18,11 @@ FEWEST_IN_A_BIN = 10.0
 MOST_NEEDED_IN_A_BIN = 50.0
 """Effective jets a bin: between these, a twentieth of all."""
 
-_STEEPEST = 1.5
-"""Largest change of the logarithm of the density from the centre of an end bin to its edge."""
+_STEEPEST = 0.7
+"""Largest change of the logarithm of a weight from the centre of an end bin to its edge."""
+
+_ROUNDS = 6
+_DAMPING = 0.7
 
 
 @dataclass(frozen=True)
@@ -49,33 +52,9 @@ def effective_number(weights: Doubles) -> float:
 
 
 def flattened(points: Points) -> Doubles:
-    """New weights [jets] with the same sum whose distribution is flat between the smallest and the largest value.
-
-    Each weight is divided by the density at its place: the logarithm of the bins' densities, interpolated between their
-    centres, so that a spectrum is flat within wide bins too. Then each bin gets a share of the sum by its width.
-    """
-    total = float(points.weights.sum())
-    flat = _flat(points, 0)
-    return flat * (total / flat.sum()) if flat.sum() > 0 else points.weights
-
-
-def _flat(points: Points, variable: int) -> Doubles:
-    """Flat in this variable and those after it, with a sum of 1."""
-    values, weights = points.values[:, variable], points.weights
-    deepest = points.values.shape[1] - 1
-    edges = _edges([values], [weights], needed_below=deepest - variable)
-    bins, widths = _bins(values, edges), np.diff(edges)
-    contents = np.bincount(bins, weights, minlength=len(widths)).astype(np.float64)
-    result = weights / _densities(values, edges, contents)
-    if variable < deepest:
-        for number in range(len(widths)):
-            inside = bins == number
-            if inside.any():
-                result[inside] = _flat(Points(points.values[inside], result[inside]), variable + 1)
-    sums = np.bincount(bins, result, minlength=len(widths))
-    shares = np.where(sums > 0, widths / widths[sums > 0].sum(), 0.0)
-    scale: Doubles = np.divide(shares, sums, out=np.zeros_like(shares), where=sums > 0)
-    return result * scale[bins]
+    """New weights [jets] with the same sum whose distribution is flat between the smallest and the largest value."""
+    flat = points.weights * _factors(points, None, 0)
+    return flat * (points.weights.sum() / flat.sum()) if flat.sum() > 0 else points.weights
 
 
 def like(points: Points, wanted: Points) -> Doubles:
@@ -83,26 +62,74 @@ def like(points: Points, wanted: Points) -> Doubles:
 
     What lies outside the range of the other counts in the bin at the end.
     """
-    return points.weights * _ratios(points, wanted, 0)
+    result = points.weights * _factors(points, wanted, 0)
+    return result * (wanted.weights.sum() / result.sum()) if result.sum() > 0 else points.weights
 
 
-def _ratios(points: Points, wanted: Points, variable: int) -> Doubles:
-    columns = points.values[:, variable], wanted.values[:, variable]
-    deepest = points.values.shape[1] - 1
-    edges = _edges(list(columns), [points.weights, wanted.weights], needed_below=deepest - variable)
-    own, others = (_bins(column, edges) for column in columns)
-    result = np.zeros(len(points))
-    if variable < deepest:
-        for number in range(len(edges) - 1):
-            inside = own == number
-            if inside.any():
-                part = points.where(inside)
-                result[inside] = _ratios(part, wanted.where(others == number), variable + 1)
+def _factors(points: Points, wanted: Points | None, variable: int) -> Doubles:
+    """What weights are multiplied by, for the wanted distribution in this variable and, inside its bins, in the next.
+
+    None wants a flat one. Factors for the next variable come from the weights as they were: those that follow from this
+    one differ so much within a wide bin of a steep spectrum that few jets would decide.
+    """
+    groups = [points] if wanted is None else [points, wanted]
+    columns, weights = [each.values[:, variable] for each in groups], [each.weights for each in groups]
+    edges = _edges(columns, weights, needed_below=0)
+    contents = np.diff(edges) if wanted is None else _contents(columns[1], weights[1], edges)
+    result = _towards(columns[0], weights[0], edges, contents)
+    left = points.values.shape[1] - 1 - variable
+    if left == 0:
         return result
-    mine = np.bincount(own, points.weights, minlength=len(edges) - 1)
-    theirs = np.bincount(others, wanted.weights, minlength=len(edges) - 1)
-    ratios: Doubles = np.divide(theirs, mine, out=np.zeros_like(mine), where=mine > 0)
-    return ratios[own]
+    coarse = _edges(columns, weights, needed_below=left)
+    bins = [_bins(column, coarse) for column in columns]
+    for number in range(len(coarse) - 1):
+        inside = bins[0] == number
+        aim = None if wanted is None else wanted.where(bins[1] == number)
+        if inside.any() and (aim is None or len(aim)):
+            result[inside] *= _factors(points.where(inside), aim, variable + 1)
+    return result * _bin_factors(columns[0], weights[0] * result, edges, contents)
+
+
+def _towards(values: Doubles, weights: Doubles, edges: Doubles, wanted: Doubles) -> Doubles:
+    """A smooth function of the value times a factor for each bin, so that each bin has the wanted contents.
+
+    The function's logarithm is a straight line between the centres of the bins. Its values there are changed until the
+    contents are right, so that a steep spectrum is right within wide bins too.
+    """
+    bins, factors = _bins(values, edges), np.ones_like(weights)
+    nodes = np.zeros(len(wanted))
+    for number in range(_ROUNDS if len(wanted) > 1 else 0):
+        contents = np.bincount(bins, weights * factors, minlength=len(wanted))
+        usable = (contents > 0) & (wanted > 0)
+        nodes[usable] += (_DAMPING if number else 1.0) * np.log(wanted[usable] / contents[usable])
+        factors = np.exp(_interpolated(values, edges, nodes))
+    result: Doubles = factors * _bin_factors(values, weights * factors, edges, wanted)
+    return result
+
+
+def _bin_factors(values: Doubles, weights: Doubles, edges: Doubles, wanted: Doubles) -> Doubles:
+    """For each jet the factor of its bin; a bin that holds nothing positive leaves its share to the others."""
+    bins = _bins(values, edges)
+    contents = np.bincount(bins, weights, minlength=len(wanted))
+    filled = contents > 0
+    factors = np.divide(wanted, contents, out=np.zeros(len(wanted)), where=filled)
+    share = wanted.sum() / wanted[filled].sum() if wanted[filled].sum() > 0 else 1.0
+    result: Doubles = (factors * share)[bins]
+    return result
+
+
+def _interpolated(values: Doubles, edges: Doubles, nodes: Doubles) -> Doubles:
+    centres = (edges[:-1] + edges[1:]) / 2
+    ends = [_beyond(centres, nodes, edges[0], (0, 1)), _beyond(centres, nodes, edges[-1], (-1, -2))]
+    places = np.concatenate([edges[:1], centres, edges[-1:]])
+    result: Doubles = np.interp(values, places, np.concatenate([ends[:1], nodes, ends[1:]]))
+    return result
+
+
+def _beyond(centres: Doubles, nodes: Doubles, edge: float, nearest: tuple[int, int]) -> float:
+    first, second = nearest
+    slope = (nodes[first] - nodes[second]) / (centres[first] - centres[second])
+    return float(nodes[first] + np.clip(slope * (edge - centres[first]), -_STEEPEST, _STEEPEST))
 
 
 def _edges(columns: list[Doubles], weights: list[Doubles], needed_below: int) -> Doubles:
@@ -152,19 +179,5 @@ def _bins(values: Doubles, edges: Doubles) -> NDArray[np.int64]:
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
 
 
-def _densities(values: Doubles, edges: Doubles, contents: Doubles) -> Doubles:
-    """The density at each value, up to a factor; where a bin holds nothing positive, 1."""
-    if len(contents) < 2 or not (contents > 0).all():
-        return np.ones_like(values)
-    centres = (edges[:-1] + edges[1:]) / 2
-    logarithms = np.log(contents / np.diff(edges))
-    ends = [_beyond(centres, logarithms, edges[0], (0, 1)), _beyond(centres, logarithms, edges[-1], (-1, -2))]
-    places = np.concatenate([edges[:1], centres, edges[-1:]])
-    result: Doubles = np.exp(np.interp(values, places, np.concatenate([ends[:1], logarithms, ends[1:]])))
-    return result
-
-
-def _beyond(centres: Doubles, logarithms: Doubles, edge: float, nearest: tuple[int, int]) -> float:
-    first, second = nearest
-    slope = (logarithms[first] - logarithms[second]) / (centres[first] - centres[second])
-    return float(logarithms[first] + np.clip(slope * (edge - centres[first]), -_STEEPEST, _STEEPEST))
+def _contents(values: Doubles, weights: Doubles, edges: Doubles) -> Doubles:
+    return np.bincount(_bins(values, edges), weights, minlength=len(edges) - 1).astype(np.float64)

@@ -25,6 +25,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.ntuple.failures import failed_in
 
+WEIGHT = "mcEventWeight"
 PILEUP_WEIGHT = "pileupWeight"
 SAMPLED_FRACTION = "sampled_fraction"
 """In the details of a file that `resample` made: the share of the jets of each label that was taken."""

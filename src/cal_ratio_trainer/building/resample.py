@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.class_names import label_name
+from cal_ratio_trainer.building.normalisation import SAMPLED_FRACTION, WEIGHT
 from cal_ratio_trainer.config.resample import ResampleSettings
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets.jet_file import JetFile
+from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
 from cal_ratio_trainer.jets.output import check_output, writing_layout
@@ -26,23 +28,29 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ResampleSummary:
-    """How many jets of each label were there and how many were taken."""
+    """How many jets of each label were there and how many were taken, and what multijets' weights were scaled by."""
 
     output_file: Path
     jets: dict[int, int]
     taken: dict[int, int]
     kind: str | None
+    factor: float = 1.0
 
     def as_text(self) -> str:
         """The table that is printed."""
         name = {label: label_name(label, "control" if self.kind == "control" else "main") for label in self.jets}
         lines = [f"{'class':<16}{'jets':>12}{'taken':>12}"]
         lines += [f"{name[label]:<16}{self.jets[label]:>12}{self.taken[label]:>12}" for label in self.jets]
+        if self.factor != 1:
+            lines.append(f"weights of simulated multijets were multiplied by {self.factor:.6g} for those left out")
         return "\n".join(lines)
 
 
 def resample_file(settings: ResampleSettings) -> ResampleSummary:
     """Write a random fraction of the jets of a file, in their old order; class shares stay as they are.
+
+    Multijets that were weighed by cross section get larger weights by what is left out, so that they stand for as much
+    as before; of a converted file the fraction is noted, and a later build takes it into account. Other weights stay.
 
     Raises:
         InputFileError: the input cannot be read, or the output exists or is the input.
@@ -52,14 +60,16 @@ def resample_file(settings: ResampleSettings) -> ResampleSummary:
     file = open_jets(source)
     labels = file.scalars(["label"]).column("label").to_numpy()
     taken = sample_by_label(labels, settings.fraction, np.random.default_rng(settings.seed))
+    fractions = _fractions(labels, labels[taken])
+    factor = _weight_factor(file.metadata, fractions)
     with (
         writing_layout(settings.output_file, "ragged") as writer,
         progress("resample", file.rows, "jets") as line,
     ):
         for batch, own in _batches_with(file, taken):
-            writer.write(batch.take(own))
+            writer.write(_scaled(batch.take(own), factor))
             line.advance(len(batch))
-        writer.finish(_metadata(settings, file.metadata, source, len(taken)))
+        writer.finish(_metadata(settings, file.metadata, source, fractions, factor))
     known = [int(label) for label in np.unique(labels)]
     lost = sorted(set(known) - set(labels[taken].tolist()))
     if lost:
@@ -69,6 +79,7 @@ def resample_file(settings: ResampleSettings) -> ResampleSummary:
         jets={label: int(np.sum(labels == label)) for label in known},
         taken={label: int(np.sum(labels[taken] == label)) for label in known},
         kind=file.metadata.kind,
+        factor=factor,
     )
 
 
@@ -81,6 +92,31 @@ def sample_by_label(labels: NDArray[np.integer], fraction: float, random: np.ran
     return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
 
 
+def _fractions(labels: NDArray[np.integer], taken: NDArray[np.integer]) -> dict[str, float]:
+    """The share of the jets of each label that was taken; a label as text, as JSON wants it."""
+    return (
+        {
+            str(int(label)): float(np.mean(taken == label) * len(taken) / np.sum(labels == label))
+            for label in np.unique(labels)
+        }
+        if len(taken)
+        else {}
+    )
+
+
+def _weight_factor(metadata: JetMetadata, fractions: dict[str, float]) -> float:
+    """What weights of simulated multijets are multiplied by: 1 where they were not weighed by cross section."""
+    is_weighed = metadata.stage == "built" and bool(metadata.details.get("weights", {}).get("samples"))
+    share = fractions.get(str(int(Label.QCD)), 0.0)
+    return 1 / share if is_weighed and share > 0 else 1.0
+
+
+def _scaled(jets: Jets, factor: float) -> Jets:
+    if factor == 1 or WEIGHT not in jets:
+        return jets
+    return jets.with_columns({WEIGHT: np.where(jets.label == Label.QCD, factor, 1.0) * jets[WEIGHT]})
+
+
 def _batches_with(file: JetFile, taken: IndexArray) -> Iterator[tuple[Jets, IndexArray]]:
     """The batches of a file, each with the positions in it that are taken."""
     start = 0
@@ -90,11 +126,17 @@ def _batches_with(file: JetFile, taken: IndexArray) -> Iterator[tuple[Jets, Inde
         start = end
 
 
-def _metadata(settings: ResampleSettings, given: JetMetadata, source: Path, jets: int) -> JetMetadata:
+def _metadata(
+    settings: ResampleSettings, given: JetMetadata, source: Path, fractions: dict[str, float], factor: float
+) -> JetMetadata:
     note = (
-        f"a random {settings.fraction:g} of the jets of each label of {settings.input_file} ({jets} jets, seed "
-        f"{settings.seed}); tables and normalisation are those of that file"
+        f"a random {settings.fraction:g} of the jets of each label of {settings.input_file} (seed {settings.seed}); "
+        "tables and normalisation are those of that file"
     )
+    if factor != 1:
+        note += f"; weights of simulated multijets were multiplied by {factor:.6g}"
+    before = given.details.get(SAMPLED_FRACTION, {})
+    together = {label: share * before.get(label, 1.0) for label, share in fractions.items()}
     whole = InputFile(path=settings.input_file, size_bytes=source.stat().st_size, sha256=sha256_of(source))
     return given.model_copy(
         update={
@@ -102,5 +144,6 @@ def _metadata(settings: ResampleSettings, given: JetMetadata, source: Path, jets
             "options": {**given.options, "resample": settings.model_dump(mode="json")},
             "inputs": [whole],
             "notes": [*given.notes, note],
+            "details": {**given.details, SAMPLED_FRACTION: together},
         }
     )

@@ -1,6 +1,6 @@
 """Weighted distributions of the jets of a build, before and after a step, for its report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-BINS = 23
-"""Of any variable: 20 GeV of a jet pt from 40 to 500 GeV."""
+_BINS = (18, 50)
+"""The fewest and the most bins."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +78,23 @@ def spectra(
     return Spectra(variable, edges, tuple(made))
 
 
-def edges_for(values: Sequence[Doubles] | Doubles) -> Doubles:
-    """Equal bins between the smallest and the largest value, rounded outwards to a tenth of the range."""
-    everything = np.concatenate(values) if isinstance(values, list | tuple) else np.asarray(values)
-    low, high = (float(everything.min()), float(everything.max())) if len(everything) else (0.0, 1.0)
+def edges_for(values: Doubles) -> Doubles:
+    """Equal bins of round width that hold all values: of the widths that give 18 to 50 bins the one that fits best.
+
+    >>> edges_for(np.array([40.1, 499.8]))[[0, 1, -1]].tolist()
+    [40.0, 60.0, 500.0]
+    """
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     if not high > low:
-        return np.linspace(low - 0.5, low + 0.5, BINS + 1)
-    unit = 10.0 ** np.floor(np.log10((high - low) / 4))
-    return np.linspace(np.floor(low / unit) * unit, np.ceil(high / unit) * unit, BINS + 1)
+        low, high = low - 0.5, low + 0.5
+    power = 10.0 ** int(np.floor(np.log10((high - low) / _BINS[0])))
+    widths = [step * power for step in (5, 2.5, 2, 1, 0.5)]
+    chosen = [_range(low, high, width) for width in widths if _BINS[0] <= (high - low) / width <= _BINS[1]]
+    first, last, width = min(chosen, key=lambda each: (each[1] - each[0]) * each[2])
+    edges: Doubles = width * np.arange(first, last + 1, dtype=np.float64)
+    return edges
+
+
+def _range(low: float, high: float, width: float) -> tuple[int, int, float]:
+    """The first and the last edge in units of the width; a value just beyond an edge by rounding needs no bin more."""
+    return int(np.floor(low / width + 1e-9)), int(np.ceil(high / width - 1e-9)), width

@@ -10,6 +10,7 @@ from cal_ratio_trainer.building.capping import capped
 from cal_ratio_trainer.building.class_names import label_name
 from cal_ratio_trainer.building.flattening import Points, effective_number, flattened, like
 from cal_ratio_trainer.building.normalisation import (
+    WEIGHT,
     NormalisedWeights,
     SampleWeight,
     check_samples_are_given,
@@ -38,7 +39,8 @@ class Weighing:
         weights: [taken] of each file, to stand as mcEventWeight; None leaves what the files hold as it is.
         samples: how each simulated sample was weighed.
         sample_of: the number in `samples` of each file of simulated multijets, by the file's position.
-        steps: distributions before and after, where a report was asked for.
+        steps: distributions before and after each step, where a report was asked for.
+        result: distributions of the classes with the final weights, where a report was asked for.
         notes: what was done, a sentence each.
     """
 
@@ -46,6 +48,7 @@ class Weighing:
     samples: tuple[SampleWeight, ...] = ()
     sample_of: dict[int, int] = field(default_factory=dict)
     steps: tuple[BeforeAfter, ...] = ()
+    result: tuple[Spectra, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -59,7 +62,7 @@ def weigh(files: Sequence[ScannedFile], settings: BuildSettings) -> Weighing:
     """
     check_samples_are_given(files, settings)
     if settings.samples is None and not (settings.reweight_mc or settings.flatten or settings.max_weight_share):
-        return Weighing()
+        return Weighing(result=_result(_Work(files, settings, _file_weights(files), [], [])))
     normalised = normalised_weights(files, settings)
     work = _Work(files, settings, np.concatenate([np.zeros(0), *normalised.weights]), [], [])
     if settings.samples is not None:
@@ -75,6 +78,7 @@ def weigh(files: Sequence[ScannedFile], settings: BuildSettings) -> Weighing:
         samples=normalised.samples,
         sample_of=normalised.sample_of or {},
         steps=tuple(work.steps),
+        result=_result(work),
         notes=tuple(work.notes),
     )
 
@@ -162,9 +166,19 @@ def _say_samples(work: _Work, normalised: NormalisedWeights) -> None:
         work.steps.append(BeforeAfter("samples", first, second))
 
 
+def _result(work: _Work) -> tuple[Spectra, ...]:
+    return tuple(work.spectra(name, work.classes()) for name in _USUAL) if work.settings.report else ()
+
+
 def _file_weights(files: Sequence[ScannedFile]) -> Doubles:
-    parts = [file.columns.column("mcEventWeight").to_numpy() for file in files if len(file.taken)]
-    return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
+    """mcEventWeight as it stands in the files, [taken jets]; 1 where it is not known."""
+    parts = [
+        np.nan_to_num(file.columns.column(WEIGHT).to_numpy().astype(np.float64), nan=1.0)
+        if WEIGHT in file.columns.column_names
+        else np.ones(len(file.taken))
+        for file in files
+    ]
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def _by_sample(work: _Work, normalised: NormalisedWeights) -> dict[str, NDArray[np.bool_]]:

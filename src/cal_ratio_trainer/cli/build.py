@@ -13,6 +13,10 @@ def run(settings: BuildSettings) -> int:
     summary = build_training_file(settings)
     click.echo(summary.as_text())
     click.echo(f"{summary.jets} jets in {summary.output_file}")
+    if settings.report:
+        from cal_ratio_trainer.reporting.build_report import write_build_report
+
+        click.echo(f"report: {write_build_report(settings, summary)}")
     return 0
 
 

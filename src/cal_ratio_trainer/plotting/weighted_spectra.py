@@ -1,0 +1,199 @@
+"""Weighted distributions: slices that add up, groups compared by shape, simulation held against data."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FloatArray = NDArray[np.float64]
+
+_TITLES = {
+    "jet_pt": r"Jet $p_T$ [GeV]",
+    "jet_eta": r"Jet $\eta$",
+    "jet_phi": r"Jet $\phi$ [rad]",
+    "actualInteractionsPerCrossing": "Interactions per bunch crossing",
+}
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "black", "marker": "o"},
+    {"color": RED, "marker": "s", "markerfacecolor": "white"},
+    {"color": BLUE, "marker": "^"},
+    {"color": ORANGE, "marker": "v", "markerfacecolor": "white"},
+)
+_HATCHES = ("", "///", "", "...", "", "xxx", "", "\\\\\\")
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnSpectrum:
+    """One group of jets: its name, how many jets, and by bin the sum of weights and its error."""
+
+    name: str
+    jets: int
+    sums: FloatArray
+    errors: FloatArray
+
+    def normalised(self) -> tuple[FloatArray, FloatArray]:
+        """Contents and errors for a sum of 1."""
+        total = self.sums.sum()
+        return (self.sums / total, self.errors / total) if total > 0 else (self.sums, self.errors)
+
+
+@dataclass(frozen=True, eq=False)
+class SpectrumFigure:
+    """The distributions of groups of jets in one variable.
+
+    Attributes:
+        variable: name of the column.
+        edges: [bins + 1].
+        groups: the distributions.
+        heading: above the legend.
+        unit: of the weights, for the y axis of what is not normalised.
+    """
+
+    variable: str
+    edges: FloatArray
+    groups: tuple[DrawnSpectrum, ...]
+    heading: str
+    unit: str = ""
+
+
+def draw_stack(axes: "Axes", figure: SpectrumFigure) -> None:
+    """Slices on top of each other, the first on the floor, and their sum with its errors; y is logarithmic."""
+    from matplotlib import colormaps
+
+    shades = colormaps["viridis"](np.linspace(0.95, 0.1, max(len(figure.groups), 2)))
+    total = np.zeros(len(figure.edges) - 1)
+    bottom = _floor(figure)
+    for number, group in enumerate(figure.groups):
+        low, total = total, total + group.sums
+        axes.stairs(
+            np.maximum(total, bottom / 10),
+            figure.edges,
+            baseline=np.maximum(low, bottom / 10),
+            fill=True,
+            facecolor=shades[number],
+            edgecolor="black",
+            linewidth=0.6,
+            hatch=_HATCHES[number % len(_HATCHES)],
+            label=f"{group.name}: {group.jets:,} jets",
+        )
+    squares = np.sum([group.errors**2 for group in figure.groups], axis=0)
+    _points(axes, figure.edges, total, np.sqrt(squares), {**_STYLES[0], "label": "sum"})
+    top = float(total.max(initial=bottom))
+    axes.set_yscale("log")
+    _frame(axes, figure, f"Sum of weights / bin{f' [{figure.unit}]' if figure.unit else ''}")
+    axes.set_ylim(bottom, top * (top / bottom) ** 0.45)
+    axes.legend(loc="upper right", fontsize=11, ncols=2, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
+
+
+def draw_shapes(axes: "Axes", figure: SpectrumFigure) -> None:
+    """Groups overlaid, each with a sum of 1."""
+    shapes = [group.normalised() for group in figure.groups]
+    for place, (group, (contents, errors)) in enumerate(zip(figure.groups, shapes, strict=True)):
+        style = _STYLES[place % len(_STYLES)]
+        axes.stairs(np.maximum(contents, 0), figure.edges, color=style["color"], linewidth=1)
+        _points(axes, figure.edges, contents, errors, {**style, "label": f"{group.name}: {group.jets:,} jets"})
+    _frame(axes, figure, "Fraction of weights / bin")
+    _set_y(axes, [contents for contents, _ in shapes], [errors for _, errors in shapes], len(figure.groups))
+    axes.legend(loc="upper right", fontsize=12, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
+
+
+def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> None:
+    """Two groups, simulation (the first) filled and data (the second) as points, and their ratio below."""
+    (simulation, data), edges = figure.groups, figure.edges
+    (expected, spread), (measured, errors) = simulation.normalised(), data.normalised()
+    main.stairs(expected, edges, fill=True, color=BLUE, alpha=0.3, label=f"{simulation.name}: {simulation.jets:,} jets")
+    main.stairs(
+        expected + spread,
+        edges,
+        baseline=np.maximum(expected - spread, 0),
+        fill=True,
+        color=BLUE,
+        alpha=0.4,
+        linewidth=0,
+    )
+    _points(main, edges, measured, errors, {**_STYLES[0], "label": f"{data.name}: {data.jets:,} jets"})
+    _frame(main, figure, "Fraction of weights / bin")
+    main.set_xlabel("")
+    _set_y(main, [expected, measured], [spread, errors], 5)
+    main.legend(loc="upper right", fontsize=12, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
+    _draw_ratios(ratios, edges, (expected, spread), (measured, errors))
+    ratios.set_xlabel(_TITLES.get(figure.variable, figure.variable))
+    ratios.set_ylabel("Data / MC", fontsize=14)
+
+
+def _draw_ratios(
+    axes: "Axes", edges: FloatArray, simulation: tuple[FloatArray, FloatArray], data: tuple[FloatArray, FloatArray]
+) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    (expected, spread), (measured, errors) = simulation, data
+    known = (expected > 0) & (measured > 0)
+    ratio, error, band = (
+        np.divide(each, expected, out=np.zeros_like(expected), where=expected > 0)
+        for each in (measured, errors, spread)
+    )
+    axes.axhline(1, color=GREY, linewidth=1)
+    _points(axes, edges, np.where(known, ratio, 0), np.where(known, error, 0), _STYLES[0])
+    furthest = float(np.max(np.abs(np.log(ratio[known])), initial=0.0))
+    if furthest > math.log(4):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(numticks=5))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        reach = max(1.5 * math.exp(furthest), 15.0)
+        axes.set_ylim(1 / reach, reach)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=3, prune="upper"))
+        reach = float(np.clip(1.3 * np.max(np.abs(ratio[known] - 1), initial=0.1), 0.2, 4.0))
+        axes.set_ylim(max(1 - reach, 0), 1 + reach)
+    low = np.maximum(1 - band, axes.get_ylim()[0])
+    axes.stairs(1 + band, edges, baseline=low, fill=True, color=BLUE, alpha=0.3, linewidth=0)
+
+
+def _points(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, style: dict[str, Any]) -> None:
+    filled = contents > 0
+    axes.errorbar(
+        ((edges[:-1] + edges[1:]) / 2)[filled],
+        contents[filled],
+        yerr=errors[filled],
+        linestyle="none",
+        markersize=5,
+        elinewidth=1,
+        zorder=3,
+        **style,
+    )
+
+
+def _frame(axes: "Axes", figure: SpectrumFigure, content: str) -> None:
+    axes.set_xlim(float(figure.edges[0]), float(figure.edges[-1]))
+    axes.set_xlabel(_TITLES.get(figure.variable, figure.variable.replace("$", r"\$")))
+    axes.set_ylabel(content)
+
+
+def _set_y(axes: "Axes", contents: list[FloatArray], errors: list[FloatArray], entries: int) -> None:
+    """Logarithmic where contents differ by more than a factor 30; room for the legend either way."""
+    together = np.concatenate(contents)
+    filled = together[together > 0]
+    if not len(filled):
+        return
+    high, low = float(np.max(together + np.concatenate(errors))), float(filled.min())
+    room = 0.06 + 0.055 * (entries + 1)
+    if high / low > 30:
+        bottom = 10.0 ** math.floor(math.log10(low / 1.5))
+        axes.set_yscale("log")
+        axes.set_ylim(bottom, bottom * (high / bottom) ** (1 / (1 - room)))
+    else:
+        axes.set_ylim(0, high / (1 - room))
+
+
+def _floor(figure: SpectrumFigure) -> float:
+    """A power of ten below the smallest bin of the sum."""
+    total = np.sum([group.sums for group in figure.groups], axis=0)
+    filled = total[total > 0]
+    return 10.0 ** math.floor(math.log10(float(filled.min()) / 2)) if len(filled) else 0.1

@@ -1,0 +1,177 @@
+"""The report of a build: what was taken, how it was weighed, the cutflow of each sample, distributions."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from cal_ratio_trainer.building.cutflow import SampleStep
+from cal_ratio_trainer.building.normalisation import SampleWeight
+from cal_ratio_trainer.building.periods import ALL_PERIODS
+from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra
+from cal_ratio_trainer.building.summary import BuildSummary, JetGroup
+from cal_ratio_trainer.building.weighing import Weighing
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.plotting import Drawing, figure_labels
+from cal_ratio_trainer.plotting.weighted_spectra import (
+    DrawnSpectrum,
+    SpectrumFigure,
+    draw_against_data,
+    draw_shapes,
+    draw_stack,
+)
+from cal_ratio_trainer.reporting.report import Report, file_stem
+from cal_ratio_trainer.reporting.table import ReportTable, escaped
+
+_STEPS = {
+    "samples": "Slices weighed by cross section",
+    "reweight_mc": "Simulation weighed to data",
+    "flatten": "Weighed flat",
+}
+
+
+def write_build_report(settings: BuildSettings, summary: BuildSummary) -> Path:
+    """Write the report beside the training file, NAME_report.md and .html.
+
+    Returns:
+        The HTML page.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    output = settings.output_file
+    labels = figure_labels(settings, summary.simulation)
+    report = Report(
+        f"{output.name}: a {summary.kind} training file", output.with_name(f"{output.stem}_report.md"), labels
+    )
+    _add_jets(report, summary)
+    weighing = summary.weighing or Weighing()
+    _add_weights(report, weighing)
+    for step in weighing.steps:
+        report.heading(_STEPS[step.step], level=3)
+        report.figures(_step_drawings(step, weighing))
+    is_shown = bool(weighing.steps) and weighing.steps[-1].step == "flatten" and settings.max_weight_share is None
+    if weighing.result and not is_shown:
+        report.heading("The classes as they are in the file", level=3)
+        report.figures(_shapes(each, "final", "in the file") for each in weighing.result)
+    _add_cutflows(report, summary)
+    _add_inputs(report, summary)
+    report.write()
+    return report.page
+
+
+def _add_jets(report: Report, summary: BuildSummary) -> None:
+    report.heading("Jets")
+    columns = ("jets", "sum of weights", "effective number", "largest weight / sum of the class")
+    classes = tuple((group.name, *_group_cells(group)) for group in summary.classes)
+    report.table(ReportTable("Classes", ("class", *columns), classes))
+    named = [group for group in summary.slices if group.mcChannelNumber is not None]
+    slices = tuple((f"{group.name} {group.mcChannelNumber}", *_group_cells(group)) for group in named)
+    if len(slices) > 1:
+        note = (
+            "Effective number: (sum of weights)^2 / sum of squares, the number of equal weights as uncertain as these."
+        )
+        report.table(ReportTable("Simulated samples", ("sample", *columns), slices, note))
+    _list(report, [note for note in summary.notes if note not in (summary.weighing or Weighing()).notes])
+
+
+def _group_cells(group: JetGroup) -> tuple[str, ...]:
+    return (
+        f"{group.jets}",
+        _number(group.sum_of_weights, ".6g"),
+        _number(group.effective_number, ".1f"),
+        _number(group.largest_share, ".3g"),
+    )
+
+
+def _add_weights(report: Report, weighing: Weighing) -> None:
+    report.heading("Weights")
+    if not weighing.notes:
+        report.text("Weights are those of the files.")
+    _list(report, weighing.notes)
+    if weighing.samples:
+        columns = ("sample", "period", "files (empty, failed)", "xs · eff · k [pb]", "luminosity [1/pb]")
+        report.table(
+            ReportTable(
+                "Samples",
+                (*columns, "initial sum of weights", "factor"),
+                tuple(_sample_row(sample) for sample in weighing.samples),
+                "A weight is mcEventWeight x factor; factor = cross section x filter efficiency x k x luminosity / "
+                "initial sum of weights of all files.",
+            )
+        )
+
+
+def _sample_row(sample: SampleWeight) -> tuple[str, ...]:
+    return (
+        f"{sample.channel}",
+        "-" if sample.period == ALL_PERIODS else sample.period,
+        f"{sample.files} ({sample.empty_files}, {len(sample.failed_files)})",
+        f"{sample.effective_pb:.6g}",
+        f"{sample.luminosity_pb:.6g}",
+        f"{sample.initial_sum_of_weights:.6g}",
+        f"{sample.factor:.6g}",
+    )
+
+
+def _step_drawings(step: BeforeAfter, weighing: Weighing) -> Iterator[Drawing]:
+    for before, after in zip(step.before, step.after, strict=True):
+        for when, each in (("before", before), ("after", after)):
+            if step.step == "samples":
+                luminosity = any(sample.luminosity_pb != 1 for sample in weighing.samples)
+                unit = ("jets" if luminosity else "pb") if when == "after" else ""
+                yield Drawing(_name(step.step, each, when), draw_stack, (_figure(each, f"{when} weighing", unit),))
+            elif step.step == "reweight_mc" and len(each.groups) == 2:
+                content = (_figure(each, f"{when} weighing"),)
+                yield Drawing(_name(step.step, each, when), draw_against_data, content, with_ratio=True)
+            else:
+                yield _shapes(each, f"{step.step}_{when}", f"{when} weighing")
+
+
+def _shapes(spectra: Spectra, what: str, heading: str) -> Drawing:
+    return Drawing(f"{what}_{file_stem(spectra.variable)}", draw_shapes, (_figure(spectra, heading),))
+
+
+def _name(step: str, spectra: Spectra, when: str) -> str:
+    return f"{step}_{when}_{file_stem(spectra.variable)}"
+
+
+def _figure(spectra: Spectra, heading: str, unit: str = "") -> SpectrumFigure:
+    groups = tuple(DrawnSpectrum(each.name, each.jets, each.sums, each.errors) for each in spectra.groups)
+    return SpectrumFigure(spectra.variable, spectra.edges, groups, heading, unit)
+
+
+def _add_cutflows(report: Report, summary: BuildSummary) -> None:
+    report.heading("Cutflow of each sample")
+    for name, steps in summary.cutflows.items():
+        report.table(_cutflow_table(name, steps))
+
+
+def _cutflow_table(name: str, steps: Sequence[SampleStep]) -> ReportTable:
+    columns, cells = ["step", "events", "jets"], [[step.step for step in steps]]
+    cells += [[_number(step.events, "d") for step in steps], [_number(step.jets, "d") for step in steps]]
+    for title, values in (
+        ("sum of event weights", [step.sum_of_weights for step in steps]),
+        ("with cross section and luminosity", [step.expected for step in steps]),
+    ):
+        if any(value is not None for value in values):
+            columns.append(title)
+            cells.append([_number(value, ".6g") for value in values])
+    return ReportTable(name, tuple(columns), tuple(zip(*cells, strict=True)))
+
+
+def _add_inputs(report: Report, summary: BuildSummary) -> None:
+    report.heading("Input files")
+    rows = tuple(
+        (each.path, each.data_type or "-", f"{each.jets}", f"{each.passed_filter}", f"{each.taken}")
+        for each in summary.inputs
+    )
+    report.table(ReportTable("Files", ("file", "type", "jets", "passed event_filter", "taken"), rows))
+
+
+def _list(report: Report, sentences: Iterable[str]) -> None:
+    items = [f"- {escaped(sentence)}" for sentence in sentences]
+    if items:
+        report.text("\n".join(items))
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
