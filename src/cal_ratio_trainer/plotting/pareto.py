@@ -114,7 +114,7 @@ def shortlist_drawing(name: str, plot: ShortlistPlot) -> Drawing:
 def draw_pareto(axes: "Axes", plot: ParetoPlot) -> None:
     """Every epoch a marker by its run, pale at the beginning of the training and dark at its end."""
     for position, run in enumerate(plot.runs):
-        _draw_epochs(axes, position, run, is_last=position == len(plot.runs) - 1)
+        _draw_epochs(axes, position, run, len(plot.runs))
     _draw_front(axes, plot)
     _draw_identical(axes, plot.identical)
     if plot.recommended is not None:
@@ -173,7 +173,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 28 else f"{name[:12]}…{name[-15:]}"
 
 
-def _draw_epochs(axes: "Axes", position: int, run: RunEpochs, is_last: bool) -> None:
+def _draw_epochs(axes: "Axes", position: int, run: RunEpochs, runs: int) -> None:
     from matplotlib.colors import to_rgb
 
     style = _style(position)
@@ -185,7 +185,7 @@ def _draw_epochs(axes: "Axes", position: int, run: RunEpochs, is_last: bool) -> 
     axes.scatter(
         missed, run.ks, s=sizes, c=colours, edgecolors=edges, linewidths=0.8, marker=style["marker"], zorder=2.5
     )
-    label = _label(position, run.name, position + 1 if is_last else MOST_RUNS + 1)
+    label = _label(position, run.name, runs)
     if label:
         axes.plot([], [], linestyle="none", markersize=7, label=label, **style)
 
@@ -269,9 +269,10 @@ def _overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
 def _set_axes(axes: "Axes", missed: NDArray[np.float64], ks: NDArray[np.float64], ks_title: str) -> None:
     from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-    axes.set_xscale("log")
     low, high = _limits(missed, (0.001, 0.5))
+    # Limits first: a single point would leave none for the scale.
     axes.set_xlim(high * 1.25, low / 1.25)
+    axes.set_xscale("log")
     ticks = [tick for tick in _TICKS if low / 1.25 <= 1 - tick <= high * 1.25] or [1 - low]
     ticks = _spread_out(ticks, low, high)
     axes.xaxis.set_major_locator(FixedLocator([1 - tick for tick in ticks]))
