@@ -55,9 +55,9 @@ def _set_x(axes: "Axes", below: "Axes", tightest: float) -> None:
     from matplotlib.ticker import NullFormatter
 
     axes.set_xlim(tightest / 1.6, 1)
-    decades = 10.0 ** np.arange(-4, 1)
-    # Few decades hold few labels: then 2 and 5 stand between them.
-    ticks = decades if tightest < 0.006 else np.sort(np.concatenate([decades, 2 * decades, 5 * decades]))
+    # Few decades hold few labels: then others stand between them.
+    between = [1.0] if tightest < 0.006 else [1.0, 2.0, 5.0] if tightest < 0.08 else [1.0, 2.0, 3.0, 5.0, 7.0]
+    ticks = np.outer(10.0 ** np.arange(-4, 1), between).ravel()
     inside = ticks[(ticks > tightest / 1.5) & (ticks <= 1)]
     below.set_xticks(inside, [f"{tick:g}" for tick in inside])
     below.xaxis.set_minor_formatter(NullFormatter())
