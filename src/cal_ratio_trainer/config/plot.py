@@ -42,7 +42,9 @@ class PlotSettings(FigureSettings):
     weight_column: str = Field(description="Which column holds the weights of the jets.")
     bins: int = Field(ge=2, le=500, description="At most so many bins in a figure; small samples get fewer. [bins]")
     central_share: float = Field(
-        gt=0, le=1, description="Share of each class that an axis covers at least; the rest is told. [fraction]"
+        gt=0,
+        le=1,
+        description="Share of each class that an axis covers, far outliers apart; the rest is told. [fraction]",
     )
     output_report: Path = Field(description="Markdown file to write; the HTML page and the figures stand beside it.")
     cache_path: Path | None = Field(description="Folder for copies of remote inputs; the user's cache folder if null.")

@@ -11,6 +11,10 @@ FloatArray = NDArray[np.floating]
 
 _LOGARITHMIC_ABOVE = 300.0
 _FEWEST_BINS = 8
+_ENOUGH_VALUES = 50
+_REACH_OF_TAILS = 2.0
+"""Tails are shown up to so many widths of the central nine tenths away from these."""
+
 _FULL_CIRCLE_FROM = 0.9
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -21,7 +25,7 @@ class BinChoice:
 
     Attributes:
         most: at most so many.
-        central_share: share of each sample's values that the range covers at least.
+        central_share: share of each sample's values that the range covers, far outliers apart.
     """
 
     most: int = 40
@@ -31,10 +35,11 @@ class BinChoice:
 def bin_edges(samples: Sequence[FloatArray], choice: BinChoice) -> NDArray[np.float64]:
     """Edges that show all samples.
 
-    The range covers the central part of each sample, so that a small class is seen beside a large one. Angles that go
-    all the way round get -pi to pi, whole numbers a bin each (or as many to a bin), positive values over more than
-    two and a half orders of magnitude bins of equal ratio, everything else round edges. The smallest sample decides
-    how many bins there are.
+    The range covers the central part of each sample, so that a small class is seen beside a large one; outliers that
+    lie far from nine tenths of the values do not stretch it. Angles that go all the way round get -pi to pi, whole
+    numbers a bin each (or as many to a bin), positive values over more than two and a half orders of magnitude bins
+    of equal ratio, everything else round edges. How many bins there are depends on the smallest sample that is worth
+    a histogram, and on how much of the range the bulk of the values takes.
 
     Args:
         samples: [values] each, all finite; those without values are passed over.
@@ -46,24 +51,38 @@ def bin_edges(samples: Sequence[FloatArray], choice: BinChoice) -> NDArray[np.fl
     filled = [np.asarray(sample, dtype=np.float64) for sample in samples if len(sample)]
     if not filled:
         return np.array([0.0, 1.0])
-    tail = (1 - choice.central_share) / 2
-    bounds = np.array([np.quantile(sample, [tail, 1 - tail]) for sample in filled])
+    bounds = np.array([_bounds(sample, choice.central_share) for sample in filled])
     low, high = float(bounds[:, 0].min()), float(bounds[:, 1].max())
-    wanted = _bin_count(min(len(sample) for sample in filled), choice.most)
     if low == high:
         return _around(low)
     if all(np.array_equal(sample, np.round(sample)) for sample in filled):
         return _whole_number_edges(low, high, choice.most)
+    numbers = sorted(len(sample) for sample in filled)
+    deciding = next((number for number in numbers if number >= _ENOUGH_VALUES), numbers[-1])
+    wanted = _bin_count(deciding, choice.most)
     if _goes_round(low, high):
         return np.linspace(-1, 1, wanted + 1) * math.pi * (1 + 1e-6)
     if low > 0 and high / low > _LOGARITHMIC_ABOVE:
         return np.geomspace(low, high * (1 + 1e-6), wanted + 1)
-    return _round_edges(low, high, wanted)
+    narrowest = float(np.median(bounds[:, 2]))
+    stretched = round(wanted * min((high - low) / narrowest, 5.0)) if narrowest > 0 else choice.most
+    return _round_edges(low, high, min(max(wanted, stretched), choice.most))
 
 
 def is_logarithmic(edges: NDArray[np.float64]) -> bool:
     """True for bins of equal ratio, as `bin_edges` makes them."""
     return bool(edges[0] > 0 and edges[-1] / edges[0] > _LOGARITHMIC_ABOVE and len(edges) > 2)
+
+
+def _bounds(sample: NDArray[np.float64], central_share: float) -> tuple[float, float, float]:
+    """(lowest, highest, width of the central nine tenths) of what is shown of a sample."""
+    tail = (1 - central_share) / 2
+    lowest, low, high, highest = (float(value) for value in np.quantile(sample, [tail, 0.05, 0.95, 1 - tail]))
+    # Over orders of magnitude nothing is an outlier: the axis is logarithmic.
+    if high > low and not (lowest > 0 and highest / lowest > _LOGARITHMIC_ABOVE):
+        reach = _REACH_OF_TAILS * (high - low)
+        lowest, highest = max(lowest, low - reach), min(highest, high + reach)
+    return lowest, highest, high - low
 
 
 def _bin_count(values: int, most: int) -> int:

@@ -1,7 +1,7 @@
 """Variables of jets, overlaid for several groups of jets, with the ratios to the first of them below."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,10 @@ _LOG_RATIOS_ABOVE = 8.0
 _LOWEST_SHARE = 1e-6
 _LONGEST_TITLE = 34
 _FREE_AT_TOP = 0.12
+_TALLEST_BAR = 1.3
+_APART = 0.14
+_SURE_RATIO = 0.5
+_LARGEST_TICK = 1e5
 _STYLES: tuple[dict[str, Any], ...] = (
     {"color": "black", "marker": "o", "linestyle": "-"},
     {"color": RED, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
@@ -69,9 +73,19 @@ def variable_drawing(name: str, figure: VariableFigure) -> Drawing:
     """
     if len(figure.series) > MOST_SERIES:
         raise ValueError(f"{len(figure.series)} groups of jets are too many for one figure")
+    figure = _with_short_ticks(figure)
     if len(figure.series) > 1:
         return Drawing(name, draw_variable_with_ratio, (figure,), with_ratio=True)
     return Drawing(name, draw_variable, (figure,))
+
+
+def _with_short_ticks(figure: VariableFigure) -> VariableFigure:
+    """Large numbers in powers of a thousand; matplotlib would write the power where the title is."""
+    largest = float(np.abs(figure.edges).max())
+    if largest < _LARGEST_TICK or is_logarithmic(figure.edges):
+        return figure
+    power = 3 * (math.floor(math.log10(largest)) // 3)
+    return replace(figure, title=f"{figure.title} / $10^{{{power}}}$", edges=figure.edges / 10.0**power)
 
 
 def draw_variable_with_ratio(main: "Axes", ratios: "Axes", figure: VariableFigure) -> None:
@@ -107,10 +121,10 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
         if place == 0:
             _draw_area(axes, figure.edges, contents, errors, title)
         else:
-            _draw_steps(axes, figure.edges, contents, errors, place, title)
+            _draw_steps(axes, figure.edges, contents, errors, (place - 1, len(figure.series) - 1), title)
         filled = contents[contents > 0]
         if len(filled):
-            highest = max(highest, float(np.nanmax(contents + errors)))
+            highest = max(highest, float(np.nanmax(np.minimum(contents + errors, _TALLEST_BAR * contents))))
             lowest = min(lowest, float(filled.min()))
     if highest == 0:
         axes.text(0.5, 0.5, "no jets", transform=axes.transAxes, ha="center", fontsize=14)
@@ -134,7 +148,8 @@ def _legend_title(series: Series) -> str:
         if share > 0
     ]
     outside = f" ({', '.join(shares)})" if shares else ""
-    return f" {plain_text(series.title)}: {series.counts.jets:,} jets{outside}"
+    number = f"{series.counts.jets:,} jet{'' if series.counts.jets == 1 else 's'}"
+    return f" {plain_text(series.title)}: {number}{outside}"
 
 
 def _draw_area(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, title: str) -> None:
@@ -156,9 +171,9 @@ def _draw_area(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: Fl
 
 
 def _draw_steps(
-    axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, place: int, title: str
+    axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, place: tuple[int, int], title: str
 ) -> None:
-    style = _STYLES[place - 1]
+    style = _STYLES[place[0]]
     axes.stairs(
         np.nan_to_num(contents),
         edges,
@@ -169,7 +184,7 @@ def _draw_steps(
     )
     filled = contents > 0
     axes.errorbar(
-        _centres(edges)[filled],
+        _beside_each_other(edges, *place)[filled],
         contents[filled],
         yerr=errors[filled],
         markersize=4.5,
@@ -188,11 +203,11 @@ def _draw_ratios(axes: "Axes", figure: VariableFigure) -> None:
     axes.stairs(1 + band, figure.edges, baseline=1 - band, fill=True, color=BLUE, alpha=0.3, linewidth=0)
     axes.axhline(1.0, color=GREY, linewidth=1, zorder=1)
     quotients = [ratio(series.counts, reference.counts) for series in figure.series[1:]]
-    low, high = _set_ratio_range(axes, [values for values, _ in quotients])
+    low, high = _set_ratio_range(axes, quotients)
     for place, (values, errors) in enumerate(quotients):
         style = {**_STYLES[place], "linestyle": "none"}
         known = values > 0
-        centres = _centres(figure.edges)
+        centres = _beside_each_other(figure.edges, place, len(quotients))
         axes.errorbar(
             centres[known], values[known], yerr=errors[known], markersize=4, elinewidth=1, markeredgewidth=1, **style
         )
@@ -209,11 +224,14 @@ def _draw_ratios(axes: "Axes", figure: VariableFigure) -> None:
     axes.set_ylabel(f"Ratio to\n{plain_text(reference.title, 16)}", fontsize=13)
 
 
-def _set_ratio_range(axes: "Axes", ratios: list[FloatArray]) -> tuple[float, float]:
+def _set_ratio_range(axes: "Axes", ratios: list[tuple[FloatArray, FloatArray]]) -> tuple[float, float]:
     from matplotlib.ticker import MaxNLocator, NullFormatter
 
-    together = np.concatenate(ratios)
-    known = together[np.isfinite(together) & (together > 0)]
+    values, errors = (np.concatenate(arrays) for arrays in zip(*ratios, strict=True))
+    known = values[np.isfinite(values) & (values > 0)]
+    # A few points that say little should not decide about the axis.
+    sure = values[(values > 0) & (errors < _SURE_RATIO * values)]
+    known = sure if len(sure) else known
     if len(known) == 0:
         axes.set_ylim(0.5, 1.5)
         return 0.5, 1.5
@@ -233,9 +251,14 @@ def _set_ratio_range(axes: "Axes", ratios: list[FloatArray]) -> tuple[float, flo
     return low, high
 
 
-def _centres(edges: FloatArray) -> FloatArray:
-    centres: FloatArray = np.sqrt(edges[:-1] * edges[1:]) if is_logarithmic(edges) else (edges[:-1] + edges[1:]) / 2
-    return centres
+def _beside_each_other(edges: FloatArray, place: int, others: int) -> FloatArray:
+    """Where the points of one of several groups stand in their bins, so that error bars do not cover each other."""
+    share = 0.5 + _APART * (place - (others - 1) / 2)
+    if is_logarithmic(edges):
+        logarithmic: FloatArray = edges[:-1] * (edges[1:] / edges[:-1]) ** share
+        return logarithmic
+    linear: FloatArray = edges[:-1] + np.diff(edges) * share
+    return linear
 
 
 def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: float) -> None:

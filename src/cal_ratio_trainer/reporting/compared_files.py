@@ -1,6 +1,6 @@
 """Files of jets that are to be compared: what each is called, what it is, and what was found in it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -134,23 +134,21 @@ def _without_demo(settings: PlotSettings) -> list[tuple[PlotInput, str]]:
 
 
 def _names(inputs: Sequence[tuple[PlotInput, str]]) -> list[str]:
-    """The given names; else the shortest end of the path that no other file has."""
-    taken = {given.legend_name for given, _ in inputs}
-    names: list[str] = []
-    for given, path in inputs:
-        name = given.legend_name
-        if name is None:
-            parts = Path(path).with_suffix("").parts
-            stems = ["/".join(parts[-length:]) for length in range(1, len(parts) + 1)]
-            others = {stem for stem in stems if _how_many_end_so(stem, inputs) > 1} | taken | set(names)
-            name = next((stem for stem in stems if stem not in others), f"{stems[0]} ({len(names) + 1})")
-        names.append(name)
-    return names
+    """The given names; else the shortest end of the path that no other path has."""
+    paths = {f"/{Path(path).with_suffix('')}" for given, path in inputs if given.legend_name is None}
+    names = [given.legend_name for given, _ in inputs if given.legend_name is not None]
+    made: list[str] = []
+    for place, (given, path) in enumerate(inputs):
+        name = given.legend_name or _name_of(path, paths, [*names, *made], place + 1)
+        made.append(name)
+    return made
 
 
-def _how_many_end_so(stem: str, inputs: Sequence[tuple[PlotInput, str]]) -> int:
-    paths = ["/" + str(Path(path).with_suffix("")) for given, path in inputs if given.legend_name is None]
-    return sum(path.endswith(f"/{stem}") for path in paths)
+def _name_of(path: str, paths: Collection[str], taken: Collection[str], number: int) -> str:
+    parts = Path(path).with_suffix("").parts
+    stems = ["/".join(parts[-length:]) for length in range(1, len(parts) + 1)]
+    own = [stem for stem in stems if sum(other.endswith(f"/{stem}") for other in paths) == 1 and stem not in taken]
+    return own[0] if own else f"{stems[0]} ({number})"
 
 
 def _open(name: str, source: str, path: Path) -> ComparedFile:

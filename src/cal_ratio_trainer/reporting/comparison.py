@@ -17,7 +17,7 @@ from cal_ratio_trainer.errors import ConfigError, did_you_mean
 from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges
 from cal_ratio_trainer.evaluation.survey import Survey, classes_of, weights_of
 from cal_ratio_trainer.evaluation.variable_histograms import VariableCounter
-from cal_ratio_trainer.evaluation.variables import COUNTS, find_variable, known_names
+from cal_ratio_trainer.evaluation.variables import COUNTS, Variable, find_variable, known_names
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.progress import ProgressLine, progress
@@ -106,12 +106,18 @@ def _assign(files: list[ComparedFile], names: Sequence[str]) -> list[Quantity]:
         if variable is None:
             continue
         title = title or variable.name
-        unit = "" if variable.shape == "count" else file.units.get(variable.column, "")
+        unit = _unit(file, variable)
         quantity = Quantity(title, unit)
         file.variables[quantity] = variable
         if quantity not in quantities:
             quantities.append(quantity)
     return quantities
+
+
+def _unit(file: ComparedFile, variable: Variable) -> str:
+    said = "" if variable.shape == "count" else file.units.get(variable.column, "")
+    # A column of which nothing is known overlays with one that has no unit.
+    return "" if said == "1" else said
 
 
 def _assign_columns(files: list[ComparedFile]) -> dict[str, list[Quantity]]:

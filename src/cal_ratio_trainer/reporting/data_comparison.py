@@ -134,7 +134,7 @@ class _Page:
         for label in Label:
             having = [file for file in files if file.jets_of(label)]
             label_names = self._label_names(files[0])
-            if label not in label_names or not having:
+            if label not in label_names or len(having) < 2:
                 continue
             self.report.heading(label_names[label], level=3)
             missing = [escaped(file.name) for file in files if file not in having]
@@ -242,9 +242,12 @@ class _Page:
             return None
         variable = shown[0].variables[quantity]
         scalings = {file.metadata.scaling for file in shown}
-        title = axis_title(variable, quantity.unit, scalings.pop() if len(scalings) == 1 else None)
+        edges, unit = self.comparison.edges[quantity], quantity.unit
+        if unit == "MeV":
+            edges, unit = edges / 1000, "GeV"
+        title = axis_title(variable, unit, scalings.pop() if len(scalings) == 1 else None)
         counted = variable.kind.name.replace("_", " ") if variable.shape == "all" and variable.kind else "jets"
-        return VariableFigure(title, self.comparison.edges[quantity], tuple(series), overlay.context, counted)
+        return VariableFigure(title, edges, tuple(series), overlay.context, counted)
 
     def _label_names(self, file: ComparedFile) -> LabelNames:
         return self.settings.data_labels_adversary if file.is_control else self.settings.data_labels_main

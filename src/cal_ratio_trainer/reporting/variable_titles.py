@@ -18,7 +18,13 @@ _FEATURES = {
     "d0": "$d_0$",
     "z0": "$z_0$",
     "chiSquared": r"$\chi^2$",
-    "vertex_nParticles": "tracks at its vertex",
+    "vertex_nParticles": "vertex multiplicity",
+    "PixelShared": "shared pixel hits",
+    "SCTShared": "shared SCT hits",
+    "PixelHoles": "pixel holes",
+    "SCTHoles": "SCT holes",
+    "PixelHits": "pixel hits",
+    "SCTHits": "SCT hits",
 }
 _SCALARS = {
     "jet_pt": "Jet $p_T$",
@@ -34,6 +40,7 @@ _SCALARS = {
     "llp_Lz": "LLP $L_z$",
 }
 _LONGEST_COLUMN = 60
+_SAID_BY_TITLE = ("1", "tracks", "hits")
 
 
 def axis_title(variable: Variable, unit: str, scaling: Scaling | None) -> str:
@@ -87,7 +94,7 @@ def _unit_and_origin(unit: str) -> tuple[str, str]:
     measured, separator, origin = unit.partition(" from ")
     if separator:
         return measured, f"from {origin}"
-    return ("" if unit in ("1", "tracks") else plain_text(unit, _LONGEST_COLUMN)), ""
+    return ("" if unit in _SAID_BY_TITLE else plain_text(unit, _LONGEST_COLUMN)), ""
 
 
 def _scaled(scaling: Scaling) -> str:

@@ -172,3 +172,15 @@ def find_run(output_path: Path, model_name: str, number: int) -> RunDirectory:
             return run
     there = ", ".join(str(run.number) for run in runs) or "none"
     raise RunError(f"model {model_name} has no run {number} under {output_path}; its runs: {there}")
+
+
+def named_run(name: str, output_path: Path) -> RunDirectory:
+    """The run that a user names: 'model/3', or 'model/-1' for the newest of a model.
+
+    Raises:
+        RunError: this is no name of a run, or there is no such run; names those that are there.
+    """
+    model, slash, number = name.strip("/").rpartition("/")
+    if not slash or not number.removeprefix("-").isdecimal():
+        raise RunError(f"{name} is no run; give NAME/RUN, e.g. default/0")
+    return find_run(output_path, model, int(number))

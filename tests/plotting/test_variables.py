@@ -1,0 +1,132 @@
+"""Overlaid variables: what is on the axes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from cal_ratio_trainer.evaluation.variable_histograms import Counts
+from cal_ratio_trainer.plotting import DEMO
+from cal_ratio_trainer.plotting.variables import MOST_SERIES, Series, VariableFigure, plain_text, variable_drawing
+from tests.plotting.recording import legend_texts
+from tests.plotting.test_images import TOLERANCE, at_half_size
+
+EDGES = np.linspace(0.0, 10.0, 11)
+
+
+def counts(seed: int, jets: int = 1000) -> Counts:
+    """Some histogram with a little below and above."""
+    contents = np.random.default_rng(seed).poisson(jets / 10, 12).astype(np.float64)
+    contents[[0, -1]] = [0, jets / 100]
+    return Counts(contents, contents, int(contents.sum()))
+
+
+def figure(number: int, **changes: Any) -> VariableFigure:
+    """A figure of some groups."""
+    series = tuple(Series(f"group {place}", counts(place)) for place in range(number))
+    return VariableFigure(**{"title": "Jet $p_T$ [GeV]", "edges": EDGES, "series": series, **changes})
+
+
+def drawn(asked: VariableFigure) -> list[Any]:
+    """The axes, one or two."""
+    drawing = variable_drawing("name", asked)
+    panels = list(Figure().subplots(2 if drawing.with_ratio else 1, squeeze=False)[:, 0])
+    drawing.draw(*panels, *drawing.content)
+    return panels
+
+
+def test_several_groups_have_a_panel_of_ratios_and_one_has_none() -> None:
+    (alone,) = drawn(figure(1))
+    assert alone.get_xlabel() == "Jet $p_T$ [GeV]"
+    main, ratios = drawn(figure(3))
+    assert main.get_ylabel() == "Fraction of jets / bin"
+    assert ratios.get_xlabel() == "Jet $p_T$ [GeV]"
+    assert ratios.get_ylabel() == "Ratio to\ngroup 0"
+    assert len(ratios.containers) == 2
+
+
+def test_the_legend_says_how_many_jets_there_are_and_how_many_are_outside() -> None:
+    one = Series("one", Counts(np.array([0.0, *[9.0] * 10, 10.0]), np.ones(12), 1100))
+    few = Series("few", Counts(np.array([1e-6, *[9.0] * 10, 0.0]), np.ones(12), 1))
+    (axes, _) = drawn(figure(0, series=(one, few), context="Signal MC"))
+    assert [text.strip() for text in legend_texts(axes)] == [
+        "one: 1,100 jets (10.0 % above)",
+        "few: 1 jet (<0.1 % below)",
+    ]
+    assert axes.get_legend().get_title().get_text() == "Signal MC"
+
+
+def test_contents_are_shares_of_all_weight() -> None:
+    series = Series("one", Counts(np.array([0.0, *[9.0] * 10, 10.0]), np.ones(12), 100))
+    (axes,) = drawn(figure(0, series=(series,)))
+    np.testing.assert_allclose(axes.patches[0].get_data().values, 0.09)
+
+
+@pytest.mark.parametrize("name", ["_hidden", "$x^{", "a\nb", "\\frac", "x" * 500, "", "%s {0}"])
+def test_any_name_can_be_drawn_and_stays_in_the_legend(tmp_path: Path, name: str) -> None:
+    groups = (Series(name, counts(1)), Series(f"{name}2", counts(2)))
+    asked = figure(0, series=groups, context=name, title=plain_text(name))
+    (axes, _) = drawn(asked)
+    assert len(legend_texts(axes)) == 2
+    (file,) = variable_drawing("x", asked).write(tmp_path, DEMO)
+    assert file.is_file()
+
+
+def test_long_names_are_shortened_in_the_middle() -> None:
+    assert plain_text("abcdefghij", 6) == "abc…ij"
+
+
+def test_nothing_to_draw_is_said() -> None:
+    nothing = Series("none", Counts(np.zeros(12), np.zeros(12), 0))
+    (axes, _) = drawn(figure(0, series=(nothing, nothing)))
+    assert "no jets" in [text.get_text() for text in axes.texts]
+
+
+def test_the_legend_lies_above_the_highest_content() -> None:
+    for number in range(1, MOST_SERIES + 1):
+        asked = figure(number, context="all")
+        axes = drawn(asked)[0]
+        top = max(float(np.nanmax(series.counts.normalised()[0])) for series in asked.series)
+        assert top < 0.95 * (1 - 0.06 * number) * axes.get_ylim()[1]
+
+
+def test_far_different_contents_have_a_logarithmic_axis() -> None:
+    falling = Counts(np.concatenate([[0.0], 10.0 ** -np.arange(10), [0.0]]), np.full(12, 1e-12), 1000)
+    assert drawn(figure(0, series=(Series("x", falling),)))[0].get_yscale() == "log"
+    assert drawn(figure(1))[0].get_yscale() == "linear"
+
+
+def test_bins_of_equal_ratio_have_a_logarithmic_axis_of_values() -> None:
+    (axes, _) = drawn(figure(2, edges=np.geomspace(1e-3, 10, 11)))
+    assert axes.get_xscale() == "log"
+
+
+def test_ratios_beyond_the_panel_are_marked_at_its_edge() -> None:
+    contents = np.full(12, 1000.0)
+    odd = contents.copy()
+    odd[5] = 9000.0
+    groups = (Series("flat", Counts(contents, contents, 10)), Series("odd", Counts(odd, odd, 10)))
+    ratios = drawn(figure(0, series=groups))[1]
+    marks = [line for line in ratios.lines if line.get_marker() == "^" and len(line.get_xdata())]
+    assert [list(mark.get_ydata()) for mark in marks] == [[ratios.get_ylim()[1]]]
+
+
+def test_large_values_are_given_in_powers_of_a_thousand() -> None:
+    axes = drawn(figure(1, edges=np.linspace(2e5, 4e5, 11), title="runNumber"))[0]
+    assert axes.get_xlim() == (200.0, 400.0)
+    assert axes.get_xlabel() == "runNumber / $10^{3}$"
+
+
+def test_more_groups_than_can_be_told_apart_are_refused() -> None:
+    with pytest.raises(ValueError, match="too many"):
+        variable_drawing("x", figure(MOST_SERIES + 1))
+
+
+@pytest.mark.mpl_image_compare(tolerance=TOLERANCE, style="default", savefig_kwargs={"dpi": 100})
+def test_three_groups_look_as_they_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
+    (path,) = variable_drawing("name", figure(3, context="Signal MC")).write(tmp_path, DEMO)
+    return at_half_size(path)
