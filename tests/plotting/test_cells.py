@@ -57,4 +57,4 @@ def test_figures_drawn_after_cells_have_their_ticks_again(tmp_path) -> None:  # 
 
 
 def _line(axes) -> None:  # type: ignore[no-untyped-def]
-    axes.plot([0, 1], [0, 1], color="black")
+    axes.plot([0, 1], [0, 1])

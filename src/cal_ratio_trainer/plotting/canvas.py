@@ -137,6 +137,8 @@ def _empty(axes: "Axes") -> None:
     axes.set_xscale("linear")
     axes.set_yscale("linear")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="", ylabel="")
+    # Lines without a colour of their own begin with the first one.
+    axes.set_prop_cycle(None)
 
 
 def _add_heading(axes: "Axes", labels: FigureLabels) -> list["Artist"]:
