@@ -29,7 +29,9 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
 
     start = find_start(layers, settings, continue_from)
     notice = demo_notice(layers)
-    if notice and start.run is None:
+    if start.initial is not None:
+        click.echo(start.initial.sentence, err=True)
+    elif notice and start.run is None:
         click.echo(notice, err=True)
     try:
         summary = train(start, say=lambda text: click.echo(text, err=True), details=training_details_text)

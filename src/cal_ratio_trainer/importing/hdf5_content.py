@@ -16,7 +16,8 @@ from cal_ratio_trainer.importing.stored_layers import StoredLayer
 LEGACY = "legacy"
 """The form of `model.save` and `model.save_weights` in Keras 2: layers by name."""
 
-_LONGEST_WAIT_S = 60
+_READER = ("-m", "cal_ratio_trainer.importing.hdf5_reader")
+_LONGEST_WAIT_S = 60.0
 
 
 class BadHdf5(ValueError):
@@ -52,7 +53,7 @@ def read_hdf5(content: bytes) -> Hdf5Content:
     Raises:
         BadHdf5: it is damaged, none of Keras', or holds something that is not read; names the layer.
     """
-    command = [sys.executable, "-m", "cal_ratio_trainer.importing.hdf5_reader"]
+    command = [sys.executable, *_READER]
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
     try:
         done = subprocess.run(

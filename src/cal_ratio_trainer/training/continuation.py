@@ -11,8 +11,9 @@ from cal_ratio_trainer.config.loading import read_config, settings_from
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.training.checkpoint import checkpoint_threads
+from cal_ratio_trainer.training.initial_weights import InitialWeights, settings_layers
 from cal_ratio_trainer.training.record import machine
-from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, RunError, find_run, runs_of
+from cal_ratio_trainer.training.run_directory import DIVERGED, IMPORTED, RunDirectory, RunError, find_run, runs_of
 
 AUTO = "auto"
 
@@ -36,6 +37,7 @@ class Start:
         planned: how many epochs the run was planned to have.
         is_finished: the run came to its end; an unfinished one gets its planned epochs, and no more.
         threads: CPU threads of the checkpoint, so that rounding stays the same; None leaves the choice to the settings.
+        initial: weights to start from; None draws them.
     """
 
     settings: TrainSettings
@@ -44,6 +46,7 @@ class Start:
     planned: int | None = None
     is_finished: bool = False
     threads: int | None = None
+    initial: InitialWeights | None = None
 
     def epochs_in_all(self, done: int) -> int:
         """How many epochs the run is to have, when `done` are."""
@@ -73,7 +76,14 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
             return Start(settings)
     else:
         run = find_run(settings.output_path, settings.model_name, _number(continue_from))
+    if run.read_record().get("status") == IMPORTED:
+        return _from_imported(run, layers)
     return _going_on(run, layers)
+
+
+def _from_imported(run: RunDirectory, layers: Layers) -> Start:
+    settings = settings_from(TrainSettings, settings_layers(run, read_config(run.settings_file), layers))
+    return Start(settings, initial=InitialWeights.of_run(run))
 
 
 def _going_on(run: RunDirectory, layers: Layers) -> Start:
@@ -108,7 +118,9 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
     if not is_finished and more_epochs not in (None, planned):
         _log.warning("the run was not finished and gets its planned %s epochs; --epochs is for finished ones", planned)
     unchanged = asked.model_copy(update={"epochs": settings.epochs})
-    return Start(unchanged, run, more_epochs, planned, is_finished, threads)
+    # Without a checkpoint it begins anew: with the weights that it began with.
+    initial = None if run.checkpoint_file.is_file() else InitialWeights.of_record(run.read_record())
+    return Start(unchanged, run, more_epochs, planned, is_finished, threads, initial)
 
 
 def _refuse_without_checkpoint(run: RunDirectory) -> None:
@@ -133,7 +145,7 @@ def _warn_of_another_machine(run: RunDirectory) -> None:
 def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
     for run in reversed(runs_of(settings.output_path, settings.model_name)):
         record = run.read_record()
-        if record and record.get("status") not in ("finished", DIVERGED) and not run.is_in_use:
+        if record and record.get("status") not in ("finished", DIVERGED, IMPORTED) and not run.is_in_use:
             return run
     return None
 

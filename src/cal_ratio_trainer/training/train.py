@@ -29,6 +29,7 @@ from cal_ratio_trainer.training.data_table import data_sentences
 from cal_ratio_trainer.training.epoch import EpochResult
 from cal_ratio_trainer.training.evaluation_file import write_evaluation
 from cal_ratio_trainer.training.event_log import EventLog, event_log
+from cal_ratio_trainer.training.initial_weights import InitialWeights
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
@@ -91,10 +92,13 @@ def train(start: Start, say: Callable[[str], None], details: Callable[[TestFigur
     keep_freed_memory()
     torch.set_num_threads(start.threads or settings.threads or torch.get_num_threads())
     with stopped_at_once():
+        initial = start.initial.read(network_shape(settings)) if start.initial else None
         prepared = _prepare(settings)
         _say_what_the_data_are(prepared.data, settings, say)
         sampler = _sampler(settings, prepared.data)
         step = _networks(settings)
+        if initial is not None:
+            step.classifier.set_weights(initial)
     run = start.run or new_run(settings.output_path, settings.model_name)
     with run.lock():
         return _train_in(run, _Work(start, prepared, sampler, step, say, details))
@@ -181,6 +185,8 @@ def _begin_record(run: RunDirectory, work: _Work, epochs: int, plots: RunPlots) 
     before = run.read_record() if work.start.run is not None else {}
     record = new_record(prepared.data, prepared.main, prepared.control, work.settings, epochs)
     record["history_references"] = plots.references_as_json()
+    if initial := work.start.initial or InitialWeights.of_record(before):
+        record |= {"initial_weights": initial.described(), "notes": [initial.sentence]}
     if before:
         record["started"] = before.get("started", record["started"])
         record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
