@@ -8,7 +8,9 @@ from cal_ratio_trainer.evaluation.histograms import (
     LOGARITHMIC_EDGES,
     ScoreHistogram,
     ScoreHistograms,
+    added,
     control_histograms,
+    histograms_by_class,
     main_histograms,
 )
 from cal_ratio_trainer.jets.labels import Label
@@ -78,3 +80,28 @@ def test_saved_histograms_come_back_number_for_number() -> None:
 def test_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="must fit"):
         ScoreHistogram("qcd", LINEAR_EDGES, ("a",), np.zeros((1, 28)), np.zeros((1, 28)), np.zeros(1, dtype=np.int64))
+
+
+def test_histograms_of_pieces_add_up_to_those_of_all_jets() -> None:
+    rng = np.random.default_rng(11)
+    scores, weights, classes = rng.dirichlet(np.ones(3), 300), rng.uniform(size=300), rng.integers(0, 2, 300)
+    parts = (np.arange(300) < 120, np.arange(300) >= 120)
+    rows = [{name: np.flatnonzero((classes == i) & here) for i, name in enumerate("ab")} for here in parts]
+    first, second = (histograms_by_class(scores, weights, each) for each in rows)
+    whole = histograms_by_class(scores, weights, {name: np.flatnonzero(classes == i) for i, name in enumerate("ab")})
+    total = added(first, second)
+    for binning in ("linear", "log"):
+        for one, other in zip(getattr(total, binning), getattr(whole, binning), strict=True):
+            np.testing.assert_allclose(one.sums, other.sums)
+            np.testing.assert_allclose(one.squares, other.squares)
+            assert one.jets.tolist() == other.jets.tolist()
+
+
+def test_a_class_that_only_one_of_two_histograms_has_stays_as_it_is() -> None:
+    scores = np.random.default_rng(12).dirichlet(np.ones(3), 10)
+    one = histograms_by_class(scores, np.ones(10), {"a": np.arange(4)})
+    other = histograms_by_class(scores, np.ones(10), {"b": np.arange(4, 10)})
+    total = added(one, other).linear[0]
+    assert total.classes == ("a", "b")
+    assert total.jets.tolist() == [4, 6]
+    np.testing.assert_array_equal(total.sums[1], other.linear[0].sums[0])

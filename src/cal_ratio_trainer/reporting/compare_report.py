@@ -54,7 +54,7 @@ def _write_opening(report: Report, summary: CompareSummary) -> None:
     if summary.explanation is not None:
         report.heading("Do they agree?")
         report.text(" ".join(escaped(sentence) for sentence in summary.explanation.sentences()))
-        if not summary.explanation.unchanged.agrees:
+        if summary.explanation.best:
             report.table(attempt_table(summary.explanation))
     if notes:
         report.heading("What to know")

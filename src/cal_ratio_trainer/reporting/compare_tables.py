@@ -164,7 +164,10 @@ def _cell(name: str, value: object) -> str:
 
 def attempt_table(explanation: Explanation) -> ReportTable:
     """The changes of the inputs that bring the scores closest."""
-    rows = [_attempt_row(explanation.unchanged), *(_attempt_row(attempt) for attempt in explanation.best)]
+    rows = [
+        _attempt_row(explanation.unchanged),
+        *(_attempt_row(attempt) for attempt in (*explanation.best, *explanation.pairs)),
+    ]
     skipped = f"; {explanation.skipped} could not be tried on these jets" if explanation.skipped else ""
     return ReportTable(
         "Single changes of the inputs that bring the scores closest",

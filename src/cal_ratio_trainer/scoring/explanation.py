@@ -3,8 +3,8 @@
 What comes out is a hypothesis. Different changes can look alike on few jets, and two mistakes at once hide each other.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ AGREES_BELOW = 1e-5
 """Scores of one network differ by less between programs: float32 in another order. [1]"""
 
 _PARTLY_BELOW = 0.5
+_WORTH_A_SECOND_BELOW = 0.9
 _SHOWN = 8
+_JETS_AT_A_TIME = 8192
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Explanation:
         unchanged: the difference without a change.
         tried: how many changes were tried.
         skipped: how many could not be tried on these jets.
-        best: the changes that leave least, the best first.
+        best: the changes that leave least, the best first; none where the scores agree as they are.
+        pairs: the best one together with a second one, the best first, where it explains the difference in part.
         same_values: the scores of all jets are the same in another order.
     """
 
@@ -62,6 +65,7 @@ class Explanation:
     tried: int
     skipped: int
     best: tuple[Attempt, ...]
+    pairs: tuple[Attempt, ...]
     same_values: bool
 
     def sentences(self) -> list[str]:
@@ -80,6 +84,13 @@ class Explanation:
             alike = [each.name for each in self.best[1:] if each.agrees]
             also = f" So does: {'; '.join(alike)}." if alike else ""
             return [f"Hypothesis: {best.name}. With this one change {numbers}: nothing but rounding is left.{also}"]
+        if self.pairs and self.pairs[0].agrees:
+            pair = self.pairs[0]
+            return [
+                f"Hypothesis: {pair.name}. With these two changes the mean difference falls from {before.mean:.2g} to "
+                f"{pair.mean:.2g}, the largest from {before.largest:.2g} to {pair.largest:.2g}: nothing but rounding "
+                "is left."
+            ]
         if best.mean < _PARTLY_BELOW * before.mean:
             return [f"Hypothesis, in part: {best.name}. With this one change {numbers}; something else differs too."]
         return [
@@ -99,28 +110,57 @@ def explain(scorer: Scorer, batches: Sequence[JetBatch], other: ScoreArray, labe
     """
     jets = _joined(batches, scorer)
     own = scorer.scores(jets.built, labelled)
-    attempts, skipped = [], 0
-    every = tuple(variations())
-    with progress("look for what differs", len(every), "changes") as line:
-        for variation in every:
-            scores = _scores(scorer, variation, jets, labelled)
-            line.advance()
-            if scores is None:
-                skipped += 1
-            else:
-                attempts.append(_attempt(variation.name, scores, other))
-    best = sorted(attempts, key=lambda attempt: attempt.mean)[:_SHOWN]
+    unchanged, same = _attempt("none", own, other), _same_values(own, other)
+    if unchanged.agrees or same:
+        return Explanation(len(own), unchanged, 0, 0, (), (), same)
+    search = _Search(scorer, other, labelled)
+    found = search.all_changes(jets)
+    pairs: list[tuple[Attempt, Variation]] = []
+    best, change = found[0]
+    changed = change.apply(jets)
+    if not best.agrees and best.mean < _WORTH_A_SECOND_BELOW * unchanged.mean and not change.outputs and changed:
+        pairs = search.all_changes(replace(jets, built=changed), f"{best.name}, and ")
+    every = sum(1 for _ in variations())
     return Explanation(
-        len(own), _attempt("none", own, other), len(attempts), skipped, tuple(best), _same_values(own, other)
+        jets=len(own),
+        unchanged=unchanged,
+        tried=len(found),
+        skipped=every - len(found),
+        best=tuple(attempt for attempt, _ in found[:_SHOWN]),
+        pairs=tuple(attempt for attempt, _ in pairs[:_SHOWN]),
+        same_values=same,
     )
 
 
-def _scores(scorer: Scorer, variation: Variation, jets: ExplainedJets, labelled: bool) -> ScoreArray | None:
-    changed = variation.apply(jets)
-    if changed is None:
-        return None
-    scores = scorer.scores(changed, labelled)
-    return scores if variation.outputs is None else scores[:, list(variation.outputs)]
+@dataclass(frozen=True)
+class _Search:
+    """Tries every change on jets that should score `other`."""
+
+    scorer: Scorer
+    other: ScoreArray
+    labelled: bool
+
+    def all_changes(self, jets: ExplainedJets, before: str = "") -> list[tuple[Attempt, Variation]]:
+        """What each change that can be tried leaves, the best first; `before` begins their names."""
+        every = tuple(variations())
+        at_a_time = max(1, _JETS_AT_A_TIME // max(1, len(jets.built)))
+        attempts = []
+        with progress("look for what differs", len(every), "changes") as line:
+            for start in range(0, len(every), at_a_time):
+                some = every[start : start + at_a_time]
+                for variation, scores in self._scored(some, jets):
+                    attempts.append((_attempt(before + variation.name, scores, self.other), variation))
+                line.advance(len(some))
+        return sorted(attempts, key=lambda found: found[0].mean)
+
+    def _scored(self, some: Sequence[Variation], jets: ExplainedJets) -> Iterator[tuple[Variation, ScoreArray]]:
+        """The scores under each change that can be tried; all in one go, for a network hardly minds how many jets."""
+        changed = [(variation, jets_then) for variation in some if (jets_then := variation.apply(jets)) is not None]
+        if not changed:
+            return
+        together = self.scorer.scores(Jets.concatenate([jets_then for _, jets_then in changed]), self.labelled)
+        for (variation, _), scores in zip(changed, np.split(together, len(changed)), strict=True):
+            yield variation, scores if variation.outputs is None else scores[:, list(variation.outputs)]
 
 
 def _attempt(name: str, scores: ScoreArray, other: ScoreArray) -> Attempt:

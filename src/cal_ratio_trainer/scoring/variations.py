@@ -289,7 +289,8 @@ def _missing_t0(jets: ExplainedJets, value: float) -> Jets | None:
 
 
 def _no_constituents(jets: ExplainedJets, kind: Constituent) -> Jets:
-    return _with(jets.built, kind, Ragged.empty(len(kind.features), len(jets.built)))
+    ragged = jets.built.constituents[kind.name]
+    return _with(jets.built, kind, Ragged.from_lengths(ragged.values[:0], 0 * ragged.lengths, ragged.padding))
 
 
 def _reversed(jets: ExplainedJets, kind: Constituent) -> Jets:
@@ -320,4 +321,4 @@ def _padded_in_front(jets: ExplainedJets, kind: Constituent) -> Jets:
     owners = ragged.owners()[kept]
     padded[owners, ragged.slots()[kept] + (kind.limit - lengths)[owners]] = ragged.values[kept]
     values = padded.reshape(-1, len(ragged.padding))
-    return _with(jets.built, kind, Ragged.from_lengths(values, np.full(len(ragged), kind.limit)))
+    return _with(jets.built, kind, Ragged.from_lengths(values, np.full(len(ragged), kind.limit), ragged.padding))

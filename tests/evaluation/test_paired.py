@@ -1,0 +1,117 @@
+"""Figures of two networks on the same jets, with the error of the difference."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.evaluation.bootstrap import Resampling
+from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
+from cal_ratio_trainer.evaluation.paired import PairedFigures, paired_figures, paired_ks
+from cal_ratio_trainer.evaluation.roc import roc_auc, roc_curve
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.jets.labels import Label
+
+RESAMPLING = Resampling(100, seed=1)
+
+
+def scored(labels: np.ndarray, signal_scores: np.ndarray, weights: np.ndarray | None = None) -> ScoredJets:
+    """Jets with given signal scores; the rest is shared by QCD and BIB."""
+    rest = (1 - signal_scores) / 2
+    scores = np.stack([rest * 1.1, signal_scores, 1 - signal_scores - rest * 1.1], axis=1)
+    return ScoredJets(scores, labels, np.ones(len(labels)) if weights is None else weights)
+
+
+def sample(jets: int, separation: float, seed: int, noise: float = 0.0) -> ScoredJets:
+    """Jets of the three classes; the same seed gives the same jets, noise blurs the scores."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, jets)
+    hidden = rng.normal(size=jets) + separation * (labels == Label.SIGNAL) + noise * rng.normal(size=jets)
+    return scored(labels, 1 / (1 + np.exp(-hidden)), rng.uniform(0.5, 1.5, jets))
+
+
+def by_name(found: PairedFigures) -> dict[str, tuple[float, float, float]]:
+    return {each.name: (each.first.value, each.second.value, each.difference.value) for each in found.figures}
+
+
+def test_values_are_those_of_the_single_figures() -> None:
+    first, second = sample(400, 2.0, 1), sample(400, 2.0, 1, noise=1.0)
+    found = by_name(paired_figures(first, second, np.arange(400), RESAMPLING))
+    assert found["AUC, QCD + 0.1 BIB"] == pytest.approx(
+        (roc_auc(first), roc_auc(second), roc_auc(second) - roc_auc(first))
+    )
+    passing = [roc_curve(jets).rejection_at(0.8).background_efficiency for jets in (first, second)]
+    assert found["QCD + 0.1 BIB that passes at 80 % signal"][:2] == pytest.approx(passing)
+    share = np.mean(first.predictions[first.labels == Label.SIGNAL] == Label.SIGNAL)
+    assert found["signal taken for signal"][0] == pytest.approx(share)
+
+
+def test_the_same_scores_differ_by_nothing_at_all() -> None:
+    jets = sample(300, 2.0, 1)
+    found = paired_figures(jets, jets, np.arange(300) // 2, RESAMPLING)
+    assert all((each.difference.low, each.difference.high) == (0.0, 0.0) for each in found.figures)
+    assert all(math.isnan(each.significance) for each in found.figures)
+    ratio = found.rocs[0].ratio
+    np.testing.assert_allclose(ratio[np.isfinite(ratio)], 1.0)
+
+
+def test_the_error_of_the_difference_is_that_of_repeated_experiments_and_below_that_of_the_figures() -> None:
+    differences, errors, own = [], [], []
+    for seed in range(40):
+        first, second = sample(500, 2.0, seed), sample(500, 2.0, seed, noise=0.3)
+        figure = paired_figures(first, second, np.arange(500), Resampling(60, seed=1)).figures[0]
+        differences.append(figure.difference.value)
+        errors.append((figure.difference.error_up + figure.difference.error_down) / 2)
+        own.append(figure.first.error_up)
+    assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.3)
+    assert np.mean(errors) < 0.6 * np.mean(own)
+
+
+def test_a_better_network_is_seen_to_be_better() -> None:
+    first, second = sample(1500, 2.0, 3, noise=2.0), sample(1500, 2.0, 3)
+    found = {each.name: each for each in paired_figures(first, second, np.arange(1500), RESAMPLING).figures}
+    assert found["AUC, QCD only"].significance > 3
+    assert found["QCD only that passes at 90 % signal"].significance < -2
+    assert not found["QCD only that passes at 90 % signal"].more_is_better
+
+
+def test_permuting_jets_and_scaling_weights_changes_no_value() -> None:
+    first, second = sample(300, 2.0, 1), sample(300, 2.0, 1, noise=1.0)
+    order = np.random.default_rng(1).permutation(300)
+    shuffled = [ScoredJets(jets.scores[order], jets.labels[order], 7 * jets.weights[order]) for jets in (first, second)]
+    one = by_name(paired_figures(first, second, np.arange(300), RESAMPLING))
+    other = by_name(paired_figures(shuffled[0], shuffled[1], np.arange(300)[order], RESAMPLING))
+    for name, values in one.items():
+        assert other[name] == pytest.approx(values), name
+
+
+def test_a_background_that_is_not_there_has_no_figures() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 200)
+    jets = scored(labels, rng.uniform(size=200))
+    names = by_name(paired_figures(jets, jets, np.arange(200), RESAMPLING))
+    assert "AUC, QCD only" in names
+    assert "AUC, BIB only" not in names
+
+
+def test_where_no_background_passes_there_is_no_ratio() -> None:
+    labels = np.repeat([0, 1, 2], 50)
+    perfect = scored(labels, np.where(labels == 1, 0.9, 0.1) + np.linspace(0, 0.01, 150))
+    found = paired_figures(perfect, perfect, np.arange(150), RESAMPLING)
+    assert np.isnan(found.rocs[0].ratio).all()
+
+
+def test_the_k_s_sum_of_two_networks() -> None:
+    rng = np.random.default_rng(1)
+    is_data = rng.random(800) < 0.5
+    shifted = np.clip(rng.uniform(size=800) * 0.9 + 0.1 * is_data, 0, 1)
+    jets = [
+        ScoredControlJets(
+            np.stack([1 - values, values, np.zeros(800)], axis=1), is_data, np.ones(800), rng.uniform(size=800)
+        )
+        for values in (rng.uniform(size=800), shifted)
+    ]
+    figure = paired_ks(jets[0], jets[1], np.arange(800), RESAMPLING)
+    assert figure.first.value == pytest.approx(sum(output.total for output in ks_of_control_jets(jets[0]).outputs))
+    assert figure.difference.value == pytest.approx(figure.second.value - figure.first.value)
+    assert not figure.more_is_better

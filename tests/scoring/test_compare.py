@@ -1,0 +1,187 @@
+"""Two networks, or a network and scores in files, on the same jets."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
+from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets.store import read_jets
+from cal_ratio_trainer.scoring.compare import compare
+from cal_ratio_trainer.scoring.score import score_files
+from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.splits import Part, split_jets
+from tests.scoring.small import (
+    OUTPUTS,
+    SCALING,
+    converted_jets,
+    score_settings,
+    scores_in,
+    write_built,
+    write_converted,
+    write_network,
+)
+
+Run = tuple[RunDirectory, Path, Path]
+
+
+def compare_settings(folder: Path, first: Path | str, *words: Path | str, **changes: Any) -> CompareSettings:
+    """Settings that compare into folder/compared."""
+    given = {"output_report": folder / "compared" / "report.md", "output_path": folder, "threads": 1, "replicas": 20}
+    return CompareSettings.make(first=str(first), input_files=[str(word) for word in words], **(given | changes))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another network."""
+    return write_network(tmp_path_factory.mktemp("other") / "other.keras", seed=2)
+
+
+def test_a_network_agrees_with_itself_in_everything(network: Path, tmp_path: Path) -> None:
+    file = write_built(tmp_path / "jets.parquet", scale(converted_jets(300), SCALING).jets)
+    summary = compare(compare_settings(tmp_path, network, network, file))
+    sample = summary.samples["main"]
+    assert len(sample.jets) == 300
+    assert sample.agreement.largest == 0
+    assert sample.agreement.same_decision == 1
+    assert sample.figures is not None
+    assert all(figure.difference.value == 0 for figure in sample.figures.figures)
+    assert summary.explanation is None
+
+
+def test_two_networks_are_compared_on_the_same_jets(network: Path, other: Path, tmp_path: Path) -> None:
+    file = write_converted(tmp_path / "jets.parquet", converted_jets(300))
+    summary = compare(compare_settings(tmp_path, network, other, file))
+    both = pq.read_table(summary.scores)
+    for which, name in ((network, "first"), (other, "second")):
+        score_files(score_settings(tmp_path, [file], which))
+        own = scores_in(pq.read_table(tmp_path / "scores" / "jets.parquet"))
+        found = np.stack([both.column(f"jet_nn_{label.output}_{name}").to_numpy() for label in Label], axis=1)
+        np.testing.assert_array_equal(found, own)
+    assert both.column("eventNumber").to_pylist() == read_jets(file)["eventNumber"].tolist()
+
+
+def two_runs(trained: Run, folder: Path) -> None:
+    """The run as default/0, and a copy of it with another network as default/1."""
+    run, *_ = trained
+    for number in ("00000", "00001"):
+        shutil.copytree(run.path, folder / "default" / number)
+    write_network(folder / "default" / "00001" / "keras" / "final_model.keras", seed=5)
+
+
+def test_without_files_the_test_samples_of_the_first_run_are_used(trained: Run, tmp_path: Path) -> None:
+    two_runs(trained, tmp_path)
+    summary = compare(compare_settings(tmp_path, "default/0", "default/1"))
+    run, *_ = trained
+    for region, name in (("main", "test_sample"), ("control", "control_test_sample")):
+        expected = read_jets(run.path / f"{name}.parquet")
+        sample = summary.samples[region]  # type: ignore[index]
+        assert len(sample.jets) == len(expected)
+        # The first network's scores are those that the run itself left.
+        own = np.stack([expected[output] for output in OUTPUTS], axis=1)
+        np.testing.assert_allclose(sample.jets.first, own, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(sample.jets.weights, expected["evaluation_weight"])
+        assert sample.jets.left_out == {}
+        assert sample.jets.not_known == 0
+    assert summary.samples["main"].figures is not None
+    assert summary.samples["control"].ks is not None
+    assert summary.simulation == "demo"
+
+
+@pytest.mark.parametrize("with_list", [True, False])
+def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_path: Path, with_list: bool) -> None:
+    two_runs(trained, tmp_path)
+    second = tmp_path / "default" / "00001"
+    text = (second / "training_params.yaml").read_text().replace("seed: 3", "seed: 4")
+    (second / "training_params.yaml").write_text(text)
+    expected = read_jets(trained[0].path / "test_sample.parquet")
+    part = split_jets(expected, sample_fraction=0.8, train_fraction=0.6, seed=4).part
+    if with_list:
+        from cal_ratio_trainer.config.training import TrainSettings
+        from cal_ratio_trainer.training.data import load_training_data
+        from cal_ratio_trainer.training.used_events import write_used_events
+
+        (second / "events.parquet").unlink()
+        settings = TrainSettings.make(sample_fraction=0.8, train_fraction=0.6, seed=4)
+        write_used_events(second, load_training_data(settings, trained[1], trained[2]), by_row=False)
+    else:
+        (second / "events.parquet").unlink()
+    summary = compare(compare_settings(tmp_path, "default/0", "default/1"))
+    fair = part >= Part.TEST
+    assert 0 < fair.sum() < len(fair)
+    jets = summary.samples["main"].jets
+    assert len(jets) == fair.sum()
+    assert list(jets.left_out.values()) == [(~fair).sum()]
+    everything = compare(compare_settings(tmp_path, "default/0", "default/1", all_jets=True)).samples["main"]
+    assert len(everything.jets) == len(fair)
+    np.testing.assert_array_equal(everything.jets.fair, fair)
+
+
+def with_official(folder: Path, network: Path, name: str = "jet_nn_main_{}_v3", **changes: Any) -> Path:
+    """A converted file that holds the network's own scores as official ones, the first jet without (-1)."""
+    jets = converted_jets(80)
+    file = write_converted(folder / "plain.parquet", jets)
+    score_files(score_settings(folder, [file], network))
+    scores = scores_in(pq.read_table(folder / "scores" / "plain.parquet")).astype(np.float64)
+    scores[0] = -1
+    columns = {name.replace("{}", label.output): scores[:, label] for label in Label}
+    return write_converted(folder / "official.parquet", jets.with_columns(columns | changes))
+
+
+def test_scores_of_the_same_network_in_a_file_agree_jet_by_jet(network: Path, tmp_path: Path) -> None:
+    file = with_official(tmp_path, network)
+    summary = compare(compare_settings(tmp_path, network, file, column="jet_nn_main_{}_v3"))
+    sample = summary.samples["main"]
+    assert len(sample.jets) == 79
+    assert sample.jets.left_out == {"one of the two gives no score": 1}
+    assert sample.agreement.largest < 1e-6
+    assert [output.beyond for output in sample.agreement.outputs] == [(0, 0, 0)] * 3
+    assert summary.explanation is not None
+    assert summary.explanation.sentences()[0].startswith("The scores agree")
+    # The only set of scores needs no name.
+    assert compare(compare_settings(tmp_path, network, file)).second == "jet_nn_main_{}_v3"
+
+
+def test_scores_of_another_network_in_a_file_are_told_from_a_changed_input(
+    network: Path, other: Path, tmp_path: Path
+) -> None:
+    file = with_official(tmp_path, other)
+    summary = compare(compare_settings(tmp_path, network, file, column="jet_nn_main_{}_v3"))
+    assert summary.explanation is not None
+    assert summary.explanation.sentences()[0].startswith("No single change")
+    quiet = compare(compare_settings(tmp_path, network, file, column="jet_nn_main_{}_v3", explain=False))
+    assert quiet.explanation is None
+
+
+def test_what_is_to_be_compared_has_to_be_clear(network: Path, tmp_path: Path) -> None:
+    file = with_official(
+        tmp_path, network, jet_nn_x_qcd=np.ones(80), jet_nn_x_sig=np.ones(80), jet_nn_x_bib=np.ones(80)
+    )
+    with pytest.raises(ConfigError, match=r"--column.*jet_nn_main_\{\}_v3, jet_nn_x_\{\}"):
+        compare(compare_settings(tmp_path, network, file))
+    plain = tmp_path / "plain.parquet"
+    with pytest.raises(ConfigError, match="holds none"):
+        compare(compare_settings(tmp_path, network, plain))
+    with pytest.raises(MissingColumn, match="jet_nn_y_qcd"):
+        compare(compare_settings(tmp_path, network, file, column="jet_nn_y_{}"))
+    with pytest.raises(ConfigError, match="nothing is given"):
+        compare(CompareSettings.make())
+    with pytest.raises(ConfigError, match="belongs to no run"):
+        compare(compare_settings(tmp_path, network, network))
+    with pytest.raises(ConfigError, match="no files"):
+        compare(compare_settings(tmp_path, network, column="jet_nn_y_{}"))
+    with pytest.raises(ValueError, match="must hold"):
+        compare_settings(tmp_path, network, file, column="jet_nn_y")
+
+
+def test_files_without_a_jet_that_both_score_are_an_error(network: Path, tmp_path: Path) -> None:
+    none = {f"jet_nn_z_{label.output}": np.full(20, -1.0) for label in Label}
+    file = write_converted(tmp_path / "jets.parquet", converted_jets(20).with_columns(none))
+    with pytest.raises(InputFileError, match="no jet with a score of both"):
+        compare(compare_settings(tmp_path, network, file, column="jet_nn_z_{}"))
