@@ -49,7 +49,7 @@ def capped(weights: Doubles, share: float) -> Capped | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         limits = np.where(lowered * share < 1, share * np.maximum(rest, 0.0) / (1 - lowered * share), np.nan)
     following = np.append(falling[1:], 0.0)
-    fits = np.flatnonzero((limits >= following) & (limits <= falling))
+    fits = np.flatnonzero((limits >= following) & (limits <= falling) & (limits > 0))
     limit = float(limits[fits[0]]) if len(fits) else float(falling[-1])
     low = np.minimum(sizes, limit)
     return Capped(np.sign(weights) * low, limit, int((sizes > limit).sum()), 1 - float(low.sum()) / total)

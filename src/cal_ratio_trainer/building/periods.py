@@ -9,11 +9,12 @@ ALL_PERIODS = "all"
 """The period of everything where one luminosity is given, or none."""
 
 _PB_A_FB = 1000.0
+_DIGITS_OF_A_RUN = 6
 
 
 def known_period(name: str) -> bool:
     """Whether a period of the settings can belong to any simulation: a name of this table, or a runNumber."""
-    return name in RUNS_OF_SIMULATION.values() or name.isdecimal()
+    return name in RUNS_OF_SIMULATION.values() or (name.isdecimal() and len(name) >= _DIGITS_OF_A_RUN)
 
 
 def period_of(run: int | None, luminosity_fb: float | Mapping[str, float] | None) -> str | None:
