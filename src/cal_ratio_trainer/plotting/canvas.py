@@ -28,6 +28,9 @@ _ONE_AT_A_TIME = threading.RLock()
 def drawing(path: Path, labels: FigureLabels, default_ticks: bool = False) -> Iterator["Axes"]:
     """Empty axes in ATLAS style; the figure is written when the block ends well.
 
+    The axes are used again: what is done to them beyond drawing on them and setting scales, limits, titles, ticks and
+    their labels would stay for the next figure.
+
     Args:
         path: the file without its ending, which `labels` decides; each is replaced in one step.
         labels: for the heading above the frame, where it covers no data.
@@ -130,7 +133,8 @@ def _canvas(layout: str) -> Any:
 
 def _empty(axes: "Axes") -> None:
     legend = axes.get_legend()
-    for artist in [*axes.lines, *axes.patches, *axes.collections, *axes.texts, *([legend] if legend else [])]:
+    drawn = (*axes.lines, *axes.patches, *axes.collections, *axes.images, *axes.artists, *axes.texts)
+    for artist in (*drawn, *([legend] if legend else [])):
         artist.remove()
     axes.containers.clear()
     # Setting a scale brings its locators and formatters back to their defaults, minor ticks included.

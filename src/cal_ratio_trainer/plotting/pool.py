@@ -70,7 +70,7 @@ class DrawingPool:
         self._submitted = self._deaths = self.drawn = 0
         self._is_closed = False
         self.busy_s = 0.0
-        """Seconds that all figures so far took together; `drawn` is how many they are."""
+        """Seconds of a processor that all figures so far took together; `drawn` is how many they are."""
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +82,7 @@ class DrawingPool:
 
     @property
     def seconds_a_figure(self) -> float | None:
-        """What a figure took so far; None before the first."""
+        """What a figure took of a processor so far; None before the first."""
         return self.busy_s / self.drawn if self.drawn else None
 
     @property
