@@ -148,7 +148,10 @@ def _remarks(chosen: ChosenRuns, sections: Sequence[_Section]) -> list[str]:
             remarks.append(f"{escaped(run.name)} has no test figures: {escaped(run.trouble)}.")
         elif run.sample is None:
             state = escaped(run.overview.status)
-            remarks.append(f"{escaped(run.name)} has no test figures: its state is {state}, and they come at the end.")
+            remarks.append(
+                f"{escaped(run.name)} has no test figures: its state is {state}, and a training writes its test jets "
+                "when it ends."
+            )
     for section in sections:
         remarks += _remarks_on(section)
     return remarks

@@ -80,7 +80,7 @@ class RunOverview:
 
     @cached_property
     def status(self) -> str:
-        """finished, running, interrupted, failed, diverged, killed, or unknown."""
+        """finished, running, interrupted, failed, diverged, imported, killed, or unknown."""
         status = self.word("status") or UNKNOWN
         # Only what says that it is running is asked for its lock: that a table is made disturbs nobody.
         return KILLED if status == _RUNNING and not _is_held(self.run) else status
