@@ -163,3 +163,35 @@ def test_a_network_that_is_not_there_leaves_nothing(runs: Path, tmp_path: Path) 
         with pytest.raises(UserError):
             exported(name, runs, tmp_path / "model.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_imported_run_says_where_it_comes_from_and_not_the_import_s_own_versions(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "old" / "00000"
+    write_keras(run / "keras" / "final_model.keras", DEFAULT_SHAPE, random_weights(DEFAULT_SHAPE, seed=1))
+    record = {
+        "status": "imported",
+        "seed": 1,
+        "versions": {"torch": "of the import"},
+        "data": {},
+        "notes": ["Its scaling is assumed."],
+        "imported": {
+            "from": "/home/somebody/old_run",
+            "newest": "weights.h5",
+            "form": "HDF5",
+            "files": {"weights.h5": {"sha256": "0" * 64}},
+        },
+    }
+    (run / "run.json").write_text(json.dumps(record))
+    done = exported("old/0/last", tmp_path / "runs", tmp_path / "model.json")
+    card = card_of(tmp_path / "model.json")
+    assert card["training"] == {
+        "run": "old/00000",
+        "imported_from": "old_run",
+        "newest_weights_from": "weights.h5",
+        "form": "HDF5",
+        "sha256": {"weights.h5": "0" * 64},
+        "exported_by": card["training"]["exported_by"],
+    }
+    assert card["notes"] == ["The run keeps no test jets, so there are no figures of merit", "Its scaling is assumed"]
+    assert "somebody" not in (tmp_path / "model.card.json").read_text()
+    assert done.exported.files[0].format == "fdeep"

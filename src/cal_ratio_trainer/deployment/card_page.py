@@ -114,8 +114,13 @@ def _section(title: str, lines: list[str]) -> list[str]:
 
 
 def _pairs(values: Mapping[str, Any]) -> list[str]:
-    rows = [(name.replace("_", " "), _shown(value)) for name, value in _flat(values) if value not in (None, "")]
+    rows = [(_label(name), _shown(value)) for name, value in _flat(values) if value not in (None, "")]
     return _rows(("", ""), rows) if rows else []
+
+
+def _label(name: str) -> str:
+    """A fact's name in words; the name of a file stays as it is."""
+    return f"`{name}`" if "." in name else name.replace("_", " ")
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

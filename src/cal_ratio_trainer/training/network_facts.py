@@ -35,7 +35,7 @@ ASSUMED_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
 _MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}
 _UNKNOWN_MASS = "mass"
 _FILE_FACTS = ("size_bytes", "sha256", "jets_used", "simulation", "events_told_apart_by")
-_TRAINING_FACTS = ("started", "seed", "planned_epochs", "finished_epochs")
+_TRAINING_FACTS = ("tag", "note", "started", "seed", "planned_epochs", "finished_epochs")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def network_facts(network: NamedNetwork, classifier: Classifier, test: TestPart 
         training=_training(network, record),
         data=_data(record),
         figures=_figures(classifier, test, mass_names, int(record.get("seed", 0))) if test else {},
-        notes=(*notes, *map(str, record.get("notes", ()))),
+        notes=(*notes, *(str(note).rstrip(".") for note in record.get("notes", ()))),
     )
 
 
@@ -112,6 +112,8 @@ def _scaling(record: Mapping[str, Any], test: TestPart | None) -> tuple[Scaling,
     said = _main_file(record).get("scaling")
     if said:
         return Scaling.model_validate(said), []
+    if "imported" in record:
+        return ASSUMED_SCALING, []  # the import said so, and its notes go on the card
     assumed = f"{ASSUMED_SCALING.min_jet_pt:g} to {ASSUMED_SCALING.max_jet_pt:g} GeV"
     return ASSUMED_SCALING, [f"How the training jets were scaled is not known: {assumed} is assumed, the usual range"]
 
@@ -140,14 +142,26 @@ def _padding(test: TestPart | None) -> dict[str, tuple[float, ...]]:
 
 
 def _training(network: NamedNetwork, record: Mapping[str, Any]) -> dict[str, Any]:
+    if "imported" in record:
+        # Versions, seed and times of such a record are those of the import, not of the training.
+        origin = _origin(record["imported"])
+    else:
+        origin = {**{name: record.get(name) for name in _TRAINING_FACTS}, "versions": record.get("versions", {})}
     facts: dict[str, Any] = {
         "run": network.run.name if network.run else None,
         "epoch": network.epoch,
-        **{name: record.get(name) for name in _TRAINING_FACTS},
-        "versions": record.get("versions", {}),
+        **origin,
         "exported_by": f"cal_ratio_trainer {cal_ratio_trainer.__version__}",
     }
     return {name: value for name, value in facts.items() if value not in (None, {})}
+
+
+def _origin(imported: Mapping[str, Any]) -> dict[str, Any]:
+    checksums = {name: about.get("sha256") for name, about in imported.get("files", {}).items()}
+    source = _short(str(imported.get("from", "")))
+    return {"imported_from": source, "newest_weights_from": imported.get("newest"), "form": imported.get("form")} | (
+        {"sha256": checksums} if checksums else {}
+    )
 
 
 def _data(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
