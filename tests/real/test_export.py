@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.config.import_training import ImportSettings
 from cal_ratio_trainer.deployment.fdeep_config import Flavour
 from cal_ratio_trainer.deployment.fdeep_reading import read_fdeep
 from cal_ratio_trainer.deployment.graph import Graph, evaluate, graph_of
@@ -21,6 +22,7 @@ from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training.import_run import import_training
 from cal_ratio_trainer.training.network_export import export_training
 from tests.deployment.damage import all_damages
 from tests.deployment.onnx_scores import run
@@ -79,6 +81,20 @@ def ours(exported: Path, flavour: Flavour) -> dict[str, Any]:
     """What we made of it."""
     said: dict[str, Any] = json.loads((exported / FILES[flavour]).read_text())
     return said
+
+
+def test_the_imported_run_gives_the_same_bytes_in_every_format(real: Path, exported: Path, tmp_path: Path) -> None:
+    import_training(
+        ImportSettings.make(path=real / "networks" / "trained", model_name="earlier", output_path=tmp_path / "runs")
+    )
+    settings = {"training": "earlier/0/last", "runs_path": tmp_path / "runs", "output_json": tmp_path / "trained.json"}
+    export_training(ConvertTrainingSettings.make(**settings, format="all"))
+    for name in (*FILES.values(), "trained.keras"):
+        assert (tmp_path / name).read_bytes() == (exported / name).read_bytes(), name
+    read_back = ImportSettings.make(path=tmp_path / "trained.json", model_name="again", output_path=tmp_path / "runs")
+    import_training(read_back)
+    again = tmp_path / "runs" / "again" / "00000" / "keras" / "final_model.keras"
+    assert again.read_bytes() == (exported / "trained.keras").read_bytes()
 
 
 @pytest.mark.parametrize("flavour", Flavour)
