@@ -1,5 +1,6 @@
 """The page of `cr_trainer analyze`: which epoch to take, and why."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
 )
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.reporting.table import escaped
+from cal_ratio_trainer.training.kept_weights import ks_sums
 from cal_ratio_trainer.training.recommendation import RULES
 
 _NO_BETTER_THAN_CHANCE = 0.6
@@ -130,7 +132,13 @@ def _recommendation(section: _Section) -> str:
     epochs = sum(len(run.overview.history) for run in runs)
     of_what = f"{epochs} epochs of {len(runs)} run{'s' if len(runs) > 1 else ''}"
     if best is None:
-        return f"**No epoch** of {of_what} has what the rule looks at: none can be recommended."
+        words = f"**No epoch** of {of_what} has what the rule looks at: none can be recommended."
+        if all(math.isnan(total) for total in ks_sums(section.group.rows)):
+            words += (
+                " The K-S sum is not known of any: in some pt range the control validation part lacks data or MC. "
+                "`--rule validation-loss` does without it."
+            )
+        return words
     words = f"Of {of_what}, **{escaped(best.name)}** is recommended"
     if best.validation.auc < _NO_BETTER_THAN_CHANCE:
         return f"{words}, but it hardly classifies: its AUC is {best.validation.auc:.2f}, and 0.5 is chance."
@@ -189,18 +197,22 @@ def _write_comparison(report: Report, section: _Section, level: int) -> None:
     best = section.recommended
     report.heading("Which epoch", level)
     report.table(epoch_table("The recommended epoch of each run", section.recommended_of_runs, best))
-    drawings = [pareto_figure(section.group, f"auc_ks{suffix}")]
-    captions = ["AUC against K-S sum, all epochs, validation part"]
-    measured = shortlist_figure(section.group, section.candidates, best, f"auc_ks_test{suffix}")
-    if measured is not None:
-        drawings.append(measured)
-        captions.append("AUC against K-S sum with errors, shortlisted epochs, test part")
-    report.figures(drawings, section.labels, captions)
-    report.text(
-        "Left: every epoch of every run on the validation part, pale at the beginning of the training and dark at its "
-        "end, the recommended epoch of each run larger. On the Pareto front are the epochs that no other beats in both "
-        "figures. Right: the shortlisted epochs on the test part with 68 % intervals, numbered by epoch."
-    )
+    shown = {
+        "AUC against K-S sum, all epochs, validation part": pareto_figure(section.group, f"auc_ks{suffix}"),
+        "AUC against K-S sum with errors, shortlisted epochs, test part": shortlist_figure(
+            section.group, section.candidates, best, f"auc_ks_test{suffix}"
+        ),
+    }
+    drawings = {caption: drawing for caption, drawing in shown.items() if drawing is not None}
+    report.figures(drawings.values(), section.labels, list(drawings))
+    if drawings:
+        report.text(
+            "All epochs: every epoch of every run on the validation part, pale at the beginning of the training and "
+            "dark at its end, the recommended epoch of each run larger. On the Pareto front are the epochs that no other "
+            "beats in both figures. Shortlisted epochs: on the test part with 68 % intervals, numbered by epoch."
+        )
+    else:
+        report.text("No epoch has both an AUC and a K-S sum: there is nothing to hold against each other.")
     report.heading("Shortlisted epochs", level)
     report.table(epoch_table("The best epochs by each criterion", section.candidates, best, is_explained=False))
 

@@ -49,8 +49,8 @@ _EPOCH_PLOTS = {
 }
 
 
-def pareto_figure(group: RunGroup, name: str) -> Drawing:
-    """Every epoch of every run of a group on the validation part."""
+def pareto_figure(group: RunGroup, name: str) -> Drawing | None:
+    """Every epoch of every run of a group on the validation part; None where none has both AUC and K-S sum."""
     histories = [run.overview.history for run in group.runs]
     scale = _KsScale.of([BestEpoch.of(epoch, row) for rows in histories for epoch, row in enumerate(rows)])
     runs = tuple(
@@ -64,19 +64,22 @@ def pareto_figure(group: RunGroup, name: str) -> Drawing:
     )
     points = [(row.get("val_auc", np.nan), ks_beyond_identical(row)) for row in group.rows]
     front = tuple(group.places[position] for position in pareto_front(points))
+    if not front:
+        return None
     return pareto_drawing(name, ParetoPlot(runs, front, group.recommended, scale.identical, scale.title))
 
 
 def shortlist_figure(
     group: RunGroup, candidates: Sequence[Candidate], recommended: Candidate | None, name: str
 ) -> Drawing | None:
-    """The scored epochs with errors on the test part; None where none was scored."""
+    """The scored epochs with errors on the test part; None where none has both AUC and K-S sum."""
     positions = {run.name: position for position, run in enumerate(group.runs)}
     measured = []
     for each in candidates:
         if each.result is not None:
             auc, ks = each.result.aucs[0].interval, each.result.ks_sum.interval
-            measured.append(MeasuredEpoch(positions[each.run.name], each.epoch, auc, ks, each is recommended))
+            if math.isfinite(auc.value) and math.isfinite(ks.value):
+                measured.append(MeasuredEpoch(positions[each.run.name], each.epoch, auc, ks, each is recommended))
     if not measured:
         return None
     identical = {
@@ -105,7 +108,7 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
         drawn = {each.name: each for each in drawings_of_history(history, references, with_adversary)}
         cells = [_cell(report, drawn.get(name), run.name, labels, title) for name, title in _HISTORIES.items()]
         rows.append((run.name, *cells))
-    return ReportTable("Histories", ("run", *_HISTORIES.values()), tuple(rows))
+    return ReportTable("Losses, K-S and AUC by epoch", ("run", *_HISTORIES.values()), tuple(rows))
 
 
 def score_figures(report: Report, candidates: Sequence[Candidate], labels: FigureLabels) -> ReportTable | None:
