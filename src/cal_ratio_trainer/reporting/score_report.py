@@ -13,6 +13,7 @@ from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_report import score_report_drawings
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.reporting.score_tables import (
+    CLASS_TITLES,
     class_table,
     file_table,
     mass_table,
@@ -119,7 +120,8 @@ def _which_jets(tally: ScoreTally) -> str:
 def _figures_of(tally: ScoreTally, pt_ranges: tuple[PtRange, ...]) -> Iterator[ReportTable]:
     main, control = tally.fair_main_jets(), tally.fair_control_jets()
     if main is not None:
-        yield from training_details(evaluate_test_sample(main))
+        # AUC and rejections; the shares of this page say the rest.
+        yield from training_details(evaluate_test_sample(main))[:2]
     if control is not None:
         yield _ks_table(ks_of_control_jets(control, pt_ranges))
 
@@ -131,7 +133,7 @@ def _ks_table(ks: ControlRegionKs) -> ReportTable:
             f"{each.distance:.3f} ({each.reference.mean:.3f} ± {each.reference.spread:.3f})" for each in output.ranges
         ]
         total = f"{output.total:.3f} ({output.expected:.3f} ± {output.spread:.3f})"
-        rows.append((output.output.output, *cells, total, f"{output.excess:+.1f}"))
+        rows.append((CLASS_TITLES[output.output.output], *cells, total, f"{output.excess:+.1f}"))
     return ReportTable(
         "K-S distance of data and multijet MC",
         ("output", *(pt_range_words(each) for each in ks.pt_ranges), "sum", "excess [spreads]"),

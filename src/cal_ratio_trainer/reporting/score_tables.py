@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import PtRange
@@ -22,6 +23,7 @@ CLASS_TITLES = {
 _OUTPUT_TITLES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 _ERRORS = "Errors: 68 %, Clopper-Pearson."
 _SAME = 0.15
+_MOST_DIGITS = 3
 _NO_BREAK = "\u00a0"
 
 ShareOf = Callable[[Counts, int], Share]
@@ -39,17 +41,18 @@ def file_table(files: Sequence[ScoredFile]) -> ReportTable:
 
 
 def _file_row(file: ScoredFile, parts: Sequence[str]) -> tuple[str, ...]:
-    if file.tally is None:
-        return (file.file, "failed", *("-" for _ in parts), "-", "-", file.reason)
+    name = PurePosixPath(file.file).name
+    if file.tally is None or file.output is None:
+        return (name, "failed", *("-" for _ in parts), "-", "-", file.reason)
     counts = file.tally.jets_by_part()
     rate = f"{file.jets / file.seconds:,.0f}" if file.seconds > 0 else "-"
     return (
-        file.file,
+        name,
         f"{file.jets:,}",
         *(f"{counts.get(part, 0):,}" for part in parts),
         f"{file.seconds:.1f}",
         rate,
-        str(file.output),
+        file.output.name,
     )
 
 
@@ -138,7 +141,7 @@ def per_cent(share: Share) -> str:
         return f"0{_NO_BREAK}+{_two(up)}"
     if share.value >= 1:
         return f"100{_NO_BREAK}-{_two(down)}"
-    digits = max(0, 1 - math.floor(math.log10(min(down, up))))
+    digits = min(max(0, 1 - math.floor(math.log10(min(down, up)))), _MOST_DIGITS)
     errors = f"+{up:.{digits}f} -{down:.{digits}f}"
     if abs(up - down) <= _SAME * max(up, down):
         errors = f"± {max(down, up):.{digits}f}"

@@ -131,7 +131,10 @@ class FileOfJets(JetStream):
         missing = [name for name in self.options.keep_columns if name not in self._file.scalar_names()]
         if missing and self.size:
             raise MissingColumn(self.path, missing, self._file.scalar_names())
-        self._built = self.size == 0 or is_built(metadata, next(self._file.batches(_JETS_TO_JUDGE_BY)))
+        if metadata.stage == "unknown" and self.size:
+            self._built = is_built(metadata, next(self._file.batches(_JETS_TO_JUDGE_BY)))
+        else:
+            self._built = metadata.stage != "converted"
         if self._built:
             self._check_scaling(metadata.scaling)
         elif metadata.stage == "unknown":
