@@ -208,8 +208,8 @@ def _write_comparison(report: Report, section: _Section, level: int) -> None:
     if drawings:
         report.text(
             "All epochs: every epoch of every run on the validation part, pale at the beginning of the training and "
-            "dark at its end, the recommended epoch of each run larger. On the Pareto front are the epochs that no other "
-            "beats in both figures. Shortlisted epochs: on the test part with 68 % intervals, numbered by epoch."
+            "dark at its end, the recommended epoch of each run larger. On the Pareto front are the epochs that no "
+            "other beats in both figures. Shortlisted epochs: on the test part with 68 % intervals, numbered by epoch."
         )
     else:
         report.text("No epoch has both an AUC and a K-S sum: there is nothing to hold against each other.")
