@@ -46,3 +46,10 @@ def test_without_a_run_that_can_be_used_it_is_a_mistake(folder: Path) -> None:
 
 def test_the_rule_decides(folder: Path) -> None:
     assert call(folder, "m/0", "--rule", "adversary").stdout == "recommended: m/00000/0\n"
+
+
+def test_that_no_epoch_can_be_recommended_is_no_success(folder: Path) -> None:
+    write_run(folder / "runs" / "old" / "00000", [{"val_original_lossf": 0.5}], {"status": "interrupted"})
+    result = call(folder, "old/0")
+    assert (result.return_value, result.stdout) == (1, "")
+    assert "no epoch can be recommended" in result.stderr

@@ -25,7 +25,7 @@ def run(settings: AnalyzeSettings) -> int:
     if not settings.runs_to_analyze:
         click.echo(f"all finished runs in {settings.output_path}: {', '.join(result.runs)}", err=True)
     click.echo(f"report: {result.report} and {result.page}", err=True)
-    return EXIT_FAILED_PARTS if result.failures else 0
+    return EXIT_FAILED_PARTS if result.failures or not result.recommended else 0
 
 
 command = SettingsCommand(
