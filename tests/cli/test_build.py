@@ -75,3 +75,25 @@ def test_printed_settings_are_a_config(
     config.write_text(capsys.readouterr().out)
     assert typed(monkeypatch, "build", "--config", config) == 0
     assert read_jets(folder / "main.parquet")["eventNumber"].tolist() == list(range(10))
+
+
+def test_a_report_is_written_on_request_and_named(
+    converted_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = converted_file.parent
+    words = ("build", converted_file, "-o", folder / "main.parquet", "--report", "--max_weight_share", "0.05")
+    assert typed(monkeypatch, *words) == 0
+    said = capsys.readouterr().out
+    assert f"report: {folder / 'main_report.html'}" in said
+    assert (folder / "main_report.html").is_file()
+
+
+def test_a_table_of_samples_is_a_file_and_a_mistake_in_it_ends_in_one_sentence(
+    converted_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = converted_file.parent
+    (folder / "samples.yaml").write_text("364701: {cross_section_pb: 0}")
+    words = ("build", converted_file, "-o", folder / "main.parquet", "--samples", folder / "samples.yaml")
+    assert typed(monkeypatch, *words) == 2
+    assert "does not say which sample its jets belong to" in capsys.readouterr().err
+    assert not (folder / "main.parquet").exists()

@@ -149,6 +149,8 @@ def _values(file: ScannedFile, name: str) -> Doubles:
 
 def _say_samples(work: _Work, normalised: NormalisedWeights) -> None:
     work.notes.append(weights_in_words(normalised.samples))
+    if work.settings.kind == "main":
+        work.notes.append("classes now differ in their sums of weights: train with --loss_weights balanced")
     for sample in normalised.samples:
         if sample.failed_files:
             count = f"{len(sample.failed_files)} file{'s' if len(sample.failed_files) > 1 else ''}"

@@ -11,7 +11,7 @@ from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
 FAILED_FILES = "failed_files.txt"
 
 _HEAD = (
-    "# Not converted, so neither among the jets nor in the sums of weights of this folder; the reason stands above each."
+    "# Not converted, so neither in the jets nor in the sums of weights of this folder; the reason stands above each."
 )
 _WAIT_S = 0.05
 
