@@ -47,8 +47,8 @@ class InitialWeights:
     def sentence(self) -> str:
         """What a user is told, and the new run's record says."""
         return (
-            f"It starts from the newest weights of the imported run {self.run}, as a new run with a fresh adversary, fresh "
-            "optimisers and a new split: its test jets may be some that the imported network was trained on."
+            f"It starts from the newest weights of the imported run {self.run}, as a new run with a fresh adversary, "
+            "fresh optimisers and a new split: its test jets may be some that the imported network was trained on."
         )
 
     def read(self, shape: NetworkShape) -> dict[str, NDArray[np.float32]]:

@@ -17,7 +17,7 @@ from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ks_of_row, ranges_of
 from cal_ratio_trainer.training.evaluation_file import read_evaluation
 from cal_ratio_trainer.training.figures import drawings_of_history, stored_references
-from cal_ratio_trainer.training.run_directory import RunDirectory, RunError
+from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory, RunError
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ def _settings(run: RunDirectory) -> TrainSettings:
 
 def _data(run: RunDirectory, name: str) -> dict[str, Any]:
     record = run.read_record()
+    if record.get("status") == IMPORTED:
+        return {}  # the earlier program left no word on them
     try:
         described: dict[str, Any] = record["data"][name]
     except KeyError as error:
