@@ -1,15 +1,26 @@
 """Which bins a variable gets."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges, is_logarithmic
+from cal_ratio_trainer.evaluation.sample import Sample
 
 RANDOM = np.random.default_rng(1)
+
+
+def edges_of(*samples: Any, choice: BinChoice | None = None) -> NDArray[np.float64]:
+    """The edges for values that weigh 1 each."""
+    unweighted = [Sample.unweighted(np.asarray(sample, dtype=np.float64)) for sample in samples]
+    return bin_edges(unweighted, choice or BinChoice())
+
+
 NUMBERS = st.floats(-1e12, 1e12, allow_subnormal=False)
 
 
@@ -17,7 +28,7 @@ NUMBERS = st.floats(-1e12, 1e12, allow_subnormal=False)
 @given(st.lists(st.lists(NUMBERS, max_size=30), max_size=4), st.integers(2, 60), st.floats(0.5, 1.0))
 def test_edges_rise_and_hold_the_middle_of_any_values(samples: list[list[float]], most: int, share: float) -> None:
     arrays = [np.array(sample) for sample in samples]
-    edges = bin_edges(arrays, BinChoice(most, share))
+    edges = edges_of(*arrays, choice=BinChoice(most, share))
     assert len(edges) >= 2
     assert np.isfinite(edges).all()
     assert (np.diff(edges) > 0).all()
@@ -37,59 +48,79 @@ def test_edges_rise_and_hold_the_middle_of_any_values(samples: list[list[float]]
     ],
 )
 def test_the_range_covers_the_wanted_share(values: np.ndarray, inside: float) -> None:
-    edges = bin_edges([values], BinChoice(40, inside))
+    edges = edges_of(values, choice=BinChoice(40, inside))
     assert np.mean((values >= edges[0]) & (values < edges[-1])) >= inside - 1e-3
     assert 20 <= len(edges) - 1 <= 43
 
 
 def test_outliers_do_not_stretch_the_axis() -> None:
     values = np.concatenate([RANDOM.normal(0, 0.1, 9_800), np.full(200, -500.0)])
-    assert bin_edges([values], BinChoice())[0] > -2
+    assert edges_of(values)[0] > -2
 
 
 def test_a_small_class_is_seen_beside_a_large_one() -> None:
-    edges = bin_edges([RANDOM.normal(0, 1, 100_000), RANDOM.normal(20, 1, 100)], BinChoice())
+    edges = edges_of(RANDOM.normal(0, 1, 100_000), RANDOM.normal(20, 1, 100))
     assert edges[0] < -2
     assert edges[-1] > 21
 
 
 def test_a_sample_of_one_value_does_not_decide_how_many_bins_there_are() -> None:
     values = RANDOM.normal(size=20_000)
-    assert len(bin_edges([values, np.array([0.1])], BinChoice())) == len(bin_edges([values], BinChoice()))
+    assert len(edges_of(values, [0.1])) == len(edges_of(values))
 
 
 def test_few_jets_get_few_bins() -> None:
-    assert len(bin_edges([RANDOM.uniform(size=100)], BinChoice())) - 1 < 15
+    assert len(edges_of(RANDOM.uniform(size=100))) - 1 < 15
 
 
 def test_whole_numbers_stand_in_the_middle_of_their_bins() -> None:
-    np.testing.assert_array_equal(bin_edges([np.array([0.0, 1.0, 1.0, 3.0])], BinChoice(40, 1.0)), np.arange(-0.5, 4))
+    np.testing.assert_array_equal(edges_of([0, 1, 1, 3], choice=BinChoice(40, 1.0)), np.arange(-0.5, 4))
 
 
 def test_many_whole_numbers_share_bins_evenly() -> None:
-    edges = bin_edges([np.arange(1000.0)], BinChoice(40, 1.0))
+    edges = edges_of(np.arange(1000), choice=BinChoice(40, 1.0))
     assert len(edges) - 1 <= 40
     assert set(np.diff(edges)) == {25.0}
 
 
 def test_angles_that_go_round_have_the_whole_circle() -> None:
-    edges = bin_edges([RANDOM.uniform(-math.pi, math.pi, 10_000)], BinChoice())
+    edges = edges_of(RANDOM.uniform(-math.pi, math.pi, 10_000))
     np.testing.assert_allclose(edges[[0, -1]], [-math.pi, math.pi], rtol=1e-5)
     assert edges[0] <= -math.pi
     assert edges[-1] > math.pi
 
 
 def test_orders_of_magnitude_get_bins_of_equal_ratio() -> None:
-    edges = bin_edges([10 ** RANDOM.uniform(-3, 3, 10_000)], BinChoice())
+    edges = edges_of(10 ** RANDOM.uniform(-3, 3, 10_000))
     assert is_logarithmic(edges)
     np.testing.assert_allclose(edges[1:] / edges[:-1], edges[1] / edges[0])
 
 
 def test_edges_are_round_numbers() -> None:
-    edges = bin_edges([RANDOM.uniform(0.013, 0.987, 10_000)], BinChoice(10))
+    edges = edges_of(RANDOM.uniform(0.013, 0.987, 10_000), choice=BinChoice(10))
     np.testing.assert_allclose(edges, np.arange(0, 1.01, 0.1), atol=1e-12)
 
 
 def test_one_value_has_a_bin_around_it_and_none_has_one_too() -> None:
-    np.testing.assert_array_equal(bin_edges([np.array([3.0, 3.0])], BinChoice()), [2.5, 3.5])
-    np.testing.assert_array_equal(bin_edges([np.zeros(0)], BinChoice()), [0.0, 1.0])
+    np.testing.assert_array_equal(edges_of([3, 3]), [2.5, 3.5])
+    np.testing.assert_array_equal(edges_of([]), [0.0, 1.0])
+
+
+def test_large_whole_numbers_have_even_bins_and_no_logarithmic_axis() -> None:
+    edges = edges_of(np.arange(1, 1_000_000, 17))
+    assert not is_logarithmic(edges)
+    assert len(set(np.diff(edges))) == 1
+
+
+def test_what_weighs_nothing_decides_nothing() -> None:
+    values = np.concatenate([RANDOM.normal(0, 1, 9_000), RANDOM.normal(50, 1, 1_000)])
+    light = Sample(values, np.where(values > 25, 1e-6, 1.0))
+    assert bin_edges([light], BinChoice())[-1] < 10
+    nothing = Sample(values, np.zeros(len(values)))
+    np.testing.assert_array_equal(bin_edges([nothing], BinChoice()), edges_of(values))
+
+
+def test_negative_weights_count_by_their_size() -> None:
+    values = RANDOM.normal(0, 1, 1_000)
+    negative = Sample(values, np.full(1_000, -2.0))
+    np.testing.assert_array_equal(bin_edges([negative], BinChoice()), edges_of(values))

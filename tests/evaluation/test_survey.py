@@ -91,8 +91,9 @@ def test_samples_are_all_values_of_a_small_file_by_label() -> None:
     background, heavy = some_jets(30), signal(20, 125, 55, seed=2)
     survey = surveyed(background, heavy, variables=(PT, CLUSTER_PT))
     first, second = survey.samples_of(PT)
-    np.testing.assert_array_equal(first, background["jet_pt"])
-    np.testing.assert_array_equal(second, heavy["jet_pt"])
+    np.testing.assert_array_equal(first.values, background["jet_pt"])
+    np.testing.assert_array_equal(first.weights, background["mcEventWeight"])
+    np.testing.assert_array_equal(second.values, heavy["jet_pt"])
     assert sum(map(len, survey.samples_of(CLUSTER_PT))) == sum(
         len(jets.constituents["clusters"].values) for jets in (background, heavy)
     )
@@ -102,7 +103,7 @@ def test_samples_of_a_large_file_come_from_all_of_it() -> None:
     batches = [some_jets(2000, seed=seed, jet_pt=np.full(2000, seed, np.float32)) for seed in range(1, 6)]
     survey = surveyed(*batches, rows=100_000)
     (sample,) = survey.samples_of(PT)
-    assert set(sample) == {1, 2, 3, 4, 5}
+    assert set(sample.values) == {1, 2, 3, 4, 5}
     assert 0.1 < len(sample) / 10_000 < 0.3
 
 

@@ -19,9 +19,10 @@ def run(settings: PlotSettings, layers: list[tuple[str, dict[str, Any]]]) -> int
 
     summary = compare_files(settings, draw_in_parallel)
     rate = with_prefix(summary.jets / summary.seconds if summary.seconds > 0 else 0.0)
+    files = f"{summary.files} file{'' if summary.files == 1 else 's'}"
     click.echo(
-        f"{summary.jets:,} jets of {summary.files} file{'' if summary.files == 1 else 's'} looked through in {duration(summary.seconds)} "
-        f"({rate} jets/s), {summary.figures} figures"
+        f"{summary.jets:,} jets of {files} looked through in {duration(summary.seconds)} ({rate} jets/s), "
+        f"{summary.figures} figures"
     )
     click.echo(f"report: {summary.report.page} (the same as Markdown: {summary.report.file})")
     return 0

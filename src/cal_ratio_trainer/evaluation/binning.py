@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating]
+from cal_ratio_trainer.evaluation.sample import Sample
 
 _LOGARITHMIC_ABOVE = 300.0
 _FEWEST_BINS = 8
 _ENOUGH_VALUES = 50
-_REACH_OF_TAILS = 2.0
+_REACH_OF_TAILS = 3.0
 """Tails are shown up to so many widths of the central nine tenths away from these."""
 
 _FULL_CIRCLE_FROM = 0.9
@@ -32,7 +32,7 @@ class BinChoice:
     central_share: float = 0.99
 
 
-def bin_edges(samples: Sequence[FloatArray], choice: BinChoice) -> NDArray[np.float64]:
+def bin_edges(samples: Sequence[Sample], choice: BinChoice) -> NDArray[np.float64]:
     """Edges that show all samples.
 
     The range covers the central part of each sample, so that a small class is seen beside a large one; outliers that
@@ -42,20 +42,20 @@ def bin_edges(samples: Sequence[FloatArray], choice: BinChoice) -> NDArray[np.fl
     a histogram, and on how much of the range the bulk of the values takes.
 
     Args:
-        samples: [values] each, all finite; those without values are passed over.
+        samples: values with their weights, of which the absolute value counts; those without values are passed over.
         choice: see `BinChoice`.
 
     Returns:
         [bins + 1] rising; the unit interval in one bin where there is no value at all.
     """
-    filled = [np.asarray(sample, dtype=np.float64) for sample in samples if len(sample)]
+    filled = [sample for sample in samples if len(sample)]
     if not filled:
         return np.array([0.0, 1.0])
     bounds = np.array([_bounds(sample, choice.central_share) for sample in filled])
     low, high = float(bounds[:, 0].min()), float(bounds[:, 1].max())
     if low == high:
         return _around(low)
-    if all(np.array_equal(sample, np.round(sample)) for sample in filled):
+    if all(np.array_equal(sample.values, np.round(sample.values)) for sample in filled):
         return _whole_number_edges(low, high, choice.most)
     numbers = sorted(len(sample) for sample in filled)
     deciding = next((number for number in numbers if number >= _ENOUGH_VALUES), numbers[-1])
@@ -71,18 +71,30 @@ def bin_edges(samples: Sequence[FloatArray], choice: BinChoice) -> NDArray[np.fl
 
 def is_logarithmic(edges: NDArray[np.float64]) -> bool:
     """True for bins of equal ratio, as `bin_edges` makes them."""
-    return bool(edges[0] > 0 and edges[-1] / edges[0] > _LOGARITHMIC_ABOVE and len(edges) > 2)
+    if edges[0] <= 0 or len(edges) < 3 or edges[-1] / edges[0] <= _LOGARITHMIC_ABOVE:
+        return False
+    return math.isclose(edges[1] / edges[0], edges[-1] / edges[-2], rel_tol=1e-3)
 
 
-def _bounds(sample: NDArray[np.float64], central_share: float) -> tuple[float, float, float]:
+def _bounds(sample: Sample, central_share: float) -> tuple[float, float, float]:
     """(lowest, highest, width of the central nine tenths) of what is shown of a sample."""
     tail = (1 - central_share) / 2
-    lowest, low, high, highest = (float(value) for value in np.quantile(sample, [tail, 0.05, 0.95, 1 - tail]))
+    lowest, low, high, highest = _quantiles(sample, (tail, 0.05, 0.95, 1 - tail))
     # Over orders of magnitude nothing is an outlier: the axis is logarithmic.
     if high > low and not (lowest > 0 and highest / lowest > _LOGARITHMIC_ABOVE):
         reach = _REACH_OF_TAILS * (high - low)
         lowest, highest = max(lowest, low - reach), min(highest, high + reach)
     return lowest, highest, high - low
+
+
+def _quantiles(sample: Sample, shares: Sequence[float]) -> list[float]:
+    """The smallest values at which so much of the weight is reached."""
+    order = np.argsort(sample.values)
+    reached = np.cumsum(np.abs(sample.weights[order], dtype=np.float64))
+    if not reached[-1] > 0:
+        reached = np.arange(1.0, len(order) + 1)
+    places = np.searchsorted(reached, np.array(shares) * reached[-1] * (1 - 1e-12))
+    return [float(sample.values[order[min(place, len(order) - 1)]]) for place in places]
 
 
 def _bin_count(values: int, most: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.evaluation.sample import Sample
 from cal_ratio_trainer.evaluation.variables import SENTINELS, Variable, is_number, values_of
 from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.labels import Label
@@ -115,7 +116,7 @@ class Survey:
         seed: of the choice of sampled jets.
         classes: jets and weights of each class.
         columns: what each column holds, by name.
-        samples: values of each variable by label.
+        samples: values of each variable by label, with the weights of their jets.
         bad_weights: jets whose weight is NaN or infinite; they count 0.
         unknown_weights: jets whose weight is not known; they count 1.
     """
@@ -126,7 +127,7 @@ class Survey:
     seed: int = 1
     classes: dict[JetClass, ClassTally] = field(default_factory=dict)
     columns: dict[str, ColumnTally] = field(default_factory=dict)
-    samples: dict[Variable, dict[int, list[NDArray[np.floating]]]] = field(default_factory=dict)
+    samples: dict[Variable, dict[int, list[Sample]]] = field(default_factory=dict)
     bad_weights: int = 0
     unknown_weights: int = 0
 
@@ -144,10 +145,12 @@ class Survey:
         self._add_columns(jets)
         self._add_samples(jets)
 
-    def samples_of(self, variable: Variable) -> Iterator[NDArray[np.floating]]:
+    def samples_of(self, variable: Variable) -> Iterator[Sample]:
         """The sampled values of each label that has some."""
         for parts in self.samples.get(variable, {}).values():
-            yield np.concatenate(parts)
+            yield Sample(
+                np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts])
+            )
 
     def _weights(self, jets: Jets) -> NDArray[np.float64]:
         if self.weight_column in jets:
@@ -178,13 +181,15 @@ class Survey:
     def _add_samples(self, jets: Jets) -> None:
         share = SAMPLED_JETS / max(self.rows, 1)
         chosen = jets if share >= 1 else jets.where(self._random.random(len(jets)) < share)
-        label = chosen.label
+        label, weights = chosen.label, weights_of(chosen, self.weight_column)
         for variable in self.variables:
             found = values_of(variable, chosen)
             by_label = self.samples.setdefault(variable, {})
             labels = label[found.jets]
             for each in np.unique(labels):
-                by_label.setdefault(int(each), []).append(found.values[labels == each])
+                its = labels == each
+                sample = Sample(found.values[its], weights[found.jets[its]])
+                by_label.setdefault(int(each), []).append(sample)
 
 
 def weights_of(jets: Jets, column: str) -> NDArray[np.float64]:
@@ -198,17 +203,24 @@ def weights_of(jets: Jets, column: str) -> NDArray[np.float64]:
 
 def classes_of(jets: Jets) -> tuple[list[JetClass], NDArray[np.int64]]:
     """The classes that jets belong to, and for each jet the position of its class, [jets]."""
-    keys = np.zeros((len(jets), 3))
-    keys[:, 0] = jets.label
-    signal = jets.label == Label.SIGNAL
-    for place, name in ((1, "llp_mH"), (2, "llp_mS")):
-        masses = jets[name].astype(np.float64) if name in jets else np.full(len(jets), math.nan)
-        # NaN would be unequal to itself.
-        keys[signal, place] = np.nan_to_num(masses[signal], nan=-1.0)
-    distinct, positions = np.unique(keys, axis=0, return_inverse=True)
-    return [_jet_class(*key) for key in distinct.tolist()], positions.reshape(-1).astype(np.int64)
+    label, signal = jets.label, jets.label == Label.SIGNAL
+    heavy, light = (_masses(jets, name)[signal] for name in ("llp_mH", "llp_mS"))
+    # A pair of masses in one number, which sorts in a fraction of the time of two.
+    pairs, of_signal = np.unique(heavy + 1j * light, return_inverse=True)
+    others, of_others = np.unique(label[~signal], return_inverse=True)
+    positions = np.zeros(len(jets), dtype=np.int64)
+    positions[~signal] = of_others
+    positions[signal] = len(others) + of_signal
+    return [*(JetClass(int(each)) for each in others), *map(_signal_class, pairs.tolist())], positions
 
 
-def _jet_class(label: float, heavy: float, light: float) -> JetClass:
-    known = int(label) == Label.SIGNAL and heavy >= 0 and light >= 0
-    return JetClass(int(label), (heavy, light) if known else None)
+def _masses(jets: Jets, name: str) -> NDArray[np.float64]:
+    masses: NDArray[np.float64] = jets[name].astype(np.float64) if name in jets else np.full(len(jets), math.nan)
+    # NaN would be unequal to itself.
+    known: NDArray[np.float64] = np.nan_to_num(masses, nan=-1.0)
+    return known
+
+
+def _signal_class(pair: complex) -> JetClass:
+    known = pair.real >= 0 and pair.imag >= 0
+    return JetClass(int(Label.SIGNAL), (pair.real, pair.imag) if known else None)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,14 +96,10 @@ class VariableCounter:
 
         self._variable, self._groups = variable, groups
         self._axis = hist.axis.Variable(edges)
-        self._filled = hist.Hist(self._groups_axis(groups), self._axis, storage=hist.storage.Weight())
+        self._in_bin = np.concatenate([[-math.inf], (edges[:-1] + edges[1:]) / 2, [math.inf]])
+        groups_axis = hist.axis.Integer(0, groups, flow=False)
+        self._filled = hist.Hist(groups_axis, self._axis, storage=hist.storage.Weight())
         self._jets = np.zeros(groups, dtype=np.int64)
-
-    @staticmethod
-    def _groups_axis(groups: int) -> Any:
-        import hist
-
-        return hist.axis.Integer(0, groups, flow=False)
 
     def add(self, jets: Jets, groups: IndexArray, weights: FloatArray) -> None:
         """Count some jets.
@@ -122,18 +117,15 @@ class VariableCounter:
             self._jets += np.bincount(groups[found.jets], minlength=self._groups)
 
     def _add_many(self, found: Values, groups: IndexArray, weights: FloatArray) -> None:
-        import hist
-
-        by_jet = hist.Hist(self._groups_axis(len(groups)), self._axis, storage=hist.storage.Int64())
-        by_jet.fill(found.jets, found.values)
-        entries = weights[:, None] * by_jet.view(flow=True)
-        have_some = np.bincount(found.jets, minlength=len(groups)) > 0
-        contents = self._filled.view(flow=True)
-        for group in np.unique(groups):
-            its = groups == group
-            contents["value"][group] += entries[its].sum(axis=0)
-            contents["variance"][group] += np.square(entries[its]).sum(axis=0)
-            self._jets[group] += np.count_nonzero(have_some & its)
+        bins = len(self._in_bin)
+        place = found.jets * bins + self._axis.index(found.values) + 1
+        entries = np.bincount(place, minlength=len(groups) * bins)
+        filled = np.flatnonzero(entries)
+        jets = filled // bins
+        # One entry for all that a jet has in a bin: its weight squared is then the jet's.
+        weight = weights[jets] * entries[filled]
+        self._filled.fill(groups[jets], self._in_bin[filled % bins], weight=weight)
+        self._jets += np.bincount(groups[np.unique(found.jets)], minlength=self._groups)
 
     def counts(self) -> list[Counts]:
         """What was counted, one for each group."""

@@ -197,7 +197,9 @@ class _Page:
                 else "All files have the same columns."
             )
             self.report.text(said)
+        self.report.heading("Values that are no measurements", level=3)
         self.report.table(tables.odd_values_table(files))
+        self.report.heading("All columns", level=3)
         figures = {
             name: self._column_figures(number, quantities)
             for number, (name, quantities) in enumerate(self.comparison.columns.items())

@@ -1,0 +1,54 @@
+"""Speed and memory of comparing training files: python -m benchmarks.plot_data [JETS...] [--every-column]."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.converted import write_converted
+from benchmarks.memory import peak_bytes
+from cal_ratio_trainer.jets import DataType
+
+_MIB = 1 << 20
+
+
+def compare(path: Path, every_column: bool) -> None:
+    """Compare a file with itself, as two; runs in a process of its own, whose memory is then its peak."""
+    from cal_ratio_trainer.config.plot import PlotSettings
+    from cal_ratio_trainer.plotting.pool import draw_in_parallel
+    from cal_ratio_trainer.reporting.data_comparison import compare_files
+
+    start, before = time.perf_counter(), peak_bytes()
+    settings = PlotSettings.make(
+        input_files=[f"one={path}", f"two={path}"],
+        output_report=path.with_name("report.md"),
+        plot_every_column=every_column,
+    )
+    summary = compare_files(settings, draw_in_parallel)
+    rest = time.perf_counter() - start - summary.seconds
+    page = summary.report.page.stat().st_size
+    print(
+        f"{summary.jets} jets in {summary.seconds:.1f} s ({summary.jets / summary.seconds / 1e3:.0f} k jets/s), "
+        f"peak {(peak_bytes() - before) / _MIB:.0f} MiB over what stood before; "
+        f"{summary.figures} figures and the page in {rest:.1f} s, page {page / _MIB:.1f} MiB"
+    )
+
+
+def main(sizes: list[int], options: list[str]) -> None:
+    """Make a file of each size, then compare in another process."""
+    for jets in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "jets.parquet"
+            write_converted(path, jets, DataType.QCD)
+            command = [sys.executable, "-m", "benchmarks.plot_data", "--in", str(path), *options]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    if words[:1] == ["--in"]:
+        compare(Path(words[1]), "--every-column" in words)
+    else:
+        numbers = [int(word) for word in words if word.isdecimal()]
+        main(numbers or [100_000, 1_000_000], [word for word in words if word.startswith("--")])
