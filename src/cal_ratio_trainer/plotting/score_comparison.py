@@ -158,10 +158,14 @@ def draw_plane(axes: "Axes", output: OutputAgreement, names: Names) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     title = _OUTPUTS[output.output.output][0]
-    axes.set_xlabel(f"{title[0].upper()}{title[1:]} output, {names.first}")
-    axes.set_ylabel(f"{title[0].upper()}{title[1:]} output,\n{names.second}")
-    text = f"Correlation {output.pearson:.3f}, of ranks {output.spearman:.3f}\n1 (light) to {most:,} jets a bin"
-    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=13, bbox={"color": "white", "alpha": 0.7})
+    axes.set_xlabel(f"{title[0].upper()}{title[1:]} output, first")
+    axes.set_ylabel(f"{title[0].upper()}{title[1:]} output, second")
+    # Names can be longer than an axis.
+    lines = [f"First: {names.first}", f"Second: {names.second}"]
+    lines.append(f"Correlation {output.pearson:.3f}, of ranks {output.spearman:.3f}")
+    lines.append(f"1 (light) to {most:,} jets a bin")
+    box = {"color": "white", "alpha": 0.7}
+    axes.text(0.03, 0.97, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=12, bbox=box)
 
 
 def draw_differences(axes: "Axes", agreement: Agreement, names: Names) -> None:

@@ -48,7 +48,7 @@ def _write_opening(report: Report, summary: CompareSummary) -> None:
     counts = " and ".join(f"{len(sample.jets):,} {region} jets" for region, sample in summary.samples.items())
     report.text(
         f"First: **{escaped(summary.first)}**. Second: **{escaped(summary.second)}**. Scores of both on the same "
-        f"{counts} of {escaped(', '.join(summary.files))}."
+        f"{counts} of {escaped(', '.join(Path(file).name for file in summary.files))}."
     )
     notes = [escaped(note) for note in summary.notes]
     if summary.explanation is not None:

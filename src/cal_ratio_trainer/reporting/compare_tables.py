@@ -164,10 +164,8 @@ def _cell(name: str, value: object) -> str:
 
 def attempt_table(explanation: Explanation) -> ReportTable:
     """The changes of the inputs that bring the scores closest."""
-    rows = [
-        _attempt_row(explanation.unchanged),
-        *(_attempt_row(attempt) for attempt in (*explanation.best, *explanation.pairs)),
-    ]
+    pairs = [attempt for attempt in explanation.pairs if attempt.agrees]
+    rows = [_attempt_row(attempt) for attempt in (explanation.unchanged, *explanation.best, *pairs)]
     skipped = f"; {explanation.skipped} could not be tried on these jets" if explanation.skipped else ""
     return ReportTable(
         "Single changes of the inputs that bring the scores closest",

@@ -19,7 +19,7 @@ AGREES_BELOW = 1e-5
 """Scores of one network differ by less between programs: float32 in another order. [1]"""
 
 _PARTLY_BELOW = 0.5
-_WORTH_A_SECOND_BELOW = 0.9
+_WORTH_A_SECOND_BELOW = 0.7
 _SHOWN = 8
 _JETS_AT_A_TIME = 8192
 
