@@ -110,8 +110,8 @@ class Scorer:
         if path is not None and is_training_file(path, self.record, checksum):
             return LookupByHash(self.settings)
         return NoLookup(
-            f"run {self.run.name} left no list of the events it used (it is imported, or of an earlier version), so it is "
-            "not known which jets of other files than its own it was trained on"
+            f"run {self.run.name} left no list of the events it used (it is imported, or of an earlier version), so "
+            "it is not known which jets of other files than its own it was trained on"
         )
 
     def lookup_of_copy(self, sha256: str) -> PartLookup:
