@@ -49,6 +49,22 @@ def test_scores_on_ragged_jets_are_those_on_padded_ones(shape: NetworkShape) -> 
     np.testing.assert_allclose(ragged, in_numpy(classifier, table), atol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["reference", "torch", "numba"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_every_engine_gives_the_same_scores_and_gradients(shape: NetworkShape, engine: str) -> None:
+    tensors = JetTensors.from_jets([jets()], CPU)
+    batch, gradients, logits = tensors.batch(np.arange(len(tensors))), [], []
+    for name in ("reference", engine):
+        classifier = Classifier(shape, seed=3, engine=name)
+        logits.append(classifier(batch))
+        logits[-1].square().mean().backward()
+        gradients.append({weight: parameter.grad for weight, parameter in classifier.named_parameters()})
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-5, atol=1e-6)
+    for weight, exact in gradients[0].items():
+        assert exact is not None
+        torch.testing.assert_close(gradients[1][weight], exact, rtol=1e-4, atol=1e-5 * float(exact.abs().max()) + 1e-8)
+
+
 def test_masses_stand_behind_every_constituent_and_the_jet_but_not_in_empty_slots() -> None:
     table = jets()
     masses = np.random.default_rng(1).uniform(0.06, 1.0, (len(table), 2)).astype(np.float32)

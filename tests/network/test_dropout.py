@@ -1,10 +1,10 @@
-"""ReLU and dropout in one."""
+"""Which elements are dropped."""
 
 import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.network.dropout import DropoutSource, dropped, random_halves, relu_dropout, scale_of
+from cal_ratio_trainer.network.dropout import DropoutSource, dropped, random_halves, scale_of
 
 CPU = torch.device("cpu")
 
@@ -27,18 +27,15 @@ def test_the_same_seed_gives_the_same_masks_and_another_step_others() -> None:
     assert not torch.equal(first, other)
 
 
-def test_relu_dropout_passes_on_the_positive_elements_that_stay_and_their_gradient() -> None:
-    x = torch.randn(50, 20, requires_grad=True)
-    keep = DropoutSource(0.2, (5,), CPU).keep(x.shape)
-    result = relu_dropout(x, DropoutSource(0.2, (5,), CPU))
-    torch.testing.assert_close(result, torch.where(keep, x.clamp_min(0), 0.0))
-    result.sum().backward()  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(x.grad, (keep & (x > 0)).float())
+def test_every_layer_of_a_step_has_a_mask_of_its_own() -> None:
+    source = DropoutSource(0.2, (1, 2), CPU)
+    keys = {source.key() for _ in range(50)}
+    assert len(keys) == 50
+    assert keys == {key for source in [DropoutSource(0.2, (1, 2), CPU)] for key in [source.key() for _ in range(50)]}
 
 
 def test_in_inference_there_is_no_dropout_and_no_factor() -> None:
     x = torch.randn(10)
-    assert torch.equal(relu_dropout(x, None), torch.relu(x))
     assert dropped(x, None) is x
     assert scale_of(None) == 1.0
 

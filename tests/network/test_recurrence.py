@@ -1,4 +1,4 @@
-"""The recurrence and its hand-written gradient, against the plain formulas."""
+"""The recurrence and its hand-written gradients, against the plain formulas, for every engine of the CPU."""
 
 from typing import Any
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from cal_ratio_trainer.network import recurrence_torch
+from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.packing import pack
-from cal_ratio_trainer.network.recurrence import Sequences, _States, hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
 
 LENGTHS = {
     "mixed": [2, 0, 5, 1, 3],
@@ -15,54 +17,108 @@ LENGTHS = {
     "all empty": [0, 0],
     "one jet": [3],
     "some full, some empty": [5, 0, 5],
+    "longer than the slots": [7, 2],
 }
 
 
 def inputs(
-    lengths: list[int], units: int = 3, slots: int = 5
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, tuple[int, ...], int, int]:
+    lengths: list[int], units: int = 3, slots: int = 5, dtype: torch.dtype = torch.float64
+) -> tuple[torch.Tensor, torch.Tensor, tuple[int, ...], int, int]:
     torch.manual_seed(1)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     counts = pack(offsets, np.arange(len(lengths)), slots).counts
-    gates = torch.randn(4 * units, sum(lengths), dtype=torch.float64, requires_grad=True)
-    padding = torch.randn(4 * units, dtype=torch.float64, requires_grad=True)
-    recurrent = torch.randn(units, 4 * units, dtype=torch.float64, requires_grad=True)
-    return gates, padding, recurrent, counts, len(lengths), slots
+    gates = torch.randn(4 * units, sum(counts) + 1, dtype=dtype, requires_grad=True)
+    # Of the size of an orthogonal matrix: larger ones make states grow apart from rounding alone.
+    recurrent = (torch.randn(units, 4 * units, dtype=dtype) / units**0.5).requires_grad_()
+    return gates, recurrent, counts, len(lengths), slots
 
 
+@pytest.mark.parametrize("every_slot", [False, True])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_states_equal_the_plain_formulas(lengths: list[int]) -> None:
-    gates, padding, recurrent, counts, jets, slots = inputs(lengths)
-    sequences = Sequences(gates, padding, counts, jets, slots)
-    torch.testing.assert_close(hidden_states(sequences, recurrent), reference_hidden_states(sequences, recurrent))
+def test_states_equal_the_plain_formulas(lengths: list[int], every_slot: bool) -> None:
+    gates, recurrent, counts, jets, slots = inputs(lengths)
+    sequences = Sequences(gates, counts, jets, slots)
+    expected = reference_hidden_states(sequences, recurrent, every_slot)
+    torch.testing.assert_close(hidden_states(sequences, recurrent, every_slot=every_slot), expected)
     with torch.no_grad():
-        torch.testing.assert_close(hidden_states(sequences, recurrent), reference_hidden_states(sequences, recurrent))
+        torch.testing.assert_close(hidden_states(sequences, recurrent, every_slot=every_slot), expected)
 
 
 def test_without_gradients_nothing_is_kept_for_a_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network's weights ask for gradients in scoring too, and in the adversary's update."""
     kept = []
 
-    class Watched(_States):
+    class Watched(recurrence_torch._States):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             kept.append(len(self.all_gates))
 
-    monkeypatch.setattr("cal_ratio_trainer.network.recurrence._States", Watched)
-    gates, padding, recurrent, counts, jets, slots = inputs([2, 0, 5, 1, 3])
-    sequences = Sequences(gates, padding, counts, jets, slots)
+    monkeypatch.setattr(recurrence_torch, "_States", Watched)
+    gates, recurrent, counts, jets, slots = inputs([2, 0, 5, 1, 3])
+    sequences = Sequences(gates, counts, jets, slots)
     with torch.no_grad():
         without = hidden_states(sequences, recurrent)
     assert torch.equal(without, hidden_states(sequences, recurrent))
     assert kept == [1, slots]
 
 
+@pytest.mark.parametrize("every_slot", [False, True])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_gradients_are_those_of_the_function(lengths: list[int]) -> None:
-    gates, padding, recurrent, counts, jets, slots = inputs(lengths)
+def test_gradients_are_those_of_the_function(lengths: list[int], every_slot: bool) -> None:
+    gates, recurrent, counts, jets, slots = inputs(lengths)
     assert torch.autograd.gradcheck(
-        lambda g, p, r: hidden_states(Sequences(g, p, counts, jets, slots), r), (gates, padding, recurrent)
+        lambda g, r: hidden_states(Sequences(g, counts, jets, slots), r, every_slot=every_slot), (gates, recurrent)
     )
+
+
+@pytest.mark.parametrize("every_slot", [False, True])
+@pytest.mark.parametrize("units", [1, 5, 7, 10])
+@pytest.mark.parametrize(
+    "lengths",
+    [*LENGTHS.values(), [3] * 128, list(range(31)) * 13, [0] * 300 + [30] * 300],
+    ids=[*LENGTHS, "one full tile", "several tiles", "full and empty tiles"],
+)
+def test_the_compiled_loops_equal_the_reference_in_double_precision(
+    lengths: list[int], units: int, every_slot: bool
+) -> None:
+    gates, recurrent, counts, jets, slots = inputs(lengths, units, slots=min(max(lengths) + 1, 30))
+    expected = reference_hidden_states(Sequences(gates, counts, jets, slots), recurrent, every_slot)
+    single = [tensor.detach().float().requires_grad_() for tensor in (gates, recurrent)]
+    sequences = Sequences(single[0], counts, jets, slots)
+    found = hidden_states(sequences, single[1], every_slot=every_slot, engine=Engine.NUMBA)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=5e-6)
+    with torch.no_grad():
+        assert torch.equal(found, hidden_states(sequences, single[1], every_slot=every_slot, engine=Engine.NUMBA))
+    gradient = torch.randn(expected.shape, dtype=torch.float64)
+    torch.autograd.backward([expected, found], [gradient, gradient.float()])
+    for ours, exact in zip(single, (gates, recurrent), strict=True):
+        assert ours.grad is not None
+        assert exact.grad is not None
+        torch.testing.assert_close(ours.grad, exact.grad.float(), rtol=1e-5, atol=3e-5 * float(exact.grad.abs().max()))
+
+
+def test_what_the_compiled_loops_give_does_not_depend_on_the_threads() -> None:
+    gates, recurrent, counts, jets, slots = inputs(list(range(31)) * 40, units=10, slots=30, dtype=torch.float32)
+    before = torch.get_num_threads()
+    found: list[tuple[torch.Tensor, ...]] = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        gates.grad = recurrent.grad = None
+        hidden = hidden_states(Sequences(gates, counts, jets, slots), recurrent, engine=Engine.NUMBA)
+        torch.autograd.backward(hidden.square().sum())
+        assert gates.grad is not None
+        assert recurrent.grad is not None
+        found.append((hidden.detach(), gates.grad.clone(), recurrent.grad.clone()))
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("engine", [Engine.TORCH, Engine.NUMBA])
+def test_not_a_number_is_not_hidden(engine: Engine) -> None:
+    gates, recurrent, counts, jets, slots = inputs([2, 3], dtype=torch.float32)
+    with torch.no_grad():
+        gates[:, 0] = torch.nan
+    assert hidden_states(Sequences(gates, counts, jets, slots), recurrent, engine=engine).isnan().any()
 
 
 def test_the_last_state_is_that_of_torchs_own_lstm() -> None:
@@ -75,5 +131,6 @@ def test_the_last_state_is_that_of_torchs_own_lstm() -> None:
     bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
     # All slots are filled, so slot by slot every jet comes; torch keeps the gates in the same order.
     gates = (x.transpose(0, 1).reshape(-1, width) @ kernel + bias).t()
-    sequences = Sequences(gates, torch.zeros(4 * units, dtype=torch.float64), (jets,) * slots, jets, slots)
+    gates = torch.cat([gates, torch.zeros(4 * units, 1, dtype=torch.float64)], dim=1)
+    sequences = Sequences(gates, (jets,) * slots, jets, slots)
     torch.testing.assert_close(hidden_states(sequences, recurrent)[-1].t(), lstm(x)[0][:, -1])

@@ -18,14 +18,12 @@ class BranchBatch:
     """The constituents of one kind of a batch, packed for the recurrence (see `packing`).
 
     Attributes:
-        values: [constituents, inputs (+ masses)], slot by slot.
-        padding: [inputs (+ masses)], what stands in an empty slot.
+        values: [constituents + 1, inputs (+ masses)], slot by slot; the last row is what stands in an empty slot.
         counts: how many jets have a constituent at slot 0, 1, ...
         inverse: [jets] int64, where each jet of the batch stands among the jets sorted by number of constituents.
     """
 
     values: Tensor
-    padding: Tensor
     counts: tuple[int, ...]
     inverse: Tensor
 
@@ -46,16 +44,14 @@ class JetTensors:
     for the device.
 
     Attributes:
-        values: for each branch [constituents, inputs] float32.
+        values: for each branch [constituents + 1, inputs] float32; the last row is what stands in an empty slot.
         offsets: for each branch [jets + 1] int64, on the host.
-        padding: for each branch [inputs] float32.
         jet: [jets, 3] float32.
         masses: [jets, 0, 1 or 2] float32, parametrised masses in TeV.
     """
 
     values: Mapping[str, Tensor]
     offsets: Mapping[str, IndexArray]
-    padding: Mapping[str, Tensor]
     jet: Tensor
     masses: Tensor
 
@@ -77,9 +73,8 @@ class JetTensors:
         own = np.concatenate([np.stack([jets[name] for name in JET_INPUTS], axis=1) for jets in parts])
         mass_values = np.zeros((len(own), 0)) if masses is None else masses
         return cls(
-            values={name: torch.from_numpy(ragged.values).to(device) for name, ragged in lists.items()},
-            offsets={name: ragged.offsets for name, ragged in lists.items()},
-            padding={name: torch.from_numpy(ragged.padding).to(device) for name, ragged in lists.items()},
+            values={name: torch.from_numpy(values).to(device) for name, (values, _) in lists.items()},
+            offsets={name: offsets for name, (_, offsets) in lists.items()},
             jet=torch.from_numpy(own.astype(np.float32)).to(device),
             masses=torch.from_numpy(mass_values.astype(np.float32)).to(device),
         )
@@ -98,14 +93,13 @@ class JetTensors:
         branches = {}
         for kind in CONSTITUENTS:
             packing = pack(self.offsets[kind.name], jets, kind.limit)
-            values = self.values[kind.name].index_select(0, self._on_device(packing.rows))
-            padding = self.padding[kind.name]
+            stored = self.values[kind.name]
+            values = stored.index_select(0, self._on_device(np.append(packing.rows, len(stored) - 1)))
             if self.masses.shape[1]:
                 masses = self.masses.index_select(0, self._on_device(jets[packing.owners()]))
-                values = torch.cat([values, masses], dim=1)
-                padding = torch.cat([padding, padding.new_zeros(self.masses.shape[1])])
+                values = torch.cat([values, torch.cat([masses, masses.new_zeros(1, masses.shape[1])])], dim=1)
             inverse = self._on_device(packing.inverse)
-            branches[kind.name] = BranchBatch(values, padding, packing.counts, inverse)
+            branches[kind.name] = BranchBatch(values, packing.counts, inverse)
         own = torch.cat([self.jet.index_select(0, chosen), self.masses.index_select(0, chosen)], dim=1)
         return Batch(branches, own)
 
@@ -122,16 +116,18 @@ def on_device(positions: IndexArray, device: torch.device) -> Tensor:
     return tensor
 
 
-def _network_inputs(parts: Sequence[Ragged], kind: Constituent) -> Ragged:
+def _network_inputs(parts: Sequence[Ragged], kind: Constituent) -> tuple[NDArray[np.float32], IndexArray]:
+    """The values the network reads with the padding row behind them, and the offsets."""
     inputs = list(kind.inputs)
     padding = parts[0].padding
     if any(not np.array_equal(part.padding, padding) for part in parts):
         raise ValueError(f"{kind.name} with different padding rows cannot be read together")
-    values = np.empty((sum(len(part.values) for part in parts), len(inputs)), dtype=np.float32)
+    values = np.empty((sum(len(part.values) for part in parts) + 1, len(inputs)), dtype=np.float32)
     end = 0
     for part in parts:
         start, end = end, end + len(part.values)
         for column, position in enumerate(inputs):
             values[start:end, column] = part.values[:, position]
+    values[end] = padding[inputs]
     lengths = np.concatenate([part.lengths for part in parts])
-    return Ragged.from_lengths(values, lengths, padding[inputs])
+    return values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -5,8 +5,11 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.batch import BranchBatch
-from cal_ratio_trainer.network.dropout import DropoutSource, dropped, relu_dropout, scale_of
+from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
+from cal_ratio_trainer.network.dropout import DropoutSource, dropped
+from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.layers import Dense, LstmWeights
 from cal_ratio_trainer.network.recurrence import Sequences, hidden_states
 from cal_ratio_trainer.network.shape import BranchShape
@@ -23,35 +26,34 @@ class Branch(nn.Module):
         inputs = [widths[-1], *[shape.lstm_units] * (lstm_layers - 1)]
         self.lstm = nn.ModuleList(LstmWeights(width, shape.lstm_units, generator) for width in inputs)
 
-    def forward(self, batch: BranchBatch, dropout: DropoutSource | None) -> Tensor:
+    def forward(self, batch: BranchBatch, dropout: DropoutSource | None, engine: Engine) -> Tensor:
         """[jets, lstm units], in the batch's order, with dropout but without its factor (see `dropout`)."""
-        sequences = self._first_gates(batch, dropout)
-        hidden = hidden_states(sequences, self._lstm(0).recurrent_kernel)
-        for layer in range(1, len(self.lstm)):
-            # A deeper layer reads a state at every slot: nothing is empty any more.
-            weights = self._lstm(layer)
-            states = hidden.transpose(1, 2).reshape(-1, hidden.shape[1])
-            counts = (sequences.jets,) * self.slots
-            deeper = Sequences(weights.gates(states), weights.bias, counts, sequences.jets, self.slots)
-            hidden = hidden_states(deeper, weights.recurrent_kernel)
-        last = hidden[-1].t().index_select(0, batch.inverse)
-        return dropped(last, dropout)
+        jets, layers = len(batch.inverse), [self._lstm(i) for i in range(len(self.lstm))]
+        chain = [*(layer for layer in self.dense if isinstance(layer, Dense)), layers[0]]
+        gates = dense_chain(batch.values, chain, self._plan(dropout, engine))
+        sequences = Sequences(gates, batch.counts, jets, self.slots)
+        for deeper in layers[1:]:
+            # It reads a state at every slot: nothing is empty any more.
+            states = hidden_states(sequences, layers[0].recurrent_kernel, every_slot=True, engine=engine)
+            sequences = Sequences(_gates(deeper, states), (jets,) * self.slots, jets, self.slots)
+            layers = layers[1:]
+        hidden = hidden_states(sequences, layers[0].recurrent_kernel, engine=engine)
+        return dropped(hidden[-1].t().index_select(0, batch.inverse), dropout)
 
-    def _first_gates(self, batch: BranchBatch, dropout: DropoutSource | None) -> Sequences:
-        x, scale = self._dense_layers(batch.values, dropout)
-        empty, _ = self._dense_layers(batch.padding[None, :], None)
-        first = self._lstm(0)
-        jets = len(batch.inverse)
-        return Sequences(first.gates(x, scale), first.gates(empty)[:, 0], batch.counts, jets, self.slots)
+    def _plan(self, dropout: DropoutSource | None, engine: Engine) -> ChainPlan:
+        # There is dropout after every dense layer but the first.
+        keys = [dropout.key() if dropout is not None and dropout.rate and i else None for i in range(len(self.dense))]
+        rate = dropout.rate if dropout is not None else 0.0
+        activations = (Activation(rate, key, last_is_empty_slot=True, engine=engine) for key in keys)
+        return ChainPlan(tuple(activations), transposed=True)
 
     def _lstm(self, layer: int) -> LstmWeights:
         weights = self.lstm[layer]
         assert isinstance(weights, LstmWeights)
         return weights
 
-    def _dense_layers(self, x: Tensor, dropout: DropoutSource | None) -> tuple[Tensor, float]:
-        scale = 1.0
-        for i, layer in enumerate(self.dense):
-            x = relu_dropout(layer(x, scale), dropout if i else None)
-            scale = scale_of(dropout) if i else 1.0
-        return x, scale
+
+def _gates(layer: LstmWeights, states: Tensor) -> Tensor:
+    """Gate inputs [4 units, slots * jets + 1] from states [slots, units, jets]; the last column is never read."""
+    x = states.transpose(0, 1).reshape(states.shape[1], -1)
+    return torch.addmm(layer.bias[:, None], layer.kernel.t(), torch.cat([x, x.new_zeros(len(x), 1)], dim=1))

@@ -1,45 +1,70 @@
-"""ReLU and dropout in one, with random bits that depend only on the seed and the step."""
+"""Which elements dropout drops: random bits that depend only on the seed and the step."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 _LEVELS = 1 << 16
 
 
-class DropoutSource:
-    """Draws which elements are dropped, each with probability `rate` (in steps of 1/65536).
+@dataclass(frozen=True)
+class DropoutKey:
+    """Fixes the mask of one layer in one step: two words of 32 bits."""
 
-    The same seed words give the same masks on one kind of device. On a CPU numpy's SFC64 draws them, four elements a
-    64-bit word: torch's own dropout takes ten times as long and was a third of a training step.
+    words: tuple[int, int]
+
+    @property
+    def seed(self) -> int:
+        """Both words as one number."""
+        return self.words[0] << 32 | self.words[1]
+
+    def as_array(self) -> NDArray[np.uint32]:
+        """Both words, [2]."""
+        return np.array(self.words, dtype=np.uint32)
+
+
+class DropoutSource:
+    """Gives each dropout layer of a step a mask of its own, each element dropped with probability `rate`.
+
+    The same seed words give the same masks on one engine and kind of device.
     """
 
     def __init__(self, rate: float, seed: Sequence[int], device: torch.device) -> None:
         self.rate = rate
-        self._dropped_below = round(rate * _LEVELS) - _LEVELS // 2
         self._device = device
-        sequence = np.random.SeedSequence(list(seed))
-        if device.type == "cpu":
-            self._bits = np.random.Generator(np.random.SFC64(sequence))
-        else:
-            self._generator = torch.Generator(device).manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+        self._keys = np.random.Generator(np.random.SFC64(np.random.SeedSequence(list(seed))))
 
     @property
     def scale(self) -> float:
         """What kept elements are multiplied with so that the mean stays: 1 / (1 - rate)."""
         return 1.0 / (1.0 - self.rate)
 
+    def key(self) -> DropoutKey:
+        """The key of the next layer."""
+        first, second = self._keys.integers(0, 1 << 32, size=2, dtype=np.uint32)
+        return DropoutKey((int(first), int(second)))
+
     def keep(self, shape: torch.Size) -> Tensor:
-        """A bool tensor, true where an element stays."""
-        elements = shape.numel()
-        if self._device.type == "cpu":
-            words = (elements + 3) // 4
-            bits = self._bits.integers(0, 1 << 64, size=words, dtype=np.uint64).view(np.int16)[:elements]
-            return torch.from_numpy(bits >= self._dropped_below).view(shape)
-        return random_halves(elements, self._generator).view(shape).ge(self._dropped_below)
+        """The mask of the next layer as bool tensor, true where an element stays; in steps of 1/65536."""
+        return keep_mask(shape, self.rate, self.key(), self._device)
+
+
+def keep_mask(shape: torch.Size, rate: float, key: DropoutKey, device: torch.device) -> Tensor:
+    """A mask by its key, true where an element stays.
+
+    On a CPU numpy's SFC64 draws it, four elements a 64-bit word: torch's own dropout takes ten times as long.
+    """
+    elements, dropped_below = shape.numel(), round(rate * _LEVELS) - _LEVELS // 2
+    if device.type == "cpu":
+        bits = np.random.Generator(np.random.SFC64(key.seed))
+        words = bits.integers(0, 1 << 64, size=(elements + 3) // 4, dtype=np.uint64)
+        return torch.from_numpy(words.view(np.int16)[:elements] >= dropped_below).view(shape)
+    generator = torch.Generator(device).manual_seed(key.seed >> 1)
+    return random_halves(elements, generator).view(shape).ge(dropped_below)
 
 
 def random_halves(elements: int, generator: torch.Generator) -> Tensor:
@@ -51,39 +76,11 @@ def random_halves(elements: int, generator: torch.Generator) -> Tensor:
     return drawn.view(torch.int16)[:elements]
 
 
-class _ReluDropout(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, keep: Tensor) -> Tensor:
-        result = x.clamp_min(0).mul_(keep)
-        ctx.save_for_backward(result)
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        # An element was passed on exactly where the result is positive.
-        (result,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return torch.ops.aten.threshold_backward(gradient, result, 0), None
-
-
-def relu_dropout(x: Tensor, dropout: DropoutSource | None) -> Tensor:
-    """ReLU, then dropout WITHOUT its factor: the next layer must multiply with `scale_of(dropout)`.
-
-    Args:
-        x: any shape.
-        dropout: None in inference: ReLU alone.
-    """
-    if dropout is None or dropout.rate == 0:
-        return torch.relu(x)
-    result: Tensor = _ReluDropout.apply(x, dropout.keep(x.shape))  # type: ignore[no-untyped-call]
-    return result
-
-
 def dropped(x: Tensor, dropout: DropoutSource | None) -> Tensor:
-    """Dropout of values of either sign, again without its factor."""
+    """Dropout of values of either sign, without its factor: what reads it multiplies with `scale_of(dropout)`."""
     return x if dropout is None or dropout.rate == 0 else x * dropout.keep(x.shape)
 
 
 def scale_of(dropout: DropoutSource | None) -> float:
-    """The factor that `relu_dropout` and `dropped` leave to the next layer."""
+    """The factor that layers with dropout leave to the next layer."""
     return 1.0 if dropout is None else dropout.scale

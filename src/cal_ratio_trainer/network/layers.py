@@ -30,28 +30,16 @@ class Dense(nn.Module):
         self.kernel = nn.Parameter(glorot_uniform(inputs, units, generator))
         self.bias = nn.Parameter(torch.zeros(units))
 
-    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        """[rows, inputs] -> [rows, units]; the input counts `scale` times (a dropout's factor, put off until here)."""
-        return torch.addmm(self.bias, x, self.kernel if scale == 1.0 else self.kernel * scale)
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, inputs] -> [rows, units]."""
+        return torch.addmm(self.bias, x, self.kernel)
 
 
-class LstmWeights(nn.Module):
-    """The weights of one LSTM layer; gates in the order i f c o, forget bias 1."""
+class LstmWeights(Dense):
+    """The weights of one LSTM layer; gates in the order i f c o, forget bias 1. As a dense layer it gives the gates."""
 
     def __init__(self, inputs: int, units: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.kernel = nn.Parameter(glorot_uniform(inputs, 4 * units, generator))
+        super().__init__(inputs, 4 * units, generator)
         self.recurrent_kernel = nn.Parameter(orthogonal(units, 4 * units, generator))
-        bias = torch.zeros(4 * units)
-        bias[units : 2 * units] = 1.0
-        self.bias = nn.Parameter(bias)
-
-    @property
-    def units(self) -> int:
-        """Width of the hidden state."""
-        return self.recurrent_kernel.shape[0]
-
-    def gates(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        """Gate inputs [4 units, rows] of inputs [rows, inputs], transposed as the recurrence reads them."""
-        kernel = self.kernel if scale == 1.0 else self.kernel * scale
-        return torch.addmm(self.bias[:, None], kernel.t(), x.t())
+        with torch.no_grad():
+            self.bias[units : 2 * units] = 1.0

@@ -5,8 +5,7 @@ import ctypes.util
 import logging
 import sys
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-_LARGEST_MMAP_THRESHOLD = 32 * 1024 * 1024
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +25,8 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    settings = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD), (_TOP_PAD, 64 * 1024 * 1024))
+    # No mappings of their own for large tensors either: they would be given back whatever the other settings say.
+    settings = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0), (_TOP_PAD, 64 * 1024 * 1024))
     done = all(mallopt(name, value) == 1 for name, value in settings)
     _log.debug("freed memory is kept: %s", done)
     return done

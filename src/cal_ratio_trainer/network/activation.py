@@ -1,0 +1,80 @@
+"""ReLU and dropout in one, in place, with their gradient; for several engines."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cal_ratio_trainer.network.dropout import DropoutKey, keep_mask
+from cal_ratio_trainer.network.engine import Engine
+
+_LEVELS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What follows a layer's kernel: bias, ReLU, then dropout WITHOUT its factor, which the next layer multiplies in.
+
+    Attributes:
+        rate: share of elements that is dropped.
+        key: of the mask; None drops nothing.
+        last_is_empty_slot: the last row is an empty slot's, which goes without dropout. The next layer's factor is for
+            rows that have it, so this row is divided by it.
+        engine: what computes it.
+    """
+
+    rate: float
+    key: DropoutKey | None
+    last_is_empty_slot: bool
+    engine: Engine
+
+    @property
+    def scale(self) -> float:
+        """What the next layer multiplies its input with."""
+        return 1.0 / (1.0 - self.rate) if self.key is not None else 1.0
+
+    def __call__(self, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+        """The activated outputs [rows, units] of a layer that reads x [rows, inputs]."""
+        rows = len(x) - self.last_is_empty_slot
+        if self.engine is Engine.NUMBA:
+            # Without the bias, which would first be copied to every row.
+            y = torch.mm(x, kernel)
+            self._finish(y, bias, rows)
+            return y
+        y = torch.addmm(bias, x, kernel).clamp_min_(0)
+        if self.key is not None:
+            y[:rows] *= keep_mask(y[:rows].shape, self.rate, self.key, x.device)
+            y[rows:] /= self.scale
+        return y
+
+    def _finish(self, y: Tensor, bias: Tensor, rows: int) -> None:
+        from cal_ratio_trainer.network.numba_kernels import ROWS, relu_dropout
+        from cal_ratio_trainer.network.tiles import over_tiles
+
+        key = self.key.as_array() if self.key is not None else np.zeros(2, np.uint32)
+        below = np.uint32(round(self.rate * _LEVELS)) if self.key is not None else np.uint32(0)
+        arrays = (y.numpy(), bias.detach().numpy(), key, below, rows, np.float32(1 / self.scale))
+        over_tiles(relu_dropout, -(-len(y) // ROWS), *arrays)
+
+    def gradient_(self, gradient: Tensor, result: Tensor) -> Tensor:
+        """Change the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
+
+        Returns:
+            [units], its sum over the rows: the gradient of the layer's bias.
+        """
+        rows = len(result) - self.last_is_empty_slot
+        if self.engine is Engine.NUMBA:
+            from cal_ratio_trainer.network.numba_kernels import ROWS, relu_dropout_gradient
+            from cal_ratio_trainer.network.tiles import over_tiles
+
+            tiles = -(-len(result) // ROWS)
+            sums = gradient.new_empty(tiles, gradient.shape[1])
+            factor = np.float32(1 / self.scale)
+            arrays = (gradient.numpy(), result.numpy(), rows, factor, sums.numpy())
+            over_tiles(relu_dropout_gradient, tiles, *arrays)
+            return sums.sum(dim=0)
+        torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient)
+        if self.key is not None:
+            gradient[rows:] /= self.scale
+        return gradient.sum(dim=0)
