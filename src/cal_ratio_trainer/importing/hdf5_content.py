@@ -16,7 +16,8 @@ from cal_ratio_trainer.importing.stored_layers import StoredLayer
 LEGACY = "legacy"
 """The form of `model.save` and `model.save_weights` in Keras 2: layers by name."""
 
-_READER = ("-m", "cal_ratio_trainer.importing.hdf5_reader")
+_READER = ("-P", "-m", "cal_ratio_trainer.importing.hdf5_reader")
+"""Without -P a file of the current folder could stand in for a module."""
 _LONGEST_WAIT_S = 60.0
 
 

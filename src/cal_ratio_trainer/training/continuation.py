@@ -90,7 +90,10 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
     for file in (run.settings_file, run.record_file):
         # The earlier program's folders look alike, and nothing of them may be written to.
         if not file.is_file():
-            raise RunError(f"run {run.name} has no {file.name}; it cannot be continued")
+            raise RunError(
+                f"run {run.name} has no {file.name}; it cannot be continued (a training of the earlier program can be "
+                "brought in with cr_trainer import)"
+            )
     # Said before the data are read, not minutes later.
     with run.lock():
         _refuse_without_checkpoint(run)
