@@ -71,6 +71,7 @@ def test_a_file_of_any_kind_gives_back_shape_and_weights(name: str, kind: str, t
     wanted = shape if found.dropout_is_said else replace(shape, dropout=DEFAULT_SHAPE.dropout)
     assert found.shape == wanted
     assert found.dropout_is_said == ("weights" not in kind)
+    assert any("weights alone" in note for note in found.notes) == ("weights" in kind)
     assert found.weights.keys() == expected.keys()
     for weight, values in expected.items():
         np.testing.assert_array_equal(found.weights[weight], values)

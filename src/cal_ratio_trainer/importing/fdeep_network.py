@@ -11,7 +11,6 @@ import numpy as np
 
 from cal_ratio_trainer.deployment.fdeep_floats import BadFloats, decoded_floats
 from cal_ratio_trainer.deployment.graph import BadGraph, evaluate, graph_of
-from cal_ratio_trainer.deployment.layers import classifier_layers
 from cal_ratio_trainer.importing.architecture import Architecture, architecture_of
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
 from cal_ratio_trainer.importing.json_text import parsed
@@ -173,8 +172,3 @@ def _tensor(tensor: Any, shape: tuple[int, ...]) -> FloatArray:
     if not np.isfinite(values).all():
         raise BadFdeepFile("a test jet holds numbers that are not finite")
     return values.reshape(shape)
-
-
-def layer_names_of(shape: NetworkShape) -> tuple[str, ...]:
-    """Names of all layers as our exports write them, in order."""
-    return tuple(layer.name for layer in classifier_layers(shape))

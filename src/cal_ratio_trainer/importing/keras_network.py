@@ -25,6 +25,7 @@ _LARGEST = {_METADATA: 1 << 16, _CONFIG: 1 << 23, _WEIGHTS: 1 << 27}
 """The parts of a zip file, and how many bytes each may have once it is unpacked."""
 
 _MOST_PARTS = 1000
+_WEIGHTS_ALONE = "The file holds weights alone: activations and slots are taken to be those of the 2019 network."
 
 
 class BadKerasFile(ValueError):
@@ -77,7 +78,9 @@ def network_from_hdf5(content: bytes, architecture: Architecture | None = None) 
         return replace(network, form=f"{form}, {'with architecture' if own else 'weights only'}")
     shape, weights = network_from_weights(stored.layers)
     names = tuple(layer.name for layer in stored.layers if layer.name) if stored.form == LEGACY else ()
-    return EarlierNetwork(shape, weights, f"{form}, weights only", names, dropout_is_said=False)
+    return EarlierNetwork(
+        shape, weights, f"{form}, weights only", names, dropout_is_said=False, notes=(_WEIGHTS_ALONE,)
+    )
 
 
 def architecture_in(content: bytes) -> Architecture | None:
