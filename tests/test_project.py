@@ -231,3 +231,19 @@ def test_the_test_named_for_profiling_exists() -> None:
 @pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
 def test_no_table_or_figure_waits_to_be_filled_in(page: Path) -> None:
     assert re.findall(r"<!-- slot: [^>]*-->", page.read_text("utf-8")) == []
+
+
+RUNS = "Folder that holds all runs, by model name and run number."
+
+
+def test_the_folder_of_runs_has_the_same_name_in_every_command() -> None:
+    spellings = {
+        words: {"--output_path", "--runs_path"} - set(option.opts)
+        for words, command in COMMANDS.items()
+        for option in command.params
+        if isinstance(option, click.Option) and (option.help or "").startswith(RUNS)
+    }
+    assert {"train", "plot", "analyze", "score", "compare", "runs", "import", "model-dump", "convert training"} <= (
+        spellings.keys()
+    )
+    assert {words for words, missing in spellings.items() if missing} == set()

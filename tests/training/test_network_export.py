@@ -65,7 +65,7 @@ def special_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def exported(training: str, runs: Path, output: Path, **changes: Any) -> TrainingExport:
     """Export a network of these runs."""
-    settings = ConvertTrainingSettings.make(training=training, runs_path=runs, output_json=output, **changes)
+    settings = ConvertTrainingSettings.make(training=training, output_path=runs, output_json=output, **changes)
     return export_training(settings)
 
 

@@ -59,7 +59,7 @@ class SettingsCommand(Generic[SettingsType]):
         """The click command."""
         return click.Command(
             self.name,
-            params=[*self._arguments(), *self._options(), *self.options, *_common_options()],
+            params=[*self._arguments(), *self._options(), *self.options, *_common_options(self.settings)],
             callback=self._call,
             help=self.help,
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -142,14 +142,12 @@ class _CommaSeparated(click.ParamType):  # type: ignore[type-arg]  # older click
         return value if isinstance(value, list) else [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _common_options() -> list[click.Option]:
-    packaged = packaged_configs()
-    named = f" Packaged: {', '.join(packaged)}." if packaged else ""
+def _common_options(settings: type[Settings]) -> list[click.Option]:
+    packaged = packaged_configs(settings)
+    also = f", or the name of a packaged one ({', '.join(packaged)})" if packaged else ""
     return [
         click.Option(
-            ["config", "-c", "--config"],
-            metavar="FILE",
-            help=f"YAML file with settings, or the name of a packaged one; flags win over it.{named}",
+            ["config", "-c", "--config"], metavar="FILE", help=f"YAML file with settings{also}; flags win over it."
         ),
         click.Option(
             ["print_settings", "--print_settings", "--print-settings"],

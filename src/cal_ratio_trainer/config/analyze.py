@@ -13,6 +13,7 @@ class AnalyzeSettings(FigureSettings):
     """Which runs `cr_trainer analyze` looks at, and how."""
 
     defaults_file: ClassVar[str | None] = "analyze"
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     runs_to_analyze: list[str] = Field(
         description="Runs as NAME/RUN; in a config file also mappings with name and run. Without any: all finished "

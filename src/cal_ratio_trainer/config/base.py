@@ -13,7 +13,7 @@ class Settings(BaseModel):
     """Settings of one command or of a part of one: frozen, unknown names refused, old names accepted.
 
     Class attributes:
-        aliases: name in configurations of the earlier program -> name here.
+        aliases: other name, such as that in configurations of the earlier program -> name here.
         ignored: names of the earlier program that mean nothing any more -> why, said once when met.
         defaults_file: stem of the packaged YAML file with the default of every field; None for a nested part,
             whose defaults stand in the model.

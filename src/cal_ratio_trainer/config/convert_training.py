@@ -15,7 +15,7 @@ class ConvertTrainingSettings(Settings):
     """Which network `cr_trainer convert training` writes, in which formats, and where."""
 
     defaults_file: ClassVar[str | None] = "convert_training"
-    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training"}
+    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path"}
 
     training: str = Field(description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file.")
     output_json: Path = Field(description="File to write; its ending gives way to that of the format.")
@@ -27,7 +27,7 @@ class ConvertTrainingSettings(Settings):
         description="The ONNX file takes jets as converted (GeV, MeV, mm) and does the scaling of build itself."
     )
     rule: Rule = Field(description="By which rule the epoch 'best' is chosen.")
-    runs_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
 
     @field_validator("training", mode="before")
     @classmethod

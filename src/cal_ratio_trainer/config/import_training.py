@@ -12,6 +12,7 @@ class ImportSettings(Settings):
     """What `cr_trainer import` brings in, and under which name."""
 
     defaults_file: ClassVar[str | None] = "import_training"
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     path: Path = Field(
         description="Run folder of the earlier program, or one file: Keras (zip or HDF5) or frugally-deep JSON."

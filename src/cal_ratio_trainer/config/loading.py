@@ -87,10 +87,13 @@ def read_config(config: str | Path) -> dict[str, Any]:
     return {str(name): value for name, value in content.items()}
 
 
-def packaged_configs() -> list[str]:
-    """Names of the configurations that come with the program."""
+def packaged_configs(model: type[Settings] | None = None) -> list[str]:
+    """Names of the configurations that come with the program; of those that fit a command's settings, where given."""
     folder = resources.files("cal_ratio_trainer.config").joinpath("packaged")
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    names = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    if model is None:
+        return names
+    return [name for name in names if model.with_new_names(read_config(name)).keys() <= model.model_fields.keys()]
 
 
 def _in_words(model: type[Settings], detail: ErrorDetails, layers: list[tuple[str, dict[str, Any]]]) -> str:

@@ -22,6 +22,7 @@ class PlotSettings(FigureSettings):
     """Which files `cr_trainer plot` compares, and in what."""
 
     defaults_file: ClassVar[str | None] = "plot"
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     input_files: list[PlotInput] = Field(
         description="Files of jets, each FILE or NAME=FILE; paths or URLs. In a config file also mappings with "

@@ -14,6 +14,7 @@ class ReadingSettings(FigureSettings):
     """How a command that scores jets finds its networks and reads its files."""
 
     defaults_file: ClassVar[str | None] = "reading"
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
     rule: Rule = Field(description="By which rule the epoch 'best' is chosen.")

@@ -15,6 +15,7 @@ class RunsSettings(Settings):
     """Which runs `cr_trainer runs` lists, and how."""
 
     defaults_file: ClassVar[str | None] = "runs"
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
     sort: str = Field(

@@ -36,6 +36,7 @@ class TrainSettings(FigureSettings):
         "dropout_array": "dropout",
         "layers_list": "lstm_layers",
         "data_cache": "cache_path",
+        "runs_path": "output_path",
     }
 
     model_name: str = Field(

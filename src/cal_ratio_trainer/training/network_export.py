@@ -49,7 +49,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
     files = output_files(settings.output_json, settings.format)
     if "onnx" in files:
         require_onnx()
-    network = find_network(settings.training, settings.runs_path, settings.rule)
+    network = find_network(settings.training, settings.output_path, settings.rule)
     classifier = network.load()
     test = TestPart.of(network.run)
     facts = network_facts(network, classifier, test)
