@@ -85,6 +85,20 @@ def test_permuting_jets_and_scaling_weights_changes_no_value() -> None:
         assert other[name] == pytest.approx(values), name
 
 
+def test_the_mixture_of_a_replica_is_that_of_its_own_class_counts() -> None:
+    # All of QCD passes every cut and no BIB does, so what passes of the mixture is QCD's share of it.
+    labels = np.repeat([Label.SIGNAL, Label.QCD, Label.BIB], [40, 6, 60])
+    jets = scored(labels, np.repeat([0.5, 0.9, 0.1], [40, 6, 60]))
+    figures = paired_figures(jets, jets, np.arange(len(labels)), Resampling(4000, seed=2))
+    (mixture,) = [each.first for each in figures.figures if each.name == "QCD + 0.1 BIB that passes at 50 % signal"]
+    drawn = np.random.default_rng(3).poisson([6, 6.0 * 10], (4000, 2))
+    shares = drawn[:, 0] / (drawn[:, 0] + 0.1 * drawn[:, 1])
+    assert mixture.value == pytest.approx(0.5)
+    assert (mixture.high - mixture.low) / 2 == pytest.approx(
+        np.diff(np.quantile(shares, [0.1587, 0.8413]))[0] / 2, rel=0.1
+    )
+
+
 def test_a_background_that_is_not_there_has_no_figures() -> None:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2, 200)

@@ -1,10 +1,13 @@
 """Shares above cuts, counted in pieces."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cal_ratio_trainer.evaluation.intervals import weighted_share
 from cal_ratio_trainer.evaluation.sample import NonFiniteInput
 from cal_ratio_trainer.evaluation.shares import Group, ShareTally, selections
 from cal_ratio_trainer.jets.labels import Label
@@ -23,9 +26,22 @@ def test_counts_and_errors_of_four_jets_worked_out_by_hand() -> None:
     assert qcd.passed.tolist() == [2, 0, 0, 0, 0]
     assert signal.share(4).value == 0.5
     assert signal.weighted_share(4).value == pytest.approx(2 / 3)
-    assert signal.weighted_share(4).total == pytest.approx(9 / 5)
+    # e (1 - e) (2 + 1)^2 / ((1 - e)^2 2^2 + e^2 1^2) at e = 2/3.
+    assert signal.weighted_share(4).total == pytest.approx(9 / 4)
     assert signal.is_weighted
     assert [qcd.share(0).low, qcd.share(0).high] == pytest.approx([0.158655**0.5, 1.0], rel=1e-4)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 100))
+@settings(max_examples=30, deadline=None)
+def test_weighted_shares_have_the_intervals_of_shares_that_are_not_counted_in_pieces(seed: int, jets: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, weights = rng.dirichlet(np.ones(3), jets), rng.lognormal(0, 1, jets)
+    tally = ShareTally(CHOSEN)
+    tally.add(scores, weights, np.zeros(jets, dtype=int), [QCD])
+    for place, selection in enumerate(CHOSEN):
+        expected = weighted_share(weights, selection.passes(scores))
+        assert astuple(tally.counts[QCD].weighted_share(place)) == pytest.approx(astuple(expected))
 
 
 def test_the_first_of_equal_outputs_is_the_largest() -> None:

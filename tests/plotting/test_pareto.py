@@ -10,7 +10,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cal_ratio_trainer.evaluation.bootstrap import Interval
+from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.plotting import DEMO, Drawing, frame
 from cal_ratio_trainer.plotting.pareto import (
     MOST_RUNS,

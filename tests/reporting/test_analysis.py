@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.evaluation.bootstrap import Interval
+from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
@@ -156,6 +156,13 @@ def test_each_group_has_the_label_of_its_own_data(
     assert drawn["auc_ks_2"] == ("ATLAS", 139.0)
     assert {label for name, (label, _) in drawn.items() if name.startswith("fight")} == {"demo"}
     assert {label for name, (label, _) in drawn.items() if name.startswith("data")} == {"ATLAS"}
+
+
+def test_epochs_of_validation_parts_of_different_size_are_drawn_on_a_common_scale(tmp_path: Path) -> None:
+    write_run(tmp_path / "large" / "00000", [history_row(0.98, 0.5, expected=0.3), history_row(0.99, 0.6, expected=0.3)])
+    write_run(tmp_path / "small" / "00000", [history_row(0.97, 0.9, expected=0.8), history_row(0.98, 1.0, expected=0.8)])
+    analyze(tmp_path, tmp_path, "large/0", "small/0")
+    assert Image.open(tmp_path / "analyze_figures" / "auc_ks.png").size == (800, 600)
 
 
 @pytest.fixture

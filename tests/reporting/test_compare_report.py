@@ -7,7 +7,7 @@ import pytest
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.compare import CompareSettings
-from cal_ratio_trainer.evaluation.bootstrap import Interval
+from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.paired import PairedFigure
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.features import TRACKS

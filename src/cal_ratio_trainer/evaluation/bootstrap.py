@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.background import Background
+from cal_ratio_trainer.evaluation.intervals import TAIL, Interval
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.evaluation.sample import FloatArray
@@ -18,7 +19,6 @@ from cal_ratio_trainer.jets.labels import Label
 EventArray = NDArray[np.integer[Any]]
 Replicas = NDArray[np.float64]
 
-_TAIL = (1 - math.erf(1 / math.sqrt(2))) / 2
 _VALUES_AT_A_TIME = 4_000_000
 
 
@@ -46,25 +46,6 @@ class Resampling:
         for start in range(0, self.replicas, at_a_time):
             now = min(at_a_time, self.replicas - start)
             yield rng.poisson(1.0, (now, len(different))).astype(np.uint8)[:, event_of_jet]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its 68.3 % interval; NaN where it is not known."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def error_down(self) -> float:
-        """Distance from the value to the lower end."""
-        return self.value - self.low
-
-    @property
-    def error_up(self) -> float:
-        """Distance from the value to the upper end."""
-        return self.high - self.value
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +111,7 @@ def _interval(value: float, replicas: Replicas) -> Interval:
     # Where most replicas lack what the figure needs, the others are no fair picture.
     if not math.isfinite(value) or len(known) < max(2, len(replicas) / 2):
         return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(known, [_TAIL, 1 - _TAIL]) - known.mean()
+    low, high = np.quantile(known, [TAIL, 1 - TAIL]) - known.mean()
     return Interval(value, value + min(float(low), 0.0), value + max(float(high), 0.0))
 
 

@@ -9,19 +9,13 @@ from scipy.special import betaincinv
 
 from cal_ratio_trainer.evaluation.sample import FloatArray
 
-_TAIL = (1 - math.erf(1 / math.sqrt(2))) / 2
+TAIL = (1 - math.erf(1 / math.sqrt(2))) / 2
 """The probability left out on each side of a 68.3 % interval."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """A part of a number of jets: `value` = passed / total, in [low, high] at 68 % confidence; NaN of no jets.
+class WithErrors:
+    """A value in [low, high]; of weights below 0 it can lie outside, and then has no error on that side."""
 
-    `passed` and `total` are counts, or effective counts where jets carry weights.
-    """
-
-    passed: float
-    total: float
     value: float
     low: float
     high: float
@@ -29,12 +23,37 @@ class Share:
     @property
     def error_down(self) -> float:
         """Distance from the value to the lower end."""
-        return self.value - self.low
+        # In this order NaN stays NaN.
+        return max(self.value - self.low, 0.0)
 
     @property
     def error_up(self) -> float:
         """Distance from the value to the upper end."""
-        return self.high - self.value
+        return max(self.high - self.value, 0.0)
+
+
+@dataclass(frozen=True)
+class Interval(WithErrors):
+    """A figure with its 68.3 % interval; NaN where it is not known."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Share(WithErrors):
+    """A part of a number of jets: `value` = passed / total, in [low, high] at 68 % confidence; NaN of no jets.
+
+    `passed` and `total` are counts, or effective counts where jets carry weights. With weights below 0 the value can
+    leave [0, 1], the interval does not.
+    """
+
+    passed: float
+    total: float
+    value: float
+    low: float
+    high: float
 
 
 def share(passed: float, total: float) -> Share:
@@ -63,11 +82,25 @@ def weighted_share(weights: FloatArray, passes: NDArray[np.bool_]) -> Share:
     """
     every = np.asarray(weights, dtype=np.float64)
     chosen = every[passes]
-    total, squares = float(every.sum()), float(np.square(every).sum())
-    if not total > 0:
+    passed = WeightSums(float(chosen.sum()), float(np.square(chosen).sum()))
+    return share_of_sums(passed, WeightSums(float(every.sum()), float(np.square(every).sum())))
+
+
+@dataclass(frozen=True)
+class WeightSums:
+    """The sum of some jets' weights, and of their squares."""
+
+    weight: float
+    squares: float
+
+
+def share_of_sums(passed: WeightSums, every: WeightSums) -> Share:
+    """The same as `weighted_share` from sums alone; NaN where the weights of all jets do not sum to more than 0."""
+    if not every.weight > 0:
         return share(0.0, 0.0)
-    value = float(chosen.sum()) / total
-    effective = float(effective_trials(np.array(value), np.square(chosen).sum() / squares, total**2 / squares))
+    value = passed.weight / every.weight
+    number = every.weight**2 / every.squares
+    effective = float(effective_trials(np.array(value), np.array(passed.squares / every.squares), number))
     return share(value * effective, effective)
 
 
@@ -102,8 +135,8 @@ def clopper_pearson(
     inside = np.clip(passed, 0.0, trials)
     some, not_all = inside > 0, inside < trials
     # The functions' arguments must be above 0 where their values are not used either.
-    low = betaincinv(np.where(some, inside, 1.0), trials - inside + 1, _TAIL)
-    high = betaincinv(inside + 1, np.where(not_all, trials - inside, 1.0), 1 - _TAIL)
+    low = betaincinv(np.where(some, inside, 1.0), trials - inside + 1, TAIL)
+    high = betaincinv(inside + 1, np.where(not_all, trials - inside, 1.0), 1 - TAIL)
     return (
         np.where(known, np.where(some, low, 0.0), math.nan),
         np.where(known, np.where(not_all, high, 1.0), math.nan),

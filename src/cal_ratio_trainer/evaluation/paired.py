@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, Background
 from cal_ratio_trainer.evaluation.bootstrap import (
     EventArray,
-    Interval,
     Resampled,
     Resampling,
     resampled_aucs,
     resampled_ks,
 )
+from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, PtRange
 from cal_ratio_trainer.evaluation.roc import REJECTION_AT, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
@@ -196,7 +196,10 @@ def _ratio(below: Resampled, above: Resampled) -> Interval:
 def _mistag_replicas(
     jets: ScoredJets, background: Background, events: EventArray, resampling: Resampling, at: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Share of the background that passes at signal efficiencies in each replica, [replicas, at]."""
+    """Share of the background that passes at signal efficiencies in each replica, [replicas, at].
+
+    Class counts are those of the replica, as in `resampled_aucs`; NaN where it lacks signal or background.
+    """
     scores = jets.scores[:, Label.SIGNAL]
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
@@ -205,9 +208,13 @@ def _mistag_replicas(
     for drawn in resampling.drawn(events):
         ordered = (drawn * weights)[:, order]
         passing = {label: _passing(ordered, jets.labels[order] == label, last) for label in Label}
-        counts = {label: background.count(jets, label) * background.factor(label) for label in (Label.QCD, Label.BIB)}
+        counts = {
+            label: background.factor(label) * drawn[:, jets.positions[label]].sum(axis=1, keepdims=True)
+            for label in (Label.QCD, Label.BIB)
+        }
+        # A class that a replica lacks passes no share of itself, and its count takes no part either.
         parts = [counts[label] * np.nan_to_num(passing[label]) for label in counts]
-        shares = (parts[0] + parts[1]) / sum(counts.values())
+        shares = _divided(parts[0] + parts[1], counts[Label.QCD] + counts[Label.BIB])
         for signal, mixture in zip(passing[Label.SIGNAL], shares, strict=True):
             rows.append(np.interp(at, np.maximum.accumulate(np.append(0.0, signal)), np.append(0.0, mixture)))
     return np.array(rows).reshape(-1, len(at))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.intervals import Share, share
+from cal_ratio_trainer.evaluation.intervals import Share, WeightSums, share, share_of_sums
 from cal_ratio_trainer.evaluation.sample import FloatArray, check_finite
 from cal_ratio_trainer.jets.labels import Label
 
@@ -56,7 +56,7 @@ class Counts:
     Attributes:
         jets, weight, squares: number, sum of weights, sum of squared weights.
         passed: [selections] numbers.
-        passed_weight: [selections] sums of weights.
+        passed_weight, passed_squares: [selections] sums of weights and of their squares.
     """
 
     jets: int
@@ -64,6 +64,7 @@ class Counts:
     squares: float
     passed: NDArray[np.int64]
     passed_weight: NDArray[np.float64]
+    passed_squares: NDArray[np.float64]
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -72,6 +73,7 @@ class Counts:
             self.squares + other.squares,
             self.passed + other.passed,
             self.passed_weight + other.passed_weight,
+            self.passed_squares + other.passed_squares,
         )
 
     def share(self, selection: int) -> Share:
@@ -79,10 +81,9 @@ class Counts:
         return share(int(self.passed[selection]), self.jets)
 
     def weighted_share(self, selection: int) -> Share:
-        """The share of the summed weights that passes; its interval is that of the effective number of jets."""
-        effective = self.weight**2 / self.squares if self.weight > 0 and self.squares > 0 else 0.0
-        passed = effective * float(self.passed_weight[selection]) / self.weight if effective else 0.0
-        return share(passed, effective)
+        """The share of the summed weights that passes, as `intervals.weighted_share` has it."""
+        passed = WeightSums(float(self.passed_weight[selection]), float(self.passed_squares[selection]))
+        return share_of_sums(passed, WeightSums(self.weight, self.squares))
 
     @property
     def is_weighted(self) -> bool:
@@ -121,17 +122,20 @@ class ShareTally:
         double = np.asarray(weights, dtype=np.float64)
         passing = [selection.passes(scores) for selection in self.selections]
 
-        def summed(values: FloatArray | None) -> NDArray[np.float64]:
+        def summed(values: NDArray[Any] | None) -> NDArray[np.float64]:
             return np.bincount(codes, values, len(groups)).astype(np.float64)
 
-        jets, weight, squares = summed(None), summed(double), summed(np.square(double))
-        passed = np.stack([summed(each.astype(np.float64)) for each in passing], axis=1)
-        passed_weight = np.stack([summed(each * double) for each in passing], axis=1)
+        def summed_where_they_pass(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.stack([summed(each * values) for each in passing], axis=1)
+
+        square = np.square(double)
+        jets, weight, squares = summed(None), summed(double), summed(square)
+        passed = summed_where_they_pass(np.ones(len(double))).astype(np.int64)
+        passed_weight, passed_squares = summed_where_they_pass(double), summed_where_they_pass(square)
         for i, group in enumerate(groups):
             if jets[i]:
-                counts = Counts(
-                    int(jets[i]), weight[i], squares[i], passed[i].astype(np.int64), passed_weight[i].copy()
-                )
+                of_passed = (passed[i].copy(), passed_weight[i].copy(), passed_squares[i].copy())
+                counts = Counts(int(jets[i]), float(weight[i]), float(squares[i]), *of_passed)
                 self.counts[group] = self.counts[group] + counts if group in self.counts else counts
 
     def merge(self, other: "ShareTally") -> None:

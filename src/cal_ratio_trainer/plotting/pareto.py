@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.bootstrap import Interval
+from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
 

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
-from cal_ratio_trainer.evaluation.bootstrap import Interval
 from cal_ratio_trainer.evaluation.efficiency import MassPointEfficiency
-from cal_ratio_trainer.evaluation.intervals import Share
+from cal_ratio_trainer.evaluation.intervals import Interval, Share
 from cal_ratio_trainer.evaluation.roc import REJECTION_AT, Rejection
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration

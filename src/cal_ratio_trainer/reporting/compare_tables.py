@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cal_ratio_trainer.evaluation.agreement import TOLERANCES, Agreement, largest_differences
-from cal_ratio_trainer.evaluation.bootstrap import Interval
+from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.paired import PairedFigure
 from cal_ratio_trainer.jets.labels import Label
