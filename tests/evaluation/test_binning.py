@@ -112,6 +112,14 @@ def test_large_whole_numbers_have_even_bins_and_no_logarithmic_axis() -> None:
     assert len(set(np.diff(edges))) == 1
 
 
+@pytest.mark.parametrize("values", [(0.3, 0.1 + 0.2), (1e9 + 0.5, 1e9 + 0.5000001), (1e17, 1e17 + 16), (0.0, 5e-324)])
+def test_values_that_differ_by_rounding_share_a_bin(values: tuple[float, float]) -> None:
+    edges = bin_edges([Sample.unweighted(np.array(values * 50))], BinChoice())
+    assert len(edges) == 2
+    assert edges[0] < min(values)
+    assert max(values) < edges[1]
+
+
 def test_what_weighs_nothing_decides_nothing() -> None:
     values = np.concatenate([RANDOM.normal(0, 1, 9_000), RANDOM.normal(50, 1, 1_000)])
     light = Sample(values, np.where(values > 25, 1e-6, 1.0))

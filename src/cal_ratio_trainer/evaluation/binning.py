@@ -15,6 +15,12 @@ _ENOUGH_VALUES = 50
 _REACH_OF_TAILS = 3.0
 """Tails are shown up to so many widths of the central nine tenths away from these."""
 
+_RESOLUTION = 1e-12
+"""Values that differ by less than this share of themselves differ by rounding, and bins between them would too."""
+
+_SMALLEST_RANGE = 1e-300
+"""Below this a bin's width would be no normal number."""
+
 _FULL_CIRCLE_FROM = 0.9
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -53,8 +59,8 @@ def bin_edges(samples: Sequence[Sample], choice: BinChoice) -> NDArray[np.float6
         return np.array([0.0, 1.0])
     bounds = np.array([_bounds(sample, choice.central_share) for sample in filled])
     low, high = float(bounds[:, 0].min()), float(bounds[:, 1].max())
-    if low == high:
-        return _around(low)
+    if high - low <= max(_RESOLUTION * max(abs(low), abs(high)), _SMALLEST_RANGE):
+        return _around(low, high)
     if all(np.array_equal(sample.values, np.round(sample.values)) for sample in filled):
         return _whole_number_edges(low, high, choice.most)
     numbers = sorted(len(sample) for sample in filled)
@@ -102,9 +108,9 @@ def _bin_count(values: int, most: int) -> int:
     return max(min(_FEWEST_BINS, most), min(most, round(2 * math.cbrt(values))))
 
 
-def _around(value: float) -> NDArray[np.float64]:
-    half = max(0.5, abs(value) * 1e-3)
-    return np.array([value - half, value + half])
+def _around(low: float, high: float) -> NDArray[np.float64]:
+    half = max(0.5, max(abs(low), abs(high)) * 1e-3)
+    return np.array([low - half, high + half])
 
 
 def _whole_number_edges(low: float, high: float, most: int) -> NDArray[np.float64]:
