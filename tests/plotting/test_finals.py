@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
@@ -38,3 +40,14 @@ def test_a_sample_without_some_class_leaves_figures_all_the_same(
 ) -> None:
     jets = jets_on_signal_output(signal, qcd, bib)
     assert len(write_all(final_drawings(evaluate_test_sample(jets, train=jets)), tmp_path, DEMO)) >= 15
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_weights_below_0_bring_shares_out_of_their_intervals_and_leave_all_figures(seed: int, tmp_path: Path) -> None:
+    jets, control = plausible_jets(120, seed), plausible_control_jets(400)
+    signs = np.where(np.random.default_rng(seed).random(len(jets)) < 0.4, -1.0, 1.0)
+    figures = evaluate_test_sample(replace(jets, weights=jets.weights * signs), control, mistag=0.2)
+    shares = [share for each in figures.dependences for share in each.value[np.isfinite(each.value)]]
+    assert min(shares) < 0 or max(shares) > 1
+    drawings = final_drawings(figures)
+    assert len(write_all(drawings, tmp_path, DEMO)) == len(drawings)

@@ -93,8 +93,8 @@ def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> N
     for kind, shift, style in kinds:
         shares: list[Share] = [getattr(result, kind) for result in results]
         places = np.arange(len(shares)) + shift
-        values, low, high = 100 * np.array([(each.value, each.low, each.high) for each in shares]).T
-        axes.errorbar(places, values, yerr=(values - low, high - values), capsize=4, **_POINT, **style)
+        values, down, up = 100 * np.array([(each.value, each.error_down, each.error_up) for each in shares]).T
+        axes.errorbar(places, values, yerr=(down, up), capsize=4, **_POINT, **style)
         for place, each in zip(places, shares, strict=True):
             if np.isfinite(each.value):
                 text = f"{_per_cent(each)} %\n{each.total:,.0f} jets"
@@ -157,7 +157,8 @@ def _draw_points(axes: "Axes", each: Dependence, shift: float = 0.0) -> None:
         places[some],
         value[some],
         xerr=to_edges[:, some],
-        yerr=((value - low)[some], (high - value)[some]),
+        # Weights below 0 bring a share out of its interval.
+        yerr=np.maximum([(value - low)[some], (high - value)[some]], 0),
         **_POINT,
         **{**_CLASS_STYLES[each.label], "label": _title(each)},
     )

@@ -104,7 +104,7 @@ def _draw_quoted(axes: "Axes", curve: RocCurve, style: dict[str, Any]) -> None:
         x,
         y,
         xerr=(np.maximum(x - x_low, 0), np.maximum(x_high - x, 0)),
-        yerr=(y - low, high - y),
+        yerr=(np.maximum(y - low, 0), np.maximum(high - y, 0)),
         lolims=is_limit,
         linestyle="none",
         marker=style["marker"],
