@@ -16,6 +16,7 @@ from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.training.compatibility import refuse_different_files, refuse_wrong_scale
 from cal_ratio_trainer.training.mass_selection import parametrised_masses, select_masses
 from cal_ratio_trainer.training.splits import Part, Split, split_jets
 from cal_ratio_trainer.training.step import TrainingTensors
@@ -98,10 +99,7 @@ def load_training_data(settings: TrainSettings, main_file: Path, control_file: P
     """
     main = _main_sample(settings, main_file)
     control = _control_sample(settings, control_file)
-    if main.metadata.scaling and control.metadata.scaling and main.metadata.scaling != control.metadata.scaling:
-        raise InputFileError(
-            control_file, f"is scaled with {control.metadata.scaling}, but {main_file} with {main.metadata.scaling}"
-        )
+    refuse_different_files((main_file, main.metadata), (control_file, control.metadata))
     for sample in (main, control):
         _refuse_empty_parts(sample)
     main, control = _with_common_padding(main, control)
@@ -174,6 +172,7 @@ def _load(settings: TrainSettings, file: Path, kind: str) -> tuple[Jets, JetMeta
         raise InputFileError(
             file, "holds converted jets (pt in GeV); make a training file of it with 'cr_trainer build'"
         )
+    refuse_wrong_scale(file, loaded.jets, metadata)
     jets, report = clean_for_training(loaded.jets)
     notes = [*loaded.report.sentences(), *report.sentences()]
     for sentence in report.sentences():
