@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.files.atomic import replacing, write_bytes, write_text
+from cal_ratio_trainer.files.atomic import remove_remains, replacing, write_bytes, write_text
 from cal_ratio_trainer.files.checksum import sha256_of
 
 
@@ -32,6 +32,24 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_remains_are_told_from_what_others_are_writing_under_similar_names(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.parquet", "a.b.parquet", "a.12-abcdef01.parquet", "a.pkl")]
+    waiting = [replacing(path) for path in paths]
+    temporary = [each.__enter__() for each in waiting]
+    for each in temporary:
+        each.write_text("half")
+    remove_remains(paths[0])
+    assert [each.exists() for each in temporary] == [False, True, True, True]
+
+
+def test_remains_of_a_name_that_is_a_pattern_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "jets[1].parquet"
+    temporary = replacing(path).__enter__()
+    temporary.write_text("half")
+    remove_remains(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_is_written_in_utf_8_and_bytes_as_they_are(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files that appear complete or not at all."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,18 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_remains(path: Path) -> None:
+    """Remove what killed processes were writing for `path`, and nothing of files with similar names.
+
+    Only for who knows that nobody is writing it: by a lock, say.
+    """
+    ours = re.compile(rf"\.{re.escape(path.stem)}\.\d+-[0-9a-f]{{8}}\.part{re.escape(path.suffix)}")
+    if path.parent.is_dir():
+        for found in path.parent.iterdir():
+            if ours.fullmatch(found.name):
+                found.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.atomic import remove_remains, write_text
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata, writing
 from cal_ratio_trainer.jets.table import Jets
@@ -67,7 +67,8 @@ class Output:
 @contextmanager
 def output_for(request: Request) -> Iterator[Output]:
     """What to write the jets of a request to; the file appears, complete, when the block ends well."""
-    _remove_remains(request.output)
+    # The caller holds the lock, so they are nobody's.
+    remove_remains(request.output)
     if request.layout != "flat":
         with writing(request.output) as writer:
             yield Output(writer)
@@ -128,9 +129,3 @@ def _metadata_of(request: Request) -> JetMetadata:
 def _beside(output: Path) -> Path:
     """Where the metadata of a flat file stand: a pickled frame has no room for them."""
     return output.with_name(f"{output.name}.metadata.json")
-
-
-def _remove_remains(output: Path) -> None:
-    """Remove unfinished files of processes that were killed; the caller holds the lock, so they are nobody's."""
-    for remains in output.parent.glob(f".{output.stem}.*.part{output.suffix}"):
-        remains.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.atomic import remove_remains, replacing
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.features import SCALAR_TYPES
@@ -147,8 +147,7 @@ def writing_scores(path: Path) -> Iterator[ScoreWriter]:
         if path.exists() and not is_score_file(path):
             raise InputFileError(path, "is in the way: it is no file of scores; give another --output_report")
         # The lock is held, so these are nobody's: a process that wrote them was killed.
-        for remains in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
-            remains.unlink(missing_ok=True)
+        remove_remains(path)
         with replacing(path) as temporary:
             writer = ScoreWriter(temporary)
             try:
