@@ -168,6 +168,15 @@ def test_a_worker_ends_with_an_owner_that_is_killed(tmp_path: Path) -> None:
     assert rest == ""
 
 
+def test_a_worker_takes_no_module_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("json", "pickle", "matplotlib", "cal_ratio_trainer"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    worker = Worker()
+    assert worker.draw(Request(lines(["a"])[0], tmp_path, DEMO)).error is None
+    worker.stop()
+
+
 def test_a_worker_has_no_use_for_torch(tmp_path: Path) -> None:
     imported = tmp_path / "imported"
     with DrawingPool(1) as pool:

@@ -4,7 +4,6 @@ It is started by its own command and not by `multiprocessing`, whose processes w
 with it PyTorch, once more: half a gigabyte and seconds each, and a script without main guard would train again.
 """
 
-import json
 import os
 import pickle
 import signal
@@ -26,9 +25,10 @@ _PATIENCE_S = 300.0
 """Longer than any figure takes, on a machine with other things to do and with a slow disk to import from."""
 _FAREWELL_S = 5.0
 
+# Nothing is imported before the path is that of the owner: a json.py in the current folder would be taken.
 _PROGRAM = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[2])
+import sys
+sys.path[:] = sys.argv[2:]
 from cal_ratio_trainer.plotting.worker import serve
 serve(int(sys.argv[1]))
 """
@@ -72,7 +72,7 @@ class Worker:
         here, there = Pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(there.fileno()), json.dumps([str(path) for path in sys.path])],
+                [sys.executable, "-c", _PROGRAM, str(there.fileno()), *map(str, sys.path)],
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_ONE_THREAD},
