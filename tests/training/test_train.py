@@ -116,7 +116,7 @@ def test_a_finished_run_gets_more_epochs_and_equals_one_that_had_them_from_the_s
 @pytest.mark.usefixtures("without_figures")
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(files: tuple[Path, Path], tmp_path: Path) -> None:
     whole = run_training(settings_of(files, tmp_path / "whole", epochs=4)).run
-    settings = settings_of(files, tmp_path / "killed", epochs=4)
+    settings = settings_of(files, tmp_path / "killed", epochs=4, epoch_plots=False)
     _kill_in_third_epoch(settings, signal.SIGKILL)
     killed = tmp_path / "killed" / "default" / "00000"
     assert len(json.loads((killed / "history.json").read_text())) < 4
@@ -132,7 +132,7 @@ def test_sigterm_ends_in_the_middle_of_an_epoch_with_a_checkpoint_that_goes_on_e
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     whole = run_training(settings_of(files, tmp_path / "whole", epochs=4)).run
-    settings = settings_of(files, tmp_path / "stopped", epochs=4)
+    settings = settings_of(files, tmp_path / "stopped", epochs=4, epoch_plots=False)
     status = _kill_in_third_epoch(settings, signal.SIGTERM)
     assert status == 75
     stopped = tmp_path / "stopped" / "default" / "00000"
