@@ -54,7 +54,7 @@ class Activation:
 
         key = self.key.as_array() if self.key is not None else np.zeros(2, np.uint32)
         below = np.uint32(round(self.rate * _LEVELS)) if self.key is not None else np.uint32(0)
-        arrays = (y.numpy(), bias.detach().numpy(), key, below, rows, np.float32(1 / self.scale))
+        arrays = (y.numpy(), bias.detach().numpy(), (key, below), rows, np.float32(1 / self.scale))
         over_tiles(relu_dropout, -(-len(y) // ROWS), *arrays)
 
     def gradient_(self, gradient: Tensor, result: Tensor) -> Tensor:

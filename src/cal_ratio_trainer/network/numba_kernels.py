@@ -3,6 +3,9 @@
 Imported only where they are used: importing numba takes half a second. Kernels give back the interpreter's lock, so
 that threads run them side by side on ranges of tiles (see `tiles`); what they compute does not depend on how tiles are
 shared out. They are compiled once and kept on disk; the first time takes some seconds.
+
+All that is compiled stands in this file: what is kept on disk is made anew when the file of a kernel changes, and not
+when that of a function it calls does.
 """
 
 from collections.abc import Callable
@@ -22,7 +25,12 @@ _MATHS = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled: Callable[..., Any] = njit(nogil=True, cache=True, fastmath=_MATHS, error_model="numpy")(function)
+    compiled: Callable[..., Any]
+    try:
+        compiled = njit(nogil=True, cache=True, fastmath=_MATHS, error_model="numpy")(function)
+    except RuntimeError:
+        # There is no folder to keep it in, as in a container that is read-only: it is compiled in every process.
+        compiled = njit(nogil=True, fastmath=_MATHS, error_model="numpy")(function)
     return compiled
 
 
@@ -103,21 +111,57 @@ def add_products(target: Any, factors: Any, rows: Any) -> None:
             target[t] += factor * row[t]
 
 
+@_inlined
+def beginning(places: Any, slot: Any, first: Any, here: Any) -> Any:
+    """Where the constituents of a slot begin for the jets of a tile, and how many of these have one."""
+    filled = min(max(places[1, slot] - first, 0), here)
+    return places[0, slot] + first if filled > 0 else 0, filled
+
+
+@_inlined
+def arrive(z: Any, gates: Any, recurrent: Any, h: Any, begin: Any, filled: Any) -> None:
+    """The gates of a slot before their activation, z [4 units, TILE], from its constituents and the state before."""
+    empty = gates.shape[1] - 1
+    for k in range(len(z)):
+        row, column = z[k], gates[k, begin : begin + filled]
+        for t in range(filled):
+            row[t] = column[t]
+        value = gates[k, empty]
+        for t in range(filled, TILE):
+            row[t] = value
+        add_products(row, recurrent[:, k], h)
+
+
+@_inlined
+def advance(z: Any, c: Any, h: Any) -> None:
+    """The states c and h [units, TILE] after a slot; z becomes the activated gates."""
+    units = len(c)
+    for u in range(units):
+        zi, zf, zg, zo = z[u], z[units + u], z[2 * units + u], z[3 * units + u]
+        cu, hu = c[u], h[u]
+        for t in range(TILE):
+            i, f, g, o = activated(zi[t], zf[t], zg[t], zo[t])
+            cell = f * cu[t] + i * g
+            zi[t], zf[t], zg[t], zo[t] = i, f, g, o
+            cu[t] = cell
+            hu[t] = o * tanh(cell)
+
+
 @_compiled
-def recurrence_forward(tiles, gates, recurrent, places, jets, kept, states):  # type: ignore[no-untyped-def]
+def recurrence_forward(tiles, gates, recurrent, jet_places, kept, states):  # type: ignore[no-untyped-def]
     """Run over all slots of the jets of some tiles.
 
     Args:
         tiles: (first, behind the last).
         gates: [4 units, constituents + 1], the last column an empty slot's.
         recurrent: [units, 4 units].
-        places: [2, slots] int64: where the constituents of a slot begin, and how many jets have one.
-        jets: how many jets there are.
+        jet_places: how many jets there are, and [2, slots] int64: where the constituents of a slot begin, and how many
+            jets have one.
         kept: [tiles, slots, 5 units, TILE]: room for i, f, g, o and c of every slot; no tiles keep nothing.
         states: [slots or 1, units, jets]: hidden states of every slot, or of the last.
     """
+    jets, places = jet_places
     width, units, slots = gates.shape[0], recurrent.shape[0], places.shape[1]
-    empty = gates.shape[1] - 1
     h, c = np.empty((units, TILE), np.float32), np.empty((units, TILE), np.float32)
     z = np.empty((width, TILE), np.float32)
     for tile in range(tiles[0], tiles[1]):
@@ -126,25 +170,9 @@ def recurrence_forward(tiles, gates, recurrent, places, jets, kept, states):  # 
         h[:] = _ZERO
         c[:] = _ZERO
         for slot in range(slots):
-            filled = min(max(places[1, slot] - first, 0), here)
-            begin = places[0, slot] + first if filled > 0 else 0
-            for k in range(width):
-                row, column = z[k], gates[k, begin : begin + filled]
-                for t in range(filled):
-                    row[t] = column[t]
-                value = gates[k, empty]
-                for t in range(filled, TILE):
-                    row[t] = value
-                add_products(row, recurrent[:, k], h)
-            for u in range(units):
-                zi, zf, zg, zo = z[u], z[units + u], z[2 * units + u], z[3 * units + u]
-                cu, hu = c[u], h[u]
-                for t in range(TILE):
-                    i, f, g, o = activated(zi[t], zf[t], zg[t], zo[t])
-                    cell = f * cu[t] + i * g
-                    zi[t], zf[t], zg[t], zo[t] = i, f, g, o
-                    cu[t] = cell
-                    hu[t] = o * tanh(cell)
+            begin, filled = beginning(places, slot, first, here)
+            arrive(z, gates, recurrent, h, begin, filled)
+            advance(z, c, h)
             if kept.shape[0] > 0:
                 room = kept[tile, slot]
                 for k in range(width):
@@ -158,20 +186,96 @@ def recurrence_forward(tiles, gates, recurrent, places, jets, kept, states):  # 
                         out[u, first + t] = h[u, t]
 
 
+@_inlined
+def retreat(now: Any, earlier_cells: Any, dh: Any, dc: Any, dz: Any) -> None:
+    """The gradient of `advance`: dz [4 units, TILE] before the activation, and dc of the slot before.
+
+    Args:
+        now: [5 units, TILE] what was kept of the slot.
+        earlier_cells: [units, TILE] c of the slot before.
+        dh, dc: [units, TILE] gradients of the states after the slot.
+        dz: written.
+    """
+    units = len(dh)
+    for u in range(units):
+        gi, gf, gg, go, cell = now[u], now[units + u], now[2 * units + u], now[3 * units + u], now[4 * units + u]
+        di, df, dg, do = dz[u], dz[units + u], dz[2 * units + u], dz[3 * units + u]
+        dhu, dcu, earlier = dh[u], dc[u], earlier_cells[u]
+        for t in range(TILE):
+            i, f, g, o, d = gi[t], gf[t], gg[t], go[t], dhu[t]
+            bent = tanh(cell[t])
+            do[t] = d * bent * o * (_ONE - o)
+            e = dcu[t] + d * o * (_ONE - bent * bent)
+            di[t] = e * g * i * (_ONE - i)
+            df[t] = e * earlier[t] * f * (_ONE - f)
+            dg[t] = e * i * (_ONE - g * g)
+            dcu[t] = e * f
+
+
+@_inlined
+def leave(dz: Any, gates_gradient: Any, of_empty: Any, begin: Any, filled: Any, here: Any) -> None:
+    """Hand the gradient of a slot's gates over to its constituents, and what is of empty slots to `of_empty`."""
+    for k in range(len(dz)):
+        row, column = dz[k], gates_gradient[k, begin : begin + filled]
+        for t in range(filled):
+            column[t] = row[t]
+        total = _ZERO
+        for t in range(filled, here):
+            total += row[t]
+        of_empty[k] += total
+
+
+@_inlined
+def add_recurrent_gradient(sums: Any, earlier: Any, dz: Any, h: Any, here: Any) -> None:
+    """Add dz times the state of the slot before, which is made anew from what was kept of it.
+
+    Args:
+        sums: [units and more, 4 units].
+        earlier: [5 units, TILE] what was kept of the slot before.
+        dz: [4 units, TILE].
+        h: [TILE], room for the state.
+        here: how many jets there are in the tile.
+    """
+    width = len(dz)
+    units = width // 4
+    for u in range(units):
+        o_row, cell = earlier[3 * units + u], earlier[width + u]
+        for t in range(TILE):
+            h[t] = o_row[t] * tanh(cell[t])
+        for t in range(here, TILE):
+            h[t] = _ZERO
+        for k in range(0, width, 4):
+            # Four gates side by side: h is read once for all of them. Their number is a multiple of 4.
+            first_row, second_row, third_row, fourth_row = dz[k], dz[k + 1], dz[k + 2], dz[k + 3]
+            s0, s1, s2, s3 = _ZERO, _ZERO, _ZERO, _ZERO
+            for t in range(TILE):
+                value = h[t]
+                s0 += value * first_row[t]
+                s1 += value * second_row[t]
+                s2 += value * third_row[t]
+                s3 += value * fourth_row[t]
+            sums[u, k] += s0
+            sums[u, k + 1] += s1
+            sums[u, k + 2] += s2
+            sums[u, k + 3] += s3
+
+
 @_compiled
-def recurrence_backward(tiles, gradient, recurrent, places, jets, kept, gates_gradient, sums):  # type: ignore[no-untyped-def]
+def recurrence_backward(tiles, gradient, recurrent, jet_places, kept, gradients):  # type: ignore[no-untyped-def]
     """The gradient of `recurrence_forward`.
 
     Args:
-        tiles, recurrent, places, jets, kept: as there.
+        tiles, recurrent, jet_places, kept: as there.
         gradient: as `states`.
-        gates_gradient: [4 units, constituents + 1]; all but the last column is written.
-        sums: [tiles, units + 1, 4 units]: added to, the gradients of the recurrent weights and of an empty slot's gates.
+        gradients: two arrays. [4 units, constituents + 1], of which all but the last column is written; and
+            [tiles, units + 1, 4 units], added to: of the recurrent weights and, last, of an empty slot's gates.
     """
+    (jets, places), (gates_gradient, sums) = jet_places, gradients
     width, units, slots = recurrent.shape[1], recurrent.shape[0], places.shape[1]
     every = gradient.shape[0] > 1
     dh, dc = np.empty((units, TILE), np.float32), np.empty((units, TILE), np.float32)
-    dz, before = np.empty((width, TILE), np.float32), np.empty((units, TILE), np.float32)
+    dz, h = np.empty((width, TILE), np.float32), np.empty(TILE, np.float32)
+    nothing = np.zeros((units, TILE), np.float32)
     for tile in range(tiles[0], tiles[1]):
         first = tile * TILE
         here = min(TILE, jets - first)
@@ -183,56 +287,11 @@ def recurrence_backward(tiles, gradient, recurrent, places, jets, kept, gates_gr
                 for u in range(units):
                     for t in range(here):
                         dh[u, t] += given[u, first + t]
-            now = kept[tile, slot]
-            for u in range(units):
-                gi, gf, gg, go, cell = now[u], now[units + u], now[2 * units + u], now[3 * units + u], now[width + u]
-                di, df, dg, do = dz[u], dz[units + u], dz[2 * units + u], dz[3 * units + u]
-                dhu, dcu, earlier = dh[u], dc[u], before[u]
-                if slot > 0:
-                    earlier = kept[tile, slot - 1, width + u]
-                else:
-                    earlier[:] = _ZERO
-                for t in range(TILE):
-                    i, f, g, o, d = gi[t], gf[t], gg[t], go[t], dhu[t]
-                    bent = tanh(cell[t])
-                    do[t] = d * bent * o * (_ONE - o)
-                    e = dcu[t] + d * o * (_ONE - bent * bent)
-                    di[t] = e * g * i * (_ONE - i)
-                    df[t] = e * earlier[t] * f * (_ONE - f)
-                    dg[t] = e * i * (_ONE - g * g)
-                    dcu[t] = e * f
-            filled = min(max(places[1, slot] - first, 0), here)
-            begin = places[0, slot] + first if filled > 0 else 0
-            for k in range(width):
-                row, column = dz[k], gates_gradient[k, begin : begin + filled]
-                for t in range(filled):
-                    column[t] = row[t]
-                total = _ZERO
-                for t in range(filled, here):
-                    total += row[t]
-                sums[tile, units, k] += total
+            retreat(kept[tile, slot], kept[tile, slot - 1, width:] if slot > 0 else nothing, dh, dc, dz)
+            begin, filled = beginning(places, slot, first, here)
+            leave(dz, gates_gradient, sums[tile, units], begin, filled, here)
             if slot > 0:
-                earlier_kept = kept[tile, slot - 1]
-                for u in range(units):
-                    o_row, cell, hu = earlier_kept[3 * units + u], earlier_kept[width + u], before[u]
-                    for t in range(TILE):
-                        hu[t] = o_row[t] * tanh(cell[t])
-                    for t in range(here, TILE):
-                        hu[t] = _ZERO
-                    for k in range(0, width, 4):
-                        # The four gates side by side: h is read once for all of them. Their number is a multiple of 4.
-                        first_row, second_row, third_row, fourth_row = dz[k], dz[k + 1], dz[k + 2], dz[k + 3]
-                        s0, s1, s2, s3 = _ZERO, _ZERO, _ZERO, _ZERO
-                        for t in range(TILE):
-                            value = hu[t]
-                            s0 += value * first_row[t]
-                            s1 += value * second_row[t]
-                            s2 += value * third_row[t]
-                            s3 += value * fourth_row[t]
-                        sums[tile, u, k] += s0
-                        sums[tile, u, k + 1] += s1
-                        sums[tile, u, k + 2] += s2
-                        sums[tile, u, k + 3] += s3
+                add_recurrent_gradient(sums[tile], kept[tile, slot - 1], dz, h, here)
                 dh[:] = _ZERO
                 for u in range(units):
                     add_products(dh[u], recurrent[u], dz)
@@ -251,19 +310,19 @@ def _scrambled(word: Any) -> Any:
 
 
 @_compiled
-def relu_dropout(tiles, x, bias, key, drop_below, rows_with_dropout, factor):  # type: ignore[no-untyped-def]
+def relu_dropout(tiles, x, bias, dropout, rows_with_dropout, factor):  # type: ignore[no-untyped-def]
     """Bias, ReLU and dropout in place.
 
     Args:
         tiles: (first, behind the last), of `ROWS` rows.
         x: [rows, units].
         bias: [units].
-        key: of the layer and step, uint32 [2].
-        drop_below: an element is dropped where its 16 random bits are below this; 0 drops none.
+        dropout: the key of layer and step, uint32 [2], and a number: an element is dropped where its 16 random bits are
+            below it; 0 drops none.
         rows_with_dropout: rows behind these (the empty slot's) have none and are multiplied with `factor` instead.
         factor: what the kept elements will NOT be divided by later.
     """
-    rows, units = x.shape
+    (key, drop_below), (rows, units) = dropout, x.shape
     odd, low_half, sixteen = np.uint32(0x9E3779B9), np.uint32(0xFFFF), np.uint32(16)
     half = (units + 1) // 2
     for tile in range(tiles[0], tiles[1]):

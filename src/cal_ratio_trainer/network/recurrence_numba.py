@@ -32,10 +32,10 @@ class _Recurrence(torch.autograd.Function):
         states = gates.new_empty(slots if every_slot else 1, units, jets)
         gates, recurrent = gates.contiguous(), recurrent.contiguous()
         arrays = [tensor.detach().numpy() for tensor in (gates, recurrent)]
-        places = _places(sequences)
-        over_tiles(recurrence_forward, tiles, *arrays, places, jets, room.numpy(), states.numpy())
+        jet_places = (jets, _places(sequences))
+        over_tiles(recurrence_forward, tiles, *arrays, jet_places, room.numpy(), states.numpy())
         if kept:
-            ctx.places, ctx.jets = places, jets
+            ctx.jet_places = jet_places
             ctx.save_for_backward(gates, recurrent, room)
         return states
 
@@ -51,11 +51,9 @@ class _Recurrence(torch.autograd.Function):
             len(room),
             gradient.contiguous().numpy(),
             recurrent.numpy(),
-            ctx.places,
-            ctx.jets,
+            ctx.jet_places,
             room.numpy(),
-            gates_gradient.numpy(),
-            sums.numpy(),
+            (gates_gradient.numpy(), sums.numpy()),
         )
         total = sums.sum(dim=0)
         gates_gradient[:, -1] = total[units]
