@@ -159,8 +159,9 @@ def test_each_group_has_the_label_of_its_own_data(
 
 
 def test_epochs_of_validation_parts_of_different_size_are_drawn_on_a_common_scale(tmp_path: Path) -> None:
-    write_run(tmp_path / "large" / "00000", [history_row(0.98, 0.5, expected=0.3), history_row(0.99, 0.6, expected=0.3)])
-    write_run(tmp_path / "small" / "00000", [history_row(0.97, 0.9, expected=0.8), history_row(0.98, 1.0, expected=0.8)])
+    for name, ks, expected in (("large", 0.5, 0.3), ("small", 0.9, 0.8)):
+        rows = [history_row(auc, ks, expected=expected) for auc in (0.98, 0.99)]
+        write_run(tmp_path / name / "00000", rows)
     analyze(tmp_path, tmp_path, "large/0", "small/0")
     assert Image.open(tmp_path / "analyze_figures" / "auc_ks.png").size == (800, 600)
 
@@ -307,7 +308,7 @@ def test_damage_to_some_files_of_a_run_costs_their_part_of_the_page_only(trained
     assert len(result.recommended) == 1
     ((name, why),) = result.failures
     assert (name, "control_test_sample.parquet" in why) == ("fight/00000", True)
-    assert "final_model_weights_0.keras" in page
+    assert re.search(r"final_model_weights_\d\.keras", page)  # which epochs are shortlisted is chance
     assert "fight/00000 has no test figures" in page
 
 

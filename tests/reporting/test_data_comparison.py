@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cal_ratio_trainer.building.record import built_units
@@ -153,6 +154,25 @@ def test_two_main_files_are_compared_by_label_and_by_the_masses_both_have(tmp_pa
     }
     assert "### mH 600 GeV, mS 150 GeV" in text
     assert drawn.titles("main_label1_jet_pt") == ["main", "other"]
+
+
+def test_files_without_a_label_in_common_are_said_to_have_none(tmp_path: Path) -> None:
+    for name, data_type in (("bib", DataType.BIB), ("sig", DataType.SIGNAL)):
+        write_jets(tmp_path / f"{name}.parquet", scaled(some_jets(30, data_type)), JetMetadata(kind="main", **BUILT))
+    text, drawn = reported(tmp_path, tmp_path / "bib.parquet", tmp_path / "sig.parquet")
+    assert "## Main files compared\n\nNo two of these files hold jets of the same label." in text
+    assert drawn.names("main_") == set()
+
+
+def test_columns_that_a_frame_lacks_are_no_odd_values_and_numbers_of_runs_have_all_digits(tmp_path: Path) -> None:
+    jets = some_jets(30, DataType.BIB, runNumber=np.full(30, 304198))
+    write_flat(tmp_path / "whole.pkl", scaled(jets), JetMetadata(kind="main", **BUILT))
+    frame = pd.read_pickle(tmp_path / "whole.pkl")  # noqa: S301 - written one line above
+    frame.drop(columns="eventNumber").to_pickle(tmp_path / "frame.pkl")
+    text, _ = reported(tmp_path, tmp_path / "frame.pkl")
+    assert "eventNumber" in next(line for line in text.splitlines() if "not in the file" in line)
+    assert "eventNumber" not in {row[1] for row in rows(text, "Values that are no measurements")}
+    assert {row[0]: row for row in rows(text, "Columns, with")}["runNumber"][2] == "304198 to 304198"
 
 
 def test_many_masses_are_spread_over_figures_that_all_show_the_whole(tmp_path: Path) -> None:

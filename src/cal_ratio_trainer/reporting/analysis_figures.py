@@ -133,7 +133,7 @@ class _KsScale:
     def __init__(self, identical: tuple[tuple[float, float], ...], is_common: bool) -> None:
         self._is_common = is_common
         self.identical = identical if is_common else ()
-        self.title = "K-S sum of MC and data" if is_common else "$\\sqrt{(K$-$S)^2 - expected^2}$ of MC and data"
+        self.title = "K-S sum of MC and data" if is_common else "K-S of MC and data, √(sum² − expected²)"
 
     @classmethod
     def of(cls, epochs: Sequence[BestEpoch]) -> "_KsScale":

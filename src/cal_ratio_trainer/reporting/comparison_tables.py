@@ -13,6 +13,7 @@ from cal_ratio_trainer.reporting.table import Markup, ReportTable
 LabelNames = Mapping[int, str]
 
 _KIND_OF_COLUMN = {column: kind for kind in CONSTITUENTS for column in kind.columns}
+_MOST_WITH_ALL_DIGITS = 1e12
 
 
 def basics_table(files: Sequence[ComparedFile]) -> ReportTable:
@@ -91,7 +92,7 @@ def odd_values_table(files: Sequence[ComparedFile]) -> ReportTable:
         )
         for file in files
         for name, tally in file.survey.columns.items()
-        if tally.is_odd
+        if tally.is_odd and name not in file.report.absent
     ]
     columns = ("name", "column", "entries", "not known", "NaN or infinite", "not measured (99999)", "beyond π")
     note = "" if rows else "No column of any file has such values."
@@ -179,7 +180,7 @@ def _count_of(number: int, tally: ColumnTally) -> str:
     entries = tally.entries + tally.null
     if not number:
         return ""
-    return f"{number:,} ({100 * number / entries:.2g} %)"
+    return f"{number:,} (100 %)" if number == entries else f"{number:,} ({100 * number / entries:.2g} %)"
 
 
 def _range_in(file: ComparedFile, name: str) -> str:
@@ -190,4 +191,9 @@ def _range_in(file: ComparedFile, name: str) -> str:
         return "text"
     if math.isnan(tally.low):
         return "no values"
-    return f"{tally.low:.4g} to {tally.high:.4g}"
+    return f"{_shown(tally.low)} to {_shown(tally.high)}"
+
+
+def _shown(value: float) -> str:
+    """Run and event numbers with all their digits, measured values with four."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < _MOST_WITH_ALL_DIGITS else f"{value:.4g}"

@@ -131,11 +131,12 @@ class _Page:
         if len(files) < 2:
             return
         self.report.heading(title)
-        for label in Label:
+        label_names = self._label_names(files[0])
+        shared = [label for label in label_names if sum(file.jets_of(label) > 0 for file in files) > 1]
+        if not shared:
+            self.report.text("No two of these files hold jets of the same label.")
+        for label in shared:
             having = [file for file in files if file.jets_of(label)]
-            label_names = self._label_names(files[0])
-            if label not in label_names or len(having) < 2:
-                continue
             self.report.heading(label_names[label], level=3)
             missing = [escaped(file.name) for file in files if file not in having]
             if missing:

@@ -18,7 +18,9 @@ from cal_ratio_trainer.scoring.variations import ExplainedJets, Variation, varia
 AGREES_BELOW = 1e-5
 """Scores of one network differ by less between programs: float32 in another order. [1]"""
 
-_PARTLY_BELOW = 0.5
+_PARTLY_BELOW = 0.2
+"""A single change that leaves more than this of the mean difference says nothing: unrelated networks come as close."""
+
 _WORTH_A_SECOND_BELOW = 0.7
 _SHOWN = 8
 _JETS_AT_A_TIME = 8192
@@ -91,11 +93,11 @@ class Explanation:
                 f"{pair.mean:.2g}, the largest from {before.largest:.2g} to {pair.largest:.2g}: nothing but rounding "
                 "is left."
             ]
-        if best.mean < _PARTLY_BELOW * before.mean:
+        if best.mean < _PARTLY_BELOW * before.mean and best.largest < before.largest:
             return [f"Hypothesis, in part: {best.name}. With this one change {numbers}; something else differs too."]
         return [
             f"No single change of the inputs makes the scores agree (the best, '{best.name}', leaves a mean difference "
-            f"of {best.mean:.2g} of {before.mean:.2g}): other weights, or more than one difference."
+            f"of {best.mean:.2g} of {before.mean:.2g}): another network, or more than one difference."
         ]
 
 

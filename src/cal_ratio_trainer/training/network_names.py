@@ -68,8 +68,10 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Nam
     run = find_run(output_path, model, int(numbers[0]))
     newest = len(run.read_history()) - 1 if run.history_file.is_file() else None
     epoch = _epoch(run, numbers[1] if len(numbers) == 2 else NEWEST, newest, rule)
-    file = run.path / "keras" / "final_model.keras" if epoch == newest else run.weights_file(epoch or 0)
-    if not file.is_file():
+    places = [run.path / "keras" / "final_model.keras"] if epoch == newest else []
+    places += [] if epoch is None else [run.weights_file(epoch)]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
         wanted = "any epoch" if epoch is None else f"epoch {epoch}"
         there = ", ".join(map(str, run.kept_epochs())) or "none yet"
         raise RunError(f"run {run.name} has no weights of {wanted}; kept are {there}")
