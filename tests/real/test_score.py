@@ -103,7 +103,6 @@ def test_the_control_region_of_2016_is_compared_with_the_official_scores_in_it(
         first=str(network),
         input_files=[str(real / "frames/felix_control_region.pkl")],
         column=OFFICIAL,
-        kind="control",
         explain=False,
         replicas=20,
         output_report=tmp_path / "report.md",

@@ -63,6 +63,9 @@ def test_the_page_tells_figures_curves_agreement_and_the_jets_that_differ(
         "Jets that differ most",
     ):
         assert words in text.replace("\\", ""), words
+    differing = text.split("**Jets that differ most**")[1:]
+    assert ["| BIB |" in part.partition("Empty: ")[0] for part in differing] == [True, False]
+    assert ["| data |" in part.partition("Empty: ")[0] for part in differing] == [False, True]
     figures = {path.stem for path in (tmp_path / "page" / "report_figures").iterdir()}
     assert {"roc_qcd_only", "roc_bib_only", "ks", "main_correlation_sig", "control_differences"} <= figures
     assert (tmp_path / "page" / "compared.parquet").is_file()

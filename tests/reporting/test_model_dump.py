@@ -75,3 +75,9 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     file.write_text("nothing")
     with pytest.raises(InputFileError, match=r"x\.keras"):
         layer_rows(network_file(str(file), tmp_path))
+
+
+def test_in_a_pipe_no_name_of_a_layer_is_broken(run: RunDirectory) -> None:
+    shown = CliRunner().invoke(command, [str(run.weights_file(3))]).output
+    for row in layer_rows(run.weights_file(3)):
+        assert f" {row.name} " in shown

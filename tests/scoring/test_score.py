@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -308,3 +309,16 @@ def test_jets_of_a_control_region_are_data_and_mc(network: Path, tmp_path: Path)
     assert control is not None
     assert control.is_data.sum() == (jets.label == 2).sum()
     assert control.weights[control.is_data].sum() == pytest.approx(control.weights[~control.is_data].sum())
+
+
+@pytest.mark.parametrize(("kind", "region"), [(None, "control"), ("control", "control"), ("main", "main")])
+def test_a_frame_without_masses_is_a_control_region_unless_it_is_called_main(
+    kind: str | None, region: str, network: Path, tmp_path: Path
+) -> None:
+    write_flat(tmp_path / "whole.pkl", converted_jets(20), JetMetadata(stage="converted"))
+    frame = pd.read_pickle(tmp_path / "whole.pkl")  # noqa: S301 - written one line above
+    frame.drop(columns=["llp_mH", "llp_mS"]).to_pickle(tmp_path / "frame.pkl")
+    summary = score_files(score_settings(tmp_path, [tmp_path / "frame.pkl"], network, kind=kind))
+    assert summary.files[0].tally is not None
+    assert summary.files[0].tally.region == region
+    assert any("--kind main" in note for note in summary.files[0].notes) == (kind is None)

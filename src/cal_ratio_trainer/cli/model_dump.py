@@ -5,13 +5,18 @@ from rich.console import Console
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.model_dump import ModelDumpSettings
 
+_WIDE = 200
+
 
 def run(settings: ModelDumpSettings) -> int:
     """Show the layers of a network."""
     from cal_ratio_trainer.reporting.model_dump import model_table
     from cal_ratio_trainer.training.network_names import network_file
 
-    Console(highlight=False).print(model_table(network_file(settings.training, settings.output_path)))
+    console = Console(highlight=False)
+    table = model_table(network_file(settings.training, settings.output_path))
+    # Where nobody looks at once, in a file or a pipe, no line is too long.
+    (console if console.is_terminal else Console(highlight=False, width=_WIDE)).print(table)
     return 0
 
 

@@ -29,6 +29,11 @@ class LoadReport:
     dropped: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def looks_like_control_region(self) -> bool:
+        """True for a frame without the masses of signal, which every main file has, if only as zeros."""
+        return "llp_mH" in self.absent
+
     def sentences(self) -> list[str]:
         """What a reader should know, a sentence each."""
         return [f"not in the file, therefore unknown: {', '.join(self.absent)}"] if self.absent else []

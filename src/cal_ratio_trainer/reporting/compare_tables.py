@@ -14,6 +14,7 @@ from cal_ratio_trainer.reporting.score_tables import CLASS_TITLES, pt_range_word
 from cal_ratio_trainer.reporting.table import ReportTable, bold
 from cal_ratio_trainer.scoring.compared import ComparedJets
 from cal_ratio_trainer.scoring.explanation import Attempt, Explanation
+from cal_ratio_trainer.scoring.streams import CLASS_NAMES, Region
 
 _OUTPUTS = ("QCD", "signal", "BIB")
 _NO_BREAK = "\u00a0"
@@ -140,6 +141,7 @@ def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
     columns = {name: jets.table.column(name).take(positions.tolist()).to_pylist() for name in names}
     rows = []
     for i, position in enumerate(positions):
+        columns["label"][i] = _class_title(jets.region, columns["label"][i])
         cells = [_cell(name, columns[name][i]) for name in names]
         scores = [
             f"{jets.first[position, label]:.4f} / {jets.second[position, label]:.4f}".replace(" ", _NO_BREAK)
@@ -154,6 +156,10 @@ def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
         tuple(rows),
         "Empty: not known. The difference is that of the output that differs most.",
     )
+
+
+def _class_title(region: Region, label: int | None) -> str:
+    return "" if label is None else CLASS_TITLES[CLASS_NAMES[region][Label(label)]]
 
 
 def _cell(name: str, value: object) -> str:

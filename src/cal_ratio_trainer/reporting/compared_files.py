@@ -69,7 +69,7 @@ class ComparedFile:
     def is_control(self) -> bool:
         """True for a control-region file; a frame that says nothing is one where it knows no masses."""
         if self.metadata.stage == "unknown":
-            return "llp_mH" in self.report.absent
+            return self.report.looks_like_control_region
         return self.metadata.kind == "control" or self.metadata.data_type == DataType.DATA
 
     def jets_of(self, label: int) -> int:

@@ -247,7 +247,7 @@ def _notes(scorer: Scorer) -> list[str]:
         if scorer.hypothesis.value(column) is not None and column not in scorer.mass_columns
     ]
     if unread:
-        notes.append(f"{scorer.name} does not read {' or '.join(unread)}; its scores do not depend on it")
+        notes.append(f"{scorer.name} does not read {' or '.join(unread)}: its scores do not depend on that")
     if scorer.settings is not None and scorer.settings.missing_t0 is not None:
         notes.append(f"segment times that were not measured are read as {scorer.settings.missing_t0:g} ns, as trained")
     return notes

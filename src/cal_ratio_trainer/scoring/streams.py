@@ -128,6 +128,9 @@ class FileOfJets(JetStream):
         self.size, self.simulation = self._file.rows, metadata.simulation
         self.region = _region(metadata, self.options.kind)
         self.notes += self._file.report.sentences()
+        if metadata.stage == "unknown" and self.options.kind is None and self._file.report.looks_like_control_region:
+            self.region = "control"
+            self.notes.append("taken for a control region, for it knows no masses; --kind main says otherwise")
         missing = [name for name in self.options.keep_columns if name not in self._file.scalar_names()]
         if missing and self.size:
             raise MissingColumn(self.path, missing, self._file.scalar_names())
