@@ -1,6 +1,7 @@
 """Plots of a run drawn once more from its folder."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,16 @@ def test_what_a_run_does_not_have_is_left_out_and_told(run: RunDirectory, caplog
     run.evaluation_file.unlink()
     with pytest.raises(InputFileError, match="was not evaluated"):
         read_evaluation(run)
+
+
+def test_epochs_that_do_not_all_know_the_same_are_drawn_all_the_same(run: RunDirectory) -> None:
+    (first,) = json.loads(run.history_file.read_text())
+    rows = [{"epoch": 0, "original_lossf": 1.0}, first | {"epoch": 1}]
+    run.history_file.write_text(json.dumps(rows))
+    drawn = {each.name: each.content for each in drawings_of_run(run)}
+    _, history, _ = drawn["val_auc"]
+    assert [math.isnan(value) for value in history["val_auc"]] == [True, False]
+    assert "main_nn_loss" in drawn
 
 
 def test_final_plots_of_an_earlier_epoch_say_so(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:

@@ -65,5 +65,6 @@ def test_a_run_is_free_again_after_the_block(tmp_path: Path) -> None:
 
 def test_a_damaged_record_reads_as_empty(tmp_path: Path) -> None:
     run = new_run(tmp_path, "model")
-    run.record_file.write_text("{half")
-    assert run.read_record() == {}
+    for content in ("{half", "[1, 2]", "null"):
+        run.record_file.write_text(content)
+        assert run.read_record() == {}

@@ -1,5 +1,6 @@
 """Which figures a training leaves, under the names of the manual, and what stands over them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +18,11 @@ def drawings_of_history(
     history: Sequence[HistoryRow], references: HistoryReferences, with_adversary: bool
 ) -> list[Drawing]:
     """Histories of loss, accuracy, AUC and K-S; a training without adversary has no figures of one."""
-    if not history:
-        return []
-    names = [name for name in history[0] if with_adversary or "adv" not in name]
-    return history_drawings({name: [row[name] for row in history] for name in names}, references)
+    # Not every epoch needs to know all: a run can have been continued by a later version of this program.
+    names = [
+        name for name in dict.fromkeys(name for row in history for name in row) if with_adversary or "adv" not in name
+    ]
+    return history_drawings({name: [row.get(name, math.nan) for row in history] for name in names}, references)
 
 
 def history_references(data: TrainingData, settings: TrainSettings) -> HistoryReferences:

@@ -79,10 +79,10 @@ class RunDirectory:
     def read_record(self) -> dict[str, Any]:
         """The content of run.json; empty where there is none that can be read."""
         try:
-            content: dict[str, Any] = json.loads(self.record_file.read_text("utf-8"))
+            content = json.loads(self.record_file.read_text("utf-8"))
         except (OSError, ValueError):
             return {}
-        return content
+        return content if isinstance(content, dict) else {}
 
     def read_history(self) -> list[dict[str, float]]:
         """One row an epoch, from epoch 0; what is not known is NaN.

@@ -75,8 +75,7 @@ class RunOverview:
             history = tuple(run.read_history())
         except RunError:
             history = ()
-        record: Any = run.read_record()
-        return cls(run, record if isinstance(record, dict) else {}, _settings(run.settings_file), history)
+        return cls(run, run.read_record(), _settings(run.settings_file), history)
 
     @cached_property
     def status(self) -> str:
@@ -183,8 +182,7 @@ def all_runs(output_path: Path) -> list[RunDirectory]:
 
 
 def _start_of(run: RunDirectory) -> float:
-    record: Any = run.read_record()
-    started = _time(record.get("started")) if isinstance(record, dict) else None
+    started = _time(run.read_record().get("started"))
     return started.timestamp() if started else 0.0
 
 
