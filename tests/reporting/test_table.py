@@ -63,5 +63,12 @@ def test_escaped_text_comes_back_letter_by_letter_from_a_parser() -> None:
     assert {child.type for child in inline.children or ()} <= {"text", "text_special"}
 
 
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\v", "\x85", "\u2028"])
+def test_a_name_with_a_line_break_begins_no_block(line_break: str) -> None:
+    markdown = escaped(f"a{line_break * 2}1. b{line_break}- c")
+    assert len(markdown.splitlines()) == 1
+    assert "<li>" not in MarkdownIt("commonmark").render(markdown)
+
+
 def test_markup_is_left_alone_in_markdown() -> None:
     assert "| [x](y) |" in as_markdown(ReportTable("t", ("a",), ((Markup("[x](y)"),),)))

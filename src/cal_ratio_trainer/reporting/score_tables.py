@@ -137,9 +137,12 @@ def per_cent(share: Share) -> str:
     if math.isnan(share.value):
         return "-"
     value, down, up = 100 * share.value, 100 * share.error_down, 100 * share.error_up
-    if share.value <= 0:
+    if not 0 <= share.value <= 1:
+        # Weights below 0 brought it out of its interval, which says nothing about it then.
+        return f"{value:.1f}"
+    if share.value == 0:
         return f"0{_NO_BREAK}+{_two(up)}"
-    if share.value >= 1:
+    if share.value == 1:
         return f"100{_NO_BREAK}-{_two(down)}"
     digits = min(max(0, 1 - math.floor(math.log10(min(down, up)))), _MOST_DIGITS)
     errors = f"+{up:.{digits}f} -{down:.{digits}f}"
