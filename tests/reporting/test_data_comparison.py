@@ -126,6 +126,19 @@ def test_a_main_and_a_control_file_side_by_side(tmp_path: Path, main_file: Path,
     assert not drawn.names("control_")
 
 
+def test_numbers_of_constituents_among_the_common_variables_are_drawn_once(tmp_path: Path, main_file: Path) -> None:
+    _, drawn = reported(tmp_path, main_file, common_plots=["n_tracks", "jet_pt"])
+    assert [name for name in drawn.figures if name.startswith("all_")] == [
+        "all_n_tracks",
+        "all_jet_pt",
+        "all_n_clusters",
+        "all_n_muon_segments",
+    ]
+    assert [name for name in drawn.figures if "n_tracks" in name and name.startswith("file1_labels")] == [
+        "file1_labels_n_tracks"
+    ]
+
+
 def test_sums_of_weights_are_those_of_the_jets(tmp_path: Path, main_file: Path) -> None:
     text, _ = reported(tmp_path, main_file)
     jets = main_jets()

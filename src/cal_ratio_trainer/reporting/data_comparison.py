@@ -154,7 +154,9 @@ class _Page:
         self.report.heading("Numbers of constituents")
         names = [self._label_names(file) for file in comparison.files]
         self.report.table(tables.multiplicity_table(comparison, names))
-        self._overlay(_by_file("all", "all jets", comparison.files), comparison.multiplicities)
+        # Those that are drawn among the common variables already are not drawn again.
+        others = [each for each in comparison.multiplicities if each not in comparison.common]
+        self._overlay(_by_file("all", "all jets", comparison.files), others)
 
     def _one_file(self, number: int, file: ComparedFile) -> None:
         kind = "control-region file" if file.is_control else "main file"
@@ -162,7 +164,7 @@ class _Page:
         if not file.rows:
             self.report.text("It holds no jets.")
             return
-        quantities = [*self.comparison.common, *self.comparison.multiplicities]
+        quantities = list(dict.fromkeys([*self.comparison.common, *self.comparison.multiplicities]))
         names = self._label_names(file)
         labels = [label for label in names if file.jets_of(label)]
         if labels:
