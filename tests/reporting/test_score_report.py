@@ -80,6 +80,8 @@ def test_nothing_is_written_where_nothing_could_be_scored(network: Path, tmp_pat
         (share(100, 100), "100 -1.8"),
         (Share(0, 0, math.nan, math.nan, math.nan), "-"),
         (share(12_345, 40_000), "30.86 ± 0.23"),
+        (Share(1.2, 1.0, 1.2, 0.2, 1.0), "120.0"),
+        (Share(-0.1, 1.0, -0.1, 0.0, 0.8), "-10.0"),
     ],
 )
 def test_shares_have_as_many_digits_as_their_errors_give_meaning(given: Share, said: str) -> None:
