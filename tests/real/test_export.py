@@ -87,7 +87,11 @@ def test_the_imported_run_gives_the_same_bytes_in_every_format(real: Path, expor
     import_training(
         ImportSettings.make(path=real / "networks" / "trained", model_name="earlier", output_path=tmp_path / "runs")
     )
-    settings = {"training": "earlier/0/last", "output_path": tmp_path / "runs", "output_json": tmp_path / "trained.json"}
+    settings = {
+        "training": "earlier/0/last",
+        "output_path": tmp_path / "runs",
+        "output_json": tmp_path / "trained.json",
+    }
     export_training(ConvertTrainingSettings.make(**settings, format="all"))
     for name in (*FILES.values(), "trained.keras"):
         assert (tmp_path / name).read_bytes() == (exported / name).read_bytes(), name

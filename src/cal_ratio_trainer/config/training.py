@@ -119,6 +119,12 @@ class TrainSettings(FigureSettings):
     )
     threads: int | None = Field(ge=1, description="CPU threads; null takes all cores. [threads]")
     device: Literal["auto", "cpu", "cuda"] = Field(description="Where to train; auto takes a GPU where there is one.")
+    engine: Literal["auto", "reference", "torch", "numba", "triton"] = Field(
+        description="What computes the network's own loops; auto takes the fastest for the device: numba or triton."
+    )
+    matmul_precision: Literal["ieee", "tf32"] = Field(
+        description="How matrix products round on a GPU: as single precision does, or faster, with 10 bits of mantissa."
+    )
     epoch_plots: bool = Field(description="Draw the 18 score plots of every epoch; without, they can be drawn later.")
     plot_processes: int | None = Field(
         ge=0,

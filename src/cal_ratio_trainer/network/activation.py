@@ -6,10 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.network.dropout import DropoutKey, keep_mask
+from cal_ratio_trainer.network.dropout import DropoutKey, drop_below, keep_mask
 from cal_ratio_trainer.network.engine import Engine
-
-_LEVELS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,12 @@ class Activation:
             y = torch.mm(x, kernel)
             self._finish(y, bias, rows)
             return y
+        if self.engine is Engine.TRITON:
+            from cal_ratio_trainer.network.activation_triton import finish
+
+            y = torch.mm(x, kernel)
+            finish(y, bias, self.key, self.rate, rows)
+            return y
         y = torch.addmm(bias, x, kernel).clamp_min_(0)
         if self.key is not None:
             y[:rows] *= keep_mask(y[:rows].shape, self.rate, self.key, x.device)
@@ -53,7 +57,7 @@ class Activation:
         from cal_ratio_trainer.network.tiles import over_tiles
 
         key = self.key.as_array() if self.key is not None else np.zeros(2, np.uint32)
-        below = np.uint32(round(self.rate * _LEVELS)) if self.key is not None else np.uint32(0)
+        below = np.uint32(drop_below(self.rate)) if self.key is not None else np.uint32(0)
         arrays = (y.numpy(), bias.detach().numpy(), (key, below), rows, np.float32(1 / self.scale))
         over_tiles(relu_dropout, -(-len(y) // ROWS), *arrays)
 
@@ -74,6 +78,10 @@ class Activation:
             arrays = (gradient.numpy(), result.numpy(), rows, factor, sums.numpy())
             over_tiles(relu_dropout_gradient, tiles, *arrays)
             return sums.sum(dim=0)
+        if self.engine is Engine.TRITON:
+            from cal_ratio_trainer.network import activation_triton
+
+            return activation_triton.gradient_(gradient, result, 1 / self.scale, rows)
         torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient)
         if self.key is not None:
             gradient[rows:] /= self.scale

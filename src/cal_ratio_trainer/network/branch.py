@@ -38,7 +38,7 @@ class Branch(nn.Module):
             sequences = Sequences(_gates(deeper, states), (jets,) * self.slots, jets, self.slots)
             layers = layers[1:]
         hidden = hidden_states(sequences, layers[0].recurrent_kernel, engine=engine)
-        return dropped(hidden[-1].t().index_select(0, batch.inverse), dropout)
+        return dropped(hidden[-1].t().index_select(0, batch.inverse), dropout, engine)
 
     def _plan(self, dropout: DropoutSource | None, engine: Engine) -> ChainPlan:
         # There is dropout after every dense layer but the first.

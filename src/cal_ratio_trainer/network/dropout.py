@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cal_ratio_trainer.network.engine import Engine
+
 _LEVELS = 1 << 16
 
 
@@ -17,6 +19,11 @@ class DropoutKey:
 
     words: tuple[int, int]
 
+    def on(self, device: torch.device) -> Tensor:
+        """Both words on a device, [2] int32, without waiting for it."""
+        tensor = torch.from_numpy(self.as_array().view(np.int32))
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
     @property
     def seed(self) -> int:
         """Both words as one number."""
@@ -25,6 +32,11 @@ class DropoutKey:
     def as_array(self) -> NDArray[np.uint32]:
         """Both words, [2]."""
         return np.array(self.words, dtype=np.uint32)
+
+
+def drop_below(rate: float) -> int:
+    """An element is dropped where its 16 random bits are below this."""
+    return round(rate * _LEVELS)
 
 
 class DropoutSource:
@@ -76,9 +88,15 @@ def random_halves(elements: int, generator: torch.Generator) -> Tensor:
     return drawn.view(torch.int16)[:elements]
 
 
-def dropped(x: Tensor, dropout: DropoutSource | None) -> Tensor:
+def dropped(x: Tensor, dropout: DropoutSource | None, engine: Engine = Engine.TORCH) -> Tensor:
     """Dropout of values of either sign, without its factor: what reads it multiplies with `scale_of(dropout)`."""
-    return x if dropout is None or dropout.rate == 0 else x * dropout.keep(x.shape)
+    if dropout is None or dropout.rate == 0:
+        return x
+    if engine is Engine.TRITON:
+        from cal_ratio_trainer.network.activation_triton import dropped_by_key
+
+        return dropped_by_key(x, dropout.key(), dropout.rate)
+    return x * dropout.keep(x.shape)
 
 
 def scale_of(dropout: DropoutSource | None) -> float:

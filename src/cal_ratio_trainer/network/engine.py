@@ -3,8 +3,10 @@
 * REFERENCE: the formulas written out, gradients by autograd. Any device and precision; slow.
 * TORCH: PyTorch's operations with hand-written gradients. Any device and precision.
 * NUMBA: compiled loops on the CPU, single precision.
+* TRITON: compiled loops on a GPU, single precision; on a CPU in Triton's interpreter, to check what they compute.
 """
 
+import os
 from enum import Enum
 from functools import cache
 from importlib.util import find_spec
@@ -13,6 +15,9 @@ import torch
 
 from cal_ratio_trainer.errors import UserError
 
+LEAST_CAPABILITY = (8, 0)
+"""Of the cards that Triton compiles for."""
+
 
 class Engine(Enum):
     """See the module."""
@@ -20,6 +25,7 @@ class Engine(Enum):
     REFERENCE = "reference"
     TORCH = "torch"
     NUMBA = "numba"
+    TRITON = "triton"
 
 
 class EngineUnusable(UserError):
@@ -43,19 +49,61 @@ def engine_for(device: torch.device, dtype: torch.dtype, wanted: str = "auto") -
         if reason:
             raise EngineUnusable(f"engine {wanted} cannot be used: {reason}")
         return engine
-    return Engine.TORCH if _reason_against(Engine.NUMBA, device, dtype) else Engine.NUMBA
+    fastest = Engine.NUMBA if device.type == "cpu" else Engine.TRITON
+    return Engine.TORCH if _reason_against(fastest, device, dtype) else fastest
+
+
+def fallback_notice(device: torch.device) -> str | None:
+    """Why 'auto' takes a slower engine than it could on a GPU, and what to do about it; None where it does not."""
+    reason = _reason_against(Engine.TRITON, device, torch.float32) if device.type == "cuda" else ""
+    return f"the network's loops run in PyTorch's operations, slower than in Triton: {reason}" if reason else None
+
+
+def triton_precision() -> str:
+    """How Triton's matrix products round: as PyTorch's own do (see `set_matmul_precision`)."""
+    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+
+
+def set_matmul_precision(device: torch.device, precision: str) -> None:
+    """Fix how matrix products of single precision round on a GPU; a CPU always computes as IEEE 754 says.
+
+    Args:
+        device: where the network runs.
+        precision: 'ieee', or 'tf32' for factors with 10 bits of mantissa.
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
 
 
 def _reason_against(engine: Engine, device: torch.device, dtype: torch.dtype) -> str:
-    if engine is not Engine.NUMBA:
+    if engine in (Engine.REFERENCE, Engine.TORCH):
         return ""
-    if device.type != "cpu":
-        return f"it computes on the CPU, not on {device.type}"
     if dtype != torch.float32:
         return f"it computes in single precision, not in {dtype}"
-    return "" if _has_numba() else "numba is not installed; pip install numba"
+    if engine is Engine.TRITON:
+        return _reason_against_triton(device)
+    if device.type != "cpu":
+        return f"it computes on the CPU, not on {device.type}"
+    return "" if _has("numba") else "numba is not installed; pip install numba"
+
+
+def _reason_against_triton(device: torch.device) -> str:
+    if not _has("triton"):
+        return "triton is not installed; pip install triton (Linux)"
+    if device.type == "cpu":
+        return (
+            "" if os.environ.get("TRITON_INTERPRET") == "1" else "it computes on a GPU, and the network is on the CPU"
+        )
+    capability = torch.cuda.get_device_capability(device)
+    if capability < LEAST_CAPABILITY:
+        name, (major, minor) = torch.cuda.get_device_name(device), capability
+        return (
+            f"Triton needs a card of compute capability {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]} or more, and "
+            f"{name} has {major}.{minor}; nothing that could be installed changes that"
+        )
+    return ""
 
 
 @cache
-def _has_numba() -> bool:
-    return find_spec("numba") is not None
+def _has(module: str) -> bool:
+    return find_spec(module) is not None

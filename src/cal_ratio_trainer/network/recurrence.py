@@ -4,9 +4,12 @@ Gates are in Keras' order i, f, c, o; the recurrent activation is the sigmoid, t
 Everything is laid out [numbers, jets]: a gate of all jets is then contiguous, whatever the number of units.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cal_ratio_trainer.network.engine import Engine
@@ -22,17 +25,40 @@ class Sequences:
         counts: how many jets have a constituent at slot 0, 1, ...; these jets come first.
         jets: how many jets there are.
         slots: how many slots are run over.
+        places: [2, slots] int64 beside the gates: where the constituents of a slot begin, and how many jets have one.
+            Given in place of `counts` where the numbers are to stay on the device; `gates` may then have columns
+            before the last that no jet reads.
     """
 
     gates: Tensor
     counts: tuple[int, ...]
     jets: int
     slots: int
+    places: Tensor | None = None
 
     @property
     def filled(self) -> tuple[int, ...]:
         """`counts` for all slots."""
-        return (*self.counts, *[0] * (self.slots - len(self.counts)))[: self.slots]
+        counts = self.counts if self.places is None else tuple(self.places[1].tolist())
+        return (*counts, *[0] * (self.slots - len(counts)))[: self.slots]
+
+    def places_tensor(self) -> Tensor:
+        """`places`, made from the counts where they are not given."""
+        if self.places is not None:
+            return self.places
+        places = torch.from_numpy(self.places_array())
+        if self.gates.device.type == "cuda":
+            # A copy from memory that can be paged out waits for the device.
+            return places.pin_memory().to(self.gates.device, non_blocking=True)
+        return places
+
+    def places_array(self) -> NDArray[np.int64]:
+        """`places` on the host."""
+        if self.places is not None:
+            on_host: NDArray[np.int64] = self.places.numpy(force=True)
+            return on_host
+        filled = np.array(self.filled, dtype=np.int64)
+        return np.stack([np.cumsum(filled) - filled, filled])
 
 
 def hidden_states(
@@ -53,7 +79,13 @@ def hidden_states(
         from cal_ratio_trainer.network.recurrence_numba import numba_hidden_states
 
         return numba_hidden_states(sequences, recurrent_kernel, every_slot)
-    if engine is Engine.REFERENCE:
+    if engine is Engine.TRITON:
+        from cal_ratio_trainer.network.recurrence_triton import fits, triton_hidden_states
+
+        # Very wide states are left to PyTorch's operations.
+        if fits(recurrent_kernel.shape[0], recurrent_kernel.device):
+            return triton_hidden_states(sequences, recurrent_kernel, every_slot)
+    if engine is Engine.REFERENCE or sequences.places is not None:
         return reference_hidden_states(sequences, recurrent_kernel, every_slot)
     from cal_ratio_trainer.network.recurrence_torch import torch_hidden_states
 
@@ -65,16 +97,31 @@ def reference_hidden_states(sequences: Sequences, recurrent_kernel: Tensor, ever
     units = recurrent_kernel.shape[0]
     h = sequences.gates.new_zeros(units, sequences.jets)
     c = torch.zeros_like(h)
-    states, start = [], 0
-    for filled in sequences.filled:
-        empty = sequences.gates[:, -1:].expand(-1, sequences.jets - filled)
-        z = torch.cat([sequences.gates[:, start : start + filled], empty], dim=1) + recurrent_kernel.t() @ h
-        start += filled
+    states = []
+    for arriving in _arriving(sequences):
+        z = arriving + recurrent_kernel.t() @ h
         i, f, g, o = torch.split(z, units)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
         states.append(h)
     return torch.stack(states if every_slot else states[-1:])
+
+
+def _arriving(sequences: Sequences) -> Iterator[Tensor]:
+    """The gate inputs [4 units, jets] of each slot."""
+    if sequences.places is None:
+        start = 0
+        for filled in sequences.filled:
+            empty = sequences.gates[:, -1:].expand(-1, sequences.jets - filled)
+            yield torch.cat([sequences.gates[:, start : start + filled], empty], dim=1)
+            start += filled
+        return
+    # Of fixed shapes, and nobody asks the device how many there are.
+    jet, last = torch.arange(sequences.jets, device=sequences.gates.device), sequences.gates.shape[1] - 1
+    for start_of_slot, filled_of_slot in sequences.places.unbind(dim=1):
+        has_one = jet < filled_of_slot
+        own = sequences.gates.index_select(1, torch.where(has_one, start_of_slot + jet, 0))
+        yield torch.where(has_one, own, sequences.gates[:, last:])
 
 
 def keeps_for_backward(sequences: Sequences, recurrent_kernel: Tensor) -> bool:

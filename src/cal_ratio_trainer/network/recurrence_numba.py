@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -32,10 +30,10 @@ class _Recurrence(torch.autograd.Function):
         states = gates.new_empty(slots if every_slot else 1, units, jets)
         gates, recurrent = gates.contiguous(), recurrent.contiguous()
         arrays = [tensor.detach().numpy() for tensor in (gates, recurrent)]
-        jet_places = (jets, _places(sequences))
+        jet_places = (jets, sequences.places_array())
         over_tiles(recurrence_forward, tiles, *arrays, jet_places, room.numpy(), states.numpy())
         if kept:
-            ctx.jet_places = jet_places
+            ctx.jet_places, ctx.has_room = jet_places, sequences.places is not None
             ctx.save_for_backward(gates, recurrent, room)
         return states
 
@@ -44,7 +42,8 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         gates, recurrent, room = ctx.saved_tensors
         units = recurrent.shape[0]
-        gates_gradient = torch.empty_like(gates)
+        # Columns that no jet reads, of a batch with room to spare, stay 0.
+        gates_gradient = torch.zeros_like(gates) if ctx.has_room else torch.empty_like(gates)
         sums = gates.new_zeros(len(room), units + 1, 4 * units)
         over_tiles(
             recurrence_backward,
@@ -58,8 +57,3 @@ class _Recurrence(torch.autograd.Function):
         total = sums.sum(dim=0)
         gates_gradient[:, -1] = total[units]
         return gates_gradient, total[:units], None, None, None
-
-
-def _places(sequences: Sequences) -> NDArray[np.int64]:
-    filled = np.array(sequences.filled, dtype=np.int64)
-    return np.stack([np.cumsum(filled) - filled, filled])

@@ -19,7 +19,7 @@ AUTO = "auto"
 
 _FREE_TO_CHANGE = {
     *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "keep_weights", "ks_limit"),
-    *("threads", "device", "epoch_plots", "plot_processes", "tensorboard"),
+    *("threads", "device", "engine", "matmul_precision", "epoch_plots", "plot_processes", "tensorboard"),
     *FigureSettings.model_fields,
 }
 
@@ -116,6 +116,9 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
         _log.warning("the run had %d threads so far; with %d its figures differ by rounding", threads, asked.threads)
         threads = asked.threads
     _warn_of_another_machine(run)
+    for name in ("engine", "matmul_precision"):
+        if name in changed:
+            _log.warning("%s was %s so far; from here on figures differ by rounding", name, getattr(settings, name))
     planned, is_finished = run.read_record().get("planned_epochs"), run.read_record().get("status") == "finished"
     more_epochs = asked.epochs if "epochs" in given else None
     if not is_finished and more_epochs not in (None, planned):

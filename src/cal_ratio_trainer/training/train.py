@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from cal_ratio_trainer.config.training import DEMO, TrainSettings
-from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.device import chosen_device, unserved_card
+from cal_ratio_trainer.network.engine import engine_for, fallback_notice, set_matmul_precision
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.training.allocator import keep_freed_memory
 from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, load_checkpoint
@@ -95,6 +96,7 @@ def train(start: Start, say: Callable[[str], None], details: Callable[[TestFigur
         initial = start.initial.read(network_shape(settings)) if start.initial else None
         prepared = _prepare(settings)
         _say_what_the_data_are(prepared.data, settings, say)
+        _say_what_is_slower_than_it_could_be(settings, say)
         sampler = _sampler(settings, prepared.data)
         step = _networks(settings)
         if initial is not None:
@@ -184,6 +186,7 @@ def _begin_record(run: RunDirectory, work: _Work, epochs: int, plots: RunPlots) 
     prepared = work.prepared
     before = run.read_record() if work.start.run is not None else {}
     record = new_record(prepared.data, prepared.main, prepared.control, work.settings, epochs)
+    record["computed_by"] = _computed_by(work)
     record["history_references"] = plots.references_as_json()
     if initial := work.start.initial or InitialWeights.of_record(before):
         record |= {"initial_weights": initial.described(), "notes": [initial.sentence]}
@@ -197,6 +200,13 @@ def _begin_record(run: RunDirectory, work: _Work, epochs: int, plots: RunPlots) 
     write_used_events(run.path, prepared.data, by_row=work.settings.split == "row")
     run.write_record(record)
     return record
+
+
+def _computed_by(work: _Work) -> dict[str, Any]:
+    device = next(work.step.classifier.parameters()).device
+    precision = work.settings.matmul_precision if device.type == "cuda" else "ieee"
+    engine = engine_for(device, torch.float32, work.settings.engine).value
+    return {"device": device.type, "engine": engine, "matmul_precision": precision}
 
 
 def _warn_of_other_data(before: dict[str, Any], record: dict[str, Any]) -> None:
@@ -302,16 +312,16 @@ def network_shape(settings: TrainSettings) -> NetworkShape:
 
 
 def training_device(settings: TrainSettings) -> torch.device:
-    """Where to train. Raises ConfigError where a GPU is asked for and there is none."""
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(["device is cuda, but PyTorch sees no GPU; take auto or cpu"])
-    wanted = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
+    """Where to train. Raises ConfigError where a GPU is asked for and there is none that can be used."""
+    return chosen_device(settings.device)
 
 
 def _networks(settings: TrainSettings) -> AdversarialStep:
     device = training_device(settings)
-    classifier = Classifier(network_shape(settings), settings.seed).to(device)
+    # Said before anything is trained: an engine that does not work there.
+    engine_for(device, torch.float32, settings.engine)
+    set_matmul_precision(device, settings.matmul_precision)
+    classifier = Classifier(network_shape(settings), settings.seed, settings.engine).to(device)
     adversary = Adversary(settings.seed + 1).to(device)
     losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
     return AdversarialStep(classifier, adversary, settings.learning_rate, losses, settings.seed)
@@ -322,6 +332,15 @@ def _sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
     control = data.control_positions(Part.TRAIN) if settings.adversary_weight else data.control_positions(Part.UNUSED)
     splits = settings.num_splits or max(1, round(len(main) / (settings.batch_size or 1)))
     return Sampler(main, control, splits, settings.seed, settings.reshuffle)
+
+
+def _say_what_is_slower_than_it_could_be(settings: TrainSettings, say: Callable[[str], None]) -> None:
+    unserved = unserved_card() if settings.device == "auto" else None
+    slower = fallback_notice(training_device(settings)) if settings.engine == "auto" else None
+    if unserved:
+        say(f"training runs on the CPU: {unserved}")
+    elif slower:
+        say(slower)
 
 
 def _say_what_the_data_are(data: TrainingData, settings: TrainSettings, say: Callable[[str], None]) -> None:

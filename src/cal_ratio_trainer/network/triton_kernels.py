@@ -1,0 +1,319 @@
+"""The loops of the GPU engine, compiled by Triton: recurrence, ReLU with dropout, and their gradients.
+
+Imported only where they are used: on Linux with a GPU, and in Triton's interpreter (TRITON_INTERPRET=1 in the
+environment before this import), which runs them on the CPU, slowly, to check what they compute.
+
+All tensors are contiguous float32, and [PADDED] is [UNITS] filled up with zeros: the matrix unit takes multiples of 16.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import triton
+import triton.language as tl
+
+ROWS = 512
+"""Rows with one key of the dropout's random bits; the CPU engine has the same, so that both draw the same masks."""
+_ROWS = tl.constexpr(ROWS)
+
+
+# Numbers that change from batch to batch: Triton would compile anew for 1 and for multiples of 16.
+_CHANGING = ("jets", "columns", "slots", "tiles", "state_stride", "rows", "rows_with_dropout", "below")
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    names = inspect.signature(function).parameters
+    return triton.jit(function, do_not_specialize=[name for name in _CHANGING if name in names])
+
+
+@_compiled
+def _sigmoid(x):  # type: ignore[no-untyped-def]
+    return 1.0 / (1.0 + tl.exp(-x))
+
+
+@_compiled
+def _tanh(x):  # type: ignore[no-untyped-def]
+    # Right to 1e-7 absolutely, the rounding of a state near 1; NaN stays NaN.
+    return 2.0 / (1.0 + tl.exp(-2.0 * x)) - 1.0
+
+
+@_compiled
+def _gate_weights(recurrent, gate, UNITS: tl.constexpr, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The recurrent kernel of one gate, transposed: [units of the gate, units of h], both filled up with zeros."""
+    unit, before = tl.arange(0, PADDED)[:, None], tl.arange(0, PADDED)[None, :]
+    inside = (unit < UNITS) & (before < UNITS)
+    return tl.load(recurrent + before * (4 * UNITS) + gate * UNITS + unit, mask=inside, other=0.0)
+
+
+@_compiled
+def _activated(  # type: ignore[no-untyped-def]
+    gates, h, w_i, w_f, w_g, w_o, columns, inside, gate_stride, PRECISION: tl.constexpr
+):
+    """The four gates [PADDED, BLOCK] of a slot: sigmoids of the first, second and fourth, tanh of the third."""
+    i = tl.load(gates + columns, mask=inside, other=0.0) + tl.dot(w_i, h, input_precision=PRECISION)
+    f = tl.load(gates + columns + gate_stride, mask=inside, other=0.0) + tl.dot(w_f, h, input_precision=PRECISION)
+    g = tl.load(gates + columns + 2 * gate_stride, mask=inside, other=0.0) + tl.dot(w_g, h, input_precision=PRECISION)
+    o = tl.load(gates + columns + 3 * gate_stride, mask=inside, other=0.0) + tl.dot(w_o, h, input_precision=PRECISION)
+    return _sigmoid(i), _sigmoid(f), _tanh(g), _sigmoid(o)
+
+
+@_compiled
+def recurrence_forward(  # type: ignore[no-untyped-def]
+    gates,
+    recurrent,
+    places,
+    states,
+    cells,
+    jets,
+    columns,
+    slots,
+    state_stride,
+    UNITS: tl.constexpr,
+    PADDED: tl.constexpr,
+    BLOCK: tl.constexpr,
+    KEPT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Run over all slots of a tile of BLOCK jets, h and c in registers.
+
+    Args:
+        gates: [4 units, columns], the last column an empty slot's.
+        recurrent: [units, 4 units].
+        places: [2, slots] int64: where the constituents of a slot begin, and how many jets have one.
+        states: [slots or 1, units, jets], written: h of every slot, or of the last.
+        cells: [slots, units, jets], written: c of every slot; not touched unless KEPT.
+        jets, columns, slots: how many there are.
+        state_stride: units * jets, or 0 where only the last slot's h is wanted.
+        PRECISION: of the matrix products: 'ieee', 'tf32' or 'tf32x3'.
+    """
+    unit = tl.arange(0, PADDED)[:, None]
+    jet = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[None, :]
+    inside = (unit < UNITS) & (jet < jets)
+    w_i, w_f = _gate_weights(recurrent, 0, UNITS, PADDED), _gate_weights(recurrent, 1, UNITS, PADDED)
+    w_g, w_o = _gate_weights(recurrent, 2, UNITS, PADDED), _gate_weights(recurrent, 3, UNITS, PADDED)
+    gate_stride = columns.to(tl.int64) * UNITS
+    slot_stride = state_stride.to(tl.int64)
+    unit_rows, own = unit.to(tl.int64) * columns, unit.to(tl.int64) * jets + jet
+    h, c = tl.zeros([PADDED, BLOCK], tl.float32), tl.zeros([PADDED, BLOCK], tl.float32)
+    for slot in range(0, slots):
+        start, filled = tl.load(places + slot), tl.load(places + slots + slot)
+        read = unit_rows + tl.where(jet < filled, start + jet, columns - 1)
+        i, f, g, o = _activated(gates, h, w_i, w_f, w_g, w_o, read, inside, gate_stride, PRECISION)
+        c = f * c + i * g
+        h = o * _tanh(c)
+        tl.store(states + slot_stride * slot + own, h, mask=inside)
+        if KEPT:
+            tl.store(cells + slot_stride * slot + own, c, mask=inside)
+
+
+@_compiled
+def recurrence_backward(  # type: ignore[no-untyped-def]
+    gradient,
+    gates,
+    recurrent,
+    places,
+    states,
+    cells,
+    gates_gradient,
+    sums,
+    jets,
+    columns,
+    slots,
+    tiles,
+    UNITS: tl.constexpr,
+    PADDED: tl.constexpr,
+    BLOCK: tl.constexpr,
+    EVERY: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """The gradient of `recurrence_forward`; gates are computed again from the kept states.
+
+    Args:
+        gradient: [slots, units, jets] of every slot's state where EVERY, else [1, units, jets] of the last one's.
+        gates, recurrent, places, jets, columns, slots: as there.
+        states, cells: [slots, units, jets], h and c of every slot.
+        gates_gradient: [4 units, columns]; the columns of constituents are written.
+        sums: [programs, units + 1, 4 units], written: each program's part of the gradient of the recurrent kernel, and
+            in the last row of that of an empty slot's gate inputs.
+        tiles: of BLOCK jets; a program takes every n-th where there are n programs.
+    """
+    row, jets_here = tl.arange(0, PADDED), tl.arange(0, BLOCK)
+    unit = row[:, None]
+    w_i, w_f = _gate_weights(recurrent, 0, UNITS, PADDED), _gate_weights(recurrent, 1, UNITS, PADDED)
+    w_g, w_o = _gate_weights(recurrent, 2, UNITS, PADDED), _gate_weights(recurrent, 3, UNITS, PADDED)
+    gate_stride, slot_stride = columns.to(tl.int64) * UNITS, jets.to(tl.int64) * UNITS
+    unit_rows = unit.to(tl.int64) * columns
+    r_i, r_f = tl.zeros([PADDED, PADDED], tl.float32), tl.zeros([PADDED, PADDED], tl.float32)
+    r_g, r_o = tl.zeros([PADDED, PADDED], tl.float32), tl.zeros([PADDED, PADDED], tl.float32)
+    e_i, e_f = tl.zeros([PADDED], tl.float32), tl.zeros([PADDED], tl.float32)
+    e_g, e_o = tl.zeros([PADDED], tl.float32), tl.zeros([PADDED], tl.float32)
+    for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
+        jet = (tile * BLOCK + jets_here)[None, :]
+        inside = (unit < UNITS) & (jet < jets)
+        own = unit.to(tl.int64) * jets + jet
+        dh, dc = tl.zeros([PADDED, BLOCK], tl.float32), tl.zeros([PADDED, BLOCK], tl.float32)
+        c = tl.load(cells + slot_stride * (slots - 1) + own, mask=inside, other=0.0)
+        if not EVERY:
+            dh += tl.load(gradient + own, mask=inside, other=0.0)
+        for back in range(0, slots):
+            slot = slots - 1 - back
+            if EVERY:
+                dh += tl.load(gradient + slot_stride * slot + own, mask=inside, other=0.0)
+            before, earlier = slot_stride * (slot - 1) + own, (unit < UNITS) & (jet < tl.where(slot > 0, jets, 0))
+            h_before = tl.load(states + before, mask=earlier, other=0.0)
+            c_before = tl.load(cells + before, mask=earlier, other=0.0)
+            start, filled = tl.load(places + slot), tl.load(places + slots + slot)
+            read = unit_rows + tl.where(jet < filled, start + jet, columns - 1)
+            i, f, g, o = _activated(gates, h_before, w_i, w_f, w_g, w_o, read, inside, gate_stride, PRECISION)
+            tanh_c = _tanh(c)
+            d_o = dh * tanh_c * o * (1.0 - o)
+            dc += dh * o * (1.0 - tanh_c * tanh_c)
+            d_i, d_g = dc * g * i * (1.0 - i), dc * i * (1.0 - g * g)
+            d_f = dc * c_before * f * (1.0 - f)
+            dc, c = dc * f, c_before
+            has_one = inside & (jet < filled)
+            tl.store(gates_gradient + read, d_i, mask=has_one)
+            tl.store(gates_gradient + read + gate_stride, d_f, mask=has_one)
+            tl.store(gates_gradient + read + 2 * gate_stride, d_g, mask=has_one)
+            tl.store(gates_gradient + read + 3 * gate_stride, d_o, mask=has_one)
+            is_empty = jet >= filled
+            e_i += tl.sum(tl.where(is_empty, d_i, 0.0), axis=1)
+            e_f += tl.sum(tl.where(is_empty, d_f, 0.0), axis=1)
+            e_g += tl.sum(tl.where(is_empty, d_g, 0.0), axis=1)
+            e_o += tl.sum(tl.where(is_empty, d_o, 0.0), axis=1)
+            turned = tl.trans(h_before)
+            r_i += tl.dot(d_i, turned, input_precision=PRECISION)
+            r_f += tl.dot(d_f, turned, input_precision=PRECISION)
+            r_g += tl.dot(d_g, turned, input_precision=PRECISION)
+            r_o += tl.dot(d_o, turned, input_precision=PRECISION)
+            dh = tl.dot(tl.trans(w_i), d_i, input_precision=PRECISION)
+            dh += tl.dot(tl.trans(w_f), d_f, input_precision=PRECISION)
+            dh += tl.dot(tl.trans(w_g), d_g, input_precision=PRECISION)
+            dh += tl.dot(tl.trans(w_o), d_o, input_precision=PRECISION)
+    part = sums + tl.program_id(0) * ((UNITS + 1) * 4 * UNITS)
+    _store_sums(part, r_i, e_i, UNITS, PADDED)
+    _store_sums(part + UNITS, r_f, e_f, UNITS, PADDED)
+    _store_sums(part + 2 * UNITS, r_g, e_g, UNITS, PADDED)
+    _store_sums(part + 3 * UNITS, r_o, e_o, UNITS, PADDED)
+
+
+@_compiled
+def _store_sums(part, of_weights, of_empty, UNITS: tl.constexpr, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """One gate's sums, [units of the gate, units of h] and [units of the gate], into [units + 1, 4 units]."""
+    row = tl.arange(0, PADDED)
+    unit, before = row[:, None], row[None, :]
+    inside = (unit < UNITS) & (before < UNITS)
+    tl.store(part + before * (4 * UNITS) + unit, of_weights, mask=inside)
+    tl.store(part + UNITS * (4 * UNITS) + row, of_empty, mask=row < UNITS)
+
+
+@_compiled
+def _scrambled(word):  # type: ignore[no-untyped-def]
+    """Every input bit moves every output bit (the finaliser of MurmurHash3, A. Appleby, public domain)."""
+    word = word ^ (word >> 16)
+    word = word * 0x85EBCA6B
+    word = word ^ (word >> 13)
+    word = word * 0xC2B2AE35
+    return word ^ (word >> 16)
+
+
+@_compiled
+def _random_word(key, row, unit, half):  # type: ignore[no-untyped-def]
+    """32 random bits for two elements of a row, `half` columns apart: the same as the CPU engine draws."""
+    first, second = tl.load(key).to(tl.uint32, bitcast=True), tl.load(key + 1).to(tl.uint32, bitcast=True)
+    tile = row // _ROWS
+    seed = _scrambled(first + tile.to(tl.uint32) * 0x9E3779B9) ^ second
+    begin = ((row - tile * _ROWS) * half).to(tl.uint32) * 0x9E3779B9 + seed
+    return _scrambled(begin + unit.to(tl.uint32) * 0x9E3779B9)
+
+
+@_compiled
+def _finish(x, bias, place, column, here, bits, plain, below, factor):  # type: ignore[no-untyped-def]
+    value = tl.load(x + place, mask=here, other=0.0) + tl.load(bias + column, mask=here, other=0.0)
+    # A negative value or a dropped one becomes 0, NaN stays NaN.
+    kept = (value > 0.0) & (plain | (bits >= below))
+    tl.store(x + place, tl.where(kept, value * tl.where(plain, factor, 1.0), value * 0.0), mask=here)
+
+
+@_compiled
+def relu_dropout(  # type: ignore[no-untyped-def]
+    x, bias, key, below, rows, units, rows_with_dropout, factor, BLOCK_ROWS: tl.constexpr, HALF: tl.constexpr
+):
+    """Bias, ReLU and dropout in place.
+
+    Args:
+        x: [rows, units].
+        bias: [units].
+        key: of the layer and step, [2] int32 read as unsigned.
+        below: an element is dropped where its 16 random bits are below this; 0 drops none.
+        rows, units: how many there are.
+        rows_with_dropout: rows behind these (the empty slot's) have none and are multiplied with `factor` instead.
+        factor: what the kept elements will NOT be divided by later.
+        BLOCK_ROWS: rows of one program.
+        HALF: a power of two that is not below half of the units.
+    """
+    half = (units + 1) // 2
+    row = (tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS))[:, None]
+    unit = tl.arange(0, HALF)[None, :]
+    word = _random_word(key, row, unit, half)
+    here, plain = (row < rows) & (unit < half), row >= rows_with_dropout
+    place = row.to(tl.int64) * units + unit
+    limit = below.to(tl.uint32)
+    _finish(x, bias, place, unit, here, word & 0xFFFF, plain, limit, factor)
+    second = here & (unit + half < units)
+    _finish(x, bias, place + half, unit + half, second, word >> 16, plain, limit, factor)
+
+
+@_compiled
+def relu_dropout_gradient(  # type: ignore[no-untyped-def]
+    gradient, result, sums, rows, units, rows_with_dropout, factor, BLOCK_ROWS: tl.constexpr, WIDTH: tl.constexpr
+):
+    """The gradient of `relu_dropout` in place, and its sum over each program's ROWS rows (the bias's gradient).
+
+    Args:
+        gradient: [rows, units].
+        result: [rows, units], what `relu_dropout` gave: an element was passed on exactly where it is positive.
+        sums: [programs, units], written.
+        rows, units, rows_with_dropout, factor: as there.
+        BLOCK_ROWS: rows that are read at a time; divides ROWS.
+        WIDTH: a power of two that is not below the units.
+    """
+    unit = tl.arange(0, WIDTH)[None, :]
+    total = tl.zeros([BLOCK_ROWS, WIDTH], tl.float32)
+    for begin in range(0, _ROWS, BLOCK_ROWS):
+        row = (tl.program_id(0) * _ROWS + begin + tl.arange(0, BLOCK_ROWS))[:, None]
+        here = (row < rows) & (unit < units)
+        place = row.to(tl.int64) * units + unit
+        value = tl.load(gradient + place, mask=here, other=0.0)
+        passed = tl.load(result + place, mask=here, other=0.0) > 0.0
+        value = tl.where(passed, value * tl.where(row < rows_with_dropout, 1.0, factor), 0.0)
+        tl.store(gradient + place, value, mask=here)
+        total += value
+    column = tl.arange(0, WIDTH)
+    tl.store(sums + tl.program_id(0) * units + column, tl.sum(total, axis=0), mask=column < units)
+
+
+@_compiled
+def drop(  # type: ignore[no-untyped-def]
+    x, result, key, below, rows, units, BLOCK_ROWS: tl.constexpr, HALF: tl.constexpr
+):
+    """Dropout of values of either sign, without its factor; its gradient is the same with the same key.
+
+    Args:
+        x: [rows, units].
+        result: [rows, units], written.
+        key, below, rows, units, BLOCK_ROWS, HALF: as in `relu_dropout`.
+    """
+    half = (units + 1) // 2
+    row = (tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS))[:, None]
+    unit = tl.arange(0, HALF)[None, :]
+    word = _random_word(key, row, unit, half)
+    here = (row < rows) & (unit < half)
+    place = row.to(tl.int64) * units + unit
+    limit = below.to(tl.uint32)
+    first = tl.load(x + place, mask=here, other=0.0)
+    tl.store(result + place, tl.where((word & 0xFFFF) >= limit, first, first * 0.0), mask=here)
+    second = here & (unit + half < units)
+    other = tl.load(x + place + half, mask=second, other=0.0)
+    tl.store(result + place + half, tl.where((word >> 16) >= limit, other, other * 0.0), mask=second)

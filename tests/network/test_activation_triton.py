@@ -1,0 +1,60 @@
+"""ReLU, dropout and their gradients in Triton, in its interpreter or on a GPU: the same as the CPU engine gives."""
+
+import pytest
+import torch
+
+from cal_ratio_trainer.network.activation import Activation
+from cal_ratio_trainer.network.dropout import DropoutKey, DropoutSource, dropped
+from cal_ratio_trainer.network.engine import Engine
+from tests.network.triton_interpreter import DEVICE
+
+SHAPES = [(1, 1), (3, 7), (1100, 16), (700, 33), (40, 512)]
+KEYS = [None, DropoutKey((17, 4)), DropoutKey((2**32 - 1, 2**31 + 5))]
+
+
+def activation(engine: Engine, key: DropoutKey | None, last_is_empty_slot: bool) -> Activation:
+    return Activation(0.2, key, last_is_empty_slot, engine)
+
+
+@pytest.mark.parametrize("last_is_empty_slot", [False, True])
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(("rows", "units"), SHAPES)
+def test_values_masks_and_gradients_are_those_of_the_cpu_engine(
+    rows: int, units: int, key: DropoutKey | None, last_is_empty_slot: bool
+) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    # Whole numbers: a product has no rounding, so results are equal and not only close.
+    x, kernel, bias = (
+        torch.randint(-4, 5, shape, generator=generator).float() for shape in ((rows, 5), (5, units), (units,))
+    )
+    gradient = torch.randint(-9, 10, (rows, units), generator=generator).float()
+    ours, theirs = (activation(engine, key, last_is_empty_slot) for engine in (Engine.TRITON, Engine.NUMBA))
+    found = ours(x.to(DEVICE), kernel.to(DEVICE), bias.to(DEVICE))
+    expected = theirs(x, kernel, bias)
+    assert torch.equal(found.cpu(), expected)
+    ours_gradient = gradient.clone().to(DEVICE)
+    sums = ours.gradient_(ours_gradient, found)
+    expected_sums = theirs.gradient_(gradient, expected)
+    assert torch.equal(ours_gradient.cpu(), gradient)
+    torch.testing.assert_close(sums.cpu(), expected_sums)
+
+
+def test_values_of_either_sign_are_dropped_with_their_gradient() -> None:
+    x = torch.randn(2000, 11, generator=torch.Generator().manual_seed(1)).to(DEVICE).requires_grad_()
+    found = dropped(x, DropoutSource(0.3, (1,), DEVICE), Engine.TRITON)
+    kept = found != 0
+    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.02)
+    assert torch.equal(found, torch.where(kept, x, 0.0))
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert torch.equal(x.grad, kept.float())
+    again = dropped(x, DropoutSource(0.3, (1,), DEVICE), Engine.TRITON)
+    other = dropped(x, DropoutSource(0.3, (2,), DEVICE), Engine.TRITON)
+    assert torch.equal(again, found)
+    assert not torch.equal(other, found)
+
+
+def test_not_a_number_is_not_hidden() -> None:
+    x, kernel, bias = torch.full((3, 1), torch.nan), torch.ones(1, 4), torch.zeros(4)
+    inputs = (tensor.to(DEVICE) for tensor in (x, kernel, bias))
+    assert activation(Engine.TRITON, DropoutKey((1, 2)), False)(*inputs).isnan().all()
