@@ -55,6 +55,16 @@ def test_a_network_agrees_with_itself_in_everything(network: Path, tmp_path: Pat
     assert summary.explanation is None
 
 
+def test_what_is_odd_in_the_jets_is_told(network: Path, other: Path, tmp_path: Path) -> None:
+    jets = converted_jets(200)
+    weights, pt = jets["mcEventWeight"].copy(), jets["jet_pt"].copy()
+    weights[:3], pt[5] = np.nan, np.inf
+    file = write_converted(tmp_path / "jets.parquet", jets.with_columns({"mcEventWeight": weights, "jet_pt": pt}))
+    notes = compare(compare_settings(tmp_path, network, other, file)).notes
+    assert "main jets: 3 jets have a weight that is NaN or infinite; they count with weight 1 here" in notes
+    assert "main jets: 1 NaN or infinite values of jet_pt were read as 0" in notes
+
+
 def test_two_networks_are_compared_on_the_same_jets(network: Path, other: Path, tmp_path: Path) -> None:
     file = write_converted(tmp_path / "jets.parquet", converted_jets(300))
     summary = compare(compare_settings(tmp_path, network, other, file))

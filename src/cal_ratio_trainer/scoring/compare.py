@@ -189,6 +189,7 @@ def _notes(
         notes += [lookup.note for lookup in lookups if lookup.note]
     for region, sample in samples.items():
         notes += [f"{count:,} {region} jets were left out: {reason}" for reason, count in sample.jets.left_out.items()]
+        notes += [f"{region} jets: {sentence}" for sentence in sample.jets.oddities]
     return list(dict.fromkeys(notes))
 
 

@@ -12,10 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
-from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.contestants import Contestant
+from cal_ratio_trainer.scoring.oddities import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup
 from cal_ratio_trainer.scoring.prefetch import prefetched
 from cal_ratio_trainer.scoring.score_file import score_table
@@ -26,6 +27,9 @@ from cal_ratio_trainer.training.weights import matched_control_weights
 
 JETS_TO_EXPLAIN = 500
 """How many jets are kept with their constituents, to see why scores differ."""
+
+_WEIGHTS = ("evaluation_weight", "mcEventWeight")
+"""As figures of merit use them where the file says, else the event's."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class ComparedJets:
         events: [jets] a number that all jets of an event share.
         left_out: how many jets were left out, by the reason.
         not_known: how many jets are fair only as far as is known.
+        oddities: what was odd in the jets of all files, those that were left out too, a sentence each.
         some: the first jets, up to `JETS_TO_EXPLAIN`, with their constituents.
         some_rows: [some jets] their rows.
     """
@@ -73,6 +78,7 @@ class ComparedJets:
     events: NDArray[np.uint64]
     left_out: dict[str, int]
     not_known: int
+    oddities: tuple[str, ...]
     some: tuple[JetBatch, ...]
     some_rows: NDArray[np.int64]
 
@@ -194,6 +200,7 @@ class _Gathered:
     rows: int = 0
     not_known: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    oddities: Counter[str] = field(default_factory=Counter)
     tables: list[pa.Table] = field(default_factory=list)
     arrays: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     some: list[JetBatch] = field(default_factory=list)
@@ -205,13 +212,16 @@ class _Gathered:
         self.left_out[NOT_FAIR] += int(np.count_nonzero(scored.has_scores & ~taken))
         self.not_known += int(np.count_nonzero(taken & np.any(scored.parts == JetPart.UNKNOWN, axis=0)))
         self._keep_some(scored)
+        weights, replaced = known_weights(jets, _WEIGHTS)
+        self.oddities += oddities_of(scored.batch)
+        self.oddities[BAD_WEIGHT] += replaced
         table = score_table(scored.batch, scored.first, scored.parts.min(axis=0), scored.labelled, ())
         self.tables.append(table.filter(pa.array(taken)))
         values = {
             "first": scored.first,
             "second": scored.second,
             "fair": scored.fair,
-            "weights": _weights(jets),
+            "weights": weights,
             "scaled_pt": jets["jet_pt"].astype(np.float32),
             "events": event_words(jets)[0],
         }
@@ -242,17 +252,8 @@ class _Gathered:
             table=pa.concat_tables(self.tables, promote_options="permissive").unify_dictionaries().combine_chunks(),
             left_out={reason: count for reason, count in self.left_out.items() if count},
             not_known=self.not_known,
+            oddities=tuple(sentences_of(self.oddities)),
             some=tuple(self.some),
             some_rows=np.concatenate(self.some_rows),
             **{name: np.concatenate(parts) for name, parts in self.arrays.items()},
         )
-
-
-def _weights(jets: Jets) -> NDArray[np.float64]:
-    """As figures of merit use them where the file says, else mcEventWeight, else 1."""
-    for name in ("evaluation_weight", "mcEventWeight"):
-        if name in jets:
-            column = jets.scalars.column(name)
-            weights = column.fill_null(1.0).to_numpy().astype(np.float64)
-            return np.where(np.isfinite(weights), weights, 1.0)
-    return np.ones(len(jets))

@@ -13,12 +13,14 @@ from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.scoring.kept import KeptJets
+from cal_ratio_trainer.scoring.oddities import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, Region
 from cal_ratio_trainer.training.weights import matched_control_weights
 
 _MASSES = ("llp_mH", "llp_mS")
+_WEIGHT = ("mcEventWeight",)
 
 
 @dataclass
@@ -48,11 +50,11 @@ class ScoreTally:
 
     def add(self, batch: JetBatch, scores: ScoreArray, part: PartArray) -> None:
         """Count some jets: the batch, scores [jets, 3], part [jets]."""
-        self._count_oddities(batch)
+        self.oddities += oddities_of(batch)
         if not len(batch.jets):
             return
-        weights, replaced = _weights(batch.jets)
-        self.oddities["{n} jets have a weight that is NaN or infinite; they count with weight 1 here"] += replaced
+        weights, replaced = known_weights(batch.jets, _WEIGHT)
+        self.oddities[BAD_WEIGHT] += replaced
         codes, groups = self._groups(batch.jets, part)
         self.shares.add(scores, weights, codes, groups)
         counted = histograms_by_class(scores, weights, self._rows(batch.jets))
@@ -102,15 +104,7 @@ class ScoreTally:
 
     def oddity_sentences(self) -> list[str]:
         """A sentence for each oddity that was met."""
-        return [sentence.format(n=count) for sentence, count in self.oddities.items() if count]
-
-    def _count_oddities(self, batch: JetBatch) -> None:
-        cleaning = batch.cleaning
-        for name, count in cleaning.non_finite.items():
-            self.oddities[f"{{n}} NaN or infinite values of {name} were read as 0"] += count
-        for name, count in cleaning.beyond_pi.items():
-            self.oddities[f"{{n}} values of {name} lie beyond pi and were read as they are"] += count
-        self.oddities["{n} clusters have energies that give no fractions; 0 was read"] += batch.without_fractions
+        return sentences_of(self.oddities)
 
     def _class_name(self, label: int) -> str:
         return CLASS_NAMES[self.region][Label(label)] if self.labelled else UNLABELLED
@@ -162,14 +156,3 @@ class ScoreTally:
         for name in _MASSES:
             columns[name] = jets[name].astype(np.float32) if name in jets else np.full(len(jets), np.nan, np.float32)
         self.fair.add({name: np.asarray(values)[fair] for name, values in columns.items()})
-
-
-def _weights(jets: Jets) -> tuple[NDArray[np.float64], int]:
-    """mcEventWeight where it is known, else 1; and how many were not finite."""
-    if "mcEventWeight" not in jets:
-        return np.ones(len(jets)), 0
-    column = jets.scalars.column("mcEventWeight")
-    known = np.asarray(column.is_valid())
-    weights = np.where(known, column.fill_null(1.0).to_numpy().astype(np.float64), 1.0)
-    bad = ~np.isfinite(weights)
-    return np.where(bad, 1.0, weights), int(bad.sum())
