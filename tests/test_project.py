@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from importlib import resources
 from pathlib import Path
 
@@ -160,6 +161,75 @@ def imported_packages() -> dict[str, set[str]]:
             for name in names:
                 found.setdefault(name.partition(".")[0], set()).add(str(path.relative_to(ROOT)))
     return found
+
+
+ARROWS: dict[str, set[str]] = {
+    # At the bottom what knows nothing of jets; a package may import those named here, besides the plain modules.
+    "files": set(),
+    "jets": {"files"},
+    "config": {"jets"},
+    "network": {"jets"},
+    "evaluation": {"jets"},
+    "ntuple": {"jets", "config", "files"},
+    "building": {"ntuple", "jets", "config", "files"},
+    "demo": {"building", "ntuple", "jets", "config", "files"},
+    "plotting": {"evaluation", "jets", "config", "files"},
+    "deployment": {"network", "jets", "config", "files"},
+    "importing": {"deployment", "network", "jets", "config", "files"},
+    "training": {
+        *("plotting", "importing", "deployment", "evaluation", "network"),
+        *("demo", "building", "ntuple", "jets", "config", "files"),
+    },
+}
+ARROWS["scoring"] = {"training", *ARROWS["training"]}
+ARROWS["reporting"] = {"scoring", *ARROWS["scoring"]}
+ARROWS["cli"] = {"reporting", *ARROWS["reporting"]}
+
+PLAIN_MODULES = {"errors", "progress", "processes", "__version__"}
+
+FOREIGN = {
+    "evaluation": {"torch", "matplotlib", "mplhep", "uproot", "awkward", "h5py"},
+    "plotting": {"torch", "uproot", "awkward", "h5py"},
+    "jets": {"torch", "matplotlib", "uproot", "awkward"},
+    "network": {"matplotlib", "uproot", "awkward", "h5py", "pyarrow"},
+    "config": {"torch", "matplotlib", "uproot", "awkward", "numpy", "pyarrow", "pandas"},
+}
+"""What a package must not import, for its place is elsewhere."""
+
+
+def imports_of(package: str) -> Iterator[tuple[str, str]]:
+    """(file, module) of everything that a package imports, wherever in a file."""
+    for path in sorted((SOURCES / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((path.name, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative imports hide the arrows"
+                here = node.module == SOURCES.name
+                yield from (
+                    (path.name, f"{node.module}.{alias.name}" if here else str(node.module)) for alias in node.names
+                )
+
+
+def test_every_package_has_its_arrows() -> None:
+    assert {path.name for path in SOURCES.iterdir() if (path / "__init__.py").exists()} == ARROWS.keys()
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_packages_import_along_the_arrows_only(package: str) -> None:
+    allowed = {package, *ARROWS[package], *PLAIN_MODULES}
+    ours = {(file, name.split(".")[1]) for file, name in imports_of(package) if name.startswith(f"{SOURCES.name}.")}
+    assert {(file, name) for file, name in ours if name not in allowed} == set()
+
+
+def test_the_arrows_make_no_circle() -> None:
+    assert next(iter(TopologicalSorter(ARROWS).static_order())) == "files"
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_packages_leave_libraries_to_those_whose_business_they_are(package: str) -> None:
+    used = {(file, name.partition(".")[0]) for file, name in imports_of(package)}
+    assert {(file, name) for file, name in used if name in FOREIGN[package]} == set()
 
 
 def test_everything_the_sources_import_is_a_declared_dependency() -> None:
