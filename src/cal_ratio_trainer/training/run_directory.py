@@ -182,5 +182,5 @@ def named_run(name: str, output_path: Path) -> RunDirectory:
     """
     model, slash, number = name.strip("/").rpartition("/")
     if not slash or not number.removeprefix("-").isdecimal():
-        raise RunError(f"{name} is no run; give NAME/RUN, e.g. default/0")
+        raise RunError(f"{name} is no run; give NAME/RUN, e.g. default/0, or default/-1 for the newest")
     return find_run(output_path, model, int(number))
