@@ -6,9 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.network_name import in_one_word
 from cal_ratio_trainer.config.rule import Rule
-
-_PARTS = ("name", "run", "epoch")
 
 
 class ConvertTrainingSettings(Settings):
@@ -32,12 +31,7 @@ class ConvertTrainingSettings(Settings):
     @field_validator("training", mode="before")
     @classmethod
     def _in_one_word(cls, given: Any) -> Any:
-        """The earlier program's name, run and epoch as NAME/RUN/EPOCH."""
-        if not isinstance(given, dict):
-            return given
-        if missing := [part for part in _PARTS if part not in given]:
-            raise ValueError(f"lacks {', '.join(missing)}; expected name, run and epoch")
-        return "/".join(str(given[part]) for part in _PARTS)
+        return in_one_word(given)
 
     @model_validator(mode="after")
     def _something_to_preprocess(self) -> Self:

@@ -1,10 +1,11 @@
 """Settings of `cr_trainer score`."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from cal_ratio_trainer.config.network_name import in_one_word
 from cal_ratio_trainer.config.reading import ReadingSettings
 
 
@@ -22,6 +23,19 @@ class ScoreSettings(ReadingSettings):
         description="Markdown file to write; the HTML page, the figures and the scores stand beside it."
     )
     cuts: list[float] = Field(description="Cuts on the signal output whose shares the report tells. [1]")
+
+    @classmethod
+    def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """As for all settings; in the earlier program `output_path` was the report."""
+        path = given.get("output_path")
+        if isinstance(path, str | Path) and Path(path).suffix == ".md":
+            given = {"output_report" if name == "output_path" else name: value for name, value in given.items()}
+        return super().with_new_names(given)
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _in_one_word(cls, given: Any) -> Any:
+        return in_one_word(given)
 
     @model_validator(mode="after")
     def _cuts_of_scores(self) -> Self:

@@ -15,6 +15,7 @@ from cal_ratio_trainer.reporting.compare_tables import (
     ks_table,
 )
 from cal_ratio_trainer.reporting.report import Report
+from cal_ratio_trainer.reporting.score_report import OUTPUT_TITLES
 from cal_ratio_trainer.reporting.table import escaped
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
 from cal_ratio_trainer.scoring.streams import Region
@@ -67,17 +68,21 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
         report.heading("Figures of merit", 3)
         report.text(_which_jets(sample))
         report.table(figure_table(sample.figures.figures))
-        report.figures(roc_drawings(sample.figures.rocs, names))
+        rocs = sample.figures.rocs
+        captions = [f"ROC curves against {pair.background.name}" for pair in rocs]
+        report.figures(roc_drawings(rocs, names), captions=captions)
     if sample.ks is not None and sample.ks_sum is not None:
         report.heading("Data and MC", 3)
         report.text(_which_jets(sample))
         report.table(figure_table([sample.ks_sum]))
         report.table(ks_table(*sample.ks))
-        report.figures([ks_drawing(*sample.ks, names)])
+        report.figures([ks_drawing(*sample.ks, names)], captions=["K-S distance of data and multijet MC"])
     report.heading(f"Agreement, {_TITLES[region].lower()}", 3)
     report.table(agreement_table(sample.agreement, sample.by_class))
     report.table(decision_table(sample.agreement))
-    report.figures(agreement_drawings(sample.agreement, names, f"{region}_"))
+    captions = [f"{OUTPUT_TITLES[each.output.output]} of both" for each in sample.agreement.outputs]
+    captions.append("Absolute differences of the outputs")
+    report.figures(agreement_drawings(sample.agreement, names, f"{region}_"), captions=captions)
     disagreements = disagreement_table(sample.jets, most)
     if disagreements is not None:
         report.table(disagreements)

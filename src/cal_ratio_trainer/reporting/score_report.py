@@ -35,6 +35,8 @@ _KINDS: dict[tuple[Region, bool], str] = {
     ("control", False): "Control-region jets without labels",
 }
 
+OUTPUT_TITLES = {"qcd": "QCD output", "sig": "Signal output", "bib": "BIB output"}
+
 
 @dataclass(frozen=True)
 class ScoreResult:
@@ -89,7 +91,9 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt
     prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}"
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
-    report.figures(score_report_drawings(histograms, prefix))
+    captions = [f"{OUTPUT_TITLES[each.output]}, linear bins" for each in histograms.linear]
+    captions += [f"{OUTPUT_TITLES[each.output]}, logarithmic bins" for each in histograms.log]
+    report.figures(score_report_drawings(histograms, prefix), captions=captions)
     _write_figures_of_merit(report, tallies, pt_ranges)
 
 
