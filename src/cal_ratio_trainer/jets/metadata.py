@@ -29,6 +29,13 @@ class Scaling(BaseModel):
     min_jet_pt: float
     max_jet_pt: float
 
+    def __str__(self) -> str:
+        return f"{self.min_jet_pt:g} to {self.max_jet_pt:g} GeV"
+
+
+LEGACY_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
+"""That of the earlier program, taken wherever a file or a run does not say its own."""
+
 
 class CutflowStep(BaseModel):
     """How many events and jets are left after one step; weights summed too, where there are any."""

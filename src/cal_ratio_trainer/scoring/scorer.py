@@ -18,9 +18,10 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.scoring.parts import LookupByEvents, LookupByHash, NoLookup, PartLookup, is_training_file
 from cal_ratio_trainer.training.data import with_missing_t0
@@ -29,7 +30,6 @@ from cal_ratio_trainer.training.network_names import NamedNetwork, find_network
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.used_events import read_used_events
 
-DEFAULT_SCALING = Scaling(min_jet_pt=0.0, max_jet_pt=500.0)
 DEFAULT_PT_EDGES = (0.25, 0.5)
 MASS_COLUMNS = ("llp_mH", "llp_mS")
 _GEV_IN_TEV = 1000.0
@@ -79,7 +79,7 @@ class Scorer:
     def scaling(self) -> Scaling:
         """The range that the network's training file was scaled with."""
         known = self.record.get("data", {}).get("main", {}).get("scaling")
-        return Scaling(**known) if known else DEFAULT_SCALING
+        return Scaling(**known) if known else LEGACY_SCALING
 
     @property
     def knows_scaling(self) -> bool:
@@ -198,10 +198,7 @@ def _device(settings: ReadingSettings) -> torch.device:
     """Where the network runs; sets the number of threads. Raises ConfigError without the GPU that was asked for."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(["device is cuda, but PyTorch sees no GPU; take auto or cpu"])
-    wanted = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
+    return chosen_device(settings.device)
 
 
 def _run_of_file(file: Path) -> RunDirectory | None:
@@ -235,8 +232,7 @@ def _mass_columns(
 def _notes(scorer: Scorer) -> list[str]:
     notes = []
     if not scorer.knows_scaling:
-        usual = f"{DEFAULT_SCALING.min_jet_pt:g} to {DEFAULT_SCALING.max_jet_pt:g} GeV"
-        notes.append(f"it is not known how the training file of {scorer.name} was scaled; {usual} is taken")
+        notes.append(f"it is not known how the training file of {scorer.name} was scaled; {LEGACY_SCALING} is taken")
     for column in scorer.mass_columns:
         given = scorer.hypothesis.value(column)
         taken = "each signal jet's own" if given is None else f"{given:g} GeV for every jet"

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets import DataType, Jets, Label
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.training.compatibility import refuse_other_scaling
 
 Region = Literal["main", "control"]
 
@@ -139,18 +140,9 @@ class FileOfJets(JetStream):
         else:
             self._built = metadata.stage != "converted"
         if self._built:
-            self._check_scaling(metadata.scaling)
+            refuse_other_scaling(self.path, metadata.scaling, self.options.scaling, "give the converted files instead")
         elif metadata.stage == "unknown":
             self.notes.append("the jets are in GeV and were scaled")
-
-    def _check_scaling(self, scaling: Scaling | None) -> None:
-        wanted = self.options.scaling
-        if scaling is not None and scaling != wanted:
-            raise InputFileError(
-                self.path,
-                f"is scaled with {scaling.min_jet_pt:g} to {scaling.max_jet_pt:g} GeV, and the network reads jets "
-                f"scaled with {wanted.min_jet_pt:g} to {wanted.max_jet_pt:g} GeV; give the converted files instead",
-            )
 
     def batches(self) -> Iterator[tuple[JetBatch, int]]:
         """See `JetStream.batches`."""

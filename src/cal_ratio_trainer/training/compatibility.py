@@ -7,15 +7,13 @@ import numpy as np
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 
 _LARGEST_SCALED_PT = 10.0
 """Median scaled jet pt: ten times the upper end of the range is no tail, it is GeV."""
 
 _SMALLEST_PT_GEV = 1.0
 """A median below this is no jet's pt: the scaling was applied more than once."""
-
-_LEGACY_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
 
 _ACCEPTANCE = ("min_jet_pt", "max_jet_pt", "max_abs_jet_eta")
 """Cuts that must be the same in both files; what else makes a control region (clean, leading jets) is its own."""
@@ -28,7 +26,7 @@ def refuse_wrong_scale(file: Path, jets: Jets, metadata: JetMetadata) -> None:
         InputFileError: the median pt is far above 1, or so small that the scaling was applied twice.
     """
     median = float(np.median(jets["jet_pt"])) if len(jets) else math.nan
-    scaling = metadata.scaling or _LEGACY_SCALING
+    scaling = metadata.scaling or LEGACY_SCALING
     width = scaling.max_jet_pt - scaling.min_jet_pt
     if median > _LARGEST_SCALED_PT:
         raise InputFileError(
@@ -40,6 +38,25 @@ def refuse_wrong_scale(file: Path, jets: Jets, metadata: JetMetadata) -> None:
             file,
             f"has a median jet_pt of {median:.3g}, which is {median * width + scaling.min_jet_pt:.3g} GeV: it was "
             "scaled more than once; build it anew from converted files",
+        )
+
+
+def refuse_other_scaling(file: Path, found: Scaling | None, wanted: Scaling, remedy: str) -> None:
+    """Refuse jets that were scaled otherwise than a network wants them; what a file does not say is not compared.
+
+    Args:
+        file: that holds them.
+        found: what it says.
+        wanted: of the network's training file.
+        remedy: what to do about it, for the message.
+
+    Raises:
+        InputFileError: they were; names both ranges.
+    """
+    if found is not None and found != wanted:
+        raise InputFileError(
+            file,
+            f"is scaled with {found}, and the network reads jets scaled with {wanted}; {remedy}",
         )
 
 
@@ -65,8 +82,7 @@ def refuse_different_files(main: tuple[Path, JetMetadata], control: tuple[Path, 
 def _different_scaling(main: JetMetadata, control: JetMetadata) -> list[str]:
     if main.scaling is None or control.scaling is None or main.scaling == control.scaling:
         return []
-    ranges = [f"{scaling.min_jet_pt:g} to {scaling.max_jet_pt:g} GeV" for scaling in (control.scaling, main.scaling)]
-    return [f"scaled from {ranges[0]}, the main file from {ranges[1]}"]
+    return [f"scaled from {control.scaling}, the main file from {main.scaling}"]
 
 
 def _different_units(main: JetMetadata, control: JetMetadata) -> list[str]:

@@ -23,6 +23,7 @@ from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
 from cal_ratio_trainer.importing.network_file import read_architecture, read_content, read_network
 from cal_ratio_trainer.importing.run_folder import EarlierRun, earlier_run, read_history
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.training.checkpoint import HistoryRow
@@ -31,9 +32,6 @@ from cal_ratio_trainer.training.imported_settings import imported_settings
 from cal_ratio_trainer.training.outputs import write_history
 from cal_ratio_trainer.training.record import machine, now, versions
 from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory, new_run
-
-ASSUMED_SCALING_GEV = (0.0, 500.0)
-"""What `build` maps to 0 and 1 by default, in this program and in the earlier one."""
 
 _LARGEST_DETAILS = 1 << 20
 
@@ -134,7 +132,9 @@ def _newest(source: EarlierRun, history: list[HistoryRow] | None) -> tuple[Path,
 
 def _history(source: EarlierRun) -> tuple[list[HistoryRow] | None, list[str]]:
     if source.history is None:
-        return None, ["It has no history of its epochs, so there is none to analyze and no best one."]
+        return None, [
+            "It has no history of its epochs, so none is the best yet: analyze judges them on files of yours."
+        ]
     rows, unknown = read_history(source.history, HISTORY_NAMES)
     if not rows:
         return None, ["Its history is empty."]
@@ -161,8 +161,7 @@ def _model_name(source: EarlierRun) -> str:
 
 def _notes(training: _Training, settings: TrainSettings) -> Iterator[str]:
     _, network = training.newest
-    low, high = ASSUMED_SCALING_GEV
-    yield f"How its training jets were scaled is not recorded: {low:g} to {high:g} GeV is assumed, the range of build."
+    yield f"How its training jets were scaled is not recorded: {LEGACY_SCALING} is assumed, the range of build."
     yield "Which jets it was trained on is not recorded: figures on jets of its own training files flatter it."
     yield (
         "Its adversary and optimisers are not imported: train --continue makes a new run that starts from its newest "
@@ -230,7 +229,7 @@ def _record(training: _Training, settings: TrainSettings) -> dict[str, Any]:
             "form": network.form,
             "epochs": list(training.epochs),
             "layers": list(network.layer_names),
-            "assumed_scaling_gev": list(ASSUMED_SCALING_GEV),
+            "assumed_scaling_gev": [LEGACY_SCALING.min_jet_pt, LEGACY_SCALING.max_jet_pt],
             "files": {file.name: {"size_bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files},
         },
     }

@@ -20,7 +20,7 @@ from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
-from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
@@ -28,9 +28,6 @@ from cal_ratio_trainer.training.mass_selection import parametrised_masses
 from cal_ratio_trainer.training.network_names import NamedNetwork
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.scored_parts import scored_jets
-
-ASSUMED_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
-"""What the earlier program always used."""
 
 _MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}
 _UNKNOWN_MASS = "mass"
@@ -113,9 +110,9 @@ def _scaling(record: Mapping[str, Any], test: TestPart | None) -> tuple[Scaling,
     if said:
         return Scaling.model_validate(said), []
     if "imported" in record:
-        return ASSUMED_SCALING, []  # the import said so, and its notes go on the card
-    assumed = f"{ASSUMED_SCALING.min_jet_pt:g} to {ASSUMED_SCALING.max_jet_pt:g} GeV"
-    return ASSUMED_SCALING, [f"How the training jets were scaled is not known: {assumed} is assumed, the usual range"]
+        return LEGACY_SCALING, []  # the import said so, and its notes go on the card
+    note = f"How the training jets were scaled is not known: {LEGACY_SCALING} is assumed, the usual range"
+    return LEGACY_SCALING, [note]
 
 
 def _main_file(record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,11 +9,9 @@ from cal_ratio_trainer.evaluation.kinematics import JetKinematics
 from cal_ratio_trainer.evaluation.sample import FloatArray
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.splits import Part
-
-_LEGACY_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
 
 
 def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
@@ -61,7 +59,7 @@ def jet_kinematics(jets: pa.Table, scaling: Scaling | None) -> JetKinematics:
         jets: scalar columns.
         scaling: the range of pt that became 0-1; None for 0-500 GeV.
     """
-    scaling = scaling or _LEGACY_SCALING
+    scaling = scaling or LEGACY_SCALING
     scaled_pt = _known(jets, "jet_pt")
     width = scaling.max_jet_pt - scaling.min_jet_pt
     return JetKinematics(
