@@ -92,3 +92,11 @@ def test_a_history_of_gaps_says_so() -> None:
 
 def test_what_is_not_in_the_history_is_not_drawn() -> None:
     assert history_drawings({"seconds": [1.0], "adv_loss": []}) == []
+
+
+def test_without_what_identical_distributions_give_the_legend_has_no_band() -> None:
+    unknown = [math.nan, math.nan]
+    history = {"ks_bib_hist": [0.5, 0.4], "ks_bib_expected": unknown, "ks_bib_spread": unknown}
+    assert legend_texts(recorded(history_drawings(history))["ks_bib"]) == ["Sum of three $p_T$ ranges"]
+    known = {"ks_bib_hist": [0.5, 0.4], "ks_bib_expected": [0.3, 0.3], "ks_bib_spread": [0.1, 0.1]}
+    assert "Identical distributions ± 1σ" in legend_texts(recorded(history_drawings(known))["ks_bib"])

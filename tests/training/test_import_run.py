@@ -21,6 +21,7 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_
 from cal_ratio_trainer.training.continuation import AUTO, Start, find_start
 from cal_ratio_trainer.training.import_run import ImportSummary, import_training
 from cal_ratio_trainer.training.network_names import find_network
+from cal_ratio_trainer.training.redraw import drawings_of_run
 from cal_ratio_trainer.training.run_directory import RunError
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.deployment.numpy_network import random_weights
@@ -303,3 +304,18 @@ def test_a_continued_run_needs_training_files_and_keeps_its_network(
 def test_auto_passes_over_an_imported_run(small_run: ImportSummary, files: dict[str, str], tmp_path: Path) -> None:
     start = start_of(tmp_path, AUTO, **files)
     assert (start.run, start.initial) == (None, None)
+
+
+def test_of_an_imported_run_the_history_is_drawn_as_far_as_it_is_known(
+    small_run: ImportSummary, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = {drawing.name for drawing in drawings_of_run(small_run.run)}
+    assert names == {"ks_qcd", "ks_sig", "ks_bib", "main_nn_loss"}, "AUC and accuracies are not in its history"
+    (said,) = caplog.messages
+    assert "its history is all that there is to draw" in said
+
+
+def test_of_an_imported_run_without_history_nothing_can_be_drawn_and_it_says_what_can(tmp_path: Path) -> None:
+    run = imported(written(tmp_path, keras_2_zip(SMALL, random_weights(SMALL, 1)), "one"), tmp_path).run
+    with pytest.raises(RunError, match="without a history, so there is nothing to draw of it; 'cr_trainer analyze'"):
+        drawings_of_run(run)

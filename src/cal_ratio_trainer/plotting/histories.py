@@ -173,7 +173,8 @@ def _draw_expectation(axes: "Axes", key: str, history: Mapping[str, Sequence[flo
     stem = key.removesuffix("_hist")
     expected = _finite(history.get(f"{stem}_expected", ()))
     spread = _finite(history.get(f"{stem}_spread", ()))
-    if len(expected) == 0 or len(expected) != len(spread):
+    if len(expected) != len(spread) or not np.isfinite(expected + spread).any():
+        # An imported history has no such figures: nothing is drawn, so nothing is said in the legend.
         return np.zeros(0)
     # Steps of one epoch, so that a single epoch has a band too.
     edges = np.arange(len(expected) + 1) - 0.5

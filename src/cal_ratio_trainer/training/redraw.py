@@ -1,6 +1,7 @@
 """Every plot of a run once more, from what its folder holds: no training file is read and no network runs."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,10 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
     Raises:
         RunError: the run has no record or history that can be read.
     """
-    settings, history, record = _settings(run), run.read_history(), run.read_record()
+    record = run.read_record()
+    if record.get("status") == IMPORTED:
+        return _of_imported(run, record)
+    settings, history = _settings(run), run.read_history()
     scaling = _data(run, "control").get("scaling")
     pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
     drawings: list[Drawing] = []
@@ -80,6 +84,18 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
             drawings += epoch_drawings(epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges))
     drawings += drawings_of_history(history, stored_references(record), bool(settings.adversary_weight))
     return drawings + _finals(run, history)
+
+
+def _of_imported(run: RunDirectory, record: Mapping[str, Any]) -> list[Drawing]:
+    remedy = "'cr_trainer analyze' draws the outputs of its networks on files that are given to it"
+    if not run.history_file.is_file():
+        raise RunError(f"run {run.name} was imported without a history, so there is nothing to draw of it; {remedy}")
+    _log.warning("run %s was imported: its history is all that there is to draw; %s", run.name, remedy)
+    history = run.read_history()
+    # What the earlier program did not write down stands there as NaN: no empty figure is made of it.
+    known = {name for row in history for name, value in row.items() if math.isfinite(value)}
+    rows = [{name: value for name, value in row.items() if name in known} for row in history]
+    return drawings_of_history(rows, stored_references(record), bool(_settings(run).adversary_weight))
 
 
 def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[Drawing]:
