@@ -7,10 +7,11 @@ import pytest
 
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.training.network_names import find_network
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError
 from cal_ratio_trainer.training.run_overview import RunOverview
-from cal_ratio_trainer.training.run_sample import RunSample
+from cal_ratio_trainer.training.run_sample import RunSample, known_settings
 from tests.training.run_folders import train_small
 from tests.training.synthetic import write_training_files
 
@@ -97,3 +98,14 @@ def test_settings_of_other_versions_are_passed_over(run: RunDirectory) -> None:
     settings = dict(RunOverview.of(run).settings)
     del settings["plot_format"]
     assert RunSample.read(run, {**settings, "not_invented_yet": 1}).settings.seed == 1
+
+
+def test_whole_files_have_the_weights_that_figures_of_merit_use(run: RunDirectory) -> None:
+    folder = run.path.parents[2]
+    files = (folder / "main.parquet", folder / "control.parquet")
+    sample = RunSample.of_files(files, known_settings(run, RunOverview.of(run).settings))
+    assert len(sample.main.jets) == len(load_jets(files[0]).jets), "all jets, whatever was trained on"
+    main, control = sample.scored_by(find_network(f"{run.name}/last", run.path.parents[1]).load())
+    sums = {label: main.weights[main.labels == label].sum() for label in Label}
+    assert sums[Label.QCD] == pytest.approx(sums[Label.SIGNAL])
+    assert control.weights[control.is_data].sum() == pytest.approx(control.weights[~control.is_data].sum())

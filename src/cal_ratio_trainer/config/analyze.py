@@ -1,9 +1,9 @@
 """Settings of `cr_trainer analyze`."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.rule import Rule
@@ -19,6 +19,13 @@ class AnalyzeSettings(FigureSettings):
         description="Runs as NAME/RUN; in a config file also mappings with name and run. Without any: all finished "
         "runs under output_path."
     )
+    main_training_file: str | None = Field(
+        description="Signal, QCD and BIB jets to judge runs by that left no test jets, e.g. imported ones: a path, URL "
+        "or 'demo'; null leaves these runs without such figures."
+    )
+    cr_training_file: str | None = Field(
+        description="Control-region jets for the same runs, likewise; both files or none."
+    )
     output_report: Path = Field(description="Markdown file to write; the HTML page and the figures stand beside it.")
     output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
     rule: Rule = Field(description="Rule by which an epoch is recommended; all look at the validation part.")
@@ -33,6 +40,12 @@ class AnalyzeSettings(FigureSettings):
     )
     seed: int = Field(ge=0, lt=2**63, description="Seed of these samples. [1]")
     device: Literal["auto", "cpu", "cuda"] = Field(description="Where to score; auto takes a GPU where there is one.")
+
+    @model_validator(mode="after")
+    def _both_files(self) -> Self:
+        if (self.main_training_file is None) != (self.cr_training_file is None):
+            raise ValueError("main_training_file and cr_training_file go together: AUC is of one, K-S of the other")
+        return self
 
     @field_validator("runs_to_analyze", mode="before")
     @classmethod

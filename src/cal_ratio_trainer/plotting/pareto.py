@@ -31,7 +31,7 @@ _NUMBER_PLACES = ((5, 4), (5, -14), (-17, 4), (-17, -14), (5, 16), (-17, 16), (5
 
 @dataclass(frozen=True, eq=False)
 class RunEpochs:
-    """The epochs of a run on the validation part.
+    """The epochs of a run on the jets that they are chosen by.
 
     Attributes:
         name: for the legend.
@@ -56,6 +56,8 @@ class ParetoPlot:
         recommended: (run, epoch) of the one recommended over all runs.
         identical: mean and spread of the K-S sum of identical distributions; of several where samples differ.
         ks_title: what the y axis shows.
+        jets: which ones the figures are of.
+        recommended_name: of the one recommended over all runs; '' where there is none.
     """
 
     runs: tuple[RunEpochs, ...]
@@ -63,22 +65,24 @@ class ParetoPlot:
     recommended: tuple[int, int] | None
     identical: tuple[tuple[float, float], ...]
     ks_title: str
+    jets: str = "validation"
+    recommended_name: str = ""
 
 
 @dataclass(frozen=True)
 class MeasuredEpoch:
-    """An epoch on the test part with its errors.
+    """An epoch with its errors.
 
     Attributes:
         run: position in `ShortlistPlot.runs`.
-        epoch: its number.
+        epoch: its number, or 'last' where that is not known.
         auc: with its interval.
         ks: K-S sum likewise.
         is_recommended: it is the one over all runs.
     """
 
     run: int
-    epoch: int
+    epoch: int | str
     auc: Interval
     ks: Interval
     is_recommended: bool
@@ -93,12 +97,14 @@ class ShortlistPlot:
         epochs: of these runs.
         identical: as in `ParetoPlot`.
         outside: how many epochs are left out because their AUC is far lower.
+        jets: which ones the figures are of.
     """
 
     runs: tuple[str, ...]
     epochs: tuple[MeasuredEpoch, ...]
     identical: tuple[tuple[float, float], ...]
     outside: int = 0
+    jets: str = "test"
 
 
 def pareto_drawing(name: str, plot: ParetoPlot) -> Drawing:
@@ -120,14 +126,14 @@ def draw_pareto(axes: "Axes", plot: ParetoPlot) -> None:
     if plot.recommended is not None:
         chosen, epoch = plot.runs[plot.recommended[0]], plot.recommended[1]
         point = (float(_missed(chosen.auc[epoch])), float(chosen.ks[epoch]))
-        _draw_star(axes, point, f"Recommended: {_short(chosen.name)}/{epoch}")
+        _draw_star(axes, point, f"Recommended: {_short(plot.recommended_name or f'{chosen.name}/{epoch}')}")
     _set_axes(
         axes,
         np.concatenate([_missed(run.auc) for run in plot.runs]),
         np.concatenate([run.ks for run in plot.runs]),
         plot.ks_title,
     )
-    axes.set_xlabel("AUC, signal against QCD + 0.1 BIB (validation)")
+    axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
     _add_legend(axes)
 
 
@@ -147,7 +153,7 @@ def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
     heights = [np.array([each.ks.low, each.ks.value, each.ks.high]) for each in plot.epochs]
     nothing = [np.zeros(0)]
     _set_axes(axes, np.concatenate(missed or nothing), np.concatenate(heights or nothing), _KS_TITLE)
-    axes.set_xlabel("AUC, signal against QCD + 0.1 BIB (test)")
+    axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
     _number_epochs(axes, plot.epochs)
     _add_legend(axes)
 

@@ -14,7 +14,7 @@ from cal_ratio_trainer.reporting.analysis_figures import (
     score_figures,
     shortlist_figure,
 )
-from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, ChosenRuns, RunGroup, choose_runs
+from cal_ratio_trainer.reporting.analysis_runs import GIVEN_FILES, AnalyzedRun, ChosenRuns, RunGroup, choose_runs
 from cal_ratio_trainer.reporting.analysis_tables import (
     auc_table,
     difference_table,
@@ -62,12 +62,17 @@ class _Section:
     number: int
 
     @property
+    def is_judged_on_given_files(self) -> bool:
+        """Its runs left no test jets; see `AnalyzedRun.is_judged_on_given_files`."""
+        return self.group.runs[0].is_judged_on_given_files
+
+    @property
     def recommended(self) -> Candidate | None:
         """The epoch recommended over all its runs."""
         if self.group.recommended is None:
             return None
         run, epoch = self.group.recommended
-        name = f"{self.group.runs[run].name}/{epoch}"
+        name = self.group.runs[run].name_of(epoch)
         return next(each for each in self.candidates if each.name == name)
 
     @property
@@ -116,11 +121,16 @@ def _write_opening(report: Report, chosen: ChosenRuns, sections: Sequence[_Secti
         )
     for section in sections:
         report.text(_recommendation(section))
-    report.text(
-        f"The rule `{settings.rule}`: {escaped(RULES[settings.rule])}. "
-        + "Epochs are chosen on the validation part; figures marked as test are of each run's own test part, which no "
-        "choice has seen, scored with the weights of the epoch."
-    )
+    words = [f"The rule `{settings.rule}`: {escaped(RULES[settings.rule])}."]
+    if not all(section.is_judged_on_given_files for section in sections):
+        words.append(
+            "Epochs are chosen on the validation part; figures marked as test are of each run's own test part, which "
+            "no choice has seen, scored with the weights of the epoch."
+        )
+    report.text(" ".join(words))
+    for section in sections:
+        if section.is_judged_on_given_files:
+            report.text(_given_files(section, settings))
     remarks = list(_remarks(chosen, sections))
     if remarks:
         report.heading("What to know")
@@ -129,20 +139,31 @@ def _write_opening(report: Report, chosen: ChosenRuns, sections: Sequence[_Secti
 
 def _recommendation(section: _Section) -> str:
     runs, best = section.group.runs, section.recommended
-    epochs = sum(len(run.overview.history) for run in runs)
-    of_what = f"{epochs} epochs of {len(runs)} run{'s' if len(runs) > 1 else ''}"
+    epochs = sum(bool(row) for row in section.group.rows)
+    of_what = f"{epochs} epoch{'' if epochs == 1 else 's'} of {len(runs)} run{'s' if len(runs) > 1 else ''}"
     if best is None:
         words = f"**No epoch** of {of_what} has what the rule looks at: none can be recommended."
         if all(math.isnan(total) for total in ks_sums(section.group.rows)):
-            words += (
-                " The K-S sum is not known of any: in some pt range the control validation part lacks data or MC. "
-                "`--rule validation-loss` does without it."
-            )
+            where = "control region" if section.is_judged_on_given_files else "control validation part"
+            words += f" The K-S sum is not known of any: in some pt range the {where} lacks data or MC."
+            if any(math.isfinite(row.get("val_original_lossf", math.nan)) for row in section.group.rows):
+                words += " `--rule validation-loss` does without it."
         return words
     words = f"Of {of_what}, **{escaped(best.name)}** is recommended"
     if best.validation.auc < _NO_BETTER_THAN_CHANCE:
         return f"{words}, but it hardly classifies: its AUC is {best.validation.auc:.2f}, and 0.5 is chance."
     return f"{words}{f' ({escaped(best.missing)})' if best.missing else ''}."
+
+
+def _given_files(section: _Section, settings: AnalyzeSettings) -> str:
+    runs = section.group.runs
+    names = ", ".join(escaped(run.name) for run in runs)
+    files = [escaped(Path(name or "").name) for name in (settings.main_training_file, settings.cr_training_file)]
+    return (
+        f"{names} left no test jets and {'is' if len(runs) == 1 else 'are'} judged on **all jets of {files[0]} and "
+        f"{files[1]}**, which is no test part: what a network was trained on may be among them, and its epoch is "
+        "chosen by the very figures that are quoted. Both flatter. Only epochs whose weights were kept can be judged."
+    )
 
 
 def _remarks(chosen: ChosenRuns, sections: Sequence[_Section]) -> list[str]:
@@ -158,7 +179,7 @@ def _remarks(chosen: ChosenRuns, sections: Sequence[_Section]) -> list[str]:
             state = escaped(run.overview.status)
             remarks.append(
                 f"{escaped(run.name)} has no test figures: its state is {state}, and a training writes its test jets "
-                "when it ends."
+                "when it ends. `--main_training_file` and `--cr_training_file` name files to judge it on."
             )
     for section in sections:
         remarks += _remarks_on(section)
@@ -186,7 +207,8 @@ def _write_section(report: Report, section: _Section, settings: AnalyzeSettings,
     if level > 2:
         overview = section.group.runs[0].overview
         names = ", ".join(run.name for run in section.group.runs)
-        report.heading(f"Group {section.number + 1}: {names} ({overview.data or 'data not known'})")
+        data = GIVEN_FILES if section.is_judged_on_given_files else overview.data or "data not known"
+        report.heading(f"Group {section.number + 1}: {names} ({data})")
     _write_comparison(report, section, level)
     _write_test_figures(report, section, level)
     _write_plots(report, section, settings, level)
@@ -197,9 +219,10 @@ def _write_comparison(report: Report, section: _Section, level: int) -> None:
     best = section.recommended
     report.heading("Which epoch", level)
     report.table(epoch_table("The recommended epoch of each run", section.recommended_of_runs, best))
+    run = section.group.runs[0]
     shown = {
-        "AUC against K-S sum, all epochs, validation part": pareto_figure(section.group, f"auc_ks{suffix}"),
-        "AUC against K-S sum with errors, shortlisted epochs, test part": shortlist_figure(
+        f"AUC against K-S sum, all epochs, {run.chosen_on}": pareto_figure(section.group, f"auc_ks{suffix}"),
+        f"AUC against K-S sum with errors, shortlisted epochs, {run.tested_on}": shortlist_figure(
             section.group, section.candidates, best, f"auc_ks_test{suffix}"
         ),
     }
@@ -207,9 +230,10 @@ def _write_comparison(report: Report, section: _Section, level: int) -> None:
     report.figures(drawings.values(), section.labels, list(drawings))
     if drawings:
         report.text(
-            "All epochs: every epoch of every run on the validation part, pale at the beginning of the training and "
+            f"All epochs: every epoch of every run on the {run.chosen_on}, pale at the beginning of the training and "
             "dark at its end, the recommended epoch of each run larger. On the Pareto front are the epochs that no "
-            "other beats in both figures. Shortlisted epochs: on the test part with 68 % intervals, numbered by epoch."
+            f"other beats in both figures. Shortlisted epochs: on the {run.tested_on} with 68 % intervals, numbered by "
+            "epoch."
         )
     else:
         report.text("No epoch has both an AUC and a K-S sum: there is nothing to hold against each other.")
@@ -221,7 +245,7 @@ def _write_test_figures(report: Report, section: _Section, level: int) -> None:
     if not any(each.result is not None for each in section.candidates):
         return
     best = section.recommended
-    report.heading("On the test part", level)
+    report.heading(f"On the {section.group.runs[0].tested_on}", level)
     report.table(auc_table(section.candidates, best))
     for table in (difference_table(section.candidates, best), *rejection_tables(section.candidates, best)):
         if table is not None:
@@ -233,8 +257,10 @@ def _write_test_figures(report: Report, section: _Section, level: int) -> None:
 
 
 def _write_plots(report: Report, section: _Section, settings: AnalyzeSettings, level: int) -> None:
-    report.heading("Histories", level)
-    report.table(history_figures(report, section.group.runs, section.labels))
+    histories = history_figures(report, section.group.runs, section.labels)
+    if histories is not None:
+        report.heading("Histories", level)
+        report.table(histories)
     shown = section.candidates
     if len(shown) > settings.plotted_epochs:
         shown = tuple(section.recommended_of_runs)
@@ -247,8 +273,10 @@ def _write_plots(report: Report, section: _Section, settings: AnalyzeSettings, l
                 "sets how many are shown."
             )
         report.table(table)
-    report.heading("Loss and accuracy values", level)
-    report.table(history_table(section.candidates))
+    values = history_table(section.candidates)
+    if values is not None:
+        report.heading("Loss and accuracy values", level)
+        report.table(values)
 
 
 def _write_runs(report: Report, runs: Sequence[AnalyzedRun]) -> None:

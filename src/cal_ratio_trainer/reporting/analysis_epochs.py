@@ -21,7 +21,7 @@ from cal_ratio_trainer.evaluation.roc import RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
-from cal_ratio_trainer.training.epoch_histograms import ranges_of
+from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of, ranges_of
 from cal_ratio_trainer.training.kept_weights import ks_sums
 from cal_ratio_trainer.training.network_names import find_network
 from cal_ratio_trainer.training.run_overview import BestEpoch
@@ -40,7 +40,7 @@ CRITERIA = {
 
 @dataclass(frozen=True, eq=False)
 class TestResult:
-    """A network on the test part of its run.
+    """A network on the test part of its run, or on all jets of given files.
 
     Attributes:
         aucs: against each of `BACKGROUNDS`, with samples drawn anew.
@@ -51,6 +51,7 @@ class TestResult:
         false_positives: the same for QCD and BIB.
         ks: data and MC in the control region.
         ks_sum: the sum over outputs and pt ranges, with samples drawn anew.
+        histograms: of the outputs.
     """
 
     aucs: tuple[Resampled, ...]
@@ -61,6 +62,7 @@ class TestResult:
     false_positives: tuple[FalsePositives, ...]
     ks: ControlRegionKs
     ks_sum: Resampled
+    histograms: EpochHistograms
 
     # The name begins with "Test", but there is nothing to collect here.
     __test__ = False
@@ -93,17 +95,28 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """'model/00003/12'."""
-        return f"{self.run.name}/{self.epoch}"
+        """'model/00003/12'; see `AnalyzedRun.name_of`."""
+        return self.run.name_of(self.epoch)
+
+    @property
+    def number(self) -> str:
+        """The last part of its name: '12', or 'last'."""
+        return self.name.rpartition("/")[2]
 
     @property
     def row(self) -> Mapping[str, float]:
-        """Its row of the history."""
-        return self.run.overview.history[self.epoch]
+        """What it was chosen by; see `AnalyzedRun.rows`."""
+        return self.run.rows[self.epoch]
+
+    @property
+    def history_row(self) -> Mapping[str, float]:
+        """What the training wrote of it; empty where it left no history."""
+        history = self.run.overview.history
+        return history[self.epoch] if self.epoch < len(history) else {}
 
     @property
     def validation(self) -> BestEpoch:
-        """AUC and K-S on the validation part."""
+        """AUC and K-S of the jets that epochs are chosen on."""
         return BestEpoch.of(self.epoch, self.row)
 
 
@@ -151,8 +164,7 @@ def _once(word: str, others: Sequence[str]) -> list[str]:
 
 
 def _values(run: AnalyzedRun, key: str | None) -> list[float]:
-    history = run.overview.history
-    return ks_sums(history) if key is None else [row.get(key, math.nan) for row in history]
+    return ks_sums(run.rows) if key is None else [row.get(key, math.nan) for row in run.rows]
 
 
 def _lowest(values: Sequence[float], count: int) -> list[int]:
@@ -168,7 +180,7 @@ def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampl
     sample = candidate.run.sample
     if sample is None:
         return replace(candidate, missing="the run has no test jets")
-    kept = candidate.run.overview.run.kept_epochs()
+    kept = candidate.run.measured or candidate.run.overview.run.kept_epochs()
     newest = len(candidate.run.overview.history) - 1
     if candidate.epoch not in (*kept, newest):
         return replace(candidate, missing="weights not kept")
@@ -182,6 +194,7 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
     network = find_network(candidate.name, settings.output_path).load()
     main, control = sample.scored_by(network)
     pt_ranges = ranges_of(sample.settings.pt_ranges, sample.control.metadata.scaling)
+    ks = ks_of_control_jets(control, pt_ranges)
     return TestResult(
         aucs=resampled_aucs(main, sample.main.events, resampling, BACKGROUNDS),
         rocs=tuple(roc_curve(main, background) for background in BACKGROUNDS),
@@ -189,6 +202,7 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         signal=signal_efficiency(main),
         efficiencies=signal_efficiencies(main),
         false_positives=false_positives(main),
-        ks=ks_of_control_jets(control, pt_ranges),
+        ks=ks,
         ks_sum=resampled_ks(control, sample.control.events, resampling, pt_ranges),
+        histograms=histograms_of(main, control, ks),
     )

@@ -40,9 +40,9 @@ _HISTORIES = {
     "val_auc": "AUC",
 }
 _EPOCH_PLOTS = {
-    "main_sig_predictions_linear": "signal output, test part",
-    "main_qcd_predictions_linear": "QCD output, test part",
-    "main_bib_predictions_linear": "BIB output, test part",
+    "main_sig_predictions_linear": "signal output, {tested_on}",
+    "main_qcd_predictions_linear": "QCD output, {tested_on}",
+    "main_bib_predictions_linear": "BIB output, {tested_on}",
     "val_adversary_sig_predictions": "signal output, control region",
     "val_adversary_qcd_predictions": "QCD output, control region",
     "val_adversary_bib_predictions": "BIB output, control region",
@@ -51,7 +51,7 @@ _EPOCH_PLOTS = {
 
 def pareto_figure(group: RunGroup, name: str) -> Drawing | None:
     """Every epoch of every run of a group on the validation part; None where none has both AUC and K-S sum."""
-    histories = [run.overview.history for run in group.runs]
+    histories = [run.rows for run in group.runs]
     scale = _KsScale.of([BestEpoch.of(epoch, row) for rows in histories for epoch, row in enumerate(rows)])
     runs = tuple(
         RunEpochs(
@@ -66,7 +66,10 @@ def pareto_figure(group: RunGroup, name: str) -> Drawing | None:
     front = tuple(group.places[position] for position in pareto_front(points))
     if not front:
         return None
-    return pareto_drawing(name, ParetoPlot(runs, front, group.recommended, scale.identical, scale.title))
+    jets = group.runs[0].chosen_on.removesuffix(" part")
+    chosen = "" if group.recommended is None else group.runs[group.recommended[0]].name_of(group.recommended[1])
+    plot = ParetoPlot(runs, front, group.recommended, scale.identical, scale.title, jets, chosen)
+    return pareto_drawing(name, plot)
 
 
 def shortlist_figure(
@@ -79,7 +82,7 @@ def shortlist_figure(
         if each.result is not None:
             auc, ks = each.result.aucs[0].interval, each.result.ks_sum.interval
             if math.isfinite(auc.value) and math.isfinite(ks.value):
-                measured.append(MeasuredEpoch(positions[each.run.name], each.epoch, auc, ks, each is recommended))
+                measured.append(MeasuredEpoch(positions[each.run.name], each.number, auc, ks, each is recommended))
     if not measured:
         return None
     identical = {
@@ -93,14 +96,17 @@ def shortlist_figure(
     runs = tuple(run.name for run in group.runs)
     best = max(each.auc.value for each in measured)
     near = tuple(each for each in measured if 1 - each.auc.value <= _FARTHEST * (1 - best))
-    plot = ShortlistPlot(runs, near, tuple(identical.values()), outside=len(measured) - len(near))
+    jets = group.runs[0].tested_on.removesuffix(" part")
+    plot = ShortlistPlot(runs, near, tuple(identical.values()), outside=len(measured) - len(near), jets=jets)
     return shortlist_drawing(name, plot)
 
 
-def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureLabels) -> ReportTable:
-    """A row of history plots for each run; they are drawn when the report is written."""
+def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureLabels) -> ReportTable | None:
+    """A row of history plots for each run that has one; they are drawn when the report is written."""
     rows = []
     for run in runs:
+        if not run.overview.history:
+            continue
         with_adversary = run.overview.settings.get("adversary_weight") != 0
         references = stored_references(run.overview.record)
         names = list(dict.fromkeys(name for row in run.overview.history for name in row))
@@ -108,6 +114,8 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
         drawn = {each.name: each for each in drawings_of_history(history, references, with_adversary)}
         cells = [_cell(report, drawn.get(name), run.name, labels, title) for name, title in _HISTORIES.items()]
         rows.append((run.name, *cells))
+    if not rows:
+        return None
     return ReportTable("Losses, K-S and AUC by epoch", ("run", *_HISTORIES.values()), tuple(rows))
 
 
@@ -118,7 +126,8 @@ def score_figures(report: Report, candidates: Sequence[Candidate], labels: Figur
     if not shown:
         return None
     rows = []
-    for name, title in _EPOCH_PLOTS.items():
+    for name, words in _EPOCH_PLOTS.items():
+        title = words.format(tested_on=shown[0].run.tested_on)
         cells = [
             _cell(report, drawn[each.name].get(f"{each.epoch:03d}_{name}"), each.run.name, labels, title)
             for each in shown
@@ -152,6 +161,10 @@ class _KsScale:
 
 
 def _drawings_of(each: Candidate) -> dict[str, Drawing]:
+    if each.run.is_judged_on_given_files:
+        stored = None if each.result is None else each.result.histograms
+        drawings = [] if stored is None else epoch_drawings(each.epoch, stored.histograms, stored.ks)
+        return {drawing.name: drawing for drawing in drawings}
     overview = each.run.overview
     try:
         stored = EpochHistograms.read(overview.run.histograms_file(each.epoch))

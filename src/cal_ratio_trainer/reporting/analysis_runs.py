@@ -8,15 +8,22 @@ from typing import TypeVar
 import torch
 
 from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.errors import ConfigError, UserError
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.training.given_files import GivenFiles, figures_to_choose_by, without_validation
+from cal_ratio_trainer.training.network_names import NEWEST, find_network
 from cal_ratio_trainer.training.recommendation import Rule, classifying_epochs, recommended_epoch
-from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, find_run
+from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory, RunError, named_run
 from cal_ratio_trainer.training.run_overview import RunOverview, all_runs
-from cal_ratio_trainer.training.run_sample import RunSample
+from cal_ratio_trainer.training.run_sample import MAIN_FILE, RunSample
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+TEST_PART, GIVEN_FILES = "test part", "given files"
+"""Jets that figures with errors are of: those that a training left, or all that a user gave for runs that left none."""
 
 _FINISHED = "finished"
 _DECIDE_FIGURES = ("weight_column", "bad_weights", "pt_ranges", "include_low_mass", "include_high_mass")
@@ -29,13 +36,16 @@ class AnalyzedRun:
 
     Attributes:
         overview: what its files say.
-        sample: its test jets; None where they are not there or cannot be read.
+        sample: its test jets, or for a run without any all jets of the files that were given; None without either.
         trouble: why not; empty where nothing is wrong (a run that did not end yet has none).
+        measured: AUC and K-S on the given files by epoch, of all networks that were kept; None for a run that is
+            judged by its own jets.
     """
 
     overview: RunOverview
     sample: RunSample | None
     trouble: str = ""
+    measured: Mapping[int, Mapping[str, float]] | None = None
 
     @property
     def name(self) -> str:
@@ -43,12 +53,54 @@ class AnalyzedRun:
         return self.overview.run.name
 
     @property
+    def is_judged_on_given_files(self) -> bool:
+        """It left no test jets, and its figures are those of all jets of the files that were given."""
+        return self.measured is not None
+
+    @property
+    def chosen_on(self) -> str:
+        """Which jets AUC and K-S of its `rows` are of."""
+        return GIVEN_FILES if self.is_judged_on_given_files else "validation part"
+
+    @property
+    def tested_on(self) -> str:
+        """Which jets figures with errors are of."""
+        return GIVEN_FILES if self.is_judged_on_given_files else TEST_PART
+
+    @cached_property
+    def rows(self) -> tuple[Mapping[str, float], ...]:
+        """What epochs are chosen by, a row an epoch; empty for an epoch of which nothing is known.
+
+        That is the history; where the run is judged on given files, with AUC and K-S on these in place of its own.
+        """
+        history = self.overview.history
+        if self.measured is None:
+            return history
+        rows = [without_validation(row) for row in history]
+        rows += [{} for _ in range(max(self.measured, default=-1) + 1 - len(rows))]
+        return tuple({**row, **self.measured.get(epoch, {})} for epoch, row in enumerate(rows))
+
+    @property
+    def class_counts(self) -> Mapping[Label, int] | None:
+        """How many jets of each class its figures with errors are of; None where that is not known."""
+        if self.sample is None or not self.is_judged_on_given_files:
+            return self.overview.test_jets
+        labels = self.sample.main.jets.label
+        return {label: int((labels == label).sum()) for label in Label}
+
+    def name_of(self, epoch: int) -> str:
+        """'model/00003/12'; 'model/00003/last' for the only network of a run that does not say its epoch."""
+        return f"{self.name}/{epoch if self.overview.history or self.overview.run.kept_epochs() else NEWEST}"
+
+    @property
     def mix(self) -> tuple[str, ...]:
         """What the figures are of: runs that differ in it are not held against each other.
 
         The checksums of both training files and the settings that choose and weigh jets; where the checksums are not
-        known, that of the test part, or else the run stands for itself.
+        known, that of the test part, or else the run stands for itself. Runs judged on given files share that of these.
         """
+        if self.sample is not None and self.is_judged_on_given_files:
+            return GIVEN_FILES, self.sample.checksum
         files = [self.overview.word("data", kind, "sha256") for kind in ("main", "control")]
         if not all(files):
             files = [self.sample.checksum if self.sample is not None else self.name]
@@ -69,18 +121,21 @@ class RunGroup:
 
     @property
     def simulation(self) -> str | None:
-        """What simulated the jets; see `RunOverview.simulation`."""
-        return self.runs[0].overview.simulation
+        """What simulated the jets that are shown; see `RunOverview.simulation`."""
+        run = self.runs[0]
+        if run.sample is not None and run.is_judged_on_given_files:
+            return run.sample.main.metadata.simulation or run.sample.control.metadata.simulation
+        return run.overview.simulation
 
     @property
     def places(self) -> list[tuple[int, int]]:
         """(run, epoch) of every epoch, in the order of `rows`."""
-        return [(run, epoch) for run, each in enumerate(self.runs) for epoch in range(len(each.overview.history))]
+        return [(run, epoch) for run, each in enumerate(self.runs) for epoch in range(len(each.rows))]
 
     @property
     def rows(self) -> list[Mapping[str, float]]:
         """The histories of all runs, one after the other."""
-        return [row for run in self.runs for row in run.overview.history]
+        return [row for run in self.runs for row in run.rows]
 
     @cached_property
     def recommended(self) -> tuple[int, int] | None:
@@ -96,7 +151,7 @@ class RunGroup:
 
     def recommended_of(self, run: int) -> int | None:
         """The epoch recommended of one run by itself."""
-        return recommended_epoch(self.runs[run].overview.history, self.rule)
+        return recommended_epoch(self.runs[run].rows, self.rule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,18 +188,21 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
         RunError: there is no folder of runs.
         ConfigError: a GPU is asked for and there is none.
     """
-    device = analysis_device(settings)
+    device = chosen_device(settings.device)
     passed_over: list[tuple[str, str]] = []
     failures: list[tuple[str, str]] = []
     if settings.runs_to_analyze:
-        folders, failures = _each(settings.runs_to_analyze, str, lambda name: _find(name, settings))
+        folders, failures = _each(settings.runs_to_analyze, str, lambda name: named_run(name, settings.output_path))
     else:
         overviews = [RunOverview.of(run) for run in all_runs(settings.output_path)]
         folders = [overview.run for overview in overviews if overview.status == _FINISHED]
         passed_over = [(each.run.name, each.status) for each in overviews if each.status != _FINISHED]
     # Named twice, 'model/-1' and 'model/3' say, it is one run all the same.
     folders = list(dict.fromkeys(folders))
-    runs, unusable = _each(folders, lambda folder: folder.name, lambda folder: read_run(folder, device), "read runs")
+    given = _given_files(settings, device)
+    runs, unusable = _each(
+        folders, lambda folder: folder.name, lambda folder: read_run(folder, device, given), "read runs"
+    )
     failures += unusable
     if not runs:
         raise NothingToAnalyze(_nothing(settings, failures, passed_over))
@@ -152,14 +210,27 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     return ChosenRuns(groups, tuple(failures), tuple(passed_over), bool(settings.runs_to_analyze))
 
 
-def read_run(run: RunDirectory, device: torch.device) -> AnalyzedRun:
+def read_run(run: RunDirectory, device: torch.device, given: GivenFiles | None = None) -> AnalyzedRun:
     """Read a run.
 
+    Args:
+        run: its folder.
+        device: where its networks are run.
+        given: what to judge it on where it left no test jets.
+
     Raises:
-        RunError: it has no history that can be read, or no finished epoch.
+        RunError: it has no history that can be read and nothing to judge it on, or no network that could be judged.
+        UserError: the given files cannot be used.
     """
     overview = RunOverview.of(run)
+    if given is not None and not (run.path / MAIN_FILE).is_file():
+        return _judged_on(given, overview)
     if not overview.history:
+        if overview.status == IMPORTED:
+            raise RunError(
+                f"run {run.name} has no history and no test jets; --main_training_file and --cr_training_file name "
+                "files to judge its networks on"
+            )
         rows = run.read_history()
         raise RunError(f"run {run.name} has no finished epoch" if not rows else f"run {run.name} cannot be read")
     try:
@@ -169,19 +240,22 @@ def read_run(run: RunDirectory, device: torch.device) -> AnalyzedRun:
         return AnalyzedRun(overview, None, str(error) if overview.status == _FINISHED else "")
 
 
-def analysis_device(settings: AnalyzeSettings) -> torch.device:
-    """Where to score. Raises ConfigError where a GPU is asked for and there is none."""
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(["device is cuda, but PyTorch sees no GPU; take auto or cpu"])
-    wanted = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
+def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
+    run, sample = overview.run, given.sample_for(overview)
+    epochs = run.kept_epochs()
+    networks = {epoch: f"{run.name}/{epoch}" for epoch in epochs} or {0: f"{run.name}/{NEWEST}"}
+    measured = {}
+    with progress(f"score given jets ({run.name})", len(networks), "epochs") as line:
+        for epoch, name in networks.items():
+            measured[epoch] = figures_to_choose_by(sample, find_network(name, run.path.parents[1]).load())
+            line.advance()
+    return AnalyzedRun(overview, sample, measured=measured)
 
 
-def _find(name: str, settings: AnalyzeSettings) -> RunDirectory:
-    model, slash, number = name.strip("/").rpartition("/")
-    if not slash or not number.removeprefix("-").isdecimal():
-        raise RunError(f"{name} is no run: give NAME/RUN, e.g. default/0 or default/-1 for the newest")
-    return find_run(settings.output_path, model, int(number))
+def _given_files(settings: AnalyzeSettings, device: torch.device) -> GivenFiles | None:
+    if settings.main_training_file is None or settings.cr_training_file is None:
+        return None
+    return GivenFiles(settings.main_training_file, settings.cr_training_file, device)
 
 
 def _each(

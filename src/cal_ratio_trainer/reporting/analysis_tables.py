@@ -9,7 +9,7 @@ from cal_ratio_trainer.evaluation.roc import REJECTION_AT, Rejection
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.analysis_epochs import BACKGROUNDS, Candidate, TestResult
-from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun
+from cal_ratio_trainer.reporting.analysis_runs import GIVEN_FILES, TEST_PART, AnalyzedRun
 from cal_ratio_trainer.reporting.table import ReportTable, bold
 from cal_ratio_trainer.training.epoch import HISTORY_NAMES
 
@@ -20,6 +20,12 @@ _EPOCH_COLUMNS = (
     "excess over it, in units of its spread, grows with the sample. The AUC is that of signal against QCD + 0.1 BIB: "
     "it depends on the numbers of jets."
 )
+_GIVEN_COLUMNS = (
+    "AUC and K-S sum are of all jets of the given files, by which epochs are chosen here; losses are those of the "
+    "training, as far as its history has them. The K-S sum is that of three outputs and three pt ranges. If identical: "
+    "what two samples of one distribution give at these effective numbers of jets; the excess over it, in units of its "
+    "spread, grows with the sample. The AUC is that of signal against QCD + 0.1 BIB: it depends on the numbers of jets."
+)
 _FROM_TEST = "68 % intervals from samples drawn anew, event by event."
 
 
@@ -28,19 +34,33 @@ def epoch_table(
 ) -> ReportTable:
     """What each epoch is on the validation part, and its AUC on the test part with the class counts.
 
+    Where runs are judged on given files, AUC and K-S are of these.
+
     Args:
         title: of the table.
-        candidates: the epochs.
+        candidates: the epochs, all of one group.
         recommended: which of them is in bold.
         is_explained: the note says what the columns are; otherwise that they are those of the table before.
     """
     losses = ("main loss", "K-S sum", "if identical", "excess [σ]", "adversary loss", "discriminator loss")
-    return ReportTable(
-        title,
-        ("epoch", "chosen for", *losses, "AUC (validation)", "AUC (test)", "signal/QCD/BIB test jets"),
-        tuple(_epoch_row(each, each is recommended) for each in candidates),
-        _EPOCH_COLUMNS if is_explained else "Columns as in the table above. (2.): the second best.",
+    columns: tuple[str, ...] = (
+        "epoch",
+        "chosen for",
+        *losses,
+        "AUC (validation)",
+        "AUC (test)",
+        "signal/QCD/BIB test jets",
     )
+    rows = [_epoch_row(each, each is recommended) for each in candidates]
+    note = _EPOCH_COLUMNS
+    if _tested_on(candidates) == GIVEN_FILES:
+        # Both AUCs are of the same jets: the one with its error says all. Without a history there are no losses.
+        columns = ("epoch", "chosen for", *losses, "", "AUC", "signal/QCD/BIB jets")
+        shown = [i for i in range(len(columns)) if columns[i] and any(row[i] != _NOT_KNOWN for row in rows)]
+        columns, rows = tuple(columns[i] for i in shown), [tuple(row[i] for i in shown) for row in rows]
+        note = _GIVEN_COLUMNS
+    note = note if is_explained else "Columns as in the table above. (2.): the second best."
+    return ReportTable(title, columns, tuple(rows), note)
 
 
 def auc_table(candidates: Sequence[Candidate], recommended: Candidate | None) -> ReportTable:
@@ -51,7 +71,7 @@ def auc_table(candidates: Sequence[Candidate], recommended: Candidate | None) ->
         ks = (with_errors(result.ks_sum.interval, 2), _number(result.ks_expected, ".2f"))
         rows.append((_name(each, recommended), *aucs, *ks, _number(result.efficiency_ratio, ".2f")))
     return ReportTable(
-        "AUC and K-S sum on the test part",
+        f"AUC and K-S sum on the {_tested_on(candidates)}",
         (
             "epoch",
             *(f"AUC, {background.name}" for background in BACKGROUNDS),
@@ -79,7 +99,7 @@ def difference_table(candidates: Sequence[Candidate], recommended: Candidate | N
     if not rows:
         return None
     return ReportTable(
-        f"Differences to {recommended.name} on the same test jets",
+        f"Differences to {recommended.name} on the same jets ({_short(candidates)})",
         ("epoch", "AUC", "K-S sum"),
         tuple(rows),
         f"{_FROM_TEST} The jets are the same, so differences are better known than the figures themselves.",
@@ -90,7 +110,8 @@ def rejection_tables(candidates: Sequence[Candidate], recommended: Candidate | N
     """Rejection at fixed signal efficiencies against QCD and against BIB alone."""
     return [
         ReportTable(
-            f"Rejection 1/fpr of {background.name.removesuffix(' only')} alone at given signal efficiencies (test)",
+            f"Rejection 1/fpr of {background.name.removesuffix(' only')} alone at given signal efficiencies "
+            f"({_short(candidates)})",
             ("epoch", *(f"at {100 * at:.0f} %" for at in REJECTION_AT)),
             tuple(
                 (_name(each, recommended), *(_rejection(result.rocs[position].rejection_at(at)) for at in REJECTION_AT))
@@ -122,7 +143,7 @@ def efficiency_table(candidates: Sequence[Candidate]) -> ReportTable | None:
         shares = [result.false_positives[position].by_count for _, result in scored]
         rows.append((label, "", *_best_in_bold(shares, judged, min)))
     return ReportTable(
-        "Share of jets whose largest output is signal [%]: signal by mass, and backgrounds (test)",
+        f"Share of jets whose largest output is signal [%]: signal by mass, and backgrounds ({_short(candidates)})",
         ("mH [GeV]", "mS [GeV]", *(each.name for each, _ in scored)),
         tuple(rows),
         "Errors: 68 %, Clopper-Pearson. Bold: the highest of its row, for backgrounds the lowest, among epochs that "
@@ -130,13 +151,16 @@ def efficiency_table(candidates: Sequence[Candidate]) -> ReportTable | None:
     )
 
 
-def history_table(candidates: Sequence[Candidate]) -> ReportTable:
-    """Losses, accuracies, K-S sums and AUC of each epoch, as the history names them."""
-    names = [name for name in (*HISTORY_NAMES, "val_auc") if any(name in each.row for each in candidates)]
+def history_table(candidates: Sequence[Candidate]) -> ReportTable | None:
+    """Losses, accuracies, K-S sums and AUC of each epoch, as the history names them; None without a history."""
+    rows = {each.name: each.history_row for each in candidates}
+    names = [name for name in (*HISTORY_NAMES, "val_auc") if any(name in row for row in rows.values())]
+    if not names:
+        return None
     return ReportTable(
         "Losses and accuracies",
-        ("name", *(each.name for each in candidates)),
-        tuple((name, *(_number(each.row.get(name, math.nan), ".4f") for each in candidates)) for name in sorted(names)),
+        ("name", *rows),
+        tuple((name, *(_number(row.get(name, math.nan), ".4f") for row in rows.values())) for name in sorted(names)),
         "original: the network; adv: the adversary; val: the validation part.",
     )
 
@@ -198,7 +222,7 @@ def with_errors(interval: Interval, digits: int, sign: str = "") -> str:
 
 
 def _epoch_row(each: Candidate, is_recommended: bool) -> tuple[str, ...]:
-    row, best, jets = each.row, each.validation, each.run.overview.test_jets
+    row, best, jets = each.row, each.validation, each.run.class_counts
     counts = "/".join(str(jets[label]) for label in (Label.SIGNAL, Label.QCD, Label.BIB)) if jets else _NOT_KNOWN
     test = each.missing if each.result is None else with_errors(each.result.aucs[0].interval, 4)
     return (
@@ -214,6 +238,14 @@ def _epoch_row(each: Candidate, is_recommended: bool) -> tuple[str, ...]:
         test,
         counts,
     )
+
+
+def _tested_on(candidates: Sequence[Candidate]) -> str:
+    return candidates[0].run.tested_on if candidates else TEST_PART
+
+
+def _short(candidates: Sequence[Candidate]) -> str:
+    return _tested_on(candidates).removesuffix(" part")
 
 
 def _scored(candidates: Sequence[Candidate]) -> list[tuple[Candidate, TestResult]]:

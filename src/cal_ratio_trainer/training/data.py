@@ -119,16 +119,55 @@ def _refuse_empty_parts(sample: Sample) -> None:
         )
 
 
-def _main_sample(settings: TrainSettings, file: Path) -> Sample:
+@dataclass(frozen=True)
+class WeightedJets:
+    """All jets of a training file that have a weight, before any split.
+
+    Attributes:
+        jets: cleaned for training.
+        weights: [jets]; of a main file as it has them, of a control region matched.
+        metadata: what the file says of itself.
+        notes: what was odd, a sentence each.
+    """
+
+    jets: Jets
+    weights: WeightArray
+    metadata: JetMetadata
+    notes: tuple[str, ...]
+
+
+def load_main_jets(settings: TrainSettings, file: Path) -> WeightedJets:
+    """Every signal, QCD and BIB jet of a main training file, with the file's weights.
+
+    Raises:
+        InputFileError, MissingColumn: the file cannot be used; says which and why.
+    """
     jets, metadata, notes = _load(settings, file, kind="main")
     _check_labels(
         file, jets, {int(label) for label in Label}, "a main training file has 0 (QCD), 1 (signal) and 2 (BIB)"
     )
     weights = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))
+    return WeightedJets(*_without_dropped(jets, weights), metadata, tuple(notes))
+
+
+def load_control_jets(settings: TrainSettings, file: Path) -> WeightedJets:
+    """Every jet of a control region, the simulation's weights matched to the data; errors as `load_main_jets`."""
+    jets, metadata, notes = _load(settings, file, kind="control")
+    _check_labels(file, jets, {int(CONTROL_MC), int(CONTROL_DATA)}, "a control region has 0 (MC) and 2 (data) only")
+    weights = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))
     jets, weights = _without_dropped(jets, weights)
-    split = _split(settings, jets)
-    part = select_masses(jets, split.part, settings)
-    jets, part, weights = _used_only(jets, part, weights)
+    try:
+        matched = matched_control_weights(weights, jets.label)
+    except ValueError as error:
+        raise InputFileError(file, str(error)) from error
+    return WeightedJets(jets, matched, metadata, tuple(notes))
+
+
+def _main_sample(settings: TrainSettings, file: Path) -> Sample:
+    loaded = load_main_jets(settings, file)
+    split = _split(settings, loaded.jets)
+    part = select_masses(loaded.jets, split.part, settings)
+    jets, part, weights = _used_only(loaded.jets, part, loaded.weights)
     trained = part == Part.TRAIN
     try:
         in_loss = loss_weights(weights, jets.label, trained, settings.loss_weights)
@@ -138,21 +177,14 @@ def _main_sample(settings: TrainSettings, file: Path) -> Sample:
     if missing:
         raise InputFileError(file, f"has no {' and no '.join(missing)} jets to train on")
     weight = evaluation_weights(weights, jets.label)
-    return Sample(file, metadata, jets, part, in_loss, weight, split.identity, tuple(notes))
+    return Sample(file, loaded.metadata, jets, part, in_loss, weight, split.identity, loaded.notes)
 
 
 def _control_sample(settings: TrainSettings, file: Path) -> Sample:
-    jets, metadata, notes = _load(settings, file, kind="control")
-    _check_labels(file, jets, {int(CONTROL_MC), int(CONTROL_DATA)}, "a control region has 0 (MC) and 2 (data) only")
-    weights = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))
-    jets, weights = _without_dropped(jets, weights)
-    try:
-        matched = matched_control_weights(weights, jets.label)
-    except ValueError as error:
-        raise InputFileError(file, str(error)) from error
-    split = _split(settings, jets)
-    jets, part, matched = _used_only(jets, split.part, matched)
-    return Sample(file, metadata, jets, part, matched, matched, split.identity, tuple(notes))
+    loaded = load_control_jets(settings, file)
+    split = _split(settings, loaded.jets)
+    jets, part, matched = _used_only(loaded.jets, split.part, loaded.weights)
+    return Sample(file, loaded.metadata, jets, part, matched, matched, split.identity, loaded.notes)
 
 
 def _check_labels(file: Path, jets: Jets, known: set[int], said: str) -> None:

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
-from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
+from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets
 from cal_ratio_trainer.network.adversary import data_or_simulation_loss, right_guesses
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ranges_of
+from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of, ranges_of
 from cal_ratio_trainer.training.scored_parts import scored_control, scored_main
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
@@ -68,16 +66,7 @@ def evaluate_epoch(
     row = _losses(step, tensors, data, tally, main_logits, control_logits)
     row |= ks.to_dict() | {"val_auc": roc_auc(main)}
     row = {name: row.pop(name) for name in HISTORY_NAMES} | row
-    histograms = {"main": main_histograms(scored_main(data, Part.TEST, test_logits))}
-    return EpochResult(row, EpochHistograms(histograms | _control_histograms(control, ks), ks))
-
-
-def _control_histograms(control: ScoredControlJets, ks: ControlRegionKs) -> dict[str, ScoreHistograms]:
-    result = {"val_adversary": control_histograms(control)}
-    for pt_range in ks.pt_ranges:
-        inside = (control.scaled_pt >= pt_range.low) & (control.scaled_pt < pt_range.high)
-        result[f"val_adversary_{pt_range.name}Pt"] = control_histograms(control, inside)
-    return result
+    return EpochResult(row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks))
 
 
 @torch.no_grad()

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
+from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.training.checkpoint import HistoryRow
-
-LEGACY_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
-"""The range in GeV of files that do not say it: that of all earlier ones."""
 
 _KS = "ks"
 
@@ -58,6 +56,21 @@ class EpochHistograms:
             raise InputFileError(path, "no such histograms of an epoch") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputFileError(path, f"is not a complete file of histograms ({error})") from error
+
+
+def histograms_of(main: ScoredJets, control: ScoredControlJets, ks: ControlRegionKs) -> EpochHistograms:
+    """The histograms of jets that a network has scored.
+
+    Args:
+        main: signal, QCD and BIB jets.
+        control: jets of the control region.
+        ks: data and MC in it; its pt ranges have histograms of their own.
+    """
+    histograms = {"main": main_histograms(main), "val_adversary": control_histograms(control)}
+    for pt_range in ks.pt_ranges:
+        inside = (control.scaled_pt >= pt_range.low) & (control.scaled_pt < pt_range.high)
+        histograms[f"val_adversary_{pt_range.name}Pt"] = control_histograms(control, inside)
+    return EpochHistograms(histograms, ks)
 
 
 def ranges_of(edges: Sequence[float], scaling: Scaling | None = None) -> tuple[PtRange, ...]:

@@ -17,14 +17,17 @@ from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
-from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.training.compatibility import refuse_other_scaling
+from cal_ratio_trainer.training.data import load_control_jets, load_main_jets
 from cal_ratio_trainer.training.mass_selection import parametrised_masses
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError
 from cal_ratio_trainer.training.scored_parts import scored_jets
 from cal_ratio_trainer.training.splits import UIntArray, event_words
+from cal_ratio_trainer.training.weights import evaluation_weights
 
 MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
 
@@ -98,13 +101,36 @@ class RunSample:
         Raises:
             UserError: a file is missing, damaged, or not what it should be.
         """
-        known = {name: value for name, value in settings.items() if name in TrainSettings.model_fields}
-        try:
-            checked = TrainSettings.make(**known)
-        except ValueError as error:
-            raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error
+        checked = known_settings(run, settings)
         main, control = (TestJets.read(run.path / name) for name in (MAIN_FILE, CONTROL_FILE))
         return cls(main, control, checked, device or torch.device("cpu"))
+
+    @classmethod
+    def of_files(
+        cls,
+        files: tuple[Path, Path],
+        settings: TrainSettings,
+        scaling: Scaling = LEGACY_SCALING,
+        device: torch.device | None = None,
+    ) -> "RunSample":
+        """All jets of a main training file and of a control region, for networks whose test jets are not known.
+
+        Args:
+            files: main, control; as a training takes them.
+            settings: of the training: weights, masses, what its network reads.
+            scaling: that its network wants.
+            device: where networks are run; None for the CPU.
+
+        Raises:
+            InputFileError, MissingColumn: a file cannot be used; says which and why.
+        """
+        main, control = load_main_jets(settings, files[0]), load_control_jets(settings, files[1])
+        weights = (evaluation_weights(main.weights, main.jets.label), control.weights)
+        parts = []
+        for file, loaded, weight in zip(files, (main, control), weights, strict=True):
+            refuse_other_scaling(file, loaded.metadata.scaling, scaling, "build it anew with that range")
+            parts.append(TestJets(file, loaded.jets.with_columns({_WEIGHT: weight}), loaded.metadata))
+        return cls(parts[0], parts[1], settings, device or torch.device("cpu"))
 
     @cached_property
     def checksum(self) -> str:
@@ -161,3 +187,16 @@ class RunSample:
         wanted = self.settings.low_masses if self.settings.masses == "low" else self.settings.high_masses
         jets = self.main.jets
         return np.asarray((jets.label != Label.SIGNAL) | np.isin(jets["llp_mH"], wanted))
+
+
+def known_settings(run: RunDirectory, settings: Mapping[str, Any]) -> TrainSettings:
+    """The settings of a run, checked; names of other versions of this program are passed over.
+
+    Raises:
+        RunError: a value cannot be used.
+    """
+    known = {name: value for name, value in settings.items() if name in TrainSettings.model_fields}
+    try:
+        return TrainSettings.make(**known)
+    except ValueError as error:
+        raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error
