@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 
 from cal_ratio_trainer.evaluation.efficiency import MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import Interval, Share
-from cal_ratio_trainer.evaluation.roc import REJECTION_AT, Rejection
+from cal_ratio_trainer.evaluation.roc import REJECTION_AT
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.analysis_epochs import BACKGROUNDS, Candidate, TestResult
 from cal_ratio_trainer.reporting.analysis_runs import GIVEN_FILES, TEST_PART, AnalyzedRun
 from cal_ratio_trainer.reporting.table import ReportTable, bold
+from cal_ratio_trainer.reporting.training_details import rejection_words
 from cal_ratio_trainer.training.epoch import HISTORY_NAMES
 
 _NOT_KNOWN = "-"
@@ -114,7 +115,10 @@ def rejection_tables(candidates: Sequence[Candidate], recommended: Candidate | N
             f"({_short(candidates)})",
             ("epoch", *(f"at {100 * at:.0f} %" for at in REJECTION_AT)),
             tuple(
-                (_name(each, recommended), *(_rejection(result.rocs[position].rejection_at(at)) for at in REJECTION_AT))
+                (
+                    _name(each, recommended),
+                    *(rejection_words(result.rocs[position].rejection_at(at)) for at in REJECTION_AT),
+                )
                 for each, result in _scored(candidates)
             ),
             "In brackets: 68 %, Clopper-Pearson at the background's effective number.",
@@ -280,18 +284,6 @@ def _share(share: Share | None, is_best: bool) -> str:
         return _NOT_KNOWN
     text = _unbroken(f"{100 * share.value:.1f} +{100 * share.error_up:.1f} -{100 * share.error_down:.1f}")
     return bold(text) if is_best else text
-
-
-def _rejection(rejection: Rejection) -> str:
-    if math.isnan(rejection.value):
-        return _NOT_KNOWN
-    if math.isinf(rejection.value):
-        return f"> {_three_digits(rejection.low)}"
-    return f"{_three_digits(rejection.value)} [{_three_digits(rejection.low)}, {_three_digits(rejection.high)}]"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 or math.isinf(value) else f"{value:.0f}"
 
 
 def _unbroken(text: str) -> str:

@@ -78,7 +78,9 @@ def _rejection_table(curves: tuple[RocCurve, ...]) -> ReportTable:
     return ReportTable(
         "Rejection 1/fpr at given signal efficiencies",
         ("signal", "against", *(f"{100 * rejection.signal_efficiency:.0f} %" for rejection in curves[0].rejections)),
-        tuple((*_curve_names(curve), *(_rejection(rejection) for rejection in curve.rejections)) for curve in curves),
+        tuple(
+            (*_curve_names(curve), *(rejection_words(rejection) for rejection in curve.rejections)) for curve in curves
+        ),
         "In brackets: 68 %, Clopper-Pearson at the background's effective number. The mixture QCD + 0.1 BIB depends on "
         "the counts.",
     )
@@ -218,7 +220,14 @@ def _ks_numbers(distance: float, expected: float, spread: float, excess: float) 
     return _number(distance, ".4f"), identical, _number(excess, "+.2f")
 
 
-def _rejection(rejection: Rejection) -> str:
+def rejection_words(rejection: Rejection) -> str:
+    """A rejection with the ends of its interval; a lower end alone where no background passes.
+
+    >>> rejection_words(Rejection(0.5, 0.01, 100.0, 81.3, 122.0))
+    '100 [81.3, 122]'
+    >>> rejection_words(Rejection(0.5, 0.0, math.inf, 55.0, math.inf))
+    '> 55'
+    """
     if math.isinf(rejection.value):
         return f"> {_rounded(rejection.low)}"
     if math.isnan(rejection.value):
