@@ -23,6 +23,8 @@ from cal_ratio_trainer.training.run_directory import RunDirectory
 
 _SHARE = 0.04
 """What refreshing plots during the training may cost: this share of its time."""
+_FIRST_SHARE = 0.2
+"""The same for the first final plots, so that there is something to look at, and to keep, soon after the start."""
 _FIRST_GUESS_S = 2.0
 _FIRST_GUESS_A_FIGURE_S = 0.06
 
@@ -94,11 +96,12 @@ class RunPlots:
         if self._settings.epoch_plots:
             self._submit(epoch_drawings(epoch, histograms.histograms, histograms.ks), epoch)
         histories = self._histories()
-        if self._is_due(self._histories_drawn, self._drawing_s(len(histories))):
+        if self._is_due(self._histories_drawn, self._drawing_s(len(histories)), _SHARE):
             self._submit(histories, epoch)
             self._histories_drawn = time.perf_counter()
         self._waits.append(time.perf_counter() - begin)
-        if self._is_due(self._evaluated, self._evaluation_s + self._drawing_s(self._final_plots)):
+        share = _SHARE if self._refresh_s else max(_SHARE, _FIRST_SHARE)
+        if self._is_due(self._evaluated, self._evaluation_s + self._drawing_s(self._final_plots), share):
             self.refresh(evaluate())
             self._evaluation_s = time.perf_counter() - begin
             self._refresh_s.append(self._evaluation_s)
@@ -151,5 +154,5 @@ class RunPlots:
     def _drawing_s(self, figures: int) -> float:
         return figures * (self._pool.seconds_a_figure or _FIRST_GUESS_A_FIGURE_S) / max(1, self._processes)
 
-    def _is_due(self, last: float, cost_s: float) -> bool:
-        return cost_s < _SHARE * (time.perf_counter() - last)
+    def _is_due(self, last: float, cost_s: float, share: float) -> bool:
+        return cost_s < share * (time.perf_counter() - last)
