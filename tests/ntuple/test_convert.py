@@ -1,5 +1,6 @@
 """Many files: what is done, shared, passed over, refused, and what is left when something goes wrong."""
 
+import importlib
 import json
 import os
 import signal
@@ -7,18 +8,24 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.distributed.crew import Report
+from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
-from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
+from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
+from cal_ratio_trainer.ntuple.conversion import convert_whole
 from cal_ratio_trainer.ntuple.request import Request
 from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
+
+convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")
 
 TWO_JETS = [event((100, 0.0, 0.0), number=1), event((90, 0.0, 0.0), number=2)]
 
@@ -62,9 +69,11 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def die(request: Request) -> None:
-    """What a process does that runs out of memory."""
-    os._exit(9)
+def die(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+    """What a process does that runs out of memory at some file."""
+    if "bad" in request.file:
+        os._exit(9)
+    return convert_whole(report, request, may_be_cut)
 
 
 def damaged(tmp_path: Path) -> dict[str, Path]:
@@ -285,12 +294,16 @@ def test_a_killed_conversion_leaves_no_output_and_is_done_again(tmp_path: Path) 
     assert names_in(folder) == ["a.parquet"]
 
 
-def test_a_worker_that_dies_fails_its_files_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [write_ntuple(tmp_path / f"{number}.root", TWO_JETS) for number in range(2)]
-    monkeypatch.setattr("cal_ratio_trainer.ntuple.convert._convert_in_worker", die)
+def test_a_file_at_which_every_worker_dies_fails_with_a_word_and_the_others_are_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [write_ntuple(tmp_path / f"{name}.root", TWO_JETS) for name in ("a", "bad", "b")]
+    steps = replace(convert_module._STEPS, whole=die)
+    monkeypatch.setattr(convert_module, "_STEPS", steps)
     summary = convert(tmp_path, *files, workers=2)
-    assert statuses(summary) == [Status.FAILED] * 2
-    assert "a process ended" in summary.rows[0].reason
+    assert statuses(summary) == [Status.CONVERTED, Status.FAILED, Status.CONVERTED]
+    assert "a process ended" in summary.rows[1].reason
+    assert names_in(tmp_path / "jets") == ["a.parquet", "b.parquet", "failed_files.txt"]
 
 
 def test_two_files_with_one_output_are_refused_before_anything_is_done(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.scheduling import SharedListSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
@@ -32,7 +33,7 @@ class ConversionInput(Settings):
     llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle of this sample. [GeV]")
 
 
-class ConvertSettings(Settings):
+class ConvertSettings(SharedListSettings):
     """What `cr_trainer convert divertanalysis` reads, keeps and writes."""
 
     defaults_file: ClassVar[str | None] = "convert"
@@ -83,7 +84,6 @@ class ConvertSettings(Settings):
     chunk_events: int = Field(
         ge=1, description="How many events are in memory at a time; whole clusters of an RNTuple. [events]"
     )
-    workers: int = Field(ge=1, description="How many files are converted at the same time. [processes]")
     overwrite: bool = Field(description="Convert again what is already done.")
     cache_path: Path | None = Field(
         description="Folder that remote files are copied to before they are read; null streams them and stores nothing."

@@ -12,6 +12,7 @@ from platformdirs import user_cache_path
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing, write_text
+from cal_ratio_trainer.files.remote import persistently
 from cal_ratio_trainer.progress import progress
 
 _log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def _refresh(url: str, copy: Path) -> None:
     known = _read_record(record) if copy.is_file() else None
     try:
         system, remote_path = _file_system(url)
-        said = _announced(system.info(remote_path))
+        said = _announced(persistently(lambda: system.info(remote_path), f"{url}: asking for it"))
     except Exception as error:
         if known is None:
             raise InputFileError(url, f"cannot be fetched ({_in_words(error)})") from error

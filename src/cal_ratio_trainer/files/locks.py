@@ -1,18 +1,19 @@
-"""Locks between processes: who makes a file, so that several can share one list of work."""
+"""Who makes a file, so that several processes, on several machines, can share one list of work."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from cal_ratio_trainer.files.leases import DEFAULT_TIMEOUT_S, leased
 
 
 @contextmanager
-def held(path: Path) -> Iterator[bool]:
-    """Try to take the lock of the file `path` without waiting.
+def held(path: Path, timeout: float = DEFAULT_TIMEOUT_S) -> Iterator[bool]:
+    """Try to be the one that makes the file `path`; does not wait while another process is alive and makes it.
 
-    The lock is a hidden file beside it, `.NAME.lock`, that is removed afterwards. It ends with the process that holds
-    it, however that ends.
+    The claim is a lease, a hidden file beside it (see `files.leases`), that is removed afterwards. That of a process
+    that was killed is free at once on its own machine, and on others when it has not been renewed for `timeout`
+    seconds.
 
     Yields:
         True where it was free and is held during the block; False where another process holds it.
@@ -20,18 +21,5 @@ def held(path: Path) -> Iterator[bool]:
     Raises:
         OSError: the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock_file = path.with_name(f".{path.name}.lock")
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        # Removed while it is held, so that nobody can have taken it in between.
-        with suppress(OSError):
-            lock_file.unlink(missing_ok=True)
-        lock.release()
+    with leased(path, timeout) as lease:
+        yield lease is not None

@@ -1,16 +1,18 @@
-"""One ntuple to one file of jets."""
+"""One ntuple to one file of jets, whole or in pieces; who holds which file is settled elsewhere."""
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.locks import held
-from cal_ratio_trainer.jets.expressions import ExpressionError
+from cal_ratio_trainer.distributed.crew import Report
+from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
+from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.branches import check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
-from cal_ratio_trainer.ntuple.output import Output, output_for, previous_result
+from cal_ratio_trainer.ntuple.output import output_for, previous_result
+from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, remove_pieces, write_piece
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.source import readable_name, size_of, with_checksum
@@ -19,66 +21,123 @@ from cal_ratio_trainer.ntuple.tally import Tally
 
 COMMAND = "convert divertanalysis"
 
-Report = Callable[[int, int], None]
-"""Told how many events more are expected, and how many more were read."""
+Chunk = tuple[Jets, Tally]
+"""The jets of some events, and what was counted in these."""
 
 
-def convert_file(request: Request, report: Report) -> ConversionRow:
-    """Convert one file unless it is done, or another process is at it.
+@dataclass(frozen=True)
+class _Content:
+    """What becomes of a file: its chunks, and the progress that they mean."""
+
+    ntuple: Ntuple
+    request: Request
+    source: InputFile
+    chunks: Iterable[Chunk]
+
+
+def convert_whole(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+    """Convert one file unless it is done.
 
     Args:
+        report: told how many events are read, and how many there are.
         request: the file and what to do with it.
-        report: told of the progress.
+        may_be_cut: a file with more events than the request's `piece_events` is cut into pieces and not converted yet.
 
     Returns:
-        What became of it; a bad file is a row with its reason, not an exception.
+        What became of it, or its pieces.
 
     Raises:
+        InputFileError, ExpressionError: it cannot be converted.
         OSError: the output cannot be written.
     """
     start = time.monotonic()
-    row = ConversionRow(request.file, request.output, Status.FAILED, data_type=request.selection.data_type)
-    with held(request.output) as free:
-        if not free:
-            return replace(row, status=Status.ELSEWHERE, reason="another process converts it")
-        try:
-            row = _convert(request, row, report)
-        except InputFileError as error:
-            row = replace(row, reason=error.reason if error.file == request.file else str(error))
-        except ExpressionError as error:
-            row = replace(row, reason=str(error))
-    return replace(row, seconds=time.monotonic() - start)
-
-
-def _convert(request: Request, row: ConversionRow, report: Report) -> ConversionRow:
+    row = _row_of(request)
     source = size_of(request.file)
+    remove_pieces(request.output)
     if not request.overwrite:
         before = previous_result(request, source)
         if before is not None:
-            return _row_from(row, before, Status.ALREADY_DONE)
+            return replace(_row_from(row, before, Status.ALREADY_DONE), seconds=time.monotonic() - start)
+    with _opened(request) as ntuple:
+        stop = _stop(ntuple, request)
+        if may_be_cut and stop > request.piece_events:
+            pieces = cut(ntuple.chunks(request.chunk_events, stop), request.piece_events)
+            if len(pieces) > 1:
+                return Pieces(pieces)
+        report(0, stop)
+        chunks = _chunks(ntuple, request, ntuple.chunks(request.chunk_events, stop), stop, report)
+        row = _write(row, _Content(ntuple, request, with_checksum(source), chunks))
+    return replace(row, seconds=time.monotonic() - start)
+
+
+def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) -> WrittenPiece:
+    """Convert some chunks of a file into a file of their own, from which `join_pieces` takes them. Raises as above."""
+    start = time.monotonic()
+    events = sum(map(len, piece))
+    report(0, events)
+    with _opened(request) as ntuple:
+        written = write_piece(request.output, _chunks(ntuple, request, piece, events, report))
+    return replace(written, seconds=time.monotonic() - start)
+
+
+def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) -> ConversionRow:
+    """Put the pieces of a file together: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
+    start = time.monotonic()
+    with _opened(request) as ntuple:
+        chunks = (chunk for piece in pieces for chunk in read_piece(piece))
+        row = _write(_row_of(request), _Content(ntuple, request, with_checksum(size_of(request.file)), chunks))
+    remove_pieces(request.output)
+    return replace(row, seconds=sum(piece.seconds for piece in pieces) + time.monotonic() - start)
+
+
+def _row_of(request: Request) -> ConversionRow:
+    return ConversionRow(request.file, request.output, Status.FAILED, data_type=request.selection.data_type)
+
+
+@contextmanager
+def _opened(request: Request) -> Iterator[Ntuple]:
     with opened(request.file, readable_name(request.file, request.cache_path)) as ntuple:
         if ntuple.entries:
             selection = request.selection
             check_branches(request.file, selection.data_type, selection.further_branches(), ntuple.branches)
-        with output_for(request) as output:
-            metadata = _write(ntuple, request, with_checksum(source), output, report)
+        yield ntuple
+
+
+def _stop(ntuple: Ntuple, request: Request) -> int:
+    return min(ntuple.entries, request.max_events or ntuple.entries)
+
+
+def _chunks(ntuple: Ntuple, request: Request, ranges: Iterable[range], events: int, report: Report) -> Iterator[Chunk]:
+    """Convert chunk by chunk, each with a tally of its own."""
+    done = 0
+    for entries in ranges:
+        tally = _empty_tally(request)
+        jets = convert_chunk(ntuple, entries, request.selection, tally)
+        ntuple.forget_older_pages()
+        yield jets, tally
+        done += len(entries)
+        report(done, events)
+
+
+def _empty_tally(request: Request) -> Tally:
+    return Tally(weighted=request.selection.data_type.is_simulation)
+
+
+def _write(row: ConversionRow, content: _Content) -> ConversionRow:
+    """Write the output, and say what is in it."""
+    request, ntuple, tally = content.request, content.ntuple, _empty_tally(content.request)
+    with output_for(request) as output:
+        output.write(no_jets())
+        for jets, counted in content.chunks:
+            output.write(jets)
+            # Chunk by chunk, so that sums are rounded the same however a file was cut.
+            tally.add(counted)
+        metadata = output.finish(_metadata(ntuple, request, content.source, tally))
     if not ntuple.entries:
         return _row_from(row, metadata, Status.EMPTY)
     status = Status.CONVERTED if metadata.rows else Status.NO_JETS
     oddities = tuple(metadata.details["counts"].items())
     return replace(_row_from(row, metadata, status), cutflow=tuple(metadata.cutflow), oddities=oddities)
-
-
-def _write(ntuple: Ntuple, request: Request, source: InputFile, output: Output, report: Report) -> JetMetadata:
-    stop = min(ntuple.entries, request.max_events or ntuple.entries)
-    report(stop, 0)
-    tally = Tally(weighted=request.selection.data_type.is_simulation)
-    output.write(no_jets())
-    for entries in ntuple.chunks(request.chunk_events, stop):
-        output.write(convert_chunk(ntuple, entries, request.selection, tally))
-        ntuple.forget_older_pages()
-        report(0, len(entries))
-    return output.finish(_metadata(ntuple, request, source, tally))
 
 
 def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally) -> JetMetadata:

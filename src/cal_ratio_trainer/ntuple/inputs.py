@@ -10,9 +10,12 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 
 from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
+from cal_ratio_trainer.config.scheduling import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
+from cal_ratio_trainer.files.remote import persistently, xrootd_hint
 from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.ntuple.failures import FAILED_FILES
 from cal_ratio_trainer.ntuple.request import Cut, Request, Selection
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
 
@@ -48,7 +51,9 @@ def work_for(settings: ConvertSettings) -> Work:
             not_found.append(ConversionRow(each.input_file, None, Status.FAILED, reason))
         requests |= dict.fromkeys(_request(settings, each, file) for file in files)
     _check_outputs(requests)
-    return Work(tuple(requests), tuple(not_found))
+    own = (request for position, request in enumerate(requests) if in_shard(position, settings.shard))
+    # What is not found belongs to nobody's part, so one of them reports it.
+    return Work(tuple(own), tuple(not_found) if in_shard(0, settings.shard) else ())
 
 
 def _check(settings: ConvertSettings) -> None:
@@ -66,7 +71,37 @@ def _check(settings: ConvertSettings) -> None:
 
 
 def files_matching(pattern: str) -> tuple[list[str], str]:
-    """The files that a name or pattern stands for, and why there are none."""
+    """The files that a name, a pattern or a list stands for, and why there are none.
+
+    A list is a text file with a name or pattern a line (# begins a comment). It is given as @NAME; that of the files
+    that could not be converted, failed_files.txt, also by its name alone.
+    """
+    listed = _listed_in(pattern)
+    if listed is None:
+        return _matching(pattern)
+    names, reason = listed
+    files: dict[str, None] = {}
+    for name in names:
+        found, missing = _matching(name)
+        files |= dict.fromkeys(found)
+        reason = reason or (f"{name}: {missing}" if missing else "")
+    return list(files), reason
+
+
+def _listed_in(given: str) -> tuple[list[str], str] | None:
+    """The lines of a list and what is wrong with it; None for what is no list."""
+    if not given.startswith("@") and PurePosixPath(given).name != FAILED_FILES:
+        return None
+    try:
+        text = Path(given.removeprefix("@")).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return [], f"the list of files cannot be read ({type(error).__name__})"
+    lines = [line.strip() for line in text.splitlines()]
+    names = [line for line in lines if line and not line.startswith("#")]
+    return names, "" if names else "the list names no file"
+
+
+def _matching(pattern: str) -> tuple[list[str], str]:
     if not is_remote(pattern):
         pattern = unquote(urlsplit(pattern).path) if pattern.startswith("file://") else pattern
         path = os.path.abspath(os.path.expanduser(pattern))  # noqa: PTH100, PTH111 - a pattern is no path
@@ -77,11 +112,23 @@ def files_matching(pattern: str) -> tuple[list[str], str]:
     if not any(letter in urlsplit(pattern).path for letter in "*["):
         return [pattern], ""
     try:
-        file_system, path = fsspec.core.url_to_fs(pattern)
-        found = sorted(file_system.unstrip_protocol(each) for each in file_system.glob(path))
+        found = persistently(lambda: _found_remotely(pattern), f"{pattern}: looking up the pattern")
     except (OSError, ImportError, ValueError) as error:
-        return [], f"the pattern cannot be looked up ({error})"
+        return [], f"the pattern cannot be looked up ({xrootd_hint(pattern, error) or error})"
     return found, "" if found else "the pattern matches no file"
+
+
+def _found_remotely(pattern: str) -> list[str]:
+    file_system, path = fsspec.core.url_to_fs(pattern)
+    found = (file_system.unstrip_protocol(name) for name in file_system.glob(path))
+    scheme, _, rest = pattern.partition("://")
+    if scheme not in ("root", "roots"):
+        return sorted(found)
+    # Not every version of the package for it names the server.
+    server = f"{scheme}://{rest.partition('/')[0]}/"
+    return sorted(
+        name if name.startswith(server) else f"{server}/{name.partition('://')[2].lstrip('/')}" for name in found
+    )
 
 
 def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Request:
@@ -111,6 +158,7 @@ def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Re
         chunk_events=settings.chunk_events,
         overwrite=settings.overwrite,
         cache_path=settings.cache_path,
+        piece_events=settings.piece_events,
     )
 
 

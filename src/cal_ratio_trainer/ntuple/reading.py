@@ -8,6 +8,8 @@ import numpy as np
 import uproot
 
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.cache import is_remote
+from cal_ratio_trainer.files.remote import persistently, xrootd_hint
 from cal_ratio_trainer.ntuple.branches import TREE
 from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists, from_awkward
 
@@ -28,8 +30,9 @@ class Ntuple:
         typenames: their C++ types, by name.
     """
 
-    def __init__(self, file: str, directory: Any) -> None:
+    def __init__(self, file: str, directory: Any, location: str | None = None) -> None:
         self.file = file
+        self._is_remote = is_remote(location or file)
         self._directory = directory
         names = self._reading("its list of objects", directory.keys, cycle=False)
         if TREE not in names:
@@ -98,7 +101,9 @@ class Ntuple:
     def _reading(self, what: str, read: Callable[..., _Result], *arguments: Any, **options: Any) -> _Result:
         # A damaged file can make a parser fail in any way, so everything that uproot raises is the file's fault.
         try:
-            return read(*arguments, **options)
+            if not self._is_remote:
+                return read(*arguments, **options)
+            return persistently(lambda: read(*arguments, **options), f"{self.file}: reading {what}")
         except MemoryError:
             raise
         except Exception as error:
@@ -138,18 +143,24 @@ def opened(file: str, location: str | None = None) -> Iterator[Ntuple]:
     """
     try:
         # The dict form keeps uproot from taking a colon in the name for the name of an object in the file.
-        directory = uproot.open({location or file: None})
+        directory = _tree_file(location or file)
     except FileNotFoundError as error:
         raise InputFileError(file, "no such file") from error
     except ImportError as error:
-        hint = "pip install 'cal_ratio_trainer[xrootd]'" if file.startswith("root:") else _in_short(error)
+        hint = xrootd_hint(file, error) or _in_short(error)
         raise InputFileError(file, f"cannot be opened, a package is missing: {hint}") from error
     except MemoryError:
         raise
     except Exception as error:
         raise InputFileError(file, f"cannot be opened as a ROOT file ({_in_short(error)})") from error
     with directory:
-        yield Ntuple(file, directory)
+        yield Ntuple(file, directory, location)
+
+
+def _tree_file(name: str) -> Any:
+    if not is_remote(name):
+        return uproot.open({name: None})
+    return persistently(lambda: uproot.open({name: None}), f"{name}: opening")
 
 
 def lists_of(file: str, columns: dict[str, Column], name: str) -> Lists:

@@ -1,7 +1,7 @@
 """What is asked of one file: where it is, what it holds, which jets to keep, where the result goes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ class Request:
         chunk_events: how many events to hold at a time.
         overwrite: convert again what is already done.
         cache_path: where remote files are copied to; None streams them.
+        piece_events: a file of more events may be cut into pieces of about so many.
     """
 
     file: str
@@ -100,6 +101,12 @@ class Request:
     chunk_events: int = 4000
     overwrite: bool = False
     cache_path: Path | None = None
+    piece_events: int = 100_000
+
+    def with_absolute_paths(self) -> "Request":
+        """The same for a process with another current folder."""
+        cache_path = self.cache_path.absolute() if self.cache_path is not None else None
+        return replace(self, output=self.output.absolute(), cache_path=cache_path)
 
     def options(self) -> dict[str, Any]:
         """What the content of the result depends on, apart from the file; stored with it as JSON."""

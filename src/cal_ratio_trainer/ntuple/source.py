@@ -7,6 +7,7 @@ import fsspec
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.remote import persistently
 from cal_ratio_trainer.jets.metadata import InputFile
 
 
@@ -43,9 +44,13 @@ def readable_name(file: str, cache_path: Path | None) -> str:
 
 
 def _remote_size(file: str) -> int | None:
-    try:
+    def asked() -> int | None:
         file_system, path = fsspec.core.url_to_fs(file)
-        size = file_system.size(path)
+        size: int | None = file_system.size(path)
+        return size
+
+    try:
+        size = persistently(asked, f"{file}: asking its size")
     except (OSError, ImportError, ValueError):
         return None
     return None if size is None else int(size)

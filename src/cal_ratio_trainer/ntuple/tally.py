@@ -54,6 +54,17 @@ class Tally:
         """How many events were read."""
         return self._events
 
+    def add(self, other: "Tally") -> None:
+        """Count what another one counted after this."""
+        self.counts.update(other.counts)
+        self._events += other._events
+        self._sums = (self._sums[0] + other._sums[0], self._sums[1] + other._sums[1])
+        self._runs |= other._runs
+        self._channels |= other._channels
+        for step, (events, jets, weight) in other._steps.items():
+            before = self._steps.get(step, (0, 0, 0.0))
+            self._steps[step] = (before[0] + events, before[1] + jets, before[2] + weight)
+
     def add_events(self, weights: Doubles, runs: NDArray[Any], channels: NDArray[Any] | None) -> None:
         """Count the events of a chunk: their weights, run numbers and simulation samples, [events] each."""
         self._events += len(runs)

@@ -1,0 +1,87 @@
+"""Settings of commands that do many files: who does the work, and how it is shared with others."""
+
+import re
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from cal_ratio_trainer.config.base import Settings
+
+_NOBODY_ELSE = "none"
+_LOCAL = "local"
+
+
+class SchedulingSettings(Settings):
+    """Who does the work on many files."""
+
+    defaults_file: ClassVar[str | None] = "scheduling"
+
+    scheduler: str | None = Field(
+        description="Who does the work: none (this process), local (as many processes here as workers says), or a Dask "
+        "cluster by the address of its scheduler (tcp://host:port) or its scheduler file."
+    )
+    workers: int = Field(ge=1, description="How many processes the scheduler 'local' has. [processes]")
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_known(cls, given: str | None) -> str | None:
+        if given is None or given == _NOBODY_ELSE:
+            return None
+        if given != _LOCAL and not re.match(r"[a-z]+://.", given) and not given.endswith(".json"):
+            raise ValueError(
+                f"scheduler must be none, local, an address like tcp://host:8786 or a scheduler file that ends in "
+                f".json, got {given!r}"
+            )
+        return given
+
+
+class SharedListSettings(SchedulingSettings):
+    """The same, for commands that make a file of each file and so can share one list."""
+
+    defaults_file: ClassVar[str | None] = "shared_list"
+
+    piece_events: int = Field(
+        ge=1,
+        description="Files with more events (or jets) than this are cut into pieces of about this size, which several "
+        "workers do at the same time. [events]",
+    )
+    shard: str | None = Field(
+        description="Do only a part of the list: i/n takes every n-th file from the i-th on, with i from 0 to n - 1."
+    )
+    lease_timeout: float = Field(
+        ge=1,
+        description="A file that another process is at work on is taken over when that has given no sign of life for "
+        "this long. [s]",
+    )
+
+    @field_validator("shard")
+    @classmethod
+    def _is_a_part(cls, given: str | None) -> str | None:
+        if given is not None:
+            number, of = shard_of(given)
+            if number >= of:
+                raise ValueError(f"shard {given}: the first number goes from 0 to {of - 1}")
+        return given
+
+
+def shard_of(given: str) -> tuple[int, int]:
+    """The two numbers of a shard.
+
+    >>> shard_of("2/10")
+    (2, 10)
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", given)
+    if found is None or int(found[2]) < 1:
+        raise ValueError(f"shard must be two numbers i/n, e.g. 0/10, got {given!r}")
+    return int(found[1]), int(found[2])
+
+
+def in_shard(position: int, shard: str | None) -> bool:
+    """Whether the file at a position of the whole list, counted from 0, belongs to a shard; all do without one."""
+    if shard is None:
+        return True
+    number, of = shard_of(shard)
+    return position % of == number

@@ -1,0 +1,88 @@
+"""What everybody who does work can do: take tasks, tell of progress, hand back results."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cal_ratio_trainer.errors import UserError
+
+Key = tuple[int, int]
+"""What a task is called: the number of its file, and of its piece of that."""
+
+Report = Callable[[int, int], None]
+"""How a task tells how far it is: units done, and units that there are in all."""
+
+
+class SchedulerError(UserError):
+    """Nobody can do the work as it was asked for: no such cluster, no package, no shared disk."""
+
+
+class WorkerLost(Exception):
+    """Every worker that was given this task was lost: most likely it needs more memory than they have."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to do: `function(report, *arguments)`, a function that other processes can import."""
+
+    key: Key
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a task: its result, or the error that it raised."""
+
+    key: Key
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Crew(ABC):
+    """Does tasks, in any order; made by `opening.opened_crew`.
+
+    A task whose worker is lost is done again by another. It must therefore leave nothing half done.
+
+    Attributes:
+        is_alone: True where this process does everything itself, so that cutting a file into pieces gains nothing.
+        is_elsewhere: True where other machines may do the work, which have to see the same files.
+    """
+
+    is_alone = False
+    is_elsewhere = False
+
+    @property
+    @abstractmethod
+    def places(self) -> int:
+        """How many tasks are done at the same time, at least 1."""
+
+    @abstractmethod
+    def submit(self, task: Task) -> None:
+        """Give it something to do."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> list[Done]:
+        """What has ended since the last call; waits for it, at most so long. Progress is passed on meanwhile.
+
+        Raises:
+            SchedulerError: the crew is gone for good.
+        """
+
+    @abstractmethod
+    def close(self, in_peace: bool) -> None:
+        """No more work; where that is not in peace, what is under way is given up."""
+
+    def all_of(self, tasks: Iterable[Task], wait_s: float = 0.5) -> Iterator[Done]:
+        """Do all tasks; results come as they are ready. No more are given out than keep everybody busy."""
+        waiting, under_way = iter(tasks), 0
+        while True:
+            while under_way < 2 * self.places and (task := next(waiting, None)) is not None:
+                self.submit(task)
+                under_way += 1
+            if not under_way:
+                return
+            for done in self.wait(wait_s):
+                under_way -= 1
+                yield done

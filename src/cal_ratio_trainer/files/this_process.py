@@ -1,0 +1,80 @@
+"""What a process is called so that others can tell whether it still runs."""
+
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_DEAD = ("Z", "X")
+
+
+@dataclass(frozen=True)
+class ProcessName:
+    """A process.
+
+    Attributes:
+        host: the name of its machine, for people.
+        machine: tells the machine, this start of it, and the container from all others; empty where that is not known.
+        pid: its number there.
+        start: when it was started, as the machine counts; empty where that is not known.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    start: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a file."""
+        return {"host": self.host, "machine": self.machine, "process": self.pid, "process_start": self.start}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "ProcessName":
+        """From what `as_json` made. Raises KeyError, TypeError and ValueError where it did not."""
+        return cls(
+            str(content["host"]), str(content["machine"]), int(content["process"]), str(content["process_start"])
+        )
+
+
+def is_gone(process: ProcessName) -> bool:
+    """True where a process is known to have ended: it ran on this machine, and runs no more."""
+    if not process.machine or process.machine != _machine():
+        return False
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        # It runs, and is somebody else's.
+        return False
+    state, start = _state_and_start(process.pid)
+    # A number may have been given to another process by now, and a dead one that nobody waited for keeps its own.
+    return state in _DEAD or start != process.start
+
+
+def this_process() -> ProcessName:
+    """The process that asks."""
+    pid = os.getpid()
+    return ProcessName(socket.gethostname(), _machine(), pid, _state_and_start(pid)[1])
+
+
+def _machine() -> str:
+    """This start of this machine and, where there are containers, which: process numbers mean something in one only."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        # A link that is no path, so it is read and not followed.
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+    except OSError:
+        # A Mac has no containers of its own, so its name is enough; elsewhere it may be that of several containers.
+        return socket.gethostname() if sys.platform == "darwin" else ""
+
+
+def _state_and_start(pid: int) -> tuple[str, str]:
+    """Letter of the state and time of the start of a process; both empty where the machine does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
+        return fields[0], fields[19]
+    except (OSError, IndexError):
+        return "", ""

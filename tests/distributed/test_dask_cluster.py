@@ -1,0 +1,174 @@
+"""A Dask cluster of this machine: its results are those of one process, also when workers are lost."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.scheduling import SchedulingSettings
+from cal_ratio_trainer.distributed.crew import Key, Report, SchedulerError, Task, WorkerLost
+from cal_ratio_trainer.distributed.opening import opened_crew
+from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
+from tests.ntuple.tiny_ntuples import random_events, write_ntuple
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two workers of one thread each, whose places are filled again when they are killed."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as running:
+        yield running
+
+
+def settings_for(address: str) -> SchedulingSettings:
+    """What names a cluster."""
+    return SchedulingSettings.make(scheduler=address)
+
+
+def convert(folder: Path, files: list[Path], **settings: Any) -> ConversionSummary:
+    """Convert files in chunks of 7 events and pieces of 20."""
+    given = {"input_files": [str(file) for file in files], "data_type": "qcd", "output_path": folder}
+    return convert_files(ConvertSettings.make(**(given | {"chunk_events": 7, "piece_events": 20} | settings)))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files of a folder, hidden ones too."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def double_in_time(report: Report, number: int, diary: str) -> int:
+    """A task that takes a moment and says who does it."""
+    with Path(diary).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    report(0, 1)
+    time.sleep(0.3)
+    report(1, 1)
+    return 2 * number
+
+
+def die(report: Report) -> None:
+    """A task that no worker survives."""
+    os._exit(9)
+
+
+def test_the_result_is_that_of_one_process_with_a_bad_file_and_large_ones(cluster: Any, tmp_path: Path) -> None:
+    files = [
+        write_ntuple(tmp_path / f"{i}.root", random_events(i, size), splits=tuple(range(5, size, 5)))
+        for i, size in enumerate((60, 6, 6))
+    ]
+    bad = tmp_path / "bad.root"
+    bad.write_text("no ROOT")
+    alone = convert(tmp_path / "alone", [*files, bad], scheduler="none")
+    together = convert(tmp_path / "together", [*files, bad], scheduler=cluster.scheduler_address)
+    assert content(tmp_path / "together") == content(tmp_path / "alone")
+    assert [row.status for row in together.rows] == [row.status for row in alone.rows]
+    assert [row.status for row in together.rows] == [Status.CONVERTED] * 3 + [Status.FAILED]
+    assert together.rows[3].reason == alone.rows[3].reason
+    assert together.cutflows() == alone.cutflows()
+
+
+def test_relative_folders_are_those_of_the_command(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_ntuple(tmp_path / "a.root", random_events(1, 6))
+    monkeypatch.chdir(tmp_path)
+    summary = convert(Path("jets"), [file], scheduler=cluster.scheduler_address)
+    assert [row.status for row in summary.rows] == [Status.CONVERTED]
+    assert (tmp_path / "jets" / "a.parquet").exists()
+
+
+def test_the_work_of_a_killed_worker_is_done_again_and_progress_counts_it_once(cluster: Any, tmp_path: Path) -> None:
+    diary, told = tmp_path / "diary", dict[Key, int]()
+    diary.touch()
+
+    def kill_one_at_work() -> None:
+        while len(lines := diary.read_text().split()) < 3:
+            time.sleep(0.02)
+        os.kill(int(lines[-1]), signal.SIGKILL)
+
+    def remember(key: Key, done: int, of: int) -> None:
+        told[key] = max(done, told.get(key, 0))
+
+    killer = threading.Thread(target=kill_one_at_work)
+    killer.start()
+    with opened_crew(settings_for(cluster.scheduler_address), 12, remember, print) as crew:
+        done = list(crew.all_of(Task((i, -1), double_in_time, (i, str(diary))) for i in range(12)))
+    killer.join()
+    assert {each.key[0]: each.result for each in done} == {i: 2 * i for i in range(12)}
+    assert [each.error for each in done] == [None] * 12
+    assert len(diary.read_text().split()) > 12
+    assert len(set(diary.read_text().split())) >= 3
+    assert set(told) <= {(i, -1) for i in range(12)}
+    assert sum(told.values()) >= 10
+
+
+@pytest.mark.slow
+def test_a_task_that_no_worker_survives_is_given_up_and_the_others_are_done(cluster: Any, tmp_path: Path) -> None:
+    tasks = [
+        Task((0, -1), die, ()),
+        *(Task((i, -1), double_in_time, (i, str(tmp_path / "diary"))) for i in range(1, 4)),
+    ]
+    with opened_crew(settings_for(cluster.scheduler_address), 4, lambda *told: None, print) as crew:
+        done = {each.key[0]: each for each in crew.all_of(tasks)}
+    assert isinstance(done[0].error, WorkerLost)
+    assert [done[i].result for i in range(1, 4)] == [2, 4, 6]
+
+
+@pytest.mark.slow
+def test_a_demo_converted_by_a_cluster_that_loses_a_worker_is_that_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    from cal_ratio_trainer.config.demo import DemoSettings
+    from cal_ratio_trainer.config.loading import load_settings
+    from cal_ratio_trainer.demo import simulate
+
+    demo = simulate(DemoSettings.make(output_path=tmp_path / "demo", jets=400, workers=1))
+    entries = load_settings(ConvertSettings, str(demo.convert_config), {}).input_files
+    here = [each.model_copy(update={"input_file": str(tmp_path / "demo" / each.input_file)}) for each in entries]
+    given = {"input_files": here, "max_hlt_delta_r": 0.4, "chunk_events": 50, "piece_events": 100}
+    convert_files(ConvertSettings.make(output_path=tmp_path / "alone", scheduler="none", **given))
+    with distributed.Client(cluster) as client:
+        workers = list(client.run(os.getpid).values())
+    outputs = tmp_path / "together"
+
+    def kill_one_half_way() -> None:
+        while len(list(outputs.rglob("*.parquet"))) < len(demo.files) // 2:
+            time.sleep(0.01)
+        os.kill(workers[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one_half_way)
+    killer.start()
+    summary = convert_files(ConvertSettings.make(output_path=outputs, scheduler=cluster.scheduler_address, **given))
+    killer.join()
+    assert summary.failed == ()
+    assert {row.status for row in summary.rows} == {Status.CONVERTED}
+    here_and_there = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "alone", outputs)
+    ]
+    assert here_and_there[0] == here_and_there[1]
+    assert len(here_and_there[0]) == len(demo.files)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cal_ratio_trainer.distributed.dask_cluster._CONNECT_S", 1)
+    with (
+        pytest.raises(SchedulerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+        opened_crew(settings_for("tcp://127.0.0.1:9"), 1, lambda *told: None, print),
+    ):
+        pass
+
+
+def test_a_missing_package_is_told_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(SchedulerError, match=r"pip install 'cal_ratio_trainer\[dask\]'"),
+        opened_crew(settings_for("tcp://127.0.0.1:9"), 1, lambda *told: None, print),
+    ):
+        pass
