@@ -170,15 +170,16 @@ ARROWS: dict[str, set[str]] = {
     "config": {"jets"},
     "network": {"jets"},
     "evaluation": {"jets"},
-    "ntuple": {"jets", "config", "files"},
-    "building": {"ntuple", "jets", "config", "files"},
-    "demo": {"building", "ntuple", "jets", "config", "files"},
+    "distributed": {"config", "files"},
+    "ntuple": {"distributed", "jets", "config", "files"},
+    "building": {"ntuple", "distributed", "jets", "config", "files"},
+    "demo": {"building", "ntuple", "distributed", "jets", "config", "files"},
     "plotting": {"evaluation", "jets", "config", "files"},
     "deployment": {"network", "jets", "config", "files"},
     "importing": {"deployment", "network", "jets", "config", "files"},
     "training": {
         *("plotting", "importing", "deployment", "evaluation", "network"),
-        *("demo", "building", "ntuple", "jets", "config", "files"),
+        *("demo", "building", "ntuple", "distributed", "jets", "config", "files"),
     },
 }
 ARROWS["scoring"] = {"training", *ARROWS["training"]}
