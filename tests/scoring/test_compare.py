@@ -195,3 +195,8 @@ def test_files_without_a_jet_that_both_score_are_an_error(network: Path, tmp_pat
     file = write_converted(tmp_path / "jets.parquet", converted_jets(20).with_columns(none))
     with pytest.raises(InputFileError, match="no jet with a score of both"):
         compare(compare_settings(tmp_path, network, file, column="jet_nn_z_{}"))
+
+
+def test_one_network_alone_is_compared_with_nothing(network: Path) -> None:
+    with pytest.raises(ConfigError, match="is compared with nothing: name a second network, or files with scores"):
+        compare(CompareSettings.make(first=str(network)))

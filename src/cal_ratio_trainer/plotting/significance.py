@@ -30,6 +30,8 @@ def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:
         below: lower panel.
         scan: what passes each cut.
     """
+    from matplotlib.ticker import MaxNLocator
+
     values, errors = scan.significance, scan.error
     # The cut at 1 lets nothing pass and has no place on the axis.
     inside = scan.cuts < 1
@@ -46,6 +48,8 @@ def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:
     axes.set_ylim(0, _ROOM_ABOVE * top)
     finite = np.isfinite(scan.ratio_scale) and len(values) > 0
     below.set_ylim(0, 1.25 * top * scan.ratio_scale if finite and top * scan.ratio_scale > 0 else 1)
+    # A label at the upper end would stand on the 0 of the panel above.
+    below.yaxis.set_major_locator(MaxNLocator(nbins=3, prune="upper"))
     axes.set_ylabel("S/√B, relative, this test sample")
     below.set_ylabel("$ε_S/√ε_B$")
     below.set_xlabel("1 − cut on the signal output")
