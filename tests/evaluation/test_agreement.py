@@ -71,3 +71,11 @@ def test_scores_that_do_not_belong_together_are_refused() -> None:
         agreement(FIRST, SECOND[:2])
     with pytest.raises(NonFiniteInput):
         agreement(FIRST, np.full_like(FIRST, np.nan))
+
+
+def test_scores_beyond_their_range_are_in_the_bin_at_its_end() -> None:
+    first = np.array([[0.0, 1.0000001, 0.0], [0.2, 3.0, 0.1]])
+    found = agreement(first, np.array([[0.0, 0.5, 0.5], [0.2, 0.7, 0.1]]))[Label.SIGNAL]
+    assert found.plane.sum() == found.differences.sum() == 2
+    assert found.plane[-1].sum() == 2
+    assert found.differences[-1] == 1

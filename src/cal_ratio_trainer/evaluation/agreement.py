@@ -31,8 +31,8 @@ class OutputAgreement:
         median: of the absolute differences.
         mean: of the absolute differences.
         beyond: how many jets differ by more than each of `TOLERANCES`.
-        plane: [first's bins, second's bins] jets in bins of `SCORE_EDGES`.
-        differences: [bins of `DIFFERENCE_EDGES`] jets by absolute difference.
+        plane: [first's bins, second's bins] jets in bins of `SCORE_EDGES`; what lies beyond is in the bin at the end.
+        differences: [bins of `DIFFERENCE_EDGES`] jets by absolute difference, likewise.
     """
 
     output: Label
@@ -117,7 +117,8 @@ def largest_differences(first: FloatArray, second: FloatArray, most: int) -> NDA
 def _of_output(label: Label, first: FloatArray, second: FloatArray) -> OutputAgreement:
     one, other = first.astype(np.float64), second.astype(np.float64)
     differences = np.abs(one - other)
-    plane = np.histogram2d(one, other, (SCORE_EDGES, SCORE_EDGES))[0]
+    # Rounding brings scores beyond 1: no jet is to be missing for that.
+    plane = np.histogram2d(np.clip(one, 0, 1), np.clip(other, 0, 1), (SCORE_EDGES, SCORE_EDGES))[0]
     some = len(differences) > 0
     return OutputAgreement(
         output=label,
@@ -128,7 +129,7 @@ def _of_output(label: Label, first: FloatArray, second: FloatArray) -> OutputAgr
         mean=float(differences.mean()) if some else math.nan,
         beyond=tuple(int(np.count_nonzero(differences > tolerance)) for tolerance in TOLERANCES),
         plane=plane.astype(np.int64),
-        differences=np.histogram(differences, DIFFERENCE_EDGES)[0].astype(np.int64),
+        differences=np.histogram(np.minimum(differences, 1), DIFFERENCE_EDGES)[0].astype(np.int64),
     )
 
 
