@@ -66,7 +66,8 @@ def _inputs(facts: NetworkFacts, converted: bool) -> list[str]:
         title = "Inputs"
         said = (
             "What has to be handed over, in this order. The columns are those of `cr_trainer convert divertanalysis`: "
-            "angles are relative as their units say, differences of phi in [-pi, pi)."
+            "angles are relative as their units say, differences of phi in [-pi, pi). "
+            "A number that is not finite becomes 0. Jets without clusters were not trained on."
         )
     arrays = [_input(number, array, converted) for number, array in enumerate(facts.inputs(converted), start=1)]
     return [f"## {title}", "", said, *(line for lines in arrays for line in lines)]

@@ -122,7 +122,8 @@ def _constituent_number(kind: Constituent, feature: str, preprocessing: Preproce
         return _in_range(column, MEV_A_GEV if kind is CLUSTERS else 1, preprocessing)
     if feature == "eta":
         prefix = kind.prefix
-        return f"{column}, negated where the sum of {prefix}_eta * {prefix}_pt over the jet (pt unscaled) is negative"
+        summed = f"{prefix}_eta * {prefix}_pt over the (at most {kind.limit}) slots filled here, pt unscaled,"
+        return f"{column}, negated where the sum of {summed} is negative"
     if kind is CLUSTERS and feature in CLUSTER_LAYERS:
         return f"{column} / sum of the cluster's eight layers; 0 where that is not finite"
     if kind is TRACKS and feature == "z0":
