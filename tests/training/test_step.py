@@ -1,5 +1,7 @@
 """One step of training, its determinism, and what its parts leave alone."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -26,12 +28,14 @@ def tensors() -> TrainingTensors:
 JETS = StepJets(np.arange(60), np.arange(60, 100).repeat(2)[:60], np.arange(60, 100))
 
 
-def step(adversary_weight: float = 10.0, regularization: float = 1e-11, dropout: float = 0.2) -> AdversarialStep:
+def step(
+    adversary_weight: float = 10.0, regularization: float = 1e-11, dropout: float = 0.2, pieces: int = 1
+) -> AdversarialStep:
     losses = LossSettings(adversary_weight, regularization, dropout)
-    return AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, losses, seed=5)
+    return AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, losses, seed=5, pieces=pieces)
 
 
-def weights_after(steps: int, **changes: float) -> dict[str, torch.Tensor]:
+def weights_after(steps: int, **changes: Any) -> dict[str, torch.Tensor]:
     training, data = step(**changes), tensors()
     for number in range(steps):
         training(data, JETS, 0, number, Tally(CPU))
@@ -143,7 +147,7 @@ def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(m
     assert not torch.equal(first, second)
     # The same jets in the same order: without dropout both are equal.
     seen.clear()
-    training._update_adversary(data, JETS.adversary, DropoutSource(0.0, (1,), CPU), Tally(CPU))
+    training._update_adversary(data, JETS.adversary, [DropoutSource(0.0, (1,), CPU)], Tally(CPU))
     torch.testing.assert_close(seen[0], seen[1])
 
 
@@ -151,3 +155,30 @@ def test_a_probability_of_exactly_one_half_means_simulation() -> None:
     # right, wrong (1/2 is not above 1/2), right, wrong
     right = right_guesses(torch.tensor([0.04, 0.0, 0.0, 2.2]), torch.tensor([1, 1, 0, 0]))
     assert right.tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("pieces", [2, 7, 100])
+def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More pieces than there are jets, too. Without dropout: each piece has masks of its own."""
+    data, found = tensors(), []
+    # The adversary's first update is of the size of its learning rate, whichever way rounding turns a gradient near 0.
+    monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
+    for count in (1, pieces):
+        training, tally = step(dropout=0.0, pieces=count), Tally(CPU)
+        training(data, JETS, 0, 0, tally)
+        gradients = [weight.grad for each in (training.classifier, training.adversary) for weight in each.parameters()]
+        found.append((gradients, tally.values(), dict(training.adversary.named_buffers())))
+    (whole, whole_sums, whole_running), (added, sums, running) = found
+    for name, value in whole_sums.items():
+        assert sums[name] == pytest.approx(value, rel=1e-6)
+    for one, other in zip(whole, added, strict=True):
+        assert one is not None
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6 * max(1.0, float(one.abs().max())))
+    torch.testing.assert_close(running, whole_running)
+
+
+def test_each_piece_has_dropout_masks_of_its_own() -> None:
+    training = step(pieces=3)
+    keys = {masks.key().words for masks in training._dropout(tensors(), 0, 0, 0)}
+    assert len(keys) == 3
+    assert step()._dropout(tensors(), 0, 0, 0)[0].key().words in keys

@@ -62,6 +62,11 @@ class TrainSettings(FigureSettings):
 
     epochs: int = Field(ge=1, description="How many epochs to train, or to add to a finished run. [epochs]")
     num_splits: int | None = Field(ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]")
+    accumulate: int = Field(
+        ge=1,
+        description="In how many pieces a mini-batch goes through the network, gradients added up: less memory, the "
+        "same training but for dropout masks. [pieces]",
+    )
     batch_size: int | None = Field(ge=1, description="Main jets in a mini-batch, in place of num_splits. [jets]")
     learning_rate: float = Field(gt=0, description="Learning rate of Nadam, for network and adversary. [1]")
     adversary_weight: float = Field(

@@ -19,7 +19,7 @@ AUTO = "auto"
 
 _FREE_TO_CHANGE = {
     *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "keep_weights", "ks_limit"),
-    *("threads", "device", "engine", "matmul_precision", "epoch_plots", "plot_processes", "tensorboard"),
+    *("threads", "device", "engine", "matmul_precision", "accumulate", "epoch_plots", "plot_processes", "tensorboard"),
     *FigureSettings.model_fields,
 }
 
@@ -119,6 +119,8 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
     for name in ("engine", "matmul_precision"):
         if name in changed:
             _log.warning("%s was %s so far; from here on figures differ by rounding", name, getattr(settings, name))
+    if "accumulate" in changed:
+        _log.warning("accumulate was %d so far; from here on dropout masks are others", settings.accumulate)
     planned, is_finished = run.read_record().get("planned_epochs"), run.read_record().get("status") == "finished"
     more_epochs = asked.epochs if "epochs" in given else None
     if not is_finished and more_epochs not in (None, planned):

@@ -66,12 +66,28 @@ class TrainingTensors:
 
 
 class AdversarialStep:
-    """Networks, optimisers and what one step does with them."""
+    """Networks, optimisers and what one step does with them.
+
+    Args:
+        classifier, adversary: the networks.
+        learning_rate: of both.
+        losses: what enters the loss besides the data.
+        seed: of the dropout masks.
+        pieces: in how many pieces a mini-batch goes through the classifier, gradients added up; the step is the same
+            but for dropout masks and rounding.
+    """
 
     def __init__(
-        self, classifier: Classifier, adversary: Adversary, learning_rate: float, losses: LossSettings, seed: int
+        self,
+        classifier: Classifier,
+        adversary: Adversary,
+        learning_rate: float,
+        losses: LossSettings,
+        seed: int,
+        pieces: int = 1,
     ) -> None:
         self.classifier, self.adversary, self.losses, self.seed = classifier, adversary, losses, seed
+        self.pieces = pieces
         self.classifier_optimizer = keras_nadam(classifier, learning_rate)
         self.adversary_optimizer = keras_nadam(adversary, learning_rate)
         self._penalised = list(classifier.penalised_kernels())
@@ -90,19 +106,30 @@ class AdversarialStep:
             self._update_adversary(data, jets.adversary, self._dropout(data, epoch, step, stage=0), tally)
         self._update_classifier(data, jets, self._dropout(data, epoch, step, stage=1), tally)
 
-    def _dropout(self, data: TrainingTensors, epoch: int, step: int, stage: int) -> DropoutSource:
-        return DropoutSource(self.losses.dropout, (self.seed, epoch, step, stage), data.jets.device)
+    def _dropout(self, data: TrainingTensors, epoch: int, step: int, stage: int) -> list[DropoutSource]:
+        """The masks of each piece."""
+        words = (self.seed, epoch, step, stage)
+        pieces = [(*words, piece) if piece else words for piece in range(self.pieces)]
+        return [DropoutSource(self.losses.dropout, each, data.jets.device) for each in pieces]
 
-    def _update_adversary(self, data: TrainingTensors, jets: IndexArray, dropout: DropoutSource, tally: Tally) -> None:
+    def _update_adversary(
+        self, data: TrainingTensors, jets: IndexArray, dropout: list[DropoutSource], tally: Tally
+    ) -> None:
         chosen = on_device(jets, data.jets.device)
         target, weight = data.target[chosen].float(), data.weight[chosen]
         # The network stands still meanwhile: one pass over the jets taken twice, with masks of their own, serves both
         # updates.
+        pieces = np.array_split(np.tile(jets, ADVERSARY_UPDATES), len(dropout))
         with torch.no_grad():
-            batch = data.jets.batch(np.tile(jets, ADVERSARY_UPDATES))
-            probabilities = self.classifier(batch, dropout).softmax(dim=1)
+            logits = [
+                self.classifier(data.jets.batch(piece), masks)
+                for piece, masks in zip(pieces, dropout, strict=True)
+                if len(piece)
+            ]
+            probabilities = torch.cat(logits).softmax(dim=1)
+        # The adversary is small and normalises by the batch: it takes all jets at once.
         self.adversary.train()
-        for update in probabilities.split(len(jets)):
+        for update in torch.split(probabilities, len(jets)):
             logits = self.adversary(update)
             losses = weight * data_or_simulation_loss(logits, target)
             self.adversary_optimizer.zero_grad()
@@ -110,32 +137,49 @@ class AdversarialStep:
             self.adversary_optimizer.step()
             tally.add("adversary", losses, right_guesses(logits, target))
 
-    def _update_classifier(self, data: TrainingTensors, jets: StepJets, dropout: DropoutSource, tally: Tally) -> None:
-        adversarial = self.losses.adversary_weight != 0
-        positions = np.concatenate([jets.main, jets.control]) if adversarial else jets.main
-        chosen = on_device(positions, data.jets.device)
-        target, weight = data.target[chosen], data.weight[chosen]
-        logits = self.classifier(data.jets.batch(positions), dropout)
-        main = slice(0, len(jets.main))
-        losses = weight[main] * functional.cross_entropy(logits[main], target[main], reduction="none")
-        total = losses.mean()
-        tally.add("main", losses, logits[main].argmax(dim=1) == target[main])
-        if adversarial:
-            control = slice(len(jets.main), None)
-            total = total - self._adversary_term(logits[control], target[control], weight[control], tally)
+    def _update_classifier(
+        self, data: TrainingTensors, jets: StepJets, dropout: list[DropoutSource], tally: Tally
+    ) -> None:
+        control = jets.control if self.losses.adversary_weight else jets.control[:0]
+        parts = (np.array_split(positions, len(dropout)) for positions in (jets.main, control))
         self.classifier_optimizer.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        for main_jets, control_jets, masks in zip(*parts, dropout, strict=True):
+            if len(main_jets) + len(control_jets):
+                self._add_gradient(data, jets, (main_jets, control_jets), masks, tally)
         self._add_penalty()
         self.classifier_optimizer.step()
 
-    def _adversary_term(self, logits: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> Tensor:
+    def _add_gradient(
+        self,
+        data: TrainingTensors,
+        jets: StepJets,
+        piece: tuple[IndexArray, IndexArray],
+        dropout: DropoutSource,
+        tally: Tally,
+    ) -> None:
+        """Add what some main and control jets give to the gradient of the means over all jets of the step."""
+        positions = np.concatenate(piece)
+        chosen = on_device(positions, data.jets.device)
+        target, weight = data.target[chosen], data.weight[chosen]
+        logits = self.classifier(data.jets.batch(positions), dropout)
+        main = slice(0, len(piece[0]))
+        losses = weight[main] * functional.cross_entropy(logits[main], target[main], reduction="none")
+        total = losses.sum() / len(jets.main)
+        tally.add("main", losses, logits[main].argmax(dim=1) == target[main])
+        if len(piece[1]):
+            control = slice(len(piece[0]), None)
+            losses = self._adversary_losses(logits[control], target[control], weight[control], tally)
+            total = total - self.losses.adversary_weight * (losses.sum() / len(jets.control))
+        total.backward()  # type: ignore[no-untyped-call]
+
+    def _adversary_losses(self, logits: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> Tensor:
         # The adversary is frozen here: its weights stay, and its normalisation uses the running values.
         self.adversary.eval().requires_grad_(False)
         guesses = self.adversary(logits.softmax(dim=1))
         self.adversary.requires_grad_(True)
         losses = weight * data_or_simulation_loss(guesses, target.float())
         tally.add("control", losses, right_guesses(guesses, target))
-        return self.losses.adversary_weight * losses.mean()
+        return losses
 
     def _add_penalty(self) -> None:
         # d/dw of strength * (|w| + w^2), added by hand: cheaper than carrying it through the graph.

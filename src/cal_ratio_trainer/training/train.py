@@ -34,6 +34,7 @@ from cal_ratio_trainer.training.initial_weights import InitialWeights
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
+from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
 from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, new_run
@@ -132,8 +133,12 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
             work.say(f"run {run.name} in {run.path}")
             with event_log(run, work.settings, progress.history) as events:
                 training = _training(run, work, plots, events)
+                plan = _memory_plan(training)
+                work.say(plan.sentence())
+                record["memory"] = plan.described()
                 plots.draw_missing(progress.history)
-                progress = _fit(training, progress, epochs, stop, (plots, record))
+                with plan.watching():
+                    progress = _fit(training, progress, epochs, stop, (plots, record))
             record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
             # A signal from here on would only spoil what takes seconds to complete.
             return _finish(training, work, progress, (plots, record))
@@ -180,6 +185,12 @@ def _training(run: RunDirectory, work: _Work, plots: RunPlots, events: EventLog 
         sampler=work.sampler,
         record_epoch=record_epoch,
     )
+
+
+def _memory_plan(training: Training) -> MemoryPlan:
+    classifier, settings = training.step.classifier, training.settings
+    engine = engine_for(training.tensors.jets.device, torch.float32, settings.engine)
+    return memory_plan(classifier.shape, engine, training.tensors, training.sampler, settings.accumulate)
 
 
 def _begin_record(run: RunDirectory, work: _Work, epochs: int, plots: RunPlots) -> dict[str, Any]:
@@ -324,7 +335,7 @@ def _networks(settings: TrainSettings) -> AdversarialStep:
     classifier = Classifier(network_shape(settings), settings.seed, settings.engine).to(device)
     adversary = Adversary(settings.seed + 1).to(device)
     losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
-    return AdversarialStep(classifier, adversary, settings.learning_rate, losses, settings.seed)
+    return AdversarialStep(classifier, adversary, settings.learning_rate, losses, settings.seed, settings.accumulate)
 
 
 def _sampler(settings: TrainSettings, data: TrainingData) -> Sampler:

@@ -1,0 +1,132 @@
+"""What a training is told of memory: before its first step, and where it runs out."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.jets.features import CONSTITUENTS
+from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.shape import NetworkShape
+from cal_ratio_trainer.training.memory import StepSize, fitting_splits, free_bytes, step_bytes
+from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.step import TrainingTensors
+
+_GIB = 2**30
+# Part of what is free that a training may plan with: memory is handed out in blocks, and others use the machine.
+_USABLE = 0.9
+
+
+class OutOfMemory(UserError):
+    """A step found no memory; says with which settings it would."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a training takes, and what there is.
+
+    Attributes:
+        shape, engine: of the network.
+        epoch: all jets of an epoch as one step.
+        splits: mini-batches of an epoch.
+        pieces: in how many pieces a mini-batch goes through the network.
+        data: bytes of the jets on the device.
+        free: bytes that are left there beside them; None where the system does not say.
+        device: 'cpu' or 'cuda'.
+    """
+
+    shape: NetworkShape
+    engine: Engine
+    epoch: StepSize
+    splits: int
+    pieces: int
+    data: int
+    free: int | None
+    device: str
+
+    @property
+    def step(self) -> int:
+        """Predicted peak of a step beside the data. [bytes]"""
+        return step_bytes(self.shape, self.epoch.of(self.splits), self.engine, self.pieces)
+
+    def sentence(self) -> str:
+        """What is said before the first step; with a warning where the step does not fit."""
+        where = "the GPU" if self.device == "cuda" else "memory"
+        told = f"the jets take {_gib(self.data)} of {where}, a step about {_gib(self.step)} more"
+        if self.free is None:
+            return told
+        told += f"; {_gib(self.free)} are free"
+        return told if self.step <= self.free else f"warning: {told}: {self.advice()}"
+
+    def advice(self) -> str:
+        """Settings with which a step would fit; at least half of what is taken now."""
+        splits = None
+        if self.free is not None:
+            splits = fitting_splits(self.shape, self.epoch, self.engine, int(_USABLE * self.free))
+        if splits is None and self.free is not None:
+            return "the network alone does not fit; it needs fewer or narrower layers"
+        passes = max(splits or 0, 2 * self.splits * self.pieces)
+        pieces = math.ceil(passes / self.splits)
+        return (
+            f"num_splits {passes} would fit, or accumulate {pieces} (the same mini-batches of num_splits "
+            f"{self.splits} in {pieces} pieces each)"
+        )
+
+    def described(self) -> dict[str, Any]:
+        """For run.json."""
+        return {"data_bytes": self.data, "predicted_step_bytes": self.step, "free_bytes": self.free}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within it, a lack of memory is told with the settings that would fit.
+
+        Raises:
+            OutOfMemory: in place of PyTorch's or Python's own error.
+        """
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            jets = self.epoch.of(self.splits).main
+            raise OutOfMemory(
+                f"a step on {jets:.0f} main jets found no memory (predicted: {_gib(self.step)} beside "
+                f"{_gib(self.data)} of jets): {self.advice()}"
+            ) from error
+
+
+def memory_plan(
+    shape: NetworkShape, engine: Engine, tensors: TrainingTensors, sampler: Sampler, pieces: int
+) -> MemoryPlan:
+    """The plan of a training whose jets are on the device already.
+
+    Args:
+        shape, engine: of the network.
+        tensors: all jets.
+        sampler: says which of them a step reads.
+        pieces: in how many pieces a mini-batch goes through the network.
+    """
+    constituents = {}
+    for kind in CONSTITUENTS:
+        lengths = np.minimum(np.diff(tensors.jets.offsets[kind.name]), kind.limit)
+        means = [float(lengths[part].mean()) if len(part) else 0.0 for part in (sampler.main, sampler.control)]
+        constituents[kind.name] = (means[0], means[1])
+    main, control = len(sampler.main), len(sampler.control)
+    epoch = StepSize(main, main if control else 0, control, constituents)
+    held = [*tensors.jets.values.values(), tensors.jets.jet, tensors.jets.masses, tensors.target, tensors.weight]
+    data, device = sum(tensor.nbytes for tensor in held), tensors.jets.device
+    return MemoryPlan(shape, engine, epoch, sampler.splits, pieces, data, free_bytes(device), device.type)
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    # On a CPU PyTorch raises a plain RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _gib(size: float) -> str:
+    return f"{size / _GIB:.2f} GiB"

@@ -1,0 +1,76 @@
+"""What a training says of memory, and what it says when there is none left."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.memory import StepSize, step_bytes
+from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory
+from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.train import train
+from tests.training.test_engine_choice import settings_in
+
+EPOCH = StepSize(1e6, 1e6, 5e5, {"clusters": (11.0, 15.0), "tracks": (5.0, 11.0), "muon_segments": (4.0, 2.0)})
+PLAN = MemoryPlan(DEFAULT_SHAPE, Engine.NUMBA, EPOCH, splits=10, pieces=1, data=2**30, free=2**30, device="cpu")
+
+
+def test_a_step_that_does_not_fit_is_told_with_settings_that_do() -> None:
+    assert PLAN.step > PLAN.free if PLAN.free else False
+    said = PLAN.sentence()
+    assert said.startswith("warning: the jets take 1.00 GiB of memory")
+    splits, pieces = (int(said.partition(f"{name} ")[2].split()[0]) for name in ("num_splits", "accumulate"))
+    assert step_bytes(DEFAULT_SHAPE, EPOCH.of(splits), Engine.NUMBA) <= 2**30
+    assert step_bytes(DEFAULT_SHAPE, EPOCH.of(10), Engine.NUMBA, pieces) <= 2**30
+    assert step_bytes(DEFAULT_SHAPE, EPOCH.of(splits // 2), Engine.NUMBA) > 2**30
+
+
+def test_a_step_that_fits_is_told_without_warning() -> None:
+    said = dataclasses.replace(PLAN, splits=1000).sentence()
+    assert said.startswith("the jets take 1.00 GiB of memory, a step about 0.")
+    assert said.endswith("; 1.00 GiB are free")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_where_memory_runs_out_though_it_should_not_twice_as_many_mini_batches_are_named(error: Exception) -> None:
+    plenty = dataclasses.replace(PLAN, free=2**50)
+    with (
+        pytest.raises(
+            OutOfMemory, match=r"100000 main jets found no memory .* num_splits 20 would fit, or accumulate 2"
+        ),
+        plenty.watching(),
+    ):
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="something else"), PLAN.watching():
+        raise RuntimeError("something else")
+
+
+def test_a_training_says_its_memory_before_the_first_step_and_records_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    settings = settings_in(tmp_path)
+    record = train(Start(settings), say=said.append, details=lambda figures: "").record
+    assert any(line.startswith("the jets take 0.00 GiB of memory") for line in said)
+    assert 0 < record["memory"]["predicted_step_bytes"] < 2**30
+
+    def hungry(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(AdversarialStep, "__call__", hungry)
+    with pytest.raises(OutOfMemory, match="num_splits 4 would fit"):
+        train(Start(settings), say=said.append, details=lambda figures: "")
