@@ -65,7 +65,7 @@ def weights_in(shape: NetworkShape) -> int:
 
 
 def fitting_splits(shape: NetworkShape, size: StepSize, engine: Engine, free: int) -> int | None:
-    """The fewest times as many mini-batches whose steps take no more than `free` bytes; None if the weights alone do."""
+    """The fewest times as many mini-batches whose steps take at most `free` bytes; None if the weights alone do not."""
     if 8 * _FLOAT * weights_in(shape) >= free:
         return None
     low, high = 0, 1
