@@ -38,13 +38,23 @@ def test_a_run_says_what_computed_it_and_may_go_on_with_another_engine(
 ) -> None:
     settings = settings_in(tmp_path, engine="torch")
     record = run(Start(settings))
-    assert record["computed_by"] == {"device": "cpu", "engine": "torch", "matmul_precision": "ieee"}
+    assert record["computed_by"] == {
+        "device": "cpu",
+        "engine": "torch",
+        "matmul_precision": "ieee",
+        "cuda_graph": False,
+    }
     layers = [("defaults", TrainSettings.defaults()), ("command line", {"engine": "numba"})]
     with caplog.at_level(logging.WARNING):
         start = find_start(layers, settings, "0")
     assert "engine was torch so far; from here on figures differ by rounding" in caplog.text
     record = run(start)
-    assert record["computed_by"] == {"device": "cpu", "engine": "numba", "matmul_precision": "ieee"}
+    assert record["computed_by"] == {
+        "device": "cpu",
+        "engine": "numba",
+        "matmul_precision": "ieee",
+        "cuda_graph": False,
+    }
     assert record["finished_epochs"] == 2
 
 

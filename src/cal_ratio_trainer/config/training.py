@@ -130,6 +130,9 @@ class TrainSettings(FigureSettings):
     matmul_precision: Literal["ieee", "tf32"] = Field(
         description="How matrix products round on a GPU: as single precision does, or faster, with 10 bits of mantissa."
     )
+    cuda_graph: bool = Field(
+        description="On a GPU with Triton record a step once and replay it; else its kernels are started one by one."
+    )
     epoch_plots: bool = Field(description="Draw the 18 score plots of every epoch; without, they can be drawn later.")
     plot_processes: int | None = Field(
         ge=0,

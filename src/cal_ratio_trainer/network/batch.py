@@ -21,11 +21,14 @@ class BranchBatch:
         values: [constituents + 1, inputs (+ masses)], slot by slot; the last row is what stands in an empty slot.
         counts: how many jets have a constituent at slot 0, 1, ...
         inverse: [jets] int64, where each jet of the batch stands among the jets sorted by number of constituents.
+        places: in place of the counts where they stay on the device (see `recurrence.Sequences`); `values` may then
+            have rows before the last that no jet reads.
     """
 
     values: Tensor
     counts: tuple[int, ...]
     inverse: Tensor
+    places: Tensor | None = None
 
 
 @dataclass(frozen=True)

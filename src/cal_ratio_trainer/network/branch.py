@@ -31,7 +31,7 @@ class Branch(nn.Module):
         jets, layers = len(batch.inverse), [self._lstm(i) for i in range(len(self.lstm))]
         chain = [*(layer for layer in self.dense if isinstance(layer, Dense)), layers[0]]
         gates = dense_chain(batch.values, chain, self._plan(dropout, engine))
-        sequences = Sequences(gates, batch.counts, jets, self.slots)
+        sequences = Sequences(gates, batch.counts, jets, self.slots, batch.places)
         for deeper in layers[1:]:
             # It reads a state at every slot: nothing is empty any more.
             states = hidden_states(sequences, layers[0].recurrent_kernel, every_slot=True, engine=engine)

@@ -1,7 +1,7 @@
 """Which elements dropout drops: random bits that depend only on the seed and the step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -39,6 +39,29 @@ def drop_below(rate: float) -> int:
     return round(rate * _LEVELS)
 
 
+@dataclass(frozen=True)
+class StoredKey(DropoutKey):
+    """A key that lies on the device already, [2] int32: it may change there under a graph that was recorded."""
+
+    words: tuple[int, int] = (0, 0)
+    stored: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.int32))
+
+    @property
+    def seed(self) -> int:
+        """Both words as one number; this waits for the device."""
+        first, second = self.as_array().tolist()
+        return int(first) << 32 | int(second)
+
+    def as_array(self) -> NDArray[np.uint32]:
+        """Both words, [2]; this waits for the device."""
+        on_host: NDArray[np.uint32] = self.stored.numpy(force=True).view(np.uint32)
+        return on_host
+
+    def on(self, device: torch.device) -> Tensor:
+        """Both words where they lie."""
+        return self.stored
+
+
 class DropoutSource:
     """Gives each dropout layer of a step a mask of its own, each element dropped with probability `rate`.
 
@@ -63,6 +86,24 @@ class DropoutSource:
     def keep(self, shape: torch.Size) -> Tensor:
         """The mask of the next layer as bool tensor, true where an element stays; in steps of 1/65536."""
         return keep_mask(shape, self.rate, self.key(), self._device)
+
+
+class StoredDropout(DropoutSource):
+    """Gives each dropout layer of a step the next row of a table of keys on the device.
+
+    Args:
+        rate: share of elements that is dropped.
+        keys: [layers, 2] int32.
+    """
+
+    def __init__(self, rate: float, keys: Tensor) -> None:
+        self.rate = rate
+        self._device = keys.device
+        self._left = iter(keys.unbind())
+
+    def key(self) -> StoredKey:
+        """The key of the next layer."""
+        return StoredKey(stored=next(self._left))
 
 
 def keep_mask(shape: torch.Size, rate: float, key: DropoutKey, device: torch.device) -> Tensor:

@@ -19,7 +19,17 @@ AUTO = "auto"
 
 _FREE_TO_CHANGE = {
     *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "keep_weights", "ks_limit"),
-    *("threads", "device", "engine", "matmul_precision", "accumulate", "epoch_plots", "plot_processes", "tensorboard"),
+    *(
+        "threads",
+        "device",
+        "engine",
+        "matmul_precision",
+        "cuda_graph",
+        "accumulate",
+        "epoch_plots",
+        "plot_processes",
+        "tensorboard",
+    ),
     *FigureSettings.model_fields,
 }
 

@@ -90,6 +90,7 @@ class Training:
         begin = time.perf_counter()
         tally = Tally(self.tensors.jets.device, state.sums)
         steps = self.sampler.epoch(state.epoch)
+        self.step.prepare(self.tensors, steps, state.epoch)
         trained = 0
         for number in range(state.step, len(steps)):
             self.step(self.tensors, steps[number], state.epoch, number, tally)

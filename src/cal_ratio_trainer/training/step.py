@@ -1,5 +1,6 @@
 """One step of training: two updates of the adversary, then one of the network against it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,15 @@ class TrainingTensors:
     weight: Tensor
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What the network's update compares with: targets and weights [jets], of which the first `main` are main jets."""
+
+    target: Tensor
+    weight: Tensor
+    main: int
+
+
 class AdversarialStep:
     """Networks, optimisers and what one step does with them.
 
@@ -91,6 +101,9 @@ class AdversarialStep:
         self.classifier_optimizer = keras_nadam(classifier, learning_rate)
         self.adversary_optimizer = keras_nadam(adversary, learning_rate)
         self._penalised = list(classifier.penalised_kernels())
+
+    def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
+        """Told before an epoch which jets its steps will read; nothing to do here."""
 
     def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
         """Do one step; nothing here waits for the device.
@@ -127,9 +140,12 @@ class AdversarialStep:
                 if len(piece)
             ]
             probabilities = torch.cat(logits).softmax(dim=1)
+        self._train_adversary(probabilities, target, weight, tally)
+
+    def _train_adversary(self, probabilities: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> None:
         # The adversary is small and normalises by the batch: it takes all jets at once.
         self.adversary.train()
-        for update in torch.split(probabilities, len(jets)):
+        for update in torch.split(probabilities, len(target)):
             logits = self.adversary(update)
             losses = weight * data_or_simulation_loss(logits, target)
             self.adversary_optimizer.zero_grad()
@@ -160,16 +176,20 @@ class AdversarialStep:
         """Add what some main and control jets give to the gradient of the means over all jets of the step."""
         positions = np.concatenate(piece)
         chosen = on_device(positions, data.jets.device)
-        target, weight = data.target[chosen], data.weight[chosen]
         logits = self.classifier(data.jets.batch(positions), dropout)
-        main = slice(0, len(piece[0]))
+        labels = Labels(data.target[chosen], data.weight[chosen], len(piece[0]))
+        self._backward(logits, labels, (len(jets.main), len(jets.control)), tally)
+
+    def _backward(self, logits: Tensor, labels: "Labels", jets: tuple[int, int], tally: Tally) -> None:
+        """Add to the gradient of the means over as many main and control jets as are given."""
+        main, control = slice(0, labels.main), slice(labels.main, None)
+        target, weight = labels.target, labels.weight
         losses = weight[main] * functional.cross_entropy(logits[main], target[main], reduction="none")
-        total = losses.sum() / len(jets.main)
+        total = losses.sum() / jets[0]
         tally.add("main", losses, logits[main].argmax(dim=1) == target[main])
-        if len(piece[1]):
-            control = slice(len(piece[0]), None)
+        if len(target) > labels.main:
             losses = self._adversary_losses(logits[control], target[control], weight[control], tally)
-            total = total - self.losses.adversary_weight * (losses.sum() / len(jets.control))
+            total = total - self.losses.adversary_weight * (losses.sum() / jets[1])
         total.backward()  # type: ignore[no-untyped-call]
 
     def _adversary_losses(self, logits: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> Tensor:
@@ -191,6 +211,14 @@ class AdversarialStep:
             kernel.grad.add_(kernel.detach().sign(), alpha=strength).add_(kernel.detach(), alpha=2 * strength)
 
 
-def keras_nadam(module: torch.nn.Module, learning_rate: float) -> torch.optim.NAdam:
-    """Nadam with Keras' momentum schedule, beta1 (1 - 0.5 * 0.96^t), and its epsilon."""
-    return torch.optim.NAdam(module.parameters(), lr=learning_rate, eps=1e-7, momentum_decay=1.0, foreach=True)
+def keras_nadam(module: torch.nn.Module, learning_rate: float, *, capturable: bool = False) -> torch.optim.NAdam:
+    """Nadam with Keras' momentum schedule, beta1 (1 - 0.5 * 0.96^t), and its epsilon.
+
+    Args:
+        module: whose weights it updates.
+        learning_rate: before the schedule.
+        capturable: keep the number of steps on the GPU too, so that a CUDA graph can hold the update.
+    """
+    return torch.optim.NAdam(
+        module.parameters(), lr=learning_rate, eps=1e-7, momentum_decay=1.0, foreach=True, capturable=capturable
+    )

@@ -38,6 +38,16 @@ class Tally:
         self._sums[first + 1] += correct.sum()
         self._sums[first + 2] += len(losses)
 
+    def add_sums(self, sums: Tensor) -> None:
+        """Add sums [9] in the order of `SUMS`, on the device."""
+        self._sums += sums
+
+    def take(self) -> Tensor:
+        """The sums [9] on the device, which begin at 0 again."""
+        taken = self._sums.clone()
+        self._sums.zero_()
+        return taken
+
     def values(self) -> dict[str, float]:
         """All sums by name; this waits for the device."""
         return dict(zip(SUMS, self._sums.tolist(), strict=True))

@@ -20,11 +20,12 @@ from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
-from cal_ratio_trainer.network.engine import engine_for, fallback_notice, set_matmul_precision
+from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.training.allocator import keep_freed_memory
 from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, load_checkpoint
 from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.cuda_step import StaticStep
 from cal_ratio_trainer.training.data import TrainingData, load_training_data
 from cal_ratio_trainer.training.data_table import data_sentences
 from cal_ratio_trainer.training.epoch import EpochResult
@@ -217,7 +218,8 @@ def _computed_by(work: _Work) -> dict[str, Any]:
     device = next(work.step.classifier.parameters()).device
     precision = work.settings.matmul_precision if device.type == "cuda" else "ieee"
     engine = engine_for(device, torch.float32, work.settings.engine).value
-    return {"device": device.type, "engine": engine, "matmul_precision": precision}
+    is_recorded = isinstance(work.step, StaticStep)
+    return {"device": device.type, "engine": engine, "matmul_precision": precision, "cuda_graph": is_recorded}
 
 
 def _warn_of_other_data(before: dict[str, Any], record: dict[str, Any]) -> None:
@@ -330,12 +332,15 @@ def training_device(settings: TrainSettings) -> torch.device:
 def _networks(settings: TrainSettings) -> AdversarialStep:
     device = training_device(settings)
     # Said before anything is trained: an engine that does not work there.
-    engine_for(device, torch.float32, settings.engine)
+    engine = engine_for(device, torch.float32, settings.engine)
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(network_shape(settings), settings.seed, settings.engine).to(device)
     adversary = Adversary(settings.seed + 1).to(device)
     losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
-    return AdversarialStep(classifier, adversary, settings.learning_rate, losses, settings.seed, settings.accumulate)
+    # A recorded step reads its mini-batch at once.
+    recorded = settings.cuda_graph and settings.accumulate == 1 and engine is Engine.TRITON and device.type == "cuda"
+    kind = StaticStep if recorded else AdversarialStep
+    return kind(classifier, adversary, settings.learning_rate, losses, settings.seed, settings.accumulate)
 
 
 def _sampler(settings: TrainSettings, data: TrainingData) -> Sampler:

@@ -1,0 +1,207 @@
+"""All figures of a graphics card in one command: `python -m benchmarks.gpu`, Markdown on standard output.
+
+Runs where there is no network: it needs this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
+
+1. The Triton engine against the formulas in double precision, IEEE and TF32.
+2. Main jets a second in the step at several sizes: engines, precisions, with and without a CUDA graph.
+3. The full training, with validation, K-S, checkpoints and all plots, by stage.
+4. Memory: predicted and measured.
+
+`--only` takes some of them; `--tiny` makes everything small, and then it runs on a CPU too.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.epoch import write_files
+from benchmarks.train import random_jets
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.network.adversary import Adversary
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.device import chosen_device
+from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
+from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training import train as training
+from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.cuda_step import StaticStep
+from cal_ratio_trainer.training.memory_plan import memory_plan
+from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, TrainingTensors
+from cal_ratio_trainer.training.tally import Tally
+
+_STEPS = 20
+
+
+def correctness(device: torch.device, engine: str) -> None:
+    """Largest relative error of states and gradients against the formulas in double precision."""
+    rows = []
+    for units in (5, 10, 32, 64):
+        for precision in ("ieee", "tf32"):
+            set_matmul_precision(device, precision)
+            rows.append((str(units), precision, *map("{:.1e}".format, _errors(device, engine, units))))
+    set_matmul_precision(device, "ieee")
+    print_table(("units", "matrix products", "states", "gradient of inputs", "of recurrent weights"), rows)
+
+
+def _errors(device: torch.device, engine: str, units: int) -> list[float]:
+    generator = torch.Generator().manual_seed(1)
+    jets, slots = 3000, 20
+    filled = [max(0, jets - 150 * slot) for slot in range(slots)]
+    exact = [
+        torch.randn(shape, generator=generator, dtype=torch.float64) * size
+        for shape, size in (((4 * units, sum(filled) + 1), 1.0), ((units, 4 * units), units**-0.5))
+    ]
+    gradient = torch.randn(slots, units, jets, generator=generator, dtype=torch.float64)
+    exact = [tensor.requires_grad_() for tensor in exact]
+    single = [tensor.detach().to(device, torch.float32).requires_grad_() for tensor in exact]
+    expected = reference_hidden_states(Sequences(exact[0], tuple(filled), jets, slots), exact[1], True)
+    chosen = engine_for(device, torch.float32, engine)
+    found = hidden_states(Sequences(single[0], tuple(filled), jets, slots), single[1], every_slot=True, engine=chosen)
+    torch.autograd.backward([expected, found], [gradient, gradient.to(device, torch.float32)])
+    pairs = [(found, expected), *((ours.grad, theirs.grad) for ours, theirs in zip(single, exact, strict=True))]
+    errors = []
+    for ours, theirs in pairs:
+        assert ours is not None
+        assert theirs is not None
+        errors.append(float((ours.detach().cpu().double() - theirs).abs().max() / theirs.abs().max()))
+    return errors
+
+
+def throughput(device: torch.device, sizes: list[int]) -> None:
+    """Time of a step in milliseconds and main jets a second, by way and size."""
+    ways: list[tuple[str, str, type[AdversarialStep]]] = [("torch", "ieee", AdversarialStep)]
+    if engine_for(device, torch.float32) is Engine.TRITON:
+        ways += [("triton", "ieee", AdversarialStep), ("triton", "ieee", StaticStep), ("triton", "tf32", StaticStep)]
+    else:
+        ways += [("auto", "ieee", AdversarialStep), ("auto", "ieee", StaticStep)]
+    rows = []
+    for jets in sizes:
+        data, sampler = _sample(device, jets)
+        for engine, precision, kind in ways:
+            set_matmul_precision(device, precision)
+            seconds, peak = _seconds_a_step(device, data, sampler, engine, kind)
+            plan = memory_plan(DEFAULT_SHAPE, engine_for(device, torch.float32, engine), data, sampler, 1)
+            recorded = ("graph" if device.type == "cuda" else "fixed shapes") if kind is StaticStep else "-"
+            speed = f"{jets / seconds / 1e6:.3f} M"
+            sizes_of = (f"{plan.step / 2**30:.2f}", f"{peak / 2**30:.2f}" if peak else "-")
+            rows.append((str(jets), engine, precision, recorded, f"{1000 * seconds:.2f}", speed, *sizes_of))
+    set_matmul_precision(device, "ieee")
+    print_table(
+        ("main jets a step", "engine", "products", "recorded", "ms", "main jets/s", "GiB predicted", "GiB at most"),
+        rows,
+    )
+
+
+def _sample(device: torch.device, jets: int) -> tuple[TrainingTensors, Sampler]:
+    """Jets for `_STEPS` steps of a size, half as many control jets."""
+    rng = np.random.default_rng(1)
+    main, control = jets * _STEPS, jets * _STEPS // 2
+    tensors = JetTensors.from_jets([random_jets(main, "main", rng), random_jets(control, "control", rng)], device)
+    target = np.concatenate([rng.integers(0, 3, main), rng.integers(0, 2, control)])
+    data = TrainingTensors(tensors, torch.from_numpy(target).to(device), torch.ones(main + control, device=device))
+    return data, Sampler(np.arange(main), np.arange(main, main + control), _STEPS, 1, True)
+
+
+def _seconds_a_step(
+    device: torch.device, data: TrainingTensors, sampler: Sampler, engine: str, kind: type[AdversarialStep]
+) -> tuple[float, int]:
+    """Of the third epoch: the first compile and record."""
+    classifier, adversary = Classifier(DEFAULT_SHAPE, 1, engine).to(device), Adversary(2).to(device)
+    step, tally = kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, 0.2), 5), Tally(device)
+    before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
+    seconds = 0.0
+    for epoch in range(3):
+        steps = sampler.epoch(epoch)
+        _wait(device)
+        begin = time.perf_counter()
+        step.prepare(data, steps, epoch)
+        for number, jets in enumerate(steps):
+            step(data, jets, epoch, number, tally)
+        _wait(device)
+        seconds = (time.perf_counter() - begin) / len(steps)
+    if device.type != "cuda":
+        return seconds, 0
+    peak = torch.cuda.max_memory_allocated() - before
+    torch.cuda.reset_peak_memory_stats()
+    return seconds, peak
+
+
+def full_run(main_jets: int, control_jets: int, epochs: int, splits: list[int]) -> None:
+    """Trainings as `cr_trainer train` does them, seconds by stage."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        main_file, control_file = write_files(Path(name), main_jets, control_jets)
+        for count in splits:
+            for precision in ("ieee", "tf32"):
+                settings = TrainSettings.make(
+                    main_training_file=str(main_file),
+                    cr_training_file=str(control_file),
+                    output_path=Path(name),
+                    sample_fraction=1.0,
+                    num_splits=count,
+                    epochs=epochs,
+                    matmul_precision=precision,
+                )
+                record = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record
+                timings = record["timings"]
+                stages = [f"{timings[each]:.1f}" for each in ("data_s", "steps_s", "validation_s", "files_s", "end_s")]
+                after_data = sum(timings[each] for each in ("steps_s", "validation_s", "files_s", "end_s"))
+                ran = record["computed_by"]
+                way = f"{ran['engine']} {ran['matmul_precision']}{' graph' if ran['cuda_graph'] else ''}"
+                speed = f"{timings['main_jets_per_second'] / 1e6:.3f} M"
+                rows.append((str(count), way, *stages, f"{after_data:.1f}", speed))
+    print(f"{epochs} epochs of {main_jets} main and {control_jets} control jets, nine tenths of them trained on:\n")
+    names = ("num_splits", "computed by", "data", "steps", "validation", "files", "end", "epoch 0 to last file")
+    print_table((*names, "main jets/s in steps"), rows)
+
+
+def print_table(names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """A Markdown table."""
+    for cells in (names, ("---",) * len(names), *rows):
+        print("| " + " | ".join(cells) + " |")
+    print(flush=True)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("correctness", "throughput", "full"), nargs="*")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--epochs", type=int, default=100)
+    arguments = parser.parse_args()
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    device, tiny = chosen_device("auto"), arguments.tiny
+    if device.type == "cpu" and not tiny:
+        parser.error("no GPU here; --tiny tries the commands on a CPU")
+    engine = engine_for(device, torch.float32).value
+    sizes = [256] if tiny else [4096, 16384, 65536]
+    full = (3000, 1500, 2, [4]) if tiny else (2_000_000, 1_000_000, arguments.epochs, [50, 230])
+    parts: dict[str, tuple[str, Callable[[], None]]] = {
+        "correctness": ("Largest error relative to the largest value", lambda: correctness(device, engine)),
+        "throughput": ("The step", lambda: throughput(device, sizes)),
+        "full": ("A whole training, seconds", lambda: full_run(*full)),
+    }
+    card = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    print(f"# {card}, PyTorch {torch.__version__}, engine {engine}\n")
+    for name, (title, part) in parts.items():
+        if not arguments.only or name in arguments.only:
+            print(f"## {title}\n")
+            part()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Batches of fixed shapes against those that are made anew."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cal_ratio_trainer.jets import CONSTITUENTS
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.packing import pack
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.network.static_batch import DeviceJets, pack_on_device, room_for
+from tests.training.synthetic import synthetic_jets
+
+
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=30),
+    spare=st.integers(0, 20),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_packing_on_the_device_is_packing_on_the_host_with_room_to_spare(
+    lengths: list[int], spare: int, seed: int
+) -> None:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    jets = np.random.default_rng(seed).integers(0, len(lengths), len(lengths)).astype(np.int64)
+    expected = pack(offsets, jets, 6)
+    count = len(expected.rows)
+    found = pack_on_device(torch.from_numpy(offsets), torch.from_numpy(jets), 6, count + spare)
+    assert found.rows[:count].tolist() == expected.rows.tolist()
+    assert found.is_real.tolist() == [True] * count + [False] * spare
+    assert found.owners[:count].tolist() == expected.owners().tolist()
+    assert found.inverse.tolist() == expected.inverse.tolist()
+    assert found.places[1].tolist() == [*expected.counts, *[0] * (6 - len(expected.counts))]
+    assert found.places[0].tolist() == (found.places[1].cumsum(0) - found.places[1]).tolist()
+
+
+@pytest.mark.parametrize("engine", ["numba", "reference"])
+def test_the_network_gives_the_same_for_both(engine: str) -> None:
+    jets = JetTensors.from_jets([synthetic_jets(np.arange(50) % 3, 1)], torch.device("cpu"))
+    chosen = np.arange(40, 10, -1)
+    together = np.concatenate([chosen[:5], chosen])
+    room = room_for(DeviceJets.of(jets), torch.from_numpy(together), [5, len(chosen)])
+    classifier = Classifier(DEFAULT_SHAPE, 1, engine)
+    found = classifier(DeviceJets.of(jets).batch(torch.from_numpy(chosen), room))
+    torch.testing.assert_close(found, classifier(jets.batch(chosen)))
+
+
+def test_room_is_for_the_fullest_batch_and_little_more() -> None:
+    jets = JetTensors.from_jets([synthetic_jets(np.arange(3000) % 3, 1)], torch.device("cpu"))
+    batches = np.array_split(np.random.default_rng(1).permutation(3000), 2)
+    together = torch.from_numpy(np.concatenate(batches))
+    room = room_for(DeviceJets.of(jets), together, [len(batch) for batch in batches])
+    for kind in CONSTITUENTS:
+        fullest = max(len(pack(jets.offsets[kind.name], batch, kind.limit).rows) for batch in batches)
+        assert fullest <= room[kind.name] <= 1.07 * fullest + 64
