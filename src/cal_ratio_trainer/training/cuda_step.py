@@ -9,6 +9,7 @@ without a graph, and gives what `AdversarialStep` gives but for rounding.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ class StaticStep(AdversarialStep):
     _epoch: _Epoch | None = None
     _jets: DeviceJets | None = None
     _records = True
-    _pool: tuple[int, int] | None = None
+    _pool: Any = None
 
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Copy to the device what the steps of an epoch read.
