@@ -7,9 +7,10 @@ from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.network_name import in_one_word
 from cal_ratio_trainer.config.reading import ReadingSettings
+from cal_ratio_trainer.config.scheduling import SharedListSettings
 
 
-class ScoreSettings(ReadingSettings):
+class ScoreSettings(ReadingSettings, SharedListSettings):
     """What `cr_trainer score` scores, with which network."""
 
     defaults_file: ClassVar[str | None] = "score"

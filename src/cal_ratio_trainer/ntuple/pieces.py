@@ -51,6 +51,11 @@ def cut(chunks: Iterable[range], piece_events: int) -> tuple[tuple[range, ...], 
     return (*pieces, tuple(gathered)) if gathered else tuple(pieces)
 
 
+def piece_file(output: Path) -> Path:
+    """A new name for a piece of an output, beside it."""
+    return output.absolute().with_name(f".{output.name}.{secrets.token_hex(_LETTERS_OF_NAME // 2)}.piece")
+
+
 def write_piece(output: Path, chunks: Iterable[tuple[Jets, Tally]]) -> WrittenPiece:
     """Write the jets of some chunks beside the output that they are for, one Arrow stream a chunk.
 
@@ -59,14 +64,14 @@ def write_piece(output: Path, chunks: Iterable[tuple[Jets, Tally]]) -> WrittenPi
     """
     tallies: list[Tally] = []
     options = pa.ipc.IpcWriteOptions(compression="zstd")
-    path = output.with_name(f".{output.name}.{secrets.token_hex(_LETTERS_OF_NAME // 2)}.piece")
+    path = piece_file(output)
     with replacing(path, durable=False) as temporary, pa.OSFile(str(temporary), "wb") as file:
         for jets, tally in chunks:
             table = to_arrow(jets)
             with pa.ipc.new_stream(file, table.schema, options=options) as stream:
                 stream.write_table(table)
             tallies.append(tally)
-    return WrittenPiece(path.absolute(), tuple(tallies))
+    return WrittenPiece(path, tuple(tallies))
 
 
 def read_piece(piece: WrittenPiece) -> Iterator[tuple[Jets, Tally]]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,11 @@ from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.ntuple.branches import WEIGHT, check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
+from cal_ratio_trainer.ntuple.pieces import cut
 from cal_ratio_trainer.ntuple.reading import opened
 from cal_ratio_trainer.ntuple.request import Selection
 from cal_ratio_trainer.ntuple.source import readable_name
-from cal_ratio_trainer.ntuple.tally import Tally
+from cal_ratio_trainer.ntuple.tally import Tally, sentences
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, Region, StreamOptions, converted_batch
 
 _OFFICIAL_SCORE = re.compile(r"^jet_nn_(?!.*_index$)")
@@ -42,6 +44,7 @@ class NtupleStream(JetStream):
     labelled: bool = False
     simulation: str | None = None
     notes: list[str] = field(default_factory=list)
+    oddities: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.path = None if is_remote(self.name) else Path(self.name)
@@ -81,13 +84,32 @@ class NtupleStream(JetStream):
 
     def batches(self) -> Iterator[tuple[JetBatch, int]]:
         """See `JetStream.batches`."""
+        with opened(self.name, self._location) as ntuple:
+            chunks = tuple(ntuple.chunks(self.options.chunk_events, ntuple.entries))
+        yield from self.batches_of(chunks)
+        self.note_oddities(self.oddities)
+
+    def pieces(self, units: int) -> tuple[tuple[range, ...], ...]:
+        """See `JetStream.pieces`."""
+        if self.size <= units:
+            return ()
+        with opened(self.name, self._location) as ntuple:
+            pieces = cut(ntuple.chunks(self.options.chunk_events, ntuple.entries), units)
+        return pieces if len(pieces) > 1 else ()
+
+    def batches_of(self, piece: tuple[range, ...]) -> Iterator[tuple[JetBatch, int]]:
+        """See `JetStream.batches_of`; what was odd is counted in `oddities`."""
         tally = Tally(weighted=self._selection.data_type.is_simulation)
         with opened(self.name, self._location) as ntuple:
-            for entries in ntuple.chunks(self.options.chunk_events, ntuple.entries):
+            for entries in piece:
                 jets = self._with_known_truth(convert_chunk(ntuple, entries, self._selection, tally))
                 ntuple.forget_older_pages()
                 yield converted_batch(jets, self.options.scaling), len(entries)
-        self.notes += tally.notes()
+        self.oddities = tally.counts
+
+    def note_oddities(self, counts: Counter[str]) -> None:
+        """See `JetStream.note_oddities`."""
+        self.notes += sentences(counts)
 
     def _with_known_truth(self, jets: Jets) -> Jets:
         """Null where the type that was given for the selection says nothing of the truth."""

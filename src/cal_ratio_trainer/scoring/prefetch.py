@@ -1,6 +1,6 @@
 """The next thing is made while this one is used."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 _END = object()
 
 
-def prefetched(make: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+def prefetched(make: Callable[[], Iterator[Item]]) -> Generator[Item, None, None]:
     """The items of an iterator, made in a thread, one ahead of their use.
 
     Args:

@@ -1,54 +1,36 @@
-"""Files of jets to files of scores: one after the other, batch by batch."""
+"""Files of jets to files of scores: by this process, by several, or by a cluster."""
 
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from cal_ratio_trainer.config.scheduling import in_shard
 from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.distributed.crew import WorkerLost
+from cal_ratio_trainer.distributed.files import Steps, do_files
+from cal_ratio_trainer.distributed.following import Following
+from cal_ratio_trainer.distributed.opening import opened_crew
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.evaluation.shares import Selection, selections
+from cal_ratio_trainer.files.leases import Leases
+from cal_ratio_trainer.ntuple.pieces import remove_pieces
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.scoring.inputs import files_named, outputs_for, stream_options
-from cal_ratio_trainer.scoring.parts import JetPart, PartLookup
-from cal_ratio_trainer.scoring.prefetch import prefetched
-from cal_ratio_trainer.scoring.score_file import ScoreWriter, score_table, writing_scores
-from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
-from cal_ratio_trainer.scoring.streams import JetStream, Region, StreamOptions, open_stream
+from cal_ratio_trainer.scoring.file_scoring import (
+    ScoredFile,
+    ScoreJob,
+    ScoreRequest,
+    join_pieces,
+    score_piece,
+    score_whole,
+)
+from cal_ratio_trainer.scoring.inputs import files_named, outputs_for
+from cal_ratio_trainer.scoring.streams import Region
 from cal_ratio_trainer.scoring.tally import ScoreTally
 
+__all__ = ["ScoreSummary", "ScoredFile", "score_files"]
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class ScoredFile:
-    """What became of one file.
-
-    Attributes:
-        file: as the user gave it.
-        output: where its scores are; None where it failed.
-        tally: what was counted; None where it failed.
-        seconds: how long it took.
-        simulation: what made its events, as its metadata say.
-        reason: why it failed, a sentence; empty where it did not.
-        notes: what a user should know, a sentence each.
-    """
-
-    file: str
-    output: Path | None = None
-    tally: ScoreTally | None = None
-    seconds: float = 0.0
-    simulation: str | None = None
-    reason: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def jets(self) -> int:
-        """How many jets were scored."""
-        return self.tally.jets if self.tally is not None else 0
 
 
 @dataclass(frozen=True)
@@ -110,63 +92,45 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
         raise ConfigError(["no network is given: its name is the last word, or --training"])
     files = files_named(settings.input_files)
     outputs = outputs_for(files, settings.output_report.parent)
-    scorer = find_scorer(settings.training, settings)
-    options = stream_options(settings, scorer.scaling)
-    work = _Work(scorer, options, selections(settings.cuts), settings.keep_columns)
-    done = []
-    for file, output in outputs.items():
-        try:
-            done.append(work.score(file, output))
-        except InputFileError as error:
-            if len(files) == 1:
-                raise
-            reason = error.reason if error.file == file else str(error)
-            _log.warning("%s: failed: %s", file, reason)
-            done.append(ScoredFile(file, reason=reason))
+    own = [file for position, file in enumerate(outputs) if in_shard(position, settings.shard)]
+    unit = "events" if any(file.endswith(".root") for file in own) else "jets"
+    with progress("score", None, unit) as line:
+        following = Following(line, len(own))
+
+        def finished(number: int, file: ScoredFile) -> None:
+            following.finish(number, read=not file.reason)
+            if file.reason:
+                _log.warning("%s: failed: %s", file.file, file.reason)
+
+        with (
+            Leases(settings.lease_timeout) as leases,
+            opened_crew(settings, len(own), following.report, line.message) as crew,
+        ):
+            job = ScoreJob.of(settings, crew)
+            scorer = job.work().scorer
+            steps = Steps(
+                begun=lambda request: request,
+                whole=score_whole,
+                piece=score_piece,
+                join=join_pieces,
+                elsewhere=lambda request: _failed(
+                    request, InputFileError(request.output, "is being written by another process"), len(own)
+                ),
+                failed=lambda request, error: _failed(request, error, len(own)),
+                discard=lambda request: remove_pieces(request.output),
+            )
+            requests = [ScoreRequest(file, outputs[file].absolute(), job) for file in own]
+            done = do_files(crew, requests, steps, leases, finished)
+    for file in done:
+        if file.output is not None:
+            file.output = outputs[file.file]
     return ScoreSummary(scorer.name, scorer.notes, tuple(done), scorer.pt_ranges)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is the same for all files."""
-
-    scorer: Scorer
-    options: StreamOptions
-    selections: tuple[Selection, ...]
-    keep_columns: Sequence[str]
-
-    def score(self, file: str, output: Path) -> ScoredFile:
-        begin = time.perf_counter()
-        stream = open_stream(file, self.options)
-        tally = ScoreTally.empty(stream.region, stream.labelled, self.selections)
-        lookup = self.scorer.lookup(stream.path)
-        with writing_scores(output) as writer:
-            self._stream(stream, lookup, tally, writer)
-            notes = [*stream.notes, *tally.oddity_sentences(), *([lookup.note] if lookup.note else [])]
-            writer.finish(self._description(stream, tally, notes))
-        seconds = time.perf_counter() - begin
-        return ScoredFile(file, output, tally, seconds, stream.simulation, "", notes)
-
-    def _stream(self, stream: JetStream, lookup: PartLookup, tally: ScoreTally, writer: ScoreWriter) -> None:
-        with progress(f"score {Path(stream.name).name}", stream.size, stream.unit) as line:
-            for batch, used in prefetched(stream.batches):
-                scores = self.scorer.scores(batch.jets, stream.labelled)
-                part = lookup.parts(batch.jets)
-                tally.add(batch, scores, part)
-                writer.write(score_table(batch, scores, part, stream.labelled, self.keep_columns))
-                line.advance(used)
-
-    def _description(self, stream: JetStream, tally: ScoreTally, notes: list[str]) -> dict[str, Any]:
-        scorer = self.scorer
-        size = stream.path.stat().st_size if stream.path is not None else None
-        return {
-            "network": scorer.name,
-            "network_of_run": str(scorer.run.path) if scorer.run is not None else None,
-            "hypothesis": {column: scorer.hypothesis.value(column) for column in scorer.mass_columns},
-            "scaling": scorer.scaling.model_dump(),
-            "input": {"path": stream.name, "size_bytes": size},
-            "region": stream.region,
-            "simulation": stream.simulation,
-            "jets_by_part": {part.word: tally.jets_by_part().get(part.word, 0) for part in JetPart},
-            "notes": [*scorer.notes, *notes],
-        }
+def _failed(request: ScoreRequest, error: BaseException, files: int) -> ScoredFile:
+    """A failed entry; the error of the only file is that of the command."""
+    if isinstance(error, WorkerLost):
+        return ScoredFile(request.file, reason=f"{error} while it was scored (out of memory?)")
+    if not isinstance(error, InputFileError) or files == 1:
+        raise error
+    return ScoredFile(request.file, reason=error.reason if error.file == request.file else str(error))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -134,19 +134,23 @@ def _no_rows() -> pa.Table:
 
 
 @contextmanager
-def writing_scores(path: Path) -> Iterator[ScoreWriter]:
+def writing_scores(path: Path, is_leased: bool = False) -> Iterator[ScoreWriter]:
     """A writer to `path`; the file appears, complete, when the block ends well.
+
+    Args:
+        path: the file.
+        is_leased: whoever gave this out holds its lease already.
 
     Raises:
         InputFileError: another process is writing it, or what is there is no file of scores.
         OSError: it cannot be written, or the disk is full; it is then as it was.
     """
-    with held(path) as free:
+    with nullcontext(True) if is_leased else held(path) as free:
         if not free:
             raise InputFileError(path, "is being written by another process")
         if path.exists() and not is_score_file(path):
             raise InputFileError(path, "is in the way: it is no file of scores; give another --output_report")
-        # The lock is held, so these are nobody's: a process that wrote them was killed.
+        # The lease is held, so these are nobody's: a process that wrote them was killed.
         remove_remains(path)
         with replacing(path) as temporary:
             writer = ScoreWriter(temporary)

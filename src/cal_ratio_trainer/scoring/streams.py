@@ -1,6 +1,7 @@
 """Jets of any file, batch by batch, as the network reads them: built files, converted files, old frames, ntuples."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -93,6 +94,7 @@ class JetStream(ABC):
         labelled: False where labels mean nothing.
         simulation: as in the file's metadata.
         notes: what a user should know, a sentence each; complete when the batches are through.
+        oddities: what was met in a piece and how often; there when its batches are through.
     """
 
     name: str
@@ -103,10 +105,23 @@ class JetStream(ABC):
     labelled: bool
     simulation: str | None
     notes: list[str]
+    oddities: Counter[str]
 
     @abstractmethod
     def batches(self) -> Iterator[tuple[JetBatch, int]]:
         """All jets in order, and how many units of the file each batch used up."""
+
+    def pieces(self, units: int) -> tuple[tuple[range, ...], ...]:
+        """The file in pieces of about so many units, for `batches_of`; none where it is done as a whole."""
+        return ()
+
+    def batches_of(self, piece: tuple[range, ...]) -> Iterator[tuple[JetBatch, int]]:
+        """The batches of one piece: just those that `batches` gives of it."""
+        raise TypeError(f"{self.name} has no pieces")
+
+    def note_oddities(self, counts: Counter[str]) -> None:
+        """Take what was met in the pieces into the notes, as `batches` does by itself."""
+        raise TypeError(f"{self.name} has no pieces")
 
 
 @dataclass

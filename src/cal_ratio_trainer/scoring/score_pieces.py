@@ -1,0 +1,82 @@
+"""Scored batches on their way from a piece of a file to the whole: with what is counted, without constituents."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
+from cal_ratio_trainer.jets.cleaning import CleaningReport
+from cal_ratio_trainer.scoring.parts import PartArray
+from cal_ratio_trainer.scoring.score_file import PART, SCORE_COLUMNS
+from cal_ratio_trainer.scoring.scorer import ScoreArray
+from cal_ratio_trainer.scoring.streams import JetBatch
+
+_JETS, _SCORES = "jets.", "scores."
+_ODDITIES = b"oddities"
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """Some jets with their scores [jets, 3], their parts [jets], and the rows of the file of scores."""
+
+    batch: JetBatch
+    scores: ScoreArray
+    part: PartArray
+    table: pa.Table
+
+
+def write_batches(path: Path, batches: Iterable[ScoredBatch]) -> int:
+    """Write batches, one Arrow stream each; returns how many."""
+    written = 0
+    with replacing(path, durable=False) as temporary, pa.OSFile(str(temporary), "wb") as file:
+        for each in batches:
+            table = _as_table(each)
+            with pa.ipc.new_stream(file, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+                stream.write_table(table)
+            written += 1
+    return written
+
+
+def read_batches(path: Path, count: int) -> Iterator[ScoredBatch]:
+    """The batches as they were, but that their jets have no constituents."""
+    with pa.OSFile(str(path), "rb") as file:
+        for _ in range(count):
+            yield _from_table(pa.ipc.open_stream(file).read_all())
+
+
+def _as_table(each: ScoredBatch) -> pa.Table:
+    scalars = each.batch.jets.scalars
+    columns = {f"{_JETS}{name}": scalars.column(name) for name in scalars.column_names}
+    columns |= {f"{_SCORES}{name}": each.table.column(name) for name in each.table.column_names}
+    cleaning = each.batch.cleaning
+    oddities = [cleaning.non_finite, cleaning.beyond_pi, each.batch.without_fractions]
+    return pa.table(columns).replace_schema_metadata({_ODDITIES: json.dumps(oddities).encode()})
+
+
+def _from_table(content: pa.Table) -> ScoredBatch:
+    non_finite, beyond_pi, without_fractions = json.loads(content.schema.metadata[_ODDITIES])
+    jets = Jets(_columns(content, _JETS), _no_constituents(len(content)))
+    table = _columns(content, _SCORES)
+    scores = np.stack([table.column(name).to_numpy() for name in SCORE_COLUMNS], axis=1)
+    part = table.column(PART).combine_chunks().indices.to_numpy()
+    cleaning = CleaningReport(non_finite=non_finite, beyond_pi=beyond_pi)
+    batch = JetBatch(jets, np.empty(0, np.float32), None, cleaning, without_fractions)
+    return ScoredBatch(batch, scores, part, table)
+
+
+def _columns(content: pa.Table, prefix: str) -> pa.Table:
+    names = [name for name in content.column_names if name.startswith(prefix)]
+    chosen = content.select(names).rename_columns([name.removeprefix(prefix) for name in names])
+    return chosen.replace_schema_metadata(None)
+
+
+def _no_constituents(jets: int) -> dict[str, Ragged]:
+    lengths = np.zeros(jets, dtype=np.int64)
+    return {
+        kind.name: Ragged.from_lengths(np.empty((0, len(kind.features)), np.float32), lengths) for kind in CONSTITUENTS
+    }
