@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.scheduling import SchedulingSettings
 
 
-class DemoSettings(Settings):
+class DemoSettings(SchedulingSettings):
     """What `cr_trainer demo` simulates."""
 
     defaults_file: ClassVar[str | None] = "demo"
@@ -23,6 +23,3 @@ class DemoSettings(Settings):
         "null. [jets]",
     )
     seed: int = Field(ge=0, description="Seed of everything random; the same seed gives the same content. [1]")
-    workers: int = Field(
-        ge=1, description="How many processes simulate; the content does not depend on it. [processes]"
-    )

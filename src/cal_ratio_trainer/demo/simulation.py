@@ -1,19 +1,16 @@
 """The whole demo: all samples, all files, and the settings with which they are converted and built."""
 
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cal_ratio_trainer.config.demo import DemoSettings
 from cal_ratio_trainer.demo.ntuple_file import FileTask, Written, write_ntuple
 from cal_ratio_trainer.demo.recipes import write_recipes
 from cal_ratio_trainer.demo.samples import Sample, all_samples
+from cal_ratio_trainer.distributed.crew import Crew, Report, Task
+from cal_ratio_trainer.distributed.opening import opened_crew
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import DataType
-from cal_ratio_trainer.processes import end_with_parent
 from cal_ratio_trainer.progress import progress
 
 
@@ -68,6 +65,7 @@ def simulate(settings: DemoSettings) -> DemoSummary:
 
     Raises:
         OutputNotEmpty: the folder already holds ntuples.
+        SchedulerError: there is no such cluster, or it cannot do this.
     """
     output = settings.output_path
     found = next(output.glob("*/*.root"), None)
@@ -78,7 +76,7 @@ def simulate(settings: DemoSettings) -> DemoSummary:
     control_jets = settings.jets if settings.control_jets is None else settings.control_jets
     samples = all_samples(settings.jets, control_jets)
     tasks = [task for sample in samples for task in _tasks(sample, output, settings.seed)]
-    written = _run(tasks, settings.workers)
+    written = _run(tasks, settings)
     files = tuple(_described(task, written[task.path]) for task in tasks)
     recipes = write_recipes(output, samples, {task.path: written[task.path] for task in tasks}, settings)
     return DemoSummary(output, files, *recipes)
@@ -91,25 +89,31 @@ def _tasks(sample: Sample, output: Path, seed: int) -> list[FileTask]:
     ]
 
 
-def _run(tasks: list[FileTask], workers: int) -> dict[Path, Written]:
+def _run(tasks: list[FileTask], settings: DemoSettings) -> dict[Path, Written]:
     total = sum(task.sample.jets for task in tasks)
     results: dict[Path, Written] = {}
-    with progress("demo", total, "jets") as line:
-        for written in _in_processes(tasks, workers) if workers > 1 else map(write_ntuple, tasks):
-            results[written.path] = written
-            line.advance(written.jets, note=written.path.name)
+    with (
+        progress("demo", total, "jets") as line,
+        opened_crew(settings, len(tasks), lambda *told: None, line.message) as crew,
+    ):
+        # The largest files first, so that no worker is left alone with one at the end.
+        order = range(len(tasks)) if crew.is_alone else sorted(range(len(tasks)), key=lambda i: -tasks[i].sample.jets)
+        for done in crew.all_of(Task((i, 0), _write, (_placed(tasks[i], crew),)) for i in order):
+            if done.error is not None:
+                raise done.error
+            task = tasks[done.key[0]]
+            results[task.path] = replace(done.result, path=task.path)
+            line.advance(done.result.jets, note=task.path.name)
     return results
 
 
-def _in_processes(tasks: list[FileTask], workers: int) -> Iterator[Written]:
-    # Fresh processes: a fork of a program that has threads (torch, arrow) may hang.
-    context: Any = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), context, end_with_parent) as pool:
-        # The largest files first, so that no worker is left alone with one at the end.
-        for future in as_completed(
-            [pool.submit(write_ntuple, task) for task in sorted(tasks, key=lambda task: -task.sample.jets)]
-        ):
-            yield future.result()
+def _placed(task: FileTask, crew: Crew) -> FileTask:
+    """The task for a crew that may have another current folder."""
+    return replace(task, path=task.path.absolute()) if crew.is_elsewhere else task
+
+
+def _write(report: Report, task: FileTask) -> Written:
+    return write_ntuple(task)
 
 
 def _described(task: FileTask, written: Written) -> DemoFile:
