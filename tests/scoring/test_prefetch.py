@@ -46,6 +46,6 @@ def test_no_more_than_one_is_made_ahead_and_what_was_opened_is_closed() -> None:
     taken = prefetched(items)
     assert next(taken) == 0
     assert next(taken) == 1
-    taken.close()  # type: ignore[attr-defined]
+    taken.close()
     assert closed.is_set()
     assert len(made) <= 3
