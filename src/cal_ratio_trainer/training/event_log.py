@@ -83,6 +83,7 @@ def event_log(run: RunDirectory, settings: TrainSettings, history: Sequence[Hist
         return
     folder = run.path / FOLDER
     is_new = not _has_events(folder)
+    _wait_for_a_later_name(folder)
     try:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -102,6 +103,14 @@ def event_log(run: RunDirectory, settings: TrainSettings, history: Sequence[Hist
         yield log
     finally:
         writer.close()
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Readers take the files by name, and names begin with the second: two of one second could change places."""
+    seconds = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
+    newest = max((int(second) for second in seconds if second.isdecimal()), default=0)
+    if newest == int(time.time()):
+        time.sleep(newest + 1 - time.time())
 
 
 def _has_events(folder: Path) -> bool:
