@@ -110,7 +110,7 @@ def _wait_for_a_later_name(folder: Path) -> None:
     seconds = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
     newest = max((int(second) for second in seconds if second.isdecimal()), default=0)
     if newest == int(time.time()):
-        time.sleep(newest + 1 - time.time())
+        time.sleep(max(0.0, newest + 1 - time.time()))
 
 
 def _has_events(folder: Path) -> bool:
