@@ -1,6 +1,7 @@
 """`convert training` on runs: which network, which jets, what the card says."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from cal_ratio_trainer.config.analyze import AnalyzeSettings
 from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.deployment.fdeep_reading import read_fdeep
@@ -15,6 +17,8 @@ from cal_ratio_trainer.deployment.keras_file import read_keras, write_keras
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.reporting.analysis_epochs import shortlist, with_results
+from cal_ratio_trainer.reporting.analysis_runs import choose_runs
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.network_export import TrainingExport, export_training
 from cal_ratio_trainer.training.train import train
@@ -106,6 +110,40 @@ def test_the_card_holds_what_the_run_says_and_the_figures_of_this_very_network(r
     assert record["machine"]["host"] not in card["training"].values()
 
 
+def test_the_card_has_the_figures_of_the_analysis_for_a_run_with_its_own_pt_ranges_and_masses(tmp_path: Path) -> None:
+    own = {"mH_parametrization": True, "include_high_mass": False, "pt_ranges": [0.35, 0.65]}
+    runs = trained(tmp_path, epochs=1, **own)
+    exported("tiny/0/last", runs, tmp_path / "model.json")
+    figures = card_of(tmp_path / "model.json")["test_figures"]
+    settings = AnalyzeSettings.make(
+        runs_to_analyze=["tiny/0"], output_path=runs, output_report=tmp_path / "analyze.md", replicas=2, device="cpu"
+    )
+    (group,) = choose_runs(settings).groups
+    (newest,) = (each.result for each in with_results(shortlist(group, 1), settings))
+    assert newest is not None
+    ks = newest.ks.to_dict()
+    assert ks["ks_bib_mid"] > 0
+    # The card has four digits.
+    assert {name: figures[name] for name in ks} == pytest.approx(ks, rel=6e-4)
+    aucs = [figures["auc"], figures["auc_qcd"], figures["auc_bib"]]
+    assert aucs == pytest.approx([roc.auc for roc in newest.rocs], rel=6e-4)
+
+
+def test_without_usable_settings_or_control_jets_the_card_says_why_it_has_no_figures(
+    runs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    run = tmp_path / "runs" / "tiny" / "00000"
+    settings = (run / "training_params.yaml").read_text()
+    (run / "training_params.yaml").write_text(settings.replace("mS_parametrization: false", "mS_parametrization: true"))
+    done = exported("tiny/0/last", tmp_path / "runs", tmp_path / "model.json")
+    assert "The run's settings cannot be used, so there are no figures of merit" in done.notes
+    assert card_of(tmp_path / "model.json")["test_figures"] == {}
+    (run / "control_test_sample.parquet").unlink()
+    done = exported("tiny/0/last", tmp_path / "runs", tmp_path / "model.json")
+    assert "The run keeps no test jets of its control region, so there are no figures of merit" in done.notes
+
+
 def test_jets_of_the_load_check_are_those_of_the_run_s_test_part(runs: Path, tmp_path: Path) -> None:
     exported("tiny/0/last", runs, tmp_path / "model.json")
     known = read_scalars(runs / "tiny" / "00000" / "test_sample.parquet", ["jet_pt"]).column("jet_pt").to_numpy()
@@ -148,8 +186,6 @@ def test_of_a_file_without_a_run_it_is_said_what_is_assumed(tmp_path: Path) -> N
 
 
 def test_a_run_without_test_jets_is_exported_all_the_same(runs: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(runs, tmp_path / "runs")
     for name in ("test_sample.parquet", "control_test_sample.parquet"):
         (tmp_path / "runs" / "tiny" / "00000" / name).unlink()

@@ -21,7 +21,7 @@ from cal_ratio_trainer.evaluation.roc import RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
-from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of, ranges_of
+from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of
 from cal_ratio_trainer.training.kept_weights import ks_sums
 from cal_ratio_trainer.training.network_names import find_network
 from cal_ratio_trainer.training.run_overview import BestEpoch
@@ -193,8 +193,7 @@ def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampl
 def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, resampling: Resampling) -> TestResult:
     network = find_network(candidate.name, settings.output_path).load()
     main, control = sample.scored_by(network)
-    pt_ranges = ranges_of(sample.settings.pt_ranges, sample.control.metadata.scaling)
-    ks = ks_of_control_jets(control, pt_ranges)
+    ks = ks_of_control_jets(control, sample.pt_ranges)
     return TestResult(
         aucs=resampled_aucs(main, sample.main.events, resampling, BACKGROUNDS),
         rocs=tuple(roc_curve(main, background) for background in BACKGROUNDS),
@@ -203,6 +202,6 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         efficiencies=signal_efficiencies(main),
         false_positives=false_positives(main),
         ks=ks,
-        ks_sum=resampled_ks(control, sample.control.events, resampling, pt_ranges),
+        ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
         histograms=histograms_of(main, control, ks),
     )

@@ -22,7 +22,7 @@ from cal_ratio_trainer.reporting.analysis_epochs import Candidate
 from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
 from cal_ratio_trainer.reporting.report import Report, file_stem
 from cal_ratio_trainer.reporting.table import Markup, ReportTable
-from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ks_of_row, ranges_of
+from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ks_of_row
 from cal_ratio_trainer.training.figures import drawings_of_history, stored_references
 from cal_ratio_trainer.training.kept_weights import ks_beyond_identical, ks_sums
 from cal_ratio_trainer.training.run_overview import BestEpoch
@@ -172,8 +172,7 @@ def _drawings_of(each: Candidate) -> dict[str, Drawing]:
         return {}
     ks = stored.ks
     if ks is None and each.run.sample is not None:
-        sample = each.run.sample
-        ks = ks_of_row(dict(each.row), ranges_of(sample.settings.pt_ranges, sample.control.metadata.scaling))
+        ks = ks_of_row(dict(each.row), each.run.sample.pt_ranges)
     return {drawing.name: drawing for drawing in epoch_drawings(each.epoch, stored.histograms, ks)}
 
 

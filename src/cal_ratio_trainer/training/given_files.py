@@ -12,7 +12,6 @@ from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.training.epoch_histograms import ranges_of
 from cal_ratio_trainer.training.run_overview import RunOverview
 from cal_ratio_trainer.training.run_sample import RunSample, known_settings
 from cal_ratio_trainer.training.train import training_files
@@ -74,7 +73,7 @@ def figures_to_choose_by(sample: RunSample, classifier: Classifier) -> Mapping[s
         RunError: the network reads another number of masses than the settings say.
     """
     main, control = sample.scored_by(classifier)
-    ks = ks_of_control_jets(control, ranges_of(sample.settings.pt_ranges, sample.control.metadata.scaling))
+    ks = ks_of_control_jets(control, sample.pt_ranges)
     return {"val_auc": roc_auc(main), **ks.to_dict()}
 
 

@@ -21,8 +21,9 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.training.data import with_missing_t0
-from cal_ratio_trainer.training.network_facts import TestPart, network_facts
+from cal_ratio_trainer.training.network_facts import network_facts, test_jets_of
 from cal_ratio_trainer.training.network_names import find_network
+from cal_ratio_trainer.training.run_sample import TestJets
 
 _PROBED_JETS = 128
 _MASS_SEED = 2019
@@ -51,7 +52,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
         require_onnx()
     network = find_network(settings.training, settings.output_path, settings.rule)
     classifier = network.load()
-    test = TestPart.of(network.run)
+    test = test_jets_of(network.run)
     facts = network_facts(network, classifier, test)
     probes = _probes(classifier, facts, test, converted=settings.with_preprocessing)
     options = OnnxOptions(settings.opset, settings.with_preprocessing)
@@ -59,11 +60,11 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
     return TrainingExport(facts.name, facts.notes, exported)
 
 
-def _probes(classifier: Classifier, facts: NetworkFacts, test: TestPart | None, converted: bool) -> Probes:
+def _probes(classifier: Classifier, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
     """Jets of the run's own test part, where it has one, else drawn ones; those as converted are always drawn."""
     drawn, drawn_fillings = probes_of(drawn_jets(_PROBED_JETS), _PROBED_JETS)
     built = _built(drawn, facts, test)
-    jets, fillings = (built, drawn_fillings) if test is None else probes_of(test.main, _PROBED_JETS)
+    jets, fillings = (built, drawn_fillings) if test is None else probes_of(test.jets, _PROBED_JETS)
     masses = _masses(len(jets), classifier.shape.masses)
     scaled = KnownScores(padded_inputs(jets, classifier.shape, masses), _scores(classifier, jets, masses))
     if not converted:
@@ -74,7 +75,7 @@ def _probes(classifier: Classifier, facts: NetworkFacts, test: TestPart | None, 
     )
 
 
-def _built(converted: Jets, facts: NetworkFacts, test: TestPart | None) -> Jets:
+def _built(converted: Jets, facts: NetworkFacts, test: TestJets | None) -> Jets:
     """What `build`, and then the loading for training, make of converted jets."""
     scaled = scale(converted, facts.preprocessing.scaling).jets
     if facts.preprocessing.missing_t0 is not None:

@@ -1,13 +1,10 @@
 """What is known of a network besides its weights, collected from its run: for the card beside an exported file."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import cal_ratio_trainer
 from cal_ratio_trainer.config.loading import read_config
@@ -15,19 +12,13 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.deployment.model_card import NetworkFacts
 from cal_ratio_trainer.deployment.onnx_preprocessing import Preprocessing
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
-from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
-from cal_ratio_trainer.jets.labels import CONTROL_DATA
-from cal_ratio_trainer.jets.loading import load_jets
-from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
-from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.jets import CONSTITUENTS, Label
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.scoring import scores_of
-from cal_ratio_trainer.training.mass_selection import parametrised_masses
 from cal_ratio_trainer.training.network_names import NamedNetwork
-from cal_ratio_trainer.training.run_directory import RunDirectory
-from cal_ratio_trainer.training.scored_parts import scored_jets
+from cal_ratio_trainer.training.run_directory import RunDirectory, RunError
+from cal_ratio_trainer.training.run_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets, known_settings
 
 _MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}
 _UNKNOWN_MASS = "mass"
@@ -35,39 +26,25 @@ _FILE_FACTS = ("size_bytes", "sha256", "jets_used", "simulation", "events_told_a
 _TRAINING_FACTS = ("tag", "note", "started", "seed", "planned_epochs", "finished_epochs")
 
 
-@dataclass(frozen=True)
-class TestPart:
-    """The test jets that a run keeps: main file and control region, with what their files say of them."""
+def test_jets_of(run: RunDirectory | None) -> TestJets | None:
+    """The main test jets that a run keeps; None where it kept none (an imported one, or one that did not finish).
 
-    main: Jets
-    metadata: JetMetadata
-    control: Jets | None = None
-
-    # The name begins with "Test", but there is nothing to collect here.
-    __test__ = False
-
-    @classmethod
-    def of(cls, run: RunDirectory | None) -> "TestPart | None":
-        """Those of a run; None where it kept none (an imported one, or one that did not finish)."""
-        if run is None or not (run.path / "test_sample.parquet").is_file():
-            return None
-        loaded = load_jets(run.path / "test_sample.parquet")
-        control = run.path / "control_test_sample.parquet"
-        return cls(loaded.jets, loaded.metadata, load_jets(control).jets if control.is_file() else None)
-
-    @property
-    def padding(self) -> dict[str, NDArray[np.float32]]:
-        """For each kind of constituent what stands in an empty slot, [features]."""
-        return {name: ragged.padding for name, ragged in self.main.constituents.items()}
+    Raises:
+        InputFileError, MissingColumn: they are damaged, or without what is needed.
+    """
+    if run is None or not (run.path / MAIN_FILE).is_file():
+        return None
+    return TestJets.read(run.path / MAIN_FILE)
 
 
-def network_facts(network: NamedNetwork, classifier: Classifier, test: TestPart | None) -> NetworkFacts:
+def network_facts(network: NamedNetwork, classifier: Classifier, test: TestJets | None) -> NetworkFacts:
     """Everything that its run says of a network.
 
     Args:
         network: which one; without a run little is known.
         classifier: the network itself, on the CPU.
-        test: the run's test jets; the figures of merit are those of this network on them.
+        test: the run's main test jets; the figures of merit are those of this network on them and on its control
+            region.
 
     Raises:
         InputFileError: the network reads masses that the test jets lack.
@@ -80,8 +57,12 @@ def network_facts(network: NamedNetwork, classifier: Classifier, test: TestPart 
         notes.append("Which mass the network reads is not known: mH or mS, as it was trained")
     if _simulation(record) == "demo":
         notes.append("Trained on the built-in demo: of no use for physics")
-    if network.run and test is None:
-        notes.append("The run keeps no test jets, so there are no figures of merit")
+    figures: dict[str, float] = {}
+    if network.run:
+        try:
+            figures = _figures(network.run, settings, classifier, test)
+        except _NoFigures as error:
+            notes.append(f"{error}, so there are no figures of merit")
     return NetworkFacts(
         name=network.name if network.run else network.file.name,
         shape=classifier.shape,
@@ -89,7 +70,7 @@ def network_facts(network: NamedNetwork, classifier: Classifier, test: TestPart 
         mass_names=mass_names,
         training=_training(network, record),
         data=_data(record),
-        figures=_figures(classifier, test, mass_names, int(record.get("seed", 0))) if test else {},
+        figures=figures,
         notes=(*notes, *(str(note).rstrip(".") for note in record.get("notes", ()))),
     )
 
@@ -103,7 +84,7 @@ def _settings(run: RunDirectory | None) -> Mapping[str, Any]:
         return {}
 
 
-def _scaling(record: Mapping[str, Any], test: TestPart | None) -> tuple[Scaling, list[str]]:
+def _scaling(record: Mapping[str, Any], test: TestJets | None) -> tuple[Scaling, list[str]]:
     if test and test.metadata.scaling:
         return test.metadata.scaling, []
     said = _main_file(record).get("scaling")
@@ -131,7 +112,7 @@ def _mass_names(settings: Mapping[str, Any], count: int) -> tuple[str, ...]:
     return tuple(_MASSES.values()) if count == len(_MASSES) else (_UNKNOWN_MASS,) * count
 
 
-def _padding(test: TestPart | None) -> dict[str, tuple[float, ...]]:
+def _padding(test: TestJets | None) -> dict[str, tuple[float, ...]]:
     if test is None:
         return {}
     rows = test.padding
@@ -177,17 +158,23 @@ def _short(file: str) -> str:
     return file.partition("?")[0] if "://" in file else Path(file).name
 
 
-def _figures(classifier: Classifier, test: TestPart, mass_names: Sequence[str], seed: int) -> dict[str, float]:
-    samples = [test.main, *([test.control] if test.control is not None else [])]
-    masses = parametrised_masses(samples, mass_names, seed)
-    scores = []
-    for i, jets in enumerate(samples):
-        own = None if masses is None else (masses[: len(test.main)] if i == 0 else masses[len(test.main) :])
-        scores.append(scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), own)))
-    main = scored_jets(test.main.scalars, scores[0], test.main["evaluation_weight"], test.metadata)
-    control = None
-    if test.control is not None:
-        is_data = test.control.label == CONTROL_DATA
-        control = ScoredControlJets(scores[1], is_data, test.control["evaluation_weight"], test.control["jet_pt"])
+class _NoFigures(Exception):
+    """A run has no figures of merit; says why."""
+
+
+def _figures(
+    run: RunDirectory, settings: Mapping[str, Any], classifier: Classifier, test: TestJets | None
+) -> dict[str, float]:
+    if test is None:
+        raise _NoFigures("The run keeps no test jets")
+    if not (run.path / CONTROL_FILE).is_file():
+        raise _NoFigures("The run keeps no test jets of its control region")
+    control = TestJets.read(run.path / CONTROL_FILE)
+    try:
+        sample = RunSample(test, control, known_settings(run, settings), torch.device("cpu"))
+        main, control_region = sample.scored_by(classifier)
+    except RunError as error:
+        # Its own words name folders of this machine.
+        raise _NoFigures("The run's settings cannot be used") from error
     counts = {f"jets_{label.output}": float(main.count(label)) for label in Label}
-    return {**counts, **evaluate_test_sample(main, control).numbers()}
+    return {**counts, **evaluate_test_sample(main, control_region, pt_ranges=sample.pt_ranges).numbers()}

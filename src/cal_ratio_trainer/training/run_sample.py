@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
@@ -23,6 +24,7 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.training.compatibility import refuse_other_scaling
 from cal_ratio_trainer.training.data import load_control_jets, load_main_jets
+from cal_ratio_trainer.training.epoch_histograms import ranges_of
 from cal_ratio_trainer.training.mass_selection import parametrised_masses
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError
 from cal_ratio_trainer.training.scored_parts import scored_jets
@@ -66,6 +68,11 @@ class TestJets:
         """[jets] as figures of merit use them."""
         weights: NDArray[np.float64] = self.jets[_WEIGHT].astype(np.float64)
         return weights
+
+    @property
+    def padding(self) -> dict[str, NDArray[np.float32]]:
+        """For each kind of constituent what stands in an empty slot, [features]."""
+        return {name: ragged.padding for name, ragged in self.jets.constituents.items()}
 
     @cached_property
     def events(self) -> UIntArray:
@@ -131,6 +138,11 @@ class RunSample:
             refuse_other_scaling(file, loaded.metadata.scaling, scaling, "build it anew with that range")
             parts.append(TestJets(file, loaded.jets.with_columns({_WEIGHT: weight}), loaded.metadata))
         return cls(parts[0], parts[1], settings, device or torch.device("cpu"))
+
+    @property
+    def pt_ranges(self) -> tuple[PtRange, ...]:
+        """The ranges of jet pt in which the training compares data and MC."""
+        return ranges_of(self.settings.pt_ranges, self.control.metadata.scaling)
 
     @cached_property
     def checksum(self) -> str:
