@@ -72,7 +72,7 @@ def test_without_files_the_demo_is_compared(
         (["jets.parquet", "--bins", "1"], "bins"),
         (["jets.parquet", "--config", "typo.yaml"], "did you mean common_plots?"),
         (["--run", "default"], "default is no run; give NAME/RUN"),
-        (["--run", "default/0"], "has no run 0"),
+        (["--run", "default/0"], "no model default under"),
         (["jets.parquet", "--run", "default/0"], "not both"),
     ],
 )

@@ -128,13 +128,16 @@ def test_what_the_history_says_of_losses_is_kept_and_its_ks_gives_way(folder: Pa
     assert not any(name == "val_auc" or name.startswith("ks_") for name in run.rows[1])
 
 
-def test_a_run_with_test_jets_of_its_own_is_judged_by_these(folder: Path, tmp_path: Path) -> None:
+def test_a_run_with_test_jets_of_its_own_is_judged_by_these_and_the_user_is_told(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = write_run(tmp_path / "runs" / "own" / "00000", [history_row(0.9, 0.8)])
     write_jets(
         run.path / "test_sample.parquet", read_jets(folder / "main.parquet"), read_metadata(folder / "main.parquet")
     )
     chosen = choose_runs(settings_of(folder, tmp_path, "own/0", output_path=tmp_path / "runs"))
     assert not chosen.runs[0].is_judged_on_given_files
+    assert "the given training files are not read" in caplog.text
 
 
 def test_without_files_a_run_without_history_is_told_what_to_give(folder: Path, tmp_path: Path) -> None:

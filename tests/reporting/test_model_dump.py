@@ -55,7 +55,7 @@ def test_a_network_is_named_by_model_run_and_epoch(run: RunDirectory, name: str,
         ("model", "give NAME/RUN"),
         ("model/x", "give NAME/RUN"),
         ("model/0/bset", "bset is no epoch"),
-        ("nodel/0", "model nodel has no run 0"),
+        ("nodel/0", r"no model nodel \(did you mean model\?\) under .*; models there: model"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_told_with_what_is_there(run: RunDirectory, name: str, words: str) -> None:

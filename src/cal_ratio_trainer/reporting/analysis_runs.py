@@ -1,5 +1,6 @@
 """The runs of an analysis: which are meant, which can be used, and which can be held against each other."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ from cal_ratio_trainer.training.run_sample import MAIN_FILE, RunSample
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
 
 TEST_PART, GIVEN_FILES = "test part", "given files"
 """Jets that figures with errors are of: those that a training left, or all that a user gave for runs that left none."""
@@ -206,6 +209,8 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     failures += unusable
     if not runs:
         raise NothingToAnalyze(_nothing(settings, failures, passed_over))
+    if given is not None and not any(run.is_judged_on_given_files for run in runs):
+        _log.warning("the given training files are not read: every run has test jets of its own")
     groups = _grouped(runs, settings.rule)
     return ChosenRuns(groups, tuple(failures), tuple(passed_over), bool(settings.runs_to_analyze))
 

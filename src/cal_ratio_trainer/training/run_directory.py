@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
 
 DIVERGED = "diverged"
@@ -162,16 +162,25 @@ def find_run(output_path: Path, model_name: str, number: int) -> RunDirectory:
     """A run by its number; -1 is the newest, -2 the one before.
 
     Raises:
-        RunError: there is no such run; names those that are there.
+        RunError: there is no such model or run; names what is there.
     """
     runs = runs_of(output_path, model_name)
+    if not runs:
+        raise RunError(_no_model(output_path, model_name))
     if number < 0 and -number <= len(runs):
         return runs[number]
     for run in runs:
         if run.number == number:
             return run
-    there = ", ".join(str(run.number) for run in runs) or "none"
+    there = ", ".join(str(run.number) for run in runs)
     raise RunError(f"model {model_name} has no run {number} under {output_path}; its runs: {there}")
+
+
+def _no_model(output_path: Path, name: str) -> str:
+    folders = [path.name for path in output_path.iterdir() if path.is_dir()] if output_path.is_dir() else []
+    models = sorted(folder for folder in folders if runs_of(output_path, folder))
+    there = f"models there: {', '.join(models)}" if models else "there are no runs; --output_path says where they are"
+    return f"no model {name}{did_you_mean(name, models)} under {output_path}; {there}"
 
 
 def named_run(name: str, output_path: Path) -> RunDirectory:
