@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, TRACKS, Constituent
+from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, MEV_A_GEV, TRACK_Z0_UNIT_MM, TRACKS, Constituent
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import Ragged
 from cal_ratio_trainer.jets.table import Jets
 
-_MEV_A_GEV = 1000.0
-_TRACK_Z0_UNIT_MM = 250.0
 _LAYERS = [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]
 
 DoubleArray = NDArray[np.float64]
@@ -56,7 +54,7 @@ def _scaled_clusters(clusters: Ragged, smallest: float, width: float) -> tuple[R
     fractions[~np.isfinite(fractions)] = 0
     values[:, _LAYERS] = fractions
     _turn_eta(values, clusters, CLUSTERS)
-    _scale_pt(values, CLUSTERS, smallest, _MEV_A_GEV * width)
+    _scale_pt(values, CLUSTERS, smallest, MEV_A_GEV * width)
     return clusters.with_values(values), int(useless.sum())
 
 
@@ -65,7 +63,7 @@ def _scaled_tracks(tracks: Ragged, smallest: float, width: float) -> Ragged:
     _turn_eta(values, tracks, TRACKS)
     _scale_pt(values, TRACKS, smallest, width)
     z0 = TRACKS.position("z0")
-    values[:, z0] = values[:, z0].astype(np.float64) / _TRACK_Z0_UNIT_MM
+    values[:, z0] = values[:, z0].astype(np.float64) / TRACK_Z0_UNIT_MM
     return tracks.with_values(values)
 
 

@@ -6,9 +6,6 @@ from typing import Any
 from cal_ratio_trainer.deployment.layers import JET_INPUT, input_name
 from cal_ratio_trainer.deployment.onnx_preprocessing import (
     CONVERTED_JETS,
-    GEV_A_TEV,
-    MEV_A_GEV,
-    TRACK_Z0_UNIT_MM,
     Preprocessing,
     converted_input,
 )
@@ -16,9 +13,12 @@ from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.jets.features import (
     CLUSTER_LAYERS,
     CLUSTERS,
+    GEV_A_TEV,
     JET_INPUTS,
+    MEV_A_GEV,
     MISSING_T0,
     MUON_SEGMENTS,
+    TRACK_Z0_UNIT_MM,
     TRACKS,
     Constituent,
 )

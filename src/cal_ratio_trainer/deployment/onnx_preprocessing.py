@@ -16,18 +16,17 @@ from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.jets.features import (
     CLUSTER_LAYERS,
     CLUSTERS,
+    GEV_A_TEV,
     JET_INPUTS,
+    MEV_A_GEV,
     MISSING_T0,
     MUON_SEGMENTS,
+    TRACK_Z0_UNIT_MM,
     TRACKS,
     Constituent,
 )
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
-
-MEV_A_GEV = 1000.0
-TRACK_Z0_UNIT_MM = 250.0
-GEV_A_TEV = 1000.0
 
 CONVERTED_JETS = "converted_jets"
 

@@ -9,10 +9,8 @@ from typing import Any
 
 from cal_ratio_trainer.deployment.layers import BRANCH_PREFIXES, OUTPUT_LAYER, Layer, classifier_layers
 from cal_ratio_trainer.importing.architecture import Architecture, BadArchitecture, FileLayer
-from cal_ratio_trainer.jets.features import CONSTITUENTS, JET_INPUTS
+from cal_ratio_trainer.jets.features import CONSTITUENTS, JET_INPUTS, MASS_INPUTS
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, BranchShape, NetworkShape, branch_shape
-
-_MOST_MASSES = 2
 
 _MAY_BE_UNSAID: dict[str, Any] = {
     "strides": [1],
@@ -85,8 +83,8 @@ def _shape(architecture: Architecture) -> tuple[NetworkShape, bool]:
     *ends, jet = joins[0].sources
     (jet_inputs,) = _input_shape(architecture.layers[jet], ("inputs",))
     masses = jet_inputs - len(JET_INPUTS)
-    if not 0 <= masses <= _MOST_MASSES:
-        raise BadArchitecture(f"layer {jet!r} has {jet_inputs} inputs, expected 3 and up to {_MOST_MASSES} masses")
+    if not 0 <= masses <= len(MASS_INPUTS):
+        raise BadArchitecture(f"layer {jet!r} has {jet_inputs} inputs, expected 3 and up to {len(MASS_INPUTS)} masses")
     chains = [_chain(architecture, end) for end in ends]
     tail = _chain(architecture, architecture.output, until=joins[0].name)
     rates = [layer.config.get("rate") for layer in architecture.layers.values() if layer.kind == "Dropout"]

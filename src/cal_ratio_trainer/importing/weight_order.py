@@ -13,11 +13,10 @@ from cal_ratio_trainer.importing.stored_layers import (
     Weights,
     weights_of_layer,
 )
-from cal_ratio_trainer.jets.features import CONSTITUENTS, JET_INPUTS
+from cal_ratio_trainer.jets.features import CONSTITUENTS, JET_INPUTS, MASS_INPUTS
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 
 _MOST_OF_A_CLASS = 40
-_MOST_MASSES = 2
 _NUMBERED = re.compile(r"(conv1d|lstm|dense|dropout|concatenate)(?:_(\d{1,6}))?")
 
 
@@ -111,10 +110,10 @@ def _masses(shape: NetworkShape, pairs: Sequence[tuple[Layer, StoredLayer]]) -> 
     """How many masses the jet has beside its own three numbers, from the first layer behind the branches."""
     layer, first = next((layer, each) for layer, each in pairs if layer.kind == "Dense")
     masses = int(first.arrays[0].shape[0]) - sum(branch.lstm_units for branch in shape.branches) - len(JET_INPUTS)
-    if not 0 <= masses <= _MOST_MASSES:
+    if not 0 <= masses <= len(MASS_INPUTS):
         raise BadWeightsFile(
             f"layer {first.name or layer.name!r} ({first.place}): kernel has shape {first.arrays[0].shape}; with these "
-            f"LSTM layers that is {masses} masses, expected 0 to {_MOST_MASSES}"
+            f"LSTM layers that is {masses} masses, expected 0 to {len(MASS_INPUTS)}"
         )
     return masses
 

@@ -113,6 +113,14 @@ MISSING_T0 = 99999.0
 JET_INPUTS = ("jet_pt", "jet_eta", "jet_phi")
 """The three numbers of the jet itself that the network reads, in order."""
 
+MASS_INPUTS = ("llp_mH", "llp_mS")
+"""The masses that a parametrised network reads after them, one or both, in order."""
+
+MEV_A_GEV = 1000.0
+GEV_A_TEV = 1000.0
+TRACK_Z0_UNIT_MM = 250.0
+"""What a built track's z0 counts in."""
+
 REQUIRED_SCALARS: dict[str, pa.DataType] = {
     "label": pa.int8(),
     "jet_pt": pa.float32(),

@@ -18,6 +18,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.features import GEV_A_TEV, MASS_INPUTS
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
@@ -31,8 +32,6 @@ from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.used_events import read_used_events
 
 DEFAULT_PT_EDGES = (0.25, 0.5)
-MASS_COLUMNS = ("llp_mH", "llp_mS")
-_GEV_IN_TEV = 1000.0
 
 ScoreArray = NDArray[np.float32]
 
@@ -47,8 +46,8 @@ class Hypothesis:
     scalar_mass: float | None = None
 
     def value(self, column: str) -> float | None:
-        """The mass that belongs to a column of `MASS_COLUMNS`."""
-        return dict(zip(MASS_COLUMNS, (self.higgs_mass, self.scalar_mass), strict=True))[column]
+        """The mass that belongs to a column of `MASS_INPUTS`."""
+        return dict(zip(MASS_INPUTS, (self.higgs_mass, self.scalar_mass), strict=True))[column]
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Scorer:
         run: its run; None where it is not known.
         record: the content of the run's run.json; empty where there is none.
         settings: of the run; None where they are not known.
-        mass_columns: those of `MASS_COLUMNS` that it reads, in order.
+        mass_columns: those of `MASS_INPUTS` that it reads, in order.
         hypothesis: masses to assume.
         notes: what a user should know, a sentence each.
     """
@@ -144,9 +143,8 @@ class Scorer:
 
     def _masses(self, jets: Jets, labelled: bool) -> NDArray[np.float32]:
         """What the network reads, [jets, masses] in TeV."""
-        return np.stack([self._mass(column, jets, labelled) for column in self.mass_columns], axis=1) / np.float32(
-            _GEV_IN_TEV
-        )
+        in_gev = np.stack([self._mass(column, jets, labelled) for column in self.mass_columns], axis=1)
+        return in_gev / np.float32(GEV_A_TEV)
 
     def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:
         given = self.hypothesis.value(column)
@@ -221,9 +219,9 @@ def _mass_columns(
 ) -> tuple[str, ...]:
     if settings is not None and len(settings.parametrised_masses) == masses:
         return settings.parametrised_masses
-    if masses in (0, len(MASS_COLUMNS)):
-        return MASS_COLUMNS[:masses]
-    given = tuple(column for column in MASS_COLUMNS if hypothesis.value(column) is not None)
+    if masses in (0, len(MASS_INPUTS)):
+        return MASS_INPUTS[:masses]
+    given = tuple(column for column in MASS_INPUTS if hypothesis.value(column) is not None)
     if len(given) != masses:
         raise ConfigError([f"{network.name} reads one mass and does not say which: give --llp_mH or --llp_mS"])
     return given
@@ -239,7 +237,7 @@ def _notes(scorer: Scorer) -> list[str]:
         notes.append(f"{scorer.name} reads {column}: {taken}")
     unread = [
         column
-        for column in MASS_COLUMNS
+        for column in MASS_INPUTS
         if scorer.hypothesis.value(column) is not None and column not in scorer.mass_columns
     ]
     if unread:

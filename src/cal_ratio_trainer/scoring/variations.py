@@ -10,12 +10,20 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.jets import CONSTITUENTS, Constituent, Jets, Ragged
-from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, JET_INPUTS, MISSING_T0, MUON_SEGMENTS, TRACKS
+from cal_ratio_trainer.jets.features import (
+    CLUSTER_LAYERS,
+    CLUSTERS,
+    JET_INPUTS,
+    MEV_A_GEV,
+    MISSING_T0,
+    MUON_SEGMENTS,
+    TRACK_Z0_UNIT_MM,
+    TRACKS,
+)
 from cal_ratio_trainer.jets.metadata import Scaling
 
 _TITLES = {CLUSTERS.name: "cluster", TRACKS.name: "track", MUON_SEGMENTS.name: "muon segment"}
 _LAYERS = [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]
-_MEV_A_GEV, _Z0_UNIT_MM = 1000.0, 250.0
 
 Values = NDArray[np.float32]
 
@@ -73,18 +81,19 @@ def _preparation() -> Iterator[Variation]:
     yield Variation("jet eta is turned with the clusters", _jet_turned)
     yield Variation("layer energies are in MeV, not fractions of their sum", _energies_not_divided)
     yield Variation(
-        "layer energies are in GeV, not fractions of their sum", partial(_energies_not_divided, unit=_MEV_A_GEV)
+        "layer energies are in GeV, not fractions of their sum", partial(_energies_not_divided, unit=MEV_A_GEV)
     )
     yield Variation("layer energies are divided by the cluster's pt", _energies_by_pt)
     yield Variation(
-        "track z0 is not divided by 250 mm", partial(_scaled_feature, kind=TRACKS, name="z0", by=_Z0_UNIT_MM)
+        f"track z0 is not divided by {TRACK_Z0_UNIT_MM:g} mm",
+        partial(_scaled_feature, kind=TRACKS, name="z0", by=TRACK_Z0_UNIT_MM),
     )
     for low, high in ((0.0, 400.0), (40.0, 500.0), (0.0, 550.0), (0.0, 1000.0)):
         name = f"pt is scaled with {low:g} to {high:g} GeV"
         yield Variation(name, partial(_scaled_otherwise, scaling=Scaling(min_jet_pt=low, max_jet_pt=high)))
     yield Variation("no pt is scaled", _no_pt_scaled)
-    yield Variation("cluster pt is taken for GeV", partial(_scaled_feature, kind=CLUSTERS, name="pt", by=_MEV_A_GEV))
-    yield Variation("track pt is taken for MeV", partial(_scaled_feature, kind=TRACKS, name="pt", by=1 / _MEV_A_GEV))
+    yield Variation("cluster pt is taken for GeV", partial(_scaled_feature, kind=CLUSTERS, name="pt", by=MEV_A_GEV))
+    yield Variation("track pt is taken for MeV", partial(_scaled_feature, kind=TRACKS, name="pt", by=1 / MEV_A_GEV))
     for title, kind, eta, phi in (
         ("track", TRACKS, "eta", "phi"),
         ("muon segment", MUON_SEGMENTS, "etaPos", "phiPos"),

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.features import GEV_A_TEV
 from cal_ratio_trainer.training.splits import Part
 
 _SELECTION_STREAM, _MASS_STREAM = 4, 5
-_GEV_IN_TEV = 1000.0
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def parametrised_masses(
         return None
     main = samples[0]
     signal = main.label == Label.SIGNAL
-    known = np.stack([main[name] for name in columns], axis=1)[signal] / _GEV_IN_TEV
+    known = np.stack([main[name] for name in columns], axis=1)[signal] / GEV_A_TEV
     if not np.isfinite(known).all() or not (known > 0).all():
         raise InputFileError("main training file", f"signal jets without {' or '.join(columns)}; the network reads it")
     rng = np.random.default_rng([seed, _MASS_STREAM])

@@ -12,11 +12,11 @@ from cal_ratio_trainer.deployment.export import Exported, OnnxOptions, Probes, e
 from cal_ratio_trainer.deployment.model_card import NetworkFacts
 from cal_ratio_trainer.deployment.network_inputs import NetworkInputs, constituent_inputs, jet_inputs, padded_inputs
 from cal_ratio_trainer.deployment.onnx_graph import require_onnx
-from cal_ratio_trainer.deployment.onnx_preprocessing import GEV_A_TEV
 from cal_ratio_trainer.deployment.probe_jets import drawn_jets, probes_of
 from cal_ratio_trainer.deployment.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training
+from cal_ratio_trainer.jets.features import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
