@@ -6,7 +6,6 @@ The same weights always give the same bytes. Files of Keras 2 are not read here.
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from cal_ratio_trainer.deployment.keras_weights import BadWeights, read_weights,
 from cal_ratio_trainer.deployment.layers import OUTPUT_LAYER, classifier_layers, input_names
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
+from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
 from cal_ratio_trainer.network.shape import NetworkShape
 
-_METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-_LARGEST = {_METADATA: 1 << 16, _CONFIG: 1 << 23, _WEIGHTS: 1 << 30}
+METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
+LARGEST = {METADATA: 1 << 16, CONFIG: 1 << 23, WEIGHTS: 1 << 30}
 """The parts of a file, and how many bytes each may have when it is read."""
 
 # Keras writes its version and the time here. The form of the config is that of 3.0, which all later versions read; a
@@ -52,9 +52,9 @@ def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any,
     layers = classifier_layers(shape)
     config = functional_config(layers, input_names(shape), OUTPUT_LAYER)
     parts = {
-        _METADATA: json.dumps(_METADATA_CONTENT).encode(),
-        _CONFIG: json.dumps(config).encode(),
-        _WEIGHTS: weights_bytes(layers, checked_weights(shape, weights)),
+        METADATA: json.dumps(_METADATA_CONTENT).encode(),
+        CONFIG: json.dumps(config).encode(),
+        WEIGHTS: weights_bytes(layers, checked_weights(shape, weights)),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -75,35 +75,22 @@ def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
     """
     parts = _parts(path)
     try:
-        shape = network_shape(json.loads(parts[_CONFIG]))
-        return shape, read_weights(parts[_WEIGHTS], classifier_layers(shape), shape.weight_shapes())
+        shape = network_shape(json.loads(parts[CONFIG]))
+        return shape, read_weights(parts[WEIGHTS], classifier_layers(shape), shape.weight_shapes())
     except NotOurNetwork as error:
-        raise InputFileError(path, f"{_CONFIG}: {error}") from error
+        raise InputFileError(path, f"{CONFIG}: {error}") from error
     except BadWeights as error:
-        raise InputFileError(path, f"{_WEIGHTS}: {error}") from error
+        raise InputFileError(path, f"{WEIGHTS}: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputFileError(path, f"{_CONFIG} is not valid JSON: {error}") from error
+        raise InputFileError(path, f"{CONFIG} is not valid JSON: {error}") from error
 
 
 def _parts(path: Path) -> dict[str, bytes]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {name: _part(path, archive, name) for name in _LARGEST}
+        return read_parts(path, LARGEST)
     except FileNotFoundError as error:
         raise InputFileError(path, "no such file") from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
+    except DamagedZip as error:
         raise InputFileError(path, f"is no Keras 3 file, or a damaged one: {error}") from error
-
-
-def _part(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    # Parts are looked up by their whole name and read into memory: no path inside the archive is ever followed.
-    found = [item for item in archive.infolist() if item.filename == name]
-    if len(found) != 1:
-        raise InputFileError(path, f"holds {len(found)} parts named {name}, expected 1")
-    if found[0].flag_bits & 1:
-        raise InputFileError(path, f"its part {name} is encrypted")
-    with archive.open(found[0]) as part:
-        content = part.read(_LARGEST[name] + 1)
-    if len(content) > _LARGEST[name]:
-        raise InputFileError(path, f"its part {name} is larger than {_LARGEST[name]} bytes")
-    return content
+    except BadZip as error:
+        raise InputFileError(path, str(error)) from error

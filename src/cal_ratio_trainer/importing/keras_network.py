@@ -2,10 +2,11 @@
 
 import io
 import zipfile
-import zlib
 from dataclasses import replace
 
+from cal_ratio_trainer.deployment.keras_file import CONFIG, LARGEST, METADATA, WEIGHTS
 from cal_ratio_trainer.deployment.layers import Layer, in_keras_order
+from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
 from cal_ratio_trainer.importing.architecture import Architecture, BadArchitecture, architecture_of
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
 from cal_ratio_trainer.importing.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
@@ -20,11 +21,9 @@ from cal_ratio_trainer.importing.stored_layers import (
 )
 from cal_ratio_trainer.importing.weight_order import network_from_weights
 
-_METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-_LARGEST = {_METADATA: 1 << 16, _CONFIG: 1 << 23, _WEIGHTS: 1 << 27}
-"""The parts of a zip file, and how many bytes each may have once it is unpacked."""
+_LARGEST = {**LARGEST, WEIGHTS: 1 << 27}
+"""As for our own files, but fewer weights: twice the numbers that are read of them."""
 
-_MOST_PARTS = 1000
 _WEIGHTS_ALONE = "The file holds weights alone: activations and slots are taken to be those of the 2019 network."
 
 
@@ -40,15 +39,15 @@ def network_from_zip(content: bytes) -> EarlierNetwork:
     """
     parts = _parts(content)
     try:
-        version = parsed(parts[_METADATA])
-        architecture = architecture_of(parsed(parts[_CONFIG]))
+        version = parsed(parts[METADATA])
+        architecture = architecture_of(parsed(parts[CONFIG]))
         found = recognised(architecture)
     except (BadJson, BadArchitecture) as error:
-        raise BadKerasFile(f"{_CONFIG} {error}") from error
+        raise BadKerasFile(f"{CONFIG} {error}") from error
     try:
-        stored = read_hdf5(parts[_WEIGHTS])
+        stored = read_hdf5(parts[WEIGHTS])
     except BadHdf5 as error:
-        raise BadKerasFile(f"{_WEIGHTS}: {error}") from error
+        raise BadKerasFile(f"{WEIGHTS}: {error}") from error
     network = _with_architecture(architecture, found, stored)
     said = version.get("keras_version") if isinstance(version, dict) else None
     return replace(network, form=f"zip of Keras {said if isinstance(said, str) else '?':.20}, with architecture")
@@ -91,7 +90,7 @@ def architecture_in(content: bytes) -> Architecture | None:
     """
     try:
         if zipfile.is_zipfile(io.BytesIO(content)):
-            return architecture_of(parsed(_parts(content)[_CONFIG]))
+            return architecture_of(parsed(_parts(content)[CONFIG]))
         config = read_hdf5(content).config
         return architecture_of(parsed(config)) if config is not None else None
     except (BadHdf5, BadJson, BadArchitecture) as error:
@@ -129,27 +128,8 @@ def _ordered(architecture: Architecture) -> list[tuple[str, str]]:
 
 def _parts(content: bytes) -> dict[str, bytes]:
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if len(archive.infolist()) > _MOST_PARTS:
-                raise BadKerasFile(f"holds {len(archive.infolist())} parts, expected {len(_LARGEST)}")
-            return {name: _part(archive, name) for name in _LARGEST}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, BadKerasFile):
-            raise
+        return read_parts(content, _LARGEST)
+    except DamagedZip as error:
         raise BadKerasFile(f"is a damaged zip file: {error}") from error
-
-
-def _part(archive: zipfile.ZipFile, name: str) -> bytes:
-    # Parts are looked up by their whole name and read into memory: no path inside the archive is ever followed.
-    found = [item for item in archive.infolist() if item.filename == name]
-    if len(found) != 1:
-        raise BadKerasFile(f"holds {len(found)} parts named {name}, expected 1")
-    if found[0].flag_bits & 1:
-        raise BadKerasFile(f"its part {name} is encrypted")
-    if found[0].file_size > _LARGEST[name]:
-        raise BadKerasFile(f"its part {name} unpacks to {found[0].file_size} bytes; at most {_LARGEST[name]} are read")
-    with archive.open(found[0]) as part:
-        content = part.read(_LARGEST[name] + 1)
-    if len(content) > _LARGEST[name]:
-        raise BadKerasFile(f"its part {name} unpacks to more than the {_LARGEST[name]} bytes that are read")
-    return content
+    except BadZip as error:
+        raise BadKerasFile(str(error)) from error
