@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.building.capping import capped
-from cal_ratio_trainer.building.flattening import Points, effective_number, flattened, like
+from cal_ratio_trainer.building.flattening import Points, flattened, like
 from cal_ratio_trainer.building.spectra import edges_for
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -135,12 +135,6 @@ def test_the_largest_share_by_hand() -> None:
     assert found.share_lost == pytest.approx(8 / 13)
     assert capped(np.array([1.0, 2.0, 1.0, 1.0]), 0.4) is None
     assert capped(np.zeros(0), 0.5) is None
-
-
-def test_effective_numbers_count_equal_weights() -> None:
-    assert effective_number(np.full(7, 3.0)) == pytest.approx(7)
-    assert effective_number(np.array([1.0, 0.0])) == pytest.approx(1)
-    assert effective_number(np.zeros(0)) == 0
 
 
 @settings(max_examples=30, deadline=None)

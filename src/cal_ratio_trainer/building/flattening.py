@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.jets.weights import effective_number
+
 Doubles = NDArray[np.float64]
 
 FINE_BINS = 120
@@ -43,12 +45,6 @@ class Points:
     def where(self, kept: NDArray[np.bool_]) -> "Points":
         """Some of them."""
         return Points(self.values[kept], self.weights[kept])
-
-
-def effective_number(weights: Doubles) -> float:
-    """Number of equal weights that would be as uncertain: (sum of weights)^2 / sum of squares; 0 for none."""
-    squares = float((weights**2).sum())
-    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 def flattened(points: Points) -> Doubles:

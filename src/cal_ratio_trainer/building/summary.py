@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.class_names import label_name
 from cal_ratio_trainer.building.cutflow import SampleStep
-from cal_ratio_trainer.building.flattening import effective_number
 from cal_ratio_trainer.building.inputs import Kind
 from cal_ratio_trainer.building.weighing import Weighing
+from cal_ratio_trainer.jets.weights import effective_number
 
 
 @dataclass(frozen=True)

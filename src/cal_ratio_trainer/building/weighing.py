@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.capping import capped
 from cal_ratio_trainer.building.class_names import label_name
-from cal_ratio_trainer.building.flattening import Points, effective_number, flattened, like
+from cal_ratio_trainer.building.flattening import Points, flattened, like
 from cal_ratio_trainer.building.normalisation import (
     WEIGHT,
     NormalisedWeights,
@@ -22,6 +22,7 @@ from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra, edges_for, 
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
+from cal_ratio_trainer.jets.weights import effective_number
 
 Doubles = NDArray[np.float64]
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.jets.weights import effective_number
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -32,17 +33,6 @@ def check_finite(name: str, values: FloatArray) -> None:
     finite = np.isfinite(values)
     if not finite.all():
         raise NonFiniteInput(name, int(finite.size - np.count_nonzero(finite)), int(finite.size))
-
-
-def effective_number(weights: FloatArray) -> float:
-    """How many jets of equal weight would fluctuate as much: (sum w)^2 / sum w^2; 0 where there is no weight.
-
-    Source: L. Kish, Survey Sampling (1965), section 11.7.
-    """
-    weights = np.asarray(weights, dtype=np.float64)
-    # Not weights @ weights: BLAS starts threads for it, which wait for each other on a busy machine.
-    squares = float(np.square(weights).sum())
-    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,5 +67,5 @@ class Sample:
 
     @property
     def effective_number(self) -> float:
-        """See `effective_number`."""
+        """See `jets.weights.effective_number`."""
         return effective_number(self.weights)

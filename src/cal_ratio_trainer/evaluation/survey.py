@@ -13,6 +13,7 @@ from cal_ratio_trainer.evaluation.variables import SENTINELS, Variable, is_numbe
 from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.jets.weights import effective_number_of
 
 SAMPLED_JETS = 20_000
 """About so many jets of a file, spread over all of it, decide about bins."""
@@ -53,8 +54,8 @@ class ClassTally:
 
     @property
     def effective_number(self) -> float:
-        """(sum w)^2 / sum w^2, see `evaluation.sample.effective_number`."""
-        return self.sum_of_weights**2 / self.sum_of_squares if self.sum_of_squares > 0 else 0.0
+        """(sum w)^2 / sum w^2, see `jets.weights.effective_number`."""
+        return effective_number_of(self.sum_of_weights, self.sum_of_squares)
 
 
 @dataclass

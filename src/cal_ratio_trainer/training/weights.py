@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
+from cal_ratio_trainer.jets.weights import effective_number
 
 WeightArray = NDArray[np.float64]
 LabelArray = NDArray[np.int8]
@@ -114,9 +115,9 @@ def class_shares(weights: WeightArray, labels: LabelArray) -> list[ClassShare]:
     for label in Label:
         mine = weights[labels == label]
         if len(mine):
-            squares = float(np.square(mine).sum())
-            effective = float(mine.sum() ** 2 / squares) if squares > 0 else 0.0
-            rows.append(ClassShare(label, len(mine), float(mine.sum()), effective, float(mine.sum() / total)))
+            rows.append(
+                ClassShare(label, len(mine), float(mine.sum()), effective_number(mine), float(mine.sum() / total))
+            )
     return rows
 
 
