@@ -247,7 +247,7 @@ def test_a_run_that_is_not_finished_is_named_when_it_is_passed_over(by_hand: Pat
     ("name", "said"),
     [
         ("good/7", "no run 7"),
-        ("nothing/0", "no run 0"),
+        ("nothing/0", "no model nothing"),
         ("good", "is no run"),
         ("good/best", "is no run"),
         ("rubbish/0", "no history that can be read"),
