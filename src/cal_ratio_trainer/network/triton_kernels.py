@@ -47,6 +47,29 @@ def _gate_weights(recurrent, gate, UNITS: tl.constexpr, PADDED: tl.constexpr):  
 
 
 @_compiled
+def _all_gate_weights(recurrent, UNITS: tl.constexpr, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
+    w_i, w_f = _gate_weights(recurrent, 0, UNITS, PADDED), _gate_weights(recurrent, 1, UNITS, PADDED)
+    w_g, w_o = _gate_weights(recurrent, 2, UNITS, PADDED), _gate_weights(recurrent, 3, UNITS, PADDED)
+    return w_i, w_f, w_g, w_o
+
+
+@_compiled
+def _tile(number, jets, UNITS: tl.constexpr, PADDED: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The jets [1, BLOCK] of a tile, and [PADDED, BLOCK] which states there are and where they lie in a slot."""
+    unit = tl.arange(0, PADDED)[:, None]
+    jet = (number * BLOCK + tl.arange(0, BLOCK))[None, :]
+    return jet, (unit < UNITS) & (jet < jets), unit.to(tl.int64) * jets + jet
+
+
+@_compiled
+def _places_of_slot(places, slots, slot, jet, columns, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Where a slot's gate inputs lie [PADDED, BLOCK], and which jets have a constituent there [1, BLOCK]."""
+    start, filled = tl.load(places + slot), tl.load(places + slots + slot)
+    unit = tl.arange(0, PADDED)[:, None]
+    return unit.to(tl.int64) * columns + tl.where(jet < filled, start + jet, columns - 1), jet < filled
+
+
+@_compiled
 def _activated(  # type: ignore[no-untyped-def]
     gates, h, w_i, w_f, w_g, w_o, columns, inside, gate_stride, PRECISION: tl.constexpr
 ):
@@ -87,24 +110,80 @@ def recurrence_forward(  # type: ignore[no-untyped-def]
         state_stride: units * jets, or 0 where only the last slot's h is wanted.
         PRECISION: of the matrix products: 'ieee', 'tf32' or 'tf32x3'.
     """
-    unit = tl.arange(0, PADDED)[:, None]
-    jet = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[None, :]
-    inside = (unit < UNITS) & (jet < jets)
-    w_i, w_f = _gate_weights(recurrent, 0, UNITS, PADDED), _gate_weights(recurrent, 1, UNITS, PADDED)
-    w_g, w_o = _gate_weights(recurrent, 2, UNITS, PADDED), _gate_weights(recurrent, 3, UNITS, PADDED)
-    gate_stride = columns.to(tl.int64) * UNITS
-    slot_stride = state_stride.to(tl.int64)
-    unit_rows, own = unit.to(tl.int64) * columns, unit.to(tl.int64) * jets + jet
+    jet, inside, own = _tile(tl.program_id(0), jets, UNITS, PADDED, BLOCK)
+    w_i, w_f, w_g, w_o = _all_gate_weights(recurrent, UNITS, PADDED)
+    gate_stride, slot_stride = columns.to(tl.int64) * UNITS, state_stride.to(tl.int64)
     h, c = tl.zeros([PADDED, BLOCK], tl.float32), tl.zeros([PADDED, BLOCK], tl.float32)
     for slot in range(0, slots):
-        start, filled = tl.load(places + slot), tl.load(places + slots + slot)
-        read = unit_rows + tl.where(jet < filled, start + jet, columns - 1)
+        read, _ = _places_of_slot(places, slots, slot, jet, columns, PADDED)
         i, f, g, o = _activated(gates, h, w_i, w_f, w_g, w_o, read, inside, gate_stride, PRECISION)
         c = f * c + i * g
         h = o * _tanh(c)
         tl.store(states + slot_stride * slot + own, h, mask=inside)
         if KEPT:
             tl.store(cells + slot_stride * slot + own, c, mask=inside)
+
+
+@_compiled
+def _state_before(kept, slot, slot_stride, own, inside):  # type: ignore[no-untyped-def]
+    """Kept h or c of the slot before, [PADDED, BLOCK]: 0 before the first."""
+    # The interpreter knows no masks of one number.
+    there = inside & (tl.zeros_like(own) < slot)
+    return tl.load(kept + slot_stride * (slot - 1) + own, mask=there, other=0.0)
+
+
+@_compiled
+def _gate_gradients(i, f, g, o, c, c_before, dh, dc):  # type: ignore[no-untyped-def]
+    """Gradients of the four gates' sums and of c of the slot before, from those of a slot's h and c."""
+    tanh_c = _tanh(c)
+    d_o = dh * tanh_c * o * (1.0 - o)
+    dc += dh * o * (1.0 - tanh_c * tanh_c)
+    d_i, d_g = dc * g * i * (1.0 - i), dc * i * (1.0 - g * g)
+    d_f = dc * c_before * f * (1.0 - f)
+    return d_i, d_f, d_g, d_o, dc * f
+
+
+@_compiled
+def _store_gates(gates, places, gate_stride, mask, d_i, d_f, d_g, d_o):  # type: ignore[no-untyped-def]
+    tl.store(gates + places, d_i, mask=mask)
+    tl.store(gates + places + gate_stride, d_f, mask=mask)
+    tl.store(gates + places + 2 * gate_stride, d_g, mask=mask)
+    tl.store(gates + places + 3 * gate_stride, d_o, mask=mask)
+
+
+@_compiled
+def _state_gradient(w_i, w_f, w_g, w_o, d_i, d_f, d_g, d_o, PRECISION: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The gradient of h of the slot before, [PADDED, BLOCK], from those of the four gates' sums."""
+    dh = tl.dot(tl.trans(w_i), d_i, input_precision=PRECISION)
+    dh += tl.dot(tl.trans(w_f), d_f, input_precision=PRECISION)
+    dh += tl.dot(tl.trans(w_g), d_g, input_precision=PRECISION)
+    dh += tl.dot(tl.trans(w_o), d_o, input_precision=PRECISION)
+    return dh
+
+
+@_compiled
+def _no_sums(PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Zeros to begin with, for the four gates: [units of the gate, units of h] and [units of the gate]."""
+    of_weights, of_empty = tl.zeros([PADDED, PADDED], tl.float32), tl.zeros([PADDED], tl.float32)
+    return of_weights, of_weights, of_weights, of_weights, of_empty, of_empty, of_empty, of_empty
+
+
+@_compiled
+def _with_slot(of_weights, of_empty, d, h_turned, has_one, PRECISION: tl.constexpr):  # type: ignore[no-untyped-def]
+    """One gate's sums with what a slot adds: d is [PADDED, BLOCK], h_turned [BLOCK, PADDED]."""
+    of_empty += tl.sum(tl.where(has_one, 0.0, d), axis=1)
+    of_weights += tl.dot(d, h_turned, input_precision=PRECISION)
+    return of_weights, of_empty
+
+
+@_compiled
+def _store_sums(part, of_weights, of_empty, UNITS: tl.constexpr, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """One gate's sums, [units of the gate, units of h] and [units of the gate], into [units + 1, 4 units]."""
+    row = tl.arange(0, PADDED)
+    unit, before = row[:, None], row[None, :]
+    inside = (unit < UNITS) & (before < UNITS)
+    tl.store(part + before * (4 * UNITS) + unit, of_weights, mask=inside)
+    tl.store(part + UNITS * (4 * UNITS) + row, of_empty, mask=row < UNITS)
 
 
 @_compiled
@@ -138,74 +217,36 @@ def recurrence_backward(  # type: ignore[no-untyped-def]
             in the last row of that of an empty slot's gate inputs.
         tiles: of BLOCK jets; a program takes every n-th where there are n programs.
     """
-    row, jets_here = tl.arange(0, PADDED), tl.arange(0, BLOCK)
-    unit = row[:, None]
-    w_i, w_f = _gate_weights(recurrent, 0, UNITS, PADDED), _gate_weights(recurrent, 1, UNITS, PADDED)
-    w_g, w_o = _gate_weights(recurrent, 2, UNITS, PADDED), _gate_weights(recurrent, 3, UNITS, PADDED)
+    w_i, w_f, w_g, w_o = _all_gate_weights(recurrent, UNITS, PADDED)
     gate_stride, slot_stride = columns.to(tl.int64) * UNITS, jets.to(tl.int64) * UNITS
-    unit_rows = unit.to(tl.int64) * columns
-    r_i, r_f = tl.zeros([PADDED, PADDED], tl.float32), tl.zeros([PADDED, PADDED], tl.float32)
-    r_g, r_o = tl.zeros([PADDED, PADDED], tl.float32), tl.zeros([PADDED, PADDED], tl.float32)
-    e_i, e_f = tl.zeros([PADDED], tl.float32), tl.zeros([PADDED], tl.float32)
-    e_g, e_o = tl.zeros([PADDED], tl.float32), tl.zeros([PADDED], tl.float32)
+    r_i, r_f, r_g, r_o, e_i, e_f, e_g, e_o = _no_sums(PADDED)
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
-        jet = (tile * BLOCK + jets_here)[None, :]
-        inside = (unit < UNITS) & (jet < jets)
-        own = unit.to(tl.int64) * jets + jet
+        jet, inside, own = _tile(tile, jets, UNITS, PADDED, BLOCK)
         dh, dc = tl.zeros([PADDED, BLOCK], tl.float32), tl.zeros([PADDED, BLOCK], tl.float32)
-        c = tl.load(cells + slot_stride * (slots - 1) + own, mask=inside, other=0.0)
+        c = _state_before(cells, slots, slot_stride, own, inside)
         if not EVERY:
             dh += tl.load(gradient + own, mask=inside, other=0.0)
         for back in range(0, slots):
             slot = slots - 1 - back
             if EVERY:
                 dh += tl.load(gradient + slot_stride * slot + own, mask=inside, other=0.0)
-            before, earlier = slot_stride * (slot - 1) + own, (unit < UNITS) & (jet < tl.where(slot > 0, jets, 0))
-            h_before = tl.load(states + before, mask=earlier, other=0.0)
-            c_before = tl.load(cells + before, mask=earlier, other=0.0)
-            start, filled = tl.load(places + slot), tl.load(places + slots + slot)
-            read = unit_rows + tl.where(jet < filled, start + jet, columns - 1)
+            h_before = _state_before(states, slot, slot_stride, own, inside)
+            c_before = _state_before(cells, slot, slot_stride, own, inside)
+            read, has_one = _places_of_slot(places, slots, slot, jet, columns, PADDED)
             i, f, g, o = _activated(gates, h_before, w_i, w_f, w_g, w_o, read, inside, gate_stride, PRECISION)
-            tanh_c = _tanh(c)
-            d_o = dh * tanh_c * o * (1.0 - o)
-            dc += dh * o * (1.0 - tanh_c * tanh_c)
-            d_i, d_g = dc * g * i * (1.0 - i), dc * i * (1.0 - g * g)
-            d_f = dc * c_before * f * (1.0 - f)
-            dc, c = dc * f, c_before
-            has_one = inside & (jet < filled)
-            tl.store(gates_gradient + read, d_i, mask=has_one)
-            tl.store(gates_gradient + read + gate_stride, d_f, mask=has_one)
-            tl.store(gates_gradient + read + 2 * gate_stride, d_g, mask=has_one)
-            tl.store(gates_gradient + read + 3 * gate_stride, d_o, mask=has_one)
-            is_empty = jet >= filled
-            e_i += tl.sum(tl.where(is_empty, d_i, 0.0), axis=1)
-            e_f += tl.sum(tl.where(is_empty, d_f, 0.0), axis=1)
-            e_g += tl.sum(tl.where(is_empty, d_g, 0.0), axis=1)
-            e_o += tl.sum(tl.where(is_empty, d_o, 0.0), axis=1)
-            turned = tl.trans(h_before)
-            r_i += tl.dot(d_i, turned, input_precision=PRECISION)
-            r_f += tl.dot(d_f, turned, input_precision=PRECISION)
-            r_g += tl.dot(d_g, turned, input_precision=PRECISION)
-            r_o += tl.dot(d_o, turned, input_precision=PRECISION)
-            dh = tl.dot(tl.trans(w_i), d_i, input_precision=PRECISION)
-            dh += tl.dot(tl.trans(w_f), d_f, input_precision=PRECISION)
-            dh += tl.dot(tl.trans(w_g), d_g, input_precision=PRECISION)
-            dh += tl.dot(tl.trans(w_o), d_o, input_precision=PRECISION)
+            d_i, d_f, d_g, d_o, dc = _gate_gradients(i, f, g, o, c, c_before, dh, dc)
+            c, h_turned = c_before, tl.trans(h_before)
+            _store_gates(gates_gradient, read, gate_stride, inside & has_one, d_i, d_f, d_g, d_o)
+            r_i, e_i = _with_slot(r_i, e_i, d_i, h_turned, has_one, PRECISION)
+            r_f, e_f = _with_slot(r_f, e_f, d_f, h_turned, has_one, PRECISION)
+            r_g, e_g = _with_slot(r_g, e_g, d_g, h_turned, has_one, PRECISION)
+            r_o, e_o = _with_slot(r_o, e_o, d_o, h_turned, has_one, PRECISION)
+            dh = _state_gradient(w_i, w_f, w_g, w_o, d_i, d_f, d_g, d_o, PRECISION)
     part = sums + tl.program_id(0) * ((UNITS + 1) * 4 * UNITS)
     _store_sums(part, r_i, e_i, UNITS, PADDED)
     _store_sums(part + UNITS, r_f, e_f, UNITS, PADDED)
     _store_sums(part + 2 * UNITS, r_g, e_g, UNITS, PADDED)
     _store_sums(part + 3 * UNITS, r_o, e_o, UNITS, PADDED)
-
-
-@_compiled
-def _store_sums(part, of_weights, of_empty, UNITS: tl.constexpr, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
-    """One gate's sums, [units of the gate, units of h] and [units of the gate], into [units + 1, 4 units]."""
-    row = tl.arange(0, PADDED)
-    unit, before = row[:, None], row[None, :]
-    inside = (unit < UNITS) & (before < UNITS)
-    tl.store(part + before * (4 * UNITS) + unit, of_weights, mask=inside)
-    tl.store(part + UNITS * (4 * UNITS) + row, of_empty, mask=row < UNITS)
 
 
 @_compiled
