@@ -109,9 +109,8 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
             continue
         with_adversary = run.overview.settings.get("adversary_weight") != 0
         references = stored_references(run.overview.record)
-        names = list(dict.fromkeys(name for row in run.overview.history for name in row))
-        history = [{name: row.get(name, math.nan) for name in names} for row in run.overview.history]
-        drawn = {each.name: each for each in drawings_of_history(history, references, with_adversary)}
+        drawings = drawings_of_history(run.overview.history, references, with_adversary)
+        drawn = {each.name: each for each in drawings}
         cells = [_cell(report, drawn.get(name), run.name, labels, title) for name, title in _HISTORIES.items()]
         rows.append((run.name, *cells))
     if not rows:
