@@ -9,13 +9,12 @@ import numpy as np
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
-from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.splits import Part
 
 
 def drawings_of_history(
-    history: Sequence[HistoryRow], references: HistoryReferences, with_adversary: bool
+    history: Sequence[Mapping[str, float]], references: HistoryReferences, with_adversary: bool
 ) -> list[Drawing]:
     """Histories of loss, accuracy, AUC and K-S; a training without adversary has no figures of one."""
     # Not every epoch needs to know all: a run can have been continued by a later version of this program.
