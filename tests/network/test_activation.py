@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cal_ratio_trainer.network.activation import Activation
-from cal_ratio_trainer.network.dropout import DropoutKey
+from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows
 from cal_ratio_trainer.network.engine import Engine
 
 ENGINES = [Engine.TORCH, Engine.NUMBA]
@@ -89,3 +89,13 @@ def test_another_key_gives_another_mask_and_the_same_the_same(engine: Engine) ->
         agreeing = (first == kept(engine, 2000, 16, other)).mean()
         # Two independent masks agree in 0.8^2 + 0.2^2 of all elements.
         assert agreeing == pytest.approx(0.68, abs=0.015)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_share_of_the_rows_has_its_rows_of_the_whole_mask(engine: Engine) -> None:
+    x, kernel, bias = layer(1500, 33)
+    chosen = torch.randperm(1499, generator=torch.Generator().manual_seed(1))[:700].sort().values
+    whole = activation(engine, last_is_empty_slot=True)
+    share = dataclasses.replace(whole, mask_rows=MaskRows(chosen, 1499))
+    rows = torch.cat([chosen, torch.tensor([1499])])
+    torch.testing.assert_close(share(x[rows], kernel, bias), whole(x, kernel, bias)[rows])

@@ -1,10 +1,12 @@
 """ReLU, dropout and their gradients in Triton, in its interpreter or on a GPU: the same as the CPU engine gives."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from cal_ratio_trainer.network.activation import Activation
-from cal_ratio_trainer.network.dropout import DropoutKey, DropoutSource, dropped
+from cal_ratio_trainer.network.dropout import DropoutKey, DropoutSource, MaskRows, dropped
 from cal_ratio_trainer.network.engine import Engine
 from tests.network.triton_interpreter import DEVICE
 
@@ -58,3 +60,22 @@ def test_not_a_number_is_not_hidden() -> None:
     x, kernel, bias = torch.full((3, 1), torch.nan), torch.ones(1, 4), torch.zeros(4)
     inputs = (tensor.to(DEVICE) for tensor in (x, kernel, bias))
     assert activation(Engine.TRITON, DropoutKey((1, 2)), False)(*inputs).isnan().all()
+
+
+def test_a_share_of_the_rows_has_its_rows_of_the_whole_mask() -> None:
+    x = torch.randn(1100, 11, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    chosen = torch.arange(0, 1099, 3, device=DEVICE)
+    rows = torch.cat([chosen, torch.tensor([1099], device=DEVICE)])
+    mask_rows = MaskRows(chosen, 1099)
+    whole = activation(Engine.TRITON, DropoutKey((1, 2)), last_is_empty_slot=True)
+    share = dataclasses.replace(whole, mask_rows=mask_rows)
+    kernel, bias = torch.ones(11, 5, device=DEVICE), torch.ones(5, device=DEVICE)
+    torch.testing.assert_close(share(x[rows], kernel, bias), whole(x, kernel, bias)[rows])
+
+    all_dropped = dropped(x[:1099], DropoutSource(0.3, (1,), DEVICE), Engine.TRITON)
+    own = x[chosen].requires_grad_()
+    found = dropped(own, DropoutSource(0.3, (1,), DEVICE), Engine.TRITON, mask_rows)
+    assert torch.equal(found, all_dropped[chosen])
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert own.grad is not None
+    assert torch.equal(own.grad, (found != 0).float())

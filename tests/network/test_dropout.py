@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.network.dropout import DropoutSource, dropped, random_halves, scale_of
+from cal_ratio_trainer.network.dropout import DropoutSource, MaskRows, dropped, random_halves, scale_of
 
 CPU = torch.device("cpu")
 
@@ -52,3 +52,10 @@ def test_the_numbers_drawn_on_a_gpu_are_uniform_over_all_16_bits() -> None:
     counts = torch.histc(drawn.float(), bins=16, min=-32768, max=32768)
     assert ((counts / 25_000 - 1).abs() < 0.03).all()
     assert (drawn[0::2].float().mean() - drawn[1::2].float().mean()).abs() < 200
+
+
+def test_a_share_of_the_rows_has_its_rows_of_the_whole_mask() -> None:
+    whole = DropoutSource(0.2, (1, 2), CPU).keep(torch.Size([100, 7]))
+    rows = torch.tensor([3, 50, 99])
+    share = DropoutSource(0.2, (1, 2), CPU).keep(torch.Size([3, 7]), MaskRows(rows, 100))
+    assert torch.equal(share, whole[rows])

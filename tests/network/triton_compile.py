@@ -20,7 +20,7 @@ _TYPES = {
     **dict.fromkeys(_FLOATS, "*fp32"),
     **dict.fromkeys(("jets", "columns", "slots", "tiles", "state_stride"), "i32"),
     **dict.fromkeys(("rows", "units", "rows_with_dropout", "below"), "i32"),
-    **{"places": "*i64", "key": "*i32", "factor": "fp32"},
+    **{"places": "*i64", "numbers": "*i64", "key": "*i32", "factor": "fp32"},
 }
 
 
@@ -46,8 +46,9 @@ def main() -> None:
                     print(compiled("recurrence_forward", capability, warps, **sizes, KEPT=choice))
                     print(compiled("recurrence_backward", capability, warps, **sizes, EVERY=choice))
         for half in (1, 32, 256):
-            print(compiled("relu_dropout", capability, 4, BLOCK_ROWS=16, HALF=half))
-            print(compiled("drop", capability, 4, BLOCK_ROWS=16, HALF=half))
+            for named in (False, True):
+                print(compiled("relu_dropout", capability, 4, BLOCK_ROWS=16, HALF=half, NAMED=named))
+                print(compiled("drop", capability, 4, BLOCK_ROWS=16, HALF=half, NAMED=named))
             print(compiled("relu_dropout_gradient", capability, 4, BLOCK_ROWS=8, WIDTH=2 * half))
 
 

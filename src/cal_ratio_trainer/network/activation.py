@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.network.dropout import DropoutKey, drop_below, keep_mask
+from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, drop_below, keep_mask
 from cal_ratio_trainer.network.engine import Engine
 
 
@@ -20,12 +20,14 @@ class Activation:
         last_is_empty_slot: the last row is an empty slot's, which goes without dropout. The next layer's factor is for
             rows that have it, so this row is divided by it.
         engine: what computes it.
+        mask_rows: which rows of the mask those with dropout have; None where each has its own.
     """
 
     rate: float
     key: DropoutKey | None
     last_is_empty_slot: bool
     engine: Engine
+    mask_rows: MaskRows | None = None
 
     @property
     def scale(self) -> float:
@@ -44,11 +46,11 @@ class Activation:
             from cal_ratio_trainer.network.activation_triton import finish
 
             y = torch.mm(x, kernel)
-            finish(y, bias, self.key, self.rate, rows)
+            finish(y, bias, self.key, self.rate, rows, self.mask_rows)
             return y
         y = torch.addmm(bias, x, kernel).clamp_min_(0)
         if self.key is not None:
-            y[:rows] *= keep_mask(y[:rows].shape, self.rate, self.key, x.device)
+            y[:rows] *= keep_mask(y[:rows].shape, self.rate, self.key, x.device, self.mask_rows)
             y[rows:] /= self.scale
         return y
 
@@ -58,7 +60,8 @@ class Activation:
 
         key = self.key.as_array() if self.key is not None else np.zeros(2, np.uint32)
         below = np.uint32(drop_below(self.rate)) if self.key is not None else np.uint32(0)
-        arrays = (y.numpy(), bias.detach().numpy(), (key, below), rows, np.float32(1 / self.scale))
+        mask_rows = np.zeros(0, np.int64) if self.mask_rows is None else self.mask_rows.numbers.numpy()
+        arrays = (y.numpy(), bias.detach().numpy(), (key, below, mask_rows), rows, np.float32(1 / self.scale))
         over_tiles(relu_dropout, -(-len(y) // ROWS), *arrays)
 
     def gradient_(self, gradient: Tensor, result: Tensor) -> Tensor:

@@ -7,13 +7,20 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network import triton_kernels
-from cal_ratio_trainer.network.dropout import DropoutKey, drop_below
+from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, drop_below
 
 _ELEMENTS = 4096
 """Of one program at most, where a row is not wider."""
 
 
-def finish(y: Tensor, bias: Tensor, key: DropoutKey | None, rate: float, rows_with_dropout: int) -> None:
+def finish(
+    y: Tensor,
+    bias: Tensor,
+    key: DropoutKey | None,
+    rate: float,
+    rows_with_dropout: int,
+    mask_rows: MaskRows | None = None,
+) -> None:
     """Bias, ReLU and dropout in place; see `triton_kernels.relu_dropout`.
 
     Args:
@@ -22,13 +29,18 @@ def finish(y: Tensor, bias: Tensor, key: DropoutKey | None, rate: float, rows_wi
         key: of the mask; None drops nothing.
         rate: share of elements that is dropped.
         rows_with_dropout: rows behind these have none and are multiplied with 1 - rate.
+        mask_rows: which rows of the mask they have; None where each has its own.
     """
     (rows, units), below = y.shape, drop_below(rate) if key is not None else 0
     half, block = _block((units + 1) // 2)
     words = key.on(y.device) if key is not None else torch.zeros(2, dtype=torch.int32, device=y.device)
     factor = 1.0 - rate if key is not None else 1.0
+    numbers, named = _numbers(mask_rows, y.device)
     triton_kernels.relu_dropout[(-(-rows // block),)](
-        y, bias.detach(), words, below, rows, units, rows_with_dropout, factor, BLOCK_ROWS=block, HALF=half
+        *(y, bias.detach(), words, numbers, below, rows, units, rows_with_dropout, factor),
+        BLOCK_ROWS=block,
+        HALF=half,
+        NAMED=named,
     )
 
 
@@ -48,32 +60,43 @@ def gradient_(gradient: Tensor, result: Tensor, factor: float, rows_with_dropout
     return sums.sum(dim=0)
 
 
-def dropped_by_key(x: Tensor, key: DropoutKey, rate: float) -> Tensor:
-    """Dropout of values [rows, units] of either sign, without its factor."""
-    result: Tensor = _Dropped.apply(x, key, rate)  # type: ignore[no-untyped-call]
+def dropped_by_key(x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None = None) -> Tensor:
+    """Dropout of values [rows, units] of either sign, without its factor; see `dropout.dropped`."""
+    result: Tensor = _Dropped.apply(x, key, rate, mask_rows)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Dropped(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, key: DropoutKey, rate: float) -> Tensor:
-        ctx.key, ctx.rate = key, rate
-        return _drop(x, key, rate)
+    def forward(ctx: Any, x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None) -> Tensor:
+        ctx.mask = key, rate, mask_rows
+        return _drop(x, *ctx.mask)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return _drop(gradient, ctx.key, ctx.rate), None, None
+        return _drop(gradient, *ctx.mask), None, None, None
 
 
-def _drop(x: Tensor, key: DropoutKey, rate: float) -> Tensor:
+def _drop(x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None) -> Tensor:
     x = x.contiguous()
     result, (rows, units) = torch.empty_like(x), x.shape
     half, block = _block((units + 1) // 2)
+    numbers, named = _numbers(mask_rows, x.device)
     triton_kernels.drop[(-(-rows // block),)](
-        x, result, key.on(x.device), drop_below(rate), rows, units, BLOCK_ROWS=block, HALF=half
+        *(x, result, key.on(x.device), numbers, drop_below(rate), rows, units),
+        BLOCK_ROWS=block,
+        HALF=half,
+        NAMED=named,
     )
     return result
+
+
+def _numbers(mask_rows: MaskRows | None, device: torch.device) -> tuple[Tensor, bool]:
+    """Numbers of the mask's rows, and whether there are any; without, something that is not read."""
+    if mask_rows is None:
+        return torch.empty(0, dtype=torch.int64, device=device), False
+    return mask_rows.numbers, True
 
 
 def _block(width: int) -> tuple[int, int]:

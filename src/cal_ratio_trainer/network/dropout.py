@@ -34,6 +34,19 @@ class DropoutKey:
         return np.array(self.words, dtype=np.uint32)
 
 
+@dataclass(frozen=True)
+class MaskRows:
+    """Which rows of a mini-batch's masks a share of it has: masks do not depend on who works on which jets.
+
+    Attributes:
+        numbers: [rows of the share] int64, where its values lie.
+        whole: how many rows the whole mini-batch has.
+    """
+
+    numbers: Tensor
+    whole: int
+
+
 def drop_below(rate: float) -> int:
     """An element is dropped where its 16 random bits are below this."""
     return round(rate * _LEVELS)
@@ -83,9 +96,9 @@ class DropoutSource:
         first, second = self._keys.integers(0, 1 << 32, size=2, dtype=np.uint32)
         return DropoutKey((int(first), int(second)))
 
-    def keep(self, shape: torch.Size) -> Tensor:
+    def keep(self, shape: torch.Size, rows: MaskRows | None = None) -> Tensor:
         """The mask of the next layer as bool tensor, true where an element stays; in steps of 1/65536."""
-        return keep_mask(shape, self.rate, self.key(), self._device)
+        return keep_mask(shape, self.rate, self.key(), self._device, rows)
 
 
 class StoredDropout(DropoutSource):
@@ -106,11 +119,15 @@ class StoredDropout(DropoutSource):
         return StoredKey(stored=next(self._left))
 
 
-def keep_mask(shape: torch.Size, rate: float, key: DropoutKey, device: torch.device) -> Tensor:
-    """A mask by its key, true where an element stays.
+def keep_mask(
+    shape: torch.Size, rate: float, key: DropoutKey, device: torch.device, rows: MaskRows | None = None
+) -> Tensor:
+    """A mask by its key, true where an element stays; of a share of a mini-batch its rows of the whole one's mask.
 
     On a CPU numpy's SFC64 draws it, four elements a 64-bit word: torch's own dropout takes ten times as long.
     """
+    if rows is not None:
+        return keep_mask(torch.Size((rows.whole, *shape[1:])), rate, key, device)[rows.numbers]
     elements, dropped_below = shape.numel(), round(rate * _LEVELS) - _LEVELS // 2
     if device.type == "cpu":
         bits = np.random.Generator(np.random.SFC64(key.seed))
@@ -129,15 +146,24 @@ def random_halves(elements: int, generator: torch.Generator) -> Tensor:
     return drawn.view(torch.int16)[:elements]
 
 
-def dropped(x: Tensor, dropout: DropoutSource | None, engine: Engine = Engine.TORCH) -> Tensor:
-    """Dropout of values of either sign, without its factor: what reads it multiplies with `scale_of(dropout)`."""
+def dropped(
+    x: Tensor, dropout: DropoutSource | None, engine: Engine = Engine.TORCH, rows: MaskRows | None = None
+) -> Tensor:
+    """Dropout of values of either sign, without its factor: what reads it multiplies with `scale_of(dropout)`.
+
+    Args:
+        x: [rows, units].
+        dropout: gives the mask; None drops nothing.
+        engine: what computes it.
+        rows: which rows of the mask these are; None where a row has its own.
+    """
     if dropout is None or dropout.rate == 0:
         return x
     if engine is Engine.TRITON:
         from cal_ratio_trainer.network.activation_triton import dropped_by_key
 
-        return dropped_by_key(x, dropout.key(), dropout.rate)
-    return x * dropout.keep(x.shape)
+        return dropped_by_key(x, dropout.key(), dropout.rate, rows)
+    return x * dropout.keep(x.shape, rows)
 
 
 def scale_of(dropout: DropoutSource | None) -> float:

@@ -309,6 +309,13 @@ def _scrambled(word: Any) -> Any:
     return np.uint32(word ^ (word >> np.uint32(16)))
 
 
+@_inlined
+def _first_word(key: Any, tile: Any) -> Any:
+    """What the words of a tile of the mask are counted from."""
+    # A key a tile: a counter of 32 bits is enough within it, however large the batch.
+    return np.uint32(_scrambled(key[0] + np.uint32(tile) * np.uint32(0x9E3779B9)) ^ key[1])
+
+
 @_compiled
 def relu_dropout(tiles, x, bias, dropout, rows_with_dropout, factor):  # type: ignore[no-untyped-def]
     """Bias, ReLU and dropout in place.
@@ -317,21 +324,23 @@ def relu_dropout(tiles, x, bias, dropout, rows_with_dropout, factor):  # type: i
         tiles: (first, behind the last), of `ROWS` rows.
         x: [rows, units].
         bias: [units].
-        dropout: the key of layer and step, uint32 [2], and a number: an element is dropped where its 16 random bits are
-            below it; 0 drops none.
+        dropout: the key of layer and step, uint32 [2]; a number: an element is dropped where its 16 random bits are
+            below it, 0 drops none; and [rows] int64, which row of the mask each row has: empty where it is its own.
         rows_with_dropout: rows behind these (the empty slot's) have none and are multiplied with `factor` instead.
         factor: what the kept elements will NOT be divided by later.
     """
-    (key, drop_below), (rows, units) = dropout, x.shape
+    (key, drop_below, mask_rows), (rows, units) = dropout, x.shape
     odd, low_half, sixteen = np.uint32(0x9E3779B9), np.uint32(0xFFFF), np.uint32(16)
     half = (units + 1) // 2
     for tile in range(tiles[0], tiles[1]):
-        # A key a tile: a counter of 32 bits is enough within it, however large the batch.
-        seed = np.uint32(_scrambled(key[0] + np.uint32(tile) * odd) ^ key[1])
+        seed = _first_word(key, tile)
         for row in range(tile * ROWS, min((tile + 1) * ROWS, rows)):
             values = x[row]
             if row < rows_with_dropout and drop_below > 0:
-                begin = np.uint32(np.uint32((row - tile * ROWS) * half) * odd + seed)
+                place = row - tile * ROWS
+                if len(mask_rows) > 0:
+                    seed, place = _first_word(key, mask_rows[row] // ROWS), mask_rows[row] % ROWS
+                begin = np.uint32(np.uint32(place * half) * odd + seed)
                 for u in range(half):
                     # One word for two elements, half a row apart.
                     bits = _scrambled(begin + np.uint32(np.uint32(u) * odd))

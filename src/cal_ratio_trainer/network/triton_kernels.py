@@ -260,6 +260,15 @@ def _scrambled(word):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def _mask_rows(row, numbers, rows, NAMED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Which rows of the mask some rows have: those that are named, or their own."""
+    number = row
+    if NAMED:
+        number = tl.load(numbers + row, mask=row < rows, other=0)
+    return number
+
+
+@_compiled
 def _random_word(key, row, unit, half):  # type: ignore[no-untyped-def]
     """32 random bits for two elements of a row, `half` columns apart: the same as the CPU engine draws."""
     first, second = tl.load(key).to(tl.uint32, bitcast=True), tl.load(key + 1).to(tl.uint32, bitcast=True)
@@ -279,7 +288,18 @@ def _finish(x, bias, place, column, here, bits, plain, below, factor):  # type: 
 
 @_compiled
 def relu_dropout(  # type: ignore[no-untyped-def]
-    x, bias, key, below, rows, units, rows_with_dropout, factor, BLOCK_ROWS: tl.constexpr, HALF: tl.constexpr
+    x,
+    bias,
+    key,
+    numbers,
+    below,
+    rows,
+    units,
+    rows_with_dropout,
+    factor,
+    BLOCK_ROWS: tl.constexpr,
+    HALF: tl.constexpr,
+    NAMED: tl.constexpr,
 ):
     """Bias, ReLU and dropout in place.
 
@@ -287,17 +307,19 @@ def relu_dropout(  # type: ignore[no-untyped-def]
         x: [rows, units].
         bias: [units].
         key: of the layer and step, [2] int32 read as unsigned.
+        numbers: [rows with dropout] int64, which row of the mask each row has; not read unless NAMED.
         below: an element is dropped where its 16 random bits are below this; 0 drops none.
         rows, units: how many there are.
         rows_with_dropout: rows behind these (the empty slot's) have none and are multiplied with `factor` instead.
         factor: what the kept elements will NOT be divided by later.
         BLOCK_ROWS: rows of one program.
         HALF: a power of two that is not below half of the units.
+        NAMED: whether rows of the mask are named; else each row has its own.
     """
     half = (units + 1) // 2
     row = (tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS))[:, None]
     unit = tl.arange(0, HALF)[None, :]
-    word = _random_word(key, row, unit, half)
+    word = _random_word(key, _mask_rows(row, numbers, rows_with_dropout, NAMED), unit, half)
     here, plain = (row < rows) & (unit < half), row >= rows_with_dropout
     place = row.to(tl.int64) * units + unit
     limit = below.to(tl.uint32)
@@ -337,19 +359,28 @@ def relu_dropout_gradient(  # type: ignore[no-untyped-def]
 
 @_compiled
 def drop(  # type: ignore[no-untyped-def]
-    x, result, key, below, rows, units, BLOCK_ROWS: tl.constexpr, HALF: tl.constexpr
+    x,
+    result,
+    key,
+    numbers,
+    below,
+    rows,
+    units,
+    BLOCK_ROWS: tl.constexpr,
+    HALF: tl.constexpr,
+    NAMED: tl.constexpr,
 ):
     """Dropout of values of either sign, without its factor; its gradient is the same with the same key.
 
     Args:
         x: [rows, units].
         result: [rows, units], written.
-        key, below, rows, units, BLOCK_ROWS, HALF: as in `relu_dropout`.
+        key, numbers, below, rows, units, BLOCK_ROWS, HALF, NAMED: as in `relu_dropout`.
     """
     half = (units + 1) // 2
     row = (tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS))[:, None]
     unit = tl.arange(0, HALF)[None, :]
-    word = _random_word(key, row, unit, half)
+    word = _random_word(key, _mask_rows(row, numbers, rows, NAMED), unit, half)
     here = (row < rows) & (unit < half)
     place = row.to(tl.int64) * units + unit
     limit = below.to(tl.uint32)
