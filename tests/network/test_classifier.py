@@ -108,6 +108,19 @@ def test_dropout_keeps_the_mean_of_the_logits_roughly_and_adds_noise() -> None:
     assert (draws.mean(dim=0) - plain).abs().mean() < 0.3 * plain.abs().mean()
 
 
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+@pytest.mark.parametrize("shape", [DEFAULT_SHAPE, SHAPES["two LSTM layers"]], ids=["one", "two"])
+def test_shares_of_a_mini_batch_have_the_logits_of_the_whole_one_with_dropout(shape: NetworkShape, engine: str) -> None:
+    tensors, classifier = JetTensors.from_jets([jets()], CPU), Classifier(shape, seed=3, engine=engine)
+    chosen = np.random.default_rng(4).permutation(len(tensors)).astype(np.int64)
+    shares = [np.arange(0, 17), np.concatenate([np.arange(17, 30), np.arange(40, 50)]), np.arange(30, 40)]
+    with torch.no_grad():
+        whole = classifier(tensors.batch(chosen), DropoutSource(0.2, (1,), CPU))
+        for share in shares:
+            logits = classifier(tensors.batch(chosen, share), DropoutSource(0.2, (1,), CPU))
+            torch.testing.assert_close(logits, whole[share])
+
+
 def test_weights_go_out_and_in_by_name_and_wrong_ones_are_named() -> None:
     first, second = Classifier(DEFAULT_SHAPE, seed=1), Classifier(DEFAULT_SHAPE, seed=2)
     second.set_weights(first.weights())

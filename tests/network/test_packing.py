@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.network.packing import pack
+from cal_ratio_trainer.network.packing import pack, rows_in_whole
 
 
 @given(lengths=st.lists(st.integers(0, 8), min_size=1, max_size=12), slots=st.integers(1, 6), seed=st.integers(0, 99))
@@ -34,3 +34,23 @@ def test_jets_without_constituents_leave_nothing_to_read() -> None:
     assert packing.counts == ()
     assert len(packing.rows) == 0
     assert len(packing.owners()) == 0
+
+
+@given(
+    lengths=st.lists(st.integers(0, 8), min_size=1, max_size=12),
+    slots=st.integers(1, 6),
+    seed=st.integers(0, 99),
+    ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_rows_of_a_share_are_found_in_the_whole(
+    lengths: list[int], slots: int, seed: int, ends: tuple[float, float]
+) -> None:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    jets = np.random.default_rng(seed).permutation(len(lengths)).astype(np.int64)
+    first, last = (round(end * len(jets)) for end in sorted(ends))
+    share = np.arange(first, last)
+    whole, packing = pack(offsets, jets, slots), pack(offsets, jets[share], slots)
+    rows, of = rows_in_whole(packing, offsets, jets, share, slots)
+    assert of == len(whole.rows)
+    np.testing.assert_array_equal(whole.rows[rows], packing.rows)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.jets.features import JET_INPUTS, Constituent
-from cal_ratio_trainer.network.packing import IndexArray, pack
+from cal_ratio_trainer.network.dropout import MaskRows
+from cal_ratio_trainer.network.packing import IndexArray, pack, rows_in_whole
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,29 @@ class BranchBatch:
         inverse: [jets] int64, where each jet of the batch stands among the jets sorted by number of constituents.
         places: in place of the counts where they stay on the device (see `recurrence.Sequences`); `values` may then
             have rows before the last that no jet reads.
+        mask_rows: which rows of the dropout masks the constituents have; None where each has its own.
     """
 
     values: Tensor
     counts: tuple[int, ...]
     inverse: Tensor
     places: Tensor | None = None
+    mask_rows: MaskRows | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of jets: the three branches by name, and the jets' own numbers [jets, 3 (+ masses)]."""
+    """A batch of jets.
+
+    Attributes:
+        branches: the three branches by name.
+        jet: the jets' own numbers [jets, 3 (+ masses)].
+        mask_rows: which rows of the dropout masks the jets have; None where each has its own.
+    """
 
     branches: Mapping[str, BranchBatch]
     jet: Tensor
+    mask_rows: MaskRows | None = None
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,15 @@ class JetTensors:
         """Where the values lie."""
         return self.jet.device
 
-    def batch(self, jets: IndexArray) -> Batch:
-        """The jets at the given positions [jets] as a batch, in that order."""
+    def batch(self, jets: IndexArray, share: IndexArray | None = None) -> Batch:
+        """Jets as a batch.
+
+        Args:
+            jets: their positions, in the order of the batch.
+            share: where several processes share a mini-batch, those of its jets that the batch is to have, as rising
+                positions in `jets`; they get the dropout masks that they have in the whole one. None takes all.
+        """
+        whole, jets = jets, jets if share is None else jets[share]
         chosen = self._on_device(jets)
         branches = {}
         for kind in CONSTITUENTS:
@@ -102,9 +119,13 @@ class JetTensors:
                 masses = self.masses.index_select(0, self._on_device(jets[packing.owners()]))
                 values = torch.cat([values, torch.cat([masses, masses.new_zeros(1, masses.shape[1])])], dim=1)
             inverse = self._on_device(packing.inverse)
-            branches[kind.name] = BranchBatch(values, packing.counts, inverse)
+            mask_rows = None
+            if share is not None:
+                rows, of = rows_in_whole(packing, self.offsets[kind.name], whole, share, kind.limit)
+                mask_rows = MaskRows(self._on_device(rows), of)
+            branches[kind.name] = BranchBatch(values, packing.counts, inverse, mask_rows=mask_rows)
         own = torch.cat([self.jet.index_select(0, chosen), self.masses.index_select(0, chosen)], dim=1)
-        return Batch(branches, own)
+        return Batch(branches, own, None if share is None else MaskRows(self._on_device(share), len(whole)))
 
     def _on_device(self, positions: IndexArray) -> Tensor:
         return on_device(positions, self.device)

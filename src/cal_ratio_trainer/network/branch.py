@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.batch import BranchBatch
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
-from cal_ratio_trainer.network.dropout import DropoutSource, dropped
+from cal_ratio_trainer.network.dropout import DropoutSource, MaskRows, dropped
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.layers import Dense, LstmWeights
 from cal_ratio_trainer.network.recurrence import Sequences, hidden_states
@@ -26,11 +26,20 @@ class Branch(nn.Module):
         inputs = [widths[-1], *[shape.lstm_units] * (lstm_layers - 1)]
         self.lstm = nn.ModuleList(LstmWeights(width, shape.lstm_units, generator) for width in inputs)
 
-    def forward(self, batch: BranchBatch, dropout: DropoutSource | None, engine: Engine) -> Tensor:
-        """[jets, lstm units], in the batch's order, with dropout but without its factor (see `dropout`)."""
+    def forward(
+        self, batch: BranchBatch, dropout: DropoutSource | None, engine: Engine, jet_rows: MaskRows | None = None
+    ) -> Tensor:
+        """[jets, lstm units], in the batch's order, with dropout but without its factor (see `dropout`).
+
+        Args:
+            batch: the constituents.
+            dropout: gives the masks; None drops nothing.
+            engine: what computes it.
+            jet_rows: which rows of the last mask the jets have; None where each has its own.
+        """
         jets, layers = len(batch.inverse), [self._lstm(i) for i in range(len(self.lstm))]
         chain = [*(layer for layer in self.dense if isinstance(layer, Dense)), layers[0]]
-        gates = dense_chain(batch.values, chain, self._plan(dropout, engine))
+        gates = dense_chain(batch.values, chain, self._plan(dropout, engine, batch.mask_rows))
         sequences = Sequences(gates, batch.counts, jets, self.slots, batch.places)
         for deeper in layers[1:]:
             # It reads a state at every slot: nothing is empty any more.
@@ -38,13 +47,13 @@ class Branch(nn.Module):
             sequences = Sequences(_gates(deeper, states), (jets,) * self.slots, jets, self.slots)
             layers = layers[1:]
         hidden = hidden_states(sequences, layers[0].recurrent_kernel, engine=engine)
-        return dropped(hidden[-1].t().index_select(0, batch.inverse), dropout, engine)
+        return dropped(hidden[-1].t().index_select(0, batch.inverse), dropout, engine, jet_rows)
 
-    def _plan(self, dropout: DropoutSource | None, engine: Engine) -> ChainPlan:
+    def _plan(self, dropout: DropoutSource | None, engine: Engine, mask_rows: MaskRows | None) -> ChainPlan:
         # There is dropout after every dense layer but the first.
         keys = [dropout.key() if dropout is not None and dropout.rate and i else None for i in range(len(self.dense))]
         rate = dropout.rate if dropout is not None else 0.0
-        activations = (Activation(rate, key, last_is_empty_slot=True, engine=engine) for key in keys)
+        activations = (Activation(rate, key, True, engine, mask_rows) for key in keys)
         return ChainPlan(tuple(activations), transposed=True)
 
     def _lstm(self, layer: int) -> LstmWeights:

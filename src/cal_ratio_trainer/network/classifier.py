@@ -44,12 +44,15 @@ class Classifier(nn.Module):
         """Logits [jets, 3]; with a dropout source as in training, without as in use."""
         engine = engine_for(batch.jet.device, batch.jet.dtype, self.engine)
         scale = scale_of(dropout)
-        branches = [self.get_submodule(name)(batch.branches[name], dropout, engine) for name in self._branch_names]
+        rows = batch.mask_rows
+        branches = [
+            self.get_submodule(name)(batch.branches[name], dropout, engine, rows) for name in self._branch_names
+        ]
         # The branches' dropout factor is put off to here; the jet's own numbers know no dropout.
         x = torch.cat([*(branch * scale if scale != 1.0 else branch for branch in branches), batch.jet], dim=1)
         rate = dropout.rate if dropout is not None else 0.0
         keys = [dropout.key() if dropout is not None and dropout.rate else None for _ in self.hidden]
-        activations = tuple(Activation(rate, key, last_is_empty_slot=False, engine=engine) for key in keys)
+        activations = tuple(Activation(rate, key, False, engine, rows) for key in keys)
         layers = [*(layer for layer in self.hidden if isinstance(layer, Dense)), self.output]
         return dense_chain(x, layers, ChainPlan(activations))
 

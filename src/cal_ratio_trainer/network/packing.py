@@ -40,14 +40,7 @@ def pack(offsets: IndexArray, jets: IndexArray, slots: int) -> Packing:
         slots: constituents beyond this many in a jet are not read.
     """
     starts = offsets[jets]
-    lengths = np.minimum(offsets[jets + 1] - starts, slots)
-    # Lengths are small numbers: as int8 numpy sorts them by radix, in linear time.
-    order = np.argsort((-lengths).astype(np.int8), kind="stable")
-    inverse = np.empty_like(order)
-    inverse[order] = np.arange(len(order))
-    longest = int(lengths.max(initial=0))
-    jets_by_length = np.bincount(lengths, minlength=longest + 1)
-    counts = len(jets) - np.cumsum(jets_by_length)[:longest]
+    order, inverse, counts = _sorted(np.minimum(offsets[jets + 1] - starts, slots))
     sorted_starts = starts[order]
     rows = np.empty(int(counts.sum()), dtype=np.int64)
     position = 0
@@ -55,3 +48,33 @@ def pack(offsets: IndexArray, jets: IndexArray, slots: int) -> Packing:
         np.add(sorted_starts[:count], slot, out=rows[position : position + count])
         position += int(count)
     return Packing(rows, tuple(int(count) for count in counts), order, inverse)
+
+
+def rows_in_whole(
+    packing: Packing, offsets: IndexArray, jets: IndexArray, share: IndexArray, slots: int
+) -> tuple[IndexArray, int]:
+    """Where the rows of a share of a mini-batch stand in the packing of the whole one.
+
+    Args:
+        packing: of the share.
+        offsets, jets, slots: of the whole mini-batch, as `pack` takes them.
+        share: [jets of the share], rising positions in the whole mini-batch.
+
+    Returns:
+        [constituents of the share] int64, and how many constituents the whole one has.
+    """
+    _, inverse, counts = _sorted(np.minimum(offsets[jets + 1] - offsets[jets], slots))
+    begins, sorted_places = np.cumsum(counts) - counts, inverse[share][packing.order]
+    rows = [begin + sorted_places[:count] for begin, count in zip(begins, packing.counts, strict=False)]
+    return np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64), int(counts.sum())
+
+
+def _sorted(lengths: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
+    """Order and inverse [jets] by falling length, ties in batch order, and counts [longest]; see `Packing`."""
+    # Lengths are small numbers: as int8 numpy sorts them by radix, in linear time.
+    order = np.argsort((-lengths).astype(np.int8), kind="stable")
+    inverse = np.empty_like(order)
+    inverse[order] = np.arange(len(order))
+    longest = int(lengths.max(initial=0))
+    jets_by_length = np.bincount(lengths, minlength=longest + 1)
+    return order, inverse, len(lengths) - np.cumsum(jets_by_length)[:longest]
