@@ -1,11 +1,16 @@
 """Training throughput against padded eager PyTorch, in turn in the same command: `python benchmarks/train.py`."""
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+# As `cr_trainer train` has it, before PyTorch's threads start.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 import torch
 
 from benchmarks.padded_eager import PaddedStep

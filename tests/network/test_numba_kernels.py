@@ -10,11 +10,11 @@ import numpy as np
 for kind in (caching.CacheImpl, *caching.CacheImpl.__subclasses__()):
     kind._locator_classes = []
 
-from cal_ratio_trainer.network.numba_kernels import relu_dropout
+from cal_ratio_trainer.network.numba_dense import relu_dropout
 
 values = np.array([[-1, 2], [3, -4]], np.float32)
 dropout = (np.zeros(2, np.uint32), np.uint32(0), np.zeros(0, np.int64))
-relu_dropout((0, 1), values, np.ones(2, np.float32), dropout, 2, np.float32(1))
+relu_dropout((0, 1, 0), values, np.ones(2, np.float32), dropout, 2, np.float32(1))
 print(values.tolist())
 """
 

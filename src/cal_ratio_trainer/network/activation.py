@@ -55,7 +55,7 @@ class Activation:
         return y
 
     def _finish(self, y: Tensor, bias: Tensor, rows: int) -> None:
-        from cal_ratio_trainer.network.numba_kernels import ROWS, relu_dropout
+        from cal_ratio_trainer.network.numba_dense import ROWS, relu_dropout
         from cal_ratio_trainer.network.tiles import over_tiles
 
         key = self.key.as_array() if self.key is not None else np.zeros(2, np.uint32)
@@ -72,11 +72,11 @@ class Activation:
         """
         rows = len(result) - self.last_is_empty_slot
         if self.engine is Engine.NUMBA:
-            from cal_ratio_trainer.network.numba_kernels import ROWS, relu_dropout_gradient
+            from cal_ratio_trainer.network.numba_dense import ROWS, relu_dropout_gradient
             from cal_ratio_trainer.network.tiles import over_tiles
 
             tiles = -(-len(result) // ROWS)
-            sums = gradient.new_empty(tiles, gradient.shape[1])
+            sums = gradient.new_zeros(tiles, gradient.shape[1])
             factor = np.float32(1 / self.scale)
             arrays = (gradient.numpy(), result.numpy(), rows, factor, sums.numpy())
             over_tiles(relu_dropout_gradient, tiles, *arrays)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.activation import Activation
+from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.layers import Dense
 
 
@@ -44,6 +45,11 @@ def dense_chain(x: Tensor, layers: Sequence[Dense], plan: ChainPlan) -> Tensor:
         [rows, units], or [units, rows] where the plan says so.
     """
     weights = [weight for layer in layers for weight in (layer.kernel, layer.bias)]
+    if plan.activations and plan.activations[0].engine is Engine.NUMBA:
+        from cal_ratio_trainer.network.dense_numba import numba_chain
+
+        outputs = numba_chain(x, weights, plan.scales, plan.activations)
+        return outputs if plan.transposed else outputs.t()
     result: Tensor = _DenseChain.apply(x, plan, *weights)  # type: ignore[no-untyped-call]
     return result
 

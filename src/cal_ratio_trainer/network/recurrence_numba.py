@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cal_ratio_trainer.network.numba_kernels import TILE, recurrence_backward, recurrence_forward
+from cal_ratio_trainer.network.numba_recurrence import TILE, recurrence_backward, recurrence_forward
 from cal_ratio_trainer.network.recurrence import Sequences, keeps_for_backward
 from cal_ratio_trainer.network.tiles import over_tiles
 

@@ -12,12 +12,18 @@ _FEWEST_TILES = 2
 """Below this many tiles a thread, handing out work costs more than it saves."""
 
 
+def ranges(tiles: int) -> int:
+    """In how many ranges so many tiles are shared out."""
+    return max(1, min(torch.get_num_threads(), tiles // _FEWEST_TILES))
+
+
 def over_tiles(kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:
-    """Call `kernel((first, behind the last), *arguments)` on ranges that together are all tiles."""
-    threads = max(1, min(torch.get_num_threads(), tiles // _FEWEST_TILES))
+    """Call `kernel((first, behind the last, number), *arguments)` on numbered ranges that together are all tiles."""
+    threads = ranges(tiles)
     edges = [tiles * thread // threads for thread in range(threads + 1)]
-    others = [_pool(threads).submit(kernel, its, *arguments) for its in itertools.pairwise(edges[1:])]
-    kernel((edges[0], edges[1]), *arguments)
+    its = [(first, behind, number) for number, (first, behind) in enumerate(itertools.pairwise(edges))]
+    others = [_pool(threads).submit(kernel, each, *arguments) for each in its[1:]]
+    kernel(its[0], *arguments)
     for other in others:
         other.result()
 

@@ -85,18 +85,18 @@ def _update_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
         rows = _rows(size, branch.name)
         kept += _branch_kept(branch, shape, rows, jets, engine)
         most = max(most, kept + _branch_beside(branch, shape, rows, jets, engine))
-    return most + _FLOAT * jets * _head_floats(shape)
+    return most + _FLOAT * jets * _head_floats(shape, engine)
 
 
 def _forward_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
     """Without gradients one branch after the other is there, for the adversary's jets of both its updates."""
     jets = ADVERSARY_UPDATES * size.adversary
     floats = [
-        _row_floats(each, shape) * jets * size.constituents[each.name][1] + 3 * each.lstm_units * jets
+        _row_floats(each, shape, engine) * jets * size.constituents[each.name][1] + 3 * each.lstm_units * jets
         for each in shape.branches
     ]
     inputs = sum(jets * size.constituents[each.name][1] * (each.inputs + shape.masses) for each in shape.branches)
-    return _FLOAT * (max(floats) + inputs + jets * (_head_floats(shape) / 2))
+    return _FLOAT * (max(floats) + inputs + jets * (_head_floats(shape, engine) / 2))
 
 
 def _rows(size: StepSize, name: str) -> float:
@@ -104,9 +104,10 @@ def _rows(size: StepSize, name: str) -> float:
     return size.main * main + size.control * control
 
 
-def _row_floats(branch: BranchShape, shape: NetworkShape) -> int:
-    """Of one constituent: its inputs, every layer's outputs, its gate inputs."""
-    return branch.inputs + shape.masses + sum(branch.dense) + 4 * branch.lstm_units
+def _row_floats(branch: BranchShape, shape: NetworkShape, engine: Engine) -> int:
+    """Of one constituent: its inputs, every layer's outputs (which the CPU's loops do not keep), its gate inputs."""
+    between = 0 if engine is Engine.NUMBA else sum(branch.dense)
+    return branch.inputs + shape.masses + between + 4 * branch.lstm_units
 
 
 def _branch_kept(branch: BranchShape, shape: NetworkShape, rows: float, jets: float, engine: Engine) -> float:
@@ -114,23 +115,25 @@ def _branch_kept(branch: BranchShape, shape: NetworkShape, rows: float, jets: fl
     # PyTorch's operations keep what becomes of the gate inputs, the loops the inputs themselves.
     inputs = 0 if engine is Engine.TORCH else 4
     deeper = (shape.lstm_layers - 1) * (1 + inputs + _KEPT[engine]) * states
-    floats = _row_floats(branch, shape) - (4 - inputs) * branch.lstm_units
+    floats = _row_floats(branch, shape, engine) - (4 - inputs) * branch.lstm_units
     return _FLOAT * (rows * floats + _KEPT[engine] * states + deeper)
 
 
 def _branch_beside(branch: BranchShape, shape: NetworkShape, rows: float, jets: float, engine: Engine) -> float:
     """The larger of two moments: the recurrence's gradient, and that of the widest pair of layers."""
-    pair = max(map(sum, itertools.pairwise([*branch.dense, 4 * branch.lstm_units])))
+    widths = [*branch.dense, 4 * branch.lstm_units]
+    pair = 0 if engine is Engine.NUMBA else max(map(sum, itertools.pairwise(widths)))
     states = branch.slots * branch.lstm_units * jets
     deeper = 6 * states if shape.lstm_layers > 1 else 0.0
     recurrence = 4 * branch.lstm_units * rows + _BESIDE[engine] * states + deeper
     return _FLOAT * max(recurrence, rows * pair)
 
 
-def _head_floats(shape: NetworkShape) -> int:
+def _head_floats(shape: NetworkShape, engine: Engine) -> int:
     """Of one jet behind the branches: the vectors of all branches, twice, and outputs and gradients of the layers."""
     joined = sum(branch.lstm_units for branch in shape.branches)
-    return 3 * joined + shape.jet_inputs + sum(shape.hidden) + max(shape.hidden)
+    layers = 0 if engine is Engine.NUMBA else sum(shape.hidden) + max(shape.hidden)
+    return 3 * joined + shape.jet_inputs + layers
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -1,43 +1,13 @@
-"""The loops of the CPU engine, compiled by numba: recurrence, ReLU with dropout, and their gradients.
+"""The loops of the CPU engine for the recurrence and its gradient (see `numba_compiler`)."""
 
-Imported only where they are used: importing numba takes half a second. Kernels give back the interpreter's lock, so
-that threads run them side by side on ranges of tiles (see `tiles`); what they compute does not depend on how tiles are
-shared out. They are compiled once and kept on disk; the first time takes some seconds.
-
-All that is compiled stands in this file: what is kept on disk is made anew when the file of a kernel changes, and not
-when that of a function it calls does.
-"""
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cal_ratio_trainer.network.numba_compiler import compiled, inlined
 
 TILE = 128
 """Jets of one tile of the recurrence: their states stay in the fastest cache over all slots."""
-
-ROWS = 512
-"""Rows of one tile of the layers on constituents."""
-
-# NaN stays NaN and infinity infinite: a training that diverges has to show.
-_MATHS = {"reassoc", "contract", "nsz", "arcp"}
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled: Callable[..., Any]
-    try:
-        compiled = njit(nogil=True, cache=True, fastmath=_MATHS, error_model="numpy")(function)
-    except RuntimeError:
-        # There is no folder to keep it in, as in a container that is read-only: it is compiled in every process.
-        compiled = njit(nogil=True, fastmath=_MATHS, error_model="numpy")(function)
-    return compiled
-
-
-def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled: Callable[..., Any] = njit(inline="always", fastmath=_MATHS, error_model="numpy")(function)
-    return compiled
-
 
 # x P(s) / Q(s) with s = x^2 / 81, fitted to tanh on (0, 9] for the least relative error (7e-9; 3e-7 in single
 # precision); beyond 9 tanh is 1 to single precision. Unlike the C library's it can be computed for many jets at a time.
@@ -53,7 +23,7 @@ _Q1, _Q2, _Q3 = (np.float32(value) for value in (37.59804336201185, 160.71287354
 _EDGE, _SCALE, _ONE, _HALF, _ZERO = (np.float32(value) for value in (9, 1 / 81, 1, 0.5, 0))
 
 
-@_inlined
+@inlined
 def fraction(x: Any) -> Any:
     """tanh(x) in single precision as (numerator, denominator); the denominator is between 1 and 335."""
     x = min(max(x, -_EDGE), _EDGE)
@@ -63,14 +33,14 @@ def fraction(x: Any) -> Any:
     return x * numerator, denominator
 
 
-@_inlined
+@inlined
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent in single precision."""
     numerator, denominator = fraction(x)
     return min(max(numerator / denominator, -_ONE), _ONE)
 
 
-@_inlined
+@inlined
 def activated(zi: Any, zf: Any, zg: Any, zo: Any) -> Any:
     """The four gates: sigmoids 1 / (1 + exp(-x)) of the first, second and fourth, tanh of the third.
 
@@ -88,14 +58,14 @@ def activated(zi: Any, zf: Any, zg: Any, zo: Any) -> Any:
     return i, f, min(max(g, -_ONE), _ONE), o
 
 
-@_inlined
+@inlined
 def copy(target: Any, row: Any) -> None:
     """Take over a row [TILE]."""
     for t in range(TILE):
         target[t] = row[t]
 
 
-@_inlined
+@inlined
 def add_products(target: Any, factors: Any, rows: Any) -> None:
     """Add each row [TILE] times its factor to the target [TILE]; five at a time, so that it is touched less often."""
     count = len(factors)
@@ -111,14 +81,14 @@ def add_products(target: Any, factors: Any, rows: Any) -> None:
             target[t] += factor * row[t]
 
 
-@_inlined
+@inlined
 def beginning(places: Any, slot: Any, first: Any, here: Any) -> Any:
     """Where the constituents of a slot begin for the jets of a tile, and how many of these have one."""
     filled = min(max(places[1, slot] - first, 0), here)
     return places[0, slot] + first if filled > 0 else 0, filled
 
 
-@_inlined
+@inlined
 def arrive(z: Any, gates: Any, recurrent: Any, h: Any, begin: Any, filled: Any) -> None:
     """The gates of a slot before their activation, z [4 units, TILE], from its constituents and the state before."""
     empty = gates.shape[1] - 1
@@ -132,7 +102,7 @@ def arrive(z: Any, gates: Any, recurrent: Any, h: Any, begin: Any, filled: Any) 
         add_products(row, recurrent[:, k], h)
 
 
-@_inlined
+@inlined
 def advance(z: Any, c: Any, h: Any) -> None:
     """The states c and h [units, TILE] after a slot; z becomes the activated gates."""
     units = len(c)
@@ -147,12 +117,12 @@ def advance(z: Any, c: Any, h: Any) -> None:
             hu[t] = o * tanh(cell)
 
 
-@_compiled
+@compiled
 def recurrence_forward(tiles, gates, recurrent, jet_places, kept, states):  # type: ignore[no-untyped-def]
     """Run over all slots of the jets of some tiles.
 
     Args:
-        tiles: (first, behind the last).
+        tiles: (first, behind the last, number of this range).
         gates: [4 units, constituents + 1], the last column an empty slot's.
         recurrent: [units, 4 units].
         jet_places: how many jets there are, and [2, slots] int64: where the constituents of a slot begin, and how many
@@ -186,24 +156,25 @@ def recurrence_forward(tiles, gates, recurrent, jet_places, kept, states):  # ty
                         out[u, first + t] = h[u, t]
 
 
-@_inlined
-def retreat(now: Any, earlier_cells: Any, dh: Any, dc: Any, dz: Any) -> None:
+@inlined
+def retreat(now: Any, earlier_cells: Any, bent_cells: Any, dh: Any, dc: Any, dz: Any) -> None:
     """The gradient of `advance`: dz [4 units, TILE] before the activation, and dc of the slot before.
 
     Args:
         now: [5 units, TILE] what was kept of the slot.
         earlier_cells: [units, TILE] c of the slot before.
+        bent_cells: [units, TILE] tanh of the slot's own c.
         dh, dc: [units, TILE] gradients of the states after the slot.
         dz: written.
     """
     units = len(dh)
     for u in range(units):
-        gi, gf, gg, go, cell = now[u], now[units + u], now[2 * units + u], now[3 * units + u], now[4 * units + u]
+        gi, gf, gg, go, bent_cell = now[u], now[units + u], now[2 * units + u], now[3 * units + u], bent_cells[u]
         di, df, dg, do = dz[u], dz[units + u], dz[2 * units + u], dz[3 * units + u]
         dhu, dcu, earlier = dh[u], dc[u], earlier_cells[u]
         for t in range(TILE):
             i, f, g, o, d = gi[t], gf[t], gg[t], go[t], dhu[t]
-            bent = tanh(cell[t])
+            bent = bent_cell[t]
             do[t] = d * bent * o * (_ONE - o)
             e = dcu[t] + d * o * (_ONE - bent * bent)
             di[t] = e * g * i * (_ONE - i)
@@ -212,7 +183,7 @@ def retreat(now: Any, earlier_cells: Any, dh: Any, dc: Any, dz: Any) -> None:
             dcu[t] = e * f
 
 
-@_inlined
+@inlined
 def leave(dz: Any, gates_gradient: Any, of_empty: Any, begin: Any, filled: Any, here: Any) -> None:
     """Hand the gradient of a slot's gates over to its constituents, and what is of empty slots to `of_empty`."""
     for k in range(len(dz)):
@@ -225,13 +196,23 @@ def leave(dz: Any, gates_gradient: Any, of_empty: Any, begin: Any, filled: Any, 
         of_empty[k] += total
 
 
-@_inlined
-def add_recurrent_gradient(sums: Any, earlier: Any, dz: Any, h: Any, here: Any) -> None:
+@inlined
+def bend(cells: Any, bent_cells: Any) -> None:
+    """tanh of c [units, TILE]."""
+    for u in range(len(cells)):
+        cell, bent = cells[u], bent_cells[u]
+        for t in range(TILE):
+            bent[t] = tanh(cell[t])
+
+
+@inlined
+def add_recurrent_gradient(sums: Any, earlier: Any, bent_cells: Any, dz: Any, h: Any, here: Any) -> None:
     """Add dz times the state of the slot before, which is made anew from what was kept of it.
 
     Args:
         sums: [units and more, 4 units].
         earlier: [5 units, TILE] what was kept of the slot before.
+        bent_cells: [units, TILE] tanh of its c.
         dz: [4 units, TILE].
         h: [TILE], room for the state.
         here: how many jets there are in the tile.
@@ -239,9 +220,9 @@ def add_recurrent_gradient(sums: Any, earlier: Any, dz: Any, h: Any, here: Any) 
     width = len(dz)
     units = width // 4
     for u in range(units):
-        o_row, cell = earlier[3 * units + u], earlier[width + u]
+        o_row, bent = earlier[3 * units + u], bent_cells[u]
         for t in range(TILE):
-            h[t] = o_row[t] * tanh(cell[t])
+            h[t] = o_row[t] * bent[t]
         for t in range(here, TILE):
             h[t] = _ZERO
         for k in range(0, width, 4):
@@ -260,7 +241,7 @@ def add_recurrent_gradient(sums: Any, earlier: Any, dz: Any, h: Any, here: Any) 
             sums[u, k + 3] += s3
 
 
-@_compiled
+@compiled
 def recurrence_backward(tiles, gradient, recurrent, jet_places, kept, gradients):  # type: ignore[no-untyped-def]
     """The gradient of `recurrence_forward`.
 
@@ -275,106 +256,25 @@ def recurrence_backward(tiles, gradient, recurrent, jet_places, kept, gradients)
     every = gradient.shape[0] > 1
     dh, dc = np.empty((units, TILE), np.float32), np.empty((units, TILE), np.float32)
     dz, h = np.empty((width, TILE), np.float32), np.empty(TILE, np.float32)
-    nothing = np.zeros((units, TILE), np.float32)
+    nothing, bent = np.zeros((units, TILE), np.float32), np.empty((units, TILE), np.float32)
     for tile in range(tiles[0], tiles[1]):
         first = tile * TILE
         here = min(TILE, jets - first)
         dh[:] = _ZERO
         dc[:] = _ZERO
+        bend(kept[tile, slots - 1, width:], bent)
         for slot in range(slots - 1, -1, -1):
             if every or slot == slots - 1:
                 given = gradient[slot] if every else gradient[0]
                 for u in range(units):
                     for t in range(here):
                         dh[u, t] += given[u, first + t]
-            retreat(kept[tile, slot], kept[tile, slot - 1, width:] if slot > 0 else nothing, dh, dc, dz)
+            retreat(kept[tile, slot], kept[tile, slot - 1, width:] if slot > 0 else nothing, bent, dh, dc, dz)
             begin, filled = beginning(places, slot, first, here)
             leave(dz, gates_gradient, sums[tile, units], begin, filled, here)
             if slot > 0:
-                add_recurrent_gradient(sums[tile], kept[tile, slot - 1], dz, h, here)
+                bend(kept[tile, slot - 1, width:], bent)
+                add_recurrent_gradient(sums[tile], kept[tile, slot - 1], bent, dz, h, here)
                 dh[:] = _ZERO
                 for u in range(units):
                     add_products(dh[u], recurrent[u], dz)
-
-
-@_inlined
-def _scrambled(word: Any) -> Any:
-    """Every input bit moves every output bit (the finaliser of MurmurHash3, A. Appleby, public domain)."""
-    # Without the casts numba would go on in 64 bits.
-    word = np.uint32(word)
-    word = np.uint32(word ^ (word >> np.uint32(16)))
-    word = np.uint32(word * np.uint32(0x85EBCA6B))
-    word = np.uint32(word ^ (word >> np.uint32(13)))
-    word = np.uint32(word * np.uint32(0xC2B2AE35))
-    return np.uint32(word ^ (word >> np.uint32(16)))
-
-
-@_inlined
-def _first_word(key: Any, tile: Any) -> Any:
-    """What the words of a tile of the mask are counted from."""
-    # A key a tile: a counter of 32 bits is enough within it, however large the batch.
-    return np.uint32(_scrambled(key[0] + np.uint32(tile) * np.uint32(0x9E3779B9)) ^ key[1])
-
-
-@_compiled
-def relu_dropout(tiles, x, bias, dropout, rows_with_dropout, factor):  # type: ignore[no-untyped-def]
-    """Bias, ReLU and dropout in place.
-
-    Args:
-        tiles: (first, behind the last), of `ROWS` rows.
-        x: [rows, units].
-        bias: [units].
-        dropout: the key of layer and step, uint32 [2]; a number: an element is dropped where its 16 random bits are
-            below it, 0 drops none; and [rows] int64, which row of the mask each row has: empty where it is its own.
-        rows_with_dropout: rows behind these (the empty slot's) have none and are multiplied with `factor` instead.
-        factor: what the kept elements will NOT be divided by later.
-    """
-    (key, drop_below, mask_rows), (rows, units) = dropout, x.shape
-    odd, low_half, sixteen = np.uint32(0x9E3779B9), np.uint32(0xFFFF), np.uint32(16)
-    half = (units + 1) // 2
-    for tile in range(tiles[0], tiles[1]):
-        seed = _first_word(key, tile)
-        for row in range(tile * ROWS, min((tile + 1) * ROWS, rows)):
-            values = x[row]
-            if row < rows_with_dropout and drop_below > 0:
-                place = row - tile * ROWS
-                if len(mask_rows) > 0:
-                    seed, place = _first_word(key, mask_rows[row] // ROWS), mask_rows[row] % ROWS
-                begin = np.uint32(np.uint32(place * half) * odd + seed)
-                for u in range(half):
-                    # One word for two elements, half a row apart.
-                    bits = _scrambled(begin + np.uint32(np.uint32(u) * odd))
-                    value = values[u] + bias[u]
-                    values[u] = value if value > _ZERO and bits & low_half >= drop_below else value * _ZERO
-                    if u + half < units:
-                        value = values[u + half] + bias[u + half]
-                        values[u + half] = value if value > _ZERO and bits >> sixteen >= drop_below else value * _ZERO
-            elif row < rows_with_dropout:
-                for u in range(units):
-                    values[u] = max(values[u] + bias[u], _ZERO)
-            else:
-                for u in range(units):
-                    values[u] = max(values[u] + bias[u], _ZERO) * factor
-
-
-@_compiled
-def relu_dropout_gradient(tiles, gradient, result, rows_with_dropout, factor, sums):  # type: ignore[no-untyped-def]
-    """The gradient of `relu_dropout` in place, and its sum over the rows of each tile (the bias's gradient).
-
-    Args:
-        tiles, rows_with_dropout, factor: as there.
-        gradient: [rows, units].
-        result: [rows, units], what `relu_dropout` gave: an element was passed on exactly where it is positive.
-        sums: [tiles, units], written.
-    """
-    rows, units = gradient.shape
-    for tile in range(tiles[0], tiles[1]):
-        total = sums[tile]
-        total[:] = _ZERO
-        for row in range(tile * ROWS, min((tile + 1) * ROWS, rows)):
-            values, passed = gradient[row], result[row]
-            scale = _ONE if row < rows_with_dropout else factor
-            for u in range(units):
-                value = values[u] * scale if passed[u] > _ZERO else _ZERO
-                values[u] = value
-                total[u] += value

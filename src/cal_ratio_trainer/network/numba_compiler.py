@@ -1,0 +1,56 @@
+"""How the loops of the CPU engine are compiled by numba.
+
+Imported only where they are used: importing numba takes half a second. Kernels give back the interpreter's lock, so
+that threads run them side by side on ranges of tiles (see `tiles`). The gradients of weights are summed up range by
+range: with another number of threads they differ by rounding, and nothing else does. Kernels are compiled once and
+kept on disk; the first time takes some seconds.
+
+What is kept on disk is made anew when the file of a kernel changes, and not when that of a function it calls does:
+all that a kernel calls stands in its file.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding
+from numba import config, njit
+
+# NaN stays NaN and infinity infinite: a training that diverges has to show.
+_MATHS = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def _take_whole_registers() -> None:
+    """Let the compiler use vectors of 512 bits where that costs no clock speed: since Ice Lake and Zen 4.
+
+    LLVM holds back from them on every processor that slows down for some of them, as the first with AVX-512 do.
+    Nothing changes where the user has chosen features, or numba has compiled something before.
+    """
+    features = binding.get_host_cpu_features()
+    if features.get("avx512vbmi2") and config.CPU_FEATURES is None:
+        config.CPU_FEATURES = f"{features.flatten()},-prefer-256-bit"
+
+
+_take_whole_registers()
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel, kept on disk."""
+    made: Callable[..., Any]
+    try:
+        made = njit(nogil=True, cache=True, fastmath=_MATHS, error_model="numpy")(function)
+    except RuntimeError:
+        # There is no folder to keep it in, as in a container that is read-only: it is compiled in every process.
+        made = njit(nogil=True, fastmath=_MATHS, error_model="numpy")(function)
+    return made
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of kernels."""
+    made: Callable[..., Any] = njit(inline="always", fastmath=_MATHS, error_model="numpy")(function)
+    return made
+
+
+def called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A larger part of kernels: compiled once for all that call it."""
+    made: Callable[..., Any] = njit(nogil=True, fastmath=_MATHS, error_model="numpy")(function)
+    return made
