@@ -1,12 +1,17 @@
 """`cr_trainer train`."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice, resolve_layers
+
+if TYPE_CHECKING:
+    from cal_ratio_trainer.training.train import TrainSummary
+    from cal_ratio_trainer.training.train_folds import FoldWork
 
 
 def adjust(layers: Layers) -> Layers:
@@ -26,7 +31,11 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.interrupts import TrainingStopped
     from cal_ratio_trainer.training.train import train
+    from cal_ratio_trainer.training.train_folds import fold_work
 
+    work = fold_work(layers, settings, continue_from)
+    if work is not None:
+        return _train_folds(work, demo_notice(layers))
     start = find_start(layers, settings, continue_from)
     notice = demo_notice(layers)
     if start.initial is not None:
@@ -39,6 +48,34 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
         click.echo(str(stopped), err=True)
         return stopped.exit_status
     click.echo(training_details_text(summary.figures))
+    _say_what_was_done(summary)
+    return _say_what_was_not_drawn(summary.undrawn)
+
+
+def _train_folds(work: "FoldWork", notice: str | None) -> int:
+    from cal_ratio_trainer.reporting.training_details import training_details_text
+    from cal_ratio_trainer.training.interrupts import TrainingStopped
+    from cal_ratio_trainer.training.train_folds import train_folds
+
+    if notice and work.fold_set is None:
+        click.echo(notice, err=True)
+    try:
+        summary = train_folds(work, say=lambda text: click.echo(text, err=True), details=training_details_text)
+    except TrainingStopped as stopped:
+        click.echo(str(stopped), err=True)
+        return stopped.exit_status
+    for trained in summary.trained:
+        _say_what_was_done(trained)
+    if summary.lacking:
+        lacking = ", ".join(map(str, summary.lacking))
+        click.echo(f"{summary.run.name} is not complete: fold {lacking} not trained to the end yet", err=True)
+    if summary.figures is not None:
+        click.echo(training_details_text(summary.figures))
+        click.echo(f"the set {summary.run.name}, all jets by the network of their fold: {summary.run.path}", err=True)
+    return _say_what_was_not_drawn(summary.undrawn)
+
+
+def _say_what_was_done(summary: "TrainSummary") -> None:
     timings = summary.record["timings"]
     best = ", ".join(f"{epoch} by {criterion}" for criterion, epoch in summary.best.items())
     click.echo(
@@ -49,11 +86,14 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
         f"network, plots and figures: {summary.run.path}",
         err=True,
     )
-    if summary.undrawn:
-        name, reason = next(iter(summary.undrawn.items()))
-        click.echo(f"{len(summary.undrawn)} plots could not be drawn: {name}: {reason}", err=True)
-        return EXIT_FAILED_PARTS
-    return 0
+
+
+def _say_what_was_not_drawn(undrawn: dict[str, str]) -> int:
+    if not undrawn:
+        return 0
+    name, reason = next(iter(undrawn.items()))
+    click.echo(f"{len(undrawn)} plots could not be drawn: {name}: {reason}", err=True)
+    return EXIT_FAILED_PARTS
 
 
 command = SettingsCommand(

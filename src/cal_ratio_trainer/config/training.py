@@ -97,6 +97,15 @@ class TrainSettings(FigureSettings):
     split: Literal["event", "row"] = Field(
         description="Split by event, so that no event stands in two parts, or by row as the earlier program did."
     )
+    folds: int | None = Field(
+        ge=2,
+        le=100,
+        description="Train so many networks; network i never reads events whose eventNumber % folds is i, and is used "
+        "on exactly these. Null trains one network on all events. [networks]",
+    )
+    fold: int | None = Field(
+        ge=0, description="Train only the network that leaves this fold out; null trains all of them. [1]"
+    )
     reshuffle: bool = Field(description="Draw new mini-batches in each epoch.")
     include_low_mass: bool = Field(description="Train on the low mediator masses; given alone, on these only.")
     include_high_mass: bool = Field(description="Train on the high mediator masses; given alone, on these only.")
@@ -156,6 +165,8 @@ class TrainSettings(FigureSettings):
             raise ValueError("give either num_splits or batch_size")
         if not 0 < self.pt_ranges[0] < self.pt_ranges[1]:
             raise ValueError(f"pt_ranges must rise from above 0, got {self.pt_ranges}")
+        if self.fold is not None and (self.folds is None or self.fold >= self.folds):
+            raise ValueError(f"fold is from 0 to below folds, got fold {self.fold} with folds {self.folds}")
         both = set(self.low_masses) & set(self.high_masses)
         if both:
             raise ValueError(f"mH {min(both):g} stands in low_masses and in high_masses")

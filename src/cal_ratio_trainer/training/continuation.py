@@ -11,9 +11,18 @@ from cal_ratio_trainer.config.loading import read_config, settings_from
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.training.checkpoint import checkpoint_threads
+from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.initial_weights import InitialWeights, settings_layers
 from cal_ratio_trainer.training.record import machine
-from cal_ratio_trainer.training.run_directory import DIVERGED, IMPORTED, RunDirectory, RunError, find_run, runs_of
+from cal_ratio_trainer.training.run_directory import (
+    DIVERGED,
+    IMPORTED,
+    RunDirectory,
+    RunError,
+    find_run,
+    new_run,
+    runs_of,
+)
 
 AUTO = "auto"
 
@@ -48,6 +57,7 @@ class Start:
         is_finished: the run came to its end; an unfinished one gets its planned epochs, and no more.
         threads: CPU threads of the checkpoint, so that rounding stays the same; None leaves the choice to the settings.
         initial: weights to start from; None draws them.
+        fold_set: the set that the run belongs to; None for a run of its own.
     """
 
     settings: TrainSettings
@@ -57,6 +67,18 @@ class Start:
     is_finished: bool = False
     threads: int | None = None
     initial: InitialWeights | None = None
+    fold_set: FoldSet | None = None
+
+    def new_run(self) -> RunDirectory:
+        """Make the folder of a run that begins: the next number, or a fold's place in its set.
+
+        Raises:
+            RunError: another process has that fold.
+        """
+        settings = self.settings
+        if self.fold_set is not None and settings.fold is not None:
+            return self.fold_set.claimed(settings.fold)
+        return new_run(settings.output_path, settings.model_name)
 
     def epochs_in_all(self, done: int) -> int:
         """How many epochs the run is to have, when `done` are."""
@@ -78,14 +100,21 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
         RunError: there is no such run, its files cannot be read, or another process is training it.
         ConfigError: a setting is given that would make it another training.
     """
+    run = run_to_continue(settings, continue_from)
+    return Start(settings) if run is None else start_from(run, layers)
+
+
+def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDirectory | None:
+    """Which run `--continue` means, maybe a fold set; None for a new one. Raises RunError, ConfigError."""
     if continue_from is None:
-        return Start(settings)
+        return None
     if continue_from == AUTO:
-        run = _newest_unfinished(settings)
-        if run is None:
-            return Start(settings)
-    else:
-        run = find_run(settings.output_path, settings.model_name, _number(continue_from))
+        return _newest_unfinished(settings)
+    return find_run(settings.output_path, settings.model_name, _number(continue_from))
+
+
+def start_from(run: RunDirectory, layers: Layers) -> Start:
+    """Go on with a run, or begin one with the weights of an imported run; arguments and errors as `find_start`."""
     if run.read_record().get("status") == IMPORTED:
         return _from_imported(run, layers)
     return _going_on(run, layers)
@@ -107,20 +136,8 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
     # Said before the data are read, not minutes later.
     with run.lock():
         _refuse_without_checkpoint(run)
-    stored = read_config(run.settings_file)
-    given: dict[str, Any] = {}
-    for source, content in layers[1:]:
-        # The profile is for a new run on the demo; nobody asked for it here.
-        given |= content if source != DEMO_PROFILE else {}
-    settings = settings_from(TrainSettings, [("packaged defaults", TrainSettings.defaults()), ("run", stored)])
-    asked = settings_from(TrainSettings, [("run", settings.model_dump()), ("command line", given)])
+    settings, asked, given = changed_settings(run, layers)
     changed = [name for name in given if getattr(asked, name) != getattr(settings, name)]
-    forbidden = [name for name in changed if name not in _FREE_TO_CHANGE]
-    if forbidden:
-        raise ConfigError(
-            f"{name} is {getattr(settings, name)} in run {run.name} and cannot become {given[name]} in the middle of it"
-            for name in forbidden
-        )
     threads = checkpoint_threads(run.checkpoint_file)
     if threads and asked.threads not in (None, threads):
         _log.warning("the run had %d threads so far; with %d its figures differ by rounding", threads, asked.threads)
@@ -139,6 +156,30 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
     # Without a checkpoint it begins anew: with the weights that it began with.
     initial = None if run.checkpoint_file.is_file() else InitialWeights.of_record(run.read_record())
     return Start(unchanged, run, more_epochs, planned, is_finished, threads, initial)
+
+
+def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, TrainSettings, dict[str, Any]]:
+    """The settings of a run, what is asked of it now, and what was given for that.
+
+    Raises:
+        ConfigError: a setting is given that would make it another training.
+    """
+    stored = read_config(run.settings_file)
+    given: dict[str, Any] = {}
+    for source, content in layers[1:]:
+        # The profile is for a new run on the demo; nobody asked for it here.
+        given |= content if source != DEMO_PROFILE else {}
+    settings = settings_from(TrainSettings, [("packaged defaults", TrainSettings.defaults()), ("run", stored)])
+    asked = settings_from(TrainSettings, [("run", settings.model_dump()), ("command line", given)])
+    forbidden = [
+        name for name in given if getattr(asked, name) != getattr(settings, name) and name not in _FREE_TO_CHANGE
+    ]
+    if forbidden:
+        raise ConfigError(
+            f"{name} is {getattr(settings, name)} in run {run.name} and cannot become {given[name]} in the middle of it"
+            for name in forbidden
+        )
+    return settings, asked, given
 
 
 def _refuse_without_checkpoint(run: RunDirectory) -> None:
@@ -162,6 +203,11 @@ def _warn_of_another_machine(run: RunDirectory) -> None:
 
 def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
     for run in reversed(runs_of(settings.output_path, settings.model_name)):
+        fold_set = FoldSet.of(run)
+        if fold_set is not None:
+            if fold_set.can_go_on():
+                return run
+            continue
         record = run.read_record()
         if record and record.get("status") not in ("finished", DIVERGED, IMPORTED) and not run.is_in_use:
             return run

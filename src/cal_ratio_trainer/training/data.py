@@ -17,6 +17,7 @@ from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_je
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.training.compatibility import refuse_different_files, refuse_wrong_scale
+from cal_ratio_trainer.training.folds import without_held_out
 from cal_ratio_trainer.training.mass_selection import parametrised_masses, select_masses
 from cal_ratio_trainer.training.splits import Part, Split, split_jets
 from cal_ratio_trainer.training.step import TrainingTensors
@@ -200,13 +201,14 @@ def _load(settings: TrainSettings, file: Path, kind: str) -> tuple[Jets, JetMeta
         raise InputFileError(file, "holds no jets")
     if metadata.kind is not None and metadata.kind != kind:
         raise InputFileError(file, f"is a {metadata.kind} training file, but was given as the {kind} one")
-    if not is_built(metadata, loaded.jets):
+    seen, fold_notes = without_held_out(settings, loaded.jets, file)
+    if not is_built(metadata, seen):
         raise InputFileError(
             file, "holds converted jets (pt in GeV); make a training file of it with 'cr_trainer build'"
         )
-    refuse_wrong_scale(file, loaded.jets, metadata)
-    jets, report = clean_for_training(loaded.jets)
-    notes = [*loaded.report.sentences(), *report.sentences()]
+    refuse_wrong_scale(file, seen, metadata)
+    jets, report = clean_for_training(seen)
+    notes = [*fold_notes, *loaded.report.sentences(), *report.sentences()]
     for sentence in report.sentences():
         _log.warning("%s: %s", file, sentence)
     if settings.missing_t0 is not None:

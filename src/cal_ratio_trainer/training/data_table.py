@@ -46,9 +46,10 @@ def _parts_line(name: str, sample: Sample, settings: TrainSettings) -> str:
     told_apart = f"split by {sample.identity}" if settings.split == "event" else "split by row"
     used = f"using {100 * settings.sample_fraction:g} % of the jets (sample_fraction)"
     fraction = f", {used}" if settings.sample_fraction < 1 else ""
+    left_out = f", without fold {settings.fold} of {settings.folds}" if settings.folds is not None else ""
     return (
         f"{name}: {sample.file}: {counts[0]} jets to train on, {counts[1]} to validate, {counts[2]} to test; "
-        f"{told_apart}{fraction}"
+        f"{told_apart}{fraction}{left_out}"
     )
 
 

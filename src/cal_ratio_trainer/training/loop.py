@@ -142,7 +142,7 @@ class Training:
         save_checkpoint(self.run.checkpoint_file, self.step, replace(state, threads=torch.get_num_threads()))
 
     def _farewell(self, epoch: int, step: int) -> str:
-        model = self.run.path.parent
+        model = self.run.numbered_folder.parent
         place = (
             f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""
         )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from cal_ratio_trainer.deployment.keras_file import read_keras
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, Rule, recommended_epoch
-from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, find_run
+from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, run_and_rest
 
 NEWEST = "last"
 BEST = "best"
@@ -50,24 +51,41 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Nam
 
     Args:
         name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/3/best' for the epoch that `rule`
-            recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, or the path of a .keras file.
+            recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, 'model/3/fold_0/12' for a network of
+            a fold set, or the path of a .keras file.
         output_path: the folder that holds all runs.
         rule: what 'best' means.
 
     Raises:
-        RunError: there is no such run or epoch; names those that are there.
+        RunError: there is no such run or epoch; names those that are there. Or it is a set of several networks.
     """
     if name.endswith(".keras"):
         return NamedNetwork(Path(name))
-    model, *numbers = name.strip("/").split("/")
-    if len(numbers) not in (1, 2) or not _is_number(numbers[0]):
+    run, word = split_name(name, output_path)
+    fold_set = FoldSet.of(run)
+    if fold_set is not None:
         raise RunError(
-            f"{name} is no network: give NAME/RUN, NAME/RUN/EPOCH or a .keras file, e.g. default/0, default/0/best or "
-            "default/0/12"
+            f"{run.name} is a set of {fold_set.rule.count} networks, which cannot be taken for one here; name one of "
+            f"them, e.g. {fold_set.run.fold(0).name}"
         )
-    run = find_run(output_path, model, int(numbers[0]))
+    return network_of(run, word, rule)
+
+
+def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
+    """The run that a network's name means, maybe a fold set, and the word for its epoch. Raises RunError."""
+    words = name.strip("/").split("/")
+    if len(words) not in (2, 3, 4) or not _is_number(words[1]):
+        raise RunError(_no_network(name))
+    run, rest = run_and_rest(name, output_path)
+    if len(rest) > 1:
+        raise RunError(_no_network(name))
+    return run, rest[0] if rest else NEWEST
+
+
+def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> NamedNetwork:
+    """The network of a run after an epoch. Raises RunError where its weights are not there."""
     newest = len(run.read_history()) - 1 if run.history_file.is_file() else None
-    epoch = _epoch(run, numbers[1] if len(numbers) == 2 else NEWEST, newest, rule)
+    epoch = _epoch(run, word, newest, rule)
     places = [run.path / "keras" / "final_model.keras"] if epoch == newest else []
     places += [] if epoch is None else [run.weights_file(epoch)]
     file = next((place for place in places if place.is_file()), None)
@@ -79,8 +97,22 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Nam
 
 
 def network_file(name: str, output_path: Path) -> Path:
-    """The .keras file that a user means; arguments and errors as `find_network`."""
+    """A .keras file with the layers that a user means; arguments and errors as `find_network`.
+
+    The networks of a fold set have the same layers: that of its first fold is taken.
+    """
+    if not name.endswith(".keras"):
+        run, word = split_name(name, output_path)
+        if FoldSet.of(run) is not None:
+            return network_of(run.fold(0), word).file
     return find_network(name, output_path).file
+
+
+def _no_network(name: str) -> str:
+    return (
+        f"{name} is no network: give NAME/RUN, NAME/RUN/EPOCH or a .keras file, e.g. default/0, default/0/best or "
+        "default/0/12"
+    )
 
 
 def _epoch(run: RunDirectory, word: str, newest: int | None, rule: Rule) -> int | None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,16 +49,21 @@ def write_epoch(
 
 
 def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:
-    """history.json (a list of rows; what is not a number is null), its copy in keras/, and the two loss files."""
-    rows = [
-        {"epoch": number} | {name: value if math.isfinite(value) else None for name, value in row.items()}
-        for number, row in enumerate(history)
-    ]
-    text = json.dumps(rows, indent=1) + "\n"
+    """history.json, its copy in keras/, and the two loss files."""
+    text = history_text(history)
     write_text(run.history_file, text)
     write_text(run.path / "keras" / "history_checkpoint.json", text)
     write_text(run.path / "train_loss.txt", "".join(f"{row['original_lossf']!r}\n" for row in history))
     write_text(run.path / "test_loss.txt", "".join(f"{row['val_original_lossf']!r}\n" for row in history))
+
+
+def history_text(history: Sequence[HistoryRow]) -> str:
+    """The content of history.json: a list of rows; what is not a number is null."""
+    rows = [
+        {"epoch": number} | {name: value if math.isfinite(value) else None for name, value in row.items()}
+        for number, row in enumerate(history)
+    ]
+    return json.dumps(rows, indent=1) + "\n"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ks_of_row, ranges_of
 from cal_ratio_trainer.training.evaluation_file import read_evaluation
 from cal_ratio_trainer.training.figures import drawings_of_history, stored_references
+from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory, RunError
 
 _log = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
     scaling = _data(run, "control").get("scaling")
     pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
     drawings: list[Drawing] = []
-    for epoch, row in enumerate(history):
+    # The outputs after an epoch are a matter of each network of a fold set; its folder has none of its own.
+    for epoch, row in enumerate(history if FoldSet.of(run) is None else ()):
         try:
             stored = EpochHistograms.read(run.histograms_file(epoch))
         except InputFileError as error:

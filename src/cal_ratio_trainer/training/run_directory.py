@@ -18,6 +18,9 @@ DIVERGED = "diverged"
 IMPORTED = "imported"
 """Status of a run that was not trained here: there is nothing to go on with but its weights."""
 
+_FOLD = "fold_"
+"""What the folder of one network of a fold set is called, before its number."""
+
 _DIGITS = 5
 _WAIT_FOR_LOCK_S = 0.5
 """Longer than another process needs to see whether the run is in use."""
@@ -29,19 +32,35 @@ class RunError(UserError):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run: training_results/<model name>/<number>."""
+    """One run: training_results/<model name>/<number>, or fold_<i> in the folder of a fold set."""
 
     path: Path
 
     @property
+    def fold_number(self) -> int | None:
+        """Which fold of a set it is; None for a run of its own."""
+        word = self.path.name.removeprefix(_FOLD)
+        return int(word) if word != self.path.name and word.isdecimal() else None
+
+    @property
+    def numbered_folder(self) -> Path:
+        """<model name>/<number>: its own folder, or that of the set that it belongs to."""
+        return self.path if self.fold_number is None else self.path.parent
+
+    @property
     def number(self) -> int:
-        """The run's number."""
-        return int(self.path.name)
+        """The run's number; for a fold that of its set."""
+        return int(self.numbered_folder.name)
 
     @property
     def name(self) -> str:
-        """How a user names it: 'model/00003'."""
-        return f"{self.path.parent.name}/{self.path.name}"
+        """How a user names it: 'model/00003', 'model/00003/fold_1'."""
+        words = [self.numbered_folder.parent.name, self.numbered_folder.name]
+        return "/".join(words if self.fold_number is None else [*words, self.path.name])
+
+    def fold(self, number: int) -> "RunDirectory":
+        """The run within this one that leaves a fold out, whether it is there or not."""
+        return RunDirectory(self.path / f"{_FOLD}{number}")
 
     @property
     def settings_file(self) -> Path:
@@ -184,12 +203,27 @@ def _no_model(output_path: Path, name: str) -> str:
 
 
 def named_run(name: str, output_path: Path) -> RunDirectory:
-    """The run that a user names: 'model/3', or 'model/-1' for the newest of a model.
+    """The run that a user names: 'model/3', 'model/-1' for the newest of a model, 'model/3/fold_0' for one of a set.
 
     Raises:
         RunError: this is no name of a run, or there is no such run; names those that are there.
     """
-    model, slash, number = name.strip("/").rpartition("/")
-    if not slash or not number.removeprefix("-").isdecimal():
+    run, rest = run_and_rest(name, output_path)
+    if rest:
         raise RunError(f"{name} is no run; give NAME/RUN, e.g. default/0, or default/-1 for the newest")
-    return find_run(output_path, model, int(number))
+    return run
+
+
+def run_and_rest(name: str, output_path: Path) -> tuple[RunDirectory, list[str]]:
+    """The run that a name begins with, and the words behind it. Raises RunError as `named_run`."""
+    model, *words = name.strip("/").split("/")
+    if not words or not words[0].removeprefix("-").isdecimal():
+        raise RunError(f"{name} is no run; give NAME/RUN, e.g. default/0, or default/-1 for the newest")
+    run = find_run(output_path, model, int(words[0]))
+    if len(words) == 1 or not words[1].startswith(_FOLD):
+        return run, words[1:]
+    folder = RunDirectory(run.path / words[1])
+    if folder.fold_number is None or not folder.path.is_dir():
+        there = ", ".join(sorted(path.name for path in run.path.glob(f"{_FOLD}*"))) or "it is no fold set"
+        raise RunError(f"run {run.name} has no {words[1]}; there is: {there}")
+    return folder, words[2:]

@@ -21,10 +21,10 @@ from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.training.compatibility import refuse_other_scaling
 from cal_ratio_trainer.training.data import load_control_jets, load_main_jets
 from cal_ratio_trainer.training.epoch_histograms import ranges_of
+from cal_ratio_trainer.training.fold_networks import FoldClassifiers, scores_by
 from cal_ratio_trainer.training.mass_selection import parametrised_masses
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError
 from cal_ratio_trainer.training.scored_parts import scored_jets
@@ -131,7 +131,9 @@ class RunSample:
         Raises:
             InputFileError, MissingColumn: a file cannot be used; says which and why.
         """
-        main, control = load_main_jets(settings, files[0]), load_control_jets(settings, files[1])
+        # All jets are judged, those of the fold that a network of a set leaves out above all.
+        reading = settings.model_copy(update={"folds": None, "fold": None})
+        main, control = load_main_jets(reading, files[0]), load_control_jets(reading, files[1])
         weights = (evaluation_weights(main.weights, main.jets.label), control.weights)
         parts = []
         for file, loaded, weight in zip(files, (main, control), weights, strict=True):
@@ -153,8 +155,8 @@ class RunSample:
                 digest.update(np.ascontiguousarray(part.jets[name]).tobytes())
         return digest.hexdigest()[:16]
 
-    def scored_by(self, classifier: Classifier) -> tuple[ScoredJets, ScoredControlJets]:
-        """Main and control jets with the scores of a network, in inference mode.
+    def scored_by(self, classifier: Classifier | FoldClassifiers) -> tuple[ScoredJets, ScoredControlJets]:
+        """Main and control jets with the scores of a network, in inference mode, or of the networks of a fold set.
 
         A network with parametrised masses reads the signal's own; any other jet is given those of a signal jet of the
         test part, drawn with the run's seed. (The training draws from its own part, so its figures differ a little.)
@@ -169,7 +171,8 @@ class RunSample:
                 f"{len(columns)}"
             )
         network = classifier.to(self.device).eval()
-        main, control = (scores_of(network, tensors) for tensors in self._tensors)
+        parts = zip((self.main, self.control), self._tensors, strict=True)
+        main, control = (scores_by(network, part.jets, tensors, part.file) for part, tensors in parts)
         return (
             scored_jets(self.main.jets.scalars, main, self.main.weights, self.main.metadata),
             ScoredControlJets(

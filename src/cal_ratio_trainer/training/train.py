@@ -38,7 +38,7 @@ from cal_ratio_trainer.training.loop import Training, TrainingDiverged
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
-from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, new_run
+from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.splits import Part
@@ -103,7 +103,7 @@ def train(start: Start, say: Callable[[str], None], details: Callable[[TestFigur
         step = _networks(settings)
         if initial is not None:
             step.classifier.set_weights(initial)
-    run = start.run or new_run(settings.output_path, settings.model_name)
+    run = start.run or start.new_run()
     with run.lock():
         return _train_in(run, _Work(start, prepared, sampler, step, say, details))
 

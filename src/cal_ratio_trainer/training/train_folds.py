@@ -1,0 +1,173 @@
+"""The networks of a fold set, trained one after the other or one by this process; and the set completed at the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from cal_ratio_trainer.config.training import Layers, TrainSettings
+from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.training.checkpoint import checkpoint_epochs
+from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, run_to_continue, start_from
+from cal_ratio_trainer.training.fold_completion import complete
+from cal_ratio_trainer.training.fold_set import RUNNING, FoldSet, begun_set, joined_set, new_fold_set, release
+from cal_ratio_trainer.training.folds import FoldRule
+from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory
+from cal_ratio_trainer.training.train import TrainSummary, train
+
+_OF_THE_SET = ("fold", "epochs")
+"""Settings that are a matter of the whole set when it goes on."""
+
+
+@dataclass(frozen=True)
+class FoldWork:
+    """What a call of `cr_trainer train` is to do for a fold set.
+
+    Attributes:
+        settings: of the set; with `fold` only that network is trained.
+        layers: where they come from; the last is the command line.
+        fold_set: the set to go on with; None begins one, or with `fold` joins one that lacks it.
+    """
+
+    settings: TrainSettings
+    layers: Layers = field(default_factory=list)
+    fold_set: FoldSet | None = None
+
+    @property
+    def rule(self) -> FoldRule:
+        """Which events belong to which fold."""
+        return FoldRule(self.settings.folds or 0)
+
+    @property
+    def wanted(self) -> list[int]:
+        """The folds that this call is about."""
+        return list(range(self.rule.count)) if self.settings.fold is None else [self.settings.fold]
+
+
+@dataclass(frozen=True)
+class FoldSetSummary:
+    """What became of a fold set.
+
+    Attributes:
+        run: its folder.
+        trained: the networks that this process trained.
+        figures: of merit of the whole set, each test jet scored by the network of its fold; None where folds lack.
+        lacking: the folds that are not trained to their end.
+        undrawn: names of plots that could not be drawn, each with the reason.
+    """
+
+    run: RunDirectory
+    trained: tuple[TrainSummary, ...]
+    figures: TestFigures | None
+    lacking: tuple[int, ...]
+    undrawn: dict[str, str]
+
+
+def fold_work(layers: Layers, settings: TrainSettings, continue_from: str | None) -> FoldWork | None:
+    """What is to be done for a fold set; None where a single network is meant.
+
+    Args:
+        layers: where the settings come from; the last is the command line.
+        settings: the settings they make.
+        continue_from: as `find_start` takes it; 'auto' with `fold` goes on with that fold of the newest set of this
+            training that is not complete, or begins it there.
+
+    Raises:
+        RunError: there is no such run.
+        ConfigError: a setting is given that would make it another training.
+    """
+    if continue_from is None or (continue_from == AUTO and settings.fold is not None):
+        if settings.folds is None:
+            return None
+        return FoldWork(settings, layers, begun_set(settings) if continue_from == AUTO else None)
+    run = run_to_continue(settings, continue_from)
+    fold_set = FoldSet.of(run) if run is not None else None
+    if fold_set is not None:
+        _, asked, _ = changed_settings(fold_set.run, _for_fold(layers, None))
+        return FoldWork(asked.model_copy(update={"fold": settings.fold}), layers, fold_set)
+    if settings.folds is None:
+        return None
+    if run is not None and run.read_record().get("status") == IMPORTED:
+        raise ConfigError(
+            [f"{run.name} was imported: its weights may have seen any event, so no folds can start from them"]
+        )
+    return FoldWork(settings, layers) if run is None else None
+
+
+def train_folds(work: FoldWork, say: Callable[[str], None], details: Callable[[TestFigures], str]) -> FoldSetSummary:
+    """Train the folds that are wanted, then complete the set if none lacks.
+
+    A fold that another process trains is passed over; whoever ends last completes the set. A set that was interrupted
+    goes on with the fold, and in it with the step, where it stopped.
+
+    Args:
+        work: what is to be done.
+        say: told what a user should read while it runs.
+        details: figures of merit as text, for training_details.txt.
+
+    Raises:
+        TrainingStopped: SIGTERM or ^C; the set can be continued.
+        UserError: settings or files cannot be used.
+    """
+    fold_set = _place(work)
+    trained = []
+    for fold in work.wanted:
+        start = _start_of(fold, fold_set, work)
+        if isinstance(start, str):
+            say(start)
+            continue
+        say(f"fold {fold} of {work.rule.count}: without the events with {work.rule.condition(fold)}")
+        try:
+            trained.append(train(start, say, details))
+        finally:
+            release(fold_set, fold)
+    lacking = tuple(fold_set.lacking())
+    undrawn = {f"{each.run.name}: {name}": why for each in trained for name, why in each.undrawn.items()}
+    completed = None if lacking else complete(fold_set, say, details)
+    if completed is None:
+        return FoldSetSummary(fold_set.run, tuple(trained), None, lacking, undrawn)
+    return FoldSetSummary(fold_set.run, tuple(trained), completed.figures, (), undrawn | completed.undrawn)
+
+
+def _place(work: FoldWork) -> FoldSet:
+    """The set that is trained; it is made, or joined, where it is not given."""
+    if work.fold_set is not None:
+        _add_epochs(work.fold_set, work)
+        return work.fold_set
+    return new_fold_set(work.settings) if work.settings.fold is None else joined_set(work.settings, work.settings.fold)
+
+
+def _add_epochs(fold_set: FoldSet, work: FoldWork) -> None:
+    """A complete set gets more epochs; one that is not keeps its plan, whichever process asks."""
+    given = {name: value for _, content in work.layers[1:] for name, value in content.items()}
+    with fold_set.run.lock():
+        record = fold_set.run.read_record()
+        if not fold_set.is_complete:
+            return
+        more = int(given.get("epochs") or fold_set.settings.epochs)
+        planned = fold_set.planned_epochs + more
+        fold_set.run.write_record(record | {"status": RUNNING, "planned_epochs": planned})
+
+
+def _start_of(fold: int, fold_set: FoldSet, work: FoldWork) -> Start | str:
+    """Where a fold starts from; where this process has nothing to do for it, why."""
+    run, planned = fold_set.run.fold(fold), fold_set.planned_epochs
+    if fold_set.is_trained(fold):
+        return f"{run.name} is trained"
+    if work.settings.fold is None and run.path.is_dir() and run.is_in_use:
+        return f"{run.name} is being trained by another process"
+    if not run.record_file.is_file():
+        settings = work.settings.model_copy(update={"fold": fold})
+        return Start(settings, planned=planned, fold_set=fold_set)
+    start = start_from(run, _for_fold(work.layers, fold))
+    if start.is_finished:
+        return replace(start, more_epochs=planned - checkpoint_epochs(run.checkpoint_file))
+    return replace(start, planned=planned)
+
+
+def _for_fold(layers: Layers, fold: int | None) -> Layers:
+    """The same layers without what is a matter of the set; `fold` in its place."""
+    rest = [
+        (source, {name: value for name, value in content.items() if name not in _OF_THE_SET})
+        for source, content in layers
+    ]
+    return rest if fold is None or not rest else [*rest[:-1], (rest[-1][0], rest[-1][1] | {"fold": fold})]
