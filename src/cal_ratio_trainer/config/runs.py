@@ -8,7 +8,9 @@ from pydantic import Field
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.rule import Rule
 
-Status = Literal["finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "unknown"]
+Status = Literal[
+    "finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "incomplete", "unknown"
+]
 
 
 class RunsSettings(Settings):
@@ -24,4 +26,5 @@ class RunsSettings(Settings):
     status: list[Status] = Field(description="Only runs of these states; all if none is given.")
     tag: list[str] = Field(description="Only runs with one of these tags; all if none is given.")
     rule: Rule = Field(description="Rule by which the best epoch of a run is chosen, on its validation part.")
+    folds: bool = Field(description="List the networks of fold sets too, a line each below their set.")
     csv: str | None = Field(description="Write the whole table as CSV to this file, or to standard output for -.")

@@ -11,7 +11,8 @@ from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
 from cal_ratio_trainer.reporting.table import ReportTable
-from cal_ratio_trainer.training.recommendation import RULES, Rule
+from cal_ratio_trainer.training.fold_overview import FoldSetOverview, folds_there, overview_of
+from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, RULES, Rule
 from cal_ratio_trainer.training.run_overview import BestEpoch, RunOverview, all_runs
 
 Value = str | float | int | None
@@ -30,11 +31,20 @@ class RunRow:
 
     run: RunOverview
     best: BestEpoch | None
+    rule: Rule = DEFAULT_RULE
 
     @classmethod
     def of(cls, run: RunOverview, rule: Rule) -> "RunRow":
         """Read what the table shows."""
-        return cls(run, run.best(rule))
+        return cls(run, run.best(rule), rule)
+
+    @property
+    def best_epoch(self) -> Value:
+        """The recommended epoch; of a fold set those of its networks, '3+5+2'."""
+        if isinstance(self.run, FoldSetOverview):
+            best = self.run.best_of_folds(self.rule)
+            return None if best is None else best.words
+        return self.of_best("epoch")
 
     def of_best(self, figure: str) -> Value:
         """A figure of the recommended epoch."""
@@ -119,7 +129,7 @@ COLUMNS = (
         lambda row: f"{row.run.number('test', 'max_efficiency_ratio'):.2f}",
         importance=6,
     ),
-    RunColumn("best_epoch", lambda row: row.of_best("epoch"), "best", importance=5),
+    RunColumn("best_epoch", lambda row: row.best_epoch, "best", importance=5),
     RunColumn("best_val_auc", lambda row: row.of_best("auc")),
     RunColumn("best_ks_sum", lambda row: row.of_best("ks_sum"), "its K-S sum", _ks, importance=4),
     RunColumn("best_ks_expected", lambda row: row.of_best("ks_expected")),
@@ -150,10 +160,12 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
     """
     column = _column(settings.sort.removeprefix("-"))
     folders = all_runs(settings.output_path)
+    if settings.folds:
+        folders = [each for folder in folders for each in (folder, *folds_there(folder))]
     rows = []
     with progress("read runs", len(folders), "runs") as line:
         for folder in folders:
-            run = RunOverview.of(folder)
+            run = overview_of(folder)
             if _is_wanted(run, settings):
                 rows.append(RunRow.of(run, settings.rule))
             line.advance()

@@ -10,9 +10,10 @@ import numpy as np
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.scoring.fold_scorer import AnyScorer
 from cal_ratio_trainer.scoring.parts import NoLookup, PartLookup
 from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS
-from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
+from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import JetBatch, converted_batch
 
 _SLOT = "{}"
@@ -50,7 +51,7 @@ class NetworkScores:
         read_with: the scaling of the batches it is given.
     """
 
-    scorer: Scorer
+    scorer: AnyScorer
     read_with: Scaling
 
     @property

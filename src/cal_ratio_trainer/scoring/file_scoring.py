@@ -18,12 +18,12 @@ from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.shares import Selection, selections
 from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.processes import available_cores
+from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, FoldScorer, find_any_scorer, folds_of
 from cal_ratio_trainer.scoring.inputs import stream_options
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.prefetch import prefetched
-from cal_ratio_trainer.scoring.score_file import score_table, writing_scores
+from cal_ratio_trainer.scoring.score_file import FOLDS, score_table, writing_scores
 from cal_ratio_trainer.scoring.score_pieces import ScoredBatch, read_batches, write_batches
-from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally
 
@@ -98,7 +98,7 @@ class ScoreRequest:
 class Work:
     """The network, and how files are read for it."""
 
-    scorer: Scorer
+    scorer: AnyScorer
     options: StreamOptions
     selections: tuple[Selection, ...]
     settings: ScoreSettings
@@ -110,9 +110,10 @@ class Work:
         lookup, done = self.scorer.lookup(stream.path), 0
         report(0, stream.size)
         for batch, used in batches:
+            folds = folds_of(self.scorer, batch.jets, stream.name)
             scores = self.scorer.scores(batch.jets, stream.labelled)
             part = lookup.parts(batch.jets)
-            table = score_table(batch, scores, part, stream.labelled, self.settings.keep_columns)
+            table = score_table(batch, scores, part, stream.labelled, self.settings.keep_columns, folds)
             yield ScoredBatch(batch, scores, part, table)
             done += used
             report(done, stream.size)
@@ -123,7 +124,7 @@ def _loaded(settings_json: str, run: str) -> Work:
     settings = ScoreSettings.model_validate_json(settings_json)
     if settings.training is None:
         raise ConfigError(["no network is given: its name is the last word, or --training"])
-    scorer = find_scorer(settings.training, settings)
+    scorer = find_any_scorer(settings.training, settings)
     return Work(scorer, stream_options(settings, scorer.scaling), selections(settings.cuts), settings)
 
 
@@ -195,8 +196,9 @@ def _write(request: ScoreRequest, stream: JetStream, batches: Iterable[ScoredBat
     return ScoredFile(request.file, request.output, tally, seconds, stream.simulation, "", notes)
 
 
-def _description(scorer: Scorer, stream: JetStream, tally: ScoreTally, notes: list[str]) -> dict[str, Any]:
+def _description(scorer: AnyScorer, stream: JetStream, tally: ScoreTally, notes: list[str]) -> dict[str, Any]:
     size = stream.path.stat().st_size if stream.path is not None else None
+    folds = {"count": scorer.rule.count, "fold": scorer.rule.expression} if isinstance(scorer, FoldScorer) else None
     return {
         "network": scorer.name,
         "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,
@@ -207,4 +209,5 @@ def _description(scorer: Scorer, stream: JetStream, tally: ScoreTally, notes: li
         "simulation": stream.simulation,
         "jets_by_part": {part.word: tally.jets_by_part().get(part.word, 0) for part in JetPart},
         "notes": [*scorer.notes, *notes],
+        **({FOLDS: folds} if folds else {}),
     }

@@ -21,10 +21,13 @@ from cal_ratio_trainer.jets.store import open_parquet
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import JetBatch
+from cal_ratio_trainer.training.folds import FOLD, FoldArray
 
 SCORE_COLUMNS = tuple(f"jet_nn_{label.output}" for label in Label)
 SCORES_KEY = b"cal_ratio_trainer_scores"
 PART = "part"
+FOLDS = "folds"
+"""Under this the description of a file says that a fold set made it, with its rule."""
 
 _VERSION = 1
 _BASE = (
@@ -39,10 +42,18 @@ _UNITS = {"jet_pt": "GeV", "jet_eta": "1", "jet_phi": "rad", "llp_mH": "GeV", "l
     "llp_Lz": "mm",
 }
 _ROWS_A_GROUP = 1 << 16
+_FOLD_TYPE = pa.int8()
 _PART_TYPE = pa.dictionary(pa.int8(), pa.string())
 
 
-def score_table(batch: JetBatch, scores: ScoreArray, part: PartArray, labelled: bool, keep: Sequence[str]) -> pa.Table:
+def score_table(
+    batch: JetBatch,
+    scores: ScoreArray,
+    part: PartArray,
+    labelled: bool,
+    keep: Sequence[str],
+    folds: FoldArray | None = None,
+) -> pa.Table:
     """The rows of some jets, in order.
 
     Args:
@@ -51,6 +62,7 @@ def score_table(batch: JetBatch, scores: ScoreArray, part: PartArray, labelled: 
         part: [jets], see `JetPart`.
         labelled: False writes null labels.
         keep: further columns to carry along, beside those that always are.
+        folds: [jets] which network of a fold set scored a jet; None where there is one network.
     """
     jets = batch.jets
     columns: dict[str, Any] = {name: _base_column(name, jets) for name in _BASE}
@@ -60,6 +72,8 @@ def score_table(batch: JetBatch, scores: ScoreArray, part: PartArray, labelled: 
     columns |= {name: pa.array(np.ascontiguousarray(scores[:, i])) for i, name in enumerate(SCORE_COLUMNS)}
     words = pa.array([each.word for each in JetPart])
     columns[PART] = pa.DictionaryArray.from_arrays(pa.array(part, pa.int8()), words)
+    if folds is not None:
+        columns[FOLD] = pa.array(folds, _FOLD_TYPE)
     carried = carried_columns(jets, keep)
     return pa.table(columns | {name: jets.scalars.column(name) for name in carried})
 
@@ -68,7 +82,7 @@ def carried_columns(jets: Jets, keep: Sequence[str] = ()) -> list[str]:
     """Columns of an input that go along beside those every file of scores has: other scores, weights, what is asked."""
     names = jets.scalars.column_names
     wanted = [name for name in names if name in (*_CARRIED, *keep) or _OFFICIAL.match(name)]
-    return [name for name in wanted if name not in (*_BASE, *SCORE_COLUMNS, PART)]
+    return [name for name in wanted if name not in (*_BASE, *SCORE_COLUMNS, PART, FOLD)]
 
 
 def _base_column(name: str, jets: Jets) -> Any:
@@ -105,7 +119,9 @@ class ScoreWriter:
         Args:
             description: goes into the file's metadata, as JSON.
         """
-        if self._waiting or self._writer is None:
+        if not self._waiting and self._writer is None:
+            self._waiting.append(_no_rows(has_folds=FOLDS in description))
+        if self._waiting:
             self._flush()
         complete = {"version": _VERSION, "package_version": __version__, "units": _UNITS, "rows": self.rows}
         assert self._writer is not None
@@ -118,7 +134,7 @@ class ScoreWriter:
             self._writer.close()
 
     def _flush(self) -> None:
-        table = pa.concat_tables(self._waiting).unify_dictionaries() if self._waiting else _no_rows()
+        table = pa.concat_tables(self._waiting).unify_dictionaries()
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self._path, table.schema, compression="zstd", compression_level=1, write_page_checksum=True
@@ -127,9 +143,10 @@ class ScoreWriter:
         self._waiting.clear()
 
 
-def _no_rows() -> pa.Table:
+def _no_rows(has_folds: bool) -> pa.Table:
     types = {name: SCALAR_TYPES[name] for name in _BASE}
     types |= dict.fromkeys(SCORE_COLUMNS, pa.float32()) | {PART: _PART_TYPE}
+    types |= {FOLD: _FOLD_TYPE} if has_folds else {}
     return pa.table({name: pa.nulls(0, kind) for name, kind in types.items()})
 
 

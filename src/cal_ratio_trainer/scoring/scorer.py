@@ -27,6 +27,7 @@ from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.scoring.parts import LookupByEvents, LookupByHash, NoLookup, PartLookup, is_training_file
 from cal_ratio_trainer.training.data import with_missing_t0
 from cal_ratio_trainer.training.epoch_histograms import ranges_of
+from cal_ratio_trainer.training.folds import FoldRule
 from cal_ratio_trainer.training.network_names import NamedNetwork, find_network
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.used_events import read_used_events
@@ -174,13 +175,23 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
         InputFileError: the file is missing, damaged or no network of ours.
         ConfigError: the network reads one mass and nothing says which.
     """
+    return scorer_of(find_network(name, reading.output_path, reading.rule), reading)
+
+
+def scorer_of(network: NamedNetwork, reading: ReadingSettings, set_name: str | None = None) -> Scorer:
+    """A network ready to score; errors as `find_scorer`.
+
+    Args:
+        network: which one.
+        reading: as `find_scorer` takes it.
+        set_name: what the fold set is called that it is used within; None for a network by itself.
+    """
     hypothesis = Hypothesis(reading.llp_mH, reading.llp_mS)
-    network = find_network(name, reading.output_path, reading.rule)
     run = network.run or _run_of_file(network.file)
     settings = _settings_of(run) if run is not None else None
     classifier = network.load().to(_device(reading))
     scorer = Scorer(
-        name=network.name,
+        name=set_name or network.name,
         classifier=classifier,
         run=run,
         record=run.read_record() if run is not None else {},
@@ -189,7 +200,8 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
         hypothesis=hypothesis,
         notes=(),
     )
-    return replace(scorer, notes=tuple(_notes(scorer)))
+    of_fold = _fold_notes(scorer) if set_name is None else []
+    return replace(scorer, notes=(*of_fold, *_notes(scorer)))
 
 
 def _device(settings: ReadingSettings) -> torch.device:
@@ -225,6 +237,17 @@ def _mass_columns(
     if len(given) != masses:
         raise ConfigError([f"{network.name} reads one mass and does not say which: give --llp_mH or --llp_mS"])
     return given
+
+
+def _fold_notes(scorer: Scorer) -> list[str]:
+    settings = scorer.settings
+    if settings is None or settings.folds is None or settings.fold is None:
+        return []
+    return [
+        f"{scorer.name} is network {settings.fold} of {settings.folds}: only events with "
+        f"{FoldRule(settings.folds).condition(settings.fold)} are new to it; the name of the set scores each jet with "
+        "the network that has not seen it"
+    ]
 
 
 def _notes(scorer: Scorer) -> list[str]:

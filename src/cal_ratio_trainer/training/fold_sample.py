@@ -17,11 +17,9 @@ from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.training.fold_networks import FoldClassifiers
 from cal_ratio_trainer.training.fold_set import FoldSet
+from cal_ratio_trainer.training.folds import FOLD
 from cal_ratio_trainer.training.run_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets
 from cal_ratio_trainer.training.weights import WeightArray, file_weights
-
-FOLD = "fold"
-"""The column with the fold of a jet, which is the number of the network that scored it."""
 
 _EVALUATION_WEIGHT = "evaluation_weight"
 _OVERWRITTEN = ("weight", _EVALUATION_WEIGHT)

@@ -16,6 +16,8 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets
 
 EVENT_NUMBER = "eventNumber"
+FOLD = "fold"
+"""The column with the fold of a jet, which is the number of the network that scored it."""
 
 FoldArray = NDArray[np.int8]
 
