@@ -27,6 +27,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
 )
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.reporting.table import escaped
+from cal_ratio_trainer.training.fold_history import BestOfFolds
 from cal_ratio_trainer.training.kept_weights import ks_sums
 from cal_ratio_trainer.training.recommendation import RULES
 
@@ -139,7 +140,7 @@ def _write_opening(report: Report, chosen: ChosenRuns, sections: Sequence[_Secti
 
 def _recommendation(section: _Section) -> str:
     runs, best = section.group.runs, section.recommended
-    epochs = sum(bool(row) for row in section.group.rows)
+    epochs = sum(run.epochs_to_choose_from for run in runs)
     of_what = f"{epochs} epoch{'' if epochs == 1 else 's'} of {len(runs)} run{'s' if len(runs) > 1 else ''}"
     if best is None:
         words = f"**No epoch** of {of_what} has what the rule looks at: none can be recommended."
@@ -187,7 +188,7 @@ def _remarks(chosen: ChosenRuns, sections: Sequence[_Section]) -> list[str]:
 
 
 def _remarks_on(section: _Section) -> list[str]:
-    remarks = []
+    remarks = [_of_folds(run, run.best_of_folds) for run in section.group.runs if run.best_of_folds is not None]
     samples = {run.sample.checksum for run in section.group.runs if run.sample is not None}
     if len(samples) > 1:
         remarks.append(
@@ -201,6 +202,16 @@ def _remarks_on(section: _Section) -> list[str]:
             "epochs; a training with `keep_weights: all` keeps them."
         )
     return remarks
+
+
+def _of_folds(run: AnalyzedRun, best: BestOfFolds) -> str:
+    epochs = ", ".join(map(str, best.epochs))
+    return (
+        f"{escaped(run.name)} is a fold set, {len(best.epochs)} networks that count as one run. What is recommended of "
+        f"it is each network at the epoch that the rule recommends in its own history: {epochs}. Its validation "
+        "figures are means over these, its history is the mean over the networks, epoch by epoch; on the test part "
+        "every jet is scored once, by the network that has not seen its event."
+    )
 
 
 def _write_section(report: Report, section: _Section, settings: AnalyzeSettings, level: int) -> None:

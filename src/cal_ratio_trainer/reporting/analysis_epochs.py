@@ -22,8 +22,8 @@ from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
 from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of
+from cal_ratio_trainer.training.fold_networks import find_networks
 from cal_ratio_trainer.training.kept_weights import ks_sums
-from cal_ratio_trainer.training.network_names import find_network
 from cal_ratio_trainer.training.run_overview import BestEpoch
 from cal_ratio_trainer.training.run_sample import RunSample
 
@@ -111,8 +111,7 @@ class Candidate:
     @property
     def history_row(self) -> Mapping[str, float]:
         """What the training wrote of it; empty where it left no history."""
-        history = self.run.overview.history
-        return history[self.epoch] if self.epoch < len(history) else {}
+        return self.run.history_row(self.epoch)
 
     @property
     def validation(self) -> BestEpoch:
@@ -130,7 +129,8 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
     candidates = []
     for position, run in enumerate(group.runs):
         reasons: dict[int, list[str]] = {}
-        for criterion, key in CRITERIA.items():
+        # A fold set offers one choice, which is the best by all of them.
+        for criterion, key in CRITERIA.items() if run.best_of_folds is None else ():
             for rank, epoch in enumerate(_lowest(_values(run, key), best_of_each)):
                 reasons.setdefault(epoch, []).append(criterion if rank == 0 else f"{criterion} ({rank + 1}.)")
         own = group.recommended_of(position)
@@ -180,9 +180,7 @@ def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampl
     sample = candidate.run.sample
     if sample is None:
         return replace(candidate, missing="the run has no test jets")
-    kept = candidate.run.measured or candidate.run.overview.run.kept_epochs()
-    newest = len(candidate.run.overview.history) - 1
-    if candidate.epoch not in (*kept, newest):
+    if not candidate.run.has_weights_of(candidate.epoch):
         return replace(candidate, missing="weights not kept")
     try:
         return replace(candidate, result=_result(candidate, sample, settings, resampling))
@@ -191,7 +189,7 @@ def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampl
 
 
 def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, resampling: Resampling) -> TestResult:
-    network = find_network(candidate.name, settings.output_path).load()
+    network = find_networks(candidate.name, settings.output_path, settings.rule).load()
     main, control = sample.scored_by(network)
     ks = ks_of_control_jets(control, sample.pt_ranges)
     return TestResult(

@@ -13,9 +13,11 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.training.fold_history import BestOfFolds
+from cal_ratio_trainer.training.fold_overview import FoldSetOverview, overview_of
 from cal_ratio_trainer.training.given_files import GivenFiles, figures_to_choose_by, without_validation
-from cal_ratio_trainer.training.network_names import NEWEST, find_network
-from cal_ratio_trainer.training.recommendation import Rule, classifying_epochs, recommended_epoch
+from cal_ratio_trainer.training.network_names import BEST, NEWEST, find_network
+from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, Rule, classifying_epochs, recommended_epoch
 from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory, RunError, named_run
 from cal_ratio_trainer.training.run_overview import RunOverview, all_runs
 from cal_ratio_trainer.training.run_sample import MAIN_FILE, RunSample
@@ -43,12 +45,14 @@ class AnalyzedRun:
         trouble: why not; empty where nothing is wrong (a run that did not end yet has none).
         measured: AUC and K-S on the given files by epoch, of all networks that were kept; None for a run that is
             judged by its own jets.
+        best_of_folds: of a fold set, the best epoch of each network, which is the one choice it offers; None for a run.
     """
 
     overview: RunOverview
     sample: RunSample | None
     trouble: str = ""
     measured: Mapping[int, Mapping[str, float]] | None = None
+    best_of_folds: BestOfFolds | None = None
 
     @property
     def name(self) -> str:
@@ -75,13 +79,34 @@ class AnalyzedRun:
         """What epochs are chosen by, a row an epoch; empty for an epoch of which nothing is known.
 
         That is the history; where the run is judged on given files, with AUC and K-S on these in place of its own.
+        A fold set has one row, the mean over its networks, each at its own best epoch.
         """
+        if self.best_of_folds is not None:
+            return (self.best_of_folds.row,)
         history = self.overview.history
         if self.measured is None:
             return history
         rows = [without_validation(row) for row in history]
         rows += [{} for _ in range(max(self.measured, default=-1) + 1 - len(rows))]
         return tuple({**row, **self.measured.get(epoch, {})} for epoch, row in enumerate(rows))
+
+    @property
+    def epochs_to_choose_from(self) -> int:
+        """How many epochs the rule chooses from; of a fold set in each of its folds."""
+        return len(self.overview.history) if self.best_of_folds is not None else sum(bool(row) for row in self.rows)
+
+    def has_weights_of(self, epoch: int) -> bool:
+        """The network of an epoch is on disk."""
+        if self.best_of_folds is not None:
+            return True
+        newest = len(self.overview.history) - 1
+        return epoch in (*(self.measured or self.overview.run.kept_epochs()), newest)
+
+    def history_row(self, epoch: int) -> Mapping[str, float]:
+        """What the training wrote of an epoch; empty where it left no history."""
+        if self.best_of_folds is not None:
+            return self.rows[epoch]
+        return self.overview.history[epoch] if epoch < len(self.overview.history) else {}
 
     @property
     def class_counts(self) -> Mapping[Label, int] | None:
@@ -92,7 +117,9 @@ class AnalyzedRun:
         return {label: int((labels == label).sum()) for label in Label}
 
     def name_of(self, epoch: int) -> str:
-        """'model/00003/12'; 'model/00003/last' for the only network of a run that does not say its epoch."""
+        """'model/00003/12'; '.../best' of a fold set, '.../last' for the only network of a run that tells no epoch."""
+        if self.best_of_folds is not None:
+            return f"{self.name}/{BEST}"
         return f"{self.name}/{epoch if self.overview.history or self.overview.run.kept_epochs() else NEWEST}"
 
     @property
@@ -197,14 +224,14 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     if settings.runs_to_analyze:
         folders, failures = _each(settings.runs_to_analyze, str, lambda name: named_run(name, settings.output_path))
     else:
-        overviews = [RunOverview.of(run) for run in all_runs(settings.output_path)]
+        overviews = [overview_of(run) for run in all_runs(settings.output_path)]
         folders = [overview.run for overview in overviews if overview.status == _FINISHED]
         passed_over = [(each.run.name, each.status) for each in overviews if each.status != _FINISHED]
     # Named twice, 'model/-1' and 'model/3' say, it is one run all the same.
     folders = list(dict.fromkeys(folders))
     given = _given_files(settings, device)
     runs, unusable = _each(
-        folders, lambda folder: folder.name, lambda folder: read_run(folder, device, given), "read runs"
+        folders, lambda folder: folder.name, lambda folder: read_run(folder, device, given, settings.rule), "read runs"
     )
     failures += unusable
     if not runs:
@@ -215,19 +242,25 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     return ChosenRuns(groups, tuple(failures), tuple(passed_over), bool(settings.runs_to_analyze))
 
 
-def read_run(run: RunDirectory, device: torch.device, given: GivenFiles | None = None) -> AnalyzedRun:
+def read_run(
+    run: RunDirectory, device: torch.device, given: GivenFiles | None = None, rule: Rule = DEFAULT_RULE
+) -> AnalyzedRun:
     """Read a run.
 
     Args:
         run: its folder.
         device: where its networks are run.
         given: what to judge it on where it left no test jets.
+        rule: by which the best epoch of each network of a fold set is chosen.
 
     Raises:
-        RunError: it has no history that can be read and nothing to judge it on, or no network that could be judged.
+        RunError: it is a fold set that is not complete; it has no history that can be read and nothing to judge it on,
+            or no network that could be judged.
         UserError: the given files cannot be used.
     """
-    overview = RunOverview.of(run)
+    overview = overview_of(run)
+    if isinstance(overview, FoldSetOverview):
+        return _fold_set(overview, device, rule)
     if given is not None and not (run.path / MAIN_FILE).is_file():
         return _judged_on(given, overview)
     if not overview.history:
@@ -245,6 +278,17 @@ def read_run(run: RunDirectory, device: torch.device, given: GivenFiles | None =
         return AnalyzedRun(overview, None, str(error) if overview.status == _FINISHED else "")
 
 
+def _fold_set(overview: FoldSetOverview, device: torch.device, rule: Rule) -> AnalyzedRun:
+    """A set as one run: each test jet is scored by the network of its fold."""
+    name = overview.run.name
+    if overview.status != _FINISHED:
+        raise RunError(f"the fold set {name} is {overview.status}; it can be judged when all its folds are trained")
+    best = overview.best_of_folds(rule)
+    if best is None:
+        raise RunError(f"the fold set {name} has a fold of which no epoch has a finite value for the rule {rule}")
+    return AnalyzedRun(overview, RunSample.read(overview.run, overview.settings, device), best_of_folds=best)
+
+
 def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
     run, sample = overview.run, given.sample_for(overview)
     epochs = run.kept_epochs()
@@ -252,7 +296,7 @@ def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
     measured = {}
     with progress(f"score given jets ({run.name})", len(networks), "epochs") as line:
         for epoch, name in networks.items():
-            measured[epoch] = figures_to_choose_by(sample, find_network(name, run.path.parents[1]).load())
+            measured[epoch] = figures_to_choose_by(sample, find_network(name, run.numbered_folder.parents[1]).load())
             line.advance()
     return AnalyzedRun(overview, sample, measured=measured)
 
