@@ -25,6 +25,9 @@ class ConvertTrainingSettings(Settings):
     with_preprocessing: bool = Field(
         description="The ONNX file takes jets as converted (GeV, MeV, mm) and does the scaling of build itself."
     )
+    folds: bool = Field(
+        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which."
+    )
     rule: Rule = Field(description="By which rule the epoch 'best' is chosen.")
     output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cal_ratio_trainer.deployment.input_table import InputArray
-from cal_ratio_trainer.deployment.model_card import OUTPUT_NAMES, NetworkFacts, WrittenFile
+from cal_ratio_trainer.deployment.model_card import OUTPUT_NAMES, FoldFacts, NetworkFacts, WrittenFile
 from cal_ratio_trainer.jets.labels import Label
 
 _FIGURES = {
@@ -33,6 +33,7 @@ def card_markdown(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
     """
     sections = [
         [f"# {facts.name}", "", *(f"{note}." for note in facts.notes)],
+        *([_folds(facts.folds, files)] if facts.folds is not None else []),
         _section(
             "Files", _rows(("file", "format", "bytes", "SHA-256", "largest difference of a score"), _files(files))
         ),
@@ -43,6 +44,15 @@ def card_markdown(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
         *(_section(f"{name.capitalize()} training file", _pairs(about)) for name, about in facts.data.items()),
     ]
     return "\n\n".join("\n".join(lines).strip() for lines in sections if lines) + "\n"
+
+
+def _folds(folds: FoldFacts, files: Sequence[WrittenFile]) -> list[str]:
+    names: dict[int, list[str]] = {}
+    for file in files:
+        if "fold" in file.details:
+            names.setdefault(file.details["fold"], []).append(f"`{file.file}`")
+    rows = [(f"`{folds.expression} == {fold}`", ", ".join(each)) for fold, each in names.items()]
+    return ["## Which events", "", f"{folds.sentence}.", "", *(_rows(("events", "network"), rows) if rows else [])]
 
 
 def _files(files: Sequence[WrittenFile]) -> list[tuple[str, ...]]:

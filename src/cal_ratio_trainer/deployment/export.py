@@ -1,9 +1,9 @@
 """Writes a network in the formats that other programs read: each file is checked, then all are handed over together."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,16 @@ def output_files(output: Path, format_name: str) -> dict[str, Path]:
     return {name: stem.with_name(stem.name + extra.get(name, "") + _SUFFIXES[name]) for name in FORMATS}
 
 
+def fold_output(output: Path, fold: int) -> Path:
+    """The file that the network of a fold is written to.
+
+    >>> fold_output(Path("model.json"), 2).name
+    'model_fold2.json'
+    """
+    stem = _without_suffix(output)
+    return stem.with_name(f"{stem.name}_fold{fold}{output.name.removeprefix(stem.name)}")
+
+
 def export_network(
     files: Mapping[str, Path],
     facts: NetworkFacts,
@@ -106,17 +116,49 @@ def export_network(
         BadOpset: the installed onnx does not know this version.
         NonFiniteWeights: a weight holds NaN or infinities.
     """
-    if "onnx" in files:
+    network = NetworkToWrite(files, facts, weights, probes)
+    return export_networks([network], facts, next(iter(files.values())), onnx)
+
+
+@dataclass(frozen=True)
+class NetworkToWrite:
+    """A network and where it goes; see `export_network`. `details` stand beside its files on the card."""
+
+    files: Mapping[str, Path]
+    facts: NetworkFacts
+    weights: Mapping[str, np.ndarray[Any, Any]]
+    probes: Probes
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def export_networks(
+    networks: Sequence[NetworkToWrite], facts: NetworkFacts, output: Path, onnx: OnnxOptions = _AS_OLD_AS_CAN_BE
+) -> Exported:
+    """Write several networks that belong together, check what was written, and hand all over with one card.
+
+    Args:
+        networks: each with its files.
+        facts: what the card says of all of them.
+        output: the file that the user named, which the card is named after.
+        onnx: how ONNX files are written.
+
+    Raises:
+        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `export_network`.
+    """
+    if any("onnx" in network.files for network in networks):
         require_onnx()
     written: list[WrittenFile] = []
-    cards = _card_files(next(iter(files.values())))
+    cards = _card_files(output)
     with ExitStack() as stack:
-        for format_name, path in files.items():
-            temporary = stack.enter_context(replacing(path))
-            written.append(_write_and_check(temporary, path, format_name, _Source(facts, weights, probes, onnx)))
+        for network in networks:
+            source = _Source(network.facts, network.weights, network.probes, onnx, network.details)
+            for format_name, path in network.files.items():
+                temporary = stack.enter_context(replacing(path))
+                written.append(_write_and_check(temporary, path, format_name, source))
         for path, text in zip(cards, (card_json(facts, written), card_markdown(facts, written)), strict=True):
             stack.enter_context(replacing(path)).write_text(text, encoding="utf-8")
-    return Exported(tuple(written), tuple(files.values()), cards)
+    paths = tuple(path for network in networks for path in network.files.values())
+    return Exported(tuple(written), paths, cards)
 
 
 @dataclass(frozen=True)
@@ -127,6 +169,7 @@ class _Source:
     weights: Mapping[str, np.ndarray[Any, Any]]
     probes: Probes
     onnx: OnnxOptions
+    details: Mapping[str, Any]
 
     def scales_jets(self, format_name: str) -> bool:
         """Whether a file of this format takes jets as converted."""
@@ -167,7 +210,7 @@ def _write_and_check(temporary: Path, path: Path, format_name: str, source: _Sou
         sha256=hashlib.sha256(content).hexdigest(),
         jets_checked=len(known.inputs),
         largest_difference=difference,
-        details={"opset": source.onnx.opset} if format_name == "onnx" else {},
+        details={**source.details, **({"opset": source.onnx.opset} if format_name == "onnx" else {})},
         converted=source.scales_jets(format_name),
     )
 

@@ -24,6 +24,47 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True)
+class FoldFacts:
+    """How the networks of a fold set share the events.
+
+    Attributes:
+        set_name: of the set.
+        expression: the fold of an event, as C++ writes it: 'eventNumber % 3'.
+        count: how many networks there are.
+        fold: which of them this is; None for all.
+    """
+
+    set_name: str
+    expression: str
+    count: int
+    fold: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
+        if self.fold is None:
+            return (
+                f"{self.count} networks: a jet gets the one whose number is {self.expression}, which was trained "
+                "without its event (eventNumber is the 64-bit number without sign of the ntuple)"
+            )
+        return (
+            f"This is network {self.fold} of the {self.count} of the fold set {self.set_name}. It was trained without "
+            f"the events with {self.expression} == {self.fold} and is to be used on exactly these: all others it may "
+            "have seen"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands on the card."""
+        return {
+            "set": self.set_name,
+            "count": self.count,
+            "fold": self.fold,
+            "rule": f"{self.expression} == fold",
+            "meaning": self.sentence,
+        }
+
+
+@dataclass(frozen=True)
 class NetworkFacts:
     """What is known of a network besides its weights.
 
@@ -36,6 +77,7 @@ class NetworkFacts:
         data: the training files by name: 'main', 'control'.
         figures: figures of merit on the test part; empty where there is none.
         notes: what a reader should know, a sentence each.
+        folds: which events it may be used on, where it is of a fold set, or is one; None for all events.
     """
 
     name: str
@@ -46,6 +88,7 @@ class NetworkFacts:
     data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    folds: FoldFacts | None = None
 
     def inputs(self, converted: bool = False) -> tuple[InputArray, ...]:
         """The inputs of its files; `converted` for one that scales jets itself."""
@@ -108,6 +151,7 @@ def _described(facts: NetworkFacts) -> dict[str, Any]:
     scaling = facts.preprocessing.scaling
     return {
         "network": facts.name,
+        **({"folds": facts.folds.to_dict()} if facts.folds is not None else {}),
         "training": facts.training,
         "data": facts.data,
         "outputs": [OUTPUT_NAMES[label] for label in Label],

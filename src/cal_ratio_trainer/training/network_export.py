@@ -54,13 +54,18 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
     classifier = network.load()
     test = test_jets_of(network.run)
     facts = network_facts(network, classifier, test)
-    probes = _probes(classifier, facts, test, converted=settings.with_preprocessing)
+    probes = probes_for(classifier, facts, test, converted=settings.with_preprocessing)
     options = OnnxOptions(settings.opset, settings.with_preprocessing)
     exported = export_network(files, facts, classifier.weights(), probes, options)
-    return TrainingExport(facts.name, facts.notes, exported)
+    return TrainingExport(facts.name, told_of(facts), exported)
 
 
-def _probes(classifier: Classifier, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
+def told_of(facts: NetworkFacts) -> tuple[str, ...]:
+    """What a user should know of what was written, a sentence each."""
+    return facts.notes if facts.folds is None else (facts.folds.sentence, *facts.notes)
+
+
+def probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
     """Jets of the run's own test part, where it has one, else drawn ones; those as converted are always drawn."""
     drawn, drawn_fillings = probes_of(drawn_jets(_PROBED_JETS), _PROBED_JETS)
     built = _built(drawn, facts, test)

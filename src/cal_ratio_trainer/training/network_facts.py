@@ -9,13 +9,15 @@ import torch
 import cal_ratio_trainer
 from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.deployment.model_card import NetworkFacts
+from cal_ratio_trainer.deployment.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.deployment.onnx_preprocessing import Preprocessing
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets import CONSTITUENTS, Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.training.fold_networks import FoldClassifiers
+from cal_ratio_trainer.training.folds import FoldRule
 from cal_ratio_trainer.training.network_names import NamedNetwork
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError
 from cal_ratio_trainer.training.run_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets, known_settings
@@ -50,7 +52,7 @@ def network_facts(network: NamedNetwork, classifier: Classifier, test: TestJets 
         InputFileError: the network reads masses that the test jets lack.
     """
     record = network.run.read_record() if network.run else {}
-    settings = _settings(network.run)
+    settings = run_settings(network.run)
     scaling, notes = _scaling(record, test)
     mass_names = _mass_names(settings, classifier.shape.masses)
     if _UNKNOWN_MASS in mass_names:
@@ -60,8 +62,8 @@ def network_facts(network: NamedNetwork, classifier: Classifier, test: TestJets 
     figures: dict[str, float] = {}
     if network.run:
         try:
-            figures = _figures(network.run, settings, classifier, test)
-        except _NoFigures as error:
+            figures = test_figures(network.run, settings, classifier, test)
+        except NoFigures as error:
             notes.append(f"{error}, so there are no figures of merit")
     return NetworkFacts(
         name=network.name if network.run else network.file.name,
@@ -69,13 +71,23 @@ def network_facts(network: NamedNetwork, classifier: Classifier, test: TestJets 
         preprocessing=Preprocessing(scaling, settings.get("missing_t0"), _padding(test)),
         mass_names=mass_names,
         training=_training(network, record),
-        data=_data(record),
+        data=data_facts(record),
         figures=figures,
         notes=(*notes, *(str(note).rstrip(".") for note in record.get("notes", ()))),
+        folds=_fold_facts(network.run, settings),
     )
 
 
-def _settings(run: RunDirectory | None) -> Mapping[str, Any]:
+def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFacts | None:
+    count, fold = settings.get("folds"), settings.get("fold")
+    if run is None or count is None or fold is None:
+        return None
+    set_name = run.name.rpartition("/")[0] if run.fold_number is not None else run.name
+    return FoldFacts(set_name, FoldRule(count).expression, count, fold)
+
+
+def run_settings(run: RunDirectory | None) -> Mapping[str, Any]:
+    """The settings of a run under today's names, unchecked; empty where they cannot be read."""
     if run is None or not run.settings_file.is_file():
         return {}
     try:
@@ -142,7 +154,8 @@ def _origin(imported: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _data(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def data_facts(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a run.json says of the training files, without the folders of this machine."""
     return {
         name: {
             "file": _short(str(about.get("file", ""))),
@@ -158,23 +171,35 @@ def _short(file: str) -> str:
     return file.partition("?")[0] if "://" in file else Path(file).name
 
 
-class _NoFigures(Exception):
+class NoFigures(Exception):
     """A run has no figures of merit; says why."""
 
 
-def _figures(
-    run: RunDirectory, settings: Mapping[str, Any], classifier: Classifier, test: TestJets | None
+def test_figures(
+    run: RunDirectory, settings: Mapping[str, Any], classifier: Classifier | FoldClassifiers, test: TestJets | None
 ) -> dict[str, float]:
+    """Figures of merit of a network, or of the networks of a fold set, on the test jets that its run keeps.
+
+    Args:
+        run: its folder, or that of the set.
+        settings: as `run_settings` gives them.
+        classifier: the network, on the CPU.
+        test: the main test jets.
+
+    Raises:
+        NoFigures: the run has none; says why.
+        InputFileError: the network reads masses that the test jets lack.
+    """
     if test is None:
-        raise _NoFigures("The run keeps no test jets")
+        raise NoFigures("The run keeps no test jets")
     if not (run.path / CONTROL_FILE).is_file():
-        raise _NoFigures("The run keeps no test jets of its control region")
+        raise NoFigures("The run keeps no test jets of its control region")
     control = TestJets.read(run.path / CONTROL_FILE)
     try:
         sample = RunSample(test, control, known_settings(run, settings), torch.device("cpu"))
         main, control_region = sample.scored_by(classifier)
     except RunError as error:
         # Its own words name folders of this machine.
-        raise _NoFigures("The run's settings cannot be used") from error
+        raise NoFigures("The run's settings cannot be used") from error
     counts = {f"jets_{label.output}": float(main.count(label)) for label in Label}
     return {**counts, **evaluate_test_sample(main, control_region, pt_ranges=sample.pt_ranges).numbers()}

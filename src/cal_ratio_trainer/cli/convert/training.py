@@ -8,9 +8,9 @@ from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
 
 def run(settings: ConvertTrainingSettings) -> int:
     """Write the network, then say what was written and how it was checked."""
-    from cal_ratio_trainer.training.network_export import export_training
+    from cal_ratio_trainer.training.fold_export import write_training
 
-    done = export_training(settings)
+    done = write_training(settings)
     for note in done.notes:
         click.echo(f"{note}.", err=True)
     for path, file in zip(done.exported.paths, done.exported.files, strict=True):
@@ -25,8 +25,9 @@ def run(settings: ConvertTrainingSettings) -> int:
 command = SettingsCommand(
     name="training",
     help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
-    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras file. Each file is read back and "
-    "must give the network's scores, or nothing is kept. A card beside it says what it is and how to feed it.",
+    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras file; with --folds it is a fold set. "
+    "Each file is read back and must give the network's scores, or nothing is kept. A card beside it says what it is "
+    "and how to feed it.",
     settings=ConvertTrainingSettings,
     run=run,
     arguments=(Argument("training", many=False, metavar="TRAINING"),),
