@@ -55,3 +55,25 @@ def test_a_stopped_training_has_a_status_of_its_own(
     monkeypatch.setattr("cal_ratio_trainer.training.train.train", stopped)
     assert run(TrainSettings.make(), None, []) == EXIT_TERMINATED
     assert "go on with --continue" in capsys.readouterr().err
+
+
+def test_of_a_fold_set_is_said_what_it_lacks_and_what_all_of_it_gives(
+    summary: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = SimpleNamespace(
+        run=SimpleNamespace(name="m/00000", path=Path("runs/m/00000")),
+        trained=(summary,),
+        figures=None,
+        lacking=(0, 2),
+        undrawn={},
+    )
+    monkeypatch.setattr("cal_ratio_trainer.training.train_folds.train_folds", lambda *given, **more: done)
+    assert run(TrainSettings.make(folds=3, fold=1), None, []) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "m/00000 is not complete: fold 0, 2 not trained to the end yet" in said.err
+    done.figures, done.lacking, done.undrawn = "some", (), {"plots of m/00000": "no space left"}
+    assert run(TrainSettings.make(folds=3), None, []) == 1
+    said = capsys.readouterr()
+    assert said.out == "the figures\n"
+    assert "runs/m/00000" in said.err

@@ -11,7 +11,7 @@ from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
 from cal_ratio_trainer.reporting.table import ReportTable
-from cal_ratio_trainer.training.fold_overview import FoldSetOverview, folds_there, overview_of
+from cal_ratio_trainer.training.fold_overview import FoldSetOverview, overview_of
 from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, RULES, Rule
 from cal_ratio_trainer.training.run_overview import BestEpoch, RunOverview, all_runs
 
@@ -160,8 +160,6 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
     """
     column = _column(settings.sort.removeprefix("-"))
     folders = all_runs(settings.output_path)
-    if settings.folds:
-        folders = [each for folder in folders for each in (folder, *folds_there(folder))]
     rows = []
     with progress("read runs", len(folders), "runs") as line:
         for folder in folders:
@@ -172,7 +170,15 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
     known = [row for row in rows if _is_known(column.value(row))]
     # Sorting is stable: runs of one value stay in the order they started.
     known.sort(key=lambda row: _sortable(column.value(row)), reverse=settings.sort.startswith("-"))
-    return known + [row for row in rows if not _is_known(column.value(row))]
+    ordered = known + [row for row in rows if not _is_known(column.value(row))]
+    return [line for row in ordered for line in _with_folds(row, settings)]
+
+
+def _with_folds(row: RunRow, settings: RunsSettings) -> list[RunRow]:
+    """A run, and where folds are asked for its networks below it."""
+    if not settings.folds or not isinstance(row.run, FoldSetOverview):
+        return [row]
+    return [row, *(RunRow.of(fold, settings.rule) for fold in row.run.folds)]
 
 
 def runs_csv(rows: Sequence[RunRow]) -> str:
