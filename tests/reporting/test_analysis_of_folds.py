@@ -31,7 +31,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_of(runs: Path, folder: Path, *names: str) -> AnalyzeSettings:
-    given = {"output_path": runs, "output_report": folder / "analyze.md", "replicas": 5, "best_of_each": 1, "plotted_epochs": 1, "device": "cpu"}
+    given = {
+        "output_path": runs,
+        "output_report": folder / "analyze.md",
+        "replicas": 5,
+        "best_of_each": 1,
+        "plotted_epochs": 1,
+        "device": "cpu",
+    }
     return AnalyzeSettings.make(runs_to_analyze=list(names), **given)
 
 

@@ -95,3 +95,19 @@ def test_a_set_is_compared_on_all_its_test_jets(trained: FoldRun, tmp_path: Path
     on_file = compare(CompareSettings.make(first="default/0", second="default/0/0", input_files=[str(main)], **given))
     assert len(on_file.samples["main"].jets) == 600
     assert on_file.samples["main"].agreement.largest == 0
+
+
+def test_scores_of_a_set_in_a_file_are_its_own_and_a_wrong_network_is_seen(trained: FoldRun, tmp_path: Path) -> None:
+    folder, main, _ = trained
+    jets, scores = read_jets(main).slice(0, 40), {}
+    for network in ("default/0/best", "default/0/fold_0/best"):
+        scorer = find_any_scorer(network, score_settings(folder, [], network))
+        columns = {f"cpp_{name}": scorer.scores(jets)[:, i] for i, name in enumerate(("qcd", "sig", "bib"))}
+        file = tmp_path / f"{network.replace('/', '_')}.parquet"
+        write_jets(file, jets.with_columns(columns), JetMetadata(stage="built", kind="main", scaling=SCALING))
+        given = {"output_report": tmp_path / "report.md", "output_path": folder, "threads": 1, "replicas": 5}
+        settings = CompareSettings.make(first="default/0/best", input_files=[str(file)], column="cpp_{}", **given)
+        summary = compare(settings)
+        scores[network] = summary.samples["main"].agreement.largest
+        assert summary.explanation is not None
+    assert scores["default/0/best"] < 1e-6 < 1e-4 < scores["default/0/fold_0/best"]

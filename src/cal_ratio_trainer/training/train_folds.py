@@ -9,7 +9,8 @@ from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.training.checkpoint import checkpoint_epochs
 from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, run_to_continue, start_from
 from cal_ratio_trainer.training.fold_completion import complete
-from cal_ratio_trainer.training.fold_set import RUNNING, FoldSet, begun_set, joined_set, new_fold_set, release
+from cal_ratio_trainer.training.fold_set import RUNNING, FoldSet
+from cal_ratio_trainer.training.fold_sharing import begun_set, joined_set, new_fold_set, release
 from cal_ratio_trainer.training.folds import FoldRule
 from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory
 from cal_ratio_trainer.training.train import TrainSummary, train
