@@ -1,5 +1,6 @@
 """Settings from defaults, YAML files and flags."""
 
+import itertools
 from pathlib import Path
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.loading import load_settings
+from cal_ratio_trainer.config.loading import load_settings, read_config
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 
 
@@ -86,6 +87,34 @@ def test_a_file_that_is_no_mapping_is_refused_by_name(content: str, said: str, c
     config.write_text(content)
     with pytest.raises(InputFileError, match=rf"garden\.yaml: .*{said}"):
         load_settings(Garden, config)
+
+
+@pytest.mark.parametrize(
+    "value", ["2020-99-99", "9" * 5000, "!!timestamp x", "!!float x", "!!int x", "!!bool x", "!!int ''"]
+)
+def test_a_value_that_the_parser_stumbles_over_is_told_as_bad_yaml(value: str, config: Path) -> None:
+    config.write_text(f"flowers: {value}\n")
+    with pytest.raises(InputFileError, match=r"garden\.yaml: is not valid YAML: [^\n]+$"):
+        load_settings(Garden, config)
+
+
+def test_aliases_that_multiply_or_go_round_in_a_circle_are_refused_at_once(config: Path) -> None:
+    names = "abcdefghij"
+    lines = ["a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise(names)]
+    for content in ("\n".join([*lines, "flowers: *j"]), "flowers: &x [*x]", "flowers: &x {a: *x}"):
+        config.write_text(content)
+        with pytest.raises(InputFileError, match=r"garden\.yaml: holds more than 100000 values, or refers to itself"):
+            load_settings(Garden, config)
+    config.write_text("bed: &bed {name: roses}\nbeds: [*bed, *bed]\n")
+    assert read_config(config)["beds"] == [{"name": "roses"}] * 2
+
+
+def test_a_long_value_is_told_by_its_beginning(config: Path) -> None:
+    config.write_text(f"flowers: [{', '.join(['1'] * 1000)}]\n")
+    with pytest.raises(ConfigError, match=r"flowers: input should be .*, got \[1, 1, .*, 1\.\.\.$") as raised:
+        load_settings(Garden, config)
+    assert len(str(raised.value)) < 500
 
 
 def test_a_file_of_jets_given_as_config_is_refused_by_name(config: Path) -> None:

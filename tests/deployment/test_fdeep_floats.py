@@ -37,6 +37,7 @@ def test_plain_numbers_are_read_too() -> None:
         ("AAAA", "str where a list of strings was expected"),
         (["AAAA", 1], "a list that holds other things than strings"),
         ([True, False], "a list that holds other things than strings"),
+        ([1, 10**400], "a whole number that is too large"),
         (["AA!A"], "no base64"),
         (["AAA"], "no base64"),
         (["AAAA"], "3 bytes are no whole number of floats"),

@@ -326,6 +326,13 @@ def test_zip_bombs_and_paths_in_zips_are_refused(weights: dict[str, np.ndarray],
     assert not any((tmp_path.parent / name).exists() for name in parts)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_parts_that_are_packed_as_no_keras_packs_them_are_refused(method: int, tmp_path: Path) -> None:
+    content = zipped({"metadata.json": b" " * 100, "config.json": b"{}", "model.weights.h5": b""}, method)
+    with pytest.raises(InputFileError, match=rf"its part metadata\.json is packed by method {method}; stored and"):
+        read_network(written(tmp_path, content))
+
+
 def test_a_zip_that_says_less_than_it_unpacks_to_is_refused(weights: dict[str, np.ndarray], tmp_path: Path) -> None:
     content = zipped({"metadata.json": b" " * (1 << 18)}, zipfile.ZIP_DEFLATED)
     said_small = content.replace((1 << 18).to_bytes(4, "little"), (100).to_bytes(4, "little"))

@@ -15,6 +15,10 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
+_MOST_VALUES = 100_000
+"""How many a file may hold. A few lines of aliases can stand for more than the memory takes."""
+_LONGEST_VALUE = 200
+
 _log = logging.getLogger(__name__)
 
 
@@ -76,15 +80,39 @@ def read_config(config: str | Path) -> dict[str, Any]:
             raise InputFileError(config, "is no text file, so it cannot be a config file") from error
     else:
         raise InputFileError(config, f"no such config file; packaged ones are {', '.join(packaged_configs())}")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputFileError(config, f"is not valid YAML: {' '.join(str(error).split())}") from error
+    content = _parsed(config, text)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise InputFileError(config, f"should hold 'name: value' lines, but holds a {type(content).__name__}")
     return {str(name): value for name, value in content.items()}
+
+
+def _parsed(config: str | Path, text: str) -> Any:
+    """What a YAML text says; InputFileError where it is none, or where its aliases multiply to more than is read."""
+    try:
+        content = yaml.safe_load(text)
+    except RecursionError as error:
+        raise InputFileError(config, "is nested too deeply for settings") from error
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The parser lets through what Python says of a date with 99 days or a number of 5000 digits.
+        raise InputFileError(config, f"is not valid YAML: {' '.join(str(error).split())}") from error
+    if _is_too_much(content):
+        raise InputFileError(config, f"holds more than {_MOST_VALUES} values, or refers to itself")
+    return content
+
+
+def _is_too_much(content: Any) -> bool:
+    """Whether there are too many values, those behind aliases counted wherever they stand."""
+    waiting, met = [content], 0
+    while waiting and met <= _MOST_VALUES:
+        value = waiting.pop()
+        met += 1
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+    return met > _MOST_VALUES
 
 
 def packaged_configs(model: type[Settings] | None = None) -> list[str]:
@@ -109,7 +137,12 @@ def _in_words(model: type[Settings], detail: ErrorDetails, layers: list[tuple[st
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if detail["type"] == "value_error":
         return f"{where}{place}: {message}" if detail["loc"] else f"{where}{message}"
-    return f"{where}{place}: {message[0].lower()}{message[1:]}, got {detail['input']!r}"
+    return f"{where}{place}: {message[0].lower()}{message[1:]}, got {_shown(detail['input'])}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _known_names(model: type[Settings]) -> Iterator[str]:

@@ -35,7 +35,7 @@ def decoded_floats(strings: Any) -> FloatArray:
     if not isinstance(strings, list):
         raise BadFloats(f"{type(strings).__name__} where a list of strings was expected")
     if strings and all(type(each) in (int, float) for each in strings):
-        return np.asarray(strings, dtype=np.float32)
+        return _plain_numbers(strings)
     if not all(isinstance(each, str) for each in strings):
         raise BadFloats("a list that holds other things than strings")
     try:
@@ -45,3 +45,10 @@ def decoded_floats(strings: Any) -> FloatArray:
     if len(content) % 4:
         raise BadFloats(f"{len(content)} bytes are no whole number of floats")
     return np.frombuffer(content, dtype="<f4").astype(np.float32)
+
+
+def _plain_numbers(numbers: list[int | float]) -> FloatArray:
+    try:
+        return np.asarray(numbers, dtype=np.float32)
+    except OverflowError as error:
+        raise BadFloats("a whole number that is too large") from error

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _MOST_PARTS = 1000
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What Keras and numpy write. Of others the file itself decides how much memory unpacking takes."""
 
 
 class BadZip(ValueError):
@@ -26,7 +28,7 @@ def read_parts(source: Path | bytes, largest: Mapping[str, int]) -> dict[str, by
 
     Raises:
         FileNotFoundError: there is no such file.
-        BadZip: a part is missing, there twice, encrypted or too large, or there are over 1000 parts.
+        BadZip: a part is missing, there twice, encrypted, too large or packed in another way than zip's own, or there are over 1000 parts.
         DamagedZip: it is none, or damaged.
     """
     try:
@@ -46,6 +48,8 @@ def _part(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
         raise BadZip(f"holds {len(found)} parts named {name}, expected 1")
     if found[0].flag_bits & 1:
         raise BadZip(f"its part {name} is encrypted")
+    if found[0].compress_type not in _PACKINGS:
+        raise BadZip(f"its part {name} is packed by method {found[0].compress_type}; stored and deflated ones are read")
     if found[0].file_size > most:
         raise BadZip(f"its part {name} unpacks to {found[0].file_size} bytes; at most {most} are read")
     with archive.open(found[0]) as part:

@@ -39,7 +39,7 @@ def imported_settings(
     fixed = _shape_settings(shape, said) | ({"dropout": shape.dropout} if network.dropout_is_said else {})
     for name, value in fixed.items():
         if name in said and said[name] != value:
-            notes.append(f"Its {name} is {said[name]} in training_params.yaml, but the network has {value}.")
+            notes.append(f"Its {name} is {said[name]!s:.80} in training_params.yaml, but the network has {value}.")
     if fixed["hidden_layer_fraction"] is None:
         fixed.pop("hidden_layer_fraction")
         widths = " and ".join(map(str, shape.hidden))
@@ -57,16 +57,12 @@ def _read(file: Path) -> tuple[dict[str, Any], list[str]]:
     if file.stat().st_size > _LARGEST:
         raise InputFileError(file, f"has more than {_LARGEST} bytes, too many for settings")
     try:
-        content = read_config(file)
-    except RecursionError as error:
-        raise InputFileError(file, "is nested too deeply for settings") from error
-    try:
-        renamed = TrainSettings.with_new_names(content)
+        renamed = TrainSettings.with_new_names(read_config(file))
     except ValueError as error:
         raise InputFileError(file, str(error)) from error
     known = {name: value for name, value in renamed.items() if name in TrainSettings.model_fields and value is not None}
     unknown = sorted(renamed.keys() - TrainSettings.model_fields.keys())
-    notes = [f"Settings without a meaning here are left out: {', '.join(unknown)}."] if unknown else []
+    notes = [f"Settings without a meaning here are left out: {', '.join(unknown):.500}."] if unknown else []
     if "num_splits" in known:
         # The earlier program wrote both and never used this one.
         known.pop("batch_size", None)
