@@ -97,6 +97,11 @@ def test_a_history_becomes_a_row_an_epoch(tmp_path: Path) -> None:
         ('{"adv_loss": [true]}', "'adv_loss' is no list of numbers"),
         ('{"adv_loss": [1', "is no valid JSON"),
         ("[" * 200_000, "nested too deeply"),
+        ('{"\\ud800": [1]}', "holds half a character"),
+        (
+            '{"adv_loss": [' + "1," * 100_000 + "1]}",
+            "says to be of 100001 epochs; histories of at most 100000 are read",
+        ),
     ],
 )
 def test_a_history_of_another_form_is_refused(text: str, said: str, tmp_path: Path) -> None:

@@ -171,6 +171,25 @@ def test_settings_that_contradict_the_network_give_way_and_are_told(tmp_path: Pa
     assert "Settings without a meaning here are left out: strange." in summary.notes
 
 
+def test_strange_names_in_a_training_are_told_without_what_moves_a_cursor_and_not_at_any_length(tmp_path: Path) -> None:
+    earlier = earlier_folder(tmp_path).rename(tmp_path / "what a \x1b name")
+    names = {"\x1b[2J": [1], "x" * 10_000: [2]}
+    (earlier / "keras" / "history_checkpoint.json").write_text(json.dumps({**HISTORY, **names}))
+    (earlier / "training_params.yaml").write_text(yaml.dump({**PARAMETERS, "\x1b[31m": 1, "y" * 10_000: 2}))
+    summary = imported(earlier, tmp_path, model_name="strange")
+    told = [*summary.notes, summary.description]
+    assert any("'\\x1b[2J'" in note for note in told)
+    assert all(line.isprintable() and len(line) < 1000 for line in told)
+    assert "\x1b" not in summary.run.read_record()["imported"]["from"]
+
+
+def test_a_name_that_is_no_utf_8_can_be_imported(tmp_path: Path) -> None:
+    file = written(tmp_path, keras_2_zip(SMALL, random_weights(SMALL, 1)), "net\udcff.keras")
+    summary = imported(file, tmp_path, model_name="strange")
+    assert "from 'net\\udcff.keras'" in summary.description
+    assert list(summary.run.read_record()["imported"]["files"]) == ["'net\\udcff.keras'"]
+
+
 def damage_epoch(run: Path) -> None:
     """Cut one of the files off."""
     file = run / "keras" / "final_model_weights_2.keras"

@@ -28,7 +28,8 @@ def read_parts(source: Path | bytes, largest: Mapping[str, int]) -> dict[str, by
 
     Raises:
         FileNotFoundError: there is no such file.
-        BadZip: a part is missing, there twice, encrypted, too large or packed in another way than zip's own, or there are over 1000 parts.
+        BadZip: a part is missing, there twice, encrypted, too large or neither stored nor deflated, or there are over
+            1000 parts.
         DamagedZip: it is none, or damaged.
     """
     try:

@@ -1,5 +1,6 @@
-"""JSON from files that are not trusted: no duplicate names, no endless nesting, and numbers that are some."""
+"""JSON from files that are not trusted: no duplicate names, no endless nesting, numbers and texts that are some."""
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -18,7 +19,8 @@ def parsed(text: str | bytes, bad_numbers: bool = False) -> Any:
         bad_numbers: take NaN and infinities, as Python writes them, where they stand.
 
     Raises:
-        BadJson: it is none, or holds NaN, a number too large, a name twice in one object or too deep a nesting.
+        BadJson: it is none, or holds NaN, a number too large, a name twice in one object, half a character or too deep
+            a nesting.
     """
     try:
         if bad_numbers:
@@ -28,6 +30,8 @@ def parsed(text: str | bytes, bad_numbers: bool = False) -> Any:
         raise
     except RecursionError as error:
         raise BadJson("is no valid JSON: it is nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise BadJson("holds half a character, which is no text") from error
     except ValueError as error:
         raise BadJson(f"is no valid JSON: {str(error)[:200]}") from error
 
@@ -44,6 +48,9 @@ def _finite(digits: str) -> float:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for text in itertools.chain.from_iterable(pairs):
+        if isinstance(text, str):
+            text.encode()  # what no file and no terminal takes is refused here
     content = dict(pairs)
     if len(content) != len(pairs):
         repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]

@@ -16,6 +16,7 @@ _MODEL = "final_model.keras"
 _HISTORY = "history_checkpoint.json"
 _OURS = ("run.json", "keras/checkpoint.safetensors")
 _LARGEST_HISTORY = 1 << 26
+_MOST_EPOCHS = 100_000
 _NAME_WITHOUT = re.compile(r"(\.weights)?\.\w+$")
 
 
@@ -89,7 +90,7 @@ def read_history(path: Path, names: tuple[str, ...]) -> tuple[list[dict[str, flo
         A row an epoch with all of `names` (NaN where the file has none), and figures of the file that are not known.
 
     Raises:
-        InputFileError: it is no such file, or holds something else than numbers.
+        InputFileError: it is no such file, or holds something else than numbers, or too many.
     """
     try:
         said = parsed(read_content(path, _LARGEST_HISTORY), bad_numbers=True)
@@ -101,6 +102,8 @@ def read_history(path: Path, names: tuple[str, ...]) -> tuple[list[dict[str, flo
         if not isinstance(values, list) or not all(_is_number(value) for value in values):
             raise InputFileError(path, f"{name!r:.80} is no list of numbers")
     epochs = max((len(said.get(name, ())) for name in names), default=0)
+    if epochs > _MOST_EPOCHS:
+        raise InputFileError(path, f"says to be of {epochs} epochs; histories of at most {_MOST_EPOCHS} are read")
     columns = {name: said.get(name, []) + [math.nan] * (epochs - len(said.get(name, []))) for name in names}
     rows = [{name: _finite(columns[name][epoch]) for name in names} for epoch in range(epochs)]
     return rows, [name for name in said if name not in names]

@@ -21,6 +21,7 @@ from cal_ratio_trainer.evaluation.scored import ScoredControlJets
 from cal_ratio_trainer.files.atomic import write_bytes, write_text
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
+from cal_ratio_trainer.importing.foreign_words import listed, readable
 from cal_ratio_trainer.importing.network_file import read_architecture, read_content, read_network
 from cal_ratio_trainer.importing.run_folder import EarlierRun, earlier_run, read_history
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
@@ -139,7 +140,7 @@ def _history(source: EarlierRun) -> tuple[list[HistoryRow] | None, list[str]]:
     if not rows:
         return None, ["Its history is empty."]
     nowhere = dict.fromkeys(_figures_of_today(), math.nan)
-    notes = [f"Figures of its history that are not known here are left out: {', '.join(unknown)}."] if unknown else []
+    notes = [f"Figures of its history that are not known here are left out: {listed(unknown)}."] if unknown else []
     notes.append("Its history has no AUC, so the rule auc-near-lowest-ks finds no best epoch in it; the others do.")
     return [row | nowhere | row for row in rows], notes
 
@@ -186,7 +187,7 @@ def _description(training: _Training) -> str:
     epochs = list(training.epochs)
     several = f"weights of {len(epochs)} epochs ({epochs[0]} to {epochs[-1]}), " if len(epochs) > 1 else ""
     one = f"weights of epoch {epochs[0]}, " if len(epochs) == 1 else ""
-    return f"{several or one}{parameters:,} parameters, from {file.name} ({network.form})"
+    return f"{several or one}{parameters:,} parameters, from {readable(file.name)} ({readable(network.form)})"
 
 
 def _write(run: RunDirectory, training: _Training, settings: TrainSettings) -> None:
@@ -224,19 +225,21 @@ def _record(training: _Training, settings: TrainSettings) -> dict[str, Any]:
         "data": {},
         "notes": list(training.notes),
         "imported": {
-            "from": str(source.path),
-            "newest": newest.name,
+            "from": readable(str(source.path)),
+            "newest": readable(newest.name),
             "form": network.form,
             "epochs": list(training.epochs),
             "layers": list(network.layer_names),
             "assumed_scaling_gev": [LEGACY_SCALING.min_jet_pt, LEGACY_SCALING.max_jet_pt],
-            "files": {file.name: {"size_bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files},
+            "files": {
+                readable(file.name): {"size_bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files
+            },
         },
     }
 
 
 def _details(training: _Training) -> str:
-    lines = [f"Imported from {training.source.path}: {_description(training)}", *training.notes]
+    lines = [f"Imported from {readable(str(training.source.path))}: {_description(training)}", *training.notes]
     text = "\n".join(lines) + "\n"
     if training.source.details is not None:
         earlier = read_content(training.source.details, _LARGEST_DETAILS).decode("utf-8", errors="replace")

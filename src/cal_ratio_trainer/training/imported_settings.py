@@ -9,6 +9,7 @@ from cal_ratio_trainer.config.loading import read_config, settings_from
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
+from cal_ratio_trainer.importing.foreign_words import listed, readable
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape
 
 UNKNOWN_FILE = "unknown"
@@ -39,7 +40,9 @@ def imported_settings(
     fixed = _shape_settings(shape, said) | ({"dropout": shape.dropout} if network.dropout_is_said else {})
     for name, value in fixed.items():
         if name in said and said[name] != value:
-            notes.append(f"Its {name} is {said[name]!s:.80} in training_params.yaml, but the network has {value}.")
+            notes.append(
+                f"Its {name} is {readable(str(said[name])):.80} in training_params.yaml, but the network has {value}."
+            )
     if fixed["hidden_layer_fraction"] is None:
         fixed.pop("hidden_layer_fraction")
         widths = " and ".join(map(str, shape.hidden))
@@ -62,7 +65,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[str]]:
         raise InputFileError(file, str(error)) from error
     known = {name: value for name, value in renamed.items() if name in TrainSettings.model_fields and value is not None}
     unknown = sorted(renamed.keys() - TrainSettings.model_fields.keys())
-    notes = [f"Settings without a meaning here are left out: {', '.join(unknown):.500}."] if unknown else []
+    notes = [f"Settings without a meaning here are left out: {listed(unknown)}."] if unknown else []
     if "num_splits" in known:
         # The earlier program wrote both and never used this one.
         known.pop("batch_size", None)
