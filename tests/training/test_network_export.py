@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.reporting.analysis_epochs import shortlist, with_results
 from cal_ratio_trainer.reporting.analysis_runs import choose_runs
+from cal_ratio_trainer.training import network_facts
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.network_export import TrainingExport, export_training
+from cal_ratio_trainer.training.run_sample import TestJets
 from cal_ratio_trainer.training.train import train
 from tests.deployment.numpy_network import random_weights
 from tests.training.synthetic import write_training_files
@@ -150,6 +153,33 @@ def test_jets_of_the_load_check_are_those_of_the_run_s_test_part(runs: Path, tmp
     inputs, _ = read_fdeep((tmp_path / "model.json").read_bytes()).test_arrays()
     assert len(inputs[3]) == 12
     assert np.isin(inputs[3][:, 0], known).all()
+
+
+def test_a_test_part_of_one_jet_is_followed_by_drawn_ones_so_that_the_load_check_has_its_twelve(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_jet(run: Any) -> TestJets | None:
+        test = network_facts.test_jets_of(run)
+        return replace(test, jets=test.jets.take(np.array([0]))) if test else None
+
+    monkeypatch.setattr("cal_ratio_trainer.training.network_export.test_jets_of", one_jet)
+    exported("tiny/0/last", runs, tmp_path / "model.json")
+    inputs, scores = read_fdeep((tmp_path / "model.json").read_bytes()).test_arrays()
+    assert len({tuple(jet) for jet in inputs[3]}) > 1
+    assert len(scores) == 12
+    assert scores.max() <= 0.95
+
+
+def test_of_a_network_that_is_saturated_everywhere_the_card_says_what_that_means_for_the_load_check(
+    runs: Path, tmp_path: Path
+) -> None:
+    shape, weights = read_keras(runs / "tiny" / "00000" / "keras" / "final_model.keras")
+    weights["output.bias"] = np.array([0, 50, 0], dtype=np.float32)
+    write_keras(tmp_path / "network.keras", shape, weights)
+    done = exported(str(tmp_path / "network.keras"), runs, tmp_path / "model.json")
+    assert any("the check of frugally-deep on loading sees large mistakes only" in note for note in done.notes)
+    assert any("sees large mistakes only" in note for note in card_of(tmp_path / "model.json")["notes"])
+    assert len(read_fdeep((tmp_path / "model.json").read_bytes()).tests) == 12
 
 
 def test_all_formats_of_a_parametrised_network_pass_and_the_card_says_what_it_reads(

@@ -29,6 +29,11 @@ class NetworkInputs:
         """The jets at the given positions, in that order."""
         return NetworkInputs(tuple(array[jets] for array in self.arrays))
 
+    def followed_by(self, others: "NetworkInputs") -> "NetworkInputs":
+        """These jets, then others for the same network."""
+        pairs = zip(self.arrays, others.arrays, strict=True)
+        return NetworkInputs(tuple(np.concatenate(pair) for pair in pairs))
+
     def of(self, jet: int) -> tuple[FloatArray, ...]:
         """The inputs of one jet, without the axis of the jets."""
         return tuple(array[jet] for array in self.arrays)

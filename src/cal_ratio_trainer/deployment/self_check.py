@@ -40,6 +40,10 @@ class KnownScores:
     inputs: NetworkInputs
     scores: NDArray[np.float32]
 
+    def followed_by(self, others: "KnownScores") -> "KnownScores":
+        """These jets, then others of the same network."""
+        return KnownScores(self.inputs.followed_by(others.inputs), np.concatenate([self.scores, others.scores]))
+
 
 @dataclass(frozen=True)
 class Expected:

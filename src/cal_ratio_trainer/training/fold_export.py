@@ -14,7 +14,7 @@ from cal_ratio_trainer.deployment.export import (
 )
 from cal_ratio_trainer.deployment.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.training.fold_networks import NamedFolds, find_networks
-from cal_ratio_trainer.training.network_export import TrainingExport, export_training, probes_for, told_of
+from cal_ratio_trainer.training.network_export import TrainingExport, export_training, probes_for, told_of, with_note_of
 from cal_ratio_trainer.training.network_facts import (
     NoFigures,
     data_facts,
@@ -59,11 +59,12 @@ def _export_folds(found: NamedFolds, settings: ConvertTrainingSettings) -> Train
 def _to_write(fold: int, network: NamedNetwork, settings: ConvertTrainingSettings) -> NetworkToWrite:
     classifier, test = network.load(), test_jets_of(network.run)
     facts = network_facts(network, classifier, test)
+    probes = probes_for(classifier, facts, test, converted=settings.with_preprocessing)
     return NetworkToWrite(
         files=output_files(fold_output(settings.output_json, fold), settings.format),
-        facts=facts,
+        facts=with_note_of(probes, facts),
         weights=classifier.weights(),
-        probes=probes_for(classifier, facts, test, converted=settings.with_preprocessing),
+        probes=probes,
         details={"fold": fold},
     )
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
 from cal_ratio_trainer.deployment.export import Exported, OnnxOptions, Probes, export_network, output_files
+from cal_ratio_trainer.deployment.load_tests import is_sensitive
 from cal_ratio_trainer.deployment.model_card import NetworkFacts
 from cal_ratio_trainer.deployment.network_inputs import NetworkInputs, constituent_inputs, jet_inputs, padded_inputs
 from cal_ratio_trainer.deployment.onnx_graph import require_onnx
@@ -26,6 +27,9 @@ from cal_ratio_trainer.training.network_names import find_network
 from cal_ratio_trainer.training.run_sample import TestJets
 
 _PROBED_JETS = 128
+_FEWEST_SENSITIVE = 12
+"""Jets that are not saturated, of which those for frugally-deep's load check are taken."""
+_ALL_SATURATED = "All its scores are near 0 or 1, so the check of frugally-deep on loading sees large mistakes only"
 _MASS_SEED = 2019
 _LARGEST_MASS_TEV = 1.0
 
@@ -55,9 +59,17 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
     test = test_jets_of(network.run)
     facts = network_facts(network, classifier, test)
     probes = probes_for(classifier, facts, test, converted=settings.with_preprocessing)
+    facts = with_note_of(probes, facts)
     options = OnnxOptions(settings.opset, settings.with_preprocessing)
     exported = export_network(files, facts, classifier.weights(), probes, options)
     return TrainingExport(facts.name, told_of(facts), exported)
+
+
+def with_note_of(probes: Probes, facts: NetworkFacts) -> NetworkFacts:
+    """The facts, with a note where no jet of the load check is a sensitive one."""
+    if is_sensitive(probes.scaled.scores).any():
+        return facts
+    return replace(facts, notes=(*facts.notes, _ALL_SATURATED))
 
 
 def told_of(facts: NetworkFacts) -> tuple[str, ...]:
@@ -66,18 +78,29 @@ def told_of(facts: NetworkFacts) -> tuple[str, ...]:
 
 
 def probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
-    """Jets of the run's own test part, where it has one, else drawn ones; those as converted are always drawn."""
-    drawn, drawn_fillings = probes_of(drawn_jets(_PROBED_JETS), _PROBED_JETS)
+    """Jets of the run's own test part, where it has one, else drawn ones; those as converted are always drawn.
+
+    Drawn ones stand behind a test part that has too few jets for the load check, or none but saturated ones.
+    """
+    drawn, fillings = probes_of(drawn_jets(_PROBED_JETS), _PROBED_JETS)
     built = _built(drawn, facts, test)
-    jets, fillings = (built, drawn_fillings) if test is None else probes_of(test.jets, _PROBED_JETS)
+    scaled = _known_scores(classifier, built)
+    as_converted = None
+    if converted:
+        masses = _masses(len(drawn), classifier.shape.masses)
+        as_converted = KnownScores(_converted_inputs(drawn, classifier, masses), scaled.scores)
+    if test is not None and len(test.jets):
+        own_jets, own_fillings = probes_of(test.jets, _PROBED_JETS)
+        own = _known_scores(classifier, own_jets)
+        is_enough = np.count_nonzero(is_sensitive(own.scores)) >= _FEWEST_SENSITIVE
+        scaled = own if is_enough else own.followed_by(scaled)
+        fillings = own_fillings if is_enough else np.concatenate([own_fillings, fillings])
+    return Probes(scaled, fillings, as_converted)
+
+
+def _known_scores(classifier: Classifier, jets: Jets) -> KnownScores:
     masses = _masses(len(jets), classifier.shape.masses)
-    scaled = KnownScores(padded_inputs(jets, classifier.shape, masses), _scores(classifier, jets, masses))
-    if not converted:
-        return Probes(scaled, fillings)
-    masses = _masses(len(built), classifier.shape.masses)
-    return Probes(
-        scaled, fillings, KnownScores(_converted_inputs(drawn, classifier, masses), _scores(classifier, built, masses))
-    )
+    return KnownScores(padded_inputs(jets, classifier.shape, masses), _scores(classifier, jets, masses))
 
 
 def _built(converted: Jets, facts: NetworkFacts, test: TestJets | None) -> Jets:
