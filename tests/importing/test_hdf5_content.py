@@ -88,6 +88,10 @@ def named(attribute: str, value: Any, holder: str = "/") -> Callable[[h5py.File]
         (named("layer_names", ["x" * 2000]), "expected a text of at most 1024 characters"),
         (named("weight_names", np.ones(2), "lstm"), "weight_names of /lstm is float64"),
         (named("weight_names", ["../../dense_1"], "lstm"), r"\.\./\.\./dense_1 of /lstm is missing"),
+        (
+            named("weight_names", ["lstm/lstm/recurrent_kernel:0", "lstm/lstm/kernel:0", "lstm/lstm/bias:0"], "lstm"),
+            "layer 'lstm' has its weights in the order recurrent_kernel, kernel, bias, expected kernel, recurrent_ker",
+        ),
         (named("keras_version", [b"2.13", b"2"]), "keras_version of / is .*, expected a text"),
     ],
 )

@@ -136,6 +136,14 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Config]], Any], str]] = {
         ),
         "layer 'dense_1': activation is {'module': 'mine'",
     ),
+    "a class of one's own": (
+        lambda c: c["lstm"].update(module="my_layers", registered_name="LSTM"),
+        "layer 'lstm' is of a class LSTM that is not Keras' own: 'my_layers'",
+    ),
+    "a registered class of one's own": (
+        lambda c: c["dense_1"].update(registered_name="mine>Dense"),
+        "layer 'dense_1' is of a class Dense that is not Keras' own: 'mine>Dense'",
+    ),
     "another dropout": (
         lambda c: c["dropout_4"]["config"].update(rate=0.9),
         r"layer 'dropout_\d+': rate is 0.\d, expected 0.\d",

@@ -10,6 +10,7 @@ from typing import Any
 from cal_ratio_trainer.errors import did_you_mean
 
 _MOST_LAYERS = 200
+_KERAS = ("keras", "tf_keras", "tensorflow")
 _HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
 
 
@@ -83,9 +84,19 @@ def _layer(entry: Any) -> FileLayer:
         raise BadArchitecture(f"has a layer that is called {name!r} and {config.get('name')!r}")
     where = f"layer {name!r}"
     kind, nodes = _get(entry, "class_name", str, where), _get(entry, "inbound_nodes", list, where)
+    if made_elsewhere := _foreign_origin(entry, kind):
+        raise BadArchitecture(f"{where} is of a class {kind} that is not Keras' own: {made_elsewhere!r:.80}")
     if len(nodes) > 1:
         raise BadArchitecture(f"{where} is used {len(nodes)} times, expected once")
     return FileLayer(kind, name, tuple(_sources(nodes, where)), config)
+
+
+def _foreign_origin(entry: Mapping[str, Any], kind: str) -> Any:
+    """Where a class of somebody's own comes from, which may compute anything under a name of Keras'; else None."""
+    module, registered = entry.get("module"), entry.get("registered_name")
+    if module is not None and str(module).partition(".")[0] not in _KERAS:
+        return module
+    return registered if registered not in (None, kind) else None
 
 
 def _sources(nodes: Sequence[Any], where: str) -> Iterator[str]:

@@ -27,6 +27,8 @@ _MEMORY_BYTES = 4 << 30
 _CONTAINERS = ("_layer_checkpoint_dependencies", "layers")
 """Where Keras 2.12 to 2.15 and Keras 3 keep the layers of a model in files of their newer form."""
 
+_PARTS = ("kernel", "recurrent_kernel", "bias")
+"""What Keras calls the weights of a layer, in its order."""
 _KINDS = {
     **{"conv1d": "Conv1D", "dense": "Dense", "lstm": "LSTM"},
     **{"dropout": "Dropout", "concatenate": "Concatenate", "input_layer": "InputLayer"},
@@ -86,7 +88,9 @@ def _legacy(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, An
     layers = []
     for name in _names(top, "layer_names"):
         group = _plain(top, name)
-        indices = [_keep(arrays, _plain(group, weight), f"{name}/{weight}") for weight in _names(group, "weight_names")]
+        weights = _names(group, "weight_names")
+        _check_order(weights, name)
+        indices = [_keep(arrays, _plain(group, weight), f"{name}/{weight}") for weight in weights]
         kind = _kind([arrays[index] for index in indices], name)
         layers.append({"kind": kind, "name": name, "place": name, "arrays": indices})
     version = _text(file, "keras_version", _LONGEST_NAME) if "keras_version" in file.attrs else None
@@ -120,6 +124,14 @@ def _numbered_groups(groups: h5py.Group) -> Iterator[tuple[str, int, str]]:
         if match is None:
             raise BadHdf5(f"has a group {name!r:.80} where one of a layer was expected")
         yield match[1], int(match[2] or 0), name
+
+
+def _check_order(weights: list[str], name: str) -> None:
+    """Keras goes by the order alone; the two kernels of an LSTM can have one shape."""
+    said = [weight.rpartition("/")[2].partition(":")[0] for weight in weights]
+    known = [part for part in _PARTS if part in said]
+    if said != known and set(said) <= set(_PARTS):
+        raise BadHdf5(f"layer {name!r} has its weights in the order {', '.join(said)}, expected {', '.join(known)}")
 
 
 def _kind(arrays: list[np.ndarray[Any, Any]], name: str) -> str:
