@@ -261,7 +261,11 @@ def bomb(good: Path) -> bytes:
     ("make", "said"),
     [
         (lambda good: b"", "is no Keras 3 file"),
-        (lambda good: b"\x89HDF\r\n\x1a\n" + bytes(100), "is no Keras 3 file"),
+        (lambda good: b"\x89HDF\r\n\x1a\n" + bytes(100), "is a file of Keras 2, .* 'cr_trainer import' makes a run"),
+        (
+            lambda good: with_part_changed(good, "metadata.json", lambda _: b'{"keras_version": "2.13.1"}'),
+            "is a file of Keras 2, .* 'cr_trainer import' makes a run",
+        ),
         (lambda good: good.read_bytes()[:20000], "is no Keras 3 file"),
         (lambda good: with_part_changed(good, "config.json", lambda _: b"{"), "config.json is not valid JSON"),
         (lambda good: with_part_changed(good, "config.json", lambda _: b"[" * 100000), "config.json is not valid JSON"),
@@ -301,8 +305,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_a_keras_2_file_is_told_from_ours(real: Path) -> None:
-    with pytest.raises(InputFileError, match=r"final_model\.keras"):
-        read_keras(real / "networks" / "untrained_zip" / "keras" / "final_model.keras")
-    with pytest.raises(InputFileError, match="is no Keras 3 file"):
-        read_keras(real / "networks" / "trained" / "keras" / "final_model.keras")
+@pytest.mark.parametrize("folder", ["untrained_zip", "trained"])
+def test_a_keras_2_file_is_answered_with_the_command_that_takes_it(folder: str, real: Path) -> None:
+    with pytest.raises(InputFileError, match=r"final_model\.keras: is a file of Keras 2, .* 'cr_trainer import'"):
+        read_keras(real / "networks" / folder / "keras" / "final_model.keras")

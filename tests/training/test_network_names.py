@@ -22,3 +22,9 @@ def test_the_newest_epoch_is_also_found_among_the_kept_ones(tmp_path: Path) -> N
         assert find_network(name, tmp_path).file == newest
     with pytest.raises(RunError, match="no weights of epoch 0; kept are 1"):
         find_network("default/0/0", tmp_path)
+
+
+def test_a_network_file_of_another_program_is_answered_with_the_command_that_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(RunError, match=r"model\.json is no \.keras file .* 'cr_trainer import' makes a run of other"):
+        find_network(str(tmp_path / "model.json"), tmp_path)

@@ -25,6 +25,9 @@ METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 LARGEST = {METADATA: 1 << 16, CONFIG: 1 << 23, WEIGHTS: 1 << 30}
 """The parts of a file, and how many bytes each may have when it is read."""
 
+HDF5_BEGINNING = b"\x89HDF\r\n\x1a\n"
+_EARLIER = "is a file of Keras 2, as the earlier program left them; 'cr_trainer import' makes a run of it"
+
 # Keras writes its version and the time here. The form of the config is that of 3.0, which all later versions read; a
 # fixed time keeps the bytes the same.
 _METADATA_CONTENT = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}
@@ -74,6 +77,8 @@ def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
             another shape, type or layer, or one that is not finite; names the layer.
     """
     parts = _parts(path)
+    if _is_of_keras_2(parts[METADATA]):
+        raise InputFileError(path, _EARLIER)
     try:
         shape = network_shape(json.loads(parts[CONFIG]))
         return shape, read_weights(parts[WEIGHTS], classifier_layers(shape), shape.weight_shapes())
@@ -91,6 +96,23 @@ def _parts(path: Path) -> dict[str, bytes]:
     except FileNotFoundError as error:
         raise InputFileError(path, "no such file") from error
     except DamagedZip as error:
-        raise InputFileError(path, f"is no Keras 3 file, or a damaged one: {error}") from error
+        reason = _EARLIER if _is_hdf5(path) else f"is no Keras 3 file, or a damaged one: {error}"
+        raise InputFileError(path, reason) from error
     except BadZip as error:
         raise InputFileError(path, str(error)) from error
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HDF5_BEGINNING)) == HDF5_BEGINNING
+    except OSError:
+        return False
+
+
+def _is_of_keras_2(metadata: bytes) -> bool:
+    try:
+        said = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and str(said.get("keras_version", "")).startswith("2.")

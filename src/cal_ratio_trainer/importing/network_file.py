@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cal_ratio_trainer.deployment.keras_file import HDF5_BEGINNING
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.importing.architecture import Architecture, BadArchitecture
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
@@ -18,7 +19,7 @@ from cal_ratio_trainer.importing.stored_layers import BadWeightsFile
 LARGEST_FILE = 1 << 28
 """How many bytes a file may have: 700 times those of the 2019 network."""
 
-_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+_ZIP = b"PK\x03\x04"
 _BAD = (BadArchitecture, BadFdeepFile, BadJson, BadKerasFile, BadWeightsFile)
 
 
@@ -36,7 +37,7 @@ def read_network(path: Path, architecture: Architecture | None = None) -> Earlie
     try:
         if content.startswith(_ZIP):
             return network_from_zip(content)
-        if content.startswith(_HDF5):
+        if content.startswith(HDF5_BEGINNING):
             return network_from_hdf5(content, architecture)
         if content.lstrip(b" \t\r\n")[:1] == b"{":
             return network_from_fdeep(content)

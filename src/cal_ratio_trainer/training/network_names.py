@@ -109,6 +109,8 @@ def network_file(name: str, output_path: Path) -> Path:
 
 
 def _no_network(name: str) -> str:
+    if Path(name).is_file():
+        return f"{name} is no .keras file of this program; 'cr_trainer import' makes a run of other network files"
     return (
         f"{name} is no network: give NAME/RUN, NAME/RUN/EPOCH or a .keras file, e.g. default/0, default/0/best or "
         "default/0/12"
