@@ -44,6 +44,16 @@ def test_dashes_and_underscores_and_all_formats(network: str) -> None:
     }
 
 
+def test_files_that_an_earlier_card_of_this_name_described_are_told(network: str) -> None:
+    assert CliRunner().invoke(command, [network]).stderr.count("was the card of") == 0
+    done = CliRunner().invoke(command, [network, "--format", "keras", "--output_json", "model.keras"])
+    assert "model.card.json was the card of model.json too; it describes this export only" in done.stderr
+    Path("model.card.json").write_text('{"files": [{"file": "../model.json"}, 3]}')
+    done = CliRunner().invoke(command, [network])
+    assert done.exit_code == 0
+    assert "was the card of" not in done.stderr
+
+
 def test_a_failed_check_is_a_user_s_error_and_leaves_nothing(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cal_ratio_trainer.deployment.onnx_file._KERAS_GATE_OF", (0, 1, 2, 3))
     done = CliRunner().invoke(command, [network, "--format", "all"])

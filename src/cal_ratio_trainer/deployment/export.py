@@ -16,7 +16,13 @@ from cal_ratio_trainer.deployment.fdeep_file import fdeep_bytes
 from cal_ratio_trainer.deployment.graph import evaluate, graph_of
 from cal_ratio_trainer.deployment.keras_file import keras_model_bytes
 from cal_ratio_trainer.deployment.load_tests import chosen_load_tests
-from cal_ratio_trainer.deployment.model_card import NetworkFacts, WrittenFile, card_json, card_properties
+from cal_ratio_trainer.deployment.model_card import (
+    NetworkFacts,
+    WrittenFile,
+    card_json,
+    card_properties,
+    files_on_card,
+)
 from cal_ratio_trainer.deployment.onnx_file import onnx_bytes
 from cal_ratio_trainer.deployment.onnx_graph import OLDEST_OPSET, require_onnx
 from cal_ratio_trainer.deployment.self_check import Expected, KnownScores, check_file
@@ -57,11 +63,20 @@ _AS_OLD_AS_CAN_BE = OnnxOptions()
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the network files, and the two cards beside them."""
+    """What was written: the network files, and the two cards beside them.
+
+    Attributes:
+        files: the network files.
+        paths: where each of them lies.
+        cards: the card as JSON and as a page.
+        without_card: names of files beside them that an earlier card of this name described and that no card describes
+            now.
+    """
 
     files: tuple[WrittenFile, ...]
     paths: tuple[Path, ...]
     cards: tuple[Path, Path]
+    without_card: tuple[str, ...] = ()
 
 
 def output_files(output: Path, format_name: str) -> dict[str, Path]:
@@ -149,6 +164,8 @@ def export_networks(
         require_onnx()
     written: list[WrittenFile] = []
     cards = _card_files(output)
+    paths = tuple(path for network in networks for path in network.files.values())
+    others = sorted(files_on_card(cards[0]) - {path.name for path in paths})
     with ExitStack() as stack:
         for network in networks:
             source = _Source(network.facts, network.weights, network.probes, onnx, network.details)
@@ -157,8 +174,7 @@ def export_networks(
                 written.append(_write_and_check(temporary, path, format_name, source))
         for path, text in zip(cards, (card_json(facts, written), card_markdown(facts, written)), strict=True):
             stack.enter_context(replacing(path)).write_text(text, encoding="utf-8")
-    paths = tuple(path for network in networks for path in network.files.values())
-    return Exported(tuple(written), paths, cards)
+    return Exported(tuple(written), paths, cards, tuple(others))
 
 
 @dataclass(frozen=True)

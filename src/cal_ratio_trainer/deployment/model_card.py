@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.deployment.input_table import InputArray, input_arrays
@@ -135,6 +136,16 @@ def card(facts: NetworkFacts, files: Sequence[WrittenFile]) -> dict[str, Any]:
 def card_json(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
     """The card as JSON."""
     return json.dumps(card(facts, files), indent=1, allow_nan=False, default=_plain) + "\n"
+
+
+def files_on_card(card_file: Path) -> set[str]:
+    """Names of the files beside a card that it describes and that are there; none where there is no such card."""
+    try:
+        said = json.loads(card_file.read_bytes())
+        names = {str(file["file"]) for file in said["files"]}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return set()
+    return {path.name for path in card_file.parent.iterdir() if path.name in names}
 
 
 def card_properties(facts: NetworkFacts, converted: bool) -> dict[str, str]:

@@ -18,6 +18,11 @@ def run(settings: ConvertTrainingSettings) -> int:
             f"{done.name} -> {path} ({file.format}, {file.size_bytes / 1000:.0f} kB); read back, its scores of "
             f"{file.jets_checked} jets are within {file.largest_difference:.1g} of the network's"
         )
+    if done.exported.without_card:
+        others = ", ".join(done.exported.without_card)
+        click.echo(
+            f"{done.exported.cards[0].name} was the card of {others} too; it describes this export only", err=True
+        )
     click.echo(f"what it is and how to feed it: {done.exported.cards[1]} (and {done.exported.cards[0].name})")
     return 0
 
