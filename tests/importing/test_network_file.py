@@ -1,6 +1,7 @@
 """Network files of every kind give the shape and the weights that they were made of, or are refused by layer."""
 
 import copy
+import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -43,12 +44,20 @@ EQUAL_WIDTHS = NetworkShape(
 )
 """Nearly all layers have equal shapes: only order and names tell them apart."""
 
+
+def part(content: bytes, name: str) -> bytes:
+    """One part of a zip file."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(name)
+
+
 THREE_BRANCHES = {name: shape for name, shape in SHAPES.items() if len(shape.branches) == 3} | {"equal": EQUAL_WIDTHS}
 
 KINDS: dict[str, Callable[[NetworkShape, Weights], bytes]] = {
     "HDF5 with architecture": lambda shape, weights: legacy_hdf5(shape, weights, keras_2_config(shape)),
     "HDF5 weights": legacy_hdf5,
     "numbered weights": numbered_hdf5,
+    "numbered and named weights": lambda shape, weights: part(keras_model_bytes(shape, weights), "model.weights.h5"),
     "zip of Keras 2": keras_2_zip,
     "zip of Keras 3": keras_model_bytes,
     "fdeep 0.15": lambda shape, weights: fdeep_file(shape, weights, Flavour.KERAS_2),

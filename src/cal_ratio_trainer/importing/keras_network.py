@@ -75,7 +75,7 @@ def network_from_hdf5(content: bytes, architecture: Architecture | None = None) 
     if known is not None and found is not None:
         network = _with_architecture(known, found, stored)
         return replace(network, form=f"{form}, {'with architecture' if own else 'weights only'}")
-    shape, weights = network_from_weights(stored.layers)
+    shape, weights = network_from_weights(stored.layers, by_class=stored.form != LEGACY)
     names = tuple(layer.name for layer in stored.layers if layer.name) if stored.form == LEGACY else ()
     return EarlierNetwork(
         shape, weights, f"{form}, weights only", names, dropout_is_said=False, notes=(_WEIGHTS_ALONE,)

@@ -20,14 +20,16 @@ _MOST_OF_A_CLASS = 40
 _NUMBERED = re.compile(r"(conv1d|lstm|dense|dropout|concatenate)(?:_(\d{1,6}))?")
 
 
-def network_from_weights(stored: Sequence[StoredLayer]) -> tuple[NetworkShape, Weights]:
+def network_from_weights(stored: Sequence[StoredLayer], by_class: bool = False) -> tuple[NetworkShape, Weights]:
     """The network of weights in the order of Keras' layers.
 
     All depths that the branches can have are tried; the order of the layers follows from them, the widths from the
     weights. Where several depths fit, those of the 2019 network are taken.
 
     Args:
-        stored: all layers with weights; those of one class in Keras' order.
+        stored: all layers of a file; those of one class in Keras' order.
+        by_class: the layers of one class come after another, classes in alphabetical order, as the newer form has them;
+            else they come in the network's order.
 
     Returns:
         The shape, with the default dropout, and the weights by name.
@@ -39,7 +41,7 @@ def network_from_weights(stored: Sequence[StoredLayer]) -> tuple[NetworkShape, W
     refusal = ""
     for skeleton in _skeletons(stored):
         try:
-            fitting.append(_filled(skeleton, stored))
+            fitting.append(_filled(skeleton, stored, by_class))
         except BadWeightsFile as error:
             refusal = str(error) if not refusal or _has_known_depths(skeleton) else refusal
     known = [found for found in fitting if _has_known_depths(found[0])]
@@ -79,12 +81,13 @@ def _has_known_depths(shape: NetworkShape) -> bool:
     return [len(branch.dense) for branch in shape.branches] == [len(branch.dense) for branch in DEFAULT_SHAPE.branches]
 
 
-def _filled(skeleton: NetworkShape, stored: Sequence[StoredLayer]) -> tuple[NetworkShape, Weights]:
+def _filled(skeleton: NetworkShape, stored: Sequence[StoredLayer], by_class: bool) -> tuple[NetworkShape, Weights]:
     """A skeleton with the widths that the weights say, and the weights, if they fit."""
     layers = [layer for layer in classifier_layers(skeleton) if layer.weights]
     queues = {kind: iter([each for each in stored if each.kind == kind]) for kind in ("Conv1D", "LSTM", "Dense")}
     pairs = [(layer, next(queues[layer.kind])) for layer in layers]
-    _check_layers(classifier_layers(skeleton), stored)
+    all_layers = classifier_layers(skeleton)
+    _check_layers(sorted(all_layers, key=lambda layer: layer.kind.lower()) if by_class else all_layers, stored)
     # The bias of a dense layer has its width, that of an LSTM four times its units.
     widths = {layer.weights[0]: each.arrays[-1].size // (4 if layer.kind == "LSTM" else 1) for layer, each in pairs}
     top = skeleton.lstm_layers - 1
