@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = Path(__file__).parents[1] / "deployment" / "keras_scores.py"
     subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=300)
     return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_alone_out_of_what_keras_3_saved_are_the_same(name: str, folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(folder / "saved_again" / f"{name}.keras") as archive:
+        archive.extract("model.weights.h5", tmp_path)
+    found = read_network(tmp_path / "model.weights.h5")
+    for weight, values in random_weights(SHAPES[name], seed=1).items():
+        np.testing.assert_array_equal(found.weights[weight], values)
 
 
 @pytest.mark.parametrize("name", NAMES)
