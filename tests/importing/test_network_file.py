@@ -321,6 +321,12 @@ def test_a_file_that_is_none_is_refused_in_a_sentence(content: bytes, said: str,
         read_network(written(tmp_path, content, "final_model.keras"))
 
 
+def test_json_that_would_take_all_memory_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    content = b'{"architecture": [' + b"{}," * (12 << 20) + b"{}]}"
+    with pytest.raises(InputFileError, match="has more than 33554432 bytes, too many for the JSON of a network"):
+        read_network(written(tmp_path, content))
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none.keras", tmp_path):
         with pytest.raises(InputFileError, match=r"no such file|[Dd]irectory"):

@@ -19,6 +19,10 @@ from cal_ratio_trainer.importing.stored_layers import BadWeightsFile
 LARGEST_FILE = 1 << 28
 """How many bytes a file may have: 700 times those of the 2019 network."""
 
+LARGEST_JSON = 1 << 25
+"""Of JSON: 80 times that of the 2019 network. As objects a text can take 25 times its size in memory."""
+
+_LONGEST_BLANK = 1024
 _ZIP = b"PK\x03\x04"
 _BAD = (BadArchitecture, BadFdeepFile, BadJson, BadKerasFile, BadWeightsFile)
 
@@ -39,7 +43,9 @@ def read_network(path: Path, architecture: Architecture | None = None) -> Earlie
             return network_from_zip(content)
         if content.startswith(HDF5_BEGINNING):
             return network_from_hdf5(content, architecture)
-        if content.lstrip(b" \t\r\n")[:1] == b"{":
+        if content[:_LONGEST_BLANK].lstrip(b" \t\r\n")[:1] == b"{":
+            if len(content) > LARGEST_JSON:
+                raise BadJson(f"has more than {LARGEST_JSON} bytes, too many for the JSON of a network")
             return network_from_fdeep(content)
     except _BAD as error:
         raise InputFileError(path, str(error)) from error
