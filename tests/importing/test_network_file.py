@@ -153,6 +153,14 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Config]], Any], str]] = {
         lambda c: c["dense_1"].update(registered_name="mine>Dense"),
         "layer 'dense_1' is of a class Dense that is not Keras' own: 'mine>Dense'",
     ),
+    "a class that is no name": (
+        lambda c: c["lstm"].update(class_name="\x1b[2J"),
+        r"layer 'lstm' is of a class '\\x1b\[2J', which is no name of one",
+    ),
+    "a name without end": (
+        lambda c: c["lstm"].update(name="n" * 9999) or c["lstm"]["config"].update(name="n" * 9999),
+        "has a layer with a name of 9999 characters; 200 are read",
+    ),
     "another dropout": (
         lambda c: c["dropout_4"]["config"].update(rate=0.9),
         r"layer 'dropout_\d+': rate is 0.\d, expected 0.\d",

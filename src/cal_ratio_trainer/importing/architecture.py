@@ -10,6 +10,7 @@ from typing import Any
 from cal_ratio_trainer.errors import did_you_mean
 
 _MOST_LAYERS = 200
+_LONGEST_NAME = 200
 _KERAS = ("keras", "tf_keras", "tensorflow")
 _HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
 
@@ -54,7 +55,7 @@ def architecture_of(config: Any) -> Architecture:
     """
     kind = _get(config, "class_name", str, "the config")
     if kind not in ("Functional", "Model"):
-        raise BadArchitecture(f"describes a {kind} model, expected a Functional one")
+        raise BadArchitecture(f"describes a {kind!s:.80} model, expected a Functional one")
     content = _get(config, "config", dict, "the config")
     entries = _get(content, "layers", list, "the config")
     if len(entries) > _MOST_LAYERS:
@@ -79,16 +80,30 @@ def _get(holder: Any, key: str, kind: type, where: str) -> Any:
 
 def _layer(entry: Any) -> FileLayer:
     config = _get(entry, "config", dict, "a layer")
-    name = entry.get("name", config.get("name"))
-    if not isinstance(name, str) or config.get("name", name) != name:
-        raise BadArchitecture(f"has a layer that is called {name!r} and {config.get('name')!r}")
+    name = _name(entry, config)
     where = f"layer {name!r}"
-    kind, nodes = _get(entry, "class_name", str, where), _get(entry, "inbound_nodes", list, where)
-    if made_elsewhere := _foreign_origin(entry, kind):
-        raise BadArchitecture(f"{where} is of a class {kind} that is not Keras' own: {made_elsewhere!r:.80}")
+    kind, nodes = _kind(entry, where), _get(entry, "inbound_nodes", list, where)
     if len(nodes) > 1:
         raise BadArchitecture(f"{where} is used {len(nodes)} times, expected once")
     return FileLayer(kind, name, tuple(_sources(nodes, where)), config)
+
+
+def _name(entry: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    name = entry.get("name", config.get("name"))
+    if not isinstance(name, str) or config.get("name", name) != name:
+        raise BadArchitecture(f"has a layer that is called {name!r:.80} and {config.get('name')!r:.80}")
+    if len(name) > _LONGEST_NAME:
+        raise BadArchitecture(f"has a layer with a name of {len(name)} characters; {_LONGEST_NAME} are read")
+    return name
+
+
+def _kind(entry: Mapping[str, Any], where: str) -> str:
+    kind: str = _get(entry, "class_name", str, where)
+    if len(kind) > _LONGEST_NAME or not kind.isidentifier():
+        raise BadArchitecture(f"{where} is of a class {kind!r:.80}, which is no name of one")
+    if made_elsewhere := _foreign_origin(entry, kind):
+        raise BadArchitecture(f"{where} is of a class {kind} that is not Keras' own: {made_elsewhere!r:.80}")
+    return kind
 
 
 def _foreign_origin(entry: Mapping[str, Any], kind: str) -> Any:
@@ -103,7 +118,7 @@ def _sources(nodes: Sequence[Any], where: str) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, dict):
             if any(value not in _HARMLESS_ARGUMENTS for value in _get(node, "kwargs", dict, where).values()):
-                raise BadArchitecture(f"{where} is called with {node['kwargs']!r}, which is not understood")
+                raise BadArchitecture(f"{where} is called with {node['kwargs']!r:.80}, which is not understood")
             yield from _keras_3_sources(_get(node, "args", list, where), where)
         elif isinstance(node, list):
             for connection in node:
@@ -134,7 +149,7 @@ def _check_sources(layers: Mapping[str, FileLayer]) -> None:
         for source in layer.sources:
             if source not in layers:
                 raise BadArchitecture(
-                    f"layer {layer.name!r} reads {source!r}, which is not there{did_you_mean(source, layers)}"
+                    f"layer {layer.name!r} reads {source!r:.80}, which is not there{did_you_mean(source, layers)}"
                 )
 
 
@@ -142,13 +157,13 @@ def _check_inputs(content: Mapping[str, Any], layers: Mapping[str, FileLayer]) -
     said = _connections(content, "input_layers")
     there = [layer.name for layer in layers.values() if layer.kind == "InputLayer"]
     if sorted(said) != sorted(there):
-        raise BadArchitecture(f"names the inputs {said}, but its input layers are {there}")
+        raise BadArchitecture(f"names the inputs {said!s:.400}, but its input layers are {there!s:.400}")
 
 
 def _output(content: Mapping[str, Any], layers: Mapping[str, FileLayer]) -> str:
     said = _connections(content, "output_layers")
     if len(said) != 1 or said[0] not in layers:
-        raise BadArchitecture(f"gives out the layers {said}, expected one")
+        raise BadArchitecture(f"gives out the layers {said!s:.400}, expected one")
     return said[0]
 
 

@@ -105,7 +105,8 @@ def _chain(architecture: Architecture, end: str, until: str | None = None) -> li
     while backwards[-1].kind != "InputLayer" and backwards[-1].name != until:
         here = backwards[-1]
         if len(here.sources) != 1 or len(backwards) > len(architecture.layers):
-            raise BadArchitecture(f"layer {here.name!r} reads {list(here.sources)}, expected one layer behind an input")
+            reads = f"{list(here.sources)!s:.400}"
+            raise BadArchitecture(f"layer {here.name!r} reads {reads}, expected one layer behind an input")
         backwards.append(architecture.layers[here.sources[0]])
     if until is not None and backwards[-1].name != until:
         raise BadArchitecture(f"layer {end!r} does not read what {until!r} joins")
