@@ -119,7 +119,7 @@ def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_
 
         (second / "events.parquet").unlink()
         settings = TrainSettings.make(sample_fraction=0.8, train_fraction=0.6, seed=4)
-        write_used_events(second, load_training_data(settings, trained[1], trained[2]), by_row=False)
+        write_used_events(second, load_training_data(settings, trained[1], trained[2])[0], by_row=False)
     else:
         (second / "events.parquet").unlink()
     summary = compare(compare_settings(tmp_path, "default/0", "default/1"))

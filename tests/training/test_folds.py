@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.training.folds import FoldRule, without_held_out
+from cal_ratio_trainer.training.folds import FoldRule, seen_jets
 from cal_ratio_trainer.training.splits import split_jets
 from tests.training.synthetic import synthetic_jets
 
@@ -42,7 +42,7 @@ def test_no_event_is_in_two_folds_or_parts_and_its_part_is_the_same_in_every_run
     seen_in: dict[tuple[int, int], list[int]] = {}
     part_of: dict[tuple[int, int], set[int]] = {}
     for fold in range(count):
-        seen, _ = without_held_out(TrainSettings.make(folds=count, fold=fold), jets, FILE)
+        seen = jets.where(seen_jets(TrainSettings.make(folds=count, fold=fold), jets, FILE)[0])
         split = split_jets(seen, sample_fraction=1.0, train_fraction=0.5, seed=seed)
         there = list(zip(seen["mcChannelNumber"].tolist(), seen["eventNumber"].tolist(), strict=True))
         for event, part in zip(there, split.part.tolist(), strict=True):
@@ -56,13 +56,14 @@ def test_no_event_is_in_two_folds_or_parts_and_its_part_is_the_same_in_every_run
 
 
 def test_without_folds_all_jets_are_seen() -> None:
-    jets = jets_of([1, 2, 3])
-    assert without_held_out(TrainSettings.make(), jets, FILE) == (jets, [])
+    seen, notes = seen_jets(TrainSettings.make(), jets_of([1, 2, 3]), FILE)
+    assert seen.tolist() == [True, True, True]
+    assert notes == []
 
 
 def test_what_is_left_out_is_noted() -> None:
-    seen, notes = without_held_out(TrainSettings.make(folds=2, fold=1), jets_of([1, 2, 3, 4, 6]), FILE)
-    assert seen["eventNumber"].tolist() == [2, 4, 6]
+    seen, notes = seen_jets(TrainSettings.make(folds=2, fold=1), jets_of([1, 2, 3, 4, 6]), FILE)
+    assert seen.tolist() == [False, True, False, True, True]
     assert notes == ["2 jets with eventNumber % 2 == 1 are the fold that is left out"]
 
 
@@ -79,7 +80,7 @@ def test_a_number_below_zero_counts_as_the_ntuple_has_it_without_sign() -> None:
 
 def test_a_file_in_which_a_fold_has_no_jets_is_refused_and_says_why() -> None:
     with pytest.raises(InputFileError) as error:
-        without_held_out(TrainSettings.make(folds=2, fold=1), jets_of([1, 3, 5, 7]), FILE)
+        seen_jets(TrainSettings.make(folds=2, fold=1), jets_of([1, 3, 5, 7]), FILE)
     told = str(error.value)
     assert "main.parquet: has no jets in fold 0 of 2" in told
     assert "eventNumber % 2 is 1 for all 4 jets, as after a selection by eventNumber" in told
@@ -100,7 +101,7 @@ def test_jets_without_a_whole_event_number_have_no_fold(column: pa.Array | None,
     if column is not None:
         scalars = scalars.append_column("eventNumber", column)
     with pytest.raises(InputFileError, match=told):
-        without_held_out(TrainSettings.make(folds=2, fold=0), Jets(scalars, jets.constituents), FILE)
+        seen_jets(TrainSettings.make(folds=2, fold=0), Jets(scalars, jets.constituents), FILE)
 
 
 @pytest.mark.parametrize("given_fold", [{"fold": 1}, {"folds": 3, "fold": 3}, {"folds": 1}])
@@ -111,4 +112,4 @@ def test_a_fold_that_cannot_be_is_a_mistake_of_the_settings(given_fold: dict[str
 
 def test_folds_without_a_fold_are_no_training_of_one_network() -> None:
     with pytest.raises(ConfigError, match="folds is given without fold"):
-        without_held_out(TrainSettings.make(folds=2), jets_of([1, 2]), FILE)
+        seen_jets(TrainSettings.make(folds=2), jets_of([1, 2]), FILE)

@@ -21,7 +21,7 @@ def data_of(folder: Path, **changes: object) -> TrainingData:
     """What a training on two small files uses."""
     main, control = write_training_files(folder, 600, 400)
     settings = TrainSettings.make(**{"sample_fraction": 0.7, "train_fraction": 0.6, "seed": 5, **changes})
-    return load_training_data(settings, main, control)
+    return load_training_data(settings, main, control)[0]
 
 
 def test_every_used_event_is_listed_once_with_its_part(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_jets_told_apart_by_other_columns_are_listed_apart(tmp_path: Path) -> No
     numbers = pa.array(jets["eventNumber"].astype(np.uint64), mask=np.arange(600) < 50)
     jets = jets.with_columns({"mcChannelNumber": channels, "eventNumber": numbers})
     write_jets(main, jets, JetMetadata(stage="built", kind="main", scaling=Scaling(min_jet_pt=0, max_jet_pt=500)))
-    data = load_training_data(TrainSettings.make(train_fraction=0.6, sample_fraction=1.0), main, control)
+    data, _ = load_training_data(TrainSettings.make(train_fraction=0.6, sample_fraction=1.0), main, control)
     write_used_events(tmp_path, data, by_row=False)
     groups = [group for group in read_used_events(tmp_path) or () if group.sample == "main"]
     assert {group.columns for group in groups} == {

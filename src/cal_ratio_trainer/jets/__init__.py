@@ -3,6 +3,6 @@
 from cal_ratio_trainer.jets.features import CONSTITUENTS, Constituent
 from cal_ratio_trainer.jets.labels import DataType, Label
 from cal_ratio_trainer.jets.ragged import Ragged
-from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.jets.table import Jets, JetScalars
 
-__all__ = ["CONSTITUENTS", "Constituent", "DataType", "Jets", "Label", "Ragged"]
+__all__ = ["CONSTITUENTS", "Constituent", "DataType", "JetScalars", "Jets", "Label", "Ragged"]

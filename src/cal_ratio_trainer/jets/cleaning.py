@@ -1,20 +1,35 @@
 """What a training does to loaded jets before it uses them, and what it has to know about them."""
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, CONSTITUENTS, JET_INPUTS
+from cal_ratio_trainer.jets.features import (
+    CLUSTER_LAYERS,
+    CLUSTERS,
+    CONSTITUENTS,
+    JET_INPUTS,
+    MISSING_T0,
+    MUON_SEGMENTS,
+    Constituent,
+)
+from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.ragged import Ragged
-from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
+from cal_ratio_trainer.jets.table import Jets, JetScalars
 
 _ANGLES = {"phi", "phiPos", "phiDir"}
 _BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
-_JETS_TO_JUDGE_BY = 10_000
+JETS_TO_JUDGE_BY = 10_000
+"""How many jets `is_built` looks at at most."""
 _SMALLEST_JET_PT_GEV = 2.0
-_VALUES_AT_A_TIME = 1 << 18
+_CONSTITUENTS_AT_A_TIME = 1 << 14
+
+JetsType = TypeVar("JetsType", bound=JetScalars)
 
 
 @dataclass(frozen=True)
@@ -42,30 +57,80 @@ class CleaningReport:
         return said
 
 
+class Cleaning:
+    """Makes network inputs finite and counts what is odd, as the jets of a file come."""
+
+    def __init__(self) -> None:
+        self._non_finite: Counter[str] = Counter()
+        self._beyond_pi: Counter[str] = Counter()
+        self._non_finite_weights = 0
+
+    def scalars(self, jets: JetsType) -> JetsType:
+        """The same jets with finite inputs of their own; weights are counted only."""
+        columns = {}
+        for name in JET_INPUTS:
+            bad = ~np.isfinite(jets[name])
+            if bad.any():
+                self._non_finite[name] += int(bad.sum())
+                columns[name] = np.where(bad, np.float32(0), jets[name]).astype(np.float32)
+        self._beyond_pi["jet_phi"] += int(np.count_nonzero(np.abs(jets["jet_phi"]) > _BEYOND_PI))
+        self._non_finite_weights += _non_finite_weights(jets)
+        return jets.with_columns(columns)
+
+    def lists(self, kind: Constituent, columns: ListColumns) -> ListColumns:
+        """The same constituents with finite inputs; the very same where nothing was odd."""
+        bad = self._count(kind, columns.values)
+        if not bad:
+            return columns
+        values = columns.values.copy()
+        for position in bad:
+            _make_finite(values[position])
+        return replace(columns, values=values)
+
+    def ragged(self, kind: Constituent, ragged: Ragged) -> Ragged:
+        """As `lists`, for whole constituents."""
+        bad: set[int] = set()
+        for start in range(0, len(ragged.values), _CONSTITUENTS_AT_A_TIME):
+            piece = ragged.values[start : start + _CONSTITUENTS_AT_A_TIME]
+            bad |= self._count(kind, piece.T.copy())
+        if not bad:
+            return ragged
+        values = ragged.values.copy()
+        for position in bad:
+            _make_finite(values[:, position])
+        return ragged.with_values(values)
+
+    def report(self) -> CleaningReport:
+        """What was found so far, in the order of `features`."""
+        names = [*JET_INPUTS, *(column for kind in CONSTITUENTS for column in kind.columns)]
+        non_finite, beyond_pi = (
+            {name: found[name] for name in names if found[name]} for found in (self._non_finite, self._beyond_pi)
+        )
+        return CleaningReport(non_finite, beyond_pi, self._non_finite_weights)
+
+    def _count(self, kind: Constituent, values: FloatArray) -> set[int]:
+        """Count what is odd in the inputs of values [features, constituents]; positions of features to be mended."""
+        bad = set()
+        for position in kind.inputs:
+            column, name = values[position], kind.columns[position]
+            finite = np.isfinite(column)
+            count = len(column) - int(np.count_nonzero(finite))
+            if count:
+                bad.add(position)
+                self._non_finite[name] += count
+            if kind.features[position].name in _ANGLES:
+                self._beyond_pi[name] += int(np.count_nonzero((np.abs(column) > _BEYOND_PI) & finite))
+        return bad
+
+
 def clean_for_training(jets: Jets) -> tuple[Jets, CleaningReport]:
     """The same jets with finite network inputs: infinite and NaN become 0, counted by column.
 
     Weights are counted only, for what to do with bad ones is a setting of the training.
     """
-    counts: dict[str, int] = {}
-    columns = {}
-    for name in JET_INPUTS:
-        bad = ~np.isfinite(jets[name])
-        if bad.any():
-            counts[name] = int(bad.sum())
-            columns[name] = np.where(bad, np.float32(0), jets[name]).astype(np.float32)
-    lists: dict[str, Ragged] = {}
-    angles = {"jet_phi": int(np.count_nonzero(np.abs(jets["jet_phi"]) > _BEYOND_PI))}
-    for kind in CONSTITUENTS:
-        ragged = jets.constituents[kind.name]
-        bad_counts, wide_counts = _oddities(ragged)
-        found = {kind.columns[i]: int(bad_counts[i]) for i in kind.inputs if bad_counts[i]}
-        lists[kind.name] = _finite(ragged, kind.inputs) if found else ragged
-        counts |= found
-        angles |= {kind.columns[i]: int(wide_counts[i]) for i in kind.inputs if kind.features[i].name in _ANGLES}
-    cleaned = Jets(jets.scalars, lists).with_columns(columns)
-    beyond = {name: count for name, count in angles.items() if count}
-    return cleaned, CleaningReport(counts, beyond, _non_finite_weights(jets))
+    cleaning = Cleaning()
+    lists = {kind.name: cleaning.ragged(kind, jets.constituents[kind.name]) for kind in CONSTITUENTS}
+    return replace(cleaning.scalars(jets), constituents=lists), cleaning.report()
 
 
 def is_built(metadata: JetMetadata, jets: Jets) -> bool:
@@ -80,7 +145,7 @@ def is_built(metadata: JetMetadata, jets: Jets) -> bool:
         return metadata.stage == "built"
     if any(np.any(ragged.padding != 0) for ragged in jets.constituents.values()):
         return True
-    some = jets.slice(0, _JETS_TO_JUDGE_BY)
+    some = jets.slice(0, JETS_TO_JUDGE_BY)
     if len(some) and np.nanmedian(some["jet_pt"]) < _SMALLEST_JET_PT_GEV:
         return True
     layers = some.constituents[CLUSTERS.name].values[:, [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]]
@@ -89,27 +154,27 @@ def is_built(metadata: JetMetadata, jets: Jets) -> bool:
     return len(sums) > 0 and bool(np.median(np.abs(sums - 1)) < 1e-4)
 
 
-def _oddities(ragged: Ragged) -> tuple[np.ndarray, np.ndarray]:
-    """How many values of each feature are not finite, and how many are larger than pi; in pieces, to hold little."""
-    bad = np.zeros(ragged.values.shape[1], dtype=np.int64)
-    wide = np.zeros_like(bad)
-    for start in range(0, len(ragged.values), _VALUES_AT_A_TIME):
-        piece = ragged.values[start : start + _VALUES_AT_A_TIME]
-        finite = np.isfinite(piece)
-        bad += np.count_nonzero(~finite, axis=0)
-        wide += np.count_nonzero((np.abs(piece) > _BEYOND_PI) & finite, axis=0)
-    return bad, wide
+def _make_finite(column: FloatArray) -> None:
+    column[~np.isfinite(column)] = 0
 
 
-def _finite(ragged: Ragged, features: tuple[int, ...]) -> Ragged:
-    values = ragged.values.copy()
-    for position in features:
-        column = values[:, position]
-        column[~np.isfinite(column)] = 0
-    return ragged.with_values(values)
+def is_missing_t0(t0: FloatArray) -> NDArray[np.bool_]:
+    """Where a muon segment's time was not measured."""
+    return np.asarray(t0 == np.float32(MISSING_T0))
 
 
-def _non_finite_weights(jets: Jets) -> int:
+def with_missing_t0(jets: Jets, value: float) -> tuple[Jets, int]:
+    """The jets with `value` [ns] where a muon segment's time was not measured, and how many times that is."""
+    segments = jets.constituents[MUON_SEGMENTS.name]
+    position = MUON_SEGMENTS.position("t0")
+    missing = is_missing_t0(segments.values[:, position])
+    values = segments.values.copy()
+    values[missing, position] = value
+    lists = {**jets.constituents, MUON_SEGMENTS.name: segments.with_values(values)}
+    return replace(jets, constituents=lists), int(missing.sum())
+
+
+def _non_finite_weights(jets: JetScalars) -> int:
     if "mcEventWeight" not in jets:
         return 0
     known = jets.scalars.column("mcEventWeight").drop_null()

@@ -1,43 +1,118 @@
-"""Joins many batches of jets into one table that is allocated once, so that memory peaks little above the result."""
+"""Joins many batches into one array that is allocated once, so that memory peaks little above the result."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from cal_ratio_trainer.jets.features import CONSTITUENTS, Constituent
-from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
+from cal_ratio_trainer.jets.features import CONSTITUENTS
+from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, Ragged
 from cal_ratio_trainer.jets.table import Jets
 
 _GROWTH = 1.1
 _UNKNOWN: Mapping[str, int] = MappingProxyType({})
 
 
-class _Filling:
-    """The lists of one kind while they grow."""
+class Rows(Protocol):
+    """An array [rows, columns] float32 that is filled from front to back, wherever it lies."""
 
-    def __init__(self, kind: Constituent, jets: int, most_constituents: int) -> None:
+    def append(self, values: FloatArray) -> None:
+        """Add rows; `values` [columns, rows]."""
+
+    def finish(self) -> FloatArray:
+        """All rows."""
+
+
+class Storage(Protocol):
+    """Where arrays are filled that hold constituents."""
+
+    def rows(self, columns: int, most: int) -> Rows:
+        """An empty array; `most` is how many rows it will have at most, or 0 where that is not known."""
+
+
+class RowsInMemory:
+    """Rows in memory."""
+
+    def __init__(self, columns: int, most: int) -> None:
         # Memory that is never written to is never taken, so an upper bound costs nothing.
-        self._features = len(kind.features)
-        self._values = np.empty((most_constituents, len(kind.features)), dtype=np.float32)
-        self._offsets = np.zeros(jets + 1, dtype=np.int64)
-        self._padding: FloatArray = np.zeros(len(kind.features), dtype=np.float32)
-        self._jets = self._constituents = 0
+        self._values = np.empty((most, columns), dtype=np.float32)
+        self._end = 0
 
-    def append(self, ragged: Ragged) -> None:
-        end = self._constituents + len(ragged.values)
-        if end > len(self._values):
+    def append(self, values: FloatArray) -> None:
+        """See `Rows`."""
+        start, self._end = self._end, self._end + values.shape[1]
+        if self._end > len(self._values):
             # Grows in place where the system can move pages; numpy zeroes what is added, so the steps are small.
-            self._values.resize((max(end, int(_GROWTH * len(self._values))), self._features), refcheck=False)
-        self._values[self._constituents : end] = ragged.values
-        self._offsets[self._jets + 1 : self._jets + 1 + len(ragged)] = ragged.offsets[1:] + self._constituents
-        self._padding = ragged.padding
-        self._jets += len(ragged)
-        self._constituents = end
+            rows = max(self._end, int(_GROWTH * len(self._values)))
+            self._values.resize((rows, self._values.shape[1]), refcheck=False)
+        self._values[start : self._end] = values.T
 
-    def finish(self) -> Ragged:
-        return Ragged(self._values[: self._constituents], self._offsets, self._padding)
+    def finish(self) -> FloatArray:
+        """See `Rows`."""
+        return self._values[: self._end]
+
+
+class Memory:
+    """Arrays in memory."""
+
+    def rows(self, columns: int, most: int) -> Rows:
+        """See `Storage`."""
+        return RowsInMemory(columns, most)
+
+
+class ListFilling:
+    """The constituents of one kind while they come.
+
+    Args:
+        columns: how many numbers of a constituent are kept.
+        jets: how many jets there will be.
+        most: how many constituents at most; 0 where that is not known.
+        storage: where they lie.
+    """
+
+    def __init__(self, columns: int, jets: int, most: int = 0, storage: Storage | None = None) -> None:
+        self._rows = (storage or Memory()).rows(columns, most)
+        self._offsets = np.zeros(jets + 1, dtype=np.int64)
+        self._jets = 0
+
+    def append(self, values: FloatArray, lengths: IndexArray) -> None:
+        """Add jets: their constituents' `values` [columns, constituents], and how many each has [jets]."""
+        self._rows.append(values)
+        places = self._offsets[self._jets : self._jets + len(lengths) + 1]
+        np.cumsum(lengths, out=places[1:])
+        places[1:] += places[0]
+        self._jets += len(lengths)
+
+    def append_row(self, row: FloatArray) -> None:
+        """Add a row [columns] that belongs to no jet."""
+        self._rows.append(row[:, None])
+
+    def finish(self) -> tuple[FloatArray, IndexArray]:
+        """Values [rows, columns] and offsets [jets + 1]."""
+        return self._rows.finish(), self._offsets
+
+
+class WholeLists:
+    """Complete constituents of all kinds while they come; see `ListFilling`."""
+
+    def __init__(self, jets: int, most: Mapping[str, int] = _UNKNOWN, storage: Storage | None = None) -> None:
+        self._fillings = {
+            kind.name: ListFilling(len(kind.features), jets, most.get(kind.name, 0), storage) for kind in CONSTITUENTS
+        }
+        self._padding = {kind.name: np.zeros(len(kind.features), dtype=np.float32) for kind in CONSTITUENTS}
+
+    def append(self, lists: Mapping[str, ListColumns]) -> None:
+        """Add jets; all have the same padding rows."""
+        for name, columns in lists.items():
+            self._fillings[name].append(columns.values, columns.lengths)
+            self._padding[name] = columns.padding
+
+    def finish(self) -> dict[str, Ragged]:
+        """By each kind's name."""
+        return {name: Ragged(*filling.finish(), self._padding[name]) for name, filling in self._fillings.items()}
 
 
 def join_batches(batches: Iterable[Jets], jets: int, most_constituents: Mapping[str, int] = _UNKNOWN) -> Jets:
@@ -48,13 +123,14 @@ def join_batches(batches: Iterable[Jets], jets: int, most_constituents: Mapping[
         jets: how many jets they hold together.
         most_constituents: for each kind's name an upper bound of their number, where it is known.
     """
-    fillings = {kind.name: _Filling(kind, jets, most_constituents.get(kind.name, 0)) for kind in CONSTITUENTS}
+    lists = WholeLists(jets, most_constituents)
     scalars: list[pa.Table] = []
     for batch in batches:
         scalars.append(batch.scalars)
-        for name, filling in fillings.items():
-            filling.append(batch.constituents[name])
+        lists.append(
+            {name: ListColumns(each.values.T, each.lengths, each.padding) for name, each in batch.constituents.items()}
+        )
     if not scalars:
         return Jets.empty()
     table = pa.concat_tables(scalars).unify_dictionaries().combine_chunks()
-    return Jets(table, {name: filling.finish() for name, filling in fillings.items()})
+    return Jets(table, lists.finish())

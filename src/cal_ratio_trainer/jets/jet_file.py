@@ -1,14 +1,17 @@
 """What every opened file of jets can do, whatever its format."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
+from cal_ratio_trainer.errors import MissingColumn
+from cal_ratio_trainer.jets.features import REQUIRED_SCALARS
+from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.jets.table import Jets, JetScalars
 
 ROWS_A_BATCH = 16384
 
@@ -65,3 +68,29 @@ class JetFile(ABC):
     @abstractmethod
     def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
         """All jets in order, at most `rows` at a time; all batches have the same columns and padding rows."""
+
+    def all_scalars(self) -> JetScalars:
+        """All scalar columns of all jets, in the order in which `batches` gives them. Raises MissingColumn."""
+        table = self.scalars(self.scalar_names())
+        missing = [name for name in REQUIRED_SCALARS if name not in table.column_names]
+        if missing:
+            raise MissingColumn(self.path, missing, table.column_names)
+        return JetScalars(table.combine_chunks())
+
+    def lists(self) -> Iterator[Mapping[str, ListColumns]]:
+        """The constituents of all jets in order, by kind, some thousand jets at a time."""
+        for batch in self.batches():
+            yield {name: ListColumns.of(ragged) for name, ragged in batch.constituents.items()}
+
+    def most_constituents(self) -> Mapping[str, int]:
+        """For each kind's name at least as many constituents as there are; empty where the format does not say."""
+        return {}
+
+    def first(self, jets: int) -> Jets:
+        """The first jets, at least as many as asked for if there are so many."""
+        found: list[Jets] = []
+        for batch in self.batches():
+            found.append(batch)
+            if sum(map(len, found)) >= jets:
+                break
+        return Jets.concatenate(found) if found else Jets.empty()

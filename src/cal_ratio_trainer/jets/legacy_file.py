@@ -10,11 +10,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import MissingColumn
-from cal_ratio_trainer.jets.features import EVENT_SCALARS
+from cal_ratio_trainer.jets.features import EVENT_SCALARS, JET_INPUTS
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.legacy_names import name_of_today
 from cal_ratio_trainer.jets.legacy_pickle import read_frame
-from cal_ratio_trainer.jets.legacy_reader import checked_names, event_column, flat_chunks, is_rounded, padding_rows
+from cal_ratio_trainer.jets.legacy_reader import (
+    checked_names,
+    event_column,
+    flat_chunks,
+    is_rounded,
+    labels_of,
+    padding_rows,
+)
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import open_parquet
 from cal_ratio_trainer.jets.table import Jets
@@ -41,10 +48,6 @@ class FlatFile(JetFile):
     def _column(self, name: str) -> NDArray[Any]:
         """A column [rows] by today's name."""
 
-    def scalar_names(self) -> list[str]:
-        """Today's names, those that will be null among them."""
-        return [*self.names.scalars, *self.names.absent]
-
     def scalars(self, names: Sequence[str]) -> pa.Table:
         """The named columns; absent event columns as nulls. Raises MissingColumn."""
         missing = [name for name in names if name not in self.scalar_names()]
@@ -52,9 +55,16 @@ class FlatFile(JetFile):
             raise MissingColumn(self.path, missing, self.scalar_names())
         return pa.table({name: self._scalar(name) for name in names})
 
+    def scalar_names(self) -> list[str]:
+        """Today's names as `batches` orders them, those that will be null among them."""
+        first = ["label", *JET_INPUTS]
+        return [*first, *(name for name in self.names.scalars if name not in first), *self.names.absent]
+
     def _scalar(self, name: str) -> pa.Array:
         if name in self.names.absent:
             return pa.nulls(self.rows, EVENT_SCALARS[name])
+        if name == "label":
+            return pa.array(labels_of(self.path, self._column(name)))
         return event_column(self.path, name, self._column(name))
 
 

@@ -95,7 +95,7 @@ def _ragged(kind: Constituent, columns: Columns, part: slice, padding: FloatArra
 
 
 def _scalars(path: Path, columns: Columns, part: slice, absent: list[str]) -> pa.Table:
-    arrays = {"label": pa.array(_labels(path, columns["label"][part]))}
+    arrays = {"label": pa.array(labels_of(path, columns["label"][part]))}
     arrays |= {name: as_arrow(name, columns[name][part].astype(np.float32)) for name in JET_INPUTS}
     for name in columns:
         if name not in arrays and not name.startswith(_PREFIXES):
@@ -108,7 +108,8 @@ def _scalars(path: Path, columns: Columns, part: slice, absent: list[str]) -> pa
 _PREFIXES = tuple(f"{column}_" for kind in CONSTITUENTS for column in kind.columns)
 
 
-def _labels(path: Path, values: NDArray[Any]) -> NDArray[np.int8]:
+def labels_of(path: Path, values: NDArray[Any]) -> NDArray[np.int8]:
+    """The labels as they are stored here. Raises InputFileError where one is none of ours."""
     good = np.isin(values, [int(label) for label in Label])
     if not good.all():
         raise InputFileError(path, f"holds the label {values[~good][0]}; labels are 0 (QCD), 1 (signal) and 2 (BIB)")

@@ -1,7 +1,7 @@
 """Opens and loads any file of jets: ragged or flat Parquet, pickled frames; told apart by content, not by name."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,13 @@ from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, 
 from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.legacy_file import FlatParquetFile, PickledFile
+from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import (
     is_ragged_file,
     iterate_jets,
+    iterate_lists,
+    most_constituents,
     open_parquet,
     read_jets,
     read_metadata,
@@ -76,6 +79,14 @@ class RaggedFile(JetFile):
     def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
         """All jets in order, at most `rows` at a time."""
         return iterate_jets(self.path, rows)
+
+    def lists(self) -> Iterator[Mapping[str, ListColumns]]:
+        """The constituents of all jets in order, by kind, a row group at a time."""
+        return iterate_lists(self.path)
+
+    def most_constituents(self) -> Mapping[str, int]:
+        """For each kind's name at least as many constituents as there are."""
+        return most_constituents(self.path)
 
 
 def open_jets(path: Path) -> JetFile:

@@ -1,11 +1,10 @@
 """Jets in Parquet: one row a jet, scalars as columns, constituent features as list columns, metadata in the file."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +15,10 @@ from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, Constituent
-from cal_ratio_trainer.jets.filling import join_batches
+from cal_ratio_trainer.jets.filling import WholeLists
+from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata
-from cal_ratio_trainer.jets.ragged import Ragged
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.table import Jets
 
 ROWS_A_GROUP = 16384
@@ -114,8 +114,14 @@ def read_jets(path: Path, scalars: list[str] | None = None) -> Jets:
         MissingColumn: a jet or constituent column is not there.
     """
     metadata, file = _open(path)
-    batches = _batches(path, metadata, file, ROWS_A_GROUP, scalars)
-    return join_batches(batches, file.metadata.num_rows, _most_constituents(path, file))
+    lists = WholeLists(file.metadata.num_rows, _most_constituents(path, file))
+    tables = []
+    for table in _row_groups(path, file, _wanted(path, file, scalars)):
+        tables.append(_scalars_of(path, table))
+        lists.append(_list_columns(path, table, metadata.padding))
+    if not tables:
+        return Jets.empty()
+    return Jets(pa.concat_tables(tables).unify_dictionaries().combine_chunks(), lists.finish())
 
 
 def iterate_jets(path: Path, rows: int = ROWS_A_GROUP, scalars: list[str] | None = None) -> Iterator[Jets]:
@@ -124,12 +130,23 @@ def iterate_jets(path: Path, rows: int = ROWS_A_GROUP, scalars: list[str] | None
     yield from _batches(path, metadata, file, rows, scalars)
 
 
+def iterate_lists(path: Path) -> Iterator[dict[str, ListColumns]]:
+    """The constituents of a file of ours by kind, a row group at a time, without its scalars. Raises as `read_jets`."""
+    metadata, file = _open(path)
+    _refuse_missing(path, sorted(_LIST_COLUMNS), file.schema_arrow.names)
+    for table in _row_groups(path, file, sorted(_LIST_COLUMNS)):
+        yield _list_columns(path, table, metadata.padding)
+
+
+def most_constituents(path: Path) -> dict[str, int]:
+    """For each kind's name at least as many constituents as a file of ours holds. Raises as `read_jets`."""
+    return _most_constituents(path, _open(path)[1])
+
+
 def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
     """Scalar columns of a file of ours, without its constituents. Raises as `read_jets`."""
     _, file = _open(path)
-    missing = [name for name in names if name not in file.schema_arrow.names]
-    if missing:
-        raise MissingColumn(path, missing, scalar_names(path))
+    _refuse_missing(path, names, scalar_names(path))
     with _damage_named(path):
         table = file.read(columns=list(names))
     return table.replace_schema_metadata(None).unify_dictionaries()
@@ -166,34 +183,48 @@ def to_arrow(jets: Jets) -> pa.Table:
 
 def from_arrow(path: Path, table: pa.Table, metadata: JetMetadata) -> Jets:
     """Jets from a table with our columns; `path` is for messages."""
-    missing = [name for name in (*REQUIRED_SCALARS, *sorted(_LIST_COLUMNS)) if name not in table.column_names]
+    lists = _list_columns(path, table, metadata.padding)
+    return Jets(_scalars_of(path, table), {name: columns.ragged() for name, columns in lists.items()})
+
+
+def _scalars_of(path: Path, table: pa.Table) -> pa.Table:
+    _refuse_missing(path, REQUIRED_SCALARS, table.column_names)
+    names = [name for name in table.column_names if name not in _LIST_COLUMNS]
+    return table.select(names).replace_schema_metadata(None)
+
+
+def _list_columns(path: Path, table: pa.Table, padding: Mapping[str, list[float]]) -> dict[str, ListColumns]:
+    _refuse_missing(path, sorted(_LIST_COLUMNS), table.column_names)
+    return {kind.name: _columns_of(path, table, kind, padding) for kind in CONSTITUENTS}
+
+
+def _refuse_missing(path: Path, names: Iterable[str], present: Sequence[str]) -> None:
+    missing = [name for name in names if name not in present]
     if missing:
-        raise MissingColumn(path, missing, table.column_names)
-    lists = {kind.name: _ragged(path, table, kind, metadata.padding) for kind in CONSTITUENTS}
-    scalars = table.select([name for name in table.column_names if name not in _LIST_COLUMNS])
-    return Jets(scalars.replace_schema_metadata(None), lists)
+        raise MissingColumn(path, missing, present)
 
 
-def _ragged(path: Path, table: pa.Table, kind: Constituent, padding: Mapping[str, list[float]]) -> Ragged:
-    offsets: np.ndarray[Any, np.dtype[np.int64]] | None = None
-    values = np.empty((0, len(kind.features)), dtype=np.float32)
+def _columns_of(path: Path, table: pa.Table, kind: Constituent, padding: Mapping[str, list[float]]) -> ListColumns:
+    lengths = _lengths(path, table, kind.columns[0])
+    values = np.empty((len(kind.features), int(lengths.sum())), dtype=np.float32)
     for position, column in enumerate(kind.columns):
-        chunks = table.column(column)
-        if chunks.null_count:
-            raise InputFileError(path, f"column {column} has {chunks.null_count} empty entries where lists should be")
-        lengths = chunks.combine_chunks().value_lengths().to_numpy().astype(np.int64)
-        flat = np.concatenate(
-            [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks.chunks] or [values[:, 0]]
-        )
-        if offsets is None:
-            offsets = np.concatenate([[0], np.cumsum(lengths)])
-            values = np.empty((len(flat), len(kind.features)), dtype=np.float32)
-        elif not np.array_equal(np.diff(offsets), lengths):
+        if position and not np.array_equal(_lengths(path, table, column), lengths):
             raise InputFileError(path, f"{column} has lists of other lengths than {kind.columns[0]}")
-        values[:, position] = flat
-    assert offsets is not None
+        end = 0
+        for chunk in table.column(column).chunks:
+            flat = chunk.flatten()
+            start, end = end, end + len(flat)
+            values[position, start:end] = flat.to_numpy(zero_copy_only=False)
     row = padding.get(kind.name, [0.0] * len(kind.features))
-    return Ragged(values, offsets, np.asarray(row, dtype=np.float32))
+    return ListColumns(values, lengths, np.asarray(row, dtype=np.float32))
+
+
+def _lengths(path: Path, table: pa.Table, column: str) -> IndexArray:
+    chunks = table.column(column)
+    if chunks.null_count:
+        raise InputFileError(path, f"column {column} has {chunks.null_count} empty entries where lists should be")
+    lengths = [np.diff(chunk.offsets.to_numpy()) for chunk in chunks.chunks]
+    return np.concatenate([np.zeros(0, np.int64), *lengths]).astype(np.int64)
 
 
 def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:

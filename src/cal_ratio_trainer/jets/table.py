@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -15,38 +15,20 @@ from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
 
 
 @dataclass(frozen=True)
-class Jets:
-    """Jets with their constituents.
+class JetScalars:
+    """What is known of jets, a number a jet, without their constituents.
 
     Attributes:
         scalars: one row a jet: label, kinematics, event numbers, weights, truth, origin (see `features`), and whatever
             further columns the input had. Values that are not known are null.
-        constituents: for each kind's name ('clusters', 'tracks', 'muon_segments') the lists, as long as `scalars`.
     """
 
     scalars: pa.Table
-    constituents: Mapping[str, Ragged]
 
     def __post_init__(self) -> None:
         missing = [name for name in REQUIRED_SCALARS if name not in self.scalars.column_names]
         if missing:
             raise MissingColumn("table of jets", missing, self.scalars.column_names)
-        for kind in CONSTITUENTS:
-            ragged = self.constituents[kind.name]
-            if len(ragged) != len(self.scalars) or ragged.values.shape[1] != len(kind.features):
-                raise ValueError(f"{kind.name} {ragged.values.shape} of {len(ragged)} jets do not fit {len(self)} jets")
-
-    @classmethod
-    def from_columns(cls, columns: Mapping[str, Any], constituents: Mapping[str, Ragged]) -> "Jets":
-        """From scalar columns (numpy or arrow arrays [jets] by name); known ones are cast to their type on disk."""
-        arrays = {name: as_arrow(name, values) for name, values in columns.items()}
-        return cls(pa.table(arrays), constituents)
-
-    @classmethod
-    def empty(cls) -> "Jets":
-        """A table of no jets, with the required columns."""
-        columns = {name: np.zeros(0, dtype=np.float32) for name in REQUIRED_SCALARS}
-        return cls.from_columns(columns, {kind.name: Ragged.empty(len(kind.features)) for kind in CONSTITUENTS})
 
     def __len__(self) -> int:
         return len(self.scalars)
@@ -74,27 +56,19 @@ class Jets:
         """True where the column exists and no value of it is null."""
         return name in self and self.scalars.column(name).null_count == 0
 
-    def slice(self, start: int, stop: int) -> "Jets":
-        """Jets start to stop, sharing memory with this."""
-        stop = min(stop, len(self))
-        lists = {name: ragged.slice(start, stop) for name, ragged in self.constituents.items()}
-        return Jets(self.scalars.slice(start, stop - start), lists)
-
-    def take(self, jets: NDArray[np.integer]) -> "Jets":
+    def take(self, jets: NDArray[np.integer]) -> Self:
         """The jets at the given positions, in that order."""
-        positions: IndexArray = np.asarray(jets, dtype=np.int64)
-        lists = {name: ragged.take(positions) for name, ragged in self.constituents.items()}
-        return Jets(self.scalars.take(pa.array(positions)), lists)
+        return replace(self, scalars=self.scalars.take(pa.array(np.asarray(jets, dtype=np.int64))))
 
-    def where(self, kept: NDArray[np.bool_]) -> "Jets":
+    def where(self, kept: NDArray[np.bool_]) -> Self:
         """The jets for which `kept` [jets] is true, in order."""
         return self.take(np.flatnonzero(kept))
 
-    def with_label(self, label: Label) -> "Jets":
+    def with_label(self, label: Label) -> Self:
         """The jets of one label, in order."""
         return self.where(self.label == label)
 
-    def with_columns(self, columns: Mapping[str, Any]) -> "Jets":
+    def with_columns(self, columns: Mapping[str, Any]) -> Self:
         """The same jets with scalar columns added or replaced."""
         table = self.scalars
         for name, values in columns.items():
@@ -105,9 +79,51 @@ class Jets:
                 table = table.append_column(name, array)
         return replace(self, scalars=table)
 
-    def without_columns(self, names: Sequence[str]) -> "Jets":
+    def without_columns(self, names: Sequence[str]) -> Self:
         """The same jets without the named scalar columns; names that are not there are passed over."""
         return replace(self, scalars=self.scalars.drop_columns([name for name in names if name in self]))
+
+
+@dataclass(frozen=True)
+class Jets(JetScalars):
+    """Jets with their constituents.
+
+    Attributes:
+        constituents: for each kind's name ('clusters', 'tracks', 'muon_segments') the lists, as long as `scalars`.
+    """
+
+    constituents: Mapping[str, Ragged]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for kind in CONSTITUENTS:
+            ragged = self.constituents[kind.name]
+            if len(ragged) != len(self.scalars) or ragged.values.shape[1] != len(kind.features):
+                raise ValueError(f"{kind.name} {ragged.values.shape} of {len(ragged)} jets do not fit {len(self)} jets")
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any], constituents: Mapping[str, Ragged]) -> "Jets":
+        """From scalar columns (numpy or arrow arrays [jets] by name); known ones are cast to their type on disk."""
+        arrays = {name: as_arrow(name, values) for name, values in columns.items()}
+        return cls(pa.table(arrays), constituents)
+
+    @classmethod
+    def empty(cls) -> "Jets":
+        """A table of no jets, with the required columns."""
+        columns = {name: np.zeros(0, dtype=np.float32) for name in REQUIRED_SCALARS}
+        return cls.from_columns(columns, {kind.name: Ragged.empty(len(kind.features)) for kind in CONSTITUENTS})
+
+    def slice(self, start: int, stop: int) -> "Jets":
+        """Jets start to stop, sharing memory with this."""
+        stop = min(stop, len(self))
+        lists = {name: ragged.slice(start, stop) for name, ragged in self.constituents.items()}
+        return Jets(self.scalars.slice(start, stop - start), lists)
+
+    def take(self, jets: NDArray[np.integer]) -> Self:
+        """The jets at the given positions, in that order."""
+        positions: IndexArray = np.asarray(jets, dtype=np.int64)
+        lists = {name: ragged.take(positions) for name, ragged in self.constituents.items()}
+        return replace(self, scalars=self.scalars.take(pa.array(positions)), constituents=lists)
 
     def with_filled_slots(self) -> "Jets":
         """The same jets with every empty slot written out as a constituent; padding rows are then zero."""

@@ -8,9 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
-from cal_ratio_trainer.jets.features import JET_INPUTS, Constituent
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars
+from cal_ratio_trainer.jets.features import JET_INPUTS
+from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.network.dropout import MaskRows
+from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
 from cal_ratio_trainer.network.packing import IndexArray, pack, rows_in_whole
 
 
@@ -80,16 +82,33 @@ class JetTensors:
             device: where the network runs.
             masses: [jets, 1 or 2] in TeV for a parametrised network; None otherwise.
         """
-        lists = {
-            kind.name: _network_inputs([jets.constituents[kind.name] for jets in parts], kind) for kind in CONSTITUENTS
-        }
-        own = np.concatenate([np.stack([jets[name] for name in JET_INPUTS], axis=1) for jets in parts])
-        mass_values = np.zeros((len(own), 0)) if masses is None else masses
+        most = {kind.name: sum(len(jets.constituents[kind.name].values) for jets in parts) for kind in CONSTITUENTS}
+        filling = InputFilling(sum(map(len, parts)), most)
+        for jets in parts:
+            filling.append({name: ListColumns.viewing(ragged) for name, ragged in jets.constituents.items()})
+        return cls.of_inputs(filling.finish(), parts, device, masses)
+
+    @classmethod
+    def of_inputs(
+        cls,
+        inputs: NetworkInputs,
+        parts: Sequence[JetScalars],
+        device: torch.device,
+        masses: NDArray[np.float32] | None = None,
+    ) -> "JetTensors":
+        """Copy the network's inputs to the device, or share memory with them where that is the host.
+
+        Args:
+            inputs: constituents of all jets.
+            parts: what else is known of the same jets, tables one after the other.
+            device, masses: see `from_jets`.
+        """
+        own, mass_values = own_numbers(parts, masses)
         return cls(
-            values={name: torch.from_numpy(values).to(device) for name, (values, _) in lists.items()},
-            offsets={name: offsets for name, (_, offsets) in lists.items()},
-            jet=torch.from_numpy(own.astype(np.float32)).to(device),
-            masses=torch.from_numpy(mass_values.astype(np.float32)).to(device),
+            values={name: torch.from_numpy(values).to(device) for name, values in inputs.values.items()},
+            offsets=inputs.offsets,
+            jet=own.to(device),
+            masses=mass_values.to(device),
         )
 
     def __len__(self) -> int:
@@ -140,18 +159,8 @@ def on_device(positions: IndexArray, device: torch.device) -> Tensor:
     return tensor
 
 
-def _network_inputs(parts: Sequence[Ragged], kind: Constituent) -> tuple[NDArray[np.float32], IndexArray]:
-    """The values the network reads with the padding row behind them, and the offsets."""
-    inputs = list(kind.inputs)
-    padding = parts[0].padding
-    if any(not np.array_equal(part.padding, padding) for part in parts):
-        raise ValueError(f"{kind.name} with different padding rows cannot be read together")
-    values = np.empty((sum(len(part.values) for part in parts) + 1, len(inputs)), dtype=np.float32)
-    end = 0
-    for part in parts:
-        start, end = end, end + len(part.values)
-        for column, position in enumerate(inputs):
-            values[start:end, column] = part.values[:, position]
-    values[end] = padding[inputs]
-    lengths = np.concatenate([part.lengths for part in parts])
-    return values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+def own_numbers(parts: Sequence[JetScalars], masses: NDArray[np.float32] | None) -> tuple[Tensor, Tensor]:
+    """What the network reads of the jets themselves, [jets, 3], and their masses [jets, 0, 1 or 2]; on the host."""
+    own = np.concatenate([np.stack([jets[name] for name in JET_INPUTS], axis=1) for jets in parts]).astype(np.float32)
+    mass_values = np.zeros((len(own), 0), dtype=np.float32) if masses is None else masses.astype(np.float32)
+    return torch.from_numpy(own), torch.from_numpy(mass_values)

@@ -18,6 +18,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.cleaning import with_missing_t0
 from cal_ratio_trainer.jets.features import GEV_A_TEV, MASS_INPUTS
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.batch import JetTensors
@@ -25,7 +26,6 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.scoring.parts import LookupByEvents, LookupByHash, NoLookup, PartLookup, is_training_file
-from cal_ratio_trainer.training.data import with_missing_t0
 from cal_ratio_trainer.training.epoch_histograms import ranges_of
 from cal_ratio_trainer.training.folds import FoldRule
 from cal_ratio_trainer.training.network_names import NamedNetwork, find_network

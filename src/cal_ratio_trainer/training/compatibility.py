@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets import JetScalars
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 
 _LARGEST_SCALED_PT = 10.0
@@ -19,7 +19,7 @@ _ACCEPTANCE = ("min_jet_pt", "max_jet_pt", "max_abs_jet_eta")
 """Cuts that must be the same in both files; what else makes a control region (clean, leading jets) is its own."""
 
 
-def refuse_wrong_scale(file: Path, jets: Jets, metadata: JetMetadata) -> None:
+def refuse_wrong_scale(file: Path, jets: JetScalars, metadata: JetMetadata) -> None:
     """Refuse jets whose pt cannot have been scaled exactly once.
 
     Raises:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
-from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets import JetScalars
 
 EVENT_NUMBER = "eventNumber"
 FOLD = "fold"
@@ -37,7 +37,7 @@ class FoldRule:
         """True for the events of a fold."""
         return f"{self.expression} == {fold}"
 
-    def folds_of(self, jets: Jets, file: str | Path) -> FoldArray:
+    def folds_of(self, jets: JetScalars, file: str | Path) -> FoldArray:
         """The fold of each jet, [jets].
 
         Args:
@@ -52,8 +52,8 @@ class FoldRule:
         return folds
 
 
-def without_held_out(settings: TrainSettings, jets: Jets, file: Path) -> tuple[Jets, list[str]]:
-    """The jets of a training file that a run may see, and a note on the others; all jets where there are no folds.
+def seen_jets(settings: TrainSettings, jets: JetScalars, file: Path) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which jets of a training file a run may see, [jets], and a note on the others; all jets where there are no folds.
 
     Args:
         settings: of the run.
@@ -65,7 +65,7 @@ def without_held_out(settings: TrainSettings, jets: Jets, file: Path) -> tuple[J
         ConfigError: the settings have folds and do not say which one.
     """
     if settings.folds is None:
-        return jets, []
+        return np.ones(len(jets), dtype=bool), []
     if settings.fold is None:
         raise ConfigError(["folds is given without fold: a single training leaves one of them out"])
     rule = FoldRule(settings.folds)
@@ -73,10 +73,10 @@ def without_held_out(settings: TrainSettings, jets: Jets, file: Path) -> tuple[J
     _refuse_empty_folds(rule, folds, file)
     held_out = folds == settings.fold
     note = f"{int(held_out.sum())} jets with {rule.condition(settings.fold)} are the fold that is left out"
-    return jets.where(~held_out), [note]
+    return ~held_out, [note]
 
 
-def _event_numbers(jets: Jets, file: str | Path) -> NDArray[np.uint64]:
+def _event_numbers(jets: JetScalars, file: str | Path) -> NDArray[np.uint64]:
     remedy = f"folds are told by {EVENT_NUMBER}"
     if EVENT_NUMBER not in jets:
         raise InputFileError(file, f"has no column {EVENT_NUMBER}: {remedy}")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
-from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets import JetScalars, Label
 from cal_ratio_trainer.jets.features import GEV_A_TEV
 from cal_ratio_trainer.training.splits import Part
 
@@ -17,7 +17,7 @@ _SELECTION_STREAM, _MASS_STREAM = 4, 5
 _log = logging.getLogger(__name__)
 
 
-def select_masses(jets: Jets, part: NDArray[np.int8], settings: TrainSettings) -> NDArray[np.int8]:
+def select_masses(jets: JetScalars, part: NDArray[np.int8], settings: TrainSettings) -> NDArray[np.int8]:
     """The parts of jets when only low or only high masses are trained on.
 
     In the training and the validation part signal of other masses is left out, and QCD and BIB are drawn down to the
@@ -54,7 +54,7 @@ def select_masses(jets: Jets, part: NDArray[np.int8], settings: TrainSettings) -
 
 
 def parametrised_masses(
-    samples: Sequence[Jets], columns: Sequence[str], seed: int, trained: NDArray[np.bool_] | None = None
+    samples: Sequence[JetScalars], columns: Sequence[str], seed: int, trained: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float32] | None:
     """The masses each jet is given, [jets of all samples, columns] in TeV; None for a network without masses.
 

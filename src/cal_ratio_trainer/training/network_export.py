@@ -16,12 +16,11 @@ from cal_ratio_trainer.deployment.onnx_graph import require_onnx
 from cal_ratio_trainer.deployment.probe_jets import drawn_jets, probes_of
 from cal_ratio_trainer.deployment.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
-from cal_ratio_trainer.jets.cleaning import clean_for_training
+from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
 from cal_ratio_trainer.jets.features import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
-from cal_ratio_trainer.training.data import with_missing_t0
 from cal_ratio_trainer.training.network_facts import network_facts, test_jets_of
 from cal_ratio_trainer.training.network_names import find_network
 from cal_ratio_trainer.training.run_sample import TestJets

@@ -15,7 +15,7 @@ from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.files.atomic import write_bytes, write_text
 from cal_ratio_trainer.jets import Label
-from cal_ratio_trainer.jets.store import write_jets
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress
@@ -119,7 +119,7 @@ def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestP
         ("control_test_sample", data.control, scored.control.scores),
     ):
         positions = sample.positions(Part.TEST)
-        jets = sample.jets.take(positions).with_columns(
+        jets = sample.test_jets.with_columns(
             {
                 "weight": sample.loss_weight[positions],
                 "evaluation_weight": sample.weight[positions],
@@ -128,4 +128,7 @@ def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestP
         )
         note = f"test part of run {run.name}, scored by its newest network"
         metadata = sample.metadata.model_copy(update={"notes": [*sample.metadata.notes, note]})
-        write_jets(run.path / f"{name}.parquet", jets, metadata)
+        with writing(run.path / f"{name}.parquet") as writer:
+            for start in range(0, len(jets), ROWS_A_GROUP):
+                writer.write(jets.slice(start, start + ROWS_A_GROUP))
+            writer.finish(metadata)

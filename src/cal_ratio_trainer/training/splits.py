@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets import JetScalars
 
 UIntArray = NDArray[np.uint64]
 
@@ -43,7 +43,9 @@ class Split:
         return np.flatnonzero(self.part == part).astype(np.int64)
 
 
-def split_jets(jets: Jets, *, sample_fraction: float, train_fraction: float, seed: int, by_row: bool = False) -> Split:
+def split_jets(
+    jets: JetScalars, *, sample_fraction: float, train_fraction: float, seed: int, by_row: bool = False
+) -> Split:
     """Divide jets into training, validation and test.
 
     Args:
@@ -64,7 +66,7 @@ def split_jets(jets: Jets, *, sample_fraction: float, train_fraction: float, see
     return Split(np.where(used, part, Part.UNUSED).astype(np.int8), identity)
 
 
-def event_words(jets: Jets) -> tuple[UIntArray, str]:
+def event_words(jets: JetScalars) -> tuple[UIntArray, str]:
     """One 64-bit word an event, the same for all its jets, and how events were told apart.
 
     A legacy frame without whole event numbers has no events; there every jet counts as one.
@@ -97,14 +99,14 @@ def mixed(words: UIntArray) -> UIntArray:
     return words ^ (words >> np.uint64(31))
 
 
-def _is_whole(name: str, jets: Jets) -> bool:
+def _is_whole(name: str, jets: JetScalars) -> bool:
     if name not in jets:
         return False
     column = jets.scalars.column(name)
     return bool(pa.types.is_integer(column.type)) and column.null_count < len(column)
 
 
-def _row_words(jets: Jets, identity: str) -> tuple[UIntArray, str]:
+def _row_words(jets: JetScalars, identity: str) -> tuple[UIntArray, str]:
     words = np.zeros(len(jets), dtype=np.uint64)
     for name in _ROW_COLUMNS:
         bits = np.ascontiguousarray(jets[name], dtype=np.float32).view(np.uint32)

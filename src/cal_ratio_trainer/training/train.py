@@ -42,7 +42,7 @@ from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.splits import Part
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, TrainingTensors
 from cal_ratio_trainer.training.used_events import write_used_events
 
 _log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Prepared:
     """Data in memory, before a run has a folder."""
 
     data: TrainingData
+    tensors: TrainingTensors
     main: DataFile
     control: DataFile
     seconds: float
@@ -162,9 +163,8 @@ def _fit(
 
 
 def _training(run: RunDirectory, work: _Work, plots: RunPlots, events: EventLog | None) -> Training:
-    device = next(work.step.classifier.parameters()).device
     settings, data, step = work.settings, work.prepared.data, work.step
-    tensors = data.tensors(device)
+    tensors = work.prepared.tensors
 
     def evaluate() -> TestFigures:
         figures = score_test_part(step.classifier, tensors, data, settings).figures
@@ -282,8 +282,9 @@ def _status_after(error: BaseException) -> str:
 def _prepare(settings: TrainSettings) -> Prepared:
     begin = time.perf_counter()
     main, control = training_files(settings)
-    data = load_training_data(settings, main.path, control.path)
-    return Prepared(data, main, control, time.perf_counter() - begin)
+    data, inputs = load_training_data(settings, main.path, control.path)
+    tensors = data.tensors(inputs, training_device(settings))
+    return Prepared(data, tensors, main, control, time.perf_counter() - begin)
 
 
 def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing
-from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets import JetScalars
 from cal_ratio_trainer.training.data import Sample, TrainingData
 from cal_ratio_trainer.training.splits import EVENT_COLUMNS, UIntArray, event_words
 
@@ -80,7 +80,7 @@ def read_used_events(folder: Path) -> tuple[EventGroup, ...] | None:
         raise InputFileError(file, f"is no complete list of a run's events ({error})") from error
 
 
-def known_columns(jets: Jets) -> dict[tuple[str, ...], BoolArray]:
+def known_columns(jets: JetScalars) -> dict[tuple[str, ...], BoolArray]:
     """Which columns tell the event of each jet: combination of columns -> [jets] true where exactly these are known.
 
     Without an event number the others say nothing, so such jets are under the empty combination.
@@ -96,12 +96,12 @@ def known_columns(jets: Jets) -> dict[tuple[str, ...], BoolArray]:
     return {columns: jets_there for columns, jets_there in result.items() if jets_there.any()}
 
 
-def words_by(columns: Sequence[str], jets: Jets) -> UIntArray:
+def words_by(columns: Sequence[str], jets: JetScalars) -> UIntArray:
     """The words of jets, [jets], when only the given columns tell events apart (none: every jet for itself)."""
     return event_words(jets.without_columns([name for name in EVENT_COLUMNS if name not in columns]))[0]
 
 
-def _is_known(name: str, jets: Jets) -> BoolArray:
+def _is_known(name: str, jets: JetScalars) -> BoolArray:
     if name not in jets or not pa.types.is_integer(jets.scalars.column(name).type):
         return np.zeros(len(jets), dtype=bool)
     return np.asarray(jets.scalars.column(name).is_valid())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets import JetScalars, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.weights import effective_number
 
@@ -21,7 +21,7 @@ _LARGEST_FAIR_RATIO = 100.0
 _log = logging.getLogger(__name__)
 
 
-def file_weights(jets: Jets, column: str, bad: Literal["error", "drop", "abs", "keep"], file: str) -> WeightArray:
+def file_weights(jets: JetScalars, column: str, bad: Literal["error", "drop", "abs", "keep"], file: str) -> WeightArray:
     """The weights of a file, [jets]; NaN marks a jet that is to be dropped.
 
     Raises:

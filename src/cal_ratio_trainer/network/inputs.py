@@ -1,0 +1,60 @@
+"""The constituents of a data set as the network reads them, in host memory or in a file mapped into it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cal_ratio_trainer.jets.features import CONSTITUENTS
+from cal_ratio_trainer.jets.filling import ListFilling, Storage
+from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray
+
+
+@dataclass(frozen=True)
+class NetworkInputs:
+    """Constituents of all jets.
+
+    Attributes:
+        values: for each branch [constituents + 1, inputs] float32; the last row is what stands in an empty slot.
+        offsets: for each branch [jets + 1] int64.
+    """
+
+    values: Mapping[str, FloatArray]
+    offsets: Mapping[str, IndexArray]
+
+
+class InputFilling:
+    """The network's inputs while the jets come; all jets have the same padding rows.
+
+    Args:
+        jets: how many there will be.
+        most: for each branch at least as many constituents as will come; 0 where that is not known.
+        storage: where the values lie; None for memory.
+    """
+
+    def __init__(self, jets: int, most: Mapping[str, int], storage: Storage | None = None) -> None:
+        self._fillings = {
+            kind.name: ListFilling(len(kind.inputs), jets, most[kind.name] and most[kind.name] + 1, storage)
+            for kind in CONSTITUENTS
+        }
+        self._padding: dict[str, FloatArray] = {}
+
+    def append(self, lists: Mapping[str, ListColumns]) -> None:
+        """Add jets. Raises ValueError where their padding rows are not those of the jets before."""
+        for kind in CONSTITUENTS:
+            columns = lists[kind.name]
+            if not np.array_equal(self._padding.setdefault(kind.name, columns.padding), columns.padding):
+                raise ValueError(f"{kind.name} with different padding rows cannot be read together")
+            all_read = len(kind.inputs) == len(kind.features)
+            values = columns.values if all_read else columns.values[list(kind.inputs)]
+            self._fillings[kind.name].append(values, columns.lengths)
+
+    def finish(self) -> NetworkInputs:
+        """All that was added, with the padding rows behind it."""
+        for kind in CONSTITUENTS:
+            padding = self._padding.get(kind.name, np.zeros(len(kind.features), dtype=np.float32))
+            self._fillings[kind.name].append_row(padding[list(kind.inputs)])
+        found = {name: filling.finish() for name, filling in self._fillings.items()}
+        values = {name: each[0] for name, each in found.items()}
+        return NetworkInputs(values, {name: each[1] for name, each in found.items()})
