@@ -1,5 +1,6 @@
 """Joins many batches into one array that is allocated once, so that memory peaks little above the result."""
 
+import mmap
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
@@ -13,6 +14,8 @@ from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, Ragged
 from cal_ratio_trainer.jets.table import Jets
 
 _GROWTH = 1.1
+_LARGE = 1 << 22
+"""An array from this many bytes on is mapped for itself."""
 _UNKNOWN: Mapping[str, int] = MappingProxyType({})
 
 
@@ -37,14 +40,13 @@ class RowsInMemory:
     """Rows in memory."""
 
     def __init__(self, columns: int, most: int) -> None:
-        # Memory that is never written to is never taken, so an upper bound costs nothing.
-        self._values = np.empty((most, columns), dtype=np.float32)
+        self._values = _untouched(most, columns)
         self._end = 0
 
     def append(self, values: FloatArray) -> None:
         """See `Rows`."""
         start, self._end = self._end, self._end + values.shape[1]
-        if self._end > len(self._values):
+        if self._end > len(self._values):  # only where no upper bound was known
             # Grows in place where the system can move pages; numpy zeroes what is added, so the steps are small.
             rows = max(self._end, int(_GROWTH * len(self._values)))
             self._values.resize((rows, self._values.shape[1]), refcheck=False)
@@ -53,6 +55,17 @@ class RowsInMemory:
     def finish(self) -> FloatArray:
         """See `Rows`."""
         return self._values[: self._end]
+
+
+def _untouched(rows: int, columns: int) -> FloatArray:
+    """An array without content. Memory that is never written to is never taken, so an upper bound costs nothing."""
+    size = rows * columns * np.dtype(np.float32).itemsize
+    if size < _LARGE or not hasattr(mmap, "MAP_PRIVATE"):
+        return np.empty((rows, columns), dtype=np.float32)
+    # Mapped for itself, and so given back when it is done with. For arrays of its own numpy asks for large pages, for
+    # which the kernel has to clear room first: where memory is in pieces, that takes several times as long as the copy.
+    mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(mapping, dtype=np.float32).reshape(rows, columns)
 
 
 class Memory:
