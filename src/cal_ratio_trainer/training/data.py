@@ -1,185 +1,69 @@
 """From two training files to jets with parts and weights, and to what the network reads of them."""
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars, Label, Ragged
+from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.filling import Memory, Storage, WholeLists
-from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
-from cal_ratio_trainer.training.compatibility import refuse_different_files
-from cal_ratio_trainer.training.mass_selection import parametrised_masses, select_masses
-from cal_ratio_trainer.training.splits import Part, Split, split_jets
-from cal_ratio_trainer.training.step import TrainingTensors
-from cal_ratio_trainer.training.training_file import TrainingFile, mask_of
-from cal_ratio_trainer.training.weights import (
-    WeightArray,
-    evaluation_weights,
-    file_weights,
-    loss_weights,
-    matched_control_weights,
+from cal_ratio_trainer.training.choosing import (
+    ChosenData,
+    ChosenJets,
+    WeightedRows,
+    choose_training_data,
+    control_rows,
+    main_rows,
 )
+from cal_ratio_trainer.training.sample import Sample, TrainingData
+from cal_ratio_trainer.training.splits import Part
+from cal_ratio_trainer.training.training_file import mask_of
+from cal_ratio_trainer.training.weights import WeightArray
+
+__all__ = [
+    "Sample",
+    "TrainingData",
+    "WeightedJets",
+    "choose_training_data",
+    "load_control_jets",
+    "load_main_jets",
+    "load_training_data",
+    "read_training_data",
+]
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The jets of one file that a training uses.
-
-    Attributes:
-        file: where they came from.
-        metadata: what the file says of itself.
-        jets: their scalars; inputs of the network are finite.
-        part: [jets], see `Part`.
-        loss_weight: [jets], as the loss uses it.
-        weight: [jets], as plots, K-S and figures of merit use it.
-        identity: what told events apart in the split.
-        notes: what was odd, a sentence each; known when the constituents were read.
-        test_constituents: all features of the jets of the test part, in order, by kind; known then too.
-    """
-
-    file: Path
-    metadata: JetMetadata
-    jets: JetScalars
-    part: NDArray[np.int8]
-    loss_weight: WeightArray
-    weight: WeightArray
-    identity: str
-    notes: tuple[str, ...] = ()
-    test_constituents: Mapping[str, Ragged] = field(default_factory=dict)
-
-    def positions(self, part: Part) -> NDArray[np.int64]:
-        """Positions of the jets of one part."""
-        return np.flatnonzero(self.part == part).astype(np.int64)
-
-    @property
-    def test_jets(self) -> Jets:
-        """The jets of the test part, whole."""
-        return Jets(self.jets.take(self.positions(Part.TEST)).scalars, self.test_constituents)
-
-    @property
-    def is_data(self) -> NDArray[np.bool_]:
-        """In a control region: true for data. [jets]"""
-        return np.asarray(self.jets.label == CONTROL_DATA)
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Both samples, and the masses that a parametrised network reads ([main + control jets, 0, 1 or 2], TeV)."""
-
-    main: Sample
-    control: Sample
-    masses: NDArray[np.float32] | None
-
-    def tensors(self, inputs: NetworkInputs, device: torch.device) -> TrainingTensors:
-        """Everything on the device: main jets first, then control jets; `inputs` are those of the same jets."""
-        jets = JetTensors.of_inputs(inputs, [self.main.jets, self.control.jets], device, self.masses)
-        target = np.concatenate([self.main.jets.label, self.control.is_data]).astype(np.int64)
-        weight = np.concatenate([self.main.loss_weight, self.control.loss_weight]).astype(np.float32)
-        return TrainingTensors(jets, torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device))
-
-    def control_positions(self, part: Part) -> NDArray[np.int64]:
-        """Positions of control jets in `tensors`."""
-        return self.control.positions(part) + len(self.main.jets)
-
-    @property
-    def simulation(self) -> str | None:
-        """What simulated the jets where it was not the experiment's own simulation, e.g. 'demo'."""
-        return self.main.metadata.simulation or self.control.metadata.simulation
-
-
-@dataclass(frozen=True)
-class ChosenJets:
-    """The jets of one file that are used, before their constituents are read.
-
-    Attributes:
-        source: the file.
-        rows: [jets] where they stand in it, rising.
-        sample: all but notes and constituents.
-    """
-
-    source: TrainingFile
-    rows: IndexArray
-    sample: Sample
-
-
-@dataclass(frozen=True)
-class ChosenData:
-    """The jets of both files that are used, before their constituents are read; masses as in `TrainingData`."""
-
-    main: ChosenJets
-    control: ChosenJets
-    masses: NDArray[np.float32] | None
-
-    @property
-    def fill_slots(self) -> bool:
-        """True where the padding rows of the files differ: empty slots of both then become constituents."""
-        paddings = self.main.source.padding, self.control.source.padding
-        return any(not np.array_equal(paddings[0][name], paddings[1][name]) for name in paddings[0])
-
-    @property
-    def most_constituents(self) -> dict[str, int]:
-        """For each kind's name at least as many constituents as the files hold; 0 where that is not known."""
-        parts = (self.main, self.control)
-        if self.fill_slots:
-            return {kind.name: kind.limit * sum(len(part.rows) for part in parts) for kind in CONSTITUENTS}
-        known = [part.source.opened.most_constituents() for part in parts]
-        return {
-            kind.name: sum(each[kind.name] for each in known) if all(kind.name in each for each in known) else 0
-            for kind in CONSTITUENTS
-        }
-
-
 def load_training_data(
-    settings: TrainSettings,
-    main_file: Path,
-    control_file: Path,
-    storage_for: Callable[[ChosenData], Storage] = lambda _: Memory(),
+    settings: TrainSettings, main_file: Path, control_file: Path
 ) -> tuple[TrainingData, NetworkInputs]:
-    """Read both files and prepare them.
+    """Read both files into memory and prepare them.
 
     Scalar columns are read first and say which jets are used; then each file's constituents come in one pass.
 
     Args:
         settings: of the training.
         main_file, control_file: to read.
-        storage_for: says where the constituents are to lie, once it is known how many jets are used.
 
     Raises:
         InputFileError, MissingColumn: a file cannot be used; says which and why.
         ConfigError: the settings do not fit the data.
     """
-    chosen = choose_training_data(settings, main_file, control_file)
-    return read_training_data(chosen, storage_for(chosen))
-
-
-def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path) -> ChosenData:
-    """Which jets are used, with parts and weights; errors as `load_training_data`."""
-    main = _main_sample(settings, main_file)
-    control = _control_sample(settings, control_file)
-    refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
-    for sample in (main.sample, control.sample):
-        _refuse_empty_parts(sample)
-    trained = main.sample.part == Part.TRAIN
-    both = [main.sample.jets, control.sample.jets]
-    masses = parametrised_masses(both, settings.parametrised_masses, settings.seed, trained)
-    return ChosenData(main, control, masses)
+    return read_training_data(choose_training_data(settings, main_file, control_file), Memory())
 
 
 def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingData, NetworkInputs]:
-    """Read the constituents of the jets that are used; errors as `load_training_data`."""
+    """Read the constituents of the jets that are used, in one pass through each file.
+
+    Args:
+        chosen: which jets.
+        storage: where the constituents are to lie.
+
+    Raises:
+        InputFileError, MissingColumn: a file is damaged.
+    """
     if chosen.fill_slots:
         files = (chosen.main.source.file, chosen.control.source.file)
         _log.warning("%s and %s have different padding rows; empty slots are written out", *files)
@@ -197,17 +81,6 @@ def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, storage: S
         inputs.append(reading.chosen(batch, used[place]))
         whole.append(reading.chosen(batch, tested[place]))
     return replace(sample, notes=reading.notes(), test_constituents=whole.finish())
-
-
-def _refuse_empty_parts(sample: Sample) -> None:
-    names = {Part.TRAIN: "train on", Part.VALIDATION: "validate with", Part.TEST: "test with"}
-    empty = [name for part, name in names.items() if not len(sample.positions(part))]
-    if empty:
-        raise InputFileError(
-            sample.file,
-            f"has too few jets: of the {len(sample.jets)} in use none is left to {' or to '.join(empty)}; take more "
-            "jets, or change train_fraction or sample_fraction",
-        )
 
 
 @dataclass(frozen=True)
@@ -233,99 +106,18 @@ def load_main_jets(settings: TrainSettings, file: Path) -> WeightedJets:
     Raises:
         InputFileError, MissingColumn: the file cannot be used; says which and why.
     """
-    return _whole(_main_jets(settings, file))
+    return _whole(main_rows(settings, file))
 
 
 def load_control_jets(settings: TrainSettings, file: Path) -> WeightedJets:
     """Every jet of a control region, the simulation's weights matched to the data; errors as `load_main_jets`."""
-    return _whole(_control_jets(settings, file))
+    return _whole(control_rows(settings, file))
 
 
-@dataclass(frozen=True)
-class _Weighted:
-    """The jets of a file that have a weight: where they stand in it, their scalars, their weights."""
-
-    source: TrainingFile
-    rows: IndexArray
-    jets: JetScalars
-    weights: WeightArray
-
-    def where(self, kept: NDArray[np.bool_]) -> "_Weighted":
-        if kept.all():
-            return self
-        return _Weighted(self.source, self.rows[kept], self.jets.where(kept), self.weights[kept])
-
-
-def _main_jets(settings: TrainSettings, file: Path) -> _Weighted:
-    source = TrainingFile.open(settings, file, kind="main")
-    said = "a main training file has 0 (QCD), 1 (signal) and 2 (BIB)"
-    _check_labels(file, source.jets, {int(label) for label in Label}, said)
-    return _weighted(settings, source)
-
-
-def _control_jets(settings: TrainSettings, file: Path) -> _Weighted:
-    source = TrainingFile.open(settings, file, kind="control")
-    said = "a control region has 0 (MC) and 2 (data) only"
-    _check_labels(file, source.jets, {int(CONTROL_MC), int(CONTROL_DATA)}, said)
-    found = _weighted(settings, source)
-    try:
-        return replace(found, weights=matched_control_weights(found.weights, found.jets.label))
-    except ValueError as error:
-        raise InputFileError(file, str(error)) from error
-
-
-def _weighted(settings: TrainSettings, source: TrainingFile) -> _Weighted:
-    weights = file_weights(source.jets, settings.weight_column, settings.bad_weights, str(source.file))
-    rows = np.arange(len(weights), dtype=np.int64)
-    return _Weighted(source, rows, source.jets, weights).where(np.isfinite(weights))
-
-
-def _whole(found: _Weighted) -> WeightedJets:
+def _whole(found: WeightedRows) -> WeightedJets:
     source, kept = found.source, mask_of(found.rows, len(found.source.jets))
     lists = WholeLists(len(found.rows), source.opened.most_constituents())
     reading = source.constituents()
     for place, batch in reading.batches():
         lists.append(reading.chosen(batch, kept[place]))
     return WeightedJets(Jets(found.jets.scalars, lists.finish()), found.weights, source.metadata, reading.notes())
-
-
-def _main_sample(settings: TrainSettings, file: Path) -> ChosenJets:
-    found = _main_jets(settings, file)
-    split = _split(settings, found.jets)
-    part = select_masses(found.jets, split.part, settings)
-    used, part = found.where(part != Part.UNUSED), part[part != Part.UNUSED]
-    trained, jets = part == Part.TRAIN, used.jets
-    try:
-        in_loss = loss_weights(used.weights, jets.label, trained, settings.loss_weights)
-    except ValueError as error:
-        raise InputFileError(file, str(error)) from error
-    missing = [label.name for label in Label if not np.any(trained & (jets.label == label))]
-    if missing:
-        raise InputFileError(file, f"has no {' and no '.join(missing)} jets to train on")
-    weight = evaluation_weights(used.weights, jets.label)
-    sample = Sample(file, used.source.metadata, jets, part, in_loss, weight, split.identity)
-    return ChosenJets(used.source, used.rows, sample)
-
-
-def _control_sample(settings: TrainSettings, file: Path) -> ChosenJets:
-    found = _control_jets(settings, file)
-    split = _split(settings, found.jets)
-    used, part = found.where(split.part != Part.UNUSED), split.part[split.part != Part.UNUSED]
-    sample = Sample(file, used.source.metadata, used.jets, part, used.weights, used.weights, split.identity)
-    return ChosenJets(used.source, used.rows, sample)
-
-
-def _check_labels(file: Path, jets: JetScalars, known: set[int], said: str) -> None:
-    unknown = {int(label) for label in np.unique(jets.label)} - known
-    if unknown:
-        raise InputFileError(file, f"has jets labelled {', '.join(map(str, sorted(unknown)))}; {said}")
-
-
-def _split(settings: TrainSettings, jets: JetScalars) -> Split:
-    return split_jets(
-        jets,
-        sample_fraction=settings.sample_fraction,
-        train_fraction=settings.train_fraction,
-        seed=settings.seed,
-        by_row=settings.split == "row",
-    )

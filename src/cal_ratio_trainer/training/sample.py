@@ -1,0 +1,84 @@
+"""The jets that a training uses: what is known of them beside their constituents."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.jets import Jets, JetScalars, Ragged
+from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.inputs import NetworkInputs
+from cal_ratio_trainer.training.splits import Part
+from cal_ratio_trainer.training.step import TrainingTensors
+from cal_ratio_trainer.training.weights import WeightArray
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The jets of one file that a training uses.
+
+    Attributes:
+        file: where they came from.
+        metadata: what the file says of itself.
+        jets: their scalars; inputs of the network are finite.
+        part: [jets], see `Part`.
+        loss_weight: [jets], as the loss uses it.
+        weight: [jets], as plots, K-S and figures of merit use it.
+        identity: what told events apart in the split.
+        notes: what was odd, a sentence each; known when the constituents were read.
+        test_constituents: all features of the jets of the test part, in order, by kind; known then too.
+    """
+
+    file: Path
+    metadata: JetMetadata
+    jets: JetScalars
+    part: NDArray[np.int8]
+    loss_weight: WeightArray
+    weight: WeightArray
+    identity: str
+    notes: tuple[str, ...] = ()
+    test_constituents: Mapping[str, Ragged] = field(default_factory=dict)
+
+    def positions(self, part: Part) -> NDArray[np.int64]:
+        """Positions of the jets of one part."""
+        return np.flatnonzero(self.part == part).astype(np.int64)
+
+    @property
+    def test_jets(self) -> Jets:
+        """The jets of the test part, whole."""
+        return Jets(self.jets.take(self.positions(Part.TEST)).scalars, self.test_constituents)
+
+    @property
+    def is_data(self) -> NDArray[np.bool_]:
+        """In a control region: true for data. [jets]"""
+        return np.asarray(self.jets.label == CONTROL_DATA)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Both samples, and the masses that a parametrised network reads ([main + control jets, 0, 1 or 2], TeV)."""
+
+    main: Sample
+    control: Sample
+    masses: NDArray[np.float32] | None
+
+    def tensors(self, inputs: NetworkInputs, device: torch.device) -> TrainingTensors:
+        """Everything on the device: main jets first, then control jets; `inputs` are those of the same jets."""
+        jets = JetTensors.of_inputs(inputs, [self.main.jets, self.control.jets], device, self.masses)
+        target = np.concatenate([self.main.jets.label, self.control.is_data]).astype(np.int64)
+        weight = np.concatenate([self.main.loss_weight, self.control.loss_weight]).astype(np.float32)
+        return TrainingTensors(jets, torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device))
+
+    def control_positions(self, part: Part) -> NDArray[np.int64]:
+        """Positions of control jets in `tensors`."""
+        return self.control.positions(part) + len(self.main.jets)
+
+    @property
+    def simulation(self) -> str | None:
+        """What simulated the jets where it was not the experiment's own simulation, e.g. 'demo'."""
+        return self.main.metadata.simulation or self.control.metadata.simulation
