@@ -133,6 +133,10 @@ class TrainSettings(FigureSettings):
     )
     threads: int | None = Field(ge=1, description="CPU threads; null takes all cores. [threads]")
     device: Literal["auto", "cpu", "cuda"] = Field(description="Where to train; auto takes a GPU where there is one.")
+    data_place: Literal["auto", "device", "host", "disk"] = Field(
+        description="Where the jets' constituents lie during the training: on the device, in the host's memory, or on "
+        "disk, in an unnamed file beside those under cache_path; auto takes the first that has room."
+    )
     engine: Literal["auto", "reference", "torch", "numba", "triton"] = Field(
         description="What computes the network's own loops; auto takes the fastest for the device: numba or triton."
     )

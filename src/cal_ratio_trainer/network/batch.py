@@ -1,7 +1,8 @@
 """What the network reads: the jets of a data set on the device, and the batches drawn from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -71,9 +72,7 @@ class JetTensors:
     masses: Tensor
 
     @classmethod
-    def from_jets(
-        cls, parts: Sequence[Jets], device: torch.device, masses: NDArray[np.float32] | None = None
-    ) -> "JetTensors":
+    def from_jets(cls, parts: Sequence[Jets], device: torch.device, masses: NDArray[np.float32] | None = None) -> Self:
         """Copy what the network reads to the device.
 
         Args:
@@ -95,8 +94,8 @@ class JetTensors:
         parts: Sequence[JetScalars],
         device: torch.device,
         masses: NDArray[np.float32] | None = None,
-    ) -> "JetTensors":
-        """Copy the network's inputs to the device, or share memory with them where that is the host.
+    ) -> Self:
+        """Copy the network's inputs to where they belong, or share memory with them where that is the host.
 
         Args:
             inputs: constituents of all jets.
@@ -105,19 +104,29 @@ class JetTensors:
         """
         own, mass_values = own_numbers(parts, masses)
         return cls(
-            values={name: torch.from_numpy(values).to(device) for name, values in inputs.values.items()},
+            values={name: cls.placed(torch.from_numpy(values), device) for name, values in inputs.values.items()},
             offsets=inputs.offsets,
             jet=own.to(device),
             masses=mass_values.to(device),
         )
+
+    @staticmethod
+    def placed(values: Tensor, device: torch.device) -> Tensor:
+        """Values of a branch where they are to lie."""
+        return values.to(device)
 
     def __len__(self) -> int:
         return self.jet.shape[0]
 
     @property
     def device(self) -> torch.device:
-        """Where the values lie."""
+        """Where the network reads them."""
         return self.jet.device
+
+    @property
+    def bytes_on_device(self) -> int:
+        """What it takes of the device's memory."""
+        return sum(each.nbytes for each in (*self.values.values(), self.jet, self.masses))
 
     def batch(self, jets: IndexArray, share: IndexArray | None = None) -> Batch:
         """Jets as a batch.
@@ -127,12 +136,36 @@ class JetTensors:
             share: where several processes share a mini-batch, those of its jets that the batch is to have, as rising
                 positions in `jets`; they get the dropout masks that they have in the whole one. None takes all.
         """
+        places = jets if share is None else jets[share]
+        return self.assembled((self.values, self.offsets), places, jets, share)
+
+    def batches(self, pieces: Sequence[IndexArray]) -> Iterator[Batch]:
+        """A batch of each of some lists of positions."""
+        yield from map(self.batch, pieces)
+
+    def expect(self, jets: Sequence[IndexArray]) -> None:
+        """Told which jets the coming batches will read, a list a step; nothing to do where they lie on the device."""
+
+    def assembled(
+        self,
+        constituents: tuple[Mapping[str, Tensor], Mapping[str, IndexArray]],
+        places: IndexArray,
+        jets: IndexArray,
+        share: IndexArray | None,
+    ) -> Batch:
+        """Some jets as a batch.
+
+        Args:
+            constituents: values on the device and offsets, of these jets among others; see the attributes.
+            places: where the jets of the batch stand in those offsets.
+            jets, share: see `batch`.
+        """
         whole, jets = jets, jets if share is None else jets[share]
         chosen = self._on_device(jets)
         branches = {}
         for kind in CONSTITUENTS:
-            packing = pack(self.offsets[kind.name], jets, kind.limit)
-            stored = self.values[kind.name]
+            stored, offsets = constituents[0][kind.name], constituents[1][kind.name]
+            packing = pack(offsets, places, kind.limit)
             values = stored.index_select(0, self._on_device(np.append(packing.rows, len(stored) - 1)))
             if self.masses.shape[1]:
                 masses = self.masses.index_select(0, self._on_device(jets[packing.owners()]))

@@ -22,11 +22,9 @@ def logits_of(classifier: Classifier, jets: JetTensors, positions: IndexArray | 
         positions: which of them, [n]; None takes all in order.
     """
     chosen = np.arange(len(jets), dtype=np.int64) if positions is None else positions
-    pieces = [
-        classifier(jets.batch(chosen[start : start + JETS_AT_A_TIME]))
-        for start in range(0, len(chosen), JETS_AT_A_TIME)
-    ]
-    return torch.cat(pieces) if pieces else jets.jet.new_zeros(0, 3)
+    pieces = [chosen[start : start + JETS_AT_A_TIME] for start in range(0, len(chosen), JETS_AT_A_TIME)]
+    logits = [classifier(batch) for batch in jets.batches(pieces)]
+    return torch.cat(logits) if logits else jets.jet.new_zeros(0, 3)
 
 
 def scores_of(classifier: Classifier, jets: JetTensors, positions: IndexArray | None = None) -> NDArray[np.float32]:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.prefetch import prefetched
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.contestants import Contestant
 from cal_ratio_trainer.scoring.oddities import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup
-from cal_ratio_trainer.scoring.prefetch import prefetched
 from cal_ratio_trainer.scoring.score_file import score_table
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region

@@ -17,11 +17,11 @@ from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.shares import Selection, selections
 from cal_ratio_trainer.ntuple.pieces import piece_file
+from cal_ratio_trainer.prefetch import prefetched
 from cal_ratio_trainer.processes import available_cores
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, FoldScorer, find_any_scorer, folds_of
 from cal_ratio_trainer.scoring.inputs import stream_options
 from cal_ratio_trainer.scoring.parts import JetPart
-from cal_ratio_trainer.scoring.prefetch import prefetched
 from cal_ratio_trainer.scoring.score_file import FOLDS, score_table, writing_scores
 from cal_ratio_trainer.scoring.score_pieces import ScoredBatch, read_batches, write_batches
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions, open_stream

@@ -1,6 +1,7 @@
 """Which jets of the training files are used, in which part and with which weight: decided by their scalars alone."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import CONSTITUENTS, JetScalars, Label
+from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.training.compatibility import refuse_different_files
@@ -39,6 +41,15 @@ class ChosenJets:
     rows: IndexArray
     sample: Sample
 
+    @cached_property
+    def mean_constituents(self) -> dict[str, float]:
+        """How many a jet has on average, by kind: of the file as far as it says, else of its first jets."""
+        opened = self.source.opened
+        if most := opened.most_constituents():
+            return {name: number / opened.rows for name, number in most.items()}
+        first = opened.first(JETS_TO_JUDGE_BY)
+        return {name: float(ragged.lengths.mean()) for name, ragged in first.constituents.items()}
+
 
 @dataclass(frozen=True)
 class ChosenData:
@@ -53,6 +64,14 @@ class ChosenData:
         """True where the padding rows of the files differ: empty slots of both then become constituents."""
         paddings = self.main.source.padding, self.control.source.padding
         return any(not np.array_equal(paddings[0][name], paddings[1][name]) for name in paddings[0])
+
+    @property
+    def mean_constituents(self) -> dict[str, tuple[float, float]]:
+        """By kind, about how many a main and how many a control-region jet will have on average."""
+        if self.fill_slots:
+            return {kind.name: (kind.limit, kind.limit) for kind in CONSTITUENTS}
+        main, control = self.main.mean_constituents, self.control.mean_constituents
+        return {kind.name: (main[kind.name], control[kind.name]) for kind in CONSTITUENTS}
 
     @property
     def most_constituents(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.epoch import EpochResult, evaluate_epoch
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.run_directory import RunDirectory
-from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.sampler import EpochsAhead, Sampler
 from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
 from cal_ratio_trainer.training.tally import Tally
 
@@ -81,16 +81,17 @@ class Training:
         """
         state = start
         total = (epochs - start.epoch) * len(self.sampler.main)
-        with progress("train", total, "main jets") as line:
+        with progress("train", total, "main jets") as line, EpochsAhead(self.sampler, epochs) as drawn:
             while state.epoch < epochs:
-                state = self._epoch(state, epochs, stop, line)
+                state = self._epoch(state, drawn, stop, line)
         return state
 
-    def _epoch(self, state: Progress, epochs: int, stop: StopRequest, line: ProgressLine) -> Progress:
-        begin = time.perf_counter()
+    def _epoch(self, state: Progress, drawn: EpochsAhead, stop: StopRequest, line: ProgressLine) -> Progress:
+        begin, epochs = time.perf_counter(), drawn.epochs
         tally = Tally(self.tensors.jets.device, state.sums)
-        steps = self.sampler.epoch(state.epoch)
+        steps = drawn.epoch(state.epoch)
         self.step.prepare(self.tensors, steps, state.epoch)
+        self.tensors.jets.expect([jets.together for jets in steps[state.step :]])
         trained = 0
         for number in range(state.step, len(steps)):
             self.step(self.tensors, steps[number], state.epoch, number, tally)

@@ -18,8 +18,8 @@ from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import TrainingTensors
 
 _GIB = 2**30
-# Part of what is free that a training may plan with: memory is handed out in blocks, and others use the machine.
-_USABLE = 0.9
+USABLE = 0.9
+"""Part of what is free that may be planned with: memory is handed out in blocks, and others use the machine."""
 
 
 class OutOfMemory(UserError):
@@ -57,17 +57,17 @@ class MemoryPlan:
     def sentence(self) -> str:
         """What is said before the first step; with a warning where the step does not fit."""
         where = "the GPU" if self.device == "cuda" else "memory"
-        told = f"the jets take {_gib(self.data)} of {where}, a step about {_gib(self.step)} more"
+        told = f"the jets take {gib(self.data)} of {where}, a step about {gib(self.step)} more"
         if self.free is None:
             return told
-        told += f"; {_gib(self.free)} are free"
+        told += f"; {gib(self.free)} are free"
         return told if self.step <= self.free else f"warning: {told}: {self.advice()}"
 
     def advice(self) -> str:
         """Settings with which a step would fit; at least half of what is taken now."""
         splits = None
         if self.free is not None:
-            splits = fitting_splits(self.shape, self.epoch, self.engine, int(_USABLE * self.free))
+            splits = fitting_splits(self.shape, self.epoch, self.engine, int(USABLE * self.free))
         if splits is None and self.free is not None:
             return "the network alone does not fit; it needs fewer or narrower layers"
         passes = max(splits or 0, 2 * self.splits * self.pieces)
@@ -95,8 +95,8 @@ class MemoryPlan:
                 raise
             jets = self.epoch.of(self.splits).main
             raise OutOfMemory(
-                f"a step on {jets:.0f} main jets found no memory (predicted: {_gib(self.step)} beside "
-                f"{_gib(self.data)} of jets): {self.advice()}"
+                f"a step on {jets:.0f} main jets found no memory (predicted: {gib(self.step)} beside "
+                f"{gib(self.data)} of jets): {self.advice()}"
             ) from error
 
 
@@ -118,8 +118,8 @@ def memory_plan(
         constituents[kind.name] = (means[0], means[1])
     main, control = len(sampler.main), len(sampler.control)
     epoch = StepSize(main, main if control else 0, control, constituents)
-    held = [*tensors.jets.values.values(), tensors.jets.jet, tensors.jets.masses, tensors.target, tensors.weight]
-    data, device = sum(tensor.nbytes for tensor in held), tensors.jets.device
+    data = tensors.jets.bytes_on_device + tensors.target.nbytes + tensors.weight.nbytes
+    device = tensors.jets.device
     return MemoryPlan(shape, engine, epoch, sampler.splits, pieces, data, free_bytes(device), device.type)
 
 
@@ -128,5 +128,6 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _gib(size: float) -> str:
+def gib(size: float) -> str:
+    """A number of bytes to read."""
     return f"{size / _GIB:.2f} GiB"

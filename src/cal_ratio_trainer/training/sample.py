@@ -67,9 +67,17 @@ class TrainingData:
     control: Sample
     masses: NDArray[np.float32] | None
 
-    def tensors(self, inputs: NetworkInputs, device: torch.device) -> TrainingTensors:
-        """Everything on the device: main jets first, then control jets; `inputs` are those of the same jets."""
-        jets = JetTensors.of_inputs(inputs, [self.main.jets, self.control.jets], device, self.masses)
+    def tensors(
+        self, inputs: NetworkInputs, device: torch.device, kind: type[JetTensors] = JetTensors
+    ) -> TrainingTensors:
+        """Everything on the device: main jets first, then control jets.
+
+        Args:
+            inputs: constituents of the same jets.
+            device: where the network runs.
+            kind: `DistantJets` leaves the constituents where they are.
+        """
+        jets = kind.of_inputs(inputs, [self.main.jets, self.control.jets], device, self.masses)
         target = np.concatenate([self.main.jets.label, self.control.is_data]).astype(np.int64)
         weight = np.concatenate([self.main.loss_weight, self.control.loss_weight]).astype(np.float32)
         return TrainingTensors(jets, torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device))

@@ -1,6 +1,9 @@
 """Which jets each step of an epoch reads."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -54,3 +57,34 @@ class Sampler:
             return self.control
         rounds = -(-len(self.main) // len(self.control))
         return np.concatenate([rng.permutation(self.control) for _ in range(rounds)])[: len(self.main)]
+
+
+class EpochsAhead:
+    """Draws the mini-batches of the next epoch in a thread, while the steps of this one are computed.
+
+    Args:
+        sampler: draws them.
+        epochs: how many there will be in all.
+    """
+
+    def __init__(self, sampler: Sampler, epochs: int) -> None:
+        self.epochs = epochs
+        self._sampler = sampler
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._next: tuple[int, Future[list[StepJets]]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def epoch(self, number: int) -> list[StepJets]:
+        """As `Sampler.epoch`."""
+        ahead, self._next = self._next, None
+        steps = ahead[1].result() if ahead is not None and ahead[0] == number else self._sampler.epoch(number)
+        if number + 1 < self.epochs:
+            self._next = number + 1, self._thread.submit(self._sampler.epoch, number + 1)
+        return steps

@@ -50,6 +50,11 @@ class StepJets:
     control: IndexArray
     adversary: IndexArray
 
+    @property
+    def together(self) -> IndexArray:
+        """All of them."""
+        return np.concatenate([self.main, self.control, self.adversary])
+
 
 @dataclass(frozen=True)
 class TrainingTensors:

@@ -24,9 +24,11 @@ from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.training.allocator import keep_freed_memory
 from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, load_checkpoint
+from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_step import StaticStep
-from cal_ratio_trainer.training.data import TrainingData, load_training_data
+from cal_ratio_trainer.training.data import TrainingData, read_training_data
+from cal_ratio_trainer.training.data_place import DataPlace, Place, data_place, step_size
 from cal_ratio_trainer.training.data_table import data_sentences
 from cal_ratio_trainer.training.epoch import EpochResult
 from cal_ratio_trainer.training.evaluation_file import write_evaluation
@@ -35,6 +37,7 @@ from cal_ratio_trainer.training.initial_weights import InitialWeights
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
+from cal_ratio_trainer.training.memory import step_bytes
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
@@ -75,6 +78,7 @@ class Prepared:
 
     data: TrainingData
     tensors: TrainingTensors
+    place: DataPlace
     main: DataFile
     control: DataFile
     seconds: float
@@ -101,7 +105,7 @@ def train(start: Start, say: Callable[[str], None], details: Callable[[TestFigur
         _say_what_the_data_are(prepared.data, settings, say)
         _say_what_is_slower_than_it_could_be(settings, say)
         sampler = _sampler(settings, prepared.data)
-        step = _networks(settings)
+        step = _networks(settings, prepared.place)
         if initial is not None:
             step.classifier.set_weights(initial)
     run = start.run or start.new_run()
@@ -136,8 +140,9 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
             with event_log(run, work.settings, progress.history) as events:
                 training = _training(run, work, plots, events)
                 plan = _memory_plan(training)
-                work.say(plan.sentence())
-                record["memory"] = plan.described()
+                for sentence in filter(None, (work.prepared.place.sentence(), plan.sentence())):
+                    work.say(sentence)
+                record["memory"] = plan.described() | work.prepared.place.described()
                 plots.draw_missing(progress.history)
                 with plan.watching():
                     progress = _fit(training, progress, epochs, stop, (plots, record))
@@ -282,9 +287,18 @@ def _status_after(error: BaseException) -> str:
 def _prepare(settings: TrainSettings) -> Prepared:
     begin = time.perf_counter()
     main, control = training_files(settings)
-    data, inputs = load_training_data(settings, main.path, control.path)
-    tensors = data.tensors(inputs, training_device(settings))
-    return Prepared(data, tensors, main, control, time.perf_counter() - begin)
+    chosen = choose_training_data(settings, main.path, control.path)
+    place = _data_place(settings, chosen)
+    data, inputs = read_training_data(chosen, place.storage)
+    tensors = data.tensors(inputs, training_device(settings), place.tensors)
+    return Prepared(data, tensors, place, main, control, time.perf_counter() - begin)
+
+
+def _data_place(settings: TrainSettings, chosen: ChosenData) -> DataPlace:
+    device, epoch = training_device(settings), step_size(settings, chosen)
+    engine = engine_for(device, torch.float32, settings.engine)
+    size = epoch.of(_splits(settings, int(epoch.main)))
+    return data_place(settings, chosen, device, step_bytes(network_shape(settings), size, engine, settings.accumulate))
 
 
 def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:
@@ -330,7 +344,7 @@ def training_device(settings: TrainSettings) -> torch.device:
     return chosen_device(settings.device)
 
 
-def _networks(settings: TrainSettings) -> AdversarialStep:
+def _networks(settings: TrainSettings, place: DataPlace) -> AdversarialStep:
     device = training_device(settings)
     # Said before anything is trained: an engine that does not work there.
     engine = engine_for(device, torch.float32, settings.engine)
@@ -338,8 +352,9 @@ def _networks(settings: TrainSettings) -> AdversarialStep:
     classifier = Classifier(network_shape(settings), settings.seed, settings.engine).to(device)
     adversary = Adversary(settings.seed + 1).to(device)
     losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
-    # A recorded step reads its mini-batch at once.
-    recorded = settings.cuda_graph and settings.accumulate == 1 and engine is Engine.TRITON and device.type == "cuda"
+    # A recorded step reads its mini-batch at once, and reads it on the GPU.
+    at_once = settings.accumulate == 1 and place.place is Place.DEVICE
+    recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
     kind = StaticStep if recorded else AdversarialStep
     return kind(classifier, adversary, settings.learning_rate, losses, settings.seed, settings.accumulate)
 
@@ -347,8 +362,11 @@ def _networks(settings: TrainSettings) -> AdversarialStep:
 def _sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
     main = data.main.positions(Part.TRAIN)
     control = data.control_positions(Part.TRAIN) if settings.adversary_weight else data.control_positions(Part.UNUSED)
-    splits = settings.num_splits or max(1, round(len(main) / (settings.batch_size or 1)))
-    return Sampler(main, control, splits, settings.seed, settings.reshuffle)
+    return Sampler(main, control, _splits(settings, len(main)), settings.seed, settings.reshuffle)
+
+
+def _splits(settings: TrainSettings, main_jets: int) -> int:
+    return settings.num_splits or max(1, round(main_jets / (settings.batch_size or 1)))
 
 
 def _say_what_is_slower_than_it_could_be(settings: TrainSettings, say: Callable[[str], None]) -> None:
