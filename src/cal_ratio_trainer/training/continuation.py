@@ -31,6 +31,7 @@ _FREE_TO_CHANGE = {
     *(
         "threads",
         "device",
+        "data_place",
         "engine",
         "matmul_precision",
         "cuda_graph",

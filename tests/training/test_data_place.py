@@ -1,0 +1,120 @@
+"""Where constituents lie during a training."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.jets.disk_rows import NoRoomOnDisk
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.distant_jets import DistantJets
+from cal_ratio_trainer.training import data_place as places
+from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
+from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.data import read_training_data
+from cal_ratio_trainer.training.data_place import Place, data_place
+from cal_ratio_trainer.training.train import train
+from tests.training.test_engine_choice import settings_in
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+STEP = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
+    """Of a small training whose files are there."""
+    return settings_in(tmp_path_factory.mktemp("data"), epoch_plots=False, tensorboard=False)
+
+
+@pytest.fixture(scope="module")
+def chosen(settings: TrainSettings) -> ChosenData:
+    """Its jets."""
+    return choose_training_data(settings, Path(settings.main_training_file), Path(settings.cr_training_file))
+
+
+def with_room(monkeypatch: pytest.MonkeyPatch, **free: int | None) -> None:
+    monkeypatch.setattr(places, "free_bytes", lambda device: free[device.type])
+
+
+def test_auto_takes_the_first_place_with_room_for_constituents_and_step(
+    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, plenty = data_place(settings, chosen, CPU, STEP).size, 1 << 40
+    for device, free, expected in (
+        (CPU, {"cpu": plenty}, Place.DEVICE),
+        (CPU, {"cpu": None}, Place.DEVICE),
+        (CPU, {"cpu": size + STEP}, Place.DISK),
+        (CUDA, {"cpu": size, "cuda": plenty}, Place.DEVICE),
+        (CUDA, {"cpu": 2 * size, "cuda": size + STEP}, Place.HOST),
+        (CUDA, {"cpu": size, "cuda": size + STEP}, Place.DISK),
+    ):
+        with_room(monkeypatch, **free)
+        assert data_place(settings, chosen, device, STEP).place is expected, (device, free)
+
+
+def test_a_step_that_fits_nowhere_moves_no_constituents(
+    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_room(monkeypatch, cpu=1 << 30)
+    assert data_place(settings, chosen, CPU, 1 << 40).place is Place.DEVICE
+
+
+def test_on_a_cpu_the_host_is_the_device(settings: TrainSettings, chosen: ChosenData) -> None:
+    host = settings.model_copy(update={"data_place": "host"})
+    assert data_place(host, chosen, CPU, STEP).place is Place.DEVICE
+    assert data_place(host, chosen, CUDA, STEP).place is Place.HOST
+    assert data_place(host, chosen, CUDA, STEP).tensors is DistantJets
+    assert data_place(host, chosen, CPU, STEP).tensors is JetTensors
+
+
+def test_the_size_is_that_of_what_is_filled(settings: TrainSettings, chosen: ChosenData) -> None:
+    data, inputs = read_training_data(chosen, data_place(settings, chosen, CPU, STEP).storage)
+    tested = [part.test_constituents.values() for part in (data.main, data.control)]
+    filled = sum(each.nbytes for each in inputs.values.values())
+    filled += sum(ragged.values.nbytes for part in tested for ragged in part)
+    assert data_place(settings, chosen, CPU, STEP).size == pytest.approx(filled, rel=0.05)
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_read(
+    settings: TrainSettings, chosen: ChosenData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    wanted = settings.model_copy(update={"data_place": "disk", "cache_path": tmp_path / "not" / "there"})
+    with pytest.raises(NoRoomOnDisk, match=r"there has 0\.00 GiB free.*cache_path names another folder"):
+        data_place(wanted, chosen, CPU, STEP)
+
+
+def test_constituents_on_disk_train_the_same_network_and_leave_nothing_there(
+    settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Drawing takes most of the time of so small a training.
+    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+    runs = {}
+    for place in ("device", "disk"):
+        said: list[str] = []
+        changes = {"data_place": place, "output_path": tmp_path / place, "cache_path": tmp_path / "cache"}
+        summary = train(Start(settings.model_copy(update=changes)), say=said.append, details=lambda figures: "")
+        runs[place] = summary.run.path
+        assert any("lie on disk, in unnamed files" in line for line in said) == (place == "disk")
+        assert json.loads((runs[place] / "run.json").read_text())["memory"]["data_place"] == place
+    for name in ("keras/checkpoint.safetensors", "history.json", "test_sample.parquet", "evaluation.json"):
+        first, second = ((run / name).read_bytes() for run in runs.values())
+        assert first == second, name
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_unused_half_is_not_held(settings: TrainSettings) -> None:
+    half = settings.model_copy(update={"sample_fraction": 0.5})
+    files = Path(settings.main_training_file), Path(settings.cr_training_file)
+    some = choose_training_data(half, *files)
+    data, inputs = read_training_data(some, data_place(half, some, CPU, STEP).storage)
+    jets = len(data.main.jets) + len(data.control.jets)
+    assert jets == pytest.approx(250, abs=40)
+    for name, values in inputs.values.items():
+        assert len(values) == inputs.offsets[name][-1] + 1
+        assert len(inputs.offsets[name]) == jets + 1
+    assert np.all(some.main.source.jets["jet_pt"][some.main.rows] == data.main.jets["jet_pt"])
