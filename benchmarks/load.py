@@ -90,8 +90,8 @@ def _ragged_bytes(file: Path) -> int:
         for batch in opened.iter_batches(columns=[kind.columns[0]])
     )
     offsets = len(CONSTITUENTS) * (opened.metadata.num_rows + 1)
-    scalars: int = read_scalars(file, scalar_names(file)).nbytes
-    return 4 * values + 8 * offsets + scalars
+    scalars = read_scalars(file, scalar_names(file)).nbytes
+    return int(4 * values + 8 * offsets + scalars)
 
 
 def write_training_file(path: Path, jets: int, kind: Literal["main", "control"]) -> None:
