@@ -135,7 +135,7 @@ class TrainSettings(FigureSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(description="Where to train; auto takes a GPU where there is one.")
     data_place: Literal["auto", "device", "host", "disk"] = Field(
         description="Where the jets' constituents lie during the training: on the device, in the host's memory, or on "
-        "disk, in an unnamed file beside those under cache_path; auto takes the first that has room."
+        "disk, in unnamed files under cache_path; auto takes the first that has room."
     )
     engine: Literal["auto", "reference", "torch", "numba", "triton"] = Field(
         description="What computes the network's own loops; auto takes the fastest for the device: numba or triton."
