@@ -52,6 +52,20 @@ def test_batches_are_those_of_jets_on_the_device_expected_or_not(far: DistantJet
     assert_same(far.batch(surprise), NEAR.batch(surprise))
 
 
+def test_a_share_of_a_mini_batch_has_the_masks_that_it_has_on_the_device(far: DistantJets) -> None:
+    jets, share = np.random.default_rng(4).permutation(60)[:30], np.array([0, 3, 4, 17, 29])
+    far.expect([jets])
+    found, expected = far.batch(jets, share), NEAR.batch(jets, share)
+    assert_same(found, expected)
+    masks = [(found.mask_rows, expected.mask_rows)]
+    masks += [(found.branches[name].mask_rows, branch.mask_rows) for name, branch in expected.branches.items()]
+    for one, other in masks:
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one.numbers, other.numbers)
+        assert one.whole == other.whole
+
+
 def test_pieces_come_one_after_the_other(far: DistantJets) -> None:
     pieces = [np.arange(10, 30), np.arange(0), np.arange(30, 60)]
     for found, jets in zip(far.batches(pieces), pieces, strict=True):
