@@ -115,3 +115,24 @@ def test_a_file_that_changes_between_its_scalars_and_its_constituents_is_refused
     monkeypatch.setattr(RaggedFile, "lists", cut)
     with pytest.raises(InputFileError, match="was changed while it was read"):
         load_main_jets(SETTINGS, path)
+
+
+def test_jets_of_the_fold_that_is_left_out_are_neither_counted_nor_kept(tmp_path: Path) -> None:
+    rng, paths = np.random.default_rng(1), (tmp_path / "main.parquet", tmp_path / "control.parquet")
+    write_jets(paths[0], odd_jets(rng.integers(0, 3, 400)), JetMetadata(stage="built", kind="main"))
+    write_jets(paths[1], odd_jets(rng.choice([0, 2], 300)), JetMetadata(stage="built", kind="control"))
+    settings = SETTINGS.model_copy(update={"folds": 3, "fold": 1})
+    chosen = choose_training_data(settings, *paths)
+    data, inputs = read_training_data(chosen, Memory())
+    seen = [load_jets(path).jets for path in paths]
+    seen = [jets.where(jets["eventNumber"] % 3 != 1) for jets in seen]
+    cleaned, report = clean_for_training(seen[0])
+    assert set(report.sentences()) <= set(data.main.notes)
+    parts = [
+        with_missing_t0(clean_for_training(jets)[0], -1.0)[0].take(part.rows)
+        for jets, part in zip(seen, (chosen.main, chosen.control), strict=True)
+    ]
+    expected = JetTensors.from_jets(parts, torch.device("cpu"))
+    for name in expected.values:
+        np.testing.assert_array_equal(inputs.values[name], expected.values[name].numpy())
+    assert len(cleaned) > len(data.main.jets)
