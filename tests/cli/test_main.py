@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from cal_ratio_trainer.cli.main import EXIT_USER_ERROR, cr_trainer, main
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.launching import Place
 
 SMALLEST = {
     "demo": [],
@@ -168,3 +170,10 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     )
     os.close(writer)
     assert "Traceback" not in done.stderr
+
+
+def test_several_processes_of_another_command_than_train_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cal_ratio_trainer.cli.main.place", lambda: Place(0, 2, 0, 2, 1))
+    with pytest.raises(UserError, match="torchrun started 2 processes of 'runs', but only train shares its work"):
+        cr_trainer().main(["runs"], standalone_mode=False)
+    cr_trainer().main(["train", "--print_settings"], standalone_mode=False)

@@ -8,6 +8,7 @@ import pytest
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.network import engine as engines
 from cal_ratio_trainer.network.engine import EngineUnusable
+from cal_ratio_trainer.training import assembly
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start, find_start
 from tests.training.synthetic import write_training_files
@@ -43,6 +44,8 @@ def test_a_run_says_what_computed_it_and_may_go_on_with_another_engine(
         "engine": "torch",
         "matmul_precision": "ieee",
         "cuda_graph": False,
+        "processes": 1,
+        "nodes": 1,
     }
     layers = [("defaults", TrainSettings.defaults()), ("command line", {"engine": "numba"})]
     with caplog.at_level(logging.WARNING):
@@ -54,6 +57,8 @@ def test_a_run_says_what_computed_it_and_may_go_on_with_another_engine(
         "engine": "numba",
         "matmul_precision": "ieee",
         "cuda_graph": False,
+        "processes": 1,
+        "nodes": 1,
     }
     assert record["finished_epochs"] == 2
 
@@ -69,7 +74,7 @@ def test_an_engine_that_does_not_work_here_is_refused_before_there_is_a_folder(
 
 
 def test_a_card_without_code_in_pytorch_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "unserved_card", lambda: "PyTorch has no code for a card: install another")
+    monkeypatch.setattr(assembly, "unserved_card", lambda: "PyTorch has no code for a card: install another")
     said: list[str] = []
     run(Start(settings_in(tmp_path)), said)
     assert "training runs on the CPU: PyTorch has no code for a card: install another" in said

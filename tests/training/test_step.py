@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from cal_ratio_trainer.network.adversary import Adversary, BatchNorm, data_or_simulation_loss, right_guesses
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets, TrainingTensors, keras_nadam
 from cal_ratio_trainer.training.tally import Tally
 from tests.training.synthetic import synthetic_jets
@@ -29,10 +31,14 @@ JETS = StepJets(np.arange(60), np.arange(60, 100).repeat(2)[:60], np.arange(60, 
 
 
 def step(
-    adversary_weight: float = 10.0, regularization: float = 1e-11, dropout: float = 0.2, pieces: int = 1
+    adversary_weight: float = 10.0,
+    regularization: float = 1e-11,
+    dropout: float = 0.2,
+    pieces: int = 1,
+    ranks: Ranks = ALONE,
 ) -> AdversarialStep:
     losses = LossSettings(adversary_weight, regularization, dropout)
-    return AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, losses, seed=5, pieces=pieces)
+    return AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, losses, seed=5, pieces=pieces, ranks=ranks)
 
 
 def weights_after(steps: int, **changes: Any) -> dict[str, torch.Tensor]:
@@ -182,3 +188,34 @@ def test_each_piece_has_dropout_masks_of_its_own() -> None:
     keys = {masks.key().words for masks in training._dropout(tensors(), 0, 0, 0)}
     assert len(keys) == 3
     assert step()._dropout(tensors(), 0, 0, 0)[0].key().words in keys
+
+
+class EveryThird(Ranks):
+    """Has the jets of one of three processes, and nobody to add its gradients to."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+
+    def share(self, *lengths: int) -> NDArray[np.int64]:
+        """Every third of all jets."""
+        return np.arange(self.rank, sum(lengths), 3)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("jets", [JETS, StepJets(JETS.main[:1], JETS.control[:1], JETS.adversary)], ids=["many", "two"])
+def test_shares_of_a_mini_batch_add_up_to_its_gradients_with_dropout(
+    jets: StepJets, pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there are fewer jets than processes."""
+    monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
+    data, found = tensors(), []
+    for ranks in (ALONE, *map(EveryThird, range(3))):
+        training, tally = step(regularization=0.0, pieces=pieces, ranks=ranks), Tally(CPU)
+        training._update_classifier(data, jets, training._dropout(data, 0, 0, 1), tally)
+        gradients = [weight.grad for weight in training.classifier.parameters() if weight.grad is not None]
+        found.append((torch.cat([each.flatten() for each in gradients]) if gradients else torch.zeros(1), tally.take()))
+    (whole, sums), *shares = found
+    added = sum(gradient for gradient, _ in shares)
+    torch.testing.assert_close(added, whole, rtol=1e-4, atol=1e-6 * max(1.0, float(whole.abs().max())))
+    torch.testing.assert_close(sum(each for _, each in shares), sums, rtol=1e-6, atol=1e-6)

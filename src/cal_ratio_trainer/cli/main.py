@@ -1,15 +1,18 @@
 """`cr_trainer`: the group of commands. Each command's module is imported only when it is asked for."""
 
 import importlib
+import io
 import keyword
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
 
 import click
 
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import UserError, did_you_mean
+from cal_ratio_trainer.launching import be_quiet_unless_first, failed, leave, place
 
 EXIT_FAILED_PARTS = 1
 EXIT_USER_ERROR = 2
@@ -29,6 +32,9 @@ _COMMANDS = {
     "import": "Bring a training of the earlier program in as a run.",
     "model-dump": "Show the layers of a trained network.",
 }
+
+_SHARED_COMMAND = "train"
+"""The one whose work several processes of torchrun share."""
 
 _CONVERT_COMMANDS = {
     "training": "Write a trained network for other programs: frugally-deep JSON, Keras, ONNX.",
@@ -60,6 +66,11 @@ class LazyGroup(click.Group):
         """Find the command; a name that is not there is answered with the nearest that is."""
         if args and args[0] not in self._summaries and not args[0].startswith("-"):
             ctx.fail(f"no command '{args[0]}'{did_you_mean(args[0], self._summaries)}")
+        if place().processes > 1 and args and args[0] in _COMMANDS and args[0] != _SHARED_COMMAND:
+            raise UserError(
+                f"torchrun started {place().processes} processes of '{args[0]}', but only {_SHARED_COMMAND} shares its "
+                "work between them; start it once, without torchrun"
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -109,25 +120,23 @@ def cr_trainer() -> click.Group:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 2."""
+    be_quiet_unless_first()
     try:
         status = cr_trainer().main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        status = EXIT_USER_ERROR
+        with io.StringIO() as text:
+            error.show(text)
+            status = failed(text.getvalue().rstrip("\n"), EXIT_USER_ERROR)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        status = EXIT_INTERRUPTED
-    except UserError as error:
-        if logging.getLogger().isEnabledFor(logging.INFO):
-            logging.getLogger(__name__).info("where it happened:", exc_info=error)
-        click.echo(f"error: {error}", err=True)
-        status = EXIT_USER_ERROR
-    except OSError as error:
-        if logging.getLogger().isEnabledFor(logging.INFO):
-            logging.getLogger(__name__).info("where it happened:", exc_info=error)
-        click.echo(f"error: {error}", err=True)
-        status = EXIT_USER_ERROR
-    sys.exit(status if isinstance(status, int) else 0)
+        status = failed("interrupted", EXIT_INTERRUPTED)
+    except (UserError, OSError) as error:
+        where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
+        status = failed(f"{where}error: {error}", getattr(error, "exit_status", EXIT_USER_ERROR))
+    except Exception:
+        if place().processes == 1:
+            raise
+        status = failed(traceback.format_exc(), EXIT_FAILED_PARTS)
+    leave(status if isinstance(status, int) else 0)
 
 
 def set_verbosity(verbose: int) -> None:

@@ -8,8 +8,10 @@ import click
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice, resolve_layers
+from cal_ratio_trainer.launching import failed
 
 if TYPE_CHECKING:
+    from cal_ratio_trainer.training.ranks import Ranks
     from cal_ratio_trainer.training.train import TrainSummary
     from cal_ratio_trainer.training.train_folds import FoldWork
 
@@ -27,43 +29,49 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     # Read when torch is first imported. By default threads spin for long while they wait, which brings a shared machine
     # to a crawl (a step took eight times as long beside other processes); no spinning doubles a step on a quiet one.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from cal_ratio_trainer.reporting.training_details import training_details_text
-    from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.interrupts import TrainingStopped
-    from cal_ratio_trainer.training.train import train
+    from cal_ratio_trainer.training.ranks import joined
+    from cal_ratio_trainer.training.train import take_part
     from cal_ratio_trainer.training.train_folds import fold_work
 
-    work = fold_work(layers, settings, continue_from)
-    if work is not None:
-        return _train_folds(work, demo_notice(layers))
+    ranks, status = joined(), 0
+    try:
+        if not ranks.is_first:
+            take_part(ranks)
+        elif work := fold_work(layers, settings, continue_from):
+            status = _train_folds(work, demo_notice(layers), ranks)
+        else:
+            status = _train_one(settings, continue_from, layers, ranks)
+    except TrainingStopped as stopped:
+        return failed(str(stopped), stopped.exit_status)
+    ranks.part()
+    return status
+
+
+def _train_one(settings: TrainSettings, continue_from: str | None, layers: Layers, ranks: "Ranks") -> int:
+    from cal_ratio_trainer.reporting.training_details import training_details_text
+    from cal_ratio_trainer.training.continuation import find_start
+    from cal_ratio_trainer.training.train import train
+
     start = find_start(layers, settings, continue_from)
     notice = demo_notice(layers)
     if start.initial is not None:
         click.echo(start.initial.sentence, err=True)
     elif notice and start.run is None:
         click.echo(notice, err=True)
-    try:
-        summary = train(start, say=lambda text: click.echo(text, err=True), details=training_details_text)
-    except TrainingStopped as stopped:
-        click.echo(str(stopped), err=True)
-        return stopped.exit_status
+    summary = train(start, lambda text: click.echo(text, err=True), training_details_text, ranks)
     click.echo(training_details_text(summary.figures))
     _say_what_was_done(summary)
     return _say_what_was_not_drawn(summary.undrawn)
 
 
-def _train_folds(work: "FoldWork", notice: str | None) -> int:
+def _train_folds(work: "FoldWork", notice: str | None, ranks: "Ranks") -> int:
     from cal_ratio_trainer.reporting.training_details import training_details_text
-    from cal_ratio_trainer.training.interrupts import TrainingStopped
     from cal_ratio_trainer.training.train_folds import train_folds
 
     if notice and work.fold_set is None:
         click.echo(notice, err=True)
-    try:
-        summary = train_folds(work, say=lambda text: click.echo(text, err=True), details=training_details_text)
-    except TrainingStopped as stopped:
-        click.echo(str(stopped), err=True)
-        return stopped.exit_status
+    summary = train_folds(work, lambda text: click.echo(text, err=True), training_details_text, ranks)
     for trained in summary.trained:
         _say_what_was_done(trained)
     if summary.lacking:

@@ -131,7 +131,10 @@ class TrainSettings(FigureSettings):
     pt_ranges: list[float] = Field(
         min_length=2, max_length=2, description="Edges of scaled jet pt between the low, mid and high K-S ranges. [1]"
     )
-    threads: int | None = Field(ge=1, description="CPU threads; null takes all cores. [threads]")
+    threads: int | None = Field(
+        ge=1,
+        description="CPU threads of a process; null takes all cores, or its part where several share them. [threads]",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(description="Where to train; auto takes a GPU where there is one.")
     data_place: Literal["auto", "device", "host", "disk"] = Field(
         description="Where the jets' constituents lie during the training: on the device, in the host's memory, or on "

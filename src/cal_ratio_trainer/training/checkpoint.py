@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save, save_file
 from torch import Tensor
 
 from cal_ratio_trainer.errors import InputFileError
@@ -48,6 +48,17 @@ def save_checkpoint(path: Path, step: AdversarialStep, progress: Progress) -> No
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={_STATE_KEY: state})
+
+
+def state_bytes(step: AdversarialStep) -> bytes:
+    """Networks and optimisers, for another process to take over."""
+    content: bytes = save({name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()})
+    return content
+
+
+def take_state(step: AdversarialStep, content: bytes) -> None:
+    """Put networks and optimisers into the state that `state_bytes` gave."""
+    _restore(Path("the state of the first process"), step, load(content))
 
 
 def load_checkpoint(path: Path, step: AdversarialStep) -> Progress:

@@ -10,6 +10,7 @@ from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.loading import read_config, settings_from
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.launching import place
 from cal_ratio_trainer.training.checkpoint import checkpoint_threads
 from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.initial_weights import InitialWeights, settings_layers
@@ -81,6 +82,15 @@ class Start:
             return self.fold_set.claimed(settings.fold)
         return new_run(settings.output_path, settings.model_name)
 
+    def for_the_others(self) -> dict[str, Any]:
+        """What the first of several processes tells the others of it, in plain types."""
+        return {"settings": self.settings.model_dump(mode="json"), "threads": self.threads}
+
+    @classmethod
+    def told_by_first(cls, told: dict[str, Any]) -> "Start":
+        """What they make of that; the run itself is the first one's business."""
+        return cls(TrainSettings.make(**told["settings"]), threads=told["threads"])
+
     def epochs_in_all(self, done: int) -> int:
         """How many epochs the run is to have, when `done` are."""
         if not self.is_finished:
@@ -140,6 +150,11 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
     settings, asked, given = changed_settings(run, layers)
     changed = [name for name in given if getattr(asked, name) != getattr(settings, name)]
     threads = checkpoint_threads(run.checkpoint_file)
+    processes = run.read_record().get("computed_by", {}).get("processes", 1)
+    if processes != place().processes:
+        here = place().processes
+        _log.warning("the run had %d processes so far; with %d its figures differ by rounding", processes, here)
+        threads = None
     if threads and asked.threads not in (None, threads):
         _log.warning("the run had %d threads so far; with %d its figures differ by rounding", threads, asked.threads)
         threads = asked.threads

@@ -70,7 +70,9 @@ class DataPlace:
         return {"data_place": self.place.value, "constituents_bytes": self.size}
 
 
-def data_place(settings: TrainSettings, chosen: ChosenData, device: torch.device, step: int) -> DataPlace:
+def data_place(
+    settings: TrainSettings, chosen: ChosenData, device: torch.device, step: int, processes: int = 1
+) -> DataPlace:
     """Where the constituents of the chosen jets are to lie.
 
     Args:
@@ -78,16 +80,19 @@ def data_place(settings: TrainSettings, chosen: ChosenData, device: torch.device
         chosen: the jets.
         device: where the network runs.
         step: the most memory that a step takes there. [bytes]
+        processes: how many of the training share this machine; each holds all jets.
 
     Raises:
         NoRoomOnDisk: they are to lie on disk, and it has no room for them.
     """
     size, folder = _bytes_of(chosen), (settings.cache_path or default_cache_path()).expanduser()
-    place = Place(settings.data_place) if settings.data_place != "auto" else _first_with_room(device, size, step)
+    place = (
+        Place(settings.data_place) if settings.data_place != "auto" else _first_with_room(device, size, step, processes)
+    )
     if place is Place.HOST and device.type == "cpu":
         place = Place.DEVICE
     if place is Place.DISK:
-        _refuse_full_disk(folder, size)
+        _refuse_full_disk(folder, processes * size)
     return DataPlace(place, size, folder)
 
 
@@ -109,8 +114,10 @@ def _bytes_of(chosen: ChosenData) -> int:
     return int(_FLOAT * floats)
 
 
-def _first_with_room(device: torch.device, size: int, step: int) -> Place:
-    free, host = free_bytes(device), free_bytes(torch.device("cpu"))
+def _first_with_room(device: torch.device, size: int, step: int, processes: int) -> Place:
+    host = free_bytes(torch.device("cpu"))
+    host = host if host is None else host // processes
+    free = host if device.type == "cpu" else free_bytes(device)
     if free is None or _fits(size, step, USABLE * free):
         return Place.DEVICE
     if device.type != "cpu" and (host is None or size <= USABLE * host):

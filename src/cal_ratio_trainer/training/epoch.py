@@ -17,7 +17,7 @@ from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of, ranges_of
 from cal_ratio_trainer.training.scored_parts import scored_control, scored_main
 from cal_ratio_trainer.training.splits import Part
-from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
+from cal_ratio_trainer.training.step import AdversarialStep, IndexArray, TrainingTensors
 from cal_ratio_trainer.training.tally import Tally
 
 HISTORY_NAMES = (
@@ -48,25 +48,51 @@ class EpochResult:
     histograms: EpochHistograms
 
 
+@dataclass(frozen=True)
+class EpochLogits:
+    """Logits [jets, 3] without dropout after an epoch: main and control validation part, main test part."""
+
+    main: Tensor
+    control: Tensor
+    test: Tensor
+
+
+def epoch_logits(step: AdversarialStep, tensors: TrainingTensors, data: TrainingData) -> EpochLogits:
+    """What an epoch is judged by. Of several processes each scores its share, and the first has all."""
+    return EpochLogits(
+        _logits(step, tensors, data.main.positions(Part.VALIDATION)),
+        _logits(step, tensors, data.control_positions(Part.VALIDATION)),
+        _logits(step, tensors, data.main.positions(Part.TEST)),
+    )
+
+
+def _logits(step: AdversarialStep, tensors: TrainingTensors, positions: IndexArray) -> Tensor:
+    share = step.ranks.share(len(positions))
+    own = positions if share is None else positions[share]
+    return step.ranks.gathered(logits_of(step.classifier, tensors.jets, own), len(positions))
+
+
 def evaluate_epoch(
-    step: AdversarialStep, tensors: TrainingTensors, data: TrainingData, tally: Tally, pt_edges: Sequence[float]
+    step: AdversarialStep,
+    tensors: TrainingTensors,
+    data: TrainingData,
+    tally: Tally,
+    pt_edges: Sequence[float],
+    logits: EpochLogits,
 ) -> EpochResult:
-    """Look at the network after an epoch.
+    """Look at the network after an epoch, by its logits.
 
     Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
     accuracies are means over the epoch's mini-batches. Epochs are chosen by these. The main histograms show the
     test part, as the manual has it.
     """
-    main_logits = logits_of(step.classifier, tensors.jets, data.main.positions(Part.VALIDATION))
-    control_logits = logits_of(step.classifier, tensors.jets, data.control_positions(Part.VALIDATION))
-    test_logits = logits_of(step.classifier, tensors.jets, data.main.positions(Part.TEST))
-    main = scored_main(data, Part.VALIDATION, main_logits)
-    control = scored_control(data, Part.VALIDATION, control_logits)
+    main = scored_main(data, Part.VALIDATION, logits.main)
+    control = scored_control(data, Part.VALIDATION, logits.control)
     ks = ks_of_control_jets(control, ranges_of(pt_edges, data.control.metadata.scaling))
-    row = _losses(step, tensors, data, tally, main_logits, control_logits)
+    row = _losses(step, tensors, data, tally, logits.main, logits.control)
     row |= ks.to_dict() | {"val_auc": roc_auc(main)}
     row = {name: row.pop(name) for name in HISTORY_NAMES} | row
-    return EpochResult(row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks))
+    return EpochResult(row, histograms_of(scored_main(data, Part.TEST, logits.test), control, ks))
 
 
 @torch.no_grad()

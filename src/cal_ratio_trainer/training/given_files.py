@@ -12,9 +12,9 @@ from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.training.preparation import training_files
 from cal_ratio_trainer.training.run_overview import RunOverview
 from cal_ratio_trainer.training.run_sample import RunSample, known_settings
-from cal_ratio_trainer.training.train import training_files
 
 _READ_WITH = (
     "weight_column",

@@ -1,5 +1,6 @@
 """The loop over epochs and steps."""
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress, save_checkpoint
 from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.epoch import EpochResult, evaluate_epoch
+from cal_ratio_trainer.training.epoch import EpochResult, epoch_logits, evaluate_epoch
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.sampler import EpochsAhead, Sampler
@@ -55,6 +56,9 @@ class Training:
         step: networks and optimisers.
         sampler: draws the mini-batches.
         record_epoch: called with the progress and the result after each epoch; writes what an epoch leaves.
+
+    Of several processes all run the same steps, each on its share of the jets; the first alone judges, writes and
+    speaks.
     """
 
     settings: TrainSettings
@@ -75,7 +79,7 @@ class Training:
             stop: looked at after every step.
 
         Raises:
-            TrainingStopped: a signal came; the checkpoint holds everything up to the last step.
+            TrainingStopped: a signal came to one of the processes; the checkpoint holds everything up to the last step.
             TrainingDiverged: the loss or a weight became NaN or infinite; files and checkpoint are those of the epoch
                 before.
         """
@@ -91,18 +95,34 @@ class Training:
         tally = Tally(self.tensors.jets.device, state.sums)
         steps = drawn.epoch(state.epoch)
         self.step.prepare(self.tensors, steps, state.epoch)
-        self.tensors.jets.expect([jets.together for jets in steps[state.step :]])
+        self.tensors.jets.expect([self.step.read_jets(jets) for jets in steps[state.step :]])
         trained = 0
         for number in range(state.step, len(steps)):
             self.step(self.tensors, steps[number], state.epoch, number, tally)
             trained += len(steps[number].main)
             line.advance(len(steps[number].main))
-            if stop.signal_number is not None:
+            if self._is_to_stop(stop):
+                tally.add_up(self.step.ranks)
                 self._checkpoint(replace(state, step=number + 1, sums=tally.values()))
                 raise TrainingStopped(self._farewell(state.epoch, number + 1), stop.exit_status)
+        tally.add_up(self.step.ranks)
         self._refuse_divergence(state.epoch, tally)
+        self._refuse_difference()
         stepped = time.perf_counter()
-        result = evaluate_epoch(self.step, self.tensors, self.data, tally, self.settings.pt_ranges)
+        state = self._end_of_epoch(state, tally, (begin, stepped, trained), epochs, line)
+        self.step.ranks.meet()
+        if self._is_to_stop(stop) and state.epoch < epochs:
+            raise TrainingStopped(self._farewell(state.epoch, 0), stop.exit_status)
+        return state
+
+    def _end_of_epoch(
+        self, state: Progress, tally: Tally, times: tuple[float, float, int], epochs: int, line: ProgressLine
+    ) -> Progress:
+        logits = epoch_logits(self.step, self.tensors, self.data)
+        if not self.step.ranks.is_first:
+            return replace(state, epoch=state.epoch + 1, step=0)
+        begin, stepped, trained = times
+        result = evaluate_epoch(self.step, self.tensors, self.data, tally, self.settings.pt_ranges, logits)
         looked = time.perf_counter()
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None, history=[*state.history, result.row])
         self.record_epoch(state, result)
@@ -115,9 +135,14 @@ class Training:
                 "warning: the adversary's loss has passed 2 ln 2: it is confidently wrong, and the network is rewarded "
                 f"for that, not for classifying; try an adversary_weight below {self.settings.adversary_weight:g}"
             )
-        if stop.signal_number is not None and state.epoch < epochs:
-            raise TrainingStopped(self._farewell(state.epoch, 0), stop.exit_status)
         return state
+
+    def _is_to_stop(self, stop: StopRequest) -> bool:
+        """Whether a signal has come, to whichever process: all stop after the same step."""
+        agreed = self.step.ranks.largest(stop.signal_number or 0)
+        if agreed:
+            stop.signal_number = agreed
+        return agreed != 0
 
     def _refuse_divergence(self, epoch: int, tally: Tally) -> None:
         loss, _ = tally.mean("main")
@@ -131,6 +156,14 @@ class Training:
             f"({self.settings.adversary_weight:g}), and look at the weights of the jets"
         )
 
+    def _refuse_difference(self) -> None:
+        if self.step.ranks.place.processes == 1:
+            return
+        weights = torch.cat([weight.detach().flatten() for weight in self.step.classifier.parameters()])
+        digest = hashlib.sha256(weights.numpy(force=True).tobytes()).hexdigest()
+        remedy = "all need processors or GPUs of one kind and the same PyTorch, so that they round alike"
+        self.step.ranks.refuse_difference("weights after an epoch", digest, remedy)
+
     def _take_time(self, begin: float, stepped: float, looked: float, main_jets: int) -> None:
         end = time.perf_counter()
         self.timings.steps += stepped - begin
@@ -140,6 +173,8 @@ class Training:
         self.timings.epochs.append(end - begin)
 
     def _checkpoint(self, state: Progress) -> None:
+        if not self.step.ranks.is_first:
+            return
         save_checkpoint(self.run.checkpoint_file, self.step, replace(state, threads=torch.get_num_threads()))
 
     def _farewell(self, epoch: int, step: int) -> str:

@@ -14,6 +14,7 @@ from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.training.memory import StepSize, fitting_splits, free_bytes, step_bytes
+from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import TrainingTensors
 
@@ -38,6 +39,7 @@ class MemoryPlan:
         data: bytes of the jets on the device.
         free: bytes that are left there beside them; None where the system does not say.
         device: 'cpu' or 'cuda'.
+        processes: how many share each piece.
     """
 
     shape: NetworkShape
@@ -48,11 +50,12 @@ class MemoryPlan:
     data: int
     free: int | None
     device: str
+    processes: int = 1
 
     @property
     def step(self) -> int:
         """Predicted peak of a step beside the data. [bytes]"""
-        return step_bytes(self.shape, self.epoch.of(self.splits), self.engine, self.pieces)
+        return step_bytes(self.shape, self.epoch.of(self.splits), self.engine, self.pieces * self.processes)
 
     def sentence(self) -> str:
         """What is said before the first step; with a warning where the step does not fit."""
@@ -70,7 +73,7 @@ class MemoryPlan:
             splits = fitting_splits(self.shape, self.epoch, self.engine, int(USABLE * self.free))
         if splits is None and self.free is not None:
             return "the network alone does not fit; it needs fewer or narrower layers"
-        passes = max(splits or 0, 2 * self.splits * self.pieces)
+        passes = max(math.ceil((splits or 0) / self.processes), 2 * self.splits * self.pieces)
         pieces = math.ceil(passes / self.splits)
         return (
             f"num_splits {passes} would fit, or accumulate {pieces} (the same mini-batches of num_splits "
@@ -101,7 +104,12 @@ class MemoryPlan:
 
 
 def memory_plan(
-    shape: NetworkShape, engine: Engine, tensors: TrainingTensors, sampler: Sampler, pieces: int
+    shape: NetworkShape,
+    engine: Engine,
+    tensors: TrainingTensors,
+    sampler: Sampler,
+    pieces: int,
+    ranks: Ranks = ALONE,
 ) -> MemoryPlan:
     """The plan of a training whose jets are on the device already.
 
@@ -110,6 +118,7 @@ def memory_plan(
         tensors: all jets.
         sampler: says which of them a step reads.
         pieces: in how many pieces a mini-batch goes through the network.
+        ranks: the processes that share each piece.
     """
     constituents = {}
     for kind in CONSTITUENTS:
@@ -120,7 +129,10 @@ def memory_plan(
     epoch = StepSize(main, main if control else 0, control, constituents)
     data = tensors.jets.bytes_on_device + tensors.target.nbytes + tensors.weight.nbytes
     device = tensors.jets.device
-    return MemoryPlan(shape, engine, epoch, sampler.splits, pieces, data, free_bytes(device), device.type)
+    free = free_bytes(device)
+    if free is not None and device.type == "cpu":
+        free //= ranks.place.local_processes
+    return MemoryPlan(shape, engine, epoch, sampler.splits, pieces, data, free, device.type, ranks.place.processes)
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:

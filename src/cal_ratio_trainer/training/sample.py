@@ -1,5 +1,6 @@
 """The jets that a training uses: what is known of them beside their constituents."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,15 @@ class TrainingData:
         target = np.concatenate([self.main.jets.label, self.control.is_data]).astype(np.int64)
         weight = np.concatenate([self.main.loss_weight, self.control.loss_weight]).astype(np.float32)
         return TrainingTensors(jets, torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device))
+
+    @property
+    def digest(self) -> str:
+        """Of jets, parts and weights: processes that share a training must have the same."""
+        told = hashlib.sha256()
+        for sample in (self.main, self.control):
+            for column in (sample.part, sample.loss_weight, sample.jets.label, sample.jets["jet_pt"]):
+                told.update(np.ascontiguousarray(column).tobytes())
+        return told.hexdigest()
 
     def control_positions(self, part: Part) -> NDArray[np.int64]:
         """Positions of control jets in `tensors`."""

@@ -13,6 +13,8 @@ from cal_ratio_trainer.network.adversary import Adversary, data_or_simulation_lo
 from cal_ratio_trainer.network.batch import JetTensors, on_device
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dropout import DropoutSource
+from cal_ratio_trainer.network.shape import OUTPUTS
+from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.tally import Tally
 
 ADVERSARY_UPDATES = 2
@@ -90,6 +92,7 @@ class AdversarialStep:
         seed: of the dropout masks.
         pieces: in how many pieces a mini-batch goes through the classifier, gradients added up; the step is the same
             but for dropout masks and rounding.
+        ranks: the processes that share a mini-batch; the step is the same but for rounding.
     """
 
     def __init__(
@@ -100,15 +103,25 @@ class AdversarialStep:
         losses: LossSettings,
         seed: int,
         pieces: int = 1,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.classifier, self.adversary, self.losses, self.seed = classifier, adversary, losses, seed
-        self.pieces = pieces
+        self.pieces, self.ranks = pieces, ranks
         self.classifier_optimizer = keras_nadam(classifier, learning_rate)
         self.adversary_optimizer = keras_nadam(adversary, learning_rate)
         self._penalised = list(classifier.penalised_kernels())
 
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Told before an epoch which jets its steps will read; nothing to do here."""
+
+    def read_jets(self, jets: StepJets) -> IndexArray:
+        """Which jets this process reads in a step; some may come more than once."""
+        if self.ranks.place.processes == 1:
+            return jets.together
+        cut = [np.array_split(positions, self.pieces) for positions in (jets.main, jets.control)]
+        doubled = np.array_split(np.tile(jets.adversary, ADVERSARY_UPDATES), self.pieces)
+        pieces = [*zip(*cut, strict=True), *((piece,) for piece in doubled)]
+        return np.concatenate([np.concatenate(piece)[self.ranks.share(*map(len, piece))] for piece in pieces])
 
     def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
         """Do one step; nothing here waits for the device.
@@ -140,12 +153,19 @@ class AdversarialStep:
         pieces = np.array_split(np.tile(jets, ADVERSARY_UPDATES), len(dropout))
         with torch.no_grad():
             logits = [
-                self.classifier(data.jets.batch(piece), masks)
-                for piece, masks in zip(pieces, dropout, strict=True)
-                if len(piece)
+                self._all_logits(data, piece, masks) for piece, masks in zip(pieces, dropout, strict=True) if len(piece)
             ]
             probabilities = torch.cat(logits).softmax(dim=1)
-        self._train_adversary(probabilities, target, weight, tally)
+        if self.ranks.is_first:
+            self._train_adversary(probabilities, target, weight, tally)
+        self.ranks.copy_first_([*self.adversary.parameters(), *self.adversary.buffers()])
+
+    def _all_logits(self, data: TrainingTensors, jets: IndexArray, masks: DropoutSource) -> Tensor:
+        """Logits [jets, 3]; of several processes the first has them all, and the others none."""
+        share = self.ranks.share(len(jets))
+        if share is not None and len(share) == 0:
+            return self.ranks.gathered(data.jets.jet.new_zeros(0, OUTPUTS), len(jets))
+        return self.ranks.gathered(self.classifier(data.jets.batch(jets, share), masks), len(jets))
 
     def _train_adversary(self, probabilities: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> None:
         # The adversary is small and normalises by the batch: it takes all jets at once.
@@ -167,6 +187,7 @@ class AdversarialStep:
         for main_jets, control_jets, masks in zip(*parts, dropout, strict=True):
             if len(main_jets) + len(control_jets):
                 self._add_gradient(data, jets, (main_jets, control_jets), masks, tally)
+        self._add_up_gradients()
         self._add_penalty()
         self.classifier_optimizer.step()
 
@@ -179,10 +200,15 @@ class AdversarialStep:
         tally: Tally,
     ) -> None:
         """Add what some main and control jets give to the gradient of the means over all jets of the step."""
-        positions = np.concatenate(piece)
-        chosen = on_device(positions, data.jets.device)
-        logits = self.classifier(data.jets.batch(positions), dropout)
-        labels = Labels(data.target[chosen], data.weight[chosen], len(piece[0]))
+        positions, share = np.concatenate(piece), self.ranks.share(*map(len, piece))
+        own, main = positions, len(piece[0])
+        if share is not None:
+            own, main = positions[share], int((share < main).sum())
+        if len(own) == 0:
+            return
+        chosen = on_device(own, data.jets.device)
+        logits = self.classifier(data.jets.batch(positions, share), dropout)
+        labels = Labels(data.target[chosen], data.weight[chosen], main)
         self._backward(logits, labels, (len(jets.main), len(jets.control)), tally)
 
     def _backward(self, logits: Tensor, labels: "Labels", jets: tuple[int, int], tally: Tally) -> None:
@@ -205,6 +231,15 @@ class AdversarialStep:
         losses = weight * data_or_simulation_loss(guesses, target.float())
         tally.add("control", losses, right_guesses(guesses, target))
         return losses
+
+    def _add_up_gradients(self) -> None:
+        if self.ranks.place.processes == 1:
+            return
+        weights = list(self.classifier.parameters())
+        for weight in weights:
+            if weight.grad is None:  # this process had no jets
+                weight.grad = torch.zeros_like(weight)
+        self.ranks.sum_([weight.grad for weight in weights if weight.grad is not None])
 
     def _add_penalty(self) -> None:
         # d/dw of strength * (|w| + w^2), added by hand: cheaper than carrying it through the graph.

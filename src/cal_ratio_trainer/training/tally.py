@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from cal_ratio_trainer.training.ranks import Ranks
+
 SUMS = (
     "adversary_loss",
     "adversary_correct",
@@ -47,6 +49,10 @@ class Tally:
         taken = self._sums.clone()
         self._sums.zero_()
         return taken
+
+    def add_up(self, ranks: Ranks) -> None:
+        """Take the sums of all processes together."""
+        ranks.sum_([self._sums])
 
     def values(self) -> dict[str, float]:
         """All sums by name; this waits for the device."""

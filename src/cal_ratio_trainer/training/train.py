@@ -1,34 +1,34 @@
 """One training from settings to a finished run folder."""
 
+import json
 import logging
 import math
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cal_ratio_trainer.config.training import DEMO, TrainSettings
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.files.cache import local_copy
-from cal_ratio_trainer.jets.loading import open_jets
-from cal_ratio_trainer.network.adversary import Adversary
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.device import chosen_device, unserved_card
-from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
-from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
+from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.training.allocator import keep_freed_memory
-from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, load_checkpoint
-from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
+from cal_ratio_trainer.training.assembly import network_shape, new_sampler, new_step, slowness_notice, training_device
+from cal_ratio_trainer.training.checkpoint import (
+    Progress,
+    checkpoint_epochs,
+    load_checkpoint,
+    state_bytes,
+    take_state,
+)
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_step import StaticStep
-from cal_ratio_trainer.training.data import TrainingData, read_training_data
-from cal_ratio_trainer.training.data_place import DataPlace, Place, data_place, step_size
+from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.data_table import data_sentences
 from cal_ratio_trainer.training.epoch import EpochResult
 from cal_ratio_trainer.training.evaluation_file import write_evaluation
@@ -37,15 +37,15 @@ from cal_ratio_trainer.training.initial_weights import InitialWeights
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests, stopped_at_once
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
-from cal_ratio_trainer.training.memory import step_bytes
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
-from cal_ratio_trainer.training.record import DataFile, new_record, now, record_text, timings_of, versions
+from cal_ratio_trainer.training.preparation import Prepared, prepare
+from cal_ratio_trainer.training.ranks import ALONE, Ranks
+from cal_ratio_trainer.training.record import new_record, now, record_text, timings_of, versions
 from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.splits import Part
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, TrainingTensors
+from cal_ratio_trainer.training.step import AdversarialStep
 from cal_ratio_trainer.training.used_events import write_used_events
 
 _log = logging.getLogger(__name__)
@@ -72,45 +72,85 @@ class TrainSummary:
     undrawn: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Data in memory, before a run has a folder."""
-
-    data: TrainingData
-    tensors: TrainingTensors
-    place: DataPlace
-    main: DataFile
-    control: DataFile
-    seconds: float
-
-
-def train(start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str]) -> TrainSummary:
+def train(
+    start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
+) -> TrainSummary:
     """Train as the settings say, or go on with an earlier run.
 
     Args:
         start: settings, and the run to go on with, if any.
         say: told what a user should read while it runs.
         details: figures of merit as text, for training_details.txt.
+        ranks: the processes that share the training; this one is the first, the others call `take_part`.
 
     Raises:
         TrainingStopped: SIGTERM or ^C; the run can be continued.
         UserError: settings or files cannot be used.
     """
-    settings = start.settings
-    keep_freed_memory()
-    torch.set_num_threads(start.threads or settings.threads or torch.get_num_threads())
-    with stopped_at_once():
-        initial = start.initial.read(network_shape(settings)) if start.initial else None
-        prepared = _prepare(settings)
-        _say_what_the_data_are(prepared.data, settings, say)
-        _say_what_is_slower_than_it_could_be(settings, say)
-        sampler = _sampler(settings, prepared.data)
-        step = _networks(settings, prepared.place)
-        if initial is not None:
-            step.classifier.set_weights(initial)
+    if ranks.place.processes > 1:
+        ranks.word_of_first(json.dumps(start.for_the_others()))
+    work = _prepared_work(start, say, details, ranks)
     run = start.run or start.new_run()
     with run.lock():
-        return _train_in(run, _Work(start, prepared, sampler, step, say, details))
+        return _train_in(run, work)
+
+
+def take_part(ranks: Ranks) -> None:
+    """What every process but the first does: it shares one training after the other, and neither writes nor speaks.
+
+    Args:
+        ranks: the processes.
+
+    Raises:
+        TrainingStopped, UserError: as `train`.
+    """
+    while (told := json.loads(ranks.word_of_first(""))) is not None:
+        _take_part_in(Start.told_by_first(told), ranks)
+
+
+def _take_part_in(start: Start, ranks: Ranks) -> None:
+    work = _prepared_work(start, lambda text: None, lambda figures: "", ranks)
+    with stop_requests() as stop:
+        told = json.loads(ranks.word_of_first(""))
+        take_state(work.step, ranks.bytes_of_first(b""))
+        training = _training(RunDirectory(Path(told["run"])), work)
+        try:
+            with _memory_plan(training).watching():
+                training.fit(Progress(told["epoch"], told["step"]), told["epochs"], stop)
+        except (TrainingStopped, TrainingDiverged):
+            # All have stopped at the same place, and the first still completes its files.
+            ranks.word_of_first("")
+            raise
+
+
+def _tell_the_others(run: RunDirectory, work: "_Work", progress: Progress, epochs: int) -> None:
+    if work.ranks.place.processes > 1:
+        told = {"run": str(run.path), "epoch": progress.epoch, "step": progress.step, "epochs": epochs}
+        work.ranks.word_of_first(json.dumps(told))
+        work.ranks.bytes_of_first(state_bytes(work.step))
+
+
+def _prepared_work(
+    start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks
+) -> "_Work":
+    settings = start.settings
+    keep_freed_memory()
+    torch.set_num_threads(start.threads or settings.threads or ranks.threads)
+    with stopped_at_once():
+        ranks.take_device(settings.device)
+        initial = start.initial.read(network_shape(settings)) if start.initial else None
+        prepared = prepare(settings, ranks)
+        _say_what_the_data_are(prepared.data, settings, say)
+        if notice := slowness_notice(settings):
+            say(notice)
+        sampler = new_sampler(settings, prepared.data)
+        step = new_step(settings, prepared.place, ranks)
+        if initial is not None:
+            step.classifier.set_weights(initial)
+        ranks.connect(training_device(settings))
+        if ranks.place.processes > 1:
+            ranks.refuse_difference("training files", prepared.data.digest)
+    return _Work(start, prepared, sampler, step, say, details, ranks)
 
 
 @dataclass(frozen=True)
@@ -121,6 +161,7 @@ class _Work:
     step: AdversarialStep
     say: Callable[[str], None]
     details: Callable[[TestFigures], str]
+    ranks: Ranks
 
     @property
     def settings(self) -> TrainSettings:
@@ -138,12 +179,13 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
             record |= _begin_record(run, work, epochs, plots)
             work.say(f"run {run.name} in {run.path}")
             with event_log(run, work.settings, progress.history) as events:
-                training = _training(run, work, plots, events)
+                training = _recorded(_training(run, work), plots, events)
                 plan = _memory_plan(training)
                 for sentence in filter(None, (work.prepared.place.sentence(), plan.sentence())):
                     work.say(sentence)
                 record["memory"] = plan.described() | work.prepared.place.described()
                 plots.draw_missing(progress.history)
+                _tell_the_others(run, work, progress, epochs)
                 with plan.watching():
                     progress = _fit(training, progress, epochs, stop, (plots, record))
             record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
@@ -151,6 +193,8 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
             return _finish(training, work, progress, (plots, record))
     except BaseException as error:
         _end_early(run, work, record, error)
+        if isinstance(error, TrainingStopped | TrainingDiverged):
+            work.ranks.word_of_first("all files are complete")
         raise
 
 
@@ -167,12 +211,24 @@ def _fit(
         raise
 
 
-def _training(run: RunDirectory, work: _Work, plots: RunPlots, events: EventLog | None) -> Training:
-    settings, data, step = work.settings, work.prepared.data, work.step
-    tensors = work.prepared.tensors
+def _training(run: RunDirectory, work: _Work) -> Training:
+    """What is trained with, without what an epoch leaves."""
+    return Training(
+        settings=work.settings,
+        run=run,
+        data=work.prepared.data,
+        tensors=work.prepared.tensors,
+        step=work.step,
+        sampler=work.sampler,
+        record_epoch=lambda progress, result: None,
+    )
+
+
+def _recorded(training: Training, plots: RunPlots, events: EventLog | None) -> Training:
+    run, settings, step = training.run, training.settings, training.step
 
     def evaluate() -> TestFigures:
-        figures = score_test_part(step.classifier, tensors, data, settings).figures
+        figures = score_test_part(step.classifier, training.tensors, training.data, settings).figures
         write_evaluation(run, len(plots.history) - 1, figures)
         return figures
 
@@ -182,21 +238,14 @@ def _training(run: RunDirectory, work: _Work, plots: RunPlots, events: EventLog 
         if events is not None:
             events.add(len(progress.history) - 1, result.row)
 
-    return Training(
-        settings=settings,
-        run=run,
-        data=data,
-        tensors=tensors,
-        step=step,
-        sampler=work.sampler,
-        record_epoch=record_epoch,
-    )
+    return replace(training, record_epoch=record_epoch)
 
 
 def _memory_plan(training: Training) -> MemoryPlan:
     classifier, settings = training.step.classifier, training.settings
     engine = engine_for(training.tensors.jets.device, torch.float32, settings.engine)
-    return memory_plan(classifier.shape, engine, training.tensors, training.sampler, settings.accumulate)
+    ranks = training.step.ranks
+    return memory_plan(classifier.shape, engine, training.tensors, training.sampler, settings.accumulate, ranks)
 
 
 def _begin_record(run: RunDirectory, work: _Work, epochs: int, plots: RunPlots) -> dict[str, Any]:
@@ -223,8 +272,14 @@ def _computed_by(work: _Work) -> dict[str, Any]:
     device = next(work.step.classifier.parameters()).device
     precision = work.settings.matmul_precision if device.type == "cuda" else "ieee"
     engine = engine_for(device, torch.float32, work.settings.engine).value
-    is_recorded = isinstance(work.step, StaticStep)
-    return {"device": device.type, "engine": engine, "matmul_precision": precision, "cuda_graph": is_recorded}
+    return {
+        "device": device.type,
+        "engine": engine,
+        "matmul_precision": precision,
+        "cuda_graph": isinstance(work.step, StaticStep),
+        "processes": work.ranks.place.processes,
+        "nodes": work.ranks.place.nodes,
+    }
 
 
 def _warn_of_other_data(before: dict[str, Any], record: dict[str, Any]) -> None:
@@ -282,100 +337,6 @@ def _status_after(error: BaseException) -> str:
     if isinstance(error, TrainingDiverged):
         return DIVERGED
     return "interrupted" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
-
-
-def _prepare(settings: TrainSettings) -> Prepared:
-    begin = time.perf_counter()
-    main, control = training_files(settings)
-    chosen = choose_training_data(settings, main.path, control.path)
-    place = _data_place(settings, chosen)
-    data, inputs = read_training_data(chosen, place.storage)
-    tensors = data.tensors(inputs, training_device(settings), place.tensors)
-    return Prepared(data, tensors, place, main, control, time.perf_counter() - begin)
-
-
-def _data_place(settings: TrainSettings, chosen: ChosenData) -> DataPlace:
-    device, epoch = training_device(settings), step_size(settings, chosen)
-    engine = engine_for(device, torch.float32, settings.engine)
-    size = epoch.of(_splits(settings, int(epoch.main)))
-    return data_place(settings, chosen, device, step_bytes(network_shape(settings), size, engine, settings.accumulate))
-
-
-def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:
-    """The two training files on this machine: copied if remote, made if they are the demo."""
-    names = (settings.main_training_file, settings.cr_training_file)
-    found = {name: local_copy(name, settings.cache_path) for name in names if name != DEMO}
-    made: tuple[Path, ...] = ()
-    if DEMO in names:
-        # A mistyped or damaged file is told before the demo is made for the other one.
-        for path in found.values():
-            open_jets(path)
-        made = _demo_files(settings)
-    main, control = (DataFile(name, found.get(name) or made[i]) for i, name in enumerate(names))
-    return main, control
-
-
-def _demo_files(settings: TrainSettings) -> tuple[Path, ...]:
-    # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
-    from cal_ratio_trainer.training.demo_data import demo_training_files
-
-    files = demo_training_files(settings.cache_path)
-    return files.main, files.control
-
-
-def network_shape(settings: TrainSettings) -> NetworkShape:
-    """The classifier that the settings describe."""
-    branches = (
-        ("clusters", settings.cluster_filters, settings.cluster_lstm_nodes),
-        ("tracks", settings.track_filters, settings.track_lstm_nodes),
-        ("muon_segments", settings.muon_segment_filters, settings.muon_segment_lstm_nodes),
-    )
-    return NetworkShape(
-        branches=tuple(branch_shape(name, tuple(filters), nodes) for name, filters, nodes in branches),
-        hidden=tuple(max(1, int(width * settings.hidden_layer_fraction)) for width in HIDDEN_WIDTHS),
-        lstm_layers=settings.lstm_layers,
-        masses=len(settings.parametrised_masses),
-        dropout=settings.dropout,
-    )
-
-
-def training_device(settings: TrainSettings) -> torch.device:
-    """Where to train. Raises ConfigError where a GPU is asked for and there is none that can be used."""
-    return chosen_device(settings.device)
-
-
-def _networks(settings: TrainSettings, place: DataPlace) -> AdversarialStep:
-    device = training_device(settings)
-    # Said before anything is trained: an engine that does not work there.
-    engine = engine_for(device, torch.float32, settings.engine)
-    set_matmul_precision(device, settings.matmul_precision)
-    classifier = Classifier(network_shape(settings), settings.seed, settings.engine).to(device)
-    adversary = Adversary(settings.seed + 1).to(device)
-    losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
-    # A recorded step reads its mini-batch at once, and reads it on the GPU.
-    at_once = settings.accumulate == 1 and place.place is Place.DEVICE
-    recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
-    kind = StaticStep if recorded else AdversarialStep
-    return kind(classifier, adversary, settings.learning_rate, losses, settings.seed, settings.accumulate)
-
-
-def _sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
-    main = data.main.positions(Part.TRAIN)
-    control = data.control_positions(Part.TRAIN) if settings.adversary_weight else data.control_positions(Part.UNUSED)
-    return Sampler(main, control, _splits(settings, len(main)), settings.seed, settings.reshuffle)
-
-
-def _splits(settings: TrainSettings, main_jets: int) -> int:
-    return settings.num_splits or max(1, round(main_jets / (settings.batch_size or 1)))
-
-
-def _say_what_is_slower_than_it_could_be(settings: TrainSettings, say: Callable[[str], None]) -> None:
-    unserved = unserved_card() if settings.device == "auto" else None
-    slower = fallback_notice(training_device(settings)) if settings.engine == "auto" else None
-    if unserved:
-        say(f"training runs on the CPU: {unserved}")
-    elif slower:
-        say(slower)
 
 
 def _say_what_the_data_are(data: TrainingData, settings: TrainSettings, say: Callable[[str], None]) -> None:

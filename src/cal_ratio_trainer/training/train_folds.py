@@ -12,6 +12,7 @@ from cal_ratio_trainer.training.fold_completion import complete
 from cal_ratio_trainer.training.fold_set import RUNNING, FoldSet
 from cal_ratio_trainer.training.fold_sharing import begun_set, joined_set, new_fold_set, release
 from cal_ratio_trainer.training.folds import FoldRule
+from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory
 from cal_ratio_trainer.training.train import TrainSummary, train
 
@@ -94,7 +95,9 @@ def fold_work(layers: Layers, settings: TrainSettings, continue_from: str | None
     return FoldWork(settings, layers) if run is None else None
 
 
-def train_folds(work: FoldWork, say: Callable[[str], None], details: Callable[[TestFigures], str]) -> FoldSetSummary:
+def train_folds(
+    work: FoldWork, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
+) -> FoldSetSummary:
     """Train the folds that are wanted, then complete the set if none lacks.
 
     A fold that another process trains is passed over; whoever ends last completes the set. A set that was interrupted
@@ -104,6 +107,7 @@ def train_folds(work: FoldWork, say: Callable[[str], None], details: Callable[[T
         work: what is to be done.
         say: told what a user should read while it runs.
         details: figures of merit as text, for training_details.txt.
+        ranks: the processes that share each training; this one is the first.
 
     Raises:
         TrainingStopped: SIGTERM or ^C; the set can be continued.
@@ -118,7 +122,7 @@ def train_folds(work: FoldWork, say: Callable[[str], None], details: Callable[[T
             continue
         say(f"fold {fold} of {work.rule.count}: without the events with {work.rule.condition(fold)}")
         try:
-            trained.append(train(start, say, details))
+            trained.append(train(start, say, details, ranks))
         finally:
             release(fold_set, fold)
     lacking = tuple(fold_set.lacking())

@@ -1,0 +1,81 @@
+"""The training files as a training reads them: found, copied or made, and read once."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cal_ratio_trainer.config.training import DEMO, TrainSettings
+from cal_ratio_trainer.files.cache import local_copy
+from cal_ratio_trainer.jets.loading import open_jets
+from cal_ratio_trainer.network.engine import engine_for
+from cal_ratio_trainer.training.assembly import mini_batches, network_shape, training_device
+from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
+from cal_ratio_trainer.training.data import TrainingData, read_training_data
+from cal_ratio_trainer.training.data_place import DataPlace, data_place, step_size
+from cal_ratio_trainer.training.memory import step_bytes
+from cal_ratio_trainer.training.ranks import ALONE, Ranks
+from cal_ratio_trainer.training.record import DataFile
+from cal_ratio_trainer.training.step import TrainingTensors
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data in memory, before a run has a folder."""
+
+    data: TrainingData
+    tensors: TrainingTensors
+    place: DataPlace
+    main: DataFile
+    control: DataFile
+    seconds: float
+
+
+def prepare(settings: TrainSettings, ranks: Ranks = ALONE) -> Prepared:
+    """Find the training files and read them to where the network reads them.
+
+    Args:
+        settings: of the training.
+        ranks: the processes that share it.
+
+    Raises:
+        UserError: a file, or a setting with it, cannot be used.
+    """
+    begin = time.perf_counter()
+    main, control = training_files(settings)
+    chosen = choose_training_data(settings, main.path, control.path)
+    place = _data_place(settings, chosen, ranks)
+    data, inputs = read_training_data(chosen, place.storage)
+    tensors = data.tensors(inputs, training_device(settings), place.tensors)
+    return Prepared(data, tensors, place, main, control, time.perf_counter() - begin)
+
+
+def _data_place(settings: TrainSettings, chosen: ChosenData, ranks: Ranks) -> DataPlace:
+    device, epoch = training_device(settings), step_size(settings, chosen)
+    engine = engine_for(device, torch.float32, settings.engine)
+    size = epoch.of(mini_batches(settings, int(epoch.main)) * ranks.place.processes)
+    step = step_bytes(network_shape(settings), size, engine, settings.accumulate)
+    return data_place(settings, chosen, device, step, ranks.place.local_processes)
+
+
+def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:
+    """The two training files on this machine: copied if remote, made if they are the demo."""
+    names = (settings.main_training_file, settings.cr_training_file)
+    found = {name: local_copy(name, settings.cache_path) for name in names if name != DEMO}
+    made: tuple[Path, ...] = ()
+    if DEMO in names:
+        # A mistyped or damaged file is told before the demo is made for the other one.
+        for path in found.values():
+            open_jets(path)
+        made = _demo_files(settings)
+    main, control = (DataFile(name, found.get(name) or made[i]) for i, name in enumerate(names))
+    return main, control
+
+
+def _demo_files(settings: TrainSettings) -> tuple[Path, ...]:
+    # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
+    from cal_ratio_trainer.training.demo_data import demo_training_files
+
+    files = demo_training_files(settings.cache_path)
+    return files.main, files.control

@@ -1,0 +1,313 @@
+"""Trainings that torchrun spreads over two processes, by gloo on the CPU; and what the processes tell each other.
+
+A start takes seconds, so each of the few there are shows many things.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+from cal_ratio_trainer import launching
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.files.this_process import ProcessName
+from cal_ratio_trainer.launching import Failure, Place
+from cal_ratio_trainer.training import ranks as ranks_module
+from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.ranks import ALONE, OtherProcessFailed, ProcessesDiffer, SeveralRanks
+from cal_ratio_trainer.training.train import train
+from tests.training.synthetic import write_training_files
+
+_PATIENCE_S = 400
+_WITHOUT_FIGURES = """
+import os
+from cal_ratio_trainer.cli.main import main
+from cal_ratio_trainer.plotting.pool import DrawingPool
+
+DrawingPool.submit = lambda *given, **more: None
+{failure}
+main()
+"""
+_FAILURE = """
+from cal_ratio_trainer.training import {module}
+
+def fail(*given, **more):
+    raise {error}
+
+if os.environ["RANK"] == "{rank}":
+    {module}.{name} = fail
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A main and a control-region training file with odd numbers of jets."""
+    return write_training_files(tmp_path_factory.mktemp("data"), 701, 403)
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time of so small a training."""
+    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+
+
+def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:
+    """A tiny network with dropout, on steps whose jets no two processes can share evenly."""
+    small: dict[str, Any] = {
+        **{"epochs": 3, "num_splits": 3, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.7},
+        **{name: [8, 8] for name in ("cluster_filters", "track_filters", "muon_segment_filters")},
+        **{"hidden_layer_fraction": 0.05, "dropout": 0.2, "plot_processes": 0, "epoch_plots": False},
+        "tensorboard": False,
+    }
+    main, control = files
+    settings = TrainSettings.make(
+        main_training_file=str(main), cr_training_file=str(control), output_path=folder, **{**small, **changes}
+    )
+    folder.mkdir()
+    (folder / "settings.yaml").write_text(settings.as_yaml())
+    return settings
+
+
+def start_processes(*words: str) -> "subprocess.Popen[str]":
+    """Two processes under torchrun."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return subprocess.Popen(
+        [sys.executable, "-m", *launcher, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # torchrun says a word of its own where this is not set.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def start_training(folder: Path, *words: str, failure: str = "") -> "subprocess.Popen[str]":
+    """Two processes that train as `folder`/settings.yaml says, but for the figures."""
+    program = folder / "program.py"
+    program.write_text(_WITHOUT_FIGURES.format(failure=failure))
+    return start_processes(str(program), "train", *(words or ("--config", str(folder / "settings.yaml"))))
+
+
+def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """Exit status of torchrun, standard output, standard error."""
+    out, error = process.communicate(timeout=_PATIENCE_S)
+    return process.returncode, out, error
+
+
+def history_of(folder: Path) -> list[dict[str, float]]:
+    rows: list[dict[str, float]] = json.loads((folder / "default" / "00000" / "history.json").read_text())
+    return rows
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / "default" / "00000" / "run.json").read_text())
+    return record
+
+
+def assert_same_history(found: Path, expected: Path) -> None:
+    rows, others = history_of(found), history_of(expected)
+    assert len(rows) == len(others)
+    for row, other in zip(rows, others, strict=True):
+        assert row == pytest.approx(other, rel=1e-4, abs=1e-4, nan_ok=True)
+
+
+def run_alone(settings: TrainSettings, start: Start | None = None) -> None:
+    train(start or Start(settings), say=lambda text: None, details=lambda figures: "")
+
+
+def continued(settings: TrainSettings, **flags: Any) -> Start:
+    layers = [("defaults", {}), ("command line", {"output_path": str(settings.output_path), **flags})]
+    return find_start(layers, settings, "0")
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """With dropout, mini-batches in pieces, and shares of different lengths."""
+    alone, _ = (settings_of(files, tmp_path / name, accumulate=2) for name in ("alone", "together"))
+    process = start_training(tmp_path / "together")
+    run_alone(alone)
+    status, out, error = finished(process)
+    assert status == 0, error
+    assert_same_history(tmp_path / "together", tmp_path / "alone")
+    record = record_of(tmp_path / "together")
+    assert record["status"] == "finished"
+    assert (record["computed_by"]["processes"], record["computed_by"]["nodes"]) == (2, 1)
+    assert record_of(tmp_path / "alone")["computed_by"]["processes"] == 1
+    assert record["test"]["auc"] == pytest.approx(record_of(tmp_path / "alone")["test"]["auc"], abs=1e-4)
+    assert out.count("Area under the ROC curve") == 1
+    once = ("jets to train on", "run default/00000 in", "epoch   0/3", "epoch   2/3", "network, plots and figures")
+    assert [words for words in once if error.count(words) != (2 if words == once[0] else 1)] == []
+    assert [path.name for path in (tmp_path / "together" / "default").iterdir()] == ["00000"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_figures")
+def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Two processes are stopped, one finishes the run, two add an epoch: the curve is that of one from the start."""
+    settings = settings_of(files, tmp_path / "parts", epochs=4, num_splits=12)
+    process = start_training(tmp_path / "parts")
+    run_alone(settings_of(files, tmp_path / "whole", epochs=5, num_splits=12))
+    _wait_for(tmp_path / "parts" / "default" / "00000" / "histograms" / "000.json", process)
+    os.kill(_workers(process)[1], signal.SIGTERM)
+    status, _, error = finished(process)
+    assert status == 1
+    assert error.count("go on with 'cr_trainer train") == 1
+    # torchrun has a status of its own, and tells those of the processes.
+    assert error.count("exitcode  : 75") == 2, error
+    assert record_of(tmp_path / "parts")["status"] == "interrupted"
+    assert record_of(tmp_path / "parts")["finished_epochs"] < 4
+    run_alone(settings, continued(settings))
+    assert record_of(tmp_path / "parts")["computed_by"]["processes"] == 1
+    words = ("--continue", "0", "--epochs", "1", "--output_path", str(settings.output_path))
+    status, _, error = finished(start_training(tmp_path / "parts", *words))
+    assert status == 0, error
+    assert error.count("the run had 1 processes so far; with 2 its figures differ by rounding") == 1
+    assert_same_history(tmp_path / "parts", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("rank", "module", "name", "error", "said"),
+    [
+        (1, "step", "AdversarialStep._add_penalty", "MemoryError('none left')", "a step on"),
+        (0, "train", "write_epoch", "OSError('no space left')", "error: no space left"),
+    ],
+    ids=["no memory in the second", "full disk of the first"],
+)
+def test_an_error_of_one_process_ends_both_with_one_sentence(
+    files: tuple[Path, Path], tmp_path: Path, rank: int, module: str, name: str, error: str, said: str
+) -> None:
+    settings_of(files, tmp_path / "runs")
+    failure = _FAILURE.format(rank=rank, module=module, name=name, error=error)
+    status, out, told = finished(start_training(tmp_path / "runs", failure=failure))
+    assert status == 1
+    assert out == ""
+    assert told.count(said) == 1, told
+    assert told.count("error: ") == 1
+    # Nothing of a training that did not get through an epoch stays, but for what the first had begun to write.
+    assert not list((tmp_path / "runs").rglob("*.part*"))
+    assert not list((tmp_path / "runs").rglob("checkpoint*"))
+
+
+def test_a_file_that_is_missing_for_all_is_said_once(tmp_path: Path) -> None:
+    words = ("train", "--main_training_file", "nothing.parquet", "--output_path", str(tmp_path / "runs"))
+    status, _, error = finished(start_processes("-m", "cal_ratio_trainer", *words))
+    assert status == 1
+    assert error.count("error: ") == 1
+    assert error.count("nothing.parquet: no such file") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def _wait_for(file: Path, process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + _PATIENCE_S
+    while not file.exists():
+        assert process.poll() is None, finished(process)
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _workers(process: "subprocess.Popen[str]") -> list[int]:
+    """The processes that torchrun started, by rank."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return sorted(int(child) for child in children)
+
+
+@pytest.fixture
+def shared_store(monkeypatch: pytest.MonkeyPatch) -> HashStore:
+    """What torchrun keeps, in this process."""
+    store = HashStore()
+    for module in (launching, ranks_module):
+        monkeypatch.setattr(module, "store", lambda: store)
+    return store
+
+
+def one_of(processes: int, rank: int) -> SeveralRanks:
+    return SeveralRanks(Place(rank, processes, rank, processes, 1))
+
+
+@pytest.mark.usefixtures("shared_store")
+@pytest.mark.parametrize("processes", [2, 3, 7])
+def test_every_jet_is_in_one_share_and_shares_differ_by_one_at_most(processes: int) -> None:
+    main, control = 10, 4
+    shares = [one_of(processes, rank).share(main, control) for rank in range(processes)]
+    together = np.concatenate([share for share in shares if share is not None])
+    np.testing.assert_array_equal(np.sort(together), np.arange(main + control))
+    for share in shares:
+        assert share is not None
+        assert (np.diff(share) > 0).all()
+        assert (share < main).sum() in (main // processes, -(-main // processes))
+
+
+def test_a_process_alone_has_all_jets_and_nothing_to_wait_for() -> None:
+    assert ALONE.share(3, 4) is None
+    assert ALONE.largest(15) == 15
+    assert torch.equal(ALONE.gathered(torch.ones(2, 3), 2), torch.ones(2, 3))
+    ALONE.refuse_difference("anything", "a word")
+
+
+@pytest.mark.usefixtures("shared_store")
+def test_what_a_process_has_in_another_way_than_the_first_is_named() -> None:
+    one_of(2, 0).refuse_difference("training files", "abc")
+    with pytest.raises(ProcessesDiffer, match="process 1 of 2 does not have the same training files as process 0; x"):
+        one_of(2, 1).refuse_difference("training files", "abd", "x")
+
+
+@pytest.mark.usefixtures("shared_store")
+def test_the_first_to_fail_says_why_and_the_others_end_with_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launching, "place", lambda: Place(1, 2, 1, 2, 1))
+    monkeypatch.setattr(sys, "__stderr__", sys.stderr)
+    assert launching.failed("error: a file is missing", 2) == 2
+    assert launching.failed("stopped before the training began", 75) == 2
+    assert capsys.readouterr().err == "error: a file is missing\n"
+    assert launching.first_failure() == Failure(2, "error: a file is missing")
+    with pytest.raises(OtherProcessFailed, match="a file is missing") as error:
+        one_of(2, 1).word_of_first("")
+    assert error.value.exit_status == 2
+
+
+def test_a_process_that_was_killed_is_not_waited_for(shared_store: HashStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks_module, "_LOOK_AFTER_OTHERS_S", 0.0)
+    monkeypatch.setattr(ranks_module, "_LAST_WORDS_S", 0.0)
+    here = one_of(2, 1)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    own = ProcessName.from_json(json.loads(shared_store.get("process 1")))
+    name = ProcessName(own.host, own.machine, gone.pid, "1")
+    shared_store.set("process 0", json.dumps(name.as_json()))
+    with pytest.raises(OtherProcessFailed, match="gone without a word"):
+        here.word_of_first("")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Place()),
+        ({"RANK": "0", "WORLD_SIZE": "4"}, Place()),
+        ({"WORLD_SIZE": "1"}, Place()),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, Place(3, 4, 1, 2, 2)),
+    ],
+    ids=["alone", "variables of others", "torchrun with one", "the last of two machines"],
+)
+def test_where_a_process_stands_is_what_torchrun_says(
+    environment: dict[str, str], expected: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    complete = {"MASTER_ADDR": "host", "MASTER_PORT": "29500"} if "LOCAL_RANK" in environment else {}
+    for name, value in {**environment, **complete}.items():
+        monkeypatch.setenv(name, value)
+    assert launching.place.__wrapped__() == expected
