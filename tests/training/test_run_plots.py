@@ -1,5 +1,6 @@
 """The plots that a training leaves: their names, when they are drawn, and what happens when they cannot be."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -13,12 +14,15 @@ import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.plotting.scores import epoch_plot_names
 from cal_ratio_trainer.training import run_plots
 from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.interrupts import TrainingStopped
 from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.step import AdversarialStep
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.training.manual_plots import EPOCH_PLOTS, FINAL_PLOTS, HISTORIES
 from tests.training.synthetic import write_training_files
@@ -219,5 +223,46 @@ def test_all_plots_of_finished_epochs_are_there_when_sigterm_ends_a_run(
     assert process.wait(timeout=120) == 75
     record = run.read_record()
     done = range(record["finished_epochs"])
-    assert {name for epoch in done for name in epoch_plot_names(epoch)} | HISTORIES <= plots_in(run)
+    assert {name for epoch in done for name in epoch_plot_names(epoch)} | HISTORIES | FINAL_PLOTS <= plots_in(run)
     assert record["plots"]["not_drawn"] == {}
+    assert record["plots"]["last_epoch_to_last_plot_s"] > 0
+
+
+def test_a_run_stopped_within_an_epoch_leaves_test_jets_and_final_plots_of_the_epoch_before(
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    asked: list[tuple[Drawing, FigureLabels, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = run_training(settings_of(files, tmp_path / "whole", epochs=1)).run
+    asked.clear()
+    _stop_in_step(6, monkeypatch)
+    with pytest.raises(TrainingStopped, match="after 2 of 4 steps"):
+        run_training(settings_of(files, tmp_path / "stopped", epochs=3))
+    stopped = RunDirectory(tmp_path / "stopped" / "default" / "00000")
+    assert json.loads(stopped.evaluation_file.read_text()) == json.loads(whole.evaluation_file.read_text())
+    samples = [read_scalars(run.path / "test_sample.parquet", ["jet_nn_sig"]) for run in (whole, stopped)]
+    assert samples[0].equals(samples[1])
+    assert [order for drawing, _, order in asked if drawing.name == "sig_predictions"] == [0]
+
+
+def test_a_run_stopped_in_its_first_epoch_has_nothing_to_show(
+    files: tuple[Path, Path], tmp_path: Path, asked: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stop_in_step(2, monkeypatch)
+    with pytest.raises(TrainingStopped, match="after 2 of 4 steps"):
+        run_training(settings_of(files, tmp_path))
+    assert not (tmp_path / "default" / "00000" / "evaluation.json").exists()
+    assert asked == []
+
+
+def _stop_in_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM comes while that step of the training is under way, counted from 1."""
+    step, done = AdversarialStep.__call__, itertools.count(1)
+
+    def stopped(self: AdversarialStep, *arguments: Any) -> None:
+        step(self, *arguments)
+        if next(done) == number:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(AdversarialStep, "__call__", stopped)

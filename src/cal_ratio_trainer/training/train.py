@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.deployment.keras_file import read_keras
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.network.engine import engine_for
@@ -187,7 +189,7 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
                 plots.draw_missing(progress.history)
                 _tell_the_others(run, work, progress, epochs)
                 with plan.watching():
-                    progress = _fit(training, progress, epochs, stop, (plots, record))
+                    progress = _fit(training, work, progress, (epochs, stop), (plots, record))
             record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
             # A signal from here on would only spoil what takes seconds to complete.
             return _finish(training, work, progress, (plots, record))
@@ -199,16 +201,45 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
 
 
 def _fit(
-    training: Training, progress: Progress, epochs: int, stop: StopRequest, leaving: tuple[RunPlots, dict[str, Any]]
+    training: Training,
+    work: _Work,
+    progress: Progress,
+    until: tuple[int, StopRequest],
+    leaving: tuple[RunPlots, dict[str, Any]],
 ) -> Progress:
     plots, record = leaving
     try:
-        return training.fit(progress, epochs, stop)
+        return training.fit(progress, *until)
     except (TrainingStopped, TrainingDiverged):
+        begin = time.perf_counter()
+        _show_newest_epoch(training, work, plots)
         # All that was asked for is drawn; a second ^C ends it.
         plots.finish()
-        record |= {"plots": plots.described()}
+        record |= {"plots": plots.described() | {"last_epoch_to_last_plot_s": time.perf_counter() - begin}}
         raise
+
+
+def _show_newest_epoch(training: Training, work: _Work, plots: RunPlots) -> None:
+    """Final plots and test jets of a run that ends early: those of its newest finished epoch."""
+    if not plots.history:
+        return
+    try:
+        # The weights in memory may be those of the middle of an epoch.
+        _, weights = read_keras(training.run.path / "keras" / "final_model.keras")
+        training.step.classifier.set_weights(weights)
+        _leave_test_figures(training, work, plots)
+    except (UserError, OSError) as error:
+        _log.warning("the final plots do not show epoch %d: %s", len(plots.history) - 1, error)
+
+
+def _leave_test_figures(training: Training, work: _Work, plots: RunPlots) -> TestFigures:
+    """Score the test part; leave its jets and figures of merit, and hand the final plots over."""
+    scored = score_test_part(training.step.classifier, training.tensors, training.data, work.settings)
+    figures = scored.figures
+    write_test_sample(training.run, training.data, scored)
+    write_evaluation(training.run, len(plots.history) - 1, figures)
+    plots.refresh(figures)
+    return figures
 
 
 def _training(run: RunDirectory, work: _Work) -> Training:
@@ -293,13 +324,9 @@ def _finish(
     training: Training, work: _Work, progress: Progress, leaving: tuple[RunPlots, dict[str, Any]]
 ) -> TrainSummary:
     (plots, record), run, begin = leaving, training.run, time.perf_counter()
-    scored = score_test_part(training.step.classifier, training.tensors, training.data, work.settings)
-    figures = scored.figures
-    write_test_sample(run, training.data, scored)
-    write_evaluation(run, len(progress.history) - 1, figures)
+    figures = _leave_test_figures(training, work, plots)
     parts = (record_text(record), work.settings.as_yaml(), work.details(figures))
     write_text(run.path / "training_details.txt", "\n".join(parts))
-    plots.refresh(figures)
     plots.finish()
     best = best_epochs(progress.history)
     end_s = time.perf_counter() - begin
