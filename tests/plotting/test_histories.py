@@ -57,7 +57,23 @@ def test_the_adversarys_loss_is_held_against_that_of_no_knowledge() -> None:
     drawn |= recorded(history_drawings({"val_adv_loss": [0.7, 0.6]}, HistoryReferences(clueless_loss=1.5)))
     assert drawn_values(drawn["train_adv_loss"])[1] == [math.log(2)] * 2
     assert drawn_values(drawn["test_adv_loss"])[1] == [1.5] * 2
-    assert legend_texts(drawn["test_adv_loss"]) == ["Validation", "No knowledge (1.5)"]
+    assert legend_texts(drawn["test_adv_loss"]) == ["Validation", "No knowledge: ln 2 × mean weight (1.5)"]
+
+
+def test_training_and_validation_losses_are_held_against_their_own_mean_weights() -> None:
+    history = {"adv_loss": [0.7], "val_adv_loss": [0.7], "original_adv_lossf": [0.7]}
+    own = recorded(history_drawings(history, HistoryReferences(clueless_loss=0.68, clueless_training_loss=0.71)))
+    drawn = {name: drawn_values(axes)[1][0] for name, axes in own.items()}
+    assert drawn == {"train_adv_loss": 0.71, "train_main_adv_loss": 0.71, "test_adv_loss": 0.68}
+    of_an_earlier_run = recorded(history_drawings(history, HistoryReferences(clueless_loss=0.68)))
+    assert drawn_values(of_an_earlier_run["train_adv_loss"])[1] == [0.68] * 2
+
+
+def test_an_accuracy_that_hardly_moves_does_not_fill_the_frame() -> None:
+    drawn = recorded(history_drawings({"val_adv_acc": [0.5, 0.501, 0.5], "val_original_acc": [0.5, 0.9]}))
+    bottom, top = drawn["test_adv_acc"].get_ylim()
+    assert bottom < 0.492 < 0.509 < top
+    assert np.mean([bottom, top]) == pytest.approx(0.503, abs=0.002)
 
 
 def test_the_ks_sum_stands_beside_the_band_of_identical_distributions() -> None:

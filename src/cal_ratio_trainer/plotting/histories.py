@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TRAINING: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
 _VALIDATION: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "marker": "s", "markerfacecolor": "white"}
 _MARKED_EPOCHS = 40
+_LEAST_ACCURACY_HEIGHT = 0.02
 _LOG_ABOVE_RATIO = 30.0
 
 
@@ -25,13 +26,16 @@ class HistoryReferences:
     """Values that a history is to be held against; None leaves one out.
 
     Attributes:
-        clueless_loss: the adversary's loss when it says 1/2 for every jet: ln 2 times the control jets' mean weight.
-        main_majority: share of the most frequent class among the main jets.
+        clueless_loss: the adversary's loss when it says 1/2 for every jet of the validation part: ln 2 times the
+            control jets' mean weight.
+        clueless_training_loss: the same of the training part; None takes that of the validation part.
+        main_majority: share of the most frequent class among the main jets of the validation part.
         control_majority: the same of the control jets.
         kept_below: weights are kept where BIB's K-S sum is below this.
     """
 
     clueless_loss: float | None = math.log(2)
+    clueless_training_loss: float | None = None
     main_majority: float | None = None
     control_majority: float | None = None
     kept_below: float | None = None
@@ -48,18 +52,24 @@ class _Line:
 
 @dataclass(frozen=True)
 class _HistoryPlot:
-    """One figure: file name, what stands at its y axis, lines, and the field of `HistoryReferences` that belongs."""
+    """One figure: file name, what stands at its y axis, lines, and the field of `HistoryReferences` that belongs.
+
+    The y axis covers `least_height` at least, so that a few jets more or less do not look like a trend.
+    """
 
     name: str
     y_title: str
     lines: tuple[_Line, ...]
     reference: str | None = None
+    least_height: float = 0.0
 
 
+_NO_KNOWLEDGE = "No knowledge: ln 2 × mean weight"
 _REFERENCE_TITLES = {
-    "clueless_loss": "No knowledge",
-    "main_majority": "Always the largest class",
-    "control_majority": "Always the larger class",
+    "clueless_loss": _NO_KNOWLEDGE,
+    "clueless_training_loss": _NO_KNOWLEDGE,
+    "main_majority": "Always the largest class of validation",
+    "control_majority": "Always the larger class of validation",
     "kept_below": "Weights kept below",
 }
 
@@ -72,19 +82,24 @@ def _both(training: str, validation: str) -> tuple[_Line, ...]:
 _PLOTS = (
     _HistoryPlot("main_nn_loss", "Main network: cross-entropy", _both("original_lossf", "val_original_lossf")),
     _HistoryPlot(
-        "main_network_acc", "Main network: accuracy", _both("original_acc", "val_original_acc"), "main_majority"
+        "main_network_acc",
+        "Main network: accuracy",
+        _both("original_acc", "val_original_acc"),
+        "main_majority",
+        _LEAST_ACCURACY_HEIGHT,
     ),
     _HistoryPlot(
         "main_adv_acc",
         "Adversary in main update: accuracy",
         _both("original_adv_acc", "val_original_adv_acc"),
         "control_majority",
+        _LEAST_ACCURACY_HEIGHT,
     ),
     _HistoryPlot(
         "train_main_adv_loss",
         "Adversary in main update: loss",
         (_Line("original_adv_lossf", "Training"),),
-        "clueless_loss",
+        "clueless_training_loss",
     ),
     _HistoryPlot(
         "test_main_adv_loss",
@@ -92,16 +107,23 @@ _PLOTS = (
         (_Line("val_original_adv_lossf", "Validation", is_validation=True),),
         "clueless_loss",
     ),
-    _HistoryPlot("train_adv_loss", "Adversary: loss", (_Line("adv_loss", "Training"),), "clueless_loss"),
+    _HistoryPlot("train_adv_loss", "Adversary: loss", (_Line("adv_loss", "Training"),), "clueless_training_loss"),
     _HistoryPlot(
         "test_adv_loss", "Adversary: loss", (_Line("val_adv_loss", "Validation", is_validation=True),), "clueless_loss"
     ),
-    _HistoryPlot("adv_acc", "Adversary: accuracy", _both("adv_acc", "val_adv_acc"), "control_majority"),
+    _HistoryPlot(
+        "adv_acc",
+        "Adversary: accuracy",
+        _both("adv_acc", "val_adv_acc"),
+        "control_majority",
+        _LEAST_ACCURACY_HEIGHT,
+    ),
     _HistoryPlot(
         "test_adv_acc",
         "Adversary: accuracy",
         (_Line("val_adv_acc", "Validation", is_validation=True),),
         "control_majority",
+        _LEAST_ACCURACY_HEIGHT,
     ),
     _HistoryPlot("val_auc", "AUC, signal against QCD + 0.1 BIB", (_Line("val_auc", "Validation", is_validation=True),)),
 )
@@ -147,7 +169,7 @@ def _draw_plot(
     values.append(_draw_expectation(axes, plot.lines[0].key, history))
     if plot.reference is not None:
         values.append(_draw_reference(axes, plot.reference, references))
-    _set_axes(axes, epochs, np.concatenate(values))
+    _set_axes(axes, epochs, np.concatenate(values), plot.least_height)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(plot.y_title)
     axes.legend(loc="upper right", ncols=2, fontsize=13, **LEGEND_BOX)
@@ -185,6 +207,8 @@ def _draw_expectation(axes: "Axes", key: str, history: Mapping[str, Sequence[flo
 
 def _draw_reference(axes: "Axes", reference: str, references: HistoryReferences) -> NDArray[np.float64]:
     value: float | None = getattr(references, reference)
+    if value is None and reference == "clueless_training_loss":
+        value = references.clueless_loss
     if value is None:
         return np.zeros(0)
     title = f"{_REFERENCE_TITLES[reference]} ({value:.3g})"
@@ -192,7 +216,7 @@ def _draw_reference(axes: "Axes", reference: str, references: HistoryReferences)
     return np.array([value])
 
 
-def _set_axes(axes: "Axes", epochs: int, values: NDArray[np.float64]) -> None:
+def _set_axes(axes: "Axes", epochs: int, values: NDArray[np.float64], least_height: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlim(-0.5, epochs - 0.5)
@@ -207,5 +231,6 @@ def _set_axes(axes: "Axes", epochs: int, values: NDArray[np.float64]) -> None:
         # Room above for the legend: a fifth of the frame.
         axes.set_ylim(low / 1.2, high * (high / low) ** 0.3)
         return
-    height = max(high - low, 0.002 * abs(high)) or 1.0
-    axes.set_ylim(low - 0.08 * height, high + 0.3 * height)
+    height = max(high - low, 0.002 * abs(high), least_height) or 1.0
+    spare = (height - (high - low)) / 2 if least_height else 0.0
+    axes.set_ylim(low - spare - 0.08 * height, high + spare + 0.3 * height)

@@ -28,9 +28,13 @@ def history_references(data: TrainingData, settings: TrainSettings) -> HistoryRe
     """What the histories are held against: knowing nothing, and always saying the most frequent class."""
     main = data.main.jets.label[data.main.positions(Part.VALIDATION)]
     control = data.control.is_data[data.control.positions(Part.VALIDATION)]
-    weight = data.control.loss_weight[data.control.positions(Part.VALIDATION)]
+    validated, trained = (
+        float(np.log(2) * data.control.loss_weight[data.control.positions(part)].mean())
+        for part in (Part.VALIDATION, Part.TRAIN)
+    )
     return HistoryReferences(
-        clueless_loss=float(np.log(2) * weight.mean()),
+        clueless_loss=validated,
+        clueless_training_loss=trained,
         main_majority=float(np.bincount(main).max() / len(main)),
         control_majority=float(max(control.mean(), 1 - control.mean())),
         kept_below=settings.ks_limit,
