@@ -74,6 +74,15 @@ def test_where_no_background_passes_an_arrow_points_up_from_the_lower_end() -> N
     assert [list(np.asarray(line.get_xdata())) for line in arrows if len(np.asarray(line.get_xdata()))] == [[0.5, 0.7]]
 
 
+def test_the_band_ends_below_the_legend_and_everywhere_in_the_frame(figures: TestFigures) -> None:
+    drawn = recorded(roc_drawings(figures))
+    for curve, name in ((figures.rocs[0], "roc_curve_atlas_rej_bib"), (figures.rocs[1], "roc_curve_atlas_rej_qcd")):
+        low, _ = curve.background_interval
+        decades = math.log10(drawn[name].get_ylim()[1])
+        assert math.log10(1 / low[low > 0].min()) <= decades
+        assert math.log10(1 / low[(low > 0) & (curve.signal_efficiency >= 0.4)].min()) <= 0.6 * decades
+
+
 @pytest.mark.parametrize(("signal", "qcd", "bib"), [([], [0.1], [0.2]), ([0.4], [], []), ([], [], [])])
 def test_a_sample_that_lacks_a_class_is_drawn_all_the_same(
     signal: list[float], qcd: list[float], bib: list[float]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _FIRST: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
 _SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "marker": "s"}
-_ROOM_ABOVE = 0.4
+_ROOM_ABOVE, _LEGEND_FROM = 0.4, 0.4
+"""The legend's height in the frame, and the signal efficiency at which it begins."""
 
 
 def roc_drawings(figures: TestFigures) -> list[Drawing]:
@@ -121,14 +122,23 @@ def _points(curve: RocCurve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return curve.signal_efficiency[some], 1 / curve.background_efficiency[some]
 
 
+def _top(curve: RocCurve, beyond: float = 0.0) -> float:
+    """The highest that is drawn of a curve, its band and its arrows, from a signal efficiency on."""
+    low, _ = curve.background_interval
+    here = (low > 0) & (curve.signal_efficiency >= beyond)
+    limits = [1.5 * each.low for each in curve.rejections if np.isinf(each.value)]
+    return float(np.max([*(1 / low[here]), *limits], initial=1.0))
+
+
 def _finish(axes: "Axes", curves: list[RocCurve], text: str) -> None:
-    highest = max([10.0, *(float(_points(curve)[1].max(initial=1.0)) for curve in curves)])
+    highest = max([1.2, *(math.log10(_top(curve)) for curve in curves)])
+    under_legend = max([1.0, *(math.log10(_top(curve, _LEGEND_FROM)) for curve in curves)])
     efficiencies = np.linspace(0.005, 1, 200)
     axes.plot(efficiencies, 1 / efficiencies, color=GREY, linestyle=":", linewidth=1.5, label="no separation")
     axes.set_yscale("log")
     axes.set_xlim(0, 1)
     # A whole power of ten, so that most figures of a run have the same frame.
-    axes.set_ylim(0.8, 10.0 ** math.ceil(math.log10(highest) / (1 - _ROOM_ABOVE)))
+    axes.set_ylim(0.8, 10.0 ** math.ceil(max(highest, under_legend / (1 - _ROOM_ABOVE))))
     axes.set_xlabel("Signal efficiency")
     title = f"{text}\nbands and bars: 68 %, at effective numbers"
     axes.legend(loc="upper right", fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
