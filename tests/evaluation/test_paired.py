@@ -115,6 +115,13 @@ def test_where_no_background_passes_there_is_no_ratio() -> None:
     assert np.isnan(found.rocs[0].ratio).all()
 
 
+def test_intervals_of_shares_stay_where_shares_are() -> None:
+    jets = sample(60, 4.0, 5)
+    shares = [each for each in paired_figures(jets, jets, np.arange(60), Resampling(50, 2)).figures if each.is_share]
+    assert any(each.first.low == 0.0 for each in shares)
+    assert all(0.0 <= each.first.low <= each.first.value <= each.first.high <= 1.0 for each in shares)
+
+
 def test_the_k_s_sum_of_two_networks() -> None:
     rng = np.random.default_rng(1)
     is_data = rng.random(800) < 0.5

@@ -1,10 +1,13 @@
 """What the figures of two sets of scores show."""
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from cal_ratio_trainer.evaluation.agreement import agreement
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
@@ -12,7 +15,7 @@ from cal_ratio_trainer.evaluation.histograms import histograms_by_class
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.paired import RocPair, paired_figures
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
-from cal_ratio_trainer.plotting import DEMO, write_all
+from cal_ratio_trainer.plotting import DEMO, frame, write_all
 from cal_ratio_trainer.plotting.score_comparison import (
     Names,
     agreement_drawings,
@@ -21,7 +24,9 @@ from cal_ratio_trainer.plotting.score_comparison import (
     roc_drawings,
 )
 from cal_ratio_trainer.plotting.score_report import score_report_drawings
+from tests.evaluation.jets import plausible_jets
 from tests.plotting.recording import legend_texts, legend_title, recorded
+from tests.plotting.test_images import TOLERANCE, at_half_size
 
 NAMES = Names("model/0/best", "model/1/best")
 
@@ -61,6 +66,24 @@ def test_every_figure_is_written_under_its_name(tmp_path: Path) -> None:
     assert all(file.stat().st_size > 5000 for file in files)
 
 
+@pytest.mark.parametrize("name", ["roc_qcd_only", "ks", "main_correlation_sig", "main_differences"])
+@pytest.mark.mpl_image_compare(tolerance=TOLERANCE, style="default", savefig_kwargs={"dpi": 100})
+def test_compared_scores_look_as_they_did(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
+    monkeypatch.setattr(frame, "_frames", OrderedDict())
+    jets = [plausible_jets(1500, seed) for seed in (3, 4)]
+    # The second sees what the first sees, blurred.
+    both = 0.7 * jets[0].scores + 0.3 * jets[1].scores
+    second = ScoredJets(both, jets[0].labels, jets[0].weights)
+    drawings = [
+        *roc_drawings(paired_figures(jets[0], second, np.arange(1500), Resampling(50, 1)).rocs, NAMES),
+        ks_drawing(control_ks(1), control_ks(2), NAMES),
+        *agreement_drawings(agreement(jets[0].scores, second.scores), NAMES, "main_"),
+    ]
+    (path,) = next(each for each in drawings if each.name == name).write(tmp_path, DEMO)
+    return at_half_size(path)
+
+
 def test_a_figure_looks_the_same_whatever_was_drawn_before(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     planes = agreement_drawings(agreement(rng.dirichlet(np.ones(3), 50), rng.dirichlet(np.ones(3), 50)), NAMES, "")
@@ -85,6 +108,46 @@ def test_a_roc_figure_names_both_the_background_and_the_counts() -> None:
     assert main.get_yscale() == "log"
     low, high = ratio.get_ylim()
     assert low < 1 < high
+
+
+def test_a_ratio_beyond_the_lower_panel_is_an_arrow_at_its_edge() -> None:
+    ones = np.ones(4)
+    pair = replace(
+        roc_pairs()[1],
+        signal_efficiency=np.array([0.1, 0.3, 0.5, 0.7]),
+        ratio=np.array([9.0, 40.0, 1.1, 0.02]),
+        low=0.01 * ones,
+        high=90 * ones,
+    )
+    main, ratio = Figure().subplots(2)
+    draw_roc_pair(main, ratio, pair, NAMES)
+    low, high = ratio.get_ylim()
+    arrows = {line.get_marker(): line for line in ratio.lines if line.get_marker() in ("^", "v")}
+    assert [list(part) for part in arrows["^"].get_data()] == [[0.3], [high]]
+    assert [list(part) for part in arrows["v"].get_data()] == [[0.7], [low]]
+    assert (low, high) == pytest.approx((1 / 30, 30))
+
+
+def test_ratios_far_from_1_have_a_logarithmic_axis_and_those_near_it_a_linear_one() -> None:
+    for ratios, scale in (([0.8, 1.1], "linear"), ([1.0, 5.0], "log"), ([0.3, 0.9], "log")):
+        known = np.array(ratios)
+        pair = replace(roc_pairs()[1], signal_efficiency=np.array([0.4, 0.6]), ratio=known, low=known, high=known)
+        main, ratio = Figure().subplots(2)
+        draw_roc_pair(main, ratio, pair, NAMES)
+        low, high = ratio.get_ylim()
+        assert ratio.get_yscale() == scale
+        assert low < min(ratios) <= max(ratios) < high
+
+
+def test_the_legend_of_the_curves_stands_where_they_do_not_run(tmp_path: Path) -> None:
+    poor = roc_pairs()[1]
+    steps = np.linspace(0, 1, 101)
+    good = replace(poor.first, signal_efficiency=steps, background_efficiency=1e-4 * np.exp(9.2 * steps**8))
+    good = replace(good, signal_effective=0 * steps + 1e4, background_effective=0 * steps + 1e6)
+    for pair, place in ((poor, 1), (replace(poor, first=good, second=good), 3)):
+        main, ratio = Figure().subplots(2)
+        draw_roc_pair(main, ratio, pair, NAMES)
+        assert main.get_legend()._loc == place  # 1: upper right, 3: lower left
 
 
 def test_a_roc_without_any_passing_background_says_so() -> None:

@@ -6,7 +6,7 @@ smaller than those of the figures.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,11 @@ def paired_ks(
 def _paired(
     name: str, first: Resampled, second: Resampled, more_is_better: bool = True, is_share: bool = False
 ) -> PairedFigure:
-    return PairedFigure(name, first.interval, second.interval, second.minus(first), more_is_better, is_share)
+    intervals = [each.interval for each in (first, second)]
+    if is_share:
+        # Moved replicas can reach where no share of jets is.
+        intervals = [replace(each, low=max(each.low, 0.0), high=min(each.high, 1.0)) for each in intervals]
+    return PairedFigure(name, intervals[0], intervals[1], second.minus(first), more_is_better, is_share)
 
 
 _Chosen = Callable[[ScoredJets], NDArray[np.bool_]]

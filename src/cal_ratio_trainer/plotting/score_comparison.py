@@ -1,8 +1,9 @@
 """Two sets of scores of the same jets: ROC curves with their ratio, K-S, correlation, differences."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ _OUTPUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bib": ("BIB", {"color": BLUE, "linestyle": ":"}),
 }
 _LOWEST_EFFICIENCY = 0.2
+_LARGEST_LINEAR_RATIO, _LARGEST_DRAWN_RATIO = 1.9, 30.0
+_LEGEND_ENDS, _LEGEND_HEIGHT = 0.65, 0.4
+"""Of a legend in the lower left: the signal efficiency where it ends, and its height in the frame."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,10 @@ def agreement_drawings(agreement: Agreement, names: Names, prefix: str) -> list[
 
 
 def draw_roc_pair(axes: "Axes", ratio_axes: "Axes", pair: RocPair, names: Names) -> None:
-    """Background rejection over signal efficiency of both with 68 % bands, and the ratio with bootstrap errors."""
+    """Background rejection over signal efficiency of both with 68 % bands, and the ratio with bootstrap errors.
+
+    An arrow at the edge of the lower panel is a ratio beyond it.
+    """
     highest = 10.0
     for curve, name, style in ((pair.first, names.first, _FIRST), (pair.second, names.second, _SECOND)):
         highest = max(highest, _draw_curve(axes, curve, f"{name} (AUC {curve.auc:.4f})", style))
@@ -66,8 +73,8 @@ def draw_roc_pair(axes: "Axes", ratio_axes: "Axes", pair: RocPair, names: Names)
     axes.set_ylabel("Background rejection")
     counts = f"{pair.first.signal_jets:,} signal, {pair.first.qcd_jets:,} QCD, {pair.first.bib_jets:,} BIB jets"
     title = f"Signal against {pair.background.name}\n{counts}"
-    # A curve that is worth drawing is high on the left.
-    axes.legend(loc="lower left", fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
+    place = _legend_place((pair.first, pair.second), highest * 3)
+    axes.legend(loc=place, fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
     _draw_ratio(ratio_axes, pair)
 
 
@@ -86,6 +93,13 @@ def _draw_curve(axes: "Axes", curve: RocCurve, title: str, style: dict[str, Any]
     return float(rejection.max())
 
 
+def _legend_place(curves: Sequence[RocCurve], top: float) -> Literal["lower left", "upper right"]:
+    """Under the curves where both are high up to the legend's end, else above them on the right."""
+    ends = [np.interp(_LEGEND_ENDS, curve.signal_efficiency, curve.background_efficiency) for curve in curves]
+    lowest = 1 / max(*ends, 1 / top)
+    return "lower left" if math.log(lowest) > _LEGEND_HEIGHT * math.log(top) else "upper right"
+
+
 def _draw_ratio(axes: "Axes", pair: RocPair) -> None:
     known = np.isfinite(pair.ratio) & np.isfinite(pair.low) & np.isfinite(pair.high)
     known &= pair.signal_efficiency >= _LOWEST_EFFICIENCY
@@ -93,13 +107,34 @@ def _draw_ratio(axes: "Axes", pair: RocPair) -> None:
     errors = np.stack([value - np.maximum(pair.low[known], 0.0), pair.high[known] - value])
     axes.errorbar(x, value, yerr=errors, color="black", marker="o", markersize=4, linestyle="none", elinewidth=1)
     axes.axhline(1.0, color=GREY, linestyle=":", linewidth=1)
-    reach = float(np.max(np.abs(value - 1) + errors.max(axis=0), initial=0.05))
-    half = min(1.2 * reach, 0.95)
-    axes.set_ylim(1 - half, 1 + half)
+    _set_ratio_axis(axes, value, errors)
+    low, high = axes.get_ylim()
+    for beyond, edge, arrow in ((value > high, high, "^"), (value < low, low, "v")):
+        # A ratio beyond the axis is not lost.
+        style: dict[str, Any] = {"color": "black", "marker": arrow, "markersize": 7, "linestyle": "none"}
+        axes.plot(x[beyond], np.full(np.count_nonzero(beyond), edge), clip_on=False, zorder=4, **style)
     axes.set_xlabel("Signal efficiency")
     axes.set_ylabel("2nd / 1st")
     if not known.any():
         axes.text(0.5, 0.5, "not known: no background passes", transform=axes.transAxes, ha="center", va="center")
+
+
+def _set_ratio_axis(axes: "Axes", value: NDArray[np.float64], errors: NDArray[np.float64]) -> None:
+    """Around 1: linear as far as points and errors reach, logarithmic where ratios are above 1.9 or below 1/1.9."""
+    from matplotlib.ticker import NullFormatter
+
+    factor = math.exp(float(np.abs(np.log(value)).max(initial=0.0)))
+    if factor > _LARGEST_LINEAR_RATIO:
+        reach = min(1.3 * factor, _LARGEST_DRAWN_RATIO)
+        axes.set_yscale("log")
+        axes.set_ylim(1 / reach, reach)
+        step = 2 if reach < 6 else 5 if reach < 12 else 10
+        ticks = [1 / step, 1, step]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        return
+    half = min(1.2 * float(np.max(np.abs(value - 1) + errors.max(axis=0), initial=0.05)), 0.95)
+    axes.set_ylim(1 - half, 1 + half)
 
 
 def draw_ks_pair(axes: "Axes", first: ControlRegionKs, second: ControlRegionKs, names: Names) -> None:
