@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cal_ratio_trainer.cli.main import cr_trainer
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.jets import Label
 from tests.scoring.small import converted_jets, write_converted, write_network
 
@@ -41,6 +42,12 @@ def test_a_network_that_is_named_otherwise_leaves_all_words_to_the_files(network
     config = tmp_path / "score.yaml"
     config.write_text(f"training: {network}\n")
     assert call("score", file, "--config", config, *out)[0] == 0
+
+
+def test_a_file_without_a_network_is_told_to_be_taken_for_one(tmp_path: Path) -> None:
+    file = write_converted(tmp_path / "a.parquet", converted_jets(20))
+    with pytest.raises(ConfigError, match=r"no files of jets are given, only .*a\.parquet, which is taken"):
+        call("score", file)
 
 
 def test_a_failed_file_among_others_is_status_1(network: Path, tmp_path: Path) -> None:

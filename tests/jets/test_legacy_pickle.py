@@ -204,7 +204,7 @@ def test_a_pickle_of_something_else_says_what_it_holds(tmp_path: Path, content: 
 def test_a_truncated_pickle_is_an_error_that_names_the_file(tmp_path: Path, share: float) -> None:
     content = pickle.dumps(plain(FRAME))
     path = write(tmp_path, content[: int(share * len(content))])
-    with pytest.raises(InputFileError, match=r"frame\.pkl: is no complete pickle of a pandas DataFrame"):
+    with pytest.raises(InputFileError, match=r"frame\.pkl: is no complete pickle of a pandas DataFrame \(.+\)"):
         read_frame(path)
 
 

@@ -26,7 +26,7 @@ def test_markdown_puts_numbers_right_and_shows_names_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["1,234", "80 (6 %)", "9.5 ± 0.1", "−2", "-", "", "1e-5", "12.5 %", "< 0.3", "3 GeV", "nan"]
+    "cell", ["1,234", "80 (6 %)", "9.5 ± 0.1", "−2", "-", "", "1e-5", "12.5 %", "< 0.3", "3 GeV", "nan", "100 -0.81"]
 )
 def test_numbers_with_errors_units_and_remarks_stand_right(cell: str) -> None:
     assert "|---:|" in as_markdown(ReportTable("t", ("n",), (("1",), (cell,))))

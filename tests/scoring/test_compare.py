@@ -186,6 +186,9 @@ def test_what_is_to_be_compared_has_to_be_clear(network: Path, tmp_path: Path) -
         compare(compare_settings(tmp_path, network, network))
     with pytest.raises(ConfigError, match="no files"):
         compare(compare_settings(tmp_path, network, column="jet_nn_y_{}"))
+    for mistyped in ("plian.parquet", "felix.pkl", "ntuple.root"):
+        with pytest.raises(InputFileError, match=f"{mistyped}: no such file"):
+            compare(compare_settings(tmp_path, network, tmp_path / mistyped))
     with pytest.raises(ValueError, match="must hold"):
         compare_settings(tmp_path, network, file, column="jet_nn_y")
 

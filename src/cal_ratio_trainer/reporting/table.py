@@ -46,7 +46,7 @@ def escaped(text: str) -> str:
     return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in _BREAK.sub(" ", text))
 
 
-_NUMBER = re.compile(r"[-–—]?|nan|[-+−<>≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?(\s*([±+(×].*|%|[a-zA-Zµ²/]{1,8}))?")
+_NUMBER = re.compile(r"[-–—]?|nan|[-+−<>≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?(\s*([±+(×].*|%|[a-zA-Zµ²/]{1,8})|\s+[-−]\d.*)?")
 """What stands right in a table: a number, with its error, a remark in brackets or its unit behind it; or nothing."""
 
 _BREAK = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")

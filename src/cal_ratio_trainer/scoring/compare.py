@@ -26,6 +26,7 @@ from cal_ratio_trainer.training.run_sample import CONTROL_FILE, MAIN_FILE
 
 SCORES_FILE = "compared.parquet"
 
+_FILE_ENDINGS = (".parquet", ".pkl", ".root")
 _REGIONS: tuple[Region, ...] = ("main", "control")
 
 
@@ -131,7 +132,14 @@ def _second_and_files(settings: CompareSettings) -> tuple[str | None, list[str]]
 
 
 def _is_file(word: str) -> bool:
-    return "://" in word or any(letter in word for letter in "*?[") or Path(word).expanduser().exists()
+    # A mistyped file is no network either; a network's name has no such ending.
+    is_named_like_one = Path(word).suffix.lower() in _FILE_ENDINGS
+    return (
+        is_named_like_one
+        or "://" in word
+        or any(letter in word for letter in "*?[")
+        or Path(word).expanduser().exists()
+    )
 
 
 def _only_pattern(files: Sequence[str], options: StreamOptions) -> str:
