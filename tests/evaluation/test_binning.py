@@ -58,6 +58,12 @@ def test_outliers_do_not_stretch_the_axis() -> None:
     assert edges_of(values)[0] > -2
 
 
+def test_outliers_leave_no_empty_end_of_the_axis() -> None:
+    # Two angles of four hundred that were not wrapped: more than half a per cent.
+    values = np.append(RANDOM.uniform(-0.2, 0.2, 400), [-6.2, -6.1, -6.0])
+    assert edges_of(values)[0] == pytest.approx(-0.2, abs=0.02)
+
+
 def test_a_small_class_is_seen_beside_a_large_one() -> None:
     edges = edges_of(RANDOM.normal(0, 1, 100_000), RANDOM.normal(20, 1, 100))
     assert edges[0] < -2

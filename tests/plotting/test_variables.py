@@ -104,6 +104,18 @@ def test_bins_of_equal_ratio_have_a_logarithmic_axis_of_values() -> None:
     assert axes.get_xscale() == "log"
 
 
+def test_numbers_of_constituents_have_ticks_at_whole_numbers_alone(tmp_path: Path) -> None:
+    (axes,) = drawn(figure(1, edges=np.arange(11) - 0.5))
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    assert not len(axes.xaxis.get_minorticklocs())
+    plain = variable_drawing("plain", figure(2))
+    (path,) = plain.write(tmp_path, DEMO)
+    before = path.read_bytes()
+    variable_drawing("numbers", figure(2, edges=np.arange(11) - 0.5)).write(tmp_path, DEMO)
+    plain.write(tmp_path, DEMO)
+    assert path.read_bytes() == before
+
+
 def test_ratios_beyond_the_panel_are_marked_at_its_edge() -> None:
     contents = np.full(12, 1000.0)
     odd = contents.copy()

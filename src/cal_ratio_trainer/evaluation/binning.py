@@ -13,7 +13,7 @@ _LOGARITHMIC_ABOVE = 300.0
 _FEWEST_BINS = 8
 _ENOUGH_VALUES = 50
 _REACH_OF_TAILS = 3.0
-"""Tails are shown up to so many widths of the central nine tenths away from these."""
+"""Tails are shown as far as there are values up to so many widths of the central nine tenths away from these."""
 
 _RESOLUTION = 1e-12
 """Values that differ by less than this share of themselves differ by rounding, and bins between them would too."""
@@ -89,7 +89,9 @@ def _bounds(sample: Sample, central_share: float) -> tuple[float, float, float]:
     # Over orders of magnitude nothing is an outlier: the axis is logarithmic.
     if high > low and not (lowest > 0 and highest / lowest > _LOGARITHMIC_ABOVE):
         reach = _REACH_OF_TAILS * (high - low)
-        lowest, highest = max(lowest, low - reach), min(highest, high + reach)
+        near = sample.values[(sample.values >= low - reach) & (sample.values <= high + reach)]
+        # As far as there are values: behind the last of them the axis would be empty.
+        lowest, highest = max(lowest, float(near.min())), min(highest, float(near.max()))
     return lowest, highest, high - low
 
 

@@ -265,6 +265,8 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
     if is_logarithmic(figure.edges):
         axes.set_xscale("log")
     axes.set_xlim(float(figure.edges[0]), float(figure.edges[-1]))
+    if np.array_equal(figure.edges % 1, np.full(len(figure.edges), 0.5)):
+        _number_whole_numbers(axes)
     # Room above the data for the legend.
     taken = 0.068 * (len(figure.series) + bool(figure.context)) + 0.09
     if highest <= 0:
@@ -276,3 +278,11 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
         axes.set_ylim(bottom, bottom * (highest / bottom) ** (1 / (1 - taken)))
         return
     axes.set_ylim(0, highest / (1 - taken))
+
+
+def _number_whole_numbers(axes: "Axes") -> None:
+    """No tick at 2.5 constituents."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
+    axes.xaxis.minorticks_off()
