@@ -243,6 +243,7 @@ def test_a_run_stopped_within_an_epoch_leaves_test_jets_and_final_plots_of_the_e
     assert json.loads(stopped.evaluation_file.read_text()) == json.loads(whole.evaluation_file.read_text())
     samples = [read_scalars(run.path / "test_sample.parquet", ["jet_nn_sig"]) for run in (whole, stopped)]
     assert samples[0].equals(samples[1])
+    assert stopped.read_record()["test"] == whole.read_record()["test"]
     assert [order for drawing, _, order in asked if drawing.name == "sig_predictions"] == [0]
 
 

@@ -212,24 +212,25 @@ def _fit(
         return training.fit(progress, *until)
     except (TrainingStopped, TrainingDiverged):
         begin = time.perf_counter()
-        _show_newest_epoch(training, work, plots)
+        record |= _show_newest_epoch(training, work, plots)
         # All that was asked for is drawn; a second ^C ends it.
         plots.finish()
         record |= {"plots": plots.described() | {"last_epoch_to_last_plot_s": time.perf_counter() - begin}}
         raise
 
 
-def _show_newest_epoch(training: Training, work: _Work, plots: RunPlots) -> None:
-    """Final plots and test jets of a run that ends early: those of its newest finished epoch."""
+def _show_newest_epoch(training: Training, work: _Work, plots: RunPlots) -> dict[str, Any]:
+    """Final plots and test jets of a run that ends early, and figures for its record: of its newest finished epoch."""
     if not plots.history:
-        return
+        return {}
     try:
         # The weights in memory may be those of the middle of an epoch.
         _, weights = read_keras(training.run.path / "keras" / "final_model.keras")
         training.step.classifier.set_weights(weights)
-        _leave_test_figures(training, work, plots)
+        return {"test": _as_json(_leave_test_figures(training, work, plots))}
     except (UserError, OSError) as error:
         _log.warning("the final plots do not show epoch %d: %s", len(plots.history) - 1, error)
+        return {}
 
 
 def _leave_test_figures(training: Training, work: _Work, plots: RunPlots) -> TestFigures:
@@ -240,6 +241,11 @@ def _leave_test_figures(training: Training, work: _Work, plots: RunPlots) -> Tes
     write_evaluation(training.run, len(plots.history) - 1, figures)
     plots.refresh(figures)
     return figures
+
+
+def _as_json(figures: TestFigures) -> dict[str, float | None]:
+    # JSON knows no infinite rejection.
+    return {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()}
 
 
 def _training(run: RunDirectory, work: _Work) -> Training:
@@ -335,8 +341,7 @@ def _finish(
         "ended": now(),
         "finished_epochs": len(progress.history),
         "best_epochs": best,
-        # JSON knows no infinite rejection.
-        "test": {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()},
+        "test": _as_json(figures),
         "plots": plots.described() | {"last_epoch_to_last_plot_s": end_s},
     }
     record["timings"]["end_s"] = end_s
