@@ -1,5 +1,6 @@
-"""Speed and memory of comparing training files: python -m benchmarks.plot_data [JETS...] [--every-column]."""
+"""Speed and memory of comparing training files: `python -m benchmarks.plot_data`."""
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -35,20 +36,23 @@ def compare(path: Path, every_column: bool) -> None:
     )
 
 
-def main(sizes: list[int], options: list[str]) -> None:
+def main() -> None:
     """Make a file of each size, then compare in another process."""
-    for jets in sizes:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("jets", nargs="*", type=int, default=[100_000, 1_000_000], help="jets of the file, one or more")
+    parser.add_argument("--every-column", action="store_true", help="a figure of each column")
+    parser.add_argument("--in", dest="file", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.file is not None:
+        compare(arguments.file, arguments.every_column)
+        return
+    for jets in arguments.jets:
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "jets.parquet"
             write_converted(path, jets, DataType.QCD)
-            command = [sys.executable, "-m", "benchmarks.plot_data", "--in", str(path), *options]
-            subprocess.run(command, check=True)
+            command = [sys.executable, "-m", "benchmarks.plot_data", "--in", str(path)]
+            subprocess.run([*command, "--every-column"] if arguments.every_column else command, check=True)
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    if words[:1] == ["--in"]:
-        compare(Path(words[1]), "--every-column" in words)
-    else:
-        numbers = [int(word) for word in words if word.isdecimal()]
-        main(numbers or [100_000, 1_000_000], [word for word in words if word.startswith("--")])
+    main()

@@ -1,6 +1,6 @@
-"""How long plots take, by kind, and how long an epoch waits for its own: python -m benchmarks.plots [RUN FOLDER]."""
+"""How long plots take, by kind, and how long an epoch waits for its own: `python -m benchmarks.plots`."""
 
-import sys
+import argparse
 import tempfile
 import time
 from collections.abc import Sequence
@@ -73,8 +73,12 @@ def waiting(drawings: Sequence[Drawing], folder: Path, epochs: int = 20) -> tupl
         return sum(waits) / epochs, max(waits), time.perf_counter() - begin
 
 
-if __name__ == "__main__":
-    chosen = drawings_of_run(RunDirectory(Path(sys.argv[1]))) if sys.argv[1:] else some_plots()
+def main() -> None:
+    """Print processor seconds a plot by kind, and what an epoch waits for its plots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", nargs="?", type=Path, help="folder of a run whose plots are drawn; random ones if none")
+    run = parser.parse_args().run
+    chosen = some_plots() if run is None else drawings_of_run(RunDirectory(run))
     with tempfile.TemporaryDirectory() as name:
         kinds = by_kind(chosen)
         write_all(chosen[:1], Path(name), DEMO)
@@ -86,3 +90,7 @@ if __name__ == "__main__":
             f"20 epochs of 18 plots without a pause: an epoch waits {1e3 * mean:.2f} ms (longest {1e3 * longest:.2f}), "
             f"and {left:.1f} s are left behind the last"
         )
+
+
+if __name__ == "__main__":
+    main()
