@@ -84,3 +84,9 @@ def test_a_long_table_is_folded_and_a_short_one_is_not(folder: Path) -> None:
 def test_every_table_scrolls_by_itself(folder: Path) -> None:
     page = page_html("t", "| a |\n|---|\n| `<table>` |\n", folder)
     assert page.count('<div class="scroll"><table>') == page.count("</table></div>") == 1
+
+
+def test_long_text_in_a_table_gets_room_and_short_text_and_images_take_none(folder: Path) -> None:
+    page = page_html("t", "|a|b|\n|-|-|\n|background that passes at 50 %|1|\n|short|![x](a%20b.png)|", folder)
+    assert page.count('<td class="text">') == 1
+    assert '<td class="text">background' in page

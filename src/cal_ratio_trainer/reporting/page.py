@@ -20,6 +20,9 @@ from cal_ratio_trainer.reporting.embedded_png import SIGNATURE, embedded_png, im
 MOST_OPEN_IMAGES, MOST_OPEN_ROWS = 20, 60
 """A part of the page with more images or table rows than this is folded when the page opens."""
 
+_SHORT_TEXT = 24
+"""A cell with more letters than this may be so wide that its text reads well."""
+
 _CONTENTS_LEVELS = ("h2", "h3")
 
 
@@ -72,10 +75,13 @@ def _number_headings(tokens: Sequence[Any]) -> list[dict[str, str]]:
 
 def _shape_images_and_tables(tokens: Sequence[Any], folder: Path) -> None:
     in_cell = False
-    for token in tokens:
+    for before, token in itertools.pairwise(tokens):
         if token.tag in ("td", "th"):
             in_cell = token.nesting == 1
         images = [child for child in token.children or () if child.type == "image"]
+        if before.tag == "td" and not images and len(token.content) > _SHORT_TEXT:
+            # Else a narrow window would break it into words below each other.
+            before.attrJoin("class", "text")
         for image in images:
             # From here on it is HTML, with nothing in it but what is escaped here.
             image.type = "html_inline"
