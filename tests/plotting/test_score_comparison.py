@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cal_ratio_trainer.evaluation.agreement import agreement
+from cal_ratio_trainer.evaluation.background import QCD_ONLY
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
 from cal_ratio_trainer.evaluation.histograms import histograms_by_class
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.paired import RocPair, paired_figures
+from cal_ratio_trainer.evaluation.roc import roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.plotting import DEMO, frame, write_all
 from cal_ratio_trainer.plotting.score_comparison import (
@@ -158,6 +160,13 @@ def test_a_roc_without_any_passing_background_says_so() -> None:
     main, ratio = Figure().subplots(2)
     draw_roc_pair(main, ratio, pair, NAMES)
     assert "no background passes" in ratio.texts[0].get_text()
+
+
+def test_curves_of_no_jets_are_drawn_all_the_same() -> None:
+    nothing = roc_curve(ScoredJets(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0)), QCD_ONLY)
+    main, ratio = Figure().subplots(2)
+    draw_roc_pair(main, ratio, replace(roc_pairs()[1], first=nothing, second=nothing), NAMES)
+    assert legend_texts(main) == [f"{name} (AUC nan)" for name in (NAMES.first, NAMES.second)]
 
 
 def test_the_k_s_figure_has_both_and_what_identical_distributions_give_in_gev() -> None:

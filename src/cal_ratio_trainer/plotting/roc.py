@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _FIRST: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
 _SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "marker": "s"}
+_TALLEST_BAND = 30.0
+"""More than this factor above its curve a band may leave the frame."""
 _ROOM_ABOVE, _LEGEND_FROM = 0.4, 0.4
 """The legend's height in the frame, and the signal efficiency at which it begins."""
 
@@ -124,10 +126,11 @@ def _points(curve: RocCurve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _top(curve: RocCurve, beyond: float = 0.0) -> float:
     """The highest that is drawn of a curve, its band and its arrows, from a signal efficiency on."""
-    low, _ = curve.background_interval
-    here = (low > 0) & (curve.signal_efficiency >= beyond)
+    here = (curve.background_efficiency > 0) & (curve.signal_efficiency >= beyond)
+    # Weights below 0 can let a band reach as far as it likes.
+    low = np.maximum(curve.background_interval[0][here], curve.background_efficiency[here] / _TALLEST_BAND)
     limits = [1.5 * each.low for each in curve.rejections if np.isinf(each.value)]
-    return float(np.max([*(1 / low[here]), *limits], initial=1.0))
+    return float(np.max([*(1 / low), *limits], initial=1.0))
 
 
 def _finish(axes: "Axes", curves: list[RocCurve], text: str) -> None:

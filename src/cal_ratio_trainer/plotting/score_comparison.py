@@ -95,8 +95,9 @@ def _draw_curve(axes: "Axes", curve: RocCurve, title: str, style: dict[str, Any]
 
 def _legend_place(curves: Sequence[RocCurve], top: float) -> Literal["lower left", "upper right"]:
     """Under the curves where both are high up to the legend's end, else above them on the right."""
-    ends = [np.interp(_LEGEND_ENDS, curve.signal_efficiency, curve.background_efficiency) for curve in curves]
-    lowest = 1 / max(*ends, 1 / top)
+    drawn = [curve for curve in curves if len(curve.cuts)]
+    ends = [float(np.interp(_LEGEND_ENDS, each.signal_efficiency, each.background_efficiency)) for each in drawn]
+    lowest = 1 / max([*ends, 1 / top])
     return "lower left" if math.log(lowest) > _LEGEND_HEIGHT * math.log(top) else "upper right"
 
 
