@@ -392,7 +392,7 @@ def test_a_truncated_file_is_told_before_the_demo_is_made_for_the_other_one(
     def refuse(settings: TrainSettings) -> tuple[Path, ...]:
         raise AssertionError("the demo was made")
 
-    monkeypatch.setattr("cal_ratio_trainer.training.train._demo_files", refuse)
+    monkeypatch.setattr("cal_ratio_trainer.training.preparation._demo_files", refuse)
     truncated = tmp_path / "truncated.parquet"
     truncated.write_bytes(files[0].read_bytes()[:5000])
     with pytest.raises(InputFileError, match=r"truncated\.parquet: is not a complete Parquet file"):
