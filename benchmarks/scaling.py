@@ -7,10 +7,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-WORKERS = (1, 2, 4)
+WORKERS = (1, 2, 4, 8)
 
 
 def simulate_files(folder: Path, files: int, jets: int) -> list[str]:
@@ -29,17 +31,32 @@ def simulate_files(folder: Path, files: int, jets: int) -> list[str]:
     return names
 
 
-def convert(folder: Path, names: list[str], **given: Any) -> tuple[float, int]:
-    """Seconds and events of one conversion of all files."""
+@dataclass(frozen=True)
+class Cost:
+    """What one conversion of all files took.
+
+    Attributes:
+        seconds: wall time.
+        processor_s: of this process and, where they lived to tell it, of all workers.
+    """
+
+    seconds: float
+    processor_s: float
+    events: int
+
+
+def convert(folder: Path, names: list[str], workers_s: Callable[[], float] = float, **given: Any) -> Cost:
+    """Convert all files; `workers_s` tells the processor time of the workers so far."""
     from cal_ratio_trainer.config.convert import ConvertSettings
     from cal_ratio_trainer.ntuple import convert_files
 
     settings = ConvertSettings.make(input_files=names, data_type="qcd", output_path=folder, **given)
-    start = time.perf_counter()
+    start, start_s = time.perf_counter(), time.process_time() + workers_s()
     summary = convert_files(settings)
     if summary.failed:
         raise SystemExit(f"{len(summary.failed)} files failed, the first: {summary.failed[0].reason}")
-    return time.perf_counter() - start, sum(row.events for row in summary.rows)
+    took = time.process_time() + workers_s() - start_s
+    return Cost(time.perf_counter() - start, took, sum(row.events for row in summary.rows))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -48,41 +65,55 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def main(files: int, jets: int) -> None:
-    """Serial, then by clusters of 1, 2 and 4 workers, then by 2 of which one is killed; the results must be equal."""
-    from distributed import LocalCluster
-
+    """Serial, by clusters of 1, 2, 4 and 8 workers, and by 2 of which one is killed; the results must be equal."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         names = simulate_files(folder, files, jets)
-        serial, events = convert(folder / "serial", names, scheduler="none")
+        serial = convert(folder / "serial", names, scheduler="none")
         expected = contents(folder / "serial")
-        print(f"{files} files, {events} events, {os.cpu_count()} cores; one process: {serial:.1f} s", flush=True)
-        for workers in (*WORKERS, 2):
-            is_killed = (folder / f"dask_{workers}").exists()
-            into = folder / (f"dask_{workers}_killed" if is_killed else f"dask_{workers}")
-            with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
-                address = cluster.scheduler_address
-                # What a worker imports once is not what is measured.
-                convert(folder / f"first_{into.name}", names[: 2 * workers], scheduler=address)
-                if is_killed:
-                    threading.Thread(target=kill_one_half_way, args=(cluster, into, files)).start()
-                seconds, _ = convert(into, names, scheduler=address)
-            same = "equal to the serial result" if contents(into) == expected else "DIFFERENT FROM THE SERIAL RESULT"
-            useful = min(workers, os.cpu_count() or 1)
-            print(
-                f"{workers} workers{', one killed half-way' if is_killed else ''}: {seconds:.1f} s, "
-                f"{events / seconds / 1e3:.1f} k events/s, efficiency {serial / seconds / useful:.2f}, "
-                f"{1e3 * (seconds * useful - serial) / files:+.0f} ms a file over one process; {same}",
-                flush=True,
-            )
+        print(
+            f"{files} files, {serial.events} events, {os.cpu_count()} cores; one process: {serial.seconds:.1f} s, "
+            f"{serial.processor_s:.1f} s of processor, {serial.events / serial.processor_s / 1e3:.1f} k events/s of it",
+            flush=True,
+        )
+        for workers in WORKERS:
+            measure(folder / f"dask_{workers}", names, workers, serial, expected)
+        measure(folder / "dask_killed", names, 2, serial, expected, kill=True)
 
 
-def kill_one_half_way(cluster: Any, into: Path, files: int) -> None:
+def measure(
+    into: Path, names: list[str], workers: int, serial: Cost, expected: dict[str, bytes], kill: bool = False
+) -> None:
+    """Convert with a cluster of so many workers, and say how that compares."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        # What a worker imports once is not what is measured.
+        convert(into.with_name(f"first_{into.name}"), names[: 2 * workers], scheduler=cluster.scheduler_address)
+        if kill:
+            threading.Thread(target=kill_one_half_way, args=(client, into, len(names))).start()
+        cost = convert(
+            into,
+            names,
+            lambda: 0.0 if kill else sum(client.run(time.process_time).values()),
+            scheduler=cluster.scheduler_address,
+        )
+    useful = min(workers, os.cpu_count() or 1)
+    said = [f"{workers} workers{', one killed half-way' if kill else ''}: {cost.seconds:.1f} s"]
+    said += [f"efficiency {serial.seconds / cost.seconds / useful:.2f} on {useful} cores"]
+    if not kill:
+        said += [f"{cost.processor_s:.1f} s of processor: {serial.processor_s / cost.processor_s:.2f} of it useful"]
+        said += [f"{1e3 * (cost.processor_s - serial.processor_s) / len(names):+.1f} ms of processor a file"]
+    said += ["equal to the serial result" if contents(into) == expected else "DIFFERENT FROM THE SERIAL RESULT"]
+    print("; ".join(said), flush=True)
+
+
+def kill_one_half_way(client: Any, into: Path, files: int) -> None:
     """Kill a worker when half of the files are there."""
-    from distributed import Client
-
-    with Client(cluster, set_as_default=False) as client:
-        pid = next(iter(client.run(os.getpid).values()))
+    pid = next(iter(client.run(os.getpid).values()))
     while len(list(into.glob("*.parquet"))) < files // 2:
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
