@@ -332,7 +332,7 @@ def test_a_failure_half_way_leaves_nothing_behind(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shuffle_module._Bucket, "append", full)
+    monkeypatch.setattr(shuffle_module.Scatter, "_append", full)
     with pytest.raises(OSError, match="No space left"):
         built(tmp_path / "out" / "main.parquet", *three)
     assert list((tmp_path / "out").iterdir()) == []
@@ -347,10 +347,10 @@ def test_a_killed_build_leaves_no_output_and_no_buckets(tmp_path: Path) -> None:
         "from cal_ratio_trainer.building import shuffle, build_training_file\n"
         "from cal_ratio_trainer.config.build import BuildSettings\n"
         "shuffle.JETS_AT_A_TIME = 10\n"
-        "def slow(self):\n"
+        "def slow(*given):\n"
         "    print('half way', flush=True)\n"
         "    time.sleep(60)\n"
-        "shuffle._Bucket.read = slow\n"
+        "shuffle._read = slow\n"
         "build_training_file(BuildSettings.make(input_files=[sys.argv[1]], output_file=sys.argv[2]))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(path), str(output)], stdout=subprocess.PIPE)

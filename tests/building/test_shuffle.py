@@ -1,14 +1,14 @@
 """Jets in a given order, by way of buckets on disk."""
 
-from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.building import shuffle as shuffle_module
-from cal_ratio_trainer.building.shuffle import POSITION, Shuffle
+from cal_ratio_trainer.building.shuffle import POSITION, Buckets, Scatter, in_order
 from cal_ratio_trainer.jets import Jets, Ragged
 
 from .jet_files import random_jets
@@ -21,17 +21,17 @@ from .jet_files import random_jets
     held=st.integers(1, 40),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_jets_come_back_in_order_of_their_places(
-    tmp_path: Path, count: int, bucket: int, cut: int, held: int, seed: int
-) -> None:
+@settings(max_examples=25, deadline=None)
+def test_jets_come_back_in_order_of_their_places(count: int, bucket: int, cut: int, held: int, seed: int) -> None:
     jets, places = random_jets(count), np.random.default_rng(seed).permutation(count)
-    with pytest.MonkeyPatch.context() as patch, Shuffle(tmp_path, count, bucket) as shuffle:
+    order = Buckets.of(count, bucket)
+    # As if two processes had done it, of which each wrote a file.
+    with pytest.MonkeyPatch.context() as patch, TemporaryFile() as first, TemporaryFile() as second:
         patch.setattr(shuffle_module, "JETS_AT_A_TIME", held)
+        scatters = [Scatter(file, order) for file in (first, second)]
         for start in range(0, count, cut):
-            shuffle.add(jets.slice(start, start + cut), places[start : start + cut])
-        parts = list(shuffle.in_order())
-    assert list(tmp_path.iterdir()) == []
+            scatters[start // cut % 2].add(jets.slice(start, start + cut), places[start : start + cut])
+        parts = list(in_order([(first, scatters[0].finish()), (second, scatters[1].finish())], order))
     if count == 0:
         assert parts == []
         return
@@ -44,15 +44,16 @@ def test_jets_come_back_in_order_of_their_places(
         np.testing.assert_array_equal(found.constituents[kind].offsets, ragged.offsets)
 
 
-def test_padding_rows_survive(tmp_path: Path) -> None:
+def test_padding_rows_survive() -> None:
     jets = random_jets(4)
     lists = {name: Ragged(r.values, r.offsets, r.padding - 1) for name, r in jets.constituents.items()}
-    with Shuffle(tmp_path, 4, 2) as shuffle:
-        shuffle.add(Jets(jets.scalars, lists), np.arange(4))
-        for part in shuffle.in_order():
+    order = Buckets.of(4, 2)
+    with TemporaryFile() as file:
+        scatter = Scatter(file, order)
+        scatter.add(Jets(jets.scalars, lists), np.arange(4))
+        for part in in_order([(file, scatter.finish())], order):
             assert all(np.all(ragged.padding == -1) for ragged in part.constituents.values())
 
 
-def test_many_jets_do_not_mean_many_files(tmp_path: Path) -> None:
-    with Shuffle(tmp_path, 10**9) as shuffle:
-        assert len(shuffle._buckets) <= shuffle_module.MOST_BUCKETS
+def test_many_jets_do_not_mean_many_buckets() -> None:
+    assert Buckets.of(10**9).number <= shuffle_module.MOST_BUCKETS

@@ -55,8 +55,9 @@ def test_a_file_that_is_damaged_in_one_piece_fails_and_leaves_nothing(large: Pat
     assert sorted(content(tmp_path / "jets")) == ["failed_files.txt", "large.parquet"]
 
 
-def test_pieces_that_a_killed_run_left_are_removed(large: Path, tmp_path: Path) -> None:
+def test_pieces_that_a_killed_run_left_are_removed_finished_or_not(large: Path, tmp_path: Path) -> None:
     (tmp_path / ".large.parquet.0123456789abcdef.piece").write_text("left")
+    (tmp_path / "..large.parquet.0123456789abcdef.12-89abcdef.part.piece").write_text("half of one")
     (tmp_path / ".larger.parquet.0123456789abcdef.piece").write_text("of another")
     convert(tmp_path, large)
     assert sorted(content(tmp_path)) == [".larger.parquet.0123456789abcdef.piece", "large.parquet"]

@@ -17,21 +17,21 @@ from cal_ratio_trainer.building.duplicates import refuse_duplicates
 from cal_ratio_trainer.building.inputs import find_sources
 from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT, WEIGHT
 from cal_ratio_trainer.building.record import built_metadata, simulation_of
-from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.building.scan import ScannedFile, scan_files
-from cal_ratio_trainer.building.shuffle import POSITION, Shuffle
+from cal_ratio_trainer.building.scattering import KEPT_SCALARS, Recipe, scattered
+from cal_ratio_trainer.building.shuffle import POSITION, Buckets
 from cal_ratio_trainer.building.summary import BuildSummary, InputSummary, classes_of, slices_of
 from cal_ratio_trainer.building.weighing import Weighing, weigh
+from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.jets.features import EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
+from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.jets.features import REQUIRED_SCALARS
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
-from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout
-from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.jets.table import Jets
-from cal_ratio_trainer.progress import ProgressLine, progress
+from cal_ratio_trainer.progress import progress
 
 _log = logging.getLogger(__name__)
 
@@ -41,15 +41,15 @@ JET_ID = "jet_id"
 _SHUFFLING = 1 << 20
 """Keeps the stream of the shuffle apart from those of the samples, which are numbered from 0."""
 
-_KEPT_SCALARS = {**REQUIRED_SCALARS, **EVENT_SCALARS, **ORIGIN_SCALARS}
-
 
 def build_training_file(settings: BuildSettings) -> BuildSummary:
     """Build a main or control-region training file.
 
-    Memory does not grow with the jets' constituents: some 100 bytes a jet are held besides a few hundred MiB.
+    Memory does not grow with the jets' constituents: some 100 bytes a jet are held besides a few hundred MiB. The
+    result does not depend on who works.
 
     Raises:
+        SchedulerError: there is no such cluster, or it cannot do this.
         InputFileError: an input cannot be used (missing, of a wrong kind, already built), or the output exists.
         ExpressionError: an event filter cannot be read or names an unknown column.
         DuplicateJets: a jet would be taken twice.
@@ -59,21 +59,26 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
     removed = _removed_columns(settings.remove_branches)
     sources = find_sources(settings.input_files, settings.cache_path)
     check_output(settings.output_file, [source.path for source in sources], settings.overwrite)
-    files = scan_files(sources, settings.kind, settings.seed, _columns_to_weigh_by(settings))
-    notes = [*_range_notes(settings), *refuse_duplicates(files), *_class_notes(files, settings), *cut_notes(files)]
-    weighing = weigh(files, settings)
-    flow = cutflows(files, weighing)
-    files = _with_weights(files, weighing)
-    summary = _summarise(settings, files, [*notes, *weighing.notes], weighing, flow)
-    kept = [name for name in _KEPT_SCALARS if name not in removed]
-    with writing_layout(settings.output_file, settings.layout) as writer:
-        useless = _mix(settings, files, kept, writer)
-        if useless:
-            summary.notes.append(
-                f"{useless} clusters have energies that sum to 0 or to nothing finite: their fractions became 0"
-            )
-        writer.finish(built_metadata(settings, files, summary))
+    with opened_workers(settings, settings.output_file, len(sources), _say) as workers:
+        files = scan_files(sources, settings.kind, settings.seed, _columns_to_weigh_by(settings), workers)
+        notes = [*_range_notes(settings), *refuse_duplicates(files), *_class_notes(files, settings), *cut_notes(files)]
+        weighing = weigh(files, settings)
+        flow = cutflows(files, weighing)
+        files = _with_weights(files, weighing)
+        summary = _summarise(settings, files, [*notes, *weighing.notes], weighing, flow)
+        kept = [name for name in KEPT_SCALARS if name not in removed]
+        with writing_layout(settings.output_file, settings.layout) as writer:
+            useless = _mix(settings, files, kept, workers, writer)
+            if useless:
+                summary.notes.append(
+                    f"{useless} clusters have energies that sum to 0 or to nothing finite: their fractions became 0"
+                )
+            writer.finish(built_metadata(settings, files, _checksums(files, workers), summary))
     return summary
+
+
+def _say(text: str) -> None:
+    _log.warning("%s", text)
 
 
 def _columns_to_weigh_by(settings: BuildSettings) -> list[str]:
@@ -97,60 +102,34 @@ def _with_weight(columns: pa.Table, weights: NDArray[np.float64]) -> pa.Table:
     return columns.set_column(columns.column_names.index(WEIGHT), WEIGHT, pa.array(weights))
 
 
-def _mix(settings: BuildSettings, files: Sequence[ScannedFile], kept: list[str], writer: Writer) -> int:
+def _mix(
+    settings: BuildSettings, files: Sequence[ScannedFile], kept: list[str], workers: Workers, writer: Writer
+) -> int:
     """Write all taken jets, scaled and in their final order; the number of clusters without fractions."""
     jets = sum(len(file.taken) for file in files)
-    scaling = Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
     places = np.arange(jets, dtype=np.int64)
     if settings.shuffle:
         places = np.random.default_rng([settings.seed, _SHUFFLING]).permutation(jets)
-    with Shuffle(settings.output_file.parent, jets) as shuffle, progress("build", 2 * jets, "jets") as line:
-        useless = 0
-        start = 0
-        for file in files:
-            useless += _add(file, scaling, kept, shuffle, places[start : start + len(file.taken)], line)
-            start += len(file.taken)
-        for part in shuffle.in_order():
+    scaling = Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
+    recipe = Recipe(scaling, tuple(kept), Buckets.of(jets))
+    with progress("build", 2 * jets, "jets") as line, scattered(files, places, recipe, workers.telling(line)) as found:
+        for part in found.in_order():
             writer.write(part.with_columns({JET_ID: part.scalars.column(POSITION)}).without_columns([POSITION]))
             line.advance(len(part))
-    return useless
+    return found.useless
 
 
-def _add(
-    file: ScannedFile, scaling: Scaling, kept: list[str], shuffle: Shuffle, places: IndexArray, line: ProgressLine
-) -> int:
-    useless = start = done = 0
-    if len(file.taken) == 0:
-        return 0
-    for batch in open_jets(file.source.path).batches():
-        end = start + len(batch)
-        own = file.taken[np.searchsorted(file.taken, start) : np.searchsorted(file.taken, end)] - start
-        if len(own):
-            jets = _with_columns(batch.take(own), kept)
-            if file.weights is not None:
-                jets = jets.with_columns({WEIGHT: file.weights[done : done + len(own)]})
-            scaled = scale(jets, scaling)
-            shuffle.add(scaled.jets, places[done : done + len(own)])
-            useless += scaled.clusters_without_fractions
-            done += len(own)
-            line.advance(len(own))
-        start = end
-    return useless
+def _checksums(files: Sequence[ScannedFile], workers: Workers) -> list[str]:
+    """The SHA-256 of each input."""
+    return workers.results(Job(file.source.given_as, _checksum, (file.source.path.absolute(),)) for file in files)
 
 
-def _with_columns(jets: Jets, kept: list[str]) -> Jets:
-    """The jets with exactly the scalar columns of a training file; what an input lacks is null."""
-    columns = {
-        name: jets.scalars.column(name).cast(_KEPT_SCALARS[name])
-        if name in jets
-        else pa.nulls(len(jets), _KEPT_SCALARS[name])
-        for name in kept
-    }
-    return Jets(pa.table(columns), jets.constituents)
+def _checksum(report: Report, path: Path) -> str:
+    return sha256_of(path)
 
 
 def _removed_columns(patterns: Sequence[str]) -> set[str]:
-    removed = {name for name in _KEPT_SCALARS for pattern in patterns if _matches(name, pattern)}
+    removed = {name for name in KEPT_SCALARS for pattern in patterns if _matches(name, pattern)}
     needed = sorted(removed & REQUIRED_SCALARS.keys())
     if needed:
         raise ConfigError([f"remove_branches would remove {', '.join(needed)}, which every training needs"])

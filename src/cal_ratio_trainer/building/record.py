@@ -7,13 +7,14 @@ from cal_ratio_trainer.building.cuts import cuts_of
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.summary import BuildSummary
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, Scaling, converted_units
 
 
-def built_metadata(settings: BuildSettings, files: Sequence[ScannedFile], summary: BuildSummary) -> JetMetadata:
-    """The metadata of a training file; checksums of all inputs are taken here."""
+def built_metadata(
+    settings: BuildSettings, files: Sequence[ScannedFile], checksums: Sequence[str], summary: BuildSummary
+) -> JetMetadata:
+    """The metadata of a training file; `checksums` are the SHA-256 of its inputs."""
     simulation, said = simulation_of(files)
     own = [(file.source.given_as, note) for file in files for note in file.metadata.notes]
     return JetMetadata(
@@ -21,14 +22,14 @@ def built_metadata(settings: BuildSettings, files: Sequence[ScannedFile], summar
         kind=settings.kind,
         simulation=simulation,
         command="cr_trainer build",
-        options=settings.model_dump(mode="json"),
+        options=settings.apart_from_who_works(),
         inputs=[
             InputFile(
                 path=file.source.given_as,
                 size_bytes=file.source.path.stat().st_size,
-                sha256=sha256_of(file.source.path),
+                sha256=checksum,
             )
-            for file in files
+            for file, checksum in zip(files, checksums, strict=True)
         ],
         units=built_units(),
         scaling=Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt),

@@ -11,6 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.inputs import Kind, Source, check_admitted, data_type_of
+from cal_ratio_trainer.building.workers import Job, Workers
+from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import DataType
@@ -36,6 +38,7 @@ class ScannedFile:
         columns: of the taken jets, what identifies, weighs and labels them, and what else was asked for; absent columns
             are absent here.
         scalar_names: all scalar columns of the file.
+        edges: rows at which the file may be cut, see `JetFile.edges`.
         weights: what stands for mcEventWeight of the taken jets, [taken]; None leaves what the file has.
     """
 
@@ -48,10 +51,13 @@ class ScannedFile:
     taken: IndexArray
     columns: pa.Table
     scalar_names: tuple[str, ...] = ()
+    edges: tuple[int, ...] = ()
     weights: NDArray[np.float64] | None = None
 
 
-def scan_files(sources: list[Source], kind: Kind, seed: int, further: Sequence[str] = ()) -> list[ScannedFile]:
+def scan_files(
+    sources: list[Source], kind: Kind, seed: int, further: Sequence[str], workers: Workers
+) -> list[ScannedFile]:
     """Look at all files, check them, apply filters and draw samples.
 
     Args:
@@ -59,26 +65,29 @@ def scan_files(sources: list[Source], kind: Kind, seed: int, further: Sequence[s
         kind: of training file.
         seed: of the sampling; each entry draws from a stream of its own.
         further: scalar columns to read besides, where they are there.
+        workers: who looks at the files.
 
     Raises:
         InputFileError, AlreadyBuilt, MissingColumn, ForbiddenPickle: a file cannot be used for this.
         ExpressionError: a filter cannot be read or names an unknown column.
     """
-    scanned: list[ScannedFile] = []
+    jobs = [Job(source.given_as, _scan, (source, kind, tuple(further))) for source in sources]
     with progress("look at inputs", len(sources), "files") as line:
-        for number, (_, group) in enumerate(groupby(sources, key=lambda source: id(source.request))):
-            files = []
-            for source in group:
-                files.append(_scan(source, kind, further))
-                line.advance()
-            scanned += _sampled(files, np.random.default_rng([seed, number]))
+        looked_at = workers.results(jobs, lambda _: line.advance())
+    scanned: list[ScannedFile] = []
+    # What comes back from another process does not know any more that it was asked for in one entry.
+    pairs = list(zip(sources, looked_at, strict=True))
+    for number, (_, group) in enumerate(groupby(pairs, key=lambda pair: id(pair[0].request))):
+        files = [replace(file, source=source) for source, file in group]
+        scanned += _sampled(files, np.random.default_rng([seed, number]))
+    for file in scanned:
+        for sentence in file.report.sentences():
+            _log.warning("%s: %s", file.source.path, sentence)
     return scanned
 
 
-def _scan(source: Source, kind: Kind, further: Sequence[str]) -> ScannedFile:
+def _scan(report: Report, source: Source, kind: Kind, further: Sequence[str]) -> ScannedFile:
     file = open_jets(source.path)
-    for sentence in file.report.sentences():
-        _log.warning("%s: %s", source.path, sentence)
     wanted = [name for name in dict.fromkeys([*_WHERE_THERE, *further]) if name not in _ALWAYS]
     columns = file.scalars([*_ALWAYS, *(name for name in wanted if name in file.scalar_names())])
     check_admitted(source, file, columns.column("label").to_numpy(), kind)
@@ -93,6 +102,7 @@ def _scan(source: Source, kind: Kind, further: Sequence[str]) -> ScannedFile:
         taken,
         columns.take(pa.array(taken)),
         tuple(file.scalar_names()),
+        tuple(file.edges()),
     )
 
 

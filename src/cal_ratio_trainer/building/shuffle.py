@@ -1,9 +1,11 @@
-"""Puts jets into a given order that does not fit into memory: scatter into buckets on disk, then bucket by bucket."""
+"""Puts jets into a given order that does not fit into memory: scatter into buckets on disk, then bucket by bucket.
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
+A file holds blocks, each of jets of one bucket. One process writes one such file; several write one each, and the
+buckets are then put together from all of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
@@ -15,89 +17,134 @@ from cal_ratio_trainer.jets.table import Jets
 
 JETS_A_BUCKET = 65536
 MOST_BUCKETS = 256
-"""Each bucket is an open file; with more jets the buckets grow instead."""
+"""With more jets the buckets grow instead, so that blocks do not become too small to be read fast."""
 
 JETS_AT_A_TIME = 65536
 
 POSITION = "_position"
 
 
-class Shuffle(AbstractContextManager["Shuffle"]):
-    """Takes jets with their places and gives them back in order of their places.
+@dataclass(frozen=True)
+class Buckets:
+    """How places are divided: bucket b has those from b * jets_each on."""
 
-    The result depends on the places only, not on how the jets come in. Buckets are files without a name in `folder`:
-    the system takes their space back however the program ends.
-    """
+    jets_each: int
+    number: int
 
-    def __init__(self, folder: Path, jets: int, jets_a_bucket: int = JETS_A_BUCKET) -> None:
-        """Prepare for `jets` jets, with places 0 to jets - 1."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._jets_a_bucket = max(jets_a_bucket, -(-jets // MOST_BUCKETS), 1)
-        self._files = ExitStack()
-        count = max(1, -(-jets // self._jets_a_bucket))
-        files = (tempfile.TemporaryFile(dir=folder) for _ in range(count))  # noqa: SIM115
-        self._buckets = [_Bucket(self._files.enter_context(file)) for file in files]
+    @classmethod
+    def of(cls, jets: int, jets_each: int | None = None) -> "Buckets":
+        """For jets with the places 0 to jets - 1."""
+        each = max(jets_each or JETS_A_BUCKET, -(-jets // MOST_BUCKETS), 1)
+        return cls(each, -(-jets // each))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Jets of one bucket, one Arrow stream that begins at this byte of the file."""
+
+    bucket: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """What a `Scatter` wrote: its blocks, in order, and the padding row of each kind of constituent."""
+
+    blocks: tuple[Block, ...]
+    padding: dict[str, list[float]]
+
+
+class Scatter:
+    """Takes jets with their places and writes them to a file, a block for each bucket that they belong to."""
+
+    def __init__(self, file: IO[bytes], buckets: Buckets) -> None:
+        self._file, self._buckets = file, buckets
+        self._blocks: list[Block] = []
+        self._padding: dict[str, list[float]] = {}
         self._waiting: list[Jets] = []
         self._waiting_jets = 0
-
-    def __exit__(self, *_: object) -> None:
-        self._files.close()
 
     def add(self, jets: Jets, places: IndexArray) -> None:
         """Give jets and the place of each, [jets]; all must have the same columns and padding rows."""
         self._waiting.append(jets.with_columns({POSITION: pa.array(places, pa.int64())}))
         self._waiting_jets += len(jets)
         if self._waiting_jets >= JETS_AT_A_TIME:
-            self._scatter()
+            self._write()
 
-    def in_order(self) -> Iterator[Jets]:
-        """All jets in order of their places, with the column `POSITION`, in parts; once, after the last `add`."""
-        self._scatter()
-        for bucket in self._buckets:
-            jets = bucket.read()
-            if jets is not None:
-                yield jets.take(np.argsort(jets[POSITION]))
+    def finish(self) -> Scattered:
+        """All jets are in the file."""
+        self._write()
+        self._file.flush()
+        return Scattered(tuple(self._blocks), self._padding)
 
-    def _scatter(self) -> None:
+    def _write(self) -> None:
         if not self._waiting_jets:
             return
         jets = Jets.concatenate(self._waiting)
         self._waiting, self._waiting_jets = [], 0
-        bucket = jets[POSITION] // self._jets_a_bucket
+        self._padding = {name: ragged.padding.tolist() for name, ragged in jets.constituents.items()}
+        bucket = jets[POSITION] // self._buckets.jets_each
         jets = jets.take(np.argsort(bucket, kind="stable"))
-        ends = np.cumsum(np.bincount(bucket, minlength=len(self._buckets)))
+        ends = np.cumsum(np.bincount(bucket, minlength=self._buckets.number))
         for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             if end > start:
-                self._buckets[number].append(jets.slice(int(start), int(end)))
+                self._append(number, jets.slice(int(start), int(end)))
 
-
-class _Bucket:
-    """Jets in one file, as arrow batches that take the arrays as they are."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._writer: pa.RecordBatchStreamWriter | None = None
-        self._padding: dict[str, Ragged] = {}
-
-    def append(self, jets: Jets) -> None:
+    def _append(self, bucket: int, jets: Jets) -> None:
         table = jets.scalars.combine_chunks()
         for name, ragged in jets.constituents.items():
             table = table.append_column(name, _as_lists(ragged))
-        if self._writer is None:
-            self._writer = pa.ipc.new_stream(pa.PythonFile(self._file, "w"), table.schema)
-            self._padding = {name: ragged.slice(0, 0) for name, ragged in jets.constituents.items()}
-        self._writer.write_table(table)
+        self._blocks.append(Block(bucket, self._file.tell()))
+        with pa.ipc.new_stream(pa.PythonFile(self._file, "w"), table.schema) as stream:
+            stream.write_table(table)
 
-    def read(self) -> Jets | None:
-        """All jets, in the order in which they came; None where none came."""
-        if self._writer is None:
-            return None
-        self._writer.close()
-        self._file.seek(0)
-        table = pa.ipc.open_stream(pa.PythonFile(self._file, "r")).read_all()
-        lists = {kind.name: _from_lists(table.column(kind.name), self._padding[kind.name]) for kind in CONSTITUENTS}
-        scalars = table.drop_columns([kind.name for kind in CONSTITUENTS]).unify_dictionaries()
-        return Jets(scalars.combine_chunks(), lists)
+
+def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets) -> Iterator[Jets]:
+    """All jets in order of their places, with the column `POSITION`, a bucket at a time.
+
+    The result depends on the jets and their places only, not on how they came into which file.
+
+    Args:
+        parts: files with what was written to each.
+        buckets: as they were when it was written.
+    """
+    by_bucket: list[list[tuple[IO[bytes], Block]]] = [[] for _ in range(buckets.number)]
+    padding = next((written.padding for _, written in parts if written.blocks), {})
+    for file, written in parts:
+        if written.blocks and written.padding != padding:
+            raise ValueError("lists with different padding rows cannot be joined")
+        for block in written.blocks:
+            by_bucket[block.bucket].append((file, block))
+    for blocks in by_bucket:
+        if blocks:
+            jets = _read(blocks, padding)
+            yield _with_own_dictionaries(jets.take(np.argsort(jets[POSITION])))
+
+
+def _read(blocks: Sequence[tuple[IO[bytes], Block]], padding: dict[str, list[float]]) -> Jets:
+    tables = []
+    for file, block in blocks:
+        file.seek(block.start)
+        tables.append(pa.ipc.open_stream(pa.PythonFile(file, "r")).read_all())
+    table = pa.concat_tables(tables)
+    lists = {
+        kind.name: _from_lists(table.column(kind.name), np.asarray(padding[kind.name], dtype=np.float32))
+        for kind in CONSTITUENTS
+    }
+    scalars = table.drop_columns([kind.name for kind in CONSTITUENTS]).unify_dictionaries()
+    return Jets(scalars.combine_chunks(), lists)
+
+
+def _with_own_dictionaries(jets: Jets) -> Jets:
+    """The same jets, whose dictionaries hold what is in them, in its order, and not what else came with it."""
+    words = [column.name for column in jets.scalars.schema if pa.types.is_dictionary(column.type)]
+    columns = {name: jets.scalars.column(name) for name in words}
+    return jets.with_columns(
+        {
+            name: column.cast(column.type.value_type).combine_chunks().dictionary_encode()
+            for name, column in columns.items()
+        }
+    )
 
 
 def _as_lists(ragged: Ragged) -> pa.ListArray:
@@ -105,8 +152,7 @@ def _as_lists(ragged: Ragged) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(ragged.offsets.astype(np.int32)), values)
 
 
-def _from_lists(column: pa.ChunkedArray, empty: Ragged) -> Ragged:
-    features = empty.values.shape[1]
-    values = [chunk.flatten().flatten().to_numpy().reshape(-1, features) for chunk in column.chunks]
+def _from_lists(column: pa.ChunkedArray, padding: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Ragged:
+    values = [chunk.flatten().flatten().to_numpy().reshape(-1, len(padding)) for chunk in column.chunks]
     lengths = [chunk.value_lengths().to_numpy() for chunk in column.chunks]
-    return Ragged.from_lengths(np.concatenate(values), np.concatenate(lengths), empty.padding)
+    return Ragged.from_lengths(np.concatenate(values), np.concatenate(lengths), padding)

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.samples import Sample
+from cal_ratio_trainer.config.scheduling import SchedulingSettings
 from cal_ratio_trainer.jets.labels import DataType
 
 
@@ -32,7 +33,7 @@ class BuildInput(Settings):
     )
 
 
-class BuildSettings(FigureSettings):
+class BuildSettings(FigureSettings, SchedulingSettings):
     """What `cr_trainer build` makes, and of which files."""
 
     defaults_file: ClassVar[str | None] = "build"

@@ -1,7 +1,7 @@
 """Settings of commands that do many files: who does the work, and how it is shared with others."""
 
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -21,6 +21,10 @@ class SchedulingSettings(Settings):
         "cluster by the address of its scheduler (tcp://host:port) or its scheduler file."
     )
     workers: int = Field(ge=1, description="How many processes the scheduler 'local' has. [processes]")
+
+    def apart_from_who_works(self) -> dict[str, Any]:
+        """The settings that a result depends on, for its metadata: without who does the work."""
+        return self.model_dump(mode="json", exclude={"scheduler", "workers"})
 
     @field_validator("scheduler")
     @classmethod

@@ -156,7 +156,7 @@ class _Course(Generic[Request, Result]):
     def _task(self, key: Key, function: Callable[..., Any], argument: Any) -> Task:
         request = self._open[key[0]].request
         if self._crew.is_elsewhere:
-            return Task(key, _on_shared_disk, (lease_file(request.output).absolute(), function, request, argument))
+            return Task(key, on_shared_disk, (lease_file(request.output).absolute(), function, request, argument))
         return Task(key, function, (request, argument))
 
     def _submit(self, task: Task) -> None:
@@ -209,8 +209,12 @@ class _Course(Generic[Request, Result]):
         self._tell(number, result)
 
 
-def _on_shared_disk(report: Report, lease: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Do something after a look whether this machine sees the disk that the results go to."""
+def on_shared_disk(report: Report, lease: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Do something on a worker of a cluster, after a look whether it sees the disk that the results go to.
+
+    Raises:
+        SchedulerError: it does not see the lease, which the process that gives out the work holds.
+    """
     for _ in range(_LOOKS_FOR_THE_DISK):
         if lease.exists():
             return function(report, *arguments)

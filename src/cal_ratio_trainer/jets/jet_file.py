@@ -94,3 +94,13 @@ class JetFile(ABC):
             if sum(map(len, found)) >= jets:
                 break
         return Jets.concatenate(found) if found else Jets.empty()
+
+    def edges(self) -> list[int]:
+        """Rows at which the file may be cut for `batches_within`, 0 and `rows` among them."""
+        return [0, self.rows]
+
+    def batches_within(self, within: range) -> Iterator[Jets]:
+        """The jets of some rows, which begin and end at edges, as `batches` gives them."""
+        if within != range(self.rows):
+            raise ValueError(f"{self.path} cannot be cut at {within}")
+        return self.batches()

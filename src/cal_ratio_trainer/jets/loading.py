@@ -17,12 +17,14 @@ from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import (
     is_ragged_file,
     iterate_jets,
+    iterate_jets_within,
     iterate_lists,
     most_constituents,
     open_parquet,
     read_jets,
     read_metadata,
     read_scalars,
+    row_group_edges,
     scalar_names,
 )
 from cal_ratio_trainer.jets.table import Jets
@@ -87,6 +89,14 @@ class RaggedFile(JetFile):
     def most_constituents(self) -> Mapping[str, int]:
         """For each kind's name at least as many constituents as there are."""
         return most_constituents(self.path)
+
+    def edges(self) -> list[int]:
+        """Those of its row groups."""
+        return row_group_edges(self.path)
+
+    def batches_within(self, within: range) -> Iterator[Jets]:
+        """The jets of some row groups in order."""
+        return iterate_jets_within(self.path, within)
 
 
 def open_jets(path: Path) -> JetFile:

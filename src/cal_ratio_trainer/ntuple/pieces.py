@@ -17,6 +17,8 @@ from cal_ratio_trainer.ntuple.tally import Tally
 
 _LETTERS_OF_NAME = 16
 _PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.piece")
+_PART_OF_PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.\d+-[0-9a-f]{{8}}\.part\.piece")
+"""What `files.atomic.replacing` calls a piece until it is complete."""
 _PADDED_WITH_ZEROS = JetMetadata(stage="converted")
 
 
@@ -83,7 +85,8 @@ def read_piece(piece: WrittenPiece) -> Iterator[tuple[Jets, Tally]]:
 
 
 def remove_pieces(output: Path) -> None:
-    """Remove the pieces of an output, whoever left them; only for those who hold its lease."""
-    for path in output.parent.glob(f".{glob.escape(output.name)}.*.piece"):
-        if _PIECE.fullmatch(path.name.removeprefix(f".{output.name}.")):
+    """Remove the pieces of an output, unfinished ones too, whoever left them; only for those who hold its lease."""
+    for path in output.parent.glob(f"*{glob.escape(output.name)}.*.piece"):
+        first, name, rest = path.name.partition(f".{output.name}.")
+        if name and ((not first and _PIECE.fullmatch(rest)) or (first == "." and _PART_OF_PIECE.fullmatch(rest))):
             path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from cal_ratio_trainer.distributed.crew import Crew, Report
 from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.shares import Selection, selections
-from cal_ratio_trainer.ntuple.pieces import piece_file
+from cal_ratio_trainer.ntuple.pieces import piece_file, remove_pieces
 from cal_ratio_trainer.prefetch import prefetched
 from cal_ratio_trainer.processes import available_cores
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, FoldScorer, find_any_scorer, folds_of
@@ -177,8 +177,7 @@ def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]
     stream.note_oddities(oddities)
     batches = (batch for piece in pieces for batch in read_batches(piece.path, piece.batches))
     done = _write(request, stream, batches, begin - sum(piece.seconds for piece in pieces))
-    for piece in pieces:
-        piece.path.unlink(missing_ok=True)
+    remove_pieces(request.output)
     return done
 
 

@@ -1,0 +1,213 @@
+"""The second pass of a build: taken jets are scaled and scattered over buckets, by this process or by several.
+
+Small files are taken together and large ones cut, so that there are neither many small pieces nor few large ones.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.building.scan import ScannedFile
+from cal_ratio_trainer.building.shuffle import MOST_BUCKETS, Buckets, Scatter, Scattered, in_order
+from cal_ratio_trainer.building.workers import Job, Workers
+from cal_ratio_trainer.distributed.crew import Report
+from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.jets.features import EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
+from cal_ratio_trainer.jets.loading import open_jets
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.ntuple.pieces import piece_file
+
+JETS_A_PORTION = 1 << 18
+
+KEPT_SCALARS = {**REQUIRED_SCALARS, **EVENT_SCALARS, **ORIGIN_SCALARS}
+"""The scalar columns of a training file, with their types."""
+
+_WEIGHT = "mcEventWeight"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is the same for all jets: how they are scaled, their scalar columns, and the buckets of their places."""
+
+    scaling: Scaling
+    kept: tuple[str, ...]
+    buckets: Buckets
+
+
+@dataclass(frozen=True)
+class TakenRows:
+    """What is taken of some rows of a file.
+
+    Attributes:
+        rows: of the file, from edge to edge.
+        taken: positions in the file, rising, [taken].
+        places: in the training file, [taken].
+        weights: what becomes mcEventWeight, [taken]; None leaves what the file has.
+    """
+
+    path: Path
+    rows: range
+    taken: IndexArray
+    places: IndexArray
+    weights: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What is done in one go: rows of one or several files. `name` is that of the first, as the user gave it."""
+
+    name: str
+    parts: tuple[TakenRows, ...]
+
+
+@dataclass(frozen=True)
+class ScatteredPortion:
+    """A portion on disk; `useless` clusters had energies without fractions."""
+
+    path: Path
+    written: Scattered
+    useless: int
+
+
+@dataclass
+class ScatteredJets:
+    """All jets on disk, in buckets.
+
+    Attributes:
+        useless: clusters whose energies sum to 0 or to nothing finite.
+    """
+
+    buckets: Buckets
+    useless: int = 0
+    _files: list[tuple[IO[bytes], Scattered]] = field(default_factory=list)
+
+    def in_order(self) -> Iterator[Jets]:
+        """The jets in order of their places, a bucket at a time."""
+        return in_order(self._files, self.buckets)
+
+
+@contextmanager
+def scattered(
+    files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers
+) -> Iterator[ScatteredJets]:
+    """Scale all taken jets and write them to buckets beside the output; they are gone when the block ends.
+
+    Args:
+        files: what is taken of each.
+        places: of all taken jets, in the order of the files, [jets].
+        recipe: what is done to them.
+        workers: who does it. This process alone writes to a file without a name, of which nothing can be left behind.
+
+    Raises:
+        InputFileError: a file is damaged, or every worker that was given it was lost.
+        OSError: the folder cannot be written.
+    """
+    portions = _portions(files, places)
+    with ExitStack() as opened:
+        jets = ScatteredJets(recipe.buckets)
+        if workers.are_alone:
+            file = opened.enter_context(tempfile.TemporaryFile(dir=workers.output.parent))
+            scatter = Scatter(file, recipe.buckets)
+            alone = (Job(each.name, _scatter_here, (each, recipe, scatter)) for each in portions)
+            jets.useless = sum(workers.results(alone))
+            jets._files.append((file, scatter.finish()))
+        else:
+            output = workers.output.absolute()
+            jobs = (Job(each.name, _scatter_to_piece, (each, recipe, output)) for each in portions)
+            for piece in workers.results(jobs):
+                jets.useless += piece.useless
+                jets._files.append((opened.enter_context(piece.path.open("rb")), piece.written))
+        yield jets
+
+
+def _portions(files: Sequence[ScannedFile], places: IndexArray) -> Iterator[Portion]:
+    """All taken jets in the order of the files."""
+    # Each portion is an open file in the end.
+    enough = max(JETS_A_PORTION, -(-len(places) // MOST_BUCKETS))
+    gathered: list[TakenRows] = []
+    name, start = "", 0
+    for file in files:
+        for part in _parts(file, places[start : start + len(file.taken)], enough):
+            name = name if gathered else file.source.given_as
+            gathered.append(part)
+            if sum(len(each.taken) for each in gathered) >= enough:
+                yield Portion(name, tuple(gathered))
+                gathered = []
+        start += len(file.taken)
+    if gathered:
+        yield Portion(name, tuple(gathered))
+
+
+def _parts(file: ScannedFile, places: IndexArray, enough: int) -> Iterator[TakenRows]:
+    """A file cut at edges into parts of so many taken jets or more, but the last; rows without any are passed over."""
+    start, first = 0, file.edges[0] if file.edges else 0
+    for _, edge in pairwise(file.edges):
+        end = int(np.searchsorted(file.taken, edge))
+        if end - start >= enough or (edge == file.edges[-1] and end > start):
+            weights = None if file.weights is None else file.weights[start:end]
+            path = file.source.path.absolute()
+            yield TakenRows(path, range(first, edge), file.taken[start:end], places[start:end], weights)
+            start, first = end, edge
+        elif end == start:
+            first = edge
+
+
+def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Scatter) -> int:
+    """Scatter a portion; the number of clusters without fractions."""
+    useless = done = 0
+    jets_in_all = sum(len(part.taken) for part in portion.parts)
+    report(0, jets_in_all)
+    for part in portion.parts:
+        for jets, chosen in _batches(part, recipe.kept):
+            scaled = scale(jets, recipe.scaling)
+            scatter.add(scaled.jets, part.places[chosen])
+            useless += scaled.clusters_without_fractions
+            done += len(jets)
+            report(done, jets_in_all)
+    return useless
+
+
+def _scatter_to_piece(report: Report, portion: Portion, recipe: Recipe, output: Path) -> ScatteredPortion:
+    """The same, to a file of its own beside the output."""
+    path = piece_file(output)
+    with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
+        scatter = Scatter(file, recipe.buckets)
+        useless = _scatter_here(report, portion, recipe, scatter)
+        written = scatter.finish()
+    return ScatteredPortion(path, written, useless)
+
+
+def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice]]:
+    """The taken jets, batch by batch, and which of those taken they are."""
+    start = part.rows.start
+    for batch in open_jets(part.path).batches_within(part.rows):
+        first, last = np.searchsorted(part.taken, [start, start + len(batch)]).tolist()
+        if last > first:
+            chosen = slice(first, last)
+            jets = _with_columns(batch.take(part.taken[chosen] - start), kept)
+            if part.weights is not None:
+                jets = jets.with_columns({_WEIGHT: part.weights[chosen]})
+            yield jets, chosen
+        start += len(batch)
+
+
+def _with_columns(jets: Jets, kept: Sequence[str]) -> Jets:
+    """The jets with exactly the scalar columns of a training file; what an input lacks is null."""
+    columns = {
+        name: jets.scalars.column(name).cast(KEPT_SCALARS[name])
+        if name in jets
+        else pa.nulls(len(jets), KEPT_SCALARS[name])
+        for name in kept
+    }
+    return Jets(pa.table(columns), jets.constituents)

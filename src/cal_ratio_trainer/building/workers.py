@@ -1,0 +1,126 @@
+"""Whoever does the work of a build, for all of its passes."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cal_ratio_trainer.config.scheduling import SchedulingSettings
+from cal_ratio_trainer.distributed.crew import Crew, Key, Task, WorkerLost
+from cal_ratio_trainer.distributed.files import on_shared_disk
+from cal_ratio_trainer.distributed.opening import opened_crew
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.leases import Leases, lease_file
+from cal_ratio_trainer.ntuple.pieces import remove_pieces
+from cal_ratio_trainer.progress import ProgressLine
+
+
+@dataclass(frozen=True)
+class Job:
+    """`function(report, *arguments)` on a file, by its name for messages; another process can import the function."""
+
+    file: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+class Workers:
+    """Does jobs in this process, several, or a cluster; made by `opened_workers`.
+
+    Attributes:
+        output: the file that all is done for.
+        line: where the progress of jobs is shown; None for those that tell none.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.line: ProgressLine | None = None
+        self._crew: Crew | None = None
+        self._told: dict[Key, int] = {}
+
+    def telling(self, line: ProgressLine) -> "Workers":
+        """The same, whose jobs show their progress on a line from now on."""
+        self.line = line
+        return self
+
+    @property
+    def are_alone(self) -> bool:
+        """True where this process does everything itself, and arguments need not travel."""
+        return self._opened.is_alone
+
+    def results(self, jobs: Iterable[Job], finished: Callable[[Any], None] = lambda result: None) -> list[Any]:
+        """Do all jobs; those whose worker is lost are done again by another.
+
+        Args:
+            jobs: taken as they are needed, so that no more of them are in memory than are under way.
+            finished: told each result as it comes.
+
+        Returns:
+            Their results in the order of the jobs; it does not depend on who works.
+
+        Raises:
+            InputFileError: every worker that was given a job was lost.
+            Whatever a job raises.
+        """
+        self._told = {}
+        names: list[str] = []
+        found: dict[int, Any] = {}
+        for done in self._opened.all_of(self._tasks(jobs, names)):
+            if isinstance(done.error, WorkerLost):
+                raise InputFileError(names[done.key[0]], f"{done.error} while it was read (out of memory?)")
+            if done.error is not None:
+                raise done.error
+            found[done.key[0]] = done.result
+            finished(done.result)
+        return [found[number] for number in range(len(names))]
+
+    def _tasks(self, jobs: Iterable[Job], names: list[str]) -> Iterator[Task]:
+        for number, job in enumerate(jobs):
+            names.append(job.file)
+            if self._opened.is_elsewhere:
+                lease = lease_file(self.output).absolute()
+                yield Task((number, 0), on_shared_disk, (lease, job.function, *job.arguments))
+            else:
+                yield Task((number, 0), job.function, job.arguments)
+
+    @property
+    def _opened(self) -> Crew:
+        assert self._crew is not None
+        return self._crew
+
+    def _report(self, key: Key, done: int, of: int) -> None:
+        """A job is so far. What a lost worker had done counts once."""
+        more = done - self._told.get(key, 0)
+        if more > 0 and self.line is not None:
+            self._told[key] = done
+            self.line.advance(more)
+
+
+@contextmanager
+def opened_workers(
+    settings: SchedulingSettings, output: Path, inputs: int, say: Callable[[str], None]
+) -> Iterator[Workers]:
+    """Whoever the settings ask for; nobody else makes `output` meanwhile, and no pieces of it are left afterwards.
+
+    Args:
+        settings: name the scheduler, and how many processes.
+        output: the file that is to be made.
+        inputs: how many files there are to read.
+        say: told what the user should know.
+
+    Raises:
+        InputFileError: another process makes `output`.
+        SchedulerError: there is no such cluster, or the package for it is missing.
+    """
+    workers = Workers(output)
+    with Leases() as leases:
+        if leases.take(output) is None:
+            raise InputFileError(output, "is being made by another process")
+        remove_pieces(output.absolute())
+        try:
+            with opened_crew(settings, inputs, workers._report, say) as crew:
+                workers._crew = crew
+                yield workers
+        finally:
+            remove_pieces(output.absolute())
