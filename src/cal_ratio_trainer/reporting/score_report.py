@@ -28,12 +28,16 @@ from cal_ratio_trainer.scoring.score import ScoreSummary, score_files
 from cal_ratio_trainer.scoring.streams import Region
 from cal_ratio_trainer.scoring.tally import ScoreTally
 
-_KINDS: dict[tuple[Region, bool], str] = {
-    ("main", True): "Jets with labels",
-    ("control", True): "Control region",
-    ("main", False): "Jets without labels",
-    ("control", False): "Control-region jets without labels",
+_KINDS: dict[tuple[Region, bool, bool], str] = {
+    ("main", True, False): "Jets with labels",
+    ("main", True, True): "Jets with labels, blinded",
+    ("control", True, False): "Control region",
+    ("control", True, True): "Data outside a control region, blinded",
+    ("main", False, False): "Jets without labels",
+    ("main", False, True): "Jets without labels, blinded",
+    ("control", False, False): "Control-region jets without labels",
 }
+"""Titles by region, whether there are labels, and whether data among them are blinded."""
 
 OUTPUT_TITLES = {"qcd": "QCD output", "sig": "Signal output", "bib": "BIB output"}
 
@@ -62,8 +66,8 @@ def score_with_report(settings: ScoreSettings) -> ScoreResult:
     labels = figure_labels(settings, simulation)
     report = Report(f"Scores of {summary.network}", settings.output_report, labels)
     _write_opening(report, summary)
-    for (region, labelled), title in _KINDS.items():
-        tallies = [tally for tally in summary.tallies(region, labelled) if tally.jets]
+    for kind, title in _KINDS.items():
+        tallies = [tally for tally in summary.tallies(*kind) if tally.jets]
         if tallies:
             _write_section(report, title, tallies, summary.pt_ranges)
     report.write()
@@ -84,11 +88,20 @@ def _write_opening(report: Report, summary: ScoreSummary) -> None:
 def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt_ranges: tuple[PtRange, ...]) -> None:
     shares = _merged(tallies)
     report.heading(title)
-    for table in (class_table(shares), weighted_table(shares), part_table(shares), mass_table(shares)):
+    blinding = tallies[0].blinding
+    if blinding is not None:
+        report.text(
+            f"Of data, jets with a signal output above {blinding.above:g} are left out of everything here, of totals "
+            "too: shares are those of the other jets."
+        )
+    blinded = frozenset[str]().union(*(tally.blinded_classes() for tally in tallies))
+    above = dict.fromkeys(blinded, blinding.above) if blinding is not None else {}
+    for make in (class_table, weighted_table, part_table, mass_table):
+        table = make(shares, above)
         if table is not None:
             report.table(table)
     histograms = _summed([tally.histograms for tally in tallies])
-    prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}"
+    prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}{'blinded_' if blinding else ''}"
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
     captions = [f"{OUTPUT_TITLES[each.output]}, linear bins" for each in histograms.linear]
@@ -116,6 +129,8 @@ def _which_jets(tally: ScoreTally) -> str:
             f" **{unknown:,} jets take part of which it is not known whether the network was trained on them: if it "
             "was, the figures are too good.**"
         )
+    if tally.blinding is not None:
+        said += " Data, beam-induced background among them, take no part: they are blinded."
     if tally.fair.rows < tally.fair.met:
         said += f" Computed on a random {tally.fair.rows:,} of {tally.fair.met:,} jets."
     return said

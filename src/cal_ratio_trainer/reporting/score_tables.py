@@ -1,7 +1,7 @@
 """Tables of what was scored: files, shares above cuts, by class, part and mass."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from cal_ratio_trainer.evaluation.intervals import Share
@@ -27,6 +27,12 @@ _MOST_DIGITS = 3
 _NO_BREAK = "\u00a0"
 
 ShareOf = Callable[[Counts, int], Share]
+
+Above = Mapping[str, float]
+"""For each class of which something is hidden: the signal output above which it is."""
+
+_NOTHING: Above = {}
+_HIDDEN = "blinded"
 
 
 def file_table(files: Sequence[ScoredFile]) -> ReportTable:
@@ -56,42 +62,45 @@ def _file_row(file: ScoredFile, parts: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def class_table(tally: ShareTally) -> ReportTable:
+def class_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable:
     """Shares by class."""
     counts = tally.by(lambda group: group.name)
-    rows = tuple((CLASS_TITLES[name], *_cells(tally, each)) for name, each in _in_order(counts))
+    rows = tuple((CLASS_TITLES[name], *_cells(tally, each, above.get(name))) for name, each in _in_order(counts))
     return ReportTable("Jets by class [%]", ("class", *_columns(tally)), rows, _ERRORS)
 
 
-def weighted_table(tally: ShareTally) -> ReportTable | None:
+def weighted_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None:
     """The same by weight; None where all jets of each class have the same."""
     counts = tally.by(lambda group: group.name)
     if not any(each.is_weighted for each in counts.values()):
         return None
-    rows = tuple((CLASS_TITLES[name], *_cells(tally, each, Counts.weighted_share)) for name, each in _in_order(counts))
+    rows = tuple(
+        (CLASS_TITLES[name], *_cells(tally, each, above.get(name), Counts.weighted_share))
+        for name, each in _in_order(counts)
+    )
     note = "Each jet counts with its mcEventWeight. Errors: 68 %, Clopper-Pearson at the effective number of jets."
     return ReportTable("Weighted shares [%]", ("class", *_columns(tally)), rows, note)
 
 
-def part_table(tally: ShareTally) -> ReportTable | None:
+def part_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None:
     """Shares by class and part of the training; None where all jets have one part."""
     counts = tally.by(lambda group: (group.name, group.part))
     if len({part for _, part in counts}) < 2:
         return None
     order = [part.word for part in JetPart]
     known = sorted(counts.items(), key=lambda item: (list(CLASS_TITLES).index(item[0][0]), order.index(item[0][1])))
-    rows = tuple((CLASS_TITLES[name], part, *_cells(tally, each)) for (name, part), each in known)
+    rows = tuple((CLASS_TITLES[name], part, *_cells(tally, each, above.get(name))) for (name, part), each in known)
     note = f"A network looks better on jets it was trained on than it is. {_ERRORS}"
     return ReportTable("By part of the training [%]", ("class", "part", *_columns(tally)), rows, note)
 
 
-def mass_table(tally: ShareTally) -> ReportTable | None:
+def mass_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None:
     """Shares of signal by (mH, mS); None where no masses are known."""
     counts = tally.by(lambda group: _masses(group))
     points = sorted(point for point in counts if point is not None)
     if not points:
         return None
-    rows = tuple((f"{mh:g}", f"{ms:g}", *_cells(tally, counts[mh, ms])) for mh, ms in points)
+    rows = tuple((f"{mh:g}", f"{ms:g}", *_cells(tally, counts[mh, ms], None)) for mh, ms in points)
     return ReportTable("Signal by mass [%]", ("mH [GeV]", "mS [GeV]", *_columns(tally)), rows, _ERRORS)
 
 
@@ -114,8 +123,14 @@ def _title(selection: Selection) -> str:
     return f"largest is {name}" if selection.cut is None else f"{name} > {selection.cut:g}"
 
 
-def _cells(tally: ShareTally, counts: Counts, share_of: ShareOf = Counts.share) -> list[str]:
-    return [f"{counts.jets:,}", *(per_cent(share_of(counts, i)) for i in range(len(tally.selections)))]
+def _cells(tally: ShareTally, counts: Counts, above: float | None, share_of: ShareOf = Counts.share) -> list[str]:
+    shares = [
+        _HIDDEN
+        if above is not None and selection.cut is not None and selection.cut >= above
+        else per_cent(share_of(counts, i))
+        for i, selection in enumerate(tally.selections)
+    ]
+    return [f"{counts.jets:,}", *shares]
 
 
 def pt_range_words(pt_range: PtRange) -> str:

@@ -19,7 +19,7 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.contestants import Contestant
 from cal_ratio_trainer.scoring.oddities import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup
-from cal_ratio_trainer.scoring.score_file import score_table
+from cal_ratio_trainer.scoring.score_file import JetScores, score_table
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region
 from cal_ratio_trainer.training.splits import event_words
@@ -215,7 +215,7 @@ class _Gathered:
         weights, replaced = known_weights(jets, _WEIGHTS)
         self.oddities += oddities_of(scored.batch)
         self.oddities[BAD_WEIGHT] += replaced
-        table = score_table(scored.batch, scored.first, scored.parts.min(axis=0), scored.labelled, ())
+        table = score_table(scored.batch, JetScores(scored.first, scored.parts.min(axis=0)), scored.labelled, ())
         self.tables.append(table.filter(pa.array(taken)))
         values = {
             "first": scored.first,

@@ -19,10 +19,11 @@ from cal_ratio_trainer.evaluation.shares import Selection, selections
 from cal_ratio_trainer.ntuple.pieces import piece_file, remove_pieces
 from cal_ratio_trainer.prefetch import prefetched
 from cal_ratio_trainer.processes import available_cores
+from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, FoldScorer, find_any_scorer, folds_of
 from cal_ratio_trainer.scoring.inputs import stream_options
 from cal_ratio_trainer.scoring.parts import JetPart
-from cal_ratio_trainer.scoring.score_file import FOLDS, score_table, writing_scores
+from cal_ratio_trainer.scoring.score_file import FOLDS, JetScores, score_table, writing_scores
 from cal_ratio_trainer.scoring.score_pieces import ScoredBatch, read_batches, write_batches
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally
@@ -103,18 +104,29 @@ class Work:
     selections: tuple[Selection, ...]
     settings: ScoreSettings
 
+    def blinding(self, stream: JetStream) -> Blinding | None:
+        """What is hidden of a file; None where that is nothing."""
+        return blinding_of(self.settings.blind_above, stream.origin)
+
     def scored(
         self, stream: JetStream, batches: Iterable[tuple[JetBatch, int]], report: Report
     ) -> Iterator[ScoredBatch]:
         """Score batch by batch."""
         lookup, done = self.scorer.lookup(stream.path), 0
+        blinding = self.blinding(stream)
         report(0, stream.size)
         for batch, used in batches:
             folds = folds_of(self.scorer, batch.jets, stream.name)
             scores = self.scorer.scores(batch.jets, stream.labelled)
             part = lookup.parts(batch.jets)
-            table = score_table(batch, scores, part, stream.labelled, self.settings.keep_columns, folds)
-            yield ScoredBatch(batch, scores, part, table)
+            of_data = None
+            if blinding is not None:
+                of_data = blinding.of_data(batch.jets)
+                # Before anything is counted or written: pieces of a file are files too.
+                blinding.hide(scores, of_data)
+            found = JetScores(scores, part, folds, of_data)
+            table = score_table(batch, found, stream.labelled, self.settings.keep_columns)
+            yield ScoredBatch(batch, scores, part, table, of_data)
             done += used
             report(done, stream.size)
 
@@ -183,19 +195,22 @@ def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]
 
 def _write(request: ScoreRequest, stream: JetStream, batches: Iterable[ScoredBatch], begin: float) -> ScoredFile:
     work = request.job.work()
-    tally = ScoreTally.empty(stream.region, stream.labelled, work.selections)
+    blinding = work.blinding(stream)
+    tally = ScoreTally.empty(stream.region, stream.labelled, work.selections, blinding)
     lookup = work.scorer.lookup(stream.path)
     with writing_scores(request.output, is_leased=True) as writer:
         for each in batches:
-            tally.add(each.batch, each.scores, each.part)
+            tally.add(each.batch, each.scores, each.part, each.of_data)
             writer.write(each.table)
-        notes = [*stream.notes, *tally.oddity_sentences(), *([lookup.note] if lookup.note else [])]
-        writer.finish(_description(work.scorer, stream, tally, notes))
+        hides = [blinding.note()] if blinding is not None else []
+        notes = [*stream.notes, *hides, *tally.oddity_sentences(), *([lookup.note] if lookup.note else [])]
+        writer.finish(_description(work, stream, tally, notes))
     seconds = time.perf_counter() - begin
     return ScoredFile(request.file, request.output, tally, seconds, stream.simulation, "", notes)
 
 
-def _description(scorer: AnyScorer, stream: JetStream, tally: ScoreTally, notes: list[str]) -> dict[str, Any]:
+def _description(work: Work, stream: JetStream, tally: ScoreTally, notes: list[str]) -> dict[str, Any]:
+    scorer, blinding = work.scorer, work.blinding(stream)
     size = stream.path.stat().st_size if stream.path is not None else None
     folds = {"count": scorer.rule.count, "fold": scorer.rule.expression} if isinstance(scorer, FoldScorer) else None
     return {
@@ -206,6 +221,7 @@ def _description(scorer: AnyScorer, stream: JetStream, tally: ScoreTally, notes:
         "input": {"path": stream.name, "size_bytes": size},
         "region": stream.region,
         "simulation": stream.simulation,
+        "blind_above": None if blinding is None else blinding.above,
         "jets_by_part": {part.word: tally.jets_by_part().get(part.word, 0) for part in JetPart},
         "notes": [*scorer.notes, *notes],
         **({FOLDS: folds} if folds else {}),

@@ -19,6 +19,7 @@ from cal_ratio_trainer.ntuple.reading import opened
 from cal_ratio_trainer.ntuple.request import Selection
 from cal_ratio_trainer.ntuple.source import readable_name
 from cal_ratio_trainer.ntuple.tally import Tally, sentences
+from cal_ratio_trainer.scoring.blinding import Origin
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, Region, StreamOptions, converted_batch
 
 _OFFICIAL_SCORE = re.compile(r"^jet_nn_(?!.*_index$)")
@@ -56,6 +57,7 @@ class NtupleStream(JetStream):
             data_type = asked or (DataType.QCD if WEIGHT in ntuple.branches else DataType.DATA)
             self.labelled = asked is not None
             self.region = "control" if asked is DataType.DATA else self.options.kind or "main"
+            self.origin = Origin(asked, self.labelled, is_control=self.options.kind == "control")
             self._selection = self._make_selection(data_type, tuple(dict.fromkeys([*official, *self._further])))
             if ntuple.entries:
                 check_branches(self.name, data_type, self._selection.keep_branches, ntuple.branches)

@@ -67,10 +67,11 @@ class ScoreSummary:
                 about.setdefault(note, []).append(Path(file.file).name)
         return [f"{_some(names)}: {note}" for note, names in about.items()]
 
-    def tallies(self, region: Region, labelled: bool) -> list[ScoreTally]:
+    def tallies(self, region: Region, labelled: bool, blinded: bool) -> list[ScoreTally]:
         """Those of the files of one kind."""
         known = [file.tally for file in self.files if file.tally is not None]
-        return [tally for tally in known if (tally.region, tally.labelled) == (region, labelled)]
+        kind = (region, labelled, blinded)
+        return [tally for tally in known if (tally.region, tally.labelled, tally.blinding is not None) == kind]
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -4,12 +4,15 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError
@@ -18,6 +21,7 @@ from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.features import SCALAR_TYPES
 from cal_ratio_trainer.jets.store import open_parquet
+from cal_ratio_trainer.scoring.blinding import hidden
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import JetBatch
@@ -28,6 +32,10 @@ SCORES_KEY = b"cal_ratio_trainer_scores"
 PART = "part"
 FOLDS = "folds"
 """Under this the description of a file says that a fold set made it, with its rule."""
+BLINDED = "blinded"
+"""Of a blinded file: whether the scores of a jet are hidden."""
+
+_ANY_SCORE = "jet_nn_"
 
 _VERSION = 1
 _BASE = (
@@ -46,43 +54,66 @@ _FOLD_TYPE = pa.int8()
 _PART_TYPE = pa.dictionary(pa.int8(), pa.string())
 
 
-def score_table(
-    batch: JetBatch,
-    scores: ScoreArray,
-    part: PartArray,
-    labelled: bool,
-    keep: Sequence[str],
-    folds: FoldArray | None = None,
-) -> pa.Table:
+@dataclass(frozen=True)
+class JetScores:
+    """What was found out of some jets.
+
+    Attributes:
+        scores: [jets, 3].
+        part: [jets], see `JetPart`.
+        folds: [jets] which network of a fold set scored a jet; None where there is one network.
+        of_data: [jets] whether they are blinded: their hidden scores are null, and so are all scores of others; None
+            where nothing is, and the column `BLINDED` is left out.
+    """
+
+    scores: ScoreArray
+    part: PartArray
+    folds: FoldArray | None = None
+    of_data: NDArray[np.bool_] | None = None
+
+
+def score_table(batch: JetBatch, found: JetScores, labelled: bool, keep: Sequence[str]) -> pa.Table:
     """The rows of some jets, in order.
 
     Args:
         batch: the jets.
-        scores: [jets, 3].
-        part: [jets], see `JetPart`.
+        found: their scores.
         labelled: False writes null labels.
         keep: further columns to carry along, beside those that always are.
-        folds: [jets] which network of a fold set scored a jet; None where there is one network.
     """
+    scores, of_data = found.scores, found.of_data
     jets = batch.jets
     columns: dict[str, Any] = {name: _base_column(name, jets) for name in _BASE}
     columns["jet_pt"] = pa.array(batch.jet_pt_gev)
     if not labelled:
         columns["label"] = pa.nulls(len(jets), pa.int8())
-    columns |= {name: pa.array(np.ascontiguousarray(scores[:, i])) for i, name in enumerate(SCORE_COLUMNS)}
+    is_hidden = None if of_data is None else hidden(scores, of_data)
+    columns |= {
+        name: pa.array(np.ascontiguousarray(scores[:, i]), mask=is_hidden) for i, name in enumerate(SCORE_COLUMNS)
+    }
     words = pa.array([each.word for each in JetPart])
-    columns[PART] = pa.DictionaryArray.from_arrays(pa.array(part, pa.int8()), words)
-    if folds is not None:
-        columns[FOLD] = pa.array(folds, _FOLD_TYPE)
-    carried = carried_columns(jets, keep)
-    return pa.table(columns | {name: jets.scalars.column(name) for name in carried})
+    columns[PART] = pa.DictionaryArray.from_arrays(pa.array(found.part, pa.int8()), words)
+    if found.folds is not None:
+        columns[FOLD] = pa.array(found.folds, _FOLD_TYPE)
+    if is_hidden is not None:
+        columns[BLINDED] = pa.array(is_hidden)
+    carried = {name: jets.scalars.column(name) for name in carried_columns(jets, keep)}
+    if of_data is not None:
+        scored_elsewhere = [name for name in carried if name.startswith(_ANY_SCORE)]
+        carried |= {name: _without(carried[name], of_data) for name in scored_elsewhere}
+    return pa.table(columns | carried)
+
+
+def _without(column: pa.ChunkedArray, rows: NDArray[np.bool_]) -> pa.ChunkedArray:
+    """A column that is null in some rows."""
+    return pc.if_else(pa.array(~rows), column, pa.scalar(None, column.type))
 
 
 def carried_columns(jets: Jets, keep: Sequence[str] = ()) -> list[str]:
     """Columns of an input that go along beside those every file of scores has: other scores, weights, what is asked."""
     names = jets.scalars.column_names
     wanted = [name for name in names if name in (*_CARRIED, *keep) or _OFFICIAL.match(name)]
-    return [name for name in wanted if name not in (*_BASE, *SCORE_COLUMNS, PART, FOLD)]
+    return [name for name in wanted if name not in (*_BASE, *SCORE_COLUMNS, PART, FOLD, BLINDED)]
 
 
 def _base_column(name: str, jets: Jets) -> Any:

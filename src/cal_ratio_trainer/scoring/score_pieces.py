@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
@@ -17,17 +18,25 @@ from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import JetBatch
 
 _JETS, _SCORES = "jets.", "scores."
+_OF_DATA = "of_data"
 _ODDITIES = b"oddities"
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """Some jets with their scores [jets, 3], their parts [jets], and the rows of the file of scores."""
+    """Some jets with their scores and the rows of the file of scores.
+
+    Attributes:
+        scores: [jets, 3]; NaN where they are hidden.
+        part: [jets].
+        of_data: [jets] whether they are blinded; None where nothing of the file is.
+    """
 
     batch: JetBatch
     scores: ScoreArray
     part: PartArray
     table: pa.Table
+    of_data: NDArray[np.bool_] | None = None
 
 
 def write_batches(path: Path, batches: Iterable[ScoredBatch]) -> int:
@@ -52,6 +61,8 @@ def read_batches(path: Path, count: int) -> Iterator[ScoredBatch]:
 def _as_table(each: ScoredBatch) -> pa.Table:
     scalars = each.batch.jets.scalars
     columns = {f"{_JETS}{name}": scalars.column(name) for name in scalars.column_names}
+    if each.of_data is not None:
+        columns[_OF_DATA] = pa.array(each.of_data)
     columns |= {f"{_SCORES}{name}": each.table.column(name) for name in each.table.column_names}
     cleaning = each.batch.cleaning
     oddities = [cleaning.non_finite, cleaning.beyond_pi, each.batch.without_fractions]
@@ -66,7 +77,8 @@ def _from_table(content: pa.Table) -> ScoredBatch:
     part = table.column(PART).combine_chunks().indices.to_numpy()
     cleaning = CleaningReport(non_finite=non_finite, beyond_pi=beyond_pi)
     batch = JetBatch(jets, np.empty(0, np.float32), None, cleaning, without_fractions)
-    return ScoredBatch(batch, scores, part, table)
+    of_data = content.column(_OF_DATA).to_numpy() if _OF_DATA in content.column_names else None
+    return ScoredBatch(batch, scores, part, table, of_data)
 
 
 def _columns(content: pa.Table, prefix: str) -> pa.Table:

@@ -18,6 +18,7 @@ from cal_ratio_trainer.jets import DataType, Jets, Label
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.scoring.blinding import Origin
 from cal_ratio_trainer.training.compatibility import refuse_other_scaling
 
 Region = Literal["main", "control"]
@@ -93,6 +94,7 @@ class JetStream(ABC):
         region: whether label 2 is BIB or data.
         labelled: False where labels mean nothing.
         simulation: as in the file's metadata.
+        origin: what is known of where the jets come from.
         notes: what a user should know, a sentence each; complete when the batches are through.
         oddities: what was met in a piece and how often; there when its batches are through.
     """
@@ -104,6 +106,7 @@ class JetStream(ABC):
     region: Region
     labelled: bool
     simulation: str | None
+    origin: Origin
     notes: list[str]
     oddities: Counter[str]
 
@@ -143,6 +146,8 @@ class FileOfJets(JetStream):
         metadata = self._file.metadata
         self.size, self.simulation = self._file.rows, metadata.simulation
         self.region = _region(metadata, self.options.kind)
+        declared = metadata.kind or self.options.kind
+        self.origin = Origin(metadata.data_type, self.labelled, is_control=declared == "control")
         self.notes += self._file.report.sentences()
         if metadata.stage == "unknown" and self.options.kind is None and self._file.report.looks_like_control_region:
             self.region = "control"

@@ -12,6 +12,7 @@ from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.scoring.blinding import Blinding, hidden
 from cal_ratio_trainer.scoring.kept import KeptJets
 from cal_ratio_trainer.scoring.oddities import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
@@ -30,6 +31,7 @@ class ScoreTally:
     Attributes:
         region: whether label 2 is BIB or data.
         labelled: False where all jets are one class.
+        blinding: what is hidden of the file; what is hidden is counted nowhere.
         shares: above cuts.
         histograms: of the three outputs; None as long as there are no jets.
         fair: jets for figures of merit: those that had no say in the training (and those of which that is not known).
@@ -39,28 +41,49 @@ class ScoreTally:
     region: Region
     labelled: bool
     shares: ShareTally
+    blinding: Blinding | None = None
     histograms: ScoreHistograms | None = None
     fair: KeptJets = field(default_factory=KeptJets)
     oddities: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def empty(cls, region: Region, labelled: bool, selections: tuple[Selection, ...]) -> "ScoreTally":
+    def empty(
+        cls,
+        region: Region,
+        labelled: bool,
+        selections: tuple[Selection, ...],
+        blinding: Blinding | None = None,
+    ) -> "ScoreTally":
         """Nothing counted yet."""
-        return cls(region, labelled, ShareTally(selections))
+        return cls(region, labelled, ShareTally(selections), blinding)
 
-    def add(self, batch: JetBatch, scores: ScoreArray, part: PartArray) -> None:
-        """Count some jets: the batch, scores [jets, 3], part [jets]."""
+    def add(
+        self, batch: JetBatch, scores: ScoreArray, part: PartArray, of_data: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Count some jets: the batch, scores [jets, 3], part [jets], and which of them are blinded [jets]."""
         self.oddities += oddities_of(batch)
-        if not len(batch.jets):
+        jets = batch.jets
+        if of_data is not None:
+            # As if there were no others: what is left out of a total can be told by subtraction.
+            seen = ~hidden(scores, of_data)
+            jets, scores, part, of_data = jets.where(seen), scores[seen], part[seen], of_data[seen]
+        if not len(jets):
             return
-        weights, replaced = known_weights(batch.jets, _WEIGHT)
+        weights, replaced = known_weights(jets, _WEIGHT)
         self.oddities[BAD_WEIGHT] += replaced
-        codes, groups = self._groups(batch.jets, part)
+        codes, groups = self._groups(jets, part)
         self.shares.add(scores, weights, codes, groups)
-        counted = histograms_by_class(scores, weights, self._rows(batch.jets))
+        counted = histograms_by_class(scores, weights, self._rows(jets))
         self.histograms = counted if self.histograms is None else added(self.histograms, counted)
         if self.labelled:
-            self._keep(batch.jets, scores, weights, part)
+            self._keep(jets, scores, weights, part, of_data)
+
+    def blinded_classes(self) -> frozenset[str]:
+        """The names of the classes that were met and of which something may be hidden."""
+        if self.blinding is None:
+            return frozenset()
+        names = {self._class_name(label) for label in self.blinding.labels}
+        return frozenset(names & {group.name for group in self.shares.counts})
 
     def jets_by_part(self) -> dict[str, int]:
         """How many jets had which part."""
@@ -145,8 +168,18 @@ class ScoreTally:
         point[signal[known]] = found.reshape(-1) + 1
         return points, point
 
-    def _keep(self, jets: Jets, scores: ScoreArray, weights: NDArray[np.float64], part: PartArray) -> None:
+    def _keep(
+        self,
+        jets: Jets,
+        scores: ScoreArray,
+        weights: NDArray[np.float64],
+        part: PartArray,
+        of_data: NDArray[np.bool_] | None,
+    ) -> None:
         fair = np.isin(part, (*FAIR, JetPart.UNKNOWN))
+        if of_data is not None:
+            # Figures of merit of a class without its tail would be wrong, and those with it would tell of it.
+            fair &= ~of_data
         columns: dict[str, Any] = {
             "scores": scores,
             "label": jets.label,

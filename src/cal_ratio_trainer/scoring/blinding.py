@@ -1,0 +1,89 @@
+"""Hides the tail of the signal output of data, so that nobody looks into a signal region by accident.
+
+Blinded are jets of data, beam-induced background among them, that do not come from a declared control region. What is
+not known to be simulation counts as data: who wants to see it says what it is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.jets.labels import DataType, Label
+from cal_ratio_trainer.jets.table import Jets
+
+ALL_LABELS = frozenset(Label)
+NO_LABELS: frozenset[Label] = frozenset()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of where the jets of a file come from.
+
+    Attributes:
+        data_type: of all its jets; None where it holds several, or nobody says.
+        is_labelled: whether its labels mean something.
+        is_control: it is a control region because it says so itself, or the user does; a guess is no declaration.
+    """
+
+    data_type: DataType | None
+    is_labelled: bool
+    is_control: bool
+
+    def labels_of_data(self) -> frozenset[Label]:
+        """The labels whose jets are data outside a declared control region."""
+        if self.is_control:
+            return NO_LABELS
+        if self.data_type is not None:
+            return NO_LABELS if self.data_type.is_simulation else ALL_LABELS
+        # Of a main file BIB, of what may be a control region without saying so data: both have this label.
+        return frozenset({Label.BIB}) if self.is_labelled else ALL_LABELS
+
+
+@dataclass(frozen=True)
+class Blinding:
+    """What is hidden of one file.
+
+    Attributes:
+        above: signal outputs above this are hidden. [1]
+        labels: of the jets that are blinded.
+    """
+
+    above: float
+    labels: frozenset[Label]
+
+    def of_data(self, jets: Jets) -> NDArray[np.bool_]:
+        """The jets that are blinded, whatever their scores, [jets]."""
+        if self.labels == ALL_LABELS:
+            return np.ones(len(jets), dtype=np.bool_)
+        return np.isin(jets.label, sorted(self.labels))
+
+    def hide(self, scores: NDArray[np.float32], of_data: NDArray[np.bool_]) -> None:
+        """Overwrite what is hidden with NaN: all three outputs, for any two of them tell the third.
+
+        Args:
+            scores: [jets, 3], changed in place.
+            of_data: [jets].
+        """
+        # In double precision, as whoever reads the file compares.
+        scores[of_data & (scores[:, Label.SIGNAL].astype(np.float64) > self.above)] = np.nan
+
+    def note(self) -> str:
+        """What a reader should know."""
+        return (
+            f"blinded: jets of data (not simulation, not of a declared control region) with a signal output above "
+            f"{self.above:g} have no scores, and count in no number and no figure; --kind control declares a control "
+            "region, --data_type says what ntuples hold"
+        )
+
+
+def blinding_of(above: float | None, origin: Origin) -> Blinding | None:
+    """What is hidden of a file; None where that is nothing."""
+    labels = origin.labels_of_data()
+    return None if above is None or not labels else Blinding(above, labels)
+
+
+def hidden(scores: NDArray[np.float32], of_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The jets whose scores were overwritten, [jets]."""
+    found: NDArray[np.bool_] = of_data & np.isnan(scores[:, Label.SIGNAL])
+    return found
