@@ -78,6 +78,9 @@ def test_two_slices_with_an_empty_and_a_failed_file_by_hand(slices: Path) -> Non
     assert (first.files, first.empty_files, len(first.failed_files)) == (3, 1, 1)
     assert (first.initial_sum_of_weights, first.factor) == pytest.approx((150, 8000))
     assert (second.files, second.empty_files, second.failed_files) == (1, 0, ())
+    taken = summary.cutflows[f"qcd {FIRST}"][-1]
+    assert (taken.step, taken.events, taken.jets, taken.sum_of_weights) == ("taken", 3, 3, 6.0)
+    assert taken.expected == pytest.approx(48000)
     said = summary.as_text()
     assert "numbers expected in 2/fb" in said
     assert "sample 364701: 1 file could not be converted" in said

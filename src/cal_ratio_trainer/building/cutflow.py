@@ -69,15 +69,15 @@ def _steps(files: Sequence[ScannedFile], places: Sequence[int], weighing: Weighi
     steps.append(SampleStep("given to build", sum(files[place].rows for place in first), None, None, None))
     if any(files[place].source.request.event_filter for place in places):
         steps.append(SampleStep("event_filter", sum(files[place].passed for place in places), None, None, None))
-    return [*steps, _taken([files[place] for place in places])]
+    return [*steps, _taken([files[place] for place in places], factor)]
 
 
-def _taken(files: Sequence[ScannedFile]) -> SampleStep:
+def _taken(files: Sequence[ScannedFile], factor: float | None) -> SampleStep:
     counts = [_events(file) for file in files if len(file.taken)]
     events = sum(count for count, _ in counts) if all(count >= 0 for count, _ in counts) else None
     weights = [weight for _, weight in counts if weight is not None]
     total = float(sum(weights)) if events is not None and len(weights) == len(counts) and counts else None
-    return SampleStep("taken", sum(len(file.taken) for file in files), events, total, None)
+    return SampleStep("taken", sum(len(file.taken) for file in files), events, total, _times(total, factor))
 
 
 def _events(file: ScannedFile) -> tuple[int, float | None]:

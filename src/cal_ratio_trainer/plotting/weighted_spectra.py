@@ -1,6 +1,7 @@
 """Weighted distributions: slices that add up, groups compared by shape, simulation held against data."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def draw_stack(axes: "Axes", figure: SpectrumFigure) -> None:
     _points(axes, figure.edges, total, np.sqrt(squares), {**_STYLES[0], "label": "sum"})
     top = float(total.max(initial=bottom))
     axes.set_yscale("log")
-    _frame(axes, figure, f"Sum of weights / bin{f' [{figure.unit}]' if figure.unit else ''}")
+    _frame(axes, figure, f"Sum of weights / {_width(figure)}{f' [{figure.unit}]' if figure.unit else ''}")
     axes.set_ylim(bottom, top * (top / bottom) ** 0.45)
     axes.legend(loc="upper right", fontsize=11, ncols=2, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
 
@@ -99,7 +100,7 @@ def draw_shapes(axes: "Axes", figure: SpectrumFigure) -> None:
         style = _STYLES[place % len(_STYLES)]
         axes.stairs(np.maximum(contents, 0), figure.edges, color=style["color"], linewidth=1)
         _points(axes, figure.edges, contents, errors, {**style, "label": f"{group.name}: {group.jets:,} jets"})
-    _frame(axes, figure, "Fraction of weights / bin")
+    _frame(axes, figure, f"Fraction of weights / {_width(figure)}")
     _set_y(axes, [contents for contents, _ in shapes], [errors for _, errors in shapes], len(figure.groups))
     axes.legend(loc="upper right", fontsize=12, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
 
@@ -119,7 +120,7 @@ def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> N
         linewidth=0,
     )
     _points(main, edges, measured, errors, {**_STYLES[0], "label": f"{data.name}: {data.jets:,} jets"})
-    _frame(main, figure, "Fraction of weights / bin")
+    _frame(main, figure, f"Fraction of weights / {_width(figure)}")
     main.set_xlabel("")
     _set_y(main, [expected, measured], [spread, errors], 5)
     main.legend(loc="upper right", fontsize=12, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
@@ -174,6 +175,12 @@ def _frame(axes: "Axes", figure: SpectrumFigure, content: str) -> None:
     axes.set_xlim(float(figure.edges[0]), float(figure.edges[-1]))
     axes.set_xlabel(_TITLES.get(figure.variable, figure.variable.replace("$", r"\$")))
     axes.set_ylabel(content)
+
+
+def _width(figure: SpectrumFigure) -> str:
+    """The width of the equal bins, with the unit that the variable's title has."""
+    unit = re.search(r"\[(.+)\]$", _TITLES.get(figure.variable, ""))
+    return f"{figure.edges[1] - figure.edges[0]:.3g}{f' {unit[1]}' if unit else ''}"
 
 
 def _set_y(axes: "Axes", contents: list[FloatArray], errors: list[FloatArray], entries: int) -> None:

@@ -47,11 +47,13 @@ def write_build_report(settings: BuildSettings, summary: BuildSummary) -> Path:
     _add_weights(report, weighing)
     for step in weighing.steps:
         report.heading(_STEPS[step.step], level=3)
-        report.figures(_step_drawings(step, weighing))
+        for drawings in _step_drawings(step, weighing):
+            # A row each, so that before and after stand side by side.
+            report.figures(drawings)
     is_shown = bool(weighing.steps) and weighing.steps[-1].step == "flatten" and settings.max_weight_share is None
     if weighing.result and not is_shown:
         report.heading("The classes as they are in the file", level=3)
-        report.figures(_shapes(each, "final", "in the file") for each in weighing.result)
+        report.figures(_compared(each, "final", "in the file", summary.kind == "control") for each in weighing.result)
     _add_cutflows(report, summary)
     _add_inputs(report, summary)
     report.write()
@@ -112,26 +114,27 @@ def _sample_row(sample: SampleWeight) -> tuple[str, ...]:
     )
 
 
-def _step_drawings(step: BeforeAfter, weighing: Weighing) -> Iterator[Drawing]:
-    for before, after in zip(step.before, step.after, strict=True):
-        for when, each in (("before", before), ("after", after)):
-            if step.step == "samples":
-                luminosity = any(sample.luminosity_pb != 1 for sample in weighing.samples)
-                unit = ("jets" if luminosity else "pb") if when == "after" else ""
-                yield Drawing(_name(step.step, each, when), draw_stack, (_figure(each, f"{when} weighing", unit),))
-            elif step.step == "reweight_mc" and len(each.groups) == 2:
-                content = (_figure(each, f"{when} weighing"),)
-                yield Drawing(_name(step.step, each, when), draw_against_data, content, with_ratio=True)
-            else:
-                yield _shapes(each, f"{step.step}_{when}", f"{when} weighing")
+def _step_drawings(step: BeforeAfter, weighing: Weighing) -> Iterator[list[Drawing]]:
+    """Before and after, for each variable."""
+    for pair in zip(step.before, step.after, strict=True):
+        yield [_step_drawing(step, when, each, weighing) for when, each in zip(("before", "after"), pair, strict=True)]
 
 
-def _shapes(spectra: Spectra, what: str, heading: str) -> Drawing:
-    return Drawing(f"{what}_{file_stem(spectra.variable)}", draw_shapes, (_figure(spectra, heading),))
+def _step_drawing(step: BeforeAfter, when: str, spectra: Spectra, weighing: Weighing) -> Drawing:
+    what, heading = f"{step.step}_{when}", f"{when} weighing"
+    if step.step != "samples":
+        return _compared(spectra, what, heading, step.step == "reweight_mc")
+    luminosity = any(sample.luminosity_pb != 1 for sample in weighing.samples)
+    unit = ("jets" if luminosity else "pb") if when == "after" else ""
+    return Drawing(f"{what}_{file_stem(spectra.variable)}", draw_stack, (_figure(spectra, heading, unit),))
 
 
-def _name(step: str, spectra: Spectra, when: str) -> str:
-    return f"{step}_{when}_{file_stem(spectra.variable)}"
+def _compared(spectra: Spectra, what: str, heading: str, against_data: bool) -> Drawing:
+    """The shapes of all groups, or of simulation against data where there are both."""
+    name, content = f"{what}_{file_stem(spectra.variable)}", (_figure(spectra, heading),)
+    if against_data and len(spectra.groups) == 2:
+        return Drawing(name, draw_against_data, content, with_ratio=True)
+    return Drawing(name, draw_shapes, content)
 
 
 def _figure(spectra: Spectra, heading: str, unit: str = "") -> SpectrumFigure:
