@@ -107,3 +107,23 @@ def test_a_pattern_on_root_becomes_urls_of_that_server(monkeypatch: pytest.Monke
     files, reason = files_matching("root://server.cern.ch//eos/atlas/*.root")
     assert reason == ""
     assert files == ["root://server.cern.ch//eos/atlas/a.root", "root://server.cern.ch//eos/atlas/b.root"]
+
+
+def test_a_server_that_does_not_answer_is_no_empty_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(RootServer):
+        def glob(self, path: str, maxdepth: int | None = None, **options: Any) -> list[str]:
+            return []
+
+        def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
+            raise OSError(f"{path}: [FATAL] Connection error")
+
+    monkeypatch.setattr("cal_ratio_trainer.files.remote.WAITS_S", ())
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (Deaf(), "/eos/atlas/*.root"))
+    files, reason = files_matching("root://server.cern.ch//eos/atlas/*.root")
+    assert files == []
+    assert reason == "the pattern cannot be looked up (/eos/atlas: [FATAL] Connection error)"
+
+
+def test_a_pattern_in_a_folder_that_is_not_there_matches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (RootServer(), "/eos/nowhere/*.root"))
+    assert files_matching("root://server.cern.ch//eos/nowhere/*.root") == ([], "the pattern matches no file")

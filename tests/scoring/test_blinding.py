@@ -33,7 +33,9 @@ def file_of(path: Path, jets: Jets, **metadata: Any) -> Path:
 
 def jets_of(label: Label | None, jets: int = 300) -> Jets:
     """Jets of one label, or of all; with a score that the C++ gave them."""
-    found = converted_jets(jets, **({} if label is None else {"label": np.full(jets, int(label))}))
+    found = converted_jets(jets)
+    if label is not None:
+        found = found.with_columns({"label": np.full(jets, int(label), dtype=np.int8)})
     for kind in CONSTITUENTS:
         angles = [position for position, feature in enumerate(kind.features) if "phi" in feature.name]
         # An angle beyond pi is a remark in the report that has nothing to do with scores.

@@ -1,6 +1,7 @@
 """Servers of files: what to do when one does not answer, and what their protocols need."""
 
 import logging
+import os
 import random
 import time
 from collections.abc import Callable
@@ -17,6 +18,14 @@ _FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirector
 _FOR_GOOD_IN_XROOTD = ("[3010]", "[3011]", "[3005]", "No such file", "Permission denied", "Not authorized")
 _WORTH_ASKING_AGAIN = (408, 425, 429)
 _SERVERS_OWN_FAULT = 500
+
+
+_XROOTD_PATIENCE = {"XRD_CONNECTIONWINDOW": "15", "XRD_CONNECTIONRETRY": "1"}
+"""XRootD's client tries a server that does not answer for ten minutes, without a word, before we hear of it. [s; 1]"""
+
+# It reads them when it is loaded, which is after this; what a user has set stays.
+for _name, _value in _XROOTD_PATIENCE.items():
+    os.environ.setdefault(_name, _value)
 
 
 def persistently(ask: Callable[[], _Result], what: str) -> _Result:

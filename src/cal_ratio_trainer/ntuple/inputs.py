@@ -1,5 +1,6 @@
 """From the list in the settings to one request a file: patterns spread out, defaults filled in, outputs named."""
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterable
@@ -120,7 +121,10 @@ def _matching(pattern: str) -> tuple[list[str], str]:
 
 def _found_remotely(pattern: str) -> list[str]:
     file_system, path = fsspec.core.url_to_fs(pattern)
-    found = (file_system.unstrip_protocol(name) for name in file_system.glob(path))
+    names = file_system.glob(path)
+    if not names:
+        _see_folder(file_system, path)
+    found = (file_system.unstrip_protocol(name) for name in names)
     scheme, _, rest = pattern.partition("://")
     if scheme not in ("root", "roots"):
         return sorted(found)
@@ -129,6 +133,13 @@ def _found_remotely(pattern: str) -> list[str]:
     return sorted(
         name if name.startswith(server) else f"{server}/{name.partition('://')[2].lstrip('/')}" for name in found
     )
+
+
+def _see_folder(file_system: fsspec.AbstractFileSystem, pattern: str) -> None:
+    """Raise what a server says that cannot be asked for the names in a folder: to a glob that is an empty folder."""
+    first = min(pattern.index(letter) for letter in "*[" if letter in pattern)
+    with contextlib.suppress(FileNotFoundError):
+        file_system.ls(pattern[:first].rpartition("/")[0], detail=False)
 
 
 def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Request:
