@@ -87,6 +87,19 @@ def test_two_slices_with_an_empty_and_a_failed_file_by_hand(slices: Path) -> Non
     assert "broken.root" in said
 
 
+def test_the_cutflows_account_for_every_jet_from_the_ntuples_to_the_file(slices: Path) -> None:
+    given = {"input_file": str(slices / "*" / "*.parquet"), "event_filter": "eventNumber != 2", "num_events": 2}
+    jets, summary = built(slices, input_files=[given])
+    assert len(jets) == 2
+    flows = {name: {step.step: step.jets for step in steps} for name, steps in summary.cutflows.items()}
+    assert sorted(flows) == [f"qcd {FIRST}", f"qcd {SECOND}"]
+    for number, flow in zip((3, 1), flows.values(), strict=True):
+        # All that convert kept is given to build; only what it did not read, the failed file, is nowhere.
+        assert flow["read"] == flow["with clusters"] == flow["given to build"] == number
+    assert sum(flow["event_filter"] for flow in flows.values()) == 3
+    assert sum(flow["taken"] for flow in flows.values()) == len(jets)
+
+
 def test_the_file_says_how_it_was_weighed(slices: Path) -> None:
     built(slices)
     details = read_metadata(slices / "out.parquet").details

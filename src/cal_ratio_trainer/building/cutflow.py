@@ -41,7 +41,7 @@ def cutflows(files: Sequence[ScannedFile], weighing: Weighing) -> dict[str, list
     """
     by_sample: dict[str, list[int]] = {}
     for place, file in enumerate(files):
-        by_sample.setdefault(_name(file), []).append(place)
+        by_sample.setdefault(_name(file, weighing.sample_of.get(place), weighing), []).append(place)
     return {name: _steps(files, places, weighing) for name, places in sorted(by_sample.items())}
 
 
@@ -50,7 +50,11 @@ def as_details(found: dict[str, list[SampleStep]]) -> dict[str, Any]:
     return {name: [asdict(step) for step in steps] for name, steps in found.items()}
 
 
-def _name(file: ScannedFile) -> str:
+def _name(file: ScannedFile, number: int | None, weighing: Weighing) -> str:
+    """The name of a file's sample; `number` is that among the samples that were weighed, where it was."""
+    if file.data_type is not None and number is not None:
+        # A file without events does not know it itself.
+        return sample_name(file.data_type, [weighing.samples[number].channel])
     normalisation = file.metadata.normalisation or Normalisation()
     if file.data_type is None:
         return UNSAID
