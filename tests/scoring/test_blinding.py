@@ -194,3 +194,8 @@ def test_a_blinded_report_is_that_of_files_without_the_hidden_jets(
 def test_without_a_limit_nothing_is_hidden(network: Path, tmp_path: Path) -> None:
     file = file_of(tmp_path / "data.parquet", jets_of(Label.BIB), data_type=DataType.DATA)
     assert np.isfinite(scores_in(scored(tmp_path, file, network))).all()
+
+
+def test_a_file_without_jets_has_the_column_too(network: Path, tmp_path: Path) -> None:
+    file = file_of(tmp_path / "none.parquet", jets_of(Label.BIB).slice(0, 0), data_type=DataType.DATA)
+    assert BLINDED in scored(tmp_path, file, network, blind_above=ABOVE).column_names

@@ -23,7 +23,7 @@ from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, FoldScorer, find_any_scorer, folds_of
 from cal_ratio_trainer.scoring.inputs import stream_options
 from cal_ratio_trainer.scoring.parts import JetPart
-from cal_ratio_trainer.scoring.score_file import FOLDS, JetScores, score_table, writing_scores
+from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, FOLDS, JetScores, score_table, writing_scores
 from cal_ratio_trainer.scoring.score_pieces import ScoredBatch, read_batches, write_batches
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally
@@ -221,7 +221,7 @@ def _description(work: Work, stream: JetStream, tally: ScoreTally, notes: list[s
         "input": {"path": stream.name, "size_bytes": size},
         "region": stream.region,
         "simulation": stream.simulation,
-        "blind_above": None if blinding is None else blinding.above,
+        BLIND_ABOVE: None if blinding is None else blinding.above,
         "jets_by_part": {part.word: tally.jets_by_part().get(part.word, 0) for part in JetPart},
         "notes": [*scorer.notes, *notes],
         **({FOLDS: folds} if folds else {}),

@@ -35,6 +35,9 @@ FOLDS = "folds"
 BLINDED = "blinded"
 """Of a blinded file: whether the scores of a jet are hidden."""
 
+BLIND_ABOVE = "blind_above"
+"""Under this the description of a file says above which signal output scores of data are hidden."""
+
 _ANY_SCORE = "jet_nn_"
 
 _VERSION = 1
@@ -151,7 +154,7 @@ class ScoreWriter:
             description: goes into the file's metadata, as JSON.
         """
         if not self._waiting and self._writer is None:
-            self._waiting.append(_no_rows(has_folds=FOLDS in description))
+            self._waiting.append(_no_rows(description))
         if self._waiting:
             self._flush()
         complete = {"version": _VERSION, "package_version": __version__, "units": _UNITS, "rows": self.rows}
@@ -174,10 +177,11 @@ class ScoreWriter:
         self._waiting.clear()
 
 
-def _no_rows(has_folds: bool) -> pa.Table:
+def _no_rows(description: dict[str, Any]) -> pa.Table:
     types = {name: SCALAR_TYPES[name] for name in _BASE}
     types |= dict.fromkeys(SCORE_COLUMNS, pa.float32()) | {PART: _PART_TYPE}
-    types |= {FOLD: _FOLD_TYPE} if has_folds else {}
+    types |= {FOLD: _FOLD_TYPE} if FOLDS in description else {}
+    types |= {BLINDED: pa.bool_()} if description.get(BLIND_ABOVE) is not None else {}
     return pa.table({name: pa.nulls(0, kind) for name, kind in types.items()})
 
 
