@@ -1,15 +1,16 @@
-"""What the adversary costs and gains on the demo: trainings with and without it, a row a seed, as Markdown.
+"""What settings do to learning on the demo: trainings with every combination of them, a row each, as Markdown.
 
 `python -m benchmarks.learning FOLDER` makes the demo data in FOLDER once (40,000 jets of each kind, main and control)
-and trains there; figures are those of the last epoch on the test part.
+and trains there with and without adversary; `--num_splits 10 50 230` or `--engines numba torch` compares those. Figures
+are those of the last epoch on the test part.
 """
 
 import argparse
+import itertools
 import logging
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -18,49 +19,45 @@ from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.training.train import train
 
-Case = tuple[TrainSettings, int, float]
 
-
-def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace) -> list[Case]:
-    """Every seed with every weight of the adversary."""
+def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace) -> list[TrainSettings]:
+    """Every engine with every number of splits, every weight of the adversary, and every seed."""
+    varied = itertools.product(arguments.engines, arguments.num_splits, arguments.adversary_weights, arguments.seeds)
     return [
-        (
-            TrainSettings.make(
-                model_name=f"seed{seed}_adversary{weight:g}",
-                main_training_file=str(files.main),
-                cr_training_file=str(files.control),
-                output_path=folder / "runs",
-                sample_fraction=1.0,
-                epochs=arguments.epochs,
-                num_splits=arguments.num_splits,
-                adversary_weight=weight,
-                seed=seed,
-                threads=1,
-            ),
-            seed,
-            weight,
+        TrainSettings.make(
+            model_name=f"seed{seed}_adversary{weight:g}_splits{splits}_{engine}",
+            main_training_file=str(files.main),
+            cr_training_file=str(files.control),
+            output_path=folder / "runs",
+            sample_fraction=1.0,
+            epochs=arguments.epochs,
+            num_splits=splits,
+            adversary_weight=weight,
+            seed=seed,
+            engine=engine,
+            threads=1,
+            epoch_plots=False,
         )
-        for seed in arguments.seeds
-        for weight in arguments.adversary_weights
+        for engine, splits, weight, seed in varied
     ]
 
 
-def train_case(case: Case) -> tuple[int, float, dict[str, float]]:
-    """Train one case; (seed, adversary weight, figures on the test part)."""
-    settings, seed, weight = case
+def train_case(settings: TrainSettings) -> tuple[TrainSettings, dict[str, float]]:
+    """Train one case; its figures on the test part."""
     logging.disable(logging.WARNING)
     summary = train(Start(settings), say=lambda _: None, details=lambda _: "")
-    return seed, weight, summary.figures.numbers()
+    return settings, summary.figures.numbers()
 
 
-def table_row(seed: int, weight: float, figures: dict[str, float]) -> str:
+def table_row(settings: TrainSettings, figures: dict[str, float]) -> str:
     """One row of the Markdown table."""
     ks = " | ".join(
         f"{figures[f'ks_{name}_hist']:.3f} ({figures[f'ks_{name}_excess']:+.1f})" for name in ("qcd", "sig", "bib")
     )
+    weight = settings.adversary_weight
     return (
-        f"| {seed} | {'no' if weight == 0 else f'yes, {weight:g}'} | {figures['auc']:.4f} "
-        f"| {figures['rejection_90']:.1f} | {ks} |"
+        f"| {settings.engine} | {settings.num_splits} | {f'{weight:g}' if weight else 'none'} | {settings.seed} "
+        f"| {figures['auc']:.4f} | {figures['rejection_90']:.1f} | {ks} |"
     )
 
 
@@ -70,8 +67,8 @@ def heading(figures: dict[str, float]) -> str:
     return (
         f"K-S sums over three pt ranges; identical distributions would give {expected}; in brackets the excess in "
         "units of that spread.\n\n"
-        "| seed | adversary | test AUC | rejection at 90 % | K-S QCD | K-S signal | K-S BIB |\n"
-        "|---|---|---|---|---|---|---|"
+        "| engine | `num_splits` | `adversary_weight` | seed | test AUC | rejection at 90 % | K-S QCD | K-S signal "
+        "| K-S BIB |\n|---|---|---|---|---|---|---|---|---|"
     )
 
 
@@ -82,7 +79,8 @@ def main() -> None:
     parser.add_argument("--jets", type=int, default=40_000, help="jets of each kind, main and control")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--num_splits", type=int, default=50)
+    parser.add_argument("--num_splits", type=int, nargs="+", default=[50])
+    parser.add_argument("--engines", nargs="+", default=["auto"])
     parser.add_argument(
         "--adversary_weights", type=float, nargs="+", default=[0.0, 1.0, 10.0], help="0 is no adversary"
     )
@@ -93,10 +91,10 @@ def main() -> None:
     if not data.is_dir():
         arguments.folder.mkdir(parents=True, exist_ok=True)
         make_demo_files(data, arguments.jets, arguments.jets, arguments.workers)
-    results: list[tuple[int, float, dict[str, Any]]] = []
+    results: list[tuple[TrainSettings, dict[str, float]]] = []
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
         results += pool.imap(train_case, cases(arguments.folder, files, arguments), chunksize=1)
-    print(heading(results[0][2]))
+    print(heading(results[0][1]))
     for result in results:
         print(table_row(*result))
 
