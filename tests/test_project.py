@@ -266,7 +266,9 @@ def readme() -> str:
 def test_the_command_that_ci_takes_from_the_readme_installs_then_tests() -> None:
     block = readme().partition("<!-- install and test -->")[2].partition("<!-- end -->")[0]
     (line,) = [line for line in block.splitlines() if line.startswith("python3 ")]
-    assert line.split(" && ") == ["python3 -m venv .venv", ".venv/bin/pip install -e '.[test]'", ".venv/bin/pytest"]
+    *install, test = line.split(" && ")
+    assert install == ["python3 -m venv .venv", ".venv/bin/pip install -e '.[test]'"]
+    assert test == ".venv/bin/pytest -n auto --dist loadfile"
 
 
 def documents() -> list[Path]:
