@@ -37,6 +37,13 @@ def test_the_second_interrupt_is_one() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+def test_an_interrupt_that_another_process_told_of_first_is_not_the_second() -> None:
+    with stop_requests() as request:
+        request.signal_number = signal.SIGINT
+        signal.raise_signal(signal.SIGINT)
+    assert request.exit_status == EXIT_INTERRUPTED
+
+
 def test_sigterm_while_the_data_are_read_ends_with_the_same_status_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

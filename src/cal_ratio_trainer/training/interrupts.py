@@ -67,14 +67,16 @@ def stop_requests() -> Iterator[StopRequest]:
 
     Outside the main thread nothing is caught: Python handles signals there only.
     """
-    request = StopRequest()
+    request, caught = StopRequest(), set[int]()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
     def take_note(signal_number: int, frame: FrameType | None) -> None:
-        if request.signal_number == signal.SIGINT == signal_number:
+        # What the request says may have come from another process: of several the first ^C of each is none too many.
+        if signal_number == signal.SIGINT and signal_number in caught:
             raise KeyboardInterrupt
+        caught.add(signal_number)
         request.signal_number = signal_number
 
     before = {number: signal.signal(number, take_note) for number in (signal.SIGTERM, signal.SIGINT)}
