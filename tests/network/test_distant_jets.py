@@ -1,5 +1,7 @@
 """Batches of jets that do not lie on the device."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,20 @@ def test_what_is_expected_is_read_once_and_one_step_ahead_only(
         far.batch(np.array([step, step]))
         assert max(gathered) <= step + 1
     assert sorted(gathered) == [0, 1, 2, 3]
+
+
+def test_where_no_more_is_expected_nothing_is_held_any_longer(tmp_path: Path) -> None:
+    jets = distant(Disk(tmp_path))
+    jets.expect([np.arange(20), np.arange(20, 40)])
+    jets.batch(np.arange(20))
+    held = weakref.ref(jets)
+    gc.disable()
+    try:
+        jets.expect(())
+        del jets
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_only_the_jets_own_numbers_take_room_on_the_device(far: DistantJets) -> None:

@@ -144,7 +144,10 @@ class JetTensors:
         yield from map(self.batch, pieces)
 
     def expect(self, jets: Sequence[IndexArray]) -> None:
-        """Told which jets the coming batches will read, a list a step; nothing to do where they lie on the device."""
+        """Told which jets the coming batches will read, a list a step; no list where none will come.
+
+        Nothing to do where they lie on the device.
+        """
 
     def assembled(
         self,

@@ -96,6 +96,10 @@ class DistantJets(JetTensors):
 
     def expect(self, jets: Sequence[IndexArray]) -> None:
         """See `JetTensors`."""
+        if not jets:
+            # A generator that waits would hold the jets, by itself, until Python looks for what holds itself.
+            self._coming.stop()
+            return
         self._coming.start(prefetched(lambda: map(self._gather, jets)))
 
     @property

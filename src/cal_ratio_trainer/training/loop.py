@@ -86,8 +86,12 @@ class Training:
         state = start
         total = (epochs - start.epoch) * len(self.sampler.main)
         with progress("train", total, "main jets") as line, EpochsAhead(self.sampler, epochs) as drawn:
-            while state.epoch < epochs:
-                state = self._epoch(state, drawn, stop, line)
+            try:
+                while state.epoch < epochs:
+                    state = self._epoch(state, drawn, stop, line)
+            finally:
+                # The next fold's jets may need the room that those of a step take.
+                self.tensors.jets.expect(())
         return state
 
     def _epoch(self, state: Progress, drawn: EpochsAhead, stop: StopRequest, line: ProgressLine) -> Progress:
@@ -178,14 +182,17 @@ class Training:
         save_checkpoint(self.run.checkpoint_file, self.step, replace(state, threads=torch.get_num_threads()))
 
     def _farewell(self, epoch: int, step: int) -> str:
-        model = self.run.numbered_folder.parent
-        place = (
-            f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""
-        )
         return (
             f"stopped in epoch {epoch} after {step} of {self.sampler.splits} steps; everything is in {self.run.path}, "
-            f"go on with 'cr_trainer train {place}--model_name {model.name} --continue {self.run.number}'"
+            f"go on with '{command_to_go_on(self.run)}'"
         )
+
+
+def command_to_go_on(run: RunDirectory) -> str:
+    """What a user types to go on with a run, or with the fold set that it belongs to."""
+    model = run.numbered_folder.parent
+    place = f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""
+    return f"cr_trainer train {place}--model_name {model.name} --continue {run.number}"
 
 
 def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
