@@ -17,6 +17,8 @@ from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.data import read_training_data
 from cal_ratio_trainer.training.data_place import Place, data_place
+from cal_ratio_trainer.training.preparation import prepare
+from cal_ratio_trainer.training.ranks import Ranks
 from cal_ratio_trainer.training.train import train
 from tests.training.test_engine_choice import settings_in
 
@@ -118,3 +120,20 @@ def test_the_unused_half_is_not_held(settings: TrainSettings) -> None:
         assert len(values) == inputs.offsets[name][-1] + 1
         assert len(inputs.offsets[name]) == jets + 1
     assert np.all(some.main.source.jets["jet_pt"][some.main.rows] == data.main.jets["jet_pt"])
+
+
+def test_of_several_processes_none_looks_for_room_before_all_are_there(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Several(Ranks):
+        def meet(self) -> None:
+            done.append("met")
+
+    def free_bytes(device: torch.device) -> int:
+        done.append("looked")
+        return 1 << 40
+
+    done: list[str] = []
+    monkeypatch.setattr(places, "free_bytes", free_bytes)
+    prepare(settings, Several())
+    assert done == ["met", "looked"]

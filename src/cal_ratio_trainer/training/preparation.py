@@ -56,6 +56,8 @@ def _data_place(settings: TrainSettings, chosen: ChosenData, ranks: Ranks) -> Da
     engine = engine_for(device, torch.float32, settings.engine)
     size = epoch.of(mini_batches(settings, int(epoch.main)) * ranks.place.processes)
     step = step_bytes(network_shape(settings), size, engine, settings.accumulate)
+    # Each is to find what is free before another takes its part of it: free memory is shared out by their number.
+    ranks.meet()
     return data_place(settings, chosen, device, step, ranks.place.local_processes)
 
 
