@@ -17,9 +17,9 @@ from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.training.fold_networks import find_networks, folds_at
 from cal_ratio_trainer.training.fold_overview import FoldSetOverview, overview_of
 from cal_ratio_trainer.training.fold_set import FoldSet
-from cal_ratio_trainer.training.interrupts import TrainingStopped
+from cal_ratio_trainer.training.interrupts import EXIT_TERMINATED, TrainingStopped
 from cal_ratio_trainer.training.network_names import find_network, network_file
-from cal_ratio_trainer.training.outputs import write_epoch
+from cal_ratio_trainer.training.outputs import write_epoch, write_test_sample
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, named_run
 from cal_ratio_trainer.training.splits import Part, split_jets
 from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work
@@ -163,6 +163,26 @@ def test_a_set_that_was_stopped_goes_on_in_the_middle_of_a_fold_and_equals_one_t
     # A finished set got as many epochs again, each network of it.
     assert [len(run.read_history()) for run in found.folds] == [4, 4]
     assert found.run.read_record()["finished_epochs"] == 4
+
+
+def test_a_signal_while_a_network_is_completed_keeps_the_next_from_beginning(
+    trained: FoldSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(*given: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        write_test_sample(*given)
+
+    settings = set_settings(files, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("cal_ratio_trainer.training.train.write_test_sample", signalled)
+        with pytest.raises(TrainingStopped, match=r"fold_0 finished; .*--continue 0'") as stopped:
+            train_set(settings)
+    assert stopped.value.exit_status == EXIT_TERMINATED
+    found = set_of_run(tmp_path)
+    assert found.lacking() == [1]
+    assert not found.run.fold(1).path.exists()
+    train_set(settings, "auto")
+    assert all(are_equal(*pair) for pair in zip(found.folds, set_of(trained).folds, strict=True))
 
 
 def test_a_set_that_was_killed_between_and_before_files_goes_on_too(

@@ -64,6 +64,7 @@ class TrainSummary:
         best: the best epoch by each criterion, on the validation part.
         record: the content of run.json.
         undrawn: names of plots that could not be drawn, each with the reason.
+        stop: a signal that came when only the end was left to do, and that did not keep the training from finishing.
     """
 
     run: RunDirectory
@@ -72,6 +73,7 @@ class TrainSummary:
     best: dict[str, int]
     record: dict[str, Any]
     undrawn: dict[str, str]
+    stop: StopRequest
 
 
 def train(
@@ -192,7 +194,7 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
                     progress = _fit(training, work, progress, (epochs, stop), (plots, record))
             record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
             # A signal from here on would only spoil what takes seconds to complete.
-            return _finish(training, work, progress, (plots, record))
+            return _finish(training, work, (progress, stop), (plots, record))
     except BaseException as error:
         _end_early(run, work, record, error)
         if isinstance(error, TrainingStopped | TrainingDiverged):
@@ -327,9 +329,9 @@ def _warn_of_other_data(before: dict[str, Any], record: dict[str, Any]) -> None:
 
 
 def _finish(
-    training: Training, work: _Work, progress: Progress, leaving: tuple[RunPlots, dict[str, Any]]
+    training: Training, work: _Work, end: tuple[Progress, StopRequest], leaving: tuple[RunPlots, dict[str, Any]]
 ) -> TrainSummary:
-    (plots, record), run, begin = leaving, training.run, time.perf_counter()
+    (progress, stop), (plots, record), run, begin = end, leaving, training.run, time.perf_counter()
     figures = _leave_test_figures(training, work, plots)
     parts = (record_text(record), work.settings.as_yaml(), work.details(figures))
     write_text(run.path / "training_details.txt", "\n".join(parts))
@@ -346,7 +348,7 @@ def _finish(
     }
     record["timings"]["end_s"] = end_s
     run.write_record(record)
-    return TrainSummary(run, len(progress.history), figures, best, record, plots.undrawn)
+    return TrainSummary(run, len(progress.history), figures, best, record, plots.undrawn, stop)
 
 
 def _end_early(run: RunDirectory, work: _Work, record: dict[str, Any], error: BaseException) -> None:

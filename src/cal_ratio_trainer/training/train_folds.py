@@ -12,6 +12,8 @@ from cal_ratio_trainer.training.fold_completion import complete
 from cal_ratio_trainer.training.fold_set import RUNNING, FoldSet
 from cal_ratio_trainer.training.fold_sharing import begun_set, joined_set, new_fold_set, release
 from cal_ratio_trainer.training.folds import FoldRule
+from cal_ratio_trainer.training.interrupts import TrainingStopped
+from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory
 from cal_ratio_trainer.training.train import TrainSummary, train
@@ -125,12 +127,22 @@ def train_folds(
             trained.append(train(start, say, details, ranks))
         finally:
             release(fold_set, fold)
+        _heed_late_signal(trained[-1], is_last=fold == work.wanted[-1])
     lacking = tuple(fold_set.lacking())
     undrawn = {f"{each.run.name}: {name}": why for each in trained for name, why in each.undrawn.items()}
     completed = None if lacking else complete(fold_set, say, details)
     if completed is None:
         return FoldSetSummary(fold_set.run, tuple(trained), None, lacking, undrawn)
     return FoldSetSummary(fold_set.run, tuple(trained), completed.figures, (), undrawn | completed.undrawn)
+
+
+def _heed_late_signal(trained: TrainSummary, *, is_last: bool) -> None:
+    """A signal that let a network finish is one for the set: the next network does not begin."""
+    if trained.stop.signal_number and not is_last:
+        raise TrainingStopped(
+            f"stopped with {trained.run.name} finished; go on with '{command_to_go_on(trained.run)}'",
+            trained.stop.exit_status,
+        )
 
 
 def _place(work: FoldWork) -> FoldSet:
