@@ -57,10 +57,6 @@ class SameOutput(UserError):
         super().__init__(f"{both} would both be written to {output}; {remedy}")
 
 
-class DataWarning(UserWarning):
-    """Something in the data is odd but usable."""
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest known name as ' (did you mean X?)', or nothing where none is near.
 
