@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.building import shuffle as shuffle_module
-from cal_ratio_trainer.building.shuffle import POSITION, Buckets, Scatter, in_order
+from cal_ratio_trainer.building.shuffle import POSITION, Buckets, DifferentPadding, Scatter, in_order
 from cal_ratio_trainer.jets import Jets, Ragged
 
 from .jet_files import random_jets
@@ -53,6 +53,21 @@ def test_padding_rows_survive() -> None:
         scatter.add(Jets(jets.scalars, lists), np.arange(4))
         for part in in_order([(file, scatter.finish())], order):
             assert all(np.all(ragged.padding == -1) for ragged in part.constituents.values())
+
+
+def test_jets_with_other_values_in_empty_slots_are_refused_and_never_joined() -> None:
+    jets, order = random_jets(4), Buckets.of(4, 2)
+    lists = {name: Ragged(r.values, r.offsets, r.padding - 1) for name, r in jets.constituents.items()}
+    others = Jets(jets.scalars, lists)
+    with TemporaryFile() as first, TemporaryFile() as second:
+        scatters = [Scatter(first, order), Scatter(second, order)]
+        scatters[0].add(jets, np.arange(4))
+        with pytest.raises(DifferentPadding, match="different values in empty slots of clusters"):
+            scatters[0].add(others, np.arange(4))
+        scatters[1].add(others, np.arange(4))
+        parts = [(first, scatters[0].finish()), (second, scatters[1].finish())]
+        with pytest.raises(DifferentPadding):
+            list(in_order(parts, order))
 
 
 def test_many_jets_do_not_mean_many_buckets() -> None:

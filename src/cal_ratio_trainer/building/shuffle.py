@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
 from cal_ratio_trainer.jets.table import Jets
@@ -22,6 +23,16 @@ MOST_BUCKETS = 256
 JETS_AT_A_TIME = 65536
 
 POSITION = "_position"
+
+
+class DifferentPadding(UserError):
+    """Jets that are to come into one file have other values in their empty slots."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"the inputs have different values in empty slots of {kind}, so they cannot be built to one file; frames "
+            "whose empty slots are not 0 were preprocessed already, or are damaged"
+        )
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,13 @@ class Scatter:
         self._waiting_jets = 0
 
     def add(self, jets: Jets, places: IndexArray) -> None:
-        """Give jets and the place of each, [jets]; all must have the same columns and padding rows."""
+        """Give jets and the place of each, [jets]; all must have the same columns.
+
+        Raises:
+            DifferentPadding: their padding rows are not those of the jets before.
+        """
+        padding = {name: ragged.padding.tolist() for name, ragged in jets.constituents.items()}
+        self._padding = _same_padding(self._padding, padding)
         self._waiting.append(jets.with_columns({POSITION: pa.array(places, pa.int64())}))
         self._waiting_jets += len(jets)
         if self._waiting_jets >= JETS_AT_A_TIME:
@@ -82,7 +99,6 @@ class Scatter:
             return
         jets = Jets.concatenate(self._waiting)
         self._waiting, self._waiting_jets = [], 0
-        self._padding = {name: ragged.padding.tolist() for name, ragged in jets.constituents.items()}
         bucket = jets[POSITION] // self._buckets.jets_each
         jets = jets.take(np.argsort(bucket, kind="stable"))
         ends = np.cumsum(np.bincount(bucket, minlength=self._buckets.number))
@@ -99,6 +115,13 @@ class Scatter:
             stream.write_table(table)
 
 
+def _same_padding(known: dict[str, list[float]], found: dict[str, list[float]]) -> dict[str, list[float]]:
+    for name, row in known.items():
+        if found[name] != row:
+            raise DifferentPadding(name)
+    return found
+
+
 def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets) -> Iterator[Jets]:
     """All jets in order of their places, with the column `POSITION`, a bucket at a time.
 
@@ -107,12 +130,15 @@ def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets) -> 
     Args:
         parts: files with what was written to each.
         buckets: as they were when it was written.
+
+    Raises:
+        DifferentPadding: jets of two files have other padding rows.
     """
     by_bucket: list[list[tuple[IO[bytes], Block]]] = [[] for _ in range(buckets.number)]
-    padding = next((written.padding for _, written in parts if written.blocks), {})
+    padding: dict[str, list[float]] = {}
     for file, written in parts:
-        if written.blocks and written.padding != padding:
-            raise ValueError("lists with different padding rows cannot be joined")
+        if written.blocks:
+            padding = _same_padding(padding, written.padding)
         for block in written.blocks:
             by_bucket[block.bucket].append((file, block))
     for blocks in by_bucket:

@@ -37,7 +37,10 @@ class ConvertTrainingSettings(Settings):
         return in_one_word(given)
 
     @model_validator(mode="after")
-    def _something_to_preprocess(self) -> Self:
-        if self.with_preprocessing and self.format not in ("onnx", "all"):
-            raise ValueError(f"with_preprocessing is for ONNX files, but the format is {self.format}")
+    def _onnx_where_it_is_meant(self) -> Self:
+        given = {"with_preprocessing": self.with_preprocessing, "opset": self.opset != self.defaults()["opset"]}
+        meant = [name for name, is_given in given.items() if is_given]
+        if meant and self.format not in ("onnx", "all"):
+            verb = "is" if len(meant) == 1 else "are"
+            raise ValueError(f"{' and '.join(meant)} {verb} for ONNX files, but the format is {self.format}")
         return self
