@@ -3,53 +3,100 @@
 For capabilities, numbers of units and precisions: `python tests/network/triton_compile.py 80,90 5,10 ieee,tf32`.
 """
 
+import re
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cal_ratio_trainer.network import triton_kernels
+from cal_ratio_trainer.network import dense_triton, triton_activation, triton_dense, triton_recurrence
 from cal_ratio_trainer.network.recurrence_triton import tile_of
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 
 _FLOATS = (
     *("gates", "recurrent", "states", "cells", "gradient", "gates_gradient", "sums"),
-    *("x", "bias", "result"),
+    *("x", "bias", "result", "weights", "out"),
 )
 _TYPES = {
     **dict.fromkeys(_FLOATS, "*fp32"),
     **dict.fromkeys(("jets", "columns", "slots", "tiles", "state_stride"), "i32"),
     **dict.fromkeys(("rows", "units", "rows_with_dropout", "below"), "i32"),
-    **{"places": "*i64", "numbers": "*i64", "key": "*i32", "factor": "fp32"},
+    **{"places": "*i64", "numbers": "*i64", "key": "*i32", "keys": "*i32", "factor": "fp32", "scale": "fp32"},
 }
 
 
-def compiled(name: str, capability: int, warps: int, **constants: object) -> str:
-    """One kernel for one kind of card: registers are the compiler's choice, shared memory is said. [bytes]"""
-    kernel = getattr(triton_kernels, name)
+def compiled(kernel: Any, capability: int, warps: int, *, stages: int = 3, **constants: Any) -> str:
+    """One kernel for one kind of card, and what it takes there."""
     signature = {each: _TYPES.get(each, "constexpr") for each in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-    binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
-    code = len(binary.asm["cubin"])
-    return f"{name} sm_{capability} {constants}: {binary.metadata.shared} bytes of shared memory, {code} of code"
+    options = {"num_warps": warps, "num_stages": stages}
+    binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    code = binary.asm["cubin"]
+    took = f"{binary.metadata.shared} bytes of shared memory, {_registers(code)}{len(code)} of code"
+    return f"{kernel.__name__} sm_{capability} {constants}: {took}"
+
+
+def _registers(code: bytes) -> str:
+    """Registers and spilled stack of a thread, where Triton brings the tool that reads them."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    if not tool.exists():
+        return ""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(code)
+        file.flush()
+        told = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"REG:(\d+) STACK:(\d+)", told)
+    return f"{found[1]} registers, {found[2]} bytes of stack, " if found else ""
 
 
 def main() -> None:
     """Compile all: for capabilities, numbers of units, and precisions, as the words of the command line say."""
     capabilities, widths, precisions = (word.split(",") for word in sys.argv[1:4])
     for capability in map(int, capabilities):
-        for units in map(int, widths):
-            padded, block, warps = tile_of(units)
-            for precision in precisions:
-                sizes = {"UNITS": units, "PADDED": padded, "BLOCK": block, "PRECISION": precision}
-                for choice in (False, True):
-                    print(compiled("recurrence_forward", capability, warps, **sizes, KEPT=choice))
-                    print(compiled("recurrence_backward", capability, warps, **sizes, EVERY=choice))
-        for half in (1, 32, 256):
-            for named in (False, True):
-                print(compiled("relu_dropout", capability, 4, BLOCK_ROWS=16, HALF=half, NAMED=named))
-                print(compiled("drop", capability, 4, BLOCK_ROWS=16, HALF=half, NAMED=named))
-            print(compiled("relu_dropout_gradient", capability, 4, BLOCK_ROWS=8, WIDTH=2 * half))
+        for precision in precisions:
+            for units in map(int, widths):
+                compile_recurrence(capability, units, precision)
+            compile_chains(capability, precision)
+        compile_activations(capability)
+
+
+def compile_recurrence(capability: int, units: int, precision: str) -> None:
+    """Forward and backward, with and without what is wanted of every slot."""
+    padded, block, warps = tile_of(units)
+    sizes = {"UNITS": units, "PADDED": padded, "BLOCK": block, "PRECISION": precision}
+    for choice in (False, True):
+        print(compiled(triton_recurrence.recurrence_forward, capability, warps, **sizes, KEPT=choice))
+        print(compiled(triton_recurrence.recurrence_backward, capability, warps, **sizes, EVERY=choice))
+
+
+def compile_chains(capability: int, precision: str) -> None:
+    """Forward and backward, for the default network's kinds of constituents."""
+    for branch in (DEFAULT_SHAPE.branches[0], DEFAULT_SHAPE.branches[-1]):
+        sizes: dict[str, Any] = dict(
+            dense_triton.sizes_of((branch.inputs, *branch.dense, 4 * branch.lstm_units)),
+            **{"DROPS": (False,) + (True,) * (len(branch.dense) - 1), "NAMED": False, "PRECISION": precision},
+        )
+        warps = dense_triton.warps_of(precision)
+        for kernel, rows in (
+            (triton_dense.chain_forward, dense_triton.ROWS_FORWARD),
+            (triton_dense.chain_backward, dense_triton.ROWS_BACKWARD),
+        ):
+            print(compiled(kernel, capability, warps, stages=dense_triton.STAGES, **sizes, BLOCK=rows))
+
+
+def compile_activations(capability: int) -> None:
+    """Of narrow and wide layers, with rows of the mask that are named and not."""
+    for half in (1, 32, 256):
+        for named in (False, True):
+            sizes = {"BLOCK_ROWS": 16, "HALF": half, "NAMED": named}
+            print(compiled(triton_activation.relu_dropout, capability, 4, **sizes))
+            print(compiled(triton_activation.drop, capability, 4, **sizes))
+        print(compiled(triton_activation.relu_dropout_gradient, capability, 4, BLOCK_ROWS=8, WIDTH=2 * half))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cal_ratio_trainer.network import triton_kernels
+from cal_ratio_trainer.network import triton_activation
 from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, drop_below
+from cal_ratio_trainer.network.triton_random import ROWS
 
 _ELEMENTS = 4096
 """Of one program at most, where a row is not wider."""
@@ -21,7 +22,7 @@ def finish(
     rows_with_dropout: int,
     mask_rows: MaskRows | None = None,
 ) -> None:
-    """Bias, ReLU and dropout in place; see `triton_kernels.relu_dropout`.
+    """Bias, ReLU and dropout in place; see `triton_activation.relu_dropout`.
 
     Args:
         y: [rows, units], contiguous.
@@ -36,7 +37,7 @@ def finish(
     words = key.on(y.device) if key is not None else torch.zeros(2, dtype=torch.int32, device=y.device)
     factor = 1.0 - rate if key is not None else 1.0
     numbers, named = _numbers(mask_rows, y.device)
-    triton_kernels.relu_dropout[(-(-rows // block),)](
+    triton_activation.relu_dropout[(-(-rows // block),)](
         *(y, bias.detach(), words, numbers, below, rows, units, rows_with_dropout, factor),
         BLOCK_ROWS=block,
         HALF=half,
@@ -52,9 +53,9 @@ def gradient_(gradient: Tensor, result: Tensor, factor: float, rows_with_dropout
     """
     rows, units = gradient.shape
     width, block = _block(units)
-    programs = -(-rows // triton_kernels.ROWS)
+    programs = -(-rows // ROWS)
     sums = gradient.new_empty(programs, units)
-    triton_kernels.relu_dropout_gradient[(programs,)](
+    triton_activation.relu_dropout_gradient[(programs,)](
         gradient, result, sums, rows, units, rows_with_dropout, factor, BLOCK_ROWS=block, WIDTH=width
     )
     return sums.sum(dim=0)
@@ -83,7 +84,7 @@ def _drop(x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None) -
     result, (rows, units) = torch.empty_like(x), x.shape
     half, block = _block((units + 1) // 2)
     numbers, named = _numbers(mask_rows, x.device)
-    triton_kernels.drop[(-(-rows // block),)](
+    triton_activation.drop[(-(-rows // block),)](
         *(x, result, key.on(x.device), numbers, drop_below(rate), rows, units),
         BLOCK_ROWS=block,
         HALF=half,
@@ -102,4 +103,4 @@ def _numbers(mask_rows: MaskRows | None, device: torch.device) -> tuple[Tensor, 
 def _block(width: int) -> tuple[int, int]:
     """A width filled up to a power of two, and how many rows of it one program takes; these divide ROWS."""
     filled = 1 << max(0, width - 1).bit_length()
-    return filled, max(1, min(triton_kernels.ROWS, _ELEMENTS // filled))
+    return filled, max(1, min(ROWS, _ELEMENTS // filled))

@@ -50,6 +50,13 @@ def dense_chain(x: Tensor, layers: Sequence[Dense], plan: ChainPlan) -> Tensor:
 
         outputs = numba_chain(x, weights, plan.scales, plan.activations)
         return outputs if plan.transposed else outputs.t()
+    if plan.activations and plan.activations[0].engine is Engine.TRITON and plan.input_scale == 1.0:
+        from cal_ratio_trainer.network.dense_triton import fits, triton_chain
+
+        # Wide layers are left to PyTorch's products.
+        if fits(x, [x.shape[1], *(kernel.shape[1] for kernel in weights[::2])]):
+            outputs = triton_chain(x, weights, plan.activations)
+            return outputs if plan.transposed else outputs.t()
     result: Tensor = _DenseChain.apply(x, plan, *weights)  # type: ignore[no-untyped-call]
     return result
 

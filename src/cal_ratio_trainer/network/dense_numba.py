@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import drop_below
+from cal_ratio_trainer.network.flat_weights import apart, flattened
 from cal_ratio_trainer.network.numba_dense import ROWS, chain_backward, chain_forward
 from cal_ratio_trainer.network.tiles import over_tiles, ranges
 
@@ -50,8 +51,7 @@ class _Chain(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, dropout: _Dropout, scales: Sequence[float], *weights: Tensor) -> Tensor:
         scaled = [kernel * scale for kernel, scale in zip(weights[::2], scales, strict=True)]
         widths = np.array([len(scaled[0]), *(kernel.shape[1] for kernel in scaled)])
-        pairs = zip(scaled, weights[1::2], strict=True)
-        together = torch.cat([each.detach().reshape(-1) for pair in pairs for each in pair])
+        together = flattened([each for pair in zip(scaled, weights[1::2], strict=True) for each in pair])
         x, out = x.contiguous(), x.new_empty(int(widths[-1]), len(x))
         over_tiles(
             chain_forward, -(-len(x) // ROWS), x.detach().numpy(), (widths, together.numpy()), dropout, out.numpy()
@@ -69,14 +69,7 @@ class _Chain(torch.autograd.Function):
         sums = x.new_zeros(ranges(tiles), len(together))
         arrays = (gradient.contiguous().numpy(), x.detach().numpy(), (ctx.widths, together.numpy()), ctx.dropout)
         over_tiles(chain_backward, tiles, *arrays, (sums.numpy(), of_input.numpy()))
-        gradients = _apart(sums.sum(dim=0), ctx.widths.tolist())
+        gradients = apart(sums.sum(dim=0), ctx.widths.tolist())
         for kernel_gradient, scale in zip(gradients[::2], ctx.scales, strict=True):
             kernel_gradient.mul_(scale)
         return of_input if ctx.needs_input_grad[0] else None, None, None, *gradients
-
-
-def _apart(together: Tensor, widths: Sequence[int]) -> list[Tensor]:
-    """Kernel and bias of each layer."""
-    shapes = [shape for i, units in enumerate(widths[1:]) for shape in ((widths[i], units), (units,))]
-    pieces = torch.split(together, [int(np.prod(shape)) for shape in shapes])
-    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

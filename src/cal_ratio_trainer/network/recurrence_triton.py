@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cal_ratio_trainer.network import triton_kernels
+from cal_ratio_trainer.network import triton_recurrence
 from cal_ratio_trainer.network.engine import triton_precision
 from cal_ratio_trainer.network.recurrence import Sequences, keeps_for_backward
 
@@ -49,7 +49,7 @@ class _Recurrence(torch.autograd.Function):
         states = gates.new_empty(slots if every_slot or kept else 1, units, jets)
         cells = gates.new_empty(slots if kept else 0, units, jets)
         padded, block, warps = tile_of(units)
-        triton_kernels.recurrence_forward[(_number(jets, block),)](
+        triton_recurrence.recurrence_forward[(_number(jets, block),)](
             *(gates, recurrent, places, states, cells, jets, gates.shape[1], slots),
             units * jets if len(states) > 1 else 0,
             UNITS=units,
@@ -75,7 +75,7 @@ class _Recurrence(torch.autograd.Function):
         tiles = _number(jets, block)
         programs = min(tiles, _PROGRAMS)
         sums = gates.new_empty(programs, units + 1, 4 * units)
-        triton_kernels.recurrence_backward[(programs,)](
+        triton_recurrence.recurrence_backward[(programs,)](
             *(gradient.contiguous(), gates, recurrent, places, states, cells, gates_gradient, sums),
             *(jets, gates.shape[1], slots, tiles),
             UNITS=units,

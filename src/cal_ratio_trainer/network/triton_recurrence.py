@@ -1,44 +1,25 @@
-"""The loops of the GPU engine, compiled by Triton: recurrence, ReLU with dropout, and their gradients.
+"""The recurrence on a GPU and its gradient, compiled by Triton.
 
-Imported only where they are used: on Linux with a GPU, and in Triton's interpreter (TRITON_INTERPRET=1 in the
-environment before this import), which runs them on the CPU, slowly, to check what they compute.
-
-All tensors are contiguous float32, and [PADDED] is [UNITS] filled up with zeros: the matrix unit takes multiples of 16.
+[PADDED] is [UNITS] filled up with zeros: the matrix unit takes multiples of 16.
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
-import triton
 import triton.language as tl
 
-ROWS = 512
-"""Rows with one key of the dropout's random bits; the CPU engine has the same, so that both draw the same masks."""
-_ROWS = tl.constexpr(ROWS)
+from cal_ratio_trainer.network.triton_compiler import compiled
 
 
-# Numbers that change from batch to batch: Triton would compile anew for 1 and for multiples of 16.
-_CHANGING = ("jets", "columns", "slots", "tiles", "state_stride", "rows", "rows_with_dropout", "below")
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    names = inspect.signature(function).parameters
-    return triton.jit(function, do_not_specialize=[name for name in _CHANGING if name in names])
-
-
-@_compiled
+@compiled
 def _sigmoid(x):  # type: ignore[no-untyped-def]
     return 1.0 / (1.0 + tl.exp(-x))
 
 
-@_compiled
+@compiled
 def _tanh(x):  # type: ignore[no-untyped-def]
     # Right to 1e-7 absolutely, the rounding of a state near 1; NaN stays NaN.
     return 2.0 / (1.0 + tl.exp(-2.0 * x)) - 1.0
 
 
-@_compiled
+@compiled
 def _gate_weights(recurrent, gate, UNITS: tl.constexpr, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
     """The recurrent kernel of one gate, transposed: [units of the gate, units of h], both filled up with zeros."""
     unit, before = tl.arange(0, PADDED)[:, None], tl.arange(0, PADDED)[None, :]
@@ -46,14 +27,14 @@ def _gate_weights(recurrent, gate, UNITS: tl.constexpr, PADDED: tl.constexpr):  
     return tl.load(recurrent + before * (4 * UNITS) + gate * UNITS + unit, mask=inside, other=0.0)
 
 
-@_compiled
+@compiled
 def _all_gate_weights(recurrent, UNITS: tl.constexpr, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
     w_i, w_f = _gate_weights(recurrent, 0, UNITS, PADDED), _gate_weights(recurrent, 1, UNITS, PADDED)
     w_g, w_o = _gate_weights(recurrent, 2, UNITS, PADDED), _gate_weights(recurrent, 3, UNITS, PADDED)
     return w_i, w_f, w_g, w_o
 
 
-@_compiled
+@compiled
 def _tile(number, jets, UNITS: tl.constexpr, PADDED: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     """The jets [1, BLOCK] of a tile, and [PADDED, BLOCK] which states there are and where they lie in a slot."""
     unit = tl.arange(0, PADDED)[:, None]
@@ -61,7 +42,7 @@ def _tile(number, jets, UNITS: tl.constexpr, PADDED: tl.constexpr, BLOCK: tl.con
     return jet, (unit < UNITS) & (jet < jets), unit.to(tl.int64) * jets + jet
 
 
-@_compiled
+@compiled
 def _places_of_slot(places, slots, slot, jet, columns, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
     """Where a slot's gate inputs lie [PADDED, BLOCK], and which jets have a constituent there [1, BLOCK]."""
     start, filled = tl.load(places + slot), tl.load(places + slots + slot)
@@ -69,7 +50,7 @@ def _places_of_slot(places, slots, slot, jet, columns, PADDED: tl.constexpr):  #
     return unit.to(tl.int64) * columns + tl.where(jet < filled, start + jet, columns - 1), jet < filled
 
 
-@_compiled
+@compiled
 def _activated(  # type: ignore[no-untyped-def]
     gates, h, w_i, w_f, w_g, w_o, columns, inside, gate_stride, PRECISION: tl.constexpr
 ):
@@ -81,7 +62,7 @@ def _activated(  # type: ignore[no-untyped-def]
     return _sigmoid(i), _sigmoid(f), _tanh(g), _sigmoid(o)
 
 
-@_compiled
+@compiled
 def recurrence_forward(  # type: ignore[no-untyped-def]
     gates,
     recurrent,
@@ -124,7 +105,7 @@ def recurrence_forward(  # type: ignore[no-untyped-def]
             tl.store(cells + slot_stride * slot + own, c, mask=inside)
 
 
-@_compiled
+@compiled
 def _state_before(kept, slot, slot_stride, own, inside):  # type: ignore[no-untyped-def]
     """Kept h or c of the slot before, [PADDED, BLOCK]: 0 before the first."""
     # The interpreter knows no masks of one number.
@@ -132,7 +113,7 @@ def _state_before(kept, slot, slot_stride, own, inside):  # type: ignore[no-unty
     return tl.load(kept + slot_stride * (slot - 1) + own, mask=there, other=0.0)
 
 
-@_compiled
+@compiled
 def _gate_gradients(i, f, g, o, c, c_before, dh, dc):  # type: ignore[no-untyped-def]
     """Gradients of the four gates' sums and of c of the slot before, from those of a slot's h and c."""
     tanh_c = _tanh(c)
@@ -143,7 +124,7 @@ def _gate_gradients(i, f, g, o, c, c_before, dh, dc):  # type: ignore[no-untyped
     return d_i, d_f, d_g, d_o, dc * f
 
 
-@_compiled
+@compiled
 def _store_gates(gates, places, gate_stride, mask, d_i, d_f, d_g, d_o):  # type: ignore[no-untyped-def]
     tl.store(gates + places, d_i, mask=mask)
     tl.store(gates + places + gate_stride, d_f, mask=mask)
@@ -151,7 +132,7 @@ def _store_gates(gates, places, gate_stride, mask, d_i, d_f, d_g, d_o):  # type:
     tl.store(gates + places + 3 * gate_stride, d_o, mask=mask)
 
 
-@_compiled
+@compiled
 def _state_gradient(w_i, w_f, w_g, w_o, d_i, d_f, d_g, d_o, PRECISION: tl.constexpr):  # type: ignore[no-untyped-def]
     """The gradient of h of the slot before, [PADDED, BLOCK], from those of the four gates' sums."""
     dh = tl.dot(tl.trans(w_i), d_i, input_precision=PRECISION)
@@ -161,14 +142,14 @@ def _state_gradient(w_i, w_f, w_g, w_o, d_i, d_f, d_g, d_o, PRECISION: tl.conste
     return dh
 
 
-@_compiled
+@compiled
 def _no_sums(PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
     """Zeros to begin with, for the four gates: [units of the gate, units of h] and [units of the gate]."""
     of_weights, of_empty = tl.zeros([PADDED, PADDED], tl.float32), tl.zeros([PADDED], tl.float32)
     return of_weights, of_weights, of_weights, of_weights, of_empty, of_empty, of_empty, of_empty
 
 
-@_compiled
+@compiled
 def _with_slot(of_weights, of_empty, d, h_turned, has_one, PRECISION: tl.constexpr):  # type: ignore[no-untyped-def]
     """One gate's sums with what a slot adds: d is [PADDED, BLOCK], h_turned [BLOCK, PADDED]."""
     of_empty += tl.sum(tl.where(has_one, 0.0, d), axis=1)
@@ -176,7 +157,7 @@ def _with_slot(of_weights, of_empty, d, h_turned, has_one, PRECISION: tl.constex
     return of_weights, of_empty
 
 
-@_compiled
+@compiled
 def _store_sums(part, of_weights, of_empty, UNITS: tl.constexpr, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
     """One gate's sums, [units of the gate, units of h] and [units of the gate], into [units + 1, 4 units]."""
     row = tl.arange(0, PADDED)
@@ -186,7 +167,7 @@ def _store_sums(part, of_weights, of_empty, UNITS: tl.constexpr, PADDED: tl.cons
     tl.store(part + UNITS * (4 * UNITS) + row, of_empty, mask=row < UNITS)
 
 
-@_compiled
+@compiled
 def recurrence_backward(  # type: ignore[no-untyped-def]
     gradient,
     gates,
@@ -247,145 +228,3 @@ def recurrence_backward(  # type: ignore[no-untyped-def]
     _store_sums(part + UNITS, r_f, e_f, UNITS, PADDED)
     _store_sums(part + 2 * UNITS, r_g, e_g, UNITS, PADDED)
     _store_sums(part + 3 * UNITS, r_o, e_o, UNITS, PADDED)
-
-
-@_compiled
-def _scrambled(word):  # type: ignore[no-untyped-def]
-    """Every input bit moves every output bit (the finaliser of MurmurHash3, A. Appleby, public domain)."""
-    word = word ^ (word >> 16)
-    word = word * 0x85EBCA6B
-    word = word ^ (word >> 13)
-    word = word * 0xC2B2AE35
-    return word ^ (word >> 16)
-
-
-@_compiled
-def _mask_rows(row, numbers, rows, NAMED: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Which rows of the mask some rows have: those that are named, or their own."""
-    number = row
-    if NAMED:
-        number = tl.load(numbers + row, mask=row < rows, other=0)
-    return number
-
-
-@_compiled
-def _random_word(key, row, unit, half):  # type: ignore[no-untyped-def]
-    """32 random bits for two elements of a row, `half` columns apart: the same as the CPU engine draws."""
-    first, second = tl.load(key).to(tl.uint32, bitcast=True), tl.load(key + 1).to(tl.uint32, bitcast=True)
-    tile = row // _ROWS
-    seed = _scrambled(first + tile.to(tl.uint32) * 0x9E3779B9) ^ second
-    begin = ((row - tile * _ROWS) * half).to(tl.uint32) * 0x9E3779B9 + seed
-    return _scrambled(begin + unit.to(tl.uint32) * 0x9E3779B9)
-
-
-@_compiled
-def _finish(x, bias, place, column, here, bits, plain, below, factor):  # type: ignore[no-untyped-def]
-    value = tl.load(x + place, mask=here, other=0.0) + tl.load(bias + column, mask=here, other=0.0)
-    # A negative value or a dropped one becomes 0, NaN stays NaN.
-    kept = (value > 0.0) & (plain | (bits >= below))
-    tl.store(x + place, tl.where(kept, value * tl.where(plain, factor, 1.0), value * 0.0), mask=here)
-
-
-@_compiled
-def relu_dropout(  # type: ignore[no-untyped-def]
-    x,
-    bias,
-    key,
-    numbers,
-    below,
-    rows,
-    units,
-    rows_with_dropout,
-    factor,
-    BLOCK_ROWS: tl.constexpr,
-    HALF: tl.constexpr,
-    NAMED: tl.constexpr,
-):
-    """Bias, ReLU and dropout in place.
-
-    Args:
-        x: [rows, units].
-        bias: [units].
-        key: of the layer and step, [2] int32 read as unsigned.
-        numbers: [rows with dropout] int64, which row of the mask each row has; not read unless NAMED.
-        below: an element is dropped where its 16 random bits are below this; 0 drops none.
-        rows, units: how many there are.
-        rows_with_dropout: rows behind these (the empty slot's) have none and are multiplied with `factor` instead.
-        factor: what the kept elements will NOT be divided by later.
-        BLOCK_ROWS: rows of one program.
-        HALF: a power of two that is not below half of the units.
-        NAMED: whether rows of the mask are named; else each row has its own.
-    """
-    half = (units + 1) // 2
-    row = (tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS))[:, None]
-    unit = tl.arange(0, HALF)[None, :]
-    word = _random_word(key, _mask_rows(row, numbers, rows_with_dropout, NAMED), unit, half)
-    here, plain = (row < rows) & (unit < half), row >= rows_with_dropout
-    place = row.to(tl.int64) * units + unit
-    limit = below.to(tl.uint32)
-    _finish(x, bias, place, unit, here, word & 0xFFFF, plain, limit, factor)
-    second = here & (unit + half < units)
-    _finish(x, bias, place + half, unit + half, second, word >> 16, plain, limit, factor)
-
-
-@_compiled
-def relu_dropout_gradient(  # type: ignore[no-untyped-def]
-    gradient, result, sums, rows, units, rows_with_dropout, factor, BLOCK_ROWS: tl.constexpr, WIDTH: tl.constexpr
-):
-    """The gradient of `relu_dropout` in place, and its sum over each program's ROWS rows (the bias's gradient).
-
-    Args:
-        gradient: [rows, units].
-        result: [rows, units], what `relu_dropout` gave: an element was passed on exactly where it is positive.
-        sums: [programs, units], written.
-        rows, units, rows_with_dropout, factor: as there.
-        BLOCK_ROWS: rows that are read at a time; divides ROWS.
-        WIDTH: a power of two that is not below the units.
-    """
-    unit = tl.arange(0, WIDTH)[None, :]
-    total = tl.zeros([BLOCK_ROWS, WIDTH], tl.float32)
-    for begin in range(0, _ROWS, BLOCK_ROWS):
-        row = (tl.program_id(0) * _ROWS + begin + tl.arange(0, BLOCK_ROWS))[:, None]
-        here = (row < rows) & (unit < units)
-        place = row.to(tl.int64) * units + unit
-        value = tl.load(gradient + place, mask=here, other=0.0)
-        passed = tl.load(result + place, mask=here, other=0.0) > 0.0
-        value = tl.where(passed, value * tl.where(row < rows_with_dropout, 1.0, factor), 0.0)
-        tl.store(gradient + place, value, mask=here)
-        total += value
-    column = tl.arange(0, WIDTH)
-    tl.store(sums + tl.program_id(0) * units + column, tl.sum(total, axis=0), mask=column < units)
-
-
-@_compiled
-def drop(  # type: ignore[no-untyped-def]
-    x,
-    result,
-    key,
-    numbers,
-    below,
-    rows,
-    units,
-    BLOCK_ROWS: tl.constexpr,
-    HALF: tl.constexpr,
-    NAMED: tl.constexpr,
-):
-    """Dropout of values of either sign, without its factor; its gradient is the same with the same key.
-
-    Args:
-        x: [rows, units].
-        result: [rows, units], written.
-        key, numbers, below, rows, units, BLOCK_ROWS, HALF, NAMED: as in `relu_dropout`.
-    """
-    half = (units + 1) // 2
-    row = (tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS))[:, None]
-    unit = tl.arange(0, HALF)[None, :]
-    word = _random_word(key, _mask_rows(row, numbers, rows, NAMED), unit, half)
-    here = (row < rows) & (unit < half)
-    place = row.to(tl.int64) * units + unit
-    limit = below.to(tl.uint32)
-    first = tl.load(x + place, mask=here, other=0.0)
-    tl.store(result + place, tl.where((word & 0xFFFF) >= limit, first, first * 0.0), mask=here)
-    second = here & (unit + half < units)
-    other = tl.load(x + place + half, mask=second, other=0.0)
-    tl.store(result + place + half, tl.where((word >> 16) >= limit, other, other * 0.0), mask=second)

@@ -1,0 +1,21 @@
+"""How Triton compiles the loops of the GPU engine.
+
+Modules named `triton_...` are imported only where they are used: on Linux with a GPU, and in Triton's interpreter
+(TRITON_INTERPRET=1 in the environment before this import), which runs them on the CPU, slowly, to check what they
+compute. All tensors that kernels are given are contiguous float32 where nothing else is said.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import triton
+
+# Numbers that change from batch to batch: Triton would compile anew for 1 and for multiples of 16.
+_CHANGING = ("jets", "columns", "slots", "tiles", "state_stride", "rows", "rows_with_dropout", "below")
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """A kernel, or a function that kernels call."""
+    names = inspect.signature(function).parameters
+    return triton.jit(function, do_not_specialize=[name for name in _CHANGING if name in names])
