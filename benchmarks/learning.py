@@ -1,8 +1,9 @@
 """What settings do to learning on the demo: trainings with every combination of them, a row each, as Markdown.
 
 `python -m benchmarks.learning FOLDER` makes the demo data in FOLDER once (40,000 jets of each kind, main and control)
-and trains there with and without adversary; `--num_splits 10 50 230` or `--engines numba torch` compares those. Figures
-are those of the last epoch on the test part.
+and trains there with and without adversary; `--num_splits 10 50 230` or `--engines numba torch` compares those, and
+`--engines torch --precisions tf32 bf16` rounds the factors of all matrix products as a graphics card may. Figures are
+those of the last epoch on the test part.
 """
 
 import argparse
@@ -14,18 +15,19 @@ from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+from benchmarks.rounded_products import MANTISSA_BITS, rounded_products
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.training.train import train
 
 
-def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace) -> list[TrainSettings]:
+def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace, precision: str) -> list[TrainSettings]:
     """Every engine with every number of splits, every weight of the adversary, and every seed."""
     varied = itertools.product(arguments.engines, arguments.num_splits, arguments.adversary_weights, arguments.seeds)
     return [
         TrainSettings.make(
-            model_name=f"seed{seed}_adversary{weight:g}_splits{splits}_{engine}",
+            model_name=f"seed{seed}_adversary{weight:g}_splits{splits}_{engine}_{precision}",
             main_training_file=str(files.main),
             cr_training_file=str(files.control),
             output_path=folder / "runs",
@@ -42,22 +44,23 @@ def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace) -> list
     ]
 
 
-def train_case(settings: TrainSettings) -> tuple[TrainSettings, dict[str, float]]:
-    """Train one case; its figures on the test part."""
+def train_case(precision: str, settings: TrainSettings) -> dict[str, float]:
+    """Train one case, products rounded to a precision; its figures on the test part."""
     logging.disable(logging.WARNING)
-    summary = train(Start(settings), say=lambda _: None, details=lambda _: "")
-    return settings, summary.figures.numbers()
+    with rounded_products(precision):
+        summary = train(Start(settings), say=lambda _: None, details=lambda _: "")
+    return summary.figures.numbers()
 
 
-def table_row(settings: TrainSettings, figures: dict[str, float]) -> str:
+def table_row(precision: str, settings: TrainSettings, figures: dict[str, float]) -> str:
     """One row of the Markdown table."""
     ks = " | ".join(
         f"{figures[f'ks_{name}_hist']:.3f} ({figures[f'ks_{name}_excess']:+.1f})" for name in ("qcd", "sig", "bib")
     )
     weight = settings.adversary_weight
     return (
-        f"| {settings.engine} | {settings.num_splits} | {f'{weight:g}' if weight else 'none'} | {settings.seed} "
-        f"| {figures['auc']:.4f} | {figures['rejection_90']:.1f} | {ks} |"
+        f"| {settings.engine} | {precision} | {settings.num_splits} | {f'{weight:g}' if weight else 'none'} "
+        f"| {settings.seed} | {figures['auc']:.4f} | {figures['rejection_90']:.1f} | {ks} |"
     )
 
 
@@ -67,8 +70,8 @@ def heading(figures: dict[str, float]) -> str:
     return (
         f"K-S sums over three pt ranges; identical distributions would give {expected}; in brackets the excess in "
         "units of that spread.\n\n"
-        "| engine | `num_splits` | `adversary_weight` | seed | test AUC | rejection at 90 % | K-S QCD | K-S signal "
-        "| K-S BIB |\n|---|---|---|---|---|---|---|---|---|"
+        "| engine | products | `num_splits` | `adversary_weight` | seed | test AUC | rejection at 90 % | K-S QCD "
+        "| K-S signal | K-S BIB |\n|---|---|---|---|---|---|---|---|---|---|"
     )
 
 
@@ -81,22 +84,25 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--num_splits", type=int, nargs="+", default=[50])
     parser.add_argument("--engines", nargs="+", default=["auto"])
+    parser.add_argument("--precisions", nargs="+", default=["ieee"], choices=["ieee", *MANTISSA_BITS])
     parser.add_argument(
         "--adversary_weights", type=float, nargs="+", default=[0.0, 1.0, 10.0], help="0 is no adversary"
     )
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, of one thread each")
     arguments = parser.parse_args()
+    if set(arguments.precisions) != {"ieee"} and set(arguments.engines) - {"torch", "reference"}:
+        parser.error("--precisions other than ieee need --engines torch: compiled loops cannot be told how to round")
     data = arguments.folder / "data"
     files = DemoFiles(data / "main.parquet", data / "control.parquet")
     if not data.is_dir():
         arguments.folder.mkdir(parents=True, exist_ok=True)
         make_demo_files(data, arguments.jets, arguments.jets, arguments.workers)
-    results: list[tuple[TrainSettings, dict[str, float]]] = []
+    jobs = [(each, case) for each in arguments.precisions for case in cases(arguments.folder, files, arguments, each)]
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        results += pool.imap(train_case, cases(arguments.folder, files, arguments), chunksize=1)
-    print(heading(results[0][1]))
-    for result in results:
-        print(table_row(*result))
+        results = pool.starmap(train_case, jobs, chunksize=1)
+    print(heading(results[0]))
+    for job, figures in zip(jobs, results, strict=True):
+        print(table_row(*job, figures))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def main() -> None:
 def compile_recurrence(capability: int, units: int, precision: str) -> None:
     """Forward and backward, with and without what is wanted of every slot."""
     padded, block, warps = tile_of(units)
-    sizes = {"UNITS": units, "PADDED": padded, "BLOCK": block, "PRECISION": precision}
+    sizes: dict[str, Any] = {"UNITS": units, "PADDED": padded, "BLOCK": block, "PRECISION": precision}
     for choice in (False, True):
         print(compiled(triton_recurrence.recurrence_forward, capability, warps, **sizes, KEPT=choice))
         print(compiled(triton_recurrence.recurrence_backward, capability, warps, **sizes, EVERY=choice))
@@ -77,10 +77,14 @@ def compile_recurrence(capability: int, units: int, precision: str) -> None:
 def compile_chains(capability: int, precision: str) -> None:
     """Forward and backward, for the default network's kinds of constituents."""
     for branch in (DEFAULT_SHAPE.branches[0], DEFAULT_SHAPE.branches[-1]):
-        sizes: dict[str, Any] = dict(
-            dense_triton.sizes_of((branch.inputs, *branch.dense, 4 * branch.lstm_units)),
-            **{"DROPS": (False,) + (True,) * (len(branch.dense) - 1), "NAMED": False, "PRECISION": precision},
-        )
+        widths = (branch.inputs, *branch.dense, 4 * branch.lstm_units)
+        drops = (False,) + (True,) * (len(branch.dense) - 1)
+        sizes: dict[str, Any] = {
+            **dense_triton.sizes_of(widths),
+            "DROPS": drops,
+            "NAMED": False,
+            "PRECISION": precision,
+        }
         warps = dense_triton.warps_of(precision)
         for kernel, rows in (
             (triton_dense.chain_forward, dense_triton.ROWS_FORWARD),

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.triton_limits import chain_fits
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,20 @@ def dense_chain(x: Tensor, layers: Sequence[Dense], plan: ChainPlan) -> Tensor:
 
         outputs = numba_chain(x, weights, plan.scales, plan.activations)
         return outputs if plan.transposed else outputs.t()
-    if plan.activations and plan.activations[0].engine is Engine.TRITON and plan.input_scale == 1.0:
-        from cal_ratio_trainer.network.dense_triton import fits, triton_chain
+    if _in_one_kernel(x, layers, plan):
+        from cal_ratio_trainer.network.dense_triton import triton_chain
 
-        # Wide layers are left to PyTorch's products.
-        if fits(x, [x.shape[1], *(kernel.shape[1] for kernel in weights[::2])]):
-            outputs = triton_chain(x, weights, plan.activations)
-            return outputs if plan.transposed else outputs.t()
+        outputs = triton_chain(x, weights, plan.activations)
+        return outputs if plan.transposed else outputs.t()
     result: Tensor = _DenseChain.apply(x, plan, *weights)  # type: ignore[no-untyped-call]
     return result
+
+
+def _in_one_kernel(x: Tensor, layers: Sequence[Dense], plan: ChainPlan) -> bool:
+    """True where a GPU takes all layers at once; wide ones are left to PyTorch's products."""
+    on_gpu = bool(plan.activations) and plan.activations[0].engine is Engine.TRITON
+    plain_input = plan.input_scale == 1.0 and not x.requires_grad
+    return on_gpu and plain_input and chain_fits([x.shape[1], *(layer.kernel.shape[1] for layer in layers)])
 
 
 class _DenseChain(torch.autograd.Function):

@@ -1,10 +1,7 @@
 """A chain of dense layers on a GPU: tiles of rows go through all of it, nothing between the layers is kept."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,8 +14,9 @@ from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import MaskRows, StoredKey, drop_below
 from cal_ratio_trainer.network.engine import triton_precision
 from cal_ratio_trainer.network.flat_weights import apart, flattened, offsets_of
+from cal_ratio_trainer.network.triton_limits import filled_up
 
-_PROGRAMS = 1024
+_PROGRAMS = 512
 """Of the backward pass, however many rows there are: each leaves sums, and a fixed number makes their order fixed."""
 
 ROWS_FORWARD, ROWS_BACKWARD = 64, 32
@@ -26,20 +24,6 @@ ROWS_FORWARD, ROWS_BACKWARD = 64, 32
 
 STAGES = 1
 """Loads ahead would take registers that the layers need."""
-
-MOST_LAYERS, MOST_UNITS, MOST_WEIGHTS = 6, 64, 8192
-"""What the registers of a program have room for: of layers, of a layer, and of all layers filled up."""
-
-_LEAST_TRITON = (3, 5)
-"""Older ones do not compile kernels of any number of layers."""
-
-
-def fits(x: Tensor, widths: Sequence[int]) -> bool:
-    """True where the kernels take such a chain: inputs without a gradient, narrow layers, a Triton that is not old."""
-    filled = _filled(widths)
-    weights = sum(inputs * units for inputs, units in itertools.pairwise(filled))
-    small = len(widths) - 1 <= MOST_LAYERS and max(widths) <= MOST_UNITS and weights <= MOST_WEIGHTS
-    return small and not x.requires_grad and _triton() >= _LEAST_TRITON
 
 
 def triton_chain(x: Tensor, weights: Sequence[Tensor], behind: Sequence[Activation]) -> Tensor:
@@ -137,19 +121,9 @@ def _constants(widths: Sequence[int], dropout: _Dropout, block: int) -> dict[str
 
 def sizes_of(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """What the kernels are compiled for (see `triton_dense`), from the widths of the input and each layer's output."""
-    return {"WIDTHS": tuple(widths), "PADDED": _filled(widths), "OFFSETS": tuple(offsets_of(widths))}
+    return {"WIDTHS": tuple(widths), "PADDED": filled_up(widths), "OFFSETS": tuple(offsets_of(widths))}
 
 
 def warps_of(precision: str) -> int:
     """Of a program: products without the matrix unit need the registers of more of them."""
     return 8 if precision == "ieee" else 4
-
-
-def _filled(widths: Sequence[int]) -> tuple[int, ...]:
-    return tuple(max(16, 1 << (width - 1).bit_length()) for width in widths)
-
-
-@cache
-def _triton() -> tuple[int, int]:
-    major, minor = version("triton").split(".")[:2]
-    return int(major), int(minor)

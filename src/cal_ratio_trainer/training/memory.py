@@ -14,6 +14,7 @@ import torch
 
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
+from cal_ratio_trainer.network.triton_limits import chain_fits
 from cal_ratio_trainer.training.step import ADVERSARY_UPDATES
 
 _FLOAT = 4
@@ -105,9 +106,15 @@ def _rows(size: StepSize, name: str) -> float:
 
 
 def _row_floats(branch: BranchShape, shape: NetworkShape, engine: Engine) -> int:
-    """Of one constituent: its inputs, every layer's outputs (which the CPU's loops do not keep), its gate inputs."""
-    between = 0 if engine is Engine.NUMBA else sum(branch.dense)
+    """Of one constituent: its inputs, every layer's outputs (where they are kept), its gate inputs."""
+    between = sum(branch.dense) if _keeps_layers(branch, shape, engine) else 0
     return branch.inputs + shape.masses + between + 4 * branch.lstm_units
+
+
+def _keeps_layers(branch: BranchShape, shape: NetworkShape, engine: Engine) -> bool:
+    """False where a constituent goes through all layers in one loop, and again for the gradient."""
+    widths = (branch.inputs + shape.masses, *branch.dense, 4 * branch.lstm_units)
+    return engine is not Engine.NUMBA and not (engine is Engine.TRITON and chain_fits(widths))
 
 
 def _branch_kept(branch: BranchShape, shape: NetworkShape, rows: float, jets: float, engine: Engine) -> float:
@@ -122,7 +129,7 @@ def _branch_kept(branch: BranchShape, shape: NetworkShape, rows: float, jets: fl
 def _branch_beside(branch: BranchShape, shape: NetworkShape, rows: float, jets: float, engine: Engine) -> float:
     """The larger of two moments: the recurrence's gradient, and that of the widest pair of layers."""
     widths = [*branch.dense, 4 * branch.lstm_units]
-    pair = 0 if engine is Engine.NUMBA else max(map(sum, itertools.pairwise(widths)))
+    pair = max(map(sum, itertools.pairwise(widths))) if _keeps_layers(branch, shape, engine) else 0
     states = branch.slots * branch.lstm_units * jets
     deeper = 6 * states if shape.lstm_layers > 1 else 0.0
     recurrence = 4 * branch.lstm_units * rows + _BESIDE[engine] * states + deeper

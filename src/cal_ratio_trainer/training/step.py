@@ -246,9 +246,11 @@ class AdversarialStep:
         strength = self.losses.regularization
         if strength == 0:
             return
-        for kernel in self._penalised:
-            assert kernel.grad is not None
-            kernel.grad.add_(kernel.detach().sign(), alpha=strength).add_(kernel.detach(), alpha=2 * strength)
+        kernels = [kernel.detach() for kernel in self._penalised]
+        gradients = [kernel.grad for kernel in self._penalised if kernel.grad is not None]
+        # All kernels at once: on a GPU each operation of its own takes as long as this one.
+        torch._foreach_add_(gradients, torch._foreach_sign(kernels), alpha=strength)
+        torch._foreach_add_(gradients, kernels, alpha=2 * strength)
 
 
 def keras_nadam(module: torch.nn.Module, learning_rate: float, *, capturable: bool = False) -> torch.optim.NAdam:
