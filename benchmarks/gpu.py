@@ -2,20 +2,27 @@
 
 Runs where there is no network: it needs this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
 
-1. The Triton engine against the formulas in double precision, IEEE and TF32.
-2. Main jets a second in the step at several sizes: engines, precisions, with and without a CUDA graph.
-3. The full training, with validation, K-S, checkpoints and all plots, by stage.
-4. Memory: predicted and measured.
+1. The Triton engine against the formulas in double precision, IEEE and TF32: recurrence, and chains of dense layers.
+2. Main jets a second in the step at several sizes, a rung of the ladder a row; memory, predicted and measured.
+3. Where the time of a step goes, by kernel.
+4. The full training, with validation, K-S, checkpoints and all plots, by stage.
 
 `--only` takes some of them; `--tiny` makes everything small, and then it runs on a CPU too.
 """
 
 import argparse
+import copy
+import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numpy as np
 import torch
@@ -23,11 +30,14 @@ import torch
 from benchmarks.epoch import write_files
 from benchmarks.train import random_jets
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
+from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import train as training
@@ -50,6 +60,46 @@ def correctness(device: torch.device, engine: str) -> None:
             rows.append((str(units), precision, *map("{:.1e}".format, _errors(device, engine, units))))
     set_matmul_precision(device, "ieee")
     print_table(("units", "matrix products", "states", "gradient of inputs", "of recurrent weights"), rows)
+    rows = []
+    for branch in DEFAULT_SHAPE.branches:
+        widths = (branch.inputs, *branch.dense, 4 * branch.lstm_units)
+        for precision in ("ieee", "tf32"):
+            set_matmul_precision(device, precision)
+            errors = _chain_errors(device, engine, widths)
+            rows.append((branch.name, precision, f"{errors[0]:.1e}", f"{max(errors[1:]):.1e}"))
+    set_matmul_precision(device, "ieee")
+    print_table(("dense layers of", "matrix products", "outputs", "largest of all weights' gradients"), rows)
+
+
+def _chain_errors(device: torch.device, engine: str, widths: tuple[int, ...]) -> list[float]:
+    """Of outputs and of every weight's gradient, without dropout."""
+    exact = [Dense(*sizes, torch.Generator().manual_seed(2)).double() for sizes in itertools.pairwise(widths)]
+    x = torch.randn(3000, widths[0], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    layers = [copy.deepcopy(layer).to(device, torch.float32) for layer in exact]
+    chosen = engine_for(device, torch.float32, engine)
+    found = dense_chain(x.to(device, torch.float32), layers, _plain(len(layers), chosen))
+    expected = dense_chain(x, exact, _plain(len(exact), Engine.TORCH))
+    gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    torch.autograd.backward([expected, found], [gradient, gradient.to(device, torch.float32)])
+    return _relative([found, *_gradients(layers)], [expected, *_gradients(exact)])
+
+
+def _plain(layers: int, engine: Engine) -> ChainPlan:
+    return ChainPlan((Activation(0.0, None, False, engine),) * (layers - 1), transposed=True)
+
+
+def _gradients(layers: Sequence[Dense]) -> list[torch.Tensor | None]:
+    return [weight.grad for layer in layers for weight in (layer.kernel, layer.bias)]
+
+
+def _relative(found: Sequence[torch.Tensor | None], expected: Sequence[torch.Tensor | None]) -> list[float]:
+    """The largest error of each, relative to its largest value."""
+    errors = []
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours is not None
+        assert theirs is not None
+        errors.append(float((ours.detach().cpu().double() - theirs.detach()).abs().max() / theirs.detach().abs().max()))
+    return errors
 
 
 def _errors(device: torch.device, engine: str, units: int) -> list[float]:
@@ -67,38 +117,75 @@ def _errors(device: torch.device, engine: str, units: int) -> list[float]:
     chosen = engine_for(device, torch.float32, engine)
     found = hidden_states(Sequences(single[0], tuple(filled), jets, slots), single[1], every_slot=True, engine=chosen)
     torch.autograd.backward([expected, found], [gradient, gradient.to(device, torch.float32)])
-    pairs = [(found, expected), *((ours.grad, theirs.grad) for ours, theirs in zip(single, exact, strict=True))]
-    errors = []
-    for ours, theirs in pairs:
-        assert ours is not None
-        assert theirs is not None
-        errors.append(float((ours.detach().cpu().double() - theirs).abs().max() / theirs.abs().max()))
-    return errors
+    return _relative([found, *(tensor.grad for tensor in single)], [expected, *(tensor.grad for tensor in exact)])
 
 
 def throughput(device: torch.device, sizes: list[int]) -> None:
     """Time of a step in milliseconds and main jets a second, by way and size."""
-    ways: list[tuple[str, str, type[AdversarialStep]]] = [("torch", "ieee", AdversarialStep)]
-    if engine_for(device, torch.float32) is Engine.TRITON:
-        ways += [("triton", "ieee", AdversarialStep), ("triton", "ieee", StaticStep), ("triton", "tf32", StaticStep)]
-    else:
-        ways += [("auto", "ieee", AdversarialStep), ("auto", "ieee", StaticStep)]
     rows = []
     for jets in sizes:
         data, sampler = _sample(device, jets)
-        for engine, precision, kind in ways:
-            set_matmul_precision(device, precision)
-            seconds, peak = _seconds_a_step(device, data, sampler, engine, kind)
-            plan = memory_plan(DEFAULT_SHAPE, engine_for(device, torch.float32, engine), data, sampler, 1)
-            recorded = ("graph" if device.type == "cuda" else "fixed shapes") if kind is StaticStep else "-"
+        for way in _ways(device):
+            set_matmul_precision(device, way.precision)
+            with way.layers_apart():
+                seconds, peak = _seconds_a_step(device, data, sampler, way)
+                plan = memory_plan(DEFAULT_SHAPE, engine_for(device, torch.float32, way.engine), data, sampler, 1)
             speed = f"{jets / seconds / 1e6:.3f} M"
             sizes_of = (f"{plan.step / 2**30:.2f}", f"{peak / 2**30:.2f}" if peak else "-")
-            rows.append((str(jets), engine, precision, recorded, f"{1000 * seconds:.2f}", speed, *sizes_of))
+            rows.append((str(jets), *way.words(device), f"{1000 * seconds:.2f}", speed, *sizes_of))
     set_matmul_precision(device, "ieee")
-    print_table(
-        ("main jets a step", "engine", "products", "recorded", "ms", "main jets/s", "GiB predicted", "GiB at most"),
-        rows,
-    )
+    columns = ("main jets a step", "engine", "dense layers", "products", "recorded", "ms", "main jets/s")
+    print_table((*columns, "GiB predicted", "GiB at most"), rows)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to compute a step."""
+
+    engine: str
+    precision: str = "ieee"
+    kind: type[AdversarialStep] = AdversarialStep
+    together: bool = True
+
+    def words(self, device: torch.device) -> tuple[str, ...]:
+        recorded = ("graph" if device.type == "cuda" else "fixed shapes") if self.kind is StaticStep else "-"
+        return self.engine, "one kernel" if self.together else "one by one", self.precision, recorded
+
+    @contextmanager
+    def layers_apart(self) -> Iterator[None]:
+        """Within it, Triton takes dense layers one by one where that is wanted."""
+        if self.together:
+            yield
+            return
+        places = ("network.dense_chain", "training.memory")
+        with ExitStack() as patched:
+            for place in places:
+                patched.enter_context(mock.patch(f"cal_ratio_trainer.{place}.chain_fits", return_value=False))
+            yield
+
+
+def _ways(device: torch.device) -> list[_Way]:
+    """A rung of the ladder each."""
+    slowest = _Way("torch", together=False)
+    if engine_for(device, torch.float32) is not Engine.TRITON:
+        return [slowest, _Way("auto"), _Way("auto", kind=StaticStep)]
+    ways = [slowest, *(_Way("triton", together=together) for together in (False, True))]
+    return ways + [
+        _Way("triton", precision, StaticStep, together) for precision in ("ieee", "tf32") for together in (False, True)
+    ]
+
+
+def profile(device: torch.device, jets: int) -> None:
+    """Where the time of a step goes, by kernel: the twenty that take most."""
+    data, sampler = _sample(device, jets)
+    activity = torch.profiler.ProfilerActivity
+    activities = [activity.CPU, *([activity.CUDA] if device.type == "cuda" else [])]
+    way = _Way("auto", "ieee", StaticStep)
+    with torch.profiler.profile(activities=activities) as profiler:
+        _seconds_a_step(device, data, sampler, way)
+    key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    print(f"{jets} main jets a step; all steps of three epochs, those that compile and record among them.\n\n```")
+    print(profiler.key_averages().table(sort_by=key, row_limit=20, max_name_column_width=60), "```\n", sep="")
 
 
 def _sample(device: torch.device, jets: int) -> tuple[TrainingTensors, Sampler]:
@@ -111,12 +198,10 @@ def _sample(device: torch.device, jets: int) -> tuple[TrainingTensors, Sampler]:
     return data, Sampler(np.arange(main), np.arange(main, main + control), _STEPS, 1, True)
 
 
-def _seconds_a_step(
-    device: torch.device, data: TrainingTensors, sampler: Sampler, engine: str, kind: type[AdversarialStep]
-) -> tuple[float, int]:
+def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[float, int]:
     """Of the third epoch: the first compile and record."""
-    classifier, adversary = Classifier(DEFAULT_SHAPE, 1, engine).to(device), Adversary(2).to(device)
-    step, tally = kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, 0.2), 5), Tally(device)
+    classifier, adversary = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device), Adversary(2).to(device)
+    step, tally = way.kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, 0.2), 5), Tally(device)
     before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
     seconds = 0.0
     for epoch in range(3):
@@ -179,11 +264,10 @@ def _wait(device: torch.device) -> None:
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("correctness", "throughput", "full"), nargs="*")
+    parser.add_argument("--only", choices=("correctness", "throughput", "profile", "full"), nargs="*")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--epochs", type=int, default=100)
     arguments = parser.parse_args()
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     device, tiny = chosen_device("auto"), arguments.tiny
     if device.type == "cpu" and not tiny:
         parser.error("no GPU here; --tiny tries the commands on a CPU")
@@ -193,6 +277,7 @@ def main() -> None:
     parts: dict[str, tuple[str, Callable[[], None]]] = {
         "correctness": ("Largest error relative to the largest value", lambda: correctness(device, engine)),
         "throughput": ("The step", lambda: throughput(device, sizes)),
+        "profile": ("Where the time goes", lambda: profile(device, sizes[len(sizes) // 2])),
         "full": ("A whole training, seconds", lambda: full_run(*full)),
     }
     card = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"

@@ -42,16 +42,20 @@ def compiled(kernel: Any, capability: int, warps: int, *, stages: int = 3, **con
 
 
 def _registers(code: bytes) -> str:
-    """Registers and spilled stack of a thread, where Triton brings the tool that reads them."""
+    """Registers and spilled stack of a thread, and instructions, where Triton brings the tool that reads them."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     if not tool.exists():
         return ""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(code)
         file.flush()
-        told = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"REG:(\d+) STACK:(\d+)", told)
-    return f"{found[1]} registers, {found[2]} bytes of stack, " if found else ""
+        usage, assembler = (
+            subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True).stdout
+            for option in ("-res-usage", "-sass")
+        )
+    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    instructions = len(re.findall(r"^\s+/\*[0-9a-f]{4,}\*/", assembler, re.MULTILINE))
+    return f"{found[1]} registers, {found[2]} bytes of stack, {instructions} instructions, " if found else ""
 
 
 def main() -> None:
