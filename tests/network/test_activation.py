@@ -9,6 +9,7 @@ import torch
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows
 from cal_ratio_trainer.network.engine import Engine
+from tests.network.activated import activated
 
 ENGINES = [Engine.TORCH, Engine.NUMBA]
 SHAPES = [(1, 1), (3, 7), (1500, 16), (5000, 33)]
@@ -28,23 +29,26 @@ def layer(rows: int, units: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 @pytest.mark.parametrize(("rows", "units"), SHAPES)
 def test_without_dropout_it_is_bias_and_relu(engine: Engine, rows: int, units: int) -> None:
     x, kernel, bias = layer(rows, units)
-    found = activation(engine, key=None)(x, kernel, bias)
+    found = activated(activation(engine, key=None), x, kernel, bias)
     torch.testing.assert_close(found, torch.relu(x @ kernel + bias))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("rows", "units"), SHAPES)
-def test_elements_are_passed_on_unchanged_or_dropped_and_so_is_their_gradient(
-    engine: Engine, rows: int, units: int
-) -> None:
+def test_elements_are_passed_on_unchanged_or_dropped(engine: Engine, rows: int, units: int) -> None:
     x, kernel, bias = layer(rows, units)
     plain = torch.relu(x @ kernel + bias)
-    found = activation(engine)(x, kernel, bias)
-    passed = found > 0
-    torch.testing.assert_close(found, torch.where(passed, plain, 0.0))
+    found = activated(activation(engine), x, kernel, bias)
+    torch.testing.assert_close(found, torch.where(found > 0, plain, 0.0))
+
+
+@pytest.mark.parametrize(("rows", "units"), SHAPES)
+def test_the_gradient_is_passed_on_or_dropped_with_its_element(rows: int, units: int) -> None:
+    behind = activation(Engine.TORCH)
+    found = behind(*layer(rows, units))
     gradient = torch.randn(rows, units)
-    expected = torch.where(passed, gradient, 0.0)
-    sums = activation(engine).gradient_(gradient, found)
+    expected = torch.where(found > 0, gradient, 0.0)
+    sums = behind.gradient_(gradient, found)
     torch.testing.assert_close(gradient, expected)
     torch.testing.assert_close(sums, expected.sum(dim=0), rtol=1e-5, atol=1e-4)
 
@@ -53,16 +57,13 @@ def test_elements_are_passed_on_unchanged_or_dropped_and_so_is_their_gradient(
 def test_the_row_of_an_empty_slot_is_never_dropped_and_undoes_the_next_layers_factor(engine: Engine) -> None:
     x, kernel, bias = layer(1500, 33)
     behind = activation(engine, last_is_empty_slot=True)
-    found = behind(x, kernel, bias)
+    found = activated(behind, x, kernel, bias)
     torch.testing.assert_close(found[-1] * behind.scale, torch.relu(x @ kernel + bias)[-1])
-    gradient = torch.ones_like(found)
-    behind.gradient_(gradient, found)
-    torch.testing.assert_close(gradient[-1] * behind.scale, (found[-1] > 0).float())
 
 
 def kept(engine: Engine, rows: int, units: int, key: DropoutKey = KEY, rate: float = 0.2) -> np.ndarray:
     ones = dataclasses.replace(activation(engine, key), rate=rate)
-    return (ones(torch.ones(rows, 1), torch.ones(1, units), torch.zeros(units)) > 0).numpy()
+    return (activated(ones, torch.ones(rows, 1), torch.ones(1, units), torch.zeros(units)) > 0).numpy()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -98,4 +99,4 @@ def test_a_share_of_the_rows_has_its_rows_of_the_whole_mask(engine: Engine) -> N
     whole = activation(engine, last_is_empty_slot=True)
     share = dataclasses.replace(whole, mask_rows=MaskRows(chosen, 1499))
     rows = torch.cat([chosen, torch.tensor([1499])])
-    torch.testing.assert_close(share(x[rows], kernel, bias), whole(x, kernel, bias)[rows])
+    torch.testing.assert_close(activated(share, x[rows], kernel, bias), activated(whole, x, kernel, bias)[rows])

@@ -8,6 +8,7 @@ import torch
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import DropoutKey, DropoutSource, MaskRows, dropped
 from cal_ratio_trainer.network.engine import Engine
+from tests.network.activated import activated
 from tests.network.triton_interpreter import DEVICE
 
 SHAPES = [(1, 1), (3, 7), (1100, 16), (700, 33), (40, 512)]
@@ -25,20 +26,22 @@ def test_values_masks_and_gradients_are_those_of_the_cpu_engine(
     rows: int, units: int, key: DropoutKey | None, last_is_empty_slot: bool
 ) -> None:
     generator = torch.Generator().manual_seed(rows)
-    # Whole numbers: a product has no rounding, so results are equal and not only close.
+    # Whole numbers: a product has no rounding, so the same elements are positive.
     x, kernel, bias = (
         torch.randint(-4, 5, shape, generator=generator).float() for shape in ((rows, 5), (5, units), (units,))
     )
     gradient = torch.randint(-9, 10, (rows, units), generator=generator).float()
     ours, theirs = (activation(engine, key, last_is_empty_slot) for engine in (Engine.TRITON, Engine.NUMBA))
     found = ours(x.to(DEVICE), kernel.to(DEVICE), bias.to(DEVICE))
-    expected = theirs(x, kernel, bias)
-    assert torch.equal(found.cpu(), expected)
+    expected = activated(theirs, x, kernel, bias)
+    assert torch.equal(found.cpu() > 0, expected > 0)
+    torch.testing.assert_close(found.cpu(), expected, rtol=3e-7, atol=0)
     ours_gradient = gradient.clone().to(DEVICE)
     sums = ours.gradient_(ours_gradient, found)
-    expected_sums = theirs.gradient_(gradient, expected)
-    assert torch.equal(ours_gradient.cpu(), gradient)
-    torch.testing.assert_close(sums.cpu(), expected_sums)
+    expected = torch.where(found.cpu() > 0, gradient, 0.0)
+    expected[rows - last_is_empty_slot :] *= 1 / ours.scale
+    assert torch.equal(ours_gradient.cpu(), expected)
+    torch.testing.assert_close(sums.cpu(), expected.sum(dim=0))
 
 
 def test_values_of_either_sign_are_dropped_with_their_gradient() -> None:

@@ -11,6 +11,7 @@ from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutKey
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.layers import Dense
+from tests.network.activated import activated
 
 WIDTHS = (6, 9, 8, 5)
 
@@ -42,15 +43,18 @@ def written_out(
 @pytest.mark.parametrize("engine", [Engine.TORCH, Engine.NUMBA])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("empty_slot", [False, True])
 def test_outputs_and_gradients_are_those_of_the_layers_one_by_one(
-    engine: Engine, transposed: bool, dropout: bool
+    engine: Engine, transposed: bool, dropout: bool, empty_slot: bool
 ) -> None:
-    chain, its_plan = layers(), plan(engine, dropout, transposed)
+    chain, its_plan = layers(), plan(engine, dropout, transposed, empty_slot)
     x = torch.randn(40, WIDTHS[0], requires_grad=True)
     masks = [torch.ones(40, WIDTHS[1]), torch.ones(40, WIDTHS[2])]
     if dropout:
         second = its_plan.activations[1]
-        masks[1] = (second(torch.ones(40, 1), torch.ones(1, WIDTHS[2]), torch.zeros(WIDTHS[2])) > 0).float()
+        ones = activated(second, torch.ones(40, 1), torch.ones(1, WIDTHS[2]), torch.zeros(WIDTHS[2]))
+        masks[1] = (ones > 0).float()
+        masks[1][40 - empty_slot :] /= second.scale
     expected = written_out(x, chain, masks, its_plan.scales)
     found = dense_chain(x, chain, its_plan)
     torch.testing.assert_close(found.t() if transposed else found, expected)

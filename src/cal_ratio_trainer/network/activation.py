@@ -1,12 +1,14 @@
-"""ReLU and dropout in one, in place, with their gradient; for several engines."""
+"""What follows a dense layer: ReLU and dropout in one, with their gradient.
+
+Engines that take a chain of layers at once do it themselves (see `dense_chain`); here it is for the others.
+"""
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, drop_below, keep_mask
+from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, keep_mask
 from cal_ratio_trainer.network.engine import Engine
 
 
@@ -37,11 +39,6 @@ class Activation:
     def __call__(self, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         """The activated outputs [rows, units] of a layer that reads x [rows, inputs]."""
         rows = len(x) - self.last_is_empty_slot
-        if self.engine is Engine.NUMBA:
-            # Without the bias, which would first be copied to every row.
-            y = torch.mm(x, kernel)
-            self._finish(y, bias, rows)
-            return y
         if self.engine is Engine.TRITON:
             from cal_ratio_trainer.network.activation_triton import finish
 
@@ -54,16 +51,6 @@ class Activation:
             y[rows:] /= self.scale
         return y
 
-    def _finish(self, y: Tensor, bias: Tensor, rows: int) -> None:
-        from cal_ratio_trainer.network.numba_dense import ROWS, relu_dropout
-        from cal_ratio_trainer.network.tiles import over_tiles
-
-        key = self.key.as_array() if self.key is not None else np.zeros(2, np.uint32)
-        below = np.uint32(drop_below(self.rate)) if self.key is not None else np.uint32(0)
-        mask_rows = np.zeros(0, np.int64) if self.mask_rows is None else self.mask_rows.numbers.numpy()
-        arrays = (y.numpy(), bias.detach().numpy(), (key, below, mask_rows), rows, np.float32(1 / self.scale))
-        over_tiles(relu_dropout, -(-len(y) // ROWS), *arrays)
-
     def gradient_(self, gradient: Tensor, result: Tensor) -> Tensor:
         """Change the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
 
@@ -71,16 +58,6 @@ class Activation:
             [units], its sum over the rows: the gradient of the layer's bias.
         """
         rows = len(result) - self.last_is_empty_slot
-        if self.engine is Engine.NUMBA:
-            from cal_ratio_trainer.network.numba_dense import ROWS, relu_dropout_gradient
-            from cal_ratio_trainer.network.tiles import over_tiles
-
-            tiles = -(-len(result) // ROWS)
-            sums = gradient.new_zeros(tiles, gradient.shape[1])
-            factor = np.float32(1 / self.scale)
-            arrays = (gradient.numpy(), result.numpy(), rows, factor, sums.numpy())
-            over_tiles(relu_dropout_gradient, tiles, *arrays)
-            return sums.sum(dim=0)
         if self.engine is Engine.TRITON:
             from cal_ratio_trainer.network import activation_triton
 

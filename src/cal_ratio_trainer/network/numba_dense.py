@@ -73,15 +73,16 @@ def drop(values: Any, bias: Any, begin: Any, drop_below: Any) -> None:
 
 @inlined
 def activate(values: Any, bias: Any, dropout: Any, tile: Any, with_dropout: Any, factor: Any) -> None:
-    """Bias, ReLU and dropout of a tile in place; see `relu_dropout`.
+    """Bias, ReLU and dropout of a tile in place.
 
     Args:
         values: [rows, units].
         bias: [units].
-        dropout: key, number to drop below, and rows of the mask as there, the last of the tile alone.
+        dropout: the key of layer and step, uint32 [2]; a number: an element is dropped where its 16 random bits are
+            below it, 0 drops none; and [rows] int64, which row of the mask each row has: empty where it is its own.
         tile: of the mask.
-        with_dropout: how many of the first rows have dropout.
-        factor: on those behind.
+        with_dropout: how many of the first rows have dropout; those behind (the empty slot's) have none.
+        factor: on those behind: what the others will NOT be divided by later.
     """
     key, drop_below, mask_rows = dropout
     units = values.shape[1]
@@ -136,41 +137,6 @@ def pass_back(gradient: Any, result: Any, with_dropout: Any, factor: Any, total:
             total[u] += sums[i * units + u]
 
 
-@compiled
-def relu_dropout(tiles, x, bias, dropout, rows_with_dropout, factor):  # type: ignore[no-untyped-def]
-    """Bias, ReLU and dropout in place.
-
-    Args:
-        tiles: (first, behind the last, number of this range), of `ROWS` rows.
-        x: [rows, units].
-        bias: [units].
-        dropout: the key of layer and step, uint32 [2]; a number: an element is dropped where its 16 random bits are
-            below it, 0 drops none; and [rows] int64, which row of the mask each row has: empty where it is its own.
-        rows_with_dropout: rows behind these (the empty slot's) have none and are multiplied with `factor` instead.
-        factor: what the kept elements will NOT be divided by later.
-    """
-    key, drop_below, mask_rows = dropout
-    for tile in range(tiles[0], tiles[1]):
-        begin, behind = tile * ROWS, min((tile + 1) * ROWS, len(x))
-        its_dropout = (key, drop_below, mask_rows[begin:behind])
-        activate(x[begin:behind], bias, its_dropout, tile, rows_with_dropout - begin, factor)
-
-
-@compiled
-def relu_dropout_gradient(tiles, gradient, result, rows_with_dropout, factor, sums):  # type: ignore[no-untyped-def]
-    """The gradient of `relu_dropout` in place, and its sum over the rows of each tile (the bias's gradient).
-
-    Args:
-        tiles, rows_with_dropout, factor: as there.
-        gradient: [rows, units].
-        result: [rows, units], what `relu_dropout` gave.
-        sums: [tiles, units], added to.
-    """
-    for tile in range(tiles[0], tiles[1]):
-        begin, behind = tile * ROWS, min((tile + 1) * ROWS, len(gradient))
-        pass_back(gradient[begin:behind], result[begin:behind], rows_with_dropout - begin, factor, sums[tile])
-
-
 @called
 def kernel_of(weights: Any, widths: Any, layer: Any) -> Any:
     """The kernel [inputs, units] of a layer and where its bias begins, in the weights of all layers end to end."""
@@ -217,7 +183,7 @@ def chain_forward(tiles, x, chain, dropout, out):  # type: ignore[no-untyped-def
         chain: int64 [layers + 1] widths, that of the input first; and kernel and bias of each layer end to end.
         dropout: behind all layers but the last uint32 [layers - 1, 2] keys, [layers - 1] numbers to drop below, and
             [layers - 1] factors of the rows without dropout; then the rows of the mask and how many rows have dropout.
-            See `relu_dropout`.
+            See `activate`.
         out: [units, rows], written.
     """
     widths, weights = chain
