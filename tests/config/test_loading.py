@@ -49,9 +49,9 @@ def test_all_mistakes_are_told_at_once_with_where_they_stand(config: Path) -> No
     said = "\n".join(caught.value.mistakes)
     assert len(caught.value.mistakes) == 4
     assert f"{config}: flowrs is no setting of this command (did you mean flowers?)" in said
-    assert f"{config}: height: input should be greater than 0, got -1" in said
+    assert f"{config}: height: should be above 0, got -1" in said
     assert "pot.sise is no setting of this command (did you mean size?)" in said
-    assert "command line: flowers: input should be a valid integer" in said
+    assert "command line: flowers: should be a whole number, got 'many'" in said
     assert all(mistake in str(caught.value) for mistake in caught.value.mistakes)
 
 
@@ -112,7 +112,7 @@ def test_aliases_that_multiply_or_go_round_in_a_circle_are_refused_at_once(confi
 
 def test_a_long_value_is_told_by_its_beginning(config: Path) -> None:
     config.write_text(f"flowers: [{', '.join(['1'] * 1000)}]\n")
-    with pytest.raises(ConfigError, match=r"flowers: input should be .*, got \[1, 1, .*, 1\.\.\.$") as raised:
+    with pytest.raises(ConfigError, match=r"flowers: should be .*, got \[1, 1, .*, 1\.\.\.$") as raised:
         load_settings(Garden, config)
     assert len(str(raised.value)) < 500
 

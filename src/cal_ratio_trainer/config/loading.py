@@ -1,23 +1,22 @@
 """Settings from their sources: packaged defaults, then a YAML file, then flags; all mistakes told at once."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
+from cal_ratio_trainer.config.mistakes import mistakes_of
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 _MOST_VALUES = 100_000
 """How many a file may hold. A few lines of aliases can stand for more than the memory takes."""
-_LONGEST_VALUE = 200
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +63,7 @@ def settings_from(model: type[SettingsType], layers: list[tuple[str, dict[str, A
     try:
         return model.model_validate(merged)
     except ValidationError as error:
-        mistakes = [_in_words(model, detail, layers) for detail in error.errors()]
-        raise ConfigError(dict.fromkeys(mistakes)) from error
+        raise ConfigError(mistakes_of(model, error, layers)) from error
 
 
 def read_config(config: str | Path) -> dict[str, Any]:
@@ -122,39 +120,3 @@ def packaged_configs(model: type[Settings] | None = None) -> list[str]:
     if model is None:
         return names
     return [name for name in names if model.with_new_names(read_config(name)).keys() <= model.model_fields.keys()]
-
-
-def _in_words(model: type[Settings], detail: ErrorDetails, layers: list[tuple[str, dict[str, Any]]]) -> str:
-    place = ".".join(str(part) for part in detail["loc"]) or "settings"
-    top = str(detail["loc"][0]) if detail["loc"] else ""
-    source = next((name for name, content in reversed(layers) if top in content), "")
-    where = f"{source}: " if source and source != "packaged defaults" else ""
-    if detail["type"] == "extra_forbidden":
-        last = str(detail["loc"][-1])
-        return f"{where}{place} is no setting of this command{did_you_mean(last, set(_known_names(model)))}"
-    if detail["type"] == "missing":
-        return f"{place} must be given (--{top} or in the config file)"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if detail["type"] == "value_error":
-        return f"{where}{place}: {message}" if detail["loc"] else f"{where}{message}"
-    return f"{where}{place}: {message[0].lower()}{message[1:]}, got {_shown(detail['input'])}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
-
-
-def _known_names(model: type[Settings]) -> Iterator[str]:
-    yield from model.aliases
-    for name, field in model.model_fields.items():
-        yield name
-        for nested in _settings_within(field.annotation):
-            yield from _known_names(nested)
-
-
-def _settings_within(annotation: Any) -> Iterator[type[Settings]]:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _settings_within(argument)
