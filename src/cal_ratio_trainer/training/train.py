@@ -36,7 +36,13 @@ from cal_ratio_trainer.training.epoch import EpochResult
 from cal_ratio_trainer.training.evaluation_file import write_evaluation
 from cal_ratio_trainer.training.event_log import EventLog, event_log
 from cal_ratio_trainer.training.initial_weights import InitialWeights
-from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests, stopped_at_once
+from cal_ratio_trainer.training.interrupts import (
+    NOTHING_CHANGED,
+    StopRequest,
+    TrainingStopped,
+    stop_requests,
+    stopped_at_once,
+)
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
@@ -49,6 +55,8 @@ from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import AdversarialStep
 from cal_ratio_trainer.training.used_events import write_used_events
+
+_COMPLETE = "all files are complete"
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +104,9 @@ def train(
     work = _prepared_work(start, say, details, ranks)
     run = start.run or start.new_run()
     with run.lock():
-        return _train_in(run, work)
+        summary = _train_in(run, work)
+    _agree_on_late_signal(ranks, summary.stop)
+    return summary
 
 
 def take_part(ranks: Ranks) -> None:
@@ -108,23 +118,33 @@ def take_part(ranks: Ranks) -> None:
     Raises:
         TrainingStopped, UserError: as `train`.
     """
-    while (told := json.loads(ranks.word_of_first(""))) is not None:
-        _take_part_in(Start.told_by_first(told), ranks)
-
-
-def _take_part_in(start: Start, ranks: Ranks) -> None:
-    work = _prepared_work(start, lambda text: None, lambda figures: "", ranks)
+    # Also while the first writes the end, or completes a fold set: a process that is gone would end all.
     with stop_requests() as stop:
-        told = json.loads(ranks.word_of_first(""))
-        take_state(work.step, ranks.bytes_of_first(b""))
-        training = _training(RunDirectory(Path(told["run"])), work)
-        try:
-            with _memory_plan(training).watching():
-                training.fit(Progress(told["epoch"], told["step"]), told["epochs"], stop)
-        except (TrainingStopped, TrainingDiverged):
-            # All have stopped at the same place, and the first still completes its files.
-            ranks.word_of_first("")
-            raise
+        while (told := json.loads(ranks.word_of_first(""))) is not None:
+            if stop.signal_number:
+                raise TrainingStopped(NOTHING_CHANGED, stop.exit_status)
+            _take_part_in(Start.told_by_first(told), ranks, stop)
+
+
+def _take_part_in(start: Start, ranks: Ranks, stop: StopRequest) -> None:
+    work = _prepared_work(start, lambda text: None, lambda figures: "", ranks)
+    told = json.loads(ranks.word_of_first(""))
+    take_state(work.step, ranks.bytes_of_first(b""))
+    training = _training(RunDirectory(Path(told["run"])), work)
+    try:
+        with _memory_plan(training).watching():
+            training.fit(Progress(told["epoch"], told["step"]), told["epochs"], stop)
+    except (TrainingStopped, TrainingDiverged):
+        # All have stopped at the same place, and the first still completes its files.
+        ranks.word_of_first("")
+        raise
+    _agree_on_late_signal(ranks, stop)
+
+
+def _agree_on_late_signal(ranks: Ranks, stop: StopRequest) -> None:
+    """Take a signal that came to any process while the first wrote the end for one to all."""
+    ranks.word_of_first(_COMPLETE)
+    stop.signal_number = ranks.largest(stop.signal_number or 0) or None
 
 
 def _tell_the_others(run: RunDirectory, work: "_Work", progress: Progress, epochs: int) -> None:
@@ -198,7 +218,7 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
     except BaseException as error:
         _end_early(run, work, record, error)
         if isinstance(error, TrainingStopped | TrainingDiverged):
-            work.ranks.word_of_first("all files are complete")
+            work.ranks.word_of_first(_COMPLETE)
         raise
 
 
