@@ -54,6 +54,7 @@ from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.threads import threads_given_back
 from cal_ratio_trainer.training.used_events import write_used_events
 
 _COMPLETE = "all files are complete"
@@ -84,6 +85,8 @@ class TrainSummary:
     stop: StopRequest
 
 
+# A fold that goes on has the threads of its checkpoint; the next one is to have those of a fresh process.
+@threads_given_back()
 def train(
     start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
 ) -> TrainSummary:
