@@ -123,6 +123,16 @@ def test_a_file_of_jets_given_as_config_is_refused_by_name(config: Path) -> None
         load_settings(Garden, config)
 
 
+def test_a_file_with_more_text_than_settings_can_have_is_not_read(config: Path) -> None:
+    config.write_text("# " + "x" * 2**24)
+    with pytest.raises(InputFileError, match=r"garden\.yaml: has more than 16777216 bytes, too many for settings"):
+        load_settings(Garden, config)
+    config.write_text("flowers: 5")
+    assert read_config(config, largest=10) == {"flowers": 5}
+    with pytest.raises(InputFileError, match="more than 9 bytes"):
+        read_config(config, largest=9)
+
+
 def test_a_missing_file_is_answered_with_the_packaged_ones(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"no such config file; packaged ones are .*calratio2019"):
         load_settings(Garden, tmp_path / "none.yaml")

@@ -15,6 +15,12 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
+LARGEST_FILE = 2**24
+"""Bytes that a config file may have: about as many as the most values take, with long names."""
+
+LARGEST_OF_A_RUN = 2**20
+"""The same of the settings in a run's folder, of which a table of runs reads many; reading this much takes seconds."""
+
 _MOST_VALUES = 100_000
 """How many a file may hold. A few lines of aliases can stand for more than the memory takes."""
 
@@ -66,16 +72,24 @@ def settings_from(model: type[SettingsType], layers: list[tuple[str, dict[str, A
         raise ConfigError(mistakes_of(model, error, layers)) from error
 
 
-def read_config(config: str | Path) -> dict[str, Any]:
-    """The content of a YAML file, or of a packaged configuration named without folder and ending."""
+def read_config(config: str | Path, largest: int = LARGEST_FILE) -> dict[str, Any]:
+    """The content of a YAML file, or of a packaged configuration named without folder and ending.
+
+    Whatever YAML comes from outside is read by this: no size, depth or aliases of a file can take up time or memory.
+
+    Args:
+        config: the file, or the name.
+        largest: how many bytes it may have.
+
+    Raises:
+        InputFileError: the file is not there, is no YAML mapping, or is more than settings can be.
+        OSError: it cannot be read.
+    """
     path = Path(config)
     if str(config) in packaged_configs():
         text = resources.files("cal_ratio_trainer.config").joinpath("packaged", f"{config}.yaml").read_text("utf-8")
     elif path.is_file():
-        try:
-            text = path.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputFileError(config, "is no text file, so it cannot be a config file") from error
+        text = _text_of(path, largest)
     else:
         raise InputFileError(config, f"no such config file; packaged ones are {', '.join(packaged_configs())}")
     content = _parsed(config, text)
@@ -84,6 +98,17 @@ def read_config(config: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputFileError(config, f"should hold 'name: value' lines, but holds a {type(content).__name__}")
     return {str(name): value for name, value in content.items()}
+
+
+def _text_of(path: Path, largest: int) -> str:
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise InputFileError(path, f"has more than {largest} bytes, too many for settings")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputFileError(path, "is no text file, so it cannot be a config file") from error
 
 
 def _parsed(config: str | Path, text: str) -> Any:
