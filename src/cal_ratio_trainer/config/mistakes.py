@@ -55,6 +55,16 @@ def mistakes_of(model: type[Settings], error: ValidationError, layers: Layers = 
     return list(dict.fromkeys(sentences))
 
 
+def shown(value: Any) -> str:
+    """A value as a config file says it, by its beginning where it is long.
+
+    >>> shown(None), shown("a b"), shown(3)
+    ('null', "'a b'", '3')
+    """
+    text = _IN_YAML[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
 def _place(detail: ErrorDetails) -> tuple[str, ...]:
     """Where the value stands; without the words for the kinds that it may be of."""
     first, *others = map(str, detail["loc"]) if detail["loc"] else ("",)
@@ -76,7 +86,7 @@ def _sentences(
     expected = [words for detail in details if (words := _expected(detail)) is not None]
     if expected:
         value = details[0]["input"]
-        yield f"{source}{name or 'it'}: should be {' or '.join(dict.fromkeys(expected))}, got {_shown(value)}"
+        yield f"{source}{name or 'it'}: should be {' or '.join(dict.fromkeys(expected))}, got {shown(value)}"
     for detail in details:
         if detail["type"] == "extra_forbidden":
             near = did_you_mean(place[-1], set(_known_names(model)))
@@ -98,11 +108,6 @@ def _expected(detail: ErrorDetails) -> str | None:
 def _source(place: tuple[str, ...], layers: Layers) -> str:
     source = next((name for name, content in reversed(layers) if place and place[0] in content), "")
     return f"{source}: " if source and source != "packaged defaults" else ""
-
-
-def _shown(value: Any) -> str:
-    text = _IN_YAML[value] if value is None or isinstance(value, bool) else repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _known_names(model: type[Settings]) -> Iterator[str]:
