@@ -222,7 +222,10 @@ def test_several_samples_without_a_table_are_named(slices: Path) -> None:
 def test_a_sample_that_lacks_something_is_named(slices: Path) -> None:
     with pytest.raises(SampleError, match="there is no 364702"):
         built(slices, samples={FIRST: TABLE[FIRST]})
-    for wrong, said in (({"cross_section_pb": 0}, "greater than 0"), ({"k_facter": 1}, "did you mean k_factor")):
+    for wrong, said in (
+        ({"cross_section_pb": 0}, "cross_section_pb: should be above 0, got 0"),
+        ({"k_facter": 1}, "did you mean k_factor"),
+    ):
         with pytest.raises(ConfigError, match=said):
             load_settings(BuildSettings, None, {"samples": {FIRST: {"cross_section_pb": 1.0} | wrong}})
 

@@ -124,8 +124,8 @@ def test_a_switch_has_a_no(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["trian"], "no command 'trian' (did you mean train?)"),
         (["convert", "divertanalysi"], "did you mean divertanalysis?"),
         (["demo", "--jtes", "5"], "--jtes"),
-        (["demo", "--jets", "none"], "jets: input should be a valid integer"),
-        (["demo", "--jets", "0", "--seed", "-1"], "seed: input should be greater than or equal to 0"),
+        (["demo", "--jets", "none"], "jets: should be a whole number"),
+        (["demo", "--jets", "0", "--seed", "-1"], "seed: should be at least 0"),
         (["demo", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
     ],
 )

@@ -32,7 +32,7 @@ def test_the_last_word_is_the_network(network: Path, tmp_path: Path) -> None:
     assert status == 0
     assert f"{files[0]}: 20 jets (20 unknown)" in said
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"a.parquet", "b.parquet", "page.md", "page.html", "page_figures"}
+    assert names == {"a.parquet", "b.parquet", "page.md", "page.html", "page_figures", ".page_figures.json"}
 
 
 def test_a_network_that_is_named_otherwise_leaves_all_words_to_the_files(network: Path, tmp_path: Path) -> None:

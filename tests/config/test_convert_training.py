@@ -37,5 +37,5 @@ def test_scaling_within_the_file_is_for_onnx_only() -> None:
     with pytest.raises(ConfigError, match="opset is for ONNX files, but the format is keras"):
         load_settings(ConvertTrainingSettings, None, {"training": "a/0/best", "opset": 17, "format": "keras"})
     given = {"training": "a/0/best", "with_preprocessing": True, "format": "onnx", "opset": 10}
-    with pytest.raises(ConfigError, match="opset: input should be greater than or equal to 11"):
+    with pytest.raises(ConfigError, match="opset: should be at least 11"):
         load_settings(ConvertTrainingSettings, None, given)

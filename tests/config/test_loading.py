@@ -49,9 +49,9 @@ def test_all_mistakes_are_told_at_once_with_where_they_stand(config: Path) -> No
     said = "\n".join(caught.value.mistakes)
     assert len(caught.value.mistakes) == 4
     assert f"{config}: flowrs is no setting of this command (did you mean flowers?)" in said
-    assert f"{config}: height: input should be greater than 0, got -1" in said
+    assert f"{config}: height: should be above 0, got -1" in said
     assert "pot.sise is no setting of this command (did you mean size?)" in said
-    assert "command line: flowers: input should be a valid integer" in said
+    assert "command line: flowers: should be a whole number, got 'many'" in said
     assert all(mistake in str(caught.value) for mistake in caught.value.mistakes)
 
 
@@ -112,7 +112,7 @@ def test_aliases_that_multiply_or_go_round_in_a_circle_are_refused_at_once(confi
 
 def test_a_long_value_is_told_by_its_beginning(config: Path) -> None:
     config.write_text(f"flowers: [{', '.join(['1'] * 1000)}]\n")
-    with pytest.raises(ConfigError, match=r"flowers: input should be .*, got \[1, 1, .*, 1\.\.\.$") as raised:
+    with pytest.raises(ConfigError, match=r"flowers: should be .*, got \[1, 1, .*, 1\.\.\.$") as raised:
         load_settings(Garden, config)
     assert len(str(raised.value)) < 500
 
@@ -121,6 +121,16 @@ def test_a_file_of_jets_given_as_config_is_refused_by_name(config: Path) -> None
     config.write_bytes(b"PAR1\xb5\xff")
     with pytest.raises(InputFileError, match=r"garden\.yaml: is no text file"):
         load_settings(Garden, config)
+
+
+def test_a_file_with_more_text_than_settings_can_have_is_not_read(config: Path) -> None:
+    config.write_text("# " + "x" * 2**24)
+    with pytest.raises(InputFileError, match=r"garden\.yaml: has more than 16777216 bytes, too many for settings"):
+        load_settings(Garden, config)
+    config.write_text("flowers: 5")
+    assert read_config(config, largest=10) == {"flowers": 5}
+    with pytest.raises(InputFileError, match="more than 9 bytes"):
+        read_config(config, largest=9)
 
 
 def test_a_missing_file_is_answered_with_the_packaged_ones(tmp_path: Path) -> None:

@@ -146,3 +146,15 @@ def test_the_packaged_configurations_name_the_files_of_the_group(name: str) -> N
 def test_values_that_no_training_could_use_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
         load_settings(TrainSettings, flags={name: value})
+
+
+def test_one_network_of_a_set_needs_the_size_of_the_set() -> None:
+    with pytest.raises(ConfigError, match=r"^--fold 1 trains one network of a set: add --folds with"):
+        load_settings(TrainSettings, flags={"fold": "1"})
+    with pytest.raises(ConfigError, match="fold goes from 0 to 2 with 3 folds, got 5"):
+        load_settings(TrainSettings, flags={"fold": "5", "folds": "3"})
+
+
+def test_a_file_that_says_no_number_of_mini_batches_is_told_what_to_give() -> None:
+    with pytest.raises(ConfigError, match="num_splits or batch_size must be given, one of them; neither is"):
+        resolved({"num_splits": None})

@@ -16,14 +16,15 @@ from cal_ratio_trainer.training import data_place as places
 from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.data import read_training_data
-from cal_ratio_trainer.training.data_place import Place, data_place
+from cal_ratio_trainer.training.data_place import Place, StepNeeds, data_place
+from cal_ratio_trainer.training.memory_plan import USABLE
 from cal_ratio_trainer.training.preparation import prepare
 from cal_ratio_trainer.training.ranks import Ranks
 from cal_ratio_trainer.training.train import train
 from tests.training.test_engine_choice import settings_in
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-STEP = 1 << 20
+STEP = StepNeeds(1 << 20, 0)
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +50,38 @@ def test_auto_takes_the_first_place_with_room_for_constituents_and_step(
     for device, free, expected in (
         (CPU, {"cpu": plenty}, Place.DEVICE),
         (CPU, {"cpu": None}, Place.DEVICE),
-        (CPU, {"cpu": size + STEP}, Place.DISK),
+        (CPU, {"cpu": size + STEP.step}, Place.DISK),
         (CUDA, {"cpu": size, "cuda": plenty}, Place.DEVICE),
-        (CUDA, {"cpu": 2 * size, "cuda": size + STEP}, Place.HOST),
-        (CUDA, {"cpu": size, "cuda": size + STEP}, Place.DISK),
+        (CUDA, {"cpu": 2 * size, "cuda": size + STEP.step}, Place.HOST),
+        (CUDA, {"cpu": size, "cuda": size + STEP.step}, Place.DISK),
     ):
         with_room(monkeypatch, **free)
         assert data_place(settings, chosen, device, STEP).place is expected, (device, free)
+
+
+def test_auto_counts_what_is_gathered_where_the_constituents_do_not_lie(
+    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, free = data_place(settings, chosen, CPU, STEP).size, 1 << 30
+    room = int(USABLE * free)
+    with_room(monkeypatch, cpu=free, cuda=free)
+    for step, gathered, expected in (
+        (room - size - 1, room, Place.DEVICE),
+        (room - size + 1, size - 2, Place.DISK),
+        # Moved they would leave a step no more room than where they are.
+        (room - size + 1, size + 2, Place.DEVICE),
+    ):
+        assert data_place(settings, chosen, CPU, StepNeeds(step, gathered)).place is expected
+    with_room(monkeypatch, cpu=int(1.2 * size), cuda=size)
+    for gathered, expected in ((0, Place.HOST), (int(0.2 * size), Place.DISK)):
+        assert data_place(settings, chosen, CUDA, StepNeeds(size // 2, gathered)).place is expected
 
 
 def test_a_step_that_fits_nowhere_moves_no_constituents(
     settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_room(monkeypatch, cpu=1 << 30)
-    assert data_place(settings, chosen, CPU, 1 << 40).place is Place.DEVICE
+    assert data_place(settings, chosen, CPU, StepNeeds(1 << 40, 0)).place is Place.DEVICE
 
 
 def test_on_a_cpu_the_host_is_the_device(settings: TrainSettings, chosen: ChosenData) -> None:
@@ -102,7 +121,8 @@ def test_constituents_on_disk_train_the_same_network_and_leave_nothing_there(
         summary = train(Start(settings.model_copy(update=changes)), say=said.append, details=lambda figures: "")
         runs[place] = summary.run.path
         assert any("lie on disk, in unnamed files" in line for line in said) == (place == "disk")
-        assert json.loads((runs[place] / "run.json").read_text())["memory"]["data_place"] == place
+        memory = json.loads((runs[place] / "run.json").read_text())["memory"]
+        assert (memory["data_place"], memory["gathered_bytes"] > 0) == (place, place == "disk")
     for name in ("keras/checkpoint.safetensors", "history.json", "test_sample.parquet", "evaluation.json"):
         first, second = ((run / name).read_bytes() for run in runs.values())
         assert first == second, name

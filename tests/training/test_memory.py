@@ -1,19 +1,33 @@
 """Predicted memory of a step against what it takes, and how many mini-batches fit."""
 
+import itertools
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets
+from cal_ratio_trainer.jets.disk_rows import Disk
+from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.launching import Place
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.distant_jets import DistantJets, GatheredJets
 from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.inputs import InputFilling
+from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training import memory
-from cal_ratio_trainer.training.memory import StepSize, fitting_splits, step_bytes
+from cal_ratio_trainer.training import ranks as ranks_module
+from cal_ratio_trainer.training.memory import StepSize, fitting_parts, gathered_bytes, step_bytes
+from cal_ratio_trainer.training.ranks import ALONE, SeveralRanks
+from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets, TrainingTensors
 from cal_ratio_trainer.training.tally import Tally
 from tests.training.synthetic import synthetic_jets
@@ -66,19 +80,84 @@ def test_a_step_takes_what_is_predicted_within_a_quarter(engine: Engine, lstm_la
     assert predicted == pytest.approx(measured, rel=0.25)
 
 
+@pytest.mark.parametrize(("main_jets", "control_jets"), [(MAIN, CONTROL), (900, 2000), (MAIN, 0)])
+@pytest.mark.parametrize("splits", [2, 10])
+@pytest.mark.parametrize("processes", [1, 2, 5])
+def test_what_is_gathered_for_a_step_and_the_next_takes_what_is_predicted(
+    main_jets: int, control_jets: int, splits: int, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [synthetic_jets(np.arange(main_jets) % 3, 1), synthetic_jets(2 * (np.arange(control_jets) % 2), 2)]
+    far, constituents = on_disk(parts, tmp_path)
+    held = held_by(monkeypatch)
+    monkeypatch.setattr(ranks_module, "store", HashStore)
+    ranks = SeveralRanks(Place(0, processes, 0, processes, 1)) if processes > 1 else ALONE
+    jets = np.arange(main_jets + control_jets)
+    sampler = Sampler(jets[:main_jets], jets[main_jets:], splits, 1, True)
+    step = AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(1, 0, 0), 5, 1, ranks)
+    read = [step.read_jets(each) for each in sampler.epoch(0)]
+    far.expect(read)
+    most = 0
+    for number, positions in enumerate(read):
+        far.batch(positions)
+        wait_for(held, min(2, splits - number))
+        most = max(most, sum(held.values()))
+    far.expect(())
+    epoch = StepSize(main_jets, main_jets if control_jets else 0, control_jets, constituents)
+    assert gathered_bytes(DEFAULT_SHAPE, epoch, splits, processes) == pytest.approx(most, rel=0.05)
+
+
+def on_disk(parts: list[Jets], folder: Path) -> tuple[DistantJets, dict[str, tuple[float, float]]]:
+    """Jets on disk, and how many constituents those of each part have on average."""
+    filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, Disk(folder))
+    means: dict[str, list[float]] = {kind.name: [] for kind in CONSTITUENTS}
+    for jets in parts:
+        filling.append({name: ListColumns.of(ragged) for name, ragged in jets.constituents.items()})
+        for kind in CONSTITUENTS:
+            lengths = np.minimum(np.diff(jets.constituents[kind.name].offsets), kind.limit)
+            means[kind.name].append(float(lengths.mean()) if len(jets) else 0.0)
+    return DistantJets.of_inputs(filling.finish(), parts, CPU), {name: (a, b) for name, (a, b) in means.items()}
+
+
+def held_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
+    """Bytes of everything that is gathered and still held."""
+    held: dict[int, int] = {}
+    gather, numbers = DistantJets._gather, itertools.count()
+
+    def note(self: DistantJets, jets: IndexArray) -> GatheredJets:
+        found, number = gather(self, jets), next(numbers)
+        indices = [found.jets, *found.offsets.values()]
+        held[number] = sum(each.nbytes for each in found.values.values()) + sum(each.nbytes for each in indices)
+        weakref.finalize(found, held.pop, number)
+        return found
+
+    monkeypatch.setattr(DistantJets, "_gather", note)
+    return held
+
+
+def wait_for(held: dict[int, int], count: int) -> None:
+    end = time.monotonic() + 60
+    while len(held) != count:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 SIZE = StepSize(1e6, 1e6, 5e5, {"clusters": (11.0, 15.0), "tracks": (5.0, 11.0), "muon_segments": (4.0, 2.0)})
+
+
+def triton_step(splits: int) -> int:
+    return step_bytes(DEFAULT_SHAPE, SIZE.of(splits), Engine.TRITON)
 
 
 @pytest.mark.parametrize("free", [10**8, 10**9, 10**10])
 def test_the_fewest_mini_batches_that_fit_fit_and_one_less_does_not(free: int) -> None:
-    splits = fitting_splits(DEFAULT_SHAPE, SIZE, Engine.TRITON, free)
+    splits = fitting_parts(triton_step, free)
     assert splits is not None
     assert step_bytes(DEFAULT_SHAPE, SIZE.of(splits), Engine.TRITON) <= free
     assert splits == 1 or step_bytes(DEFAULT_SHAPE, SIZE.of(splits - 1), Engine.TRITON) > free
 
 
 def test_where_the_weights_alone_do_not_fit_no_number_of_mini_batches_does() -> None:
-    assert fitting_splits(DEFAULT_SHAPE, SIZE, Engine.TRITON, 100_000) is None
+    assert fitting_parts(triton_step, 100_000) is None
 
 
 def test_in_pieces_a_step_takes_no_more_than_the_mini_batches_of_that_size() -> None:

@@ -9,7 +9,7 @@ import torch
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.memory import StepSize, step_bytes
+from cal_ratio_trainer.training.memory import StepSize, gathered_bytes, step_bytes
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory
 from cal_ratio_trainer.training.step import AdversarialStep
 from cal_ratio_trainer.training.train import train
@@ -33,6 +33,27 @@ def test_a_step_that_fits_is_told_without_warning() -> None:
     said = dataclasses.replace(PLAN, splits=1000).sentence()
     assert said.startswith("the jets take 1.00 GiB of memory, a step about 0.")
     assert said.endswith("; 1.00 GiB are free")
+
+
+def test_what_is_gathered_ahead_is_part_of_a_step_and_of_what_would_fit() -> None:
+    far = dataclasses.replace(PLAN, gathers=True, data=2**20, splits=20, free=2**29)
+    gathered = gathered_bytes(DEFAULT_SHAPE, EPOCH, 20)
+    assert far.gathered == gathered > 2**27
+    assert far.step == dataclasses.replace(far, gathers=False).step + gathered
+    assert far.described()["gathered_bytes"] == gathered
+    said = far.sentence()
+    assert f"{gathered / 2**30:.2f} GiB of it for constituents that are gathered for this step and the next" in said
+    splits, pieces = (int(said.partition(f"{name} ")[2].split()[0]) for name in ("num_splits", "accumulate"))
+    assert dataclasses.replace(far, splits=splits).step <= 2**29
+    assert dataclasses.replace(far, pieces=pieces).step <= 2**29
+
+
+def test_where_what_is_gathered_does_not_fit_by_itself_only_more_mini_batches_help() -> None:
+    far = dataclasses.replace(PLAN, gathers=True, free=2**28)
+    said = far.advice()
+    splits = int(said.removeprefix("num_splits ").split()[0])
+    assert dataclasses.replace(far, splits=splits).step <= 2**28
+    assert "accumulate would not help" in said
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from cal_ratio_trainer.training import ranks as ranks_module
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.ranks import ALONE, OtherProcessFailed, ProcessesDiffer, SeveralRanks
 from cal_ratio_trainer.training.train import train
+from tests.training.fold_sets import train_set
 from tests.training.synthetic import write_training_files
 
 _PATIENCE_S = 400
@@ -45,6 +46,23 @@ def fail(*given, **more):
 
 if os.environ["RANK"] == "{rank}":
     {module}.{name} = fail
+"""
+
+_SLOW_END = """
+import time
+from pathlib import Path
+from cal_ratio_trainer.training import train
+
+leave = train._leave_test_figures
+
+def leave_slowly(*given):
+    Path("{folder}/ending").touch()
+    while not Path("{folder}/signalled").exists():
+        time.sleep(0.02)
+    return leave(*given)
+
+if os.environ["RANK"] == "0":
+    train._leave_test_figures = leave_slowly
 """
 
 
@@ -103,8 +121,8 @@ def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return process.returncode, out, error
 
 
-def history_of(folder: Path) -> list[dict[str, float]]:
-    rows: list[dict[str, float]] = json.loads((folder / "default" / "00000" / "history.json").read_text())
+def history_of(folder: Path, fold: str) -> list[dict[str, float]]:
+    rows: list[dict[str, float]] = json.loads((folder / "default" / "00000" / fold / "history.json").read_text())
     return rows
 
 
@@ -113,8 +131,8 @@ def record_of(folder: Path) -> dict[str, Any]:
     return record
 
 
-def assert_same_history(found: Path, expected: Path) -> None:
-    rows, others = history_of(found), history_of(expected)
+def assert_same_history(found: Path, expected: Path, fold: str = "") -> None:
+    rows, others = history_of(found, fold), history_of(expected, fold)
     assert len(rows) == len(others)
     for row, other in zip(rows, others, strict=True):
         assert row == pytest.approx(other, rel=1e-4, abs=1e-4, nan_ok=True)
@@ -176,6 +194,51 @@ def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
     assert status == 0, error
     assert error.count("the run had 1 processes so far; with 2 its figures differ by rounding") == 1
     assert_same_history(tmp_path / "parts", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("folds", [None, 2], ids=["a run by itself", "a fold set"])
+def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_in_the_middle(
+    files: tuple[Path, Path], tmp_path: Path, folds: int | None
+) -> None:
+    folder = tmp_path / "runs"
+    settings_of(files, folder, epochs=1, folds=folds)
+    process = start_training(folder, failure=_SLOW_END.format(folder=folder))
+    _wait_for(folder / "ending", process)
+    # Nothing tells when the second has come to wait; a signal before that is one that came during the last step.
+    time.sleep(1)
+    os.kill(_workers(process)[1], signal.SIGTERM)
+    time.sleep(0.5)
+    (folder / "signalled").touch()
+    status, _, error = finished(process)
+    run = folder / "default" / "00000"
+    if folds is None:
+        assert status == 0, error
+        assert json.loads((run / "run.json").read_text())["status"] == "finished"
+        return
+    assert error.count("exitcode  : 75") == 2, error
+    assert error.count("stopped with default/00000/fold_0 finished; go on with") == 1
+    assert json.loads((run / "fold_0" / "run.json").read_text())["status"] == "finished"
+    assert not (run / "fold_1").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_figures")
+def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_path: Path) -> None:
+    # Of fewer jets to judge by some figures are not known, and null in the files.
+    changes = {"epochs": 2, "folds": 2, "train_fraction": 0.5}
+    alone, together = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
+    process = start_training(tmp_path / "together")
+    train_set(alone)
+    status, out, error = finished(process)
+    assert status == 0, error
+    assert out.count("Area under the ROC curve") == 1
+    for fold in ("fold_0", "fold_1"):
+        assert_same_history(tmp_path / "together", tmp_path / "alone", fold)
+    sets = [record_of(settings.output_path) for settings in (alone, together)]
+    assert [record["status"] for record in sets] == ["finished", "finished"]
+    assert sets[1]["test"] == pytest.approx(sets[0]["test"], rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize(

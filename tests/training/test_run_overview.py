@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,22 @@ def test_bytes_that_are_no_text_are_no_reason_to_stop(tmp_path: Path) -> None:
     for name in ("run.json", "history.json", "training_params.yaml"):
         (run.path / name).write_bytes(b"\xff\xfe\x00\x80")
     assert (RunOverview.of(run).status, RunOverview.of(run).epochs) == ("unknown", 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"tag: {'[' * 3000}{']' * 3000}\n",
+        "\n".join(["a: &a [x]", *(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in pairwise("abcdefg"))]),
+        "tag: scan\n# " + "x" * 2**20,
+    ],
+    ids=["nested deeply", "aliases that multiply", "large"],
+)
+def test_settings_that_are_more_than_settings_can_be_are_not_known(tmp_path: Path, content: str) -> None:
+    run = write_run(tmp_path / "m" / "00000", HISTORY)
+    run.settings_file.write_text(content)
+    overview = RunOverview.of(run)
+    assert (overview.status, overview.settings) == ("finished", {})
 
 
 def test_a_number_that_is_not_finite_or_no_number_is_not_known(tmp_path: Path) -> None:

@@ -216,8 +216,8 @@ def test_another_machine_or_pytorch_is_told(
     other = {"machine": {**record["machine"], "processor": "Z80"}, "versions": {"torch": "1.0"}}
     run.write_record(record | other)
     find_start([("defaults", {}), ("command line", {})], settings, "0")
-    assert "the run had processor Z80 so far" in caplog.text
-    assert "the run had torch 1.0 so far" in caplog.text
+    assert "the run's processor was Z80 so far" in caplog.text
+    assert "the run's torch was 1.0 so far" in caplog.text
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets, Label, Ragged
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.training.checkpoint import checkpoint_threads
 from cal_ratio_trainer.training.fold_networks import find_networks, folds_at
 from cal_ratio_trainer.training.fold_overview import FoldSetOverview, overview_of
 from cal_ratio_trainer.training.fold_set import FoldSet
@@ -22,6 +24,7 @@ from cal_ratio_trainer.training.network_names import find_network, network_file
 from cal_ratio_trainer.training.outputs import write_epoch, write_test_sample
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, named_run
 from cal_ratio_trainer.training.splits import Part, split_jets
+from cal_ratio_trainer.training.threads import threads_given_back
 from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work
 from cal_ratio_trainer.training.used_events import read_used_events
 from tests.training.fold_sets import are_equal, set_of, set_settings, train_set
@@ -163,6 +166,28 @@ def test_a_set_that_was_stopped_goes_on_in_the_middle_of_a_fold_and_equals_one_t
     # A finished set got as many epochs again, each network of it.
     assert [len(run.read_history()) for run in found.folds] == [4, 4]
     assert found.run.read_record()["finished_epochs"] == 4
+
+
+def test_only_the_fold_that_goes_on_has_the_threads_of_its_checkpoint(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = set_settings(files, tmp_path, threads=None, epochs=2)
+    with threads_given_back():
+        torch.set_num_threads(2)
+        with monkeypatch.context() as patch:
+            _stop_after_first_epoch_of("fold_0", patch)
+            with pytest.raises(TrainingStopped):
+                train_set(settings)
+        # As on a machine with fewer cores, or with another OMP_NUM_THREADS.
+        torch.set_num_threads(1)
+        train_set(settings, "auto")
+        assert torch.get_num_threads() == 1
+    assert [checkpoint_threads(run.checkpoint_file) for run in set_of_run(tmp_path).folds] == [2, 1]
+
+
+def test_given_threads_are_those_of_every_fold(files: Files, tmp_path: Path) -> None:
+    train_set(set_settings(files, tmp_path, threads=2, epochs=1))
+    assert [checkpoint_threads(run.checkpoint_file) for run in set_of_run(tmp_path).folds] == [2, 2]
 
 
 def test_a_signal_while_a_network_is_completed_keeps_the_next_from_beginning(

@@ -31,7 +31,7 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from cal_ratio_trainer.training.interrupts import TrainingStopped
     from cal_ratio_trainer.training.ranks import joined
-    from cal_ratio_trainer.training.train import take_part
+    from cal_ratio_trainer.training.taking_part import take_part
     from cal_ratio_trainer.training.train_folds import fold_work
 
     ranks, status = joined(), 0

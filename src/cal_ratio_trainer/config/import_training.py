@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.network_name import model_name
 
 
 class ImportSettings(Settings):
@@ -18,7 +19,11 @@ class ImportSettings(Settings):
         description="Run folder of the earlier program, or one file: Keras (zip or HDF5) or frugally-deep JSON."
     )
     model_name: str | None = Field(
-        pattern=r"^[A-Za-z0-9][\w.+-]*$",
-        description="Name of the model that the run becomes one of; null takes it from the path.",
+        description="Name of the model that the run becomes one of; null takes it from the path."
     )
     output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+
+    @field_validator("model_name")
+    @classmethod
+    def _is_a_name(cls, given: str | None) -> str | None:
+        return None if given is None else model_name(given)

@@ -1,23 +1,28 @@
 """Settings from their sources: packaged defaults, then a YAML file, then flags; all mistakes told at once."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
+from cal_ratio_trainer.config.mistakes import mistakes_of
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
+LARGEST_FILE = 2**24
+"""Bytes that a config file may have: about as many as the most values take, with long names."""
+
+LARGEST_OF_A_RUN = 2**20
+"""The same of the settings in a run's folder, of which a table of runs reads many; reading this much takes seconds."""
+
 _MOST_VALUES = 100_000
 """How many a file may hold. A few lines of aliases can stand for more than the memory takes."""
-_LONGEST_VALUE = 200
 
 _log = logging.getLogger(__name__)
 
@@ -64,20 +69,27 @@ def settings_from(model: type[SettingsType], layers: list[tuple[str, dict[str, A
     try:
         return model.model_validate(merged)
     except ValidationError as error:
-        mistakes = [_in_words(model, detail, layers) for detail in error.errors()]
-        raise ConfigError(dict.fromkeys(mistakes)) from error
+        raise ConfigError(mistakes_of(model, error, layers)) from error
 
 
-def read_config(config: str | Path) -> dict[str, Any]:
-    """The content of a YAML file, or of a packaged configuration named without folder and ending."""
+def read_config(config: str | Path, largest: int = LARGEST_FILE) -> dict[str, Any]:
+    """The content of a YAML file, or of a packaged configuration named without folder and ending.
+
+    Whatever YAML comes from outside is read by this: no size, depth or aliases of a file can take up time or memory.
+
+    Args:
+        config: the file, or the name.
+        largest: how many bytes it may have.
+
+    Raises:
+        InputFileError: the file is not there, is no YAML mapping, or is more than settings can be.
+        OSError: it cannot be read.
+    """
     path = Path(config)
     if str(config) in packaged_configs():
         text = resources.files("cal_ratio_trainer.config").joinpath("packaged", f"{config}.yaml").read_text("utf-8")
     elif path.is_file():
-        try:
-            text = path.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputFileError(config, "is no text file, so it cannot be a config file") from error
+        text = _text_of(path, largest)
     else:
         raise InputFileError(config, f"no such config file; packaged ones are {', '.join(packaged_configs())}")
     content = _parsed(config, text)
@@ -86,6 +98,17 @@ def read_config(config: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputFileError(config, f"should hold 'name: value' lines, but holds a {type(content).__name__}")
     return {str(name): value for name, value in content.items()}
+
+
+def _text_of(path: Path, largest: int) -> str:
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise InputFileError(path, f"has more than {largest} bytes, too many for settings")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputFileError(path, "is no text file, so it cannot be a config file") from error
 
 
 def _parsed(config: str | Path, text: str) -> Any:
@@ -122,39 +145,3 @@ def packaged_configs(model: type[Settings] | None = None) -> list[str]:
     if model is None:
         return names
     return [name for name in names if model.with_new_names(read_config(name)).keys() <= model.model_fields.keys()]
-
-
-def _in_words(model: type[Settings], detail: ErrorDetails, layers: list[tuple[str, dict[str, Any]]]) -> str:
-    place = ".".join(str(part) for part in detail["loc"]) or "settings"
-    top = str(detail["loc"][0]) if detail["loc"] else ""
-    source = next((name for name, content in reversed(layers) if top in content), "")
-    where = f"{source}: " if source and source != "packaged defaults" else ""
-    if detail["type"] == "extra_forbidden":
-        last = str(detail["loc"][-1])
-        return f"{where}{place} is no setting of this command{did_you_mean(last, set(_known_names(model)))}"
-    if detail["type"] == "missing":
-        return f"{place} must be given (--{top} or in the config file)"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if detail["type"] == "value_error":
-        return f"{where}{place}: {message}" if detail["loc"] else f"{where}{message}"
-    return f"{where}{place}: {message[0].lower()}{message[1:]}, got {_shown(detail['input'])}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
-
-
-def _known_names(model: type[Settings]) -> Iterator[str]:
-    yield from model.aliases
-    for name, field in model.model_fields.items():
-        yield name
-        for nested in _settings_within(field.annotation):
-            yield from _known_names(nested)
-
-
-def _settings_within(annotation: Any) -> Iterator[type[Settings]]:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _settings_within(argument)

@@ -1,5 +1,6 @@
-"""How settings name a network."""
+"""How settings name a network and a model."""
 
+import re
 from typing import Any
 
 _PARTS = ("name", "run", "epoch")
@@ -16,3 +17,14 @@ def in_one_word(given: Any) -> Any:
     if missing := [part for part in _PARTS if part not in given]:
         raise ValueError(f"lacks {', '.join(missing)}; expected name, run and epoch")
     return "/".join(str(given[part]) for part in _PARTS)
+
+
+def model_name(given: str) -> str:
+    """A name of a model that can be a folder's name too.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", given):
+        raise ValueError(f"should be letters, digits and . _ + - only, a letter or digit first, got {given!r}")
+    return given

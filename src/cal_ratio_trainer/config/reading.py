@@ -42,6 +42,12 @@ class ReadingSettings(FigureSettings):
     cache_path: Path | None = Field(
         description="Folder for copies of remote files; null takes the user's cache folder."
     )
+    blind_above: float | None = Field(
+        ge=0,
+        lt=1,
+        description="Hide the scores of jets of data with a signal output above this, unless they come from a declared "
+        "control region (--kind control, or a control file); null hides nothing. [1]",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="Where the network runs; auto takes a GPU if there is one."
     )

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.config.mistakes import mistakes_of
 from cal_ratio_trainer.errors import InputFileError, did_you_mean
 
 _NUMBER = "mcChannelNumber"
@@ -79,5 +80,4 @@ def _sample(path: Path, number: Any, row: Any) -> Sample:
     try:
         return Sample.model_validate(row)
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors())
-        raise InputFileError(path, f"sample {number}: {said}") from error
+        raise InputFileError(path, f"sample {number}: {'; '.join(mistakes_of(Sample, error))}") from error

@@ -33,7 +33,7 @@ class SchedulingSettings(Settings):
             return None
         if given != _LOCAL and not re.match(r"[a-z]+://.", given) and not given.endswith(".json"):
             raise ValueError(
-                f"scheduler must be none, local, an address like tcp://host:8786 or a scheduler file that ends in "
+                f"should be none, local, an address like tcp://host:8786 or a scheduler file that ends in "
                 f".json, got {given!r}"
             )
         return given
@@ -64,7 +64,7 @@ class SharedListSettings(SchedulingSettings):
         if given is not None:
             number, of = shard_of(given)
             if number >= of:
-                raise ValueError(f"shard {given}: the first number goes from 0 to {of - 1}")
+                raise ValueError(f"the first number of i/n goes from 0 to {of - 1}, got {given}")
         return given
 
 
@@ -79,7 +79,7 @@ def shard_of(given: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", given)
     if found is None or int(found[2]) < 1:
-        raise ValueError(f"shard must be two numbers i/n, e.g. 0/10, got {given!r}")
+        raise ValueError(f"should be two numbers i/n, e.g. 0/10, got {given!r}")
     return int(found[1]), int(found[2])
 
 

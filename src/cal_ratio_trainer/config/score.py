@@ -23,12 +23,6 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
     output_report: Path = Field(
         description="Markdown file to write; the HTML page, the figures and the scores stand beside it."
     )
-    blind_above: float | None = Field(
-        ge=0,
-        lt=1,
-        description="Hide the scores of jets of data with a signal output above this, unless they come from a declared "
-        "control region (--kind control, or a control file); null hides nothing. [1]",
-    )
     cuts: list[float] = Field(description="Cuts on the signal output whose shares the report tells. [1]")
 
     @classmethod

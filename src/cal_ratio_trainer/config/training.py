@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.config.network_name import model_name
 from cal_ratio_trainer.errors import ConfigError
 
 DEMO = "demo"
@@ -39,9 +40,7 @@ class TrainSettings(FigureSettings):
         "runs_path": "output_path",
     }
 
-    model_name: str = Field(
-        pattern=r"^[A-Za-z0-9][\w.+-]*$", description="Name of the model; its runs stand in a folder of this name."
-    )
+    model_name: str = Field(description="Name of the model; its runs stand in a folder of this name.")
     main_training_file: str = Field(
         description="Signal, QCD and BIB jets: a path, file:// or any other fsspec URL, or 'demo'."
     )
@@ -49,9 +48,7 @@ class TrainSettings(FigureSettings):
         description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'."
     )
     output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
-    tag: str | None = Field(
-        pattern=r"^\S+$", description="A word to find the run by; it stands in run.json and in the table of runs."
-    )
+    tag: str | None = Field(description="A word to find the run by; it stands in run.json and in the table of runs.")
     note: str | None = Field(description="A sentence on what the run is for; it stands beside the tag.")
     cache_path: Path | None = Field(
         description="Folder for copies of remote files and for the demo data; null takes the user's cache folder."
@@ -159,6 +156,18 @@ class TrainSettings(FigureSettings):
         description="Write every epoch's figures for TensorBoard too, where it is installed (the extra 'tensorboard')."
     )
 
+    @field_validator("model_name")
+    @classmethod
+    def _is_a_name(cls, given: str) -> str:
+        return model_name(given)
+
+    @field_validator("tag")
+    @classmethod
+    def _is_a_word(cls, given: str | None) -> str | None:
+        if given is not None and len(given.split()) != 1:
+            raise ValueError(f"should be one word, got {given!r}")
+        return given
+
     @field_validator("cluster_filters", "track_filters", "muon_segment_filters")
     @classmethod
     def _some_units(cls, widths: list[int]) -> list[int]:
@@ -169,11 +178,16 @@ class TrainSettings(FigureSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.num_splits is None) == (self.batch_size is None):
-            raise ValueError("give either num_splits or batch_size")
+            how_many = "neither is" if self.num_splits is None else "both are"
+            raise ValueError(f"num_splits or batch_size must be given, one of them; {how_many}")
         if not 0 < self.pt_ranges[0] < self.pt_ranges[1]:
             raise ValueError(f"pt_ranges must rise from above 0, got {self.pt_ranges}")
-        if self.fold is not None and (self.folds is None or self.fold >= self.folds):
-            raise ValueError(f"fold is from 0 to below folds, got fold {self.fold} with folds {self.folds}")
+        if self.fold is not None and self.folds is None:
+            raise ValueError(
+                f"--fold {self.fold} trains one network of a set: add --folds with the number of all networks"
+            )
+        if self.fold is not None and self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold goes from 0 to {self.folds - 1} with {self.folds} folds, got {self.fold}")
         both = set(self.low_masses) & set(self.high_masses)
         if both:
             raise ValueError(f"mH {min(both):g} stands in low_masses and in high_masses")

@@ -124,6 +124,11 @@ class JetTensors:
         return self.jet.device
 
     @property
+    def gathers(self) -> bool:
+        """Constituents lie elsewhere, and those of each step are gathered for it."""
+        return False
+
+    @property
     def bytes_on_device(self) -> int:
         """What it takes of the device's memory."""
         return sum(each.nbytes for each in (*self.values.values(), self.jet, self.masses))

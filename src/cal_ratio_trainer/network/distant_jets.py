@@ -103,6 +103,11 @@ class DistantJets(JetTensors):
         self._coming.start(prefetched(lambda: map(self._gather, jets)))
 
     @property
+    def gathers(self) -> bool:
+        """See `JetTensors`."""
+        return True
+
+    @property
     def bytes_on_device(self) -> int:
         """See `JetTensors`."""
         return self.jet.nbytes + self.masses.nbytes

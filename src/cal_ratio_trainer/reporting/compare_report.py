@@ -90,6 +90,7 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
 
 def _which_jets(sample: ComparedSample) -> str:
     said = f"On {int(sample.jets.fair.sum()):,} jets that had no say in a training of the two"
-    if sample.jets.not_known:
-        return f"{said}, **as far as that is known: of {sample.jets.not_known:,} it is not.**"
-    return f"{said}."
+    said += f", **as far as that is known: of {sample.jets.not_known:,} it is not.**" if sample.jets.not_known else "."
+    if sample.jets.blinded:
+        said += " Data, beam-induced background among them, take no part: they are blinded."
+    return said

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, write_all
+from cal_ratio_trainer.reporting.drawn_figures import DrawnFigures
 from cal_ratio_trainer.reporting.page import page_html
 from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown, escaped
 
@@ -100,16 +101,22 @@ class Report:
     def write(self, draw_all: DrawAll = write_all) -> None:
         """Draw the figures, then write both files; each appears complete or not at all.
 
+        Figures that an earlier report of this name had and this one has not are removed; files of others stay.
+
         Raises:
             ValueError: two drawings have one name and differ.
             OSError: a file cannot be written.
         """
         self._refuse_one_name_for_two()
+        drawn = DrawnFigures.of(self.figure_folder)
         for labels in dict.fromkeys(labels for labels, _ in self._drawings):
             draw_all([drawing for its, drawing in self._drawings if its == labels], self.figure_folder, labels)
+        names = [drawing.name + suffix for labels, drawing in self._drawings for suffix in labels.suffixes]
+        drawn = drawn.with_these(names)
         markdown = "\n\n".join([f"# {escaped(self.title)}", *self._blocks]) + "\n"
         write_text(self.file, markdown)
         write_text(self.page, page_html(self.title, markdown, self.file.parent))
+        drawn.only_these(names)
 
     def _refuse_one_name_for_two(self) -> None:
         names = [drawing.name for _, drawing in self._drawings]

@@ -65,15 +65,26 @@ class Blinding:
             scores: [jets, 3], changed in place.
             of_data: [jets].
         """
+        scores[self.tail(scores, of_data)] = np.nan
+
+    def tail(self, scores: NDArray[np.float32], of_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The jets to hide, [jets]; arguments as `hide`."""
         # In double precision, as whoever reads the file compares.
-        scores[of_data & (scores[:, Label.SIGNAL].astype(np.float64) > self.above)] = np.nan
+        found: NDArray[np.bool_] = of_data & (scores[:, Label.SIGNAL].astype(np.float64) > self.above)
+        return found
 
     def note(self) -> str:
         """What a reader should know."""
+        return self._sentence("a signal output", "have no scores, and count in no number and no figure")
+
+    def note_of_pairs(self) -> str:
+        """The same where two scores of each jet are compared."""
+        return self._sentence("a signal output of either", "take no part in anything")
+
+    def _sentence(self, which: str, what: str) -> str:
         return (
-            f"blinded: jets of data (not simulation, not of a declared control region) with a signal output above "
-            f"{self.above:g} have no scores, and count in no number and no figure; --kind control declares a control "
-            "region, --data_type says what ntuples hold"
+            f"blinded: jets of data (not simulation, not of a declared control region) with {which} above "
+            f"{self.above:g} {what}; --kind control declares a control region, --data_type says what ntuples hold"
         )
 
 

@@ -20,7 +20,7 @@ from cal_ratio_trainer.scoring.contestants import ColumnScores, Contestant, Netw
 from cal_ratio_trainer.scoring.explanation import Explanation, explain
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, find_any_scorer
 from cal_ratio_trainer.scoring.inputs import files_named, stream_options
-from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, writing_scores
+from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, BLINDED, SCORE_COLUMNS, writing_scores
 from cal_ratio_trainer.scoring.streams import Region, StreamOptions, open_stream
 from cal_ratio_trainer.training.run_sample import CONTROL_FILE, MAIN_FILE
 
@@ -97,7 +97,8 @@ def compare(settings: CompareSettings) -> CompareSummary:
     first = NetworkScores(scorer, options.scaling)
     second: Contestant = columns or NetworkScores(find_any_scorer(second_word or "", settings), options.scaling)
     # Whether two programs agree is a question about all jets.
-    comparison = Comparison(first, second, fair_only=columns is None and not settings.all_jets)
+    fair_only = columns is None and not settings.all_jets
+    comparison = Comparison(first, second, fair_only, settings.blind_above)
     samples = {}
     for region in _REGIONS:
         jets = comparison.on([source for source in sources if source.stream.region == region])
@@ -106,7 +107,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
     if not samples:
         raise InputFileError(", ".join(source.stream.name for source in sources), "holds no jet with a score of both")
     scores = settings.output_report.with_name(SCORES_FILE)
-    _write_scores(scores, samples, first.name, second.name)
+    _write_scores(scores, samples, {"first": first.name, "second": second.name, BLIND_ABOVE: settings.blind_above})
     return CompareSummary(
         first=first.name,
         second=second.name,
@@ -114,7 +115,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
         samples=samples,
         explanation=_explanation(scorer, samples) if columns is not None and settings.explain else None,
         simulation=next((source.stream.simulation for source in sources if source.stream.simulation), None),
-        notes=tuple(_notes(first, second, sources, samples)),
+        notes=tuple(_notes(comparison, sources, samples)),
         scores=scores,
     )
 
@@ -186,9 +187,8 @@ def _explanation(scorer: AnyScorer, samples: dict[Region, ComparedSample]) -> Ex
     return explain(scorer, jets.some, jets.second[jets.some_rows], jets.labelled)
 
 
-def _notes(
-    first: Contestant, second: Contestant, sources: Sequence[Source], samples: dict[Region, ComparedSample]
-) -> list[str]:
+def _notes(comparison: Comparison, sources: Sequence[Source], samples: dict[Region, ComparedSample]) -> list[str]:
+    first, second = comparison.first, comparison.second
     notes = [*first.notes, *second.notes]
     for source in sources:
         stream = source.stream
@@ -197,21 +197,23 @@ def _notes(
         if not source.is_test_sample:
             lookups.append(first.lookup(stream.path, source.copied_from))
         notes += [lookup.note for lookup in lookups if lookup.note]
+        if (blinding := comparison.blinding(stream)) is not None:
+            notes.append(blinding.note_of_pairs())
     for region, sample in samples.items():
         notes += [f"{count:,} {region} jets were left out: {reason}" for reason, count in sample.jets.left_out.items()]
         notes += [f"{region} jets: {sentence}" for sentence in sample.jets.oddities]
     return list(dict.fromkeys(notes))
 
 
-def _write_scores(path: Path, samples: dict[Region, ComparedSample], first: str, second: str) -> None:
+def _write_scores(path: Path, samples: dict[Region, ComparedSample], description: dict[str, Any]) -> None:
     with writing_scores(path) as writer:
         for region, sample in samples.items():
             writer.write(_score_rows(region, sample.jets))
-        writer.finish({"first": first, "second": second})
+        writer.finish(description)
 
 
 def _score_rows(region: Region, jets: ComparedJets) -> pa.Table:
-    table = jets.table.select([name for name in jets.table.column_names if name not in SCORE_COLUMNS])
+    table = jets.table.select([name for name in jets.table.column_names if name not in (*SCORE_COLUMNS, BLINDED)])
     columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
     columns["region"] = pa.array([region] * len(jets)).dictionary_encode()
     for which, scores in (("first", jets.first), ("second", jets.second)):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.prefetch import prefetched
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.contestants import Contestant
 from cal_ratio_trainer.scoring.oddities import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup
@@ -56,12 +57,14 @@ class ComparedJets:
         labelled: False where labels mean nothing.
         table: one row a jet, as `score_table` makes it, with the first's scores.
         first, second: [jets, 3] scores.
-        fair: [jets] true where the jet had no say in either training, as far as that is known.
+        fair: [jets] true where the jet had no say in either training, as far as that is known, and is not blinded
+            data.
         weights: [jets].
         scaled_pt: [jets].
         events: [jets] a number that all jets of an event share.
         left_out: how many jets were left out, by the reason.
         not_known: how many jets are fair only as far as is known.
+        blinded: something may be hidden, and data take no part in figures of merit.
         oddities: what was odd in the jets of all files, those that were left out too, a sentence each.
         some: the first jets, up to `JETS_TO_EXPLAIN`, with their constituents.
         some_rows: [some jets] their rows.
@@ -78,6 +81,7 @@ class ComparedJets:
     events: NDArray[np.uint64]
     left_out: dict[str, int]
     not_known: int
+    blinded: bool
     oddities: tuple[str, ...]
     some: tuple[JetBatch, ...]
     some_rows: NDArray[np.int64]
@@ -139,11 +143,13 @@ class Comparison:
     Attributes:
         first, second: what gives the scores.
         fair_only: jets that had a say in a training take no part at all.
+        blind_above: jets of data with a signal output of either above this take no part at all; None: all do.
     """
 
     first: Contestant
     second: Contestant
     fair_only: bool
+    blind_above: float | None = None
 
     def on(self, sources: Sequence[Source]) -> ComparedJets | None:
         """The jets of some files of one region, as far as both give them a score; None where none does.
@@ -154,21 +160,33 @@ class Comparison:
         gathered = _Gathered()
         for source in sources:
             stream = source.stream
-            lookups = self._lookups(source)
+            lookups, blinding = self._lookups(source), self.blinding(stream)
             with progress(f"compare on {Path(stream.name).name}", stream.size, stream.unit) as line:
                 for batch, used in prefetched(stream.batches):
                     line.advance(used)
                     if len(batch.jets):
-                        gathered.add(self._scored(batch, stream, lookups))
+                        gathered.add(self._scored(batch, stream, lookups, blinding))
         labelled = all(source.stream.labelled for source in sources)
         return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None
+
+    def blinding(self, stream: JetStream) -> Blinding | None:
+        """What is hidden of a file; None where that is nothing."""
+        return blinding_of(self.blind_above, stream.origin)
 
     def _lookups(self, source: Source) -> list[PartLookup | None]:
         own = None if source.is_test_sample else self.first.lookup(source.stream.path, source.copied_from)
         return [own, self.second.lookup(source.stream.path, source.copied_from)]
 
-    def _scored(self, batch: JetBatch, stream: JetStream, lookups: Sequence[PartLookup | None]) -> "_ScoredBatch":
+    def _scored(
+        self, batch: JetBatch, stream: JetStream, lookups: Sequence[PartLookup | None], blinding: Blinding | None
+    ) -> "_ScoredBatch":
         scores = [contestant.scores(batch, stream.labelled) for contestant in (self.first, self.second)]
+        of_data = None
+        if blinding is not None:
+            of_data = blinding.of_data(batch.jets)
+            # As if there were no others: what is left out of a total can be told by subtraction.
+            seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
+            batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
         parts = np.stack(
             [
                 np.full(len(batch.jets), JetPart.TEST, dtype=np.int8) if look is None else look.parts(batch.jets)
@@ -178,7 +196,10 @@ class Comparison:
         fair = np.asarray(np.isin(parts, (*FAIR, JetPart.UNKNOWN)).all(axis=0))
         has_scores = np.asarray(np.isfinite(np.concatenate(scores, axis=1)).all(axis=1))
         taken = has_scores & fair if self.fair_only else has_scores
-        return _ScoredBatch(batch, stream.labelled, scores[0], scores[1], parts, fair, has_scores, taken)
+        if of_data is not None:
+            # Figures of merit of a class without its tail would be wrong, and those with it would tell of it.
+            fair = fair & ~of_data
+        return _ScoredBatch(batch, stream.labelled, scores[0], scores[1], parts, fair, has_scores, taken, of_data)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +212,7 @@ class _ScoredBatch:
     fair: NDArray[np.bool_]
     has_scores: NDArray[np.bool_]
     taken: NDArray[np.bool_]
+    of_data: NDArray[np.bool_] | None
 
 
 @dataclass
@@ -198,6 +220,7 @@ class _Gathered:
     """The batches so far."""
 
     rows: int = 0
+    blinded: bool = False
     not_known: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     oddities: Counter[str] = field(default_factory=Counter)
@@ -210,12 +233,15 @@ class _Gathered:
         taken, jets = scored.taken, scored.batch.jets
         self.left_out[NO_SCORE] += int(np.count_nonzero(~scored.has_scores))
         self.left_out[NOT_FAIR] += int(np.count_nonzero(scored.has_scores & ~taken))
-        self.not_known += int(np.count_nonzero(taken & np.any(scored.parts == JetPart.UNKNOWN, axis=0)))
+        in_figures = taken if scored.of_data is None else taken & ~scored.of_data
+        self.not_known += int(np.count_nonzero(in_figures & np.any(scored.parts == JetPart.UNKNOWN, axis=0)))
+        self.blinded |= scored.of_data is not None
         self._keep_some(scored)
         weights, replaced = known_weights(jets, _WEIGHTS)
         self.oddities += oddities_of(scored.batch)
         self.oddities[BAD_WEIGHT] += replaced
-        table = score_table(scored.batch, JetScores(scored.first, scored.parts.min(axis=0)), scored.labelled, ())
+        found = JetScores(scored.first, scored.parts.min(axis=0), of_data=scored.of_data)
+        table = score_table(scored.batch, found, scored.labelled, ())
         self.tables.append(table.filter(pa.array(taken)))
         values = {
             "first": scored.first,
@@ -233,16 +259,7 @@ class _Gathered:
         kept = sum(len(batch.jets) for batch in self.some)
         positions = np.flatnonzero(scored.taken)[: JETS_TO_EXPLAIN - kept]
         if len(positions):
-            batch = scored.batch
-            converted = None if batch.converted is None else batch.converted.take(positions)
-            self.some.append(
-                replace(
-                    batch,
-                    jets=batch.jets.take(positions),
-                    jet_pt_gev=batch.jet_pt_gev[positions],
-                    converted=converted,
-                )
-            )
+            self.some.append(scored.batch.take(positions))
             self.some_rows.append(self.rows + np.arange(len(positions), dtype=np.int64))
 
     def result(self, region: Region, labelled: bool) -> ComparedJets:
@@ -252,6 +269,7 @@ class _Gathered:
             table=pa.concat_tables(self.tables, promote_options="permissive").unify_dictionaries().combine_chunks(),
             left_out={reason: count for reason, count in self.left_out.items() if count},
             not_known=self.not_known,
+            blinded=self.blinded,
             oddities=tuple(sentences_of(self.oddities)),
             some=tuple(self.some),
             some_rows=np.concatenate(self.some_rows),

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
@@ -81,6 +81,15 @@ class JetBatch:
     converted: Jets | None
     cleaning: CleaningReport
     without_fractions: int = 0
+
+    def take(self, positions: NDArray[np.intp]) -> "JetBatch":
+        """The jets at some positions, in that order; what was odd is that of all."""
+        return replace(
+            self,
+            jets=self.jets.take(positions),
+            jet_pt_gev=self.jet_pt_gev[positions],
+            converted=None if self.converted is None else self.converted.take(positions),
+        )
 
 
 class JetStream(ABC):

@@ -8,6 +8,7 @@ import torch
 
 from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.loading import read_config, settings_from
+from cal_ratio_trainer.config.mistakes import shown
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.launching import place
@@ -192,7 +193,8 @@ def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, 
     ]
     if forbidden:
         raise ConfigError(
-            f"{name} is {getattr(settings, name)} in run {run.name} and cannot become {given[name]} in the middle of it"
+            f"{name} is {shown(getattr(settings, name))} in run {run.name} and cannot become "
+            f"{shown(getattr(asked, name))} in the middle of it"
             for name in forbidden
         )
     return settings, asked, given
@@ -211,10 +213,8 @@ def _warn_of_another_machine(run: RunDirectory) -> None:
     here = {**machine(), "torch": torch.__version__}
     for what in ("processor", "gpu", "torch"):
         if before.get(what) != here[what]:
-            so_far = before.get(what)
-            _log.warning(
-                "the run had %s %s so far, here it is %s: figures can differ by rounding", what, so_far, here[what]
-            )
+            so_far, now = (known.get(what) or "none that is known" for known in (before, here))
+            _log.warning("the run's %s was %s so far, here it is %s: figures can differ by rounding", what, so_far, now)
 
 
 def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:

@@ -32,6 +32,19 @@ class Place(StrEnum):
 
 
 @dataclass(frozen=True)
+class StepNeeds:
+    """What a step takes of the device.
+
+    Attributes:
+        step: beside the jets. [bytes]
+        gathered: further for constituents, where they do not lie there. [bytes]
+    """
+
+    step: int
+    gathered: int
+
+
+@dataclass(frozen=True)
 class DataPlace:
     """Where the constituents of a training lie.
 
@@ -71,7 +84,7 @@ class DataPlace:
 
 
 def data_place(
-    settings: TrainSettings, chosen: ChosenData, device: torch.device, step: int, processes: int = 1
+    settings: TrainSettings, chosen: ChosenData, device: torch.device, needs: StepNeeds, processes: int = 1
 ) -> DataPlace:
     """Where the constituents of the chosen jets are to lie.
 
@@ -79,7 +92,7 @@ def data_place(
         settings: of the training.
         chosen: the jets.
         device: where the network runs.
-        step: the most memory that a step takes there. [bytes]
+        needs: what a step takes there.
         processes: how many of the training share this machine; each holds all jets.
 
     Raises:
@@ -87,7 +100,9 @@ def data_place(
     """
     size, folder = _bytes_of(chosen), (settings.cache_path or default_cache_path()).expanduser()
     place = (
-        Place(settings.data_place) if settings.data_place != "auto" else _first_with_room(device, size, step, processes)
+        Place(settings.data_place)
+        if settings.data_place != "auto"
+        else _first_with_room(device, size, needs, processes)
     )
     if place is Place.HOST and device.type == "cpu":
         place = Place.DEVICE
@@ -114,20 +129,21 @@ def _bytes_of(chosen: ChosenData) -> int:
     return int(_FLOAT * floats)
 
 
-def _first_with_room(device: torch.device, size: int, step: int, processes: int) -> Place:
+def _first_with_room(device: torch.device, size: int, needs: StepNeeds, processes: int) -> Place:
     host = free_bytes(torch.device("cpu"))
     host = host if host is None else host // processes
     free = host if device.type == "cpu" else free_bytes(device)
-    if free is None or _fits(size, step, USABLE * free):
+    if free is None or _fits(size, needs, USABLE * free):
         return Place.DEVICE
-    if device.type != "cpu" and (host is None or size <= USABLE * host):
+    # There they are gathered in memory that cannot be paged out, from which the GPU copies.
+    if device.type != "cpu" and (host is None or size + needs.gathered <= USABLE * host):
         return Place.HOST
     return Place.DISK
 
 
-def _fits(size: int, step: int, room: float) -> bool:
+def _fits(size: int, needs: StepNeeds, room: float) -> bool:
     # A step that has no room even without the jets gets none by moving them; what helps there is said before it.
-    return size + step <= room or (step > room >= size)
+    return size + needs.step <= room or (needs.step + needs.gathered > room >= size)
 
 
 def _refuse_full_disk(folder: Path, size: int) -> None:

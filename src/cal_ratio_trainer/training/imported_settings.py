@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cal_ratio_trainer.config.loading import read_config, settings_from
+from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config, settings_from
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
@@ -16,7 +16,6 @@ UNKNOWN_FILE = "unknown"
 """In place of the training files of an imported run that does not say them."""
 
 _NO_SETTINGS = "It has no training_params.yaml: what its network does not say stands at today's defaults."
-_LARGEST = 1 << 20
 
 
 def imported_settings(
@@ -57,10 +56,8 @@ def imported_settings(
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[str]]:
-    if file.stat().st_size > _LARGEST:
-        raise InputFileError(file, f"has more than {_LARGEST} bytes, too many for settings")
     try:
-        renamed = TrainSettings.with_new_names(read_config(file))
+        renamed = TrainSettings.with_new_names(read_config(file, LARGEST_OF_A_RUN))
     except ValueError as error:
         raise InputFileError(file, str(error)) from error
     known = {name: value for name, value in renamed.items() if name in TrainSettings.model_fields and value is not None}

@@ -16,6 +16,8 @@ EXIT_TERMINATED = 75
 EXIT_INTERRUPTED = 130
 """Exit status after ^C, as shells have it."""
 
+NOTHING_CHANGED = "stopped before the training began; nothing was changed"
+
 
 class TrainingStopped(UserError):
     """A signal ended the training; everything up to the last step is in the checkpoint."""
@@ -48,7 +50,7 @@ def stopped_at_once() -> Iterator[None]:
             signal.signal(signal_number, signal.SIG_DFL)
             os.kill(os.getpid(), signal_number)
             return
-        raise TrainingStopped("stopped before the training began; nothing was changed", EXIT_TERMINATED)
+        raise TrainingStopped(NOTHING_CHANGED, EXIT_TERMINATED)
 
     if threading.current_thread() is not threading.main_thread():
         # Python handles signals in the main thread only; elsewhere they stay its business.

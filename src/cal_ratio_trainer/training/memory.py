@@ -1,12 +1,13 @@
 """How much memory a step takes, worked out from the settings before the first one; and how many mini-batches would fit.
 
 Counted are the tensors that live at the peak of a step: what the layers keep for their gradients, and what is computed
-beside it at that moment, all in single precision.
+beside it at that moment, all in single precision; and where the constituents do not lie on the device, what is gathered
+of them for the step and the next one.
 """
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,11 @@ from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
 from cal_ratio_trainer.network.triton_limits import chain_fits
 from cal_ratio_trainer.training.step import ADVERSARY_UPDATES
 
-_FLOAT = 4
+_FLOAT, _INDEX = 4, 8
+_GATHERED_AT_A_TIME = 2
+"""For the step that is computed, and ahead for the next one."""
+
+_MANY = 1 << 40
 # Kept for the gradient of a recurrence, a unit, slot and jet: gates, c, tanh(c) and h; gates, c; h, c; by autograd.
 _KEPT = {Engine.TORCH: 7, Engine.NUMBA: 5, Engine.TRITON: 2, Engine.REFERENCE: 20}
 # Beside that in the gradient itself: that of every slot's gates.
@@ -65,16 +70,46 @@ def weights_in(shape: NetworkShape) -> int:
     return sum(math.prod(each) for each in shape.weight_shapes().values())
 
 
-def fitting_splits(shape: NetworkShape, size: StepSize, engine: Engine, free: int) -> int | None:
-    """The fewest times as many mini-batches whose steps take at most `free` bytes; None if the weights alone do not."""
-    if 8 * _FLOAT * weights_in(shape) >= free:
+def gathered_bytes(shape: NetworkShape, epoch: StepSize, splits: int, processes: int = 1) -> int:
+    """What is held of constituents that do not lie on the device, as `network.distant_jets` gathers them. [bytes]
+
+    Args:
+        shape: of the network.
+        epoch: all jets of an epoch as one step.
+        splits: mini-batches of an epoch.
+        processes: how many share each of them.
+    """
+    main = epoch.main / (splits * processes)
+    # A jet that the adversary's updates and the network's both read is gathered once.
+    others = 1.0
+    if epoch.adversary:
+        of_network = epoch.control / (splits * processes * epoch.adversary)
+        of_adversary = min(1.0, ADVERSARY_UPDATES / processes) / splits
+        others = max(0.0, 1 - of_network) * (1 - of_adversary)
+    control = epoch.adversary * (1 - others)
+    floats = sum(
+        each.inputs * (main * epoch.constituents[each.name][0] + control * epoch.constituents[each.name][1])
+        for each in shape.branches
+    )
+    indices = (1 + len(shape.branches)) * (main + control)
+    return int(_GATHERED_AT_A_TIME * (_FLOAT * floats + _INDEX * indices))
+
+
+def fitting_parts(takes: Callable[[int], int], free: int) -> int | None:
+    """The fewest parts of something that take at most `free` bytes each; None where no number does.
+
+    Args:
+        takes: bytes of each of so many parts; the more parts, the fewer bytes.
+        free: how many there may be.
+    """
+    if takes(_MANY) >= free:
         return None
     low, high = 0, 1
-    while step_bytes(shape, size.of(high), engine) > free:
+    while takes(high) > free:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if step_bytes(shape, size.of(middle), engine) <= free else (middle, high)
+        low, high = (low, middle) if takes(middle) <= free else (middle, high)
     return high
 
 

@@ -1,6 +1,5 @@
 """What a training is told of memory: before its first step, and where it runs out."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import NetworkShape
-from cal_ratio_trainer.training.memory import StepSize, fitting_splits, free_bytes, step_bytes
+from cal_ratio_trainer.training.memory import StepSize, fitting_parts, free_bytes, gathered_bytes, step_bytes
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import TrainingTensors
@@ -40,6 +39,7 @@ class MemoryPlan:
         free: bytes that are left there beside them; None where the system does not say.
         device: 'cpu' or 'cuda'.
         processes: how many share each piece.
+        gathers: the jets' constituents do not lie on the device, and those of each step are gathered there.
     """
 
     shape: NetworkShape
@@ -51,16 +51,24 @@ class MemoryPlan:
     free: int | None
     device: str
     processes: int = 1
+    gathers: bool = False
 
     @property
     def step(self) -> int:
-        """Predicted peak of a step beside the data. [bytes]"""
-        return step_bytes(self.shape, self.epoch.of(self.splits), self.engine, self.pieces * self.processes)
+        """Predicted peak of a step beside the data, with what is gathered for it and the next one. [bytes]"""
+        return self._step_of(self.splits, self.pieces)
+
+    @property
+    def gathered(self) -> int:
+        """How much of it is gathered constituents. [bytes]"""
+        return self._gathered_of(self.splits)
 
     def sentence(self) -> str:
         """What is said before the first step; with a warning where the step does not fit."""
         where = "the GPU" if self.device == "cuda" else "memory"
         told = f"the jets take {gib(self.data)} of {where}, a step about {gib(self.step)} more"
+        if self.gathers:
+            told += f" ({gib(self.gathered)} of it for constituents that are gathered for this step and the next)"
         if self.free is None:
             return told
         told += f"; {gib(self.free)} are free"
@@ -68,21 +76,46 @@ class MemoryPlan:
 
     def advice(self) -> str:
         """Settings with which a step would fit; at least half of what is taken now."""
-        splits = None
-        if self.free is not None:
-            splits = fitting_splits(self.shape, self.epoch, self.engine, int(USABLE * self.free))
-        if splits is None and self.free is not None:
+        splits, pieces = self._fitting_splits(), self._fitting_pieces()
+        if splits is None:
             return "the network alone does not fit; it needs fewer or narrower layers"
-        passes = max(math.ceil((splits or 0) / self.processes), 2 * self.splits * self.pieces)
-        pieces = math.ceil(passes / self.splits)
-        return (
-            f"num_splits {passes} would fit, or accumulate {pieces} (the same mini-batches of num_splits "
-            f"{self.splits} in {pieces} pieces each)"
-        )
+        told = f"num_splits {splits} would fit"
+        if pieces is None:
+            return f"{told} (accumulate would not help: constituents are gathered for a whole mini-batch)"
+        same = f"the same mini-batches of num_splits {self.splits} in {pieces} pieces each"
+        return f"{told}, or accumulate {pieces} ({same})"
 
     def described(self) -> dict[str, Any]:
         """For run.json."""
-        return {"data_bytes": self.data, "predicted_step_bytes": self.step, "free_bytes": self.free}
+        return {
+            "data_bytes": self.data,
+            "predicted_step_bytes": self.step,
+            "gathered_bytes": self.gathered,
+            "free_bytes": self.free,
+        }
+
+    def _step_of(self, splits: int, pieces: int) -> int:
+        step = step_bytes(self.shape, self.epoch.of(splits), self.engine, pieces * self.processes)
+        return step + self._gathered_of(splits)
+
+    def _gathered_of(self, splits: int) -> int:
+        return gathered_bytes(self.shape, self.epoch, splits, self.processes) if self.gathers else 0
+
+    def _fitting_splits(self) -> int | None:
+        """How many mini-batches would fit, twice as many as now at least; None where no number does."""
+        least = 2 * self.splits * self.pieces
+        if self.free is None:
+            return least
+        found = fitting_parts(lambda splits: self._step_of(splits, 1), int(USABLE * self.free))
+        return None if found is None else max(found, least)
+
+    def _fitting_pieces(self) -> int | None:
+        """In how many pieces the mini-batches of now would fit, likewise."""
+        least = 2 * self.pieces
+        if self.free is None:
+            return least
+        found = fitting_parts(lambda pieces: self._step_of(self.splits, pieces), int(USABLE * self.free))
+        return None if found is None else max(found, least)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -132,7 +165,8 @@ def memory_plan(
     free = free_bytes(device)
     if free is not None and device.type == "cpu":
         free //= ranks.place.local_processes
-    return MemoryPlan(shape, engine, epoch, sampler.splits, pieces, data, free, device.type, ranks.place.processes)
+    processes, gathers = ranks.place.processes, tensors.jets.gathers
+    return MemoryPlan(shape, engine, epoch, sampler.splits, pieces, data, free, device.type, processes, gathers)
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:

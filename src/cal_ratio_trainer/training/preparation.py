@@ -13,8 +13,8 @@ from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.training.assembly import mini_batches, network_shape, training_device
 from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
 from cal_ratio_trainer.training.data import TrainingData, read_training_data
-from cal_ratio_trainer.training.data_place import DataPlace, data_place, step_size
-from cal_ratio_trainer.training.memory import step_bytes
+from cal_ratio_trainer.training.data_place import DataPlace, StepNeeds, data_place, step_size
+from cal_ratio_trainer.training.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.record import DataFile
 from cal_ratio_trainer.training.step import TrainingTensors
@@ -53,12 +53,13 @@ def prepare(settings: TrainSettings, ranks: Ranks = ALONE) -> Prepared:
 
 def _data_place(settings: TrainSettings, chosen: ChosenData, ranks: Ranks) -> DataPlace:
     device, epoch = training_device(settings), step_size(settings, chosen)
-    engine = engine_for(device, torch.float32, settings.engine)
-    size = epoch.of(mini_batches(settings, int(epoch.main)) * ranks.place.processes)
-    step = step_bytes(network_shape(settings), size, engine, settings.accumulate)
+    engine, shape = engine_for(device, torch.float32, settings.engine), network_shape(settings)
+    splits, processes = mini_batches(settings, int(epoch.main)), ranks.place.processes
+    step = step_bytes(shape, epoch.of(splits * processes), engine, settings.accumulate)
+    needs = StepNeeds(step, gathered_bytes(shape, epoch, splits, processes))
     # Each is to find what is free before another takes its part of it: free memory is shared out by their number.
     ranks.meet()
-    return data_place(settings, chosen, device, step, ranks.place.local_processes)
+    return data_place(settings, chosen, device, needs, ranks.place.local_processes)
 
 
 def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:

@@ -12,8 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_scalars
@@ -196,10 +195,9 @@ def _time(text: Any) -> datetime | None:
 
 def _settings(file: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return read_config(file, LARGEST_OF_A_RUN)
+    except (UserError, OSError):
         return {}
-    return {str(name): value for name, value in content.items()} if isinstance(content, dict) else {}
 
 
 def _is_held(run: RunDirectory) -> bool:

@@ -8,47 +8,34 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.deployment.keras_file import read_keras
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.network.engine import engine_for
-from cal_ratio_trainer.training.allocator import keep_freed_memory
-from cal_ratio_trainer.training.assembly import network_shape, new_sampler, new_step, slowness_notice, training_device
-from cal_ratio_trainer.training.checkpoint import (
-    Progress,
-    checkpoint_epochs,
-    load_checkpoint,
-    state_bytes,
-    take_state,
-)
+from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, load_checkpoint
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_step import StaticStep
-from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.data_table import data_sentences
 from cal_ratio_trainer.training.epoch import EpochResult
 from cal_ratio_trainer.training.evaluation_file import write_evaluation
 from cal_ratio_trainer.training.event_log import EventLog, event_log
 from cal_ratio_trainer.training.initial_weights import InitialWeights
-from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests, stopped_at_once
+from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
-from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
-from cal_ratio_trainer.training.preparation import Prepared, prepare
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.record import new_record, now, record_text, timings_of, versions
 from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory
 from cal_ratio_trainer.training.run_plots import RunPlots
-from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.taking_part import COMPLETE, agree_on_late_signal, tell_the_others
+from cal_ratio_trainer.training.threads import threads_given_back
 from cal_ratio_trainer.training.used_events import write_used_events
+from cal_ratio_trainer.training.work import Work, new_training, plan_of, prepared_work
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +63,8 @@ class TrainSummary:
     stop: StopRequest
 
 
+# A fold that goes on has the threads of its checkpoint; the next one is to have those of a fresh process.
+@threads_given_back()
 def train(
     start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
 ) -> TrainSummary:
@@ -93,86 +82,15 @@ def train(
     """
     if ranks.place.processes > 1:
         ranks.word_of_first(json.dumps(start.for_the_others()))
-    work = _prepared_work(start, say, details, ranks)
+    work = prepared_work(start, say, details, ranks)
     run = start.run or start.new_run()
     with run.lock():
-        return _train_in(run, work)
+        summary = _train_in(run, work)
+    agree_on_late_signal(ranks, summary.stop)
+    return summary
 
 
-def take_part(ranks: Ranks) -> None:
-    """What every process but the first does: it shares one training after the other, and neither writes nor speaks.
-
-    Args:
-        ranks: the processes.
-
-    Raises:
-        TrainingStopped, UserError: as `train`.
-    """
-    while (told := json.loads(ranks.word_of_first(""))) is not None:
-        _take_part_in(Start.told_by_first(told), ranks)
-
-
-def _take_part_in(start: Start, ranks: Ranks) -> None:
-    work = _prepared_work(start, lambda text: None, lambda figures: "", ranks)
-    with stop_requests() as stop:
-        told = json.loads(ranks.word_of_first(""))
-        take_state(work.step, ranks.bytes_of_first(b""))
-        training = _training(RunDirectory(Path(told["run"])), work)
-        try:
-            with _memory_plan(training).watching():
-                training.fit(Progress(told["epoch"], told["step"]), told["epochs"], stop)
-        except (TrainingStopped, TrainingDiverged):
-            # All have stopped at the same place, and the first still completes its files.
-            ranks.word_of_first("")
-            raise
-
-
-def _tell_the_others(run: RunDirectory, work: "_Work", progress: Progress, epochs: int) -> None:
-    if work.ranks.place.processes > 1:
-        told = {"run": str(run.path), "epoch": progress.epoch, "step": progress.step, "epochs": epochs}
-        work.ranks.word_of_first(json.dumps(told))
-        work.ranks.bytes_of_first(state_bytes(work.step))
-
-
-def _prepared_work(
-    start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks
-) -> "_Work":
-    settings = start.settings
-    keep_freed_memory()
-    torch.set_num_threads(start.threads or settings.threads or ranks.threads)
-    with stopped_at_once():
-        ranks.take_device(settings.device)
-        initial = start.initial.read(network_shape(settings)) if start.initial else None
-        prepared = prepare(settings, ranks)
-        _say_what_the_data_are(prepared.data, settings, say)
-        if notice := slowness_notice(settings):
-            say(notice)
-        sampler = new_sampler(settings, prepared.data)
-        step = new_step(settings, prepared.place, ranks)
-        if initial is not None:
-            step.classifier.set_weights(initial)
-        ranks.connect(training_device(settings))
-        if ranks.place.processes > 1:
-            ranks.refuse_difference("training files", prepared.data.digest)
-    return _Work(start, prepared, sampler, step, say, details, ranks)
-
-
-@dataclass(frozen=True)
-class _Work:
-    start: Start
-    prepared: Prepared
-    sampler: Sampler
-    step: AdversarialStep
-    say: Callable[[str], None]
-    details: Callable[[TestFigures], str]
-    ranks: Ranks
-
-    @property
-    def settings(self) -> TrainSettings:
-        return self.start.settings
-
-
-def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
+def _train_in(run: RunDirectory, work: Work) -> TrainSummary:
     progress = Progress()
     if run.checkpoint_file.exists():
         progress = load_checkpoint(run.checkpoint_file, work.step)
@@ -183,13 +101,13 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
             record |= _begin_record(run, work, epochs, plots)
             work.say(f"run {run.name} in {run.path}")
             with event_log(run, work.settings, progress.history) as events:
-                training = _recorded(_training(run, work), plots, events)
-                plan = _memory_plan(training)
+                training = _recorded(new_training(run, work), plots, events)
+                plan = plan_of(training)
                 for sentence in filter(None, (work.prepared.place.sentence(), plan.sentence())):
                     work.say(sentence)
                 record["memory"] = plan.described() | work.prepared.place.described()
                 plots.draw_missing(progress.history)
-                _tell_the_others(run, work, progress, epochs)
+                tell_the_others(run, work, progress, epochs)
                 with plan.watching():
                     progress = _fit(training, work, progress, (epochs, stop), (plots, record))
             record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
@@ -198,13 +116,13 @@ def _train_in(run: RunDirectory, work: _Work) -> TrainSummary:
     except BaseException as error:
         _end_early(run, work, record, error)
         if isinstance(error, TrainingStopped | TrainingDiverged):
-            work.ranks.word_of_first("all files are complete")
+            work.ranks.word_of_first(COMPLETE)
         raise
 
 
 def _fit(
     training: Training,
-    work: _Work,
+    work: Work,
     progress: Progress,
     until: tuple[int, StopRequest],
     leaving: tuple[RunPlots, dict[str, Any]],
@@ -221,7 +139,7 @@ def _fit(
         raise
 
 
-def _show_newest_epoch(training: Training, work: _Work, plots: RunPlots) -> dict[str, Any]:
+def _show_newest_epoch(training: Training, work: Work, plots: RunPlots) -> dict[str, Any]:
     """Final plots and test jets of a run that ends early, and figures for its record: of its newest finished epoch."""
     if not plots.history:
         return {}
@@ -235,7 +153,7 @@ def _show_newest_epoch(training: Training, work: _Work, plots: RunPlots) -> dict
         return {}
 
 
-def _leave_test_figures(training: Training, work: _Work, plots: RunPlots) -> TestFigures:
+def _leave_test_figures(training: Training, work: Work, plots: RunPlots) -> TestFigures:
     """Score the test part; leave its jets and figures of merit, and hand the final plots over."""
     scored = score_test_part(training.step.classifier, training.tensors, training.data, work.settings)
     figures = scored.figures
@@ -248,19 +166,6 @@ def _leave_test_figures(training: Training, work: _Work, plots: RunPlots) -> Tes
 def _as_json(figures: TestFigures) -> dict[str, float | None]:
     # JSON knows no infinite rejection.
     return {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()}
-
-
-def _training(run: RunDirectory, work: _Work) -> Training:
-    """What is trained with, without what an epoch leaves."""
-    return Training(
-        settings=work.settings,
-        run=run,
-        data=work.prepared.data,
-        tensors=work.prepared.tensors,
-        step=work.step,
-        sampler=work.sampler,
-        record_epoch=lambda progress, result: None,
-    )
 
 
 def _recorded(training: Training, plots: RunPlots, events: EventLog | None) -> Training:
@@ -280,14 +185,7 @@ def _recorded(training: Training, plots: RunPlots, events: EventLog | None) -> T
     return replace(training, record_epoch=record_epoch)
 
 
-def _memory_plan(training: Training) -> MemoryPlan:
-    classifier, settings = training.step.classifier, training.settings
-    engine = engine_for(training.tensors.jets.device, torch.float32, settings.engine)
-    ranks = training.step.ranks
-    return memory_plan(classifier.shape, engine, training.tensors, training.sampler, settings.accumulate, ranks)
-
-
-def _begin_record(run: RunDirectory, work: _Work, epochs: int, plots: RunPlots) -> dict[str, Any]:
+def _begin_record(run: RunDirectory, work: Work, epochs: int, plots: RunPlots) -> dict[str, Any]:
     prepared = work.prepared
     before = run.read_record() if work.start.run is not None else {}
     record = new_record(prepared.data, prepared.main, prepared.control, work.settings, epochs)
@@ -307,7 +205,7 @@ def _begin_record(run: RunDirectory, work: _Work, epochs: int, plots: RunPlots) 
     return record
 
 
-def _computed_by(work: _Work) -> dict[str, Any]:
+def _computed_by(work: Work) -> dict[str, Any]:
     device = next(work.step.classifier.parameters()).device
     precision = work.settings.matmul_precision if device.type == "cuda" else "ieee"
     engine = engine_for(device, torch.float32, work.settings.engine).value
@@ -329,7 +227,7 @@ def _warn_of_other_data(before: dict[str, Any], record: dict[str, Any]) -> None:
 
 
 def _finish(
-    training: Training, work: _Work, end: tuple[Progress, StopRequest], leaving: tuple[RunPlots, dict[str, Any]]
+    training: Training, work: Work, end: tuple[Progress, StopRequest], leaving: tuple[RunPlots, dict[str, Any]]
 ) -> TrainSummary:
     (progress, stop), (plots, record), run, begin = end, leaving, training.run, time.perf_counter()
     figures = _leave_test_figures(training, work, plots)
@@ -351,7 +249,7 @@ def _finish(
     return TrainSummary(run, len(progress.history), figures, best, record, plots.undrawn, stop)
 
 
-def _end_early(run: RunDirectory, work: _Work, record: dict[str, Any], error: BaseException) -> None:
+def _end_early(run: RunDirectory, work: Work, record: dict[str, Any], error: BaseException) -> None:
     trained = run.checkpoint_file.exists() or run.history_file.exists()
     if work.start.run is None and not trained:
         # Nothing came of a folder that this process made: the number is free again.
@@ -371,8 +269,3 @@ def _status_after(error: BaseException) -> str:
     if isinstance(error, TrainingDiverged):
         return DIVERGED
     return "interrupted" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
-
-
-def _say_what_the_data_are(data: TrainingData, settings: TrainSettings, say: Callable[[str], None]) -> None:
-    for sentence in data_sentences(data, settings):
-        say(sentence)

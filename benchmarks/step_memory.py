@@ -1,0 +1,95 @@
+"""Memory that steps take of a CPU against what the training predicts, where constituents lie in memory and on disk.
+
+python -m benchmarks.step_memory [MAIN_JETS [SPLITS...]]
+
+Each row is a process of its own. Measured is what the process itself holds at most (`RssAnon`) beyond what it held
+before the first of the steps that are looked at.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.gpu import print_table
+from benchmarks.memory import AnonymousPeak, anonymous_bytes
+from benchmarks.train import random_jets
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets
+from cal_ratio_trainer.jets.disk_rows import Disk
+from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.network.adversary import Adversary
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.distant_jets import DistantJets
+from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.inputs import InputFilling
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training.memory_plan import memory_plan
+from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, TrainingTensors
+from cal_ratio_trainer.training.tally import Tally
+
+_STEPS = 4
+_CPU = torch.device("cpu")
+_PLACES = ("device", "disk")
+
+
+def measure(place: str, main_jets: int, splits: int) -> None:
+    """Print the bytes predicted, those of them that are gathered, and the bytes measured."""
+    rng = np.random.default_rng(1)
+    control_jets = main_jets // 2
+    parts = [random_jets(main_jets, "main", rng), random_jets(control_jets, "control", rng)]
+    jets = np.arange(main_jets + control_jets)
+    sampler = Sampler(jets[:main_jets], jets[main_jets:], splits, 1, True)
+    few = Sampler(jets[:40], jets[main_jets : main_jets + 20], 2, 1, True)
+    with tempfile.TemporaryDirectory() as folder:
+        tensors = _on_disk(parts, Path(folder)) if place == "disk" else JetTensors.from_jets(parts, _CPU)
+        target = torch.from_numpy(rng.integers(0, 2, len(jets)))
+        data = TrainingTensors(tensors, target, torch.ones(len(jets)))
+        del parts
+        step = AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(1.0, 1e-11, 0.2), 1)
+        # Loops are compiled and threads started before anything is looked at.
+        _do(step, data, few)
+        plan = memory_plan(DEFAULT_SHAPE, Engine.NUMBA, data, sampler, 1)
+        before = anonymous_bytes()
+        with AnonymousPeak() as own:
+            _do(step, data, sampler)
+        print(plan.step, plan.gathered, own.bytes - before)
+
+
+def _on_disk(parts: list[Jets], folder: Path) -> DistantJets:
+    filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, Disk(folder))
+    for jets in parts:
+        filling.append({name: ListColumns.of(ragged) for name, ragged in jets.constituents.items()})
+    return DistantJets.of_inputs(filling.finish(), parts, _CPU)
+
+
+def _do(step: AdversarialStep, data: TrainingTensors, sampler: Sampler) -> None:
+    tally = Tally(_CPU)
+    drawn = sampler.epoch(0)[:_STEPS]
+    data.jets.expect([step.read_jets(jets) for jets in drawn])
+    for number, jets in enumerate(drawn):
+        step(data, jets, 0, number, tally)
+    data.jets.expect(())
+
+
+def main() -> None:
+    """Print a table of predictions and measurements."""
+    main_jets, *splits = [int(word) for word in sys.argv[1:]] or [200_000]
+    rows = []
+    for number in splits or [4, 10, 50]:
+        for place in _PLACES:
+            code = f"from benchmarks.step_memory import measure; measure({place!r}, {main_jets}, {number})"
+            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            told, gathered, found = (int(word) / 2**20 for word in done.stdout.split())
+            rows.append((place, str(number), f"{told:.0f}", f"{gathered:.0f}", f"{found:.0f}", f"{told / found:.2f}"))
+    print_table(
+        ("data_place", "num_splits", "MiB predicted", "of it gathered", "MiB measured", "predicted / measured"), rows
+    )
+
+
+if __name__ == "__main__":
+    main()

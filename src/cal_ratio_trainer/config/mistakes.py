@@ -1,0 +1,125 @@
+"""What validation finds wrong in settings, a sentence each, in the words of a user and not of Python."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.errors import did_you_mean
+
+Layers = Sequence[tuple[str, Mapping[str, Any]]]
+
+_LONGEST_VALUE = 200
+_IN_YAML = {None: "null", True: "true", False: "false"}
+_KINDS = ("str", "int", "float", "bool")
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    "finite_number": "a finite number",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "a text",
+    "string_too_short": "a text of at least {min_length} characters",
+    "path_type": "a path",
+    "list_type": "a list",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping"),
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    **dict.fromkeys(("literal_error", "enum"), "{expected}"),
+}
+"""What a value should be, by the name that pydantic has for the mistake."""
+
+
+def mistakes_of(model: type[Settings], error: ValidationError, layers: Layers = ()) -> list[str]:
+    """All mistakes as sentences.
+
+    Args:
+        model: the settings.
+        error: what validation found.
+        layers: (source, settings), weakest first, to name the source of a value; none are named without.
+    """
+    by_place: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for detail in error.errors():
+        by_place.setdefault(_place(detail), []).append(detail)
+    sentences = [
+        sentence
+        for place, details in by_place.items()
+        if not _is_told_deeper(place, details, by_place)
+        for sentence in _sentences(model, place, details, layers)
+    ]
+    return list(dict.fromkeys(sentences))
+
+
+def shown(value: Any) -> str:
+    """A value as a config file says it, by its beginning where it is long.
+
+    >>> shown(None), shown("a b"), shown(3)
+    ('null', "'a b'", '3')
+    """
+    text = _IN_YAML[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def _place(detail: ErrorDetails) -> tuple[str, ...]:
+    """Where the value stands; without the words for the kinds that it may be of."""
+    first, *others = map(str, detail["loc"]) if detail["loc"] else ("",)
+    return (first, *(part for part in others if part not in _KINDS and "[" not in part)) if first else ()
+
+
+def _is_told_deeper(
+    place: tuple[str, ...], details: Sequence[ErrorDetails], places: Mapping[tuple[str, ...], object]
+) -> bool:
+    """Whether the value is of one of several kinds, but for a part of it: then only that is wrong."""
+    has_kinds = all(len(detail["loc"]) > len(place) for detail in details)
+    return has_kinds and any(len(other) > len(place) and other[: len(place)] == place for other in places)
+
+
+def _sentences(
+    model: type[Settings], place: tuple[str, ...], details: Sequence[ErrorDetails], layers: Layers
+) -> Iterator[str]:
+    name, source = ".".join(place), _source(place, layers)
+    expected = [words for detail in details if (words := _expected(detail)) is not None]
+    if expected:
+        value = details[0]["input"]
+        yield f"{source}{name or 'it'}: should be {' or '.join(dict.fromkeys(expected))}, got {shown(value)}"
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            near = did_you_mean(place[-1], set(_known_names(model)))
+            yield f"{source}{name} is no setting of this command{near}"
+        elif detail["type"] == "missing":
+            how = " (on the command line or in the config file)" if len(place) == 1 and layers else ""
+            yield f"{source}{name} must be given{how}"
+        elif _expected(detail) is None:
+            message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            yield f"{source}{name}: {message}" if name else f"{source}{message}"
+
+
+def _expected(detail: ErrorDetails) -> str | None:
+    words = _EXPECTED.get(detail["type"])
+    limits = {name: f"{each:g}" if isinstance(each, float) else each for name, each in detail.get("ctx", {}).items()}
+    return None if words is None else words.format(**limits)
+
+
+def _source(place: tuple[str, ...], layers: Layers) -> str:
+    source = next((name for name, content in reversed(layers) if place and place[0] in content), "")
+    return f"{source}: " if source and source != "packaged defaults" else ""
+
+
+def _known_names(model: type[Settings]) -> Iterator[str]:
+    yield from model.aliases
+    for name, field in model.model_fields.items():
+        yield name
+        for nested in _settings_within(field.annotation):
+            yield from _known_names(nested)
+
+
+def _settings_within(annotation: Any) -> Iterator[type[Settings]]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _settings_within(argument)
