@@ -1,0 +1,56 @@
+"""Whole steps with the GPU's kernels, in Triton's interpreter or on a GPU, against those of the CPU engine."""
+
+import numpy as np
+import pytest
+import torch
+
+from cal_ratio_trainer.network.adversary import Adversary
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
+from cal_ratio_trainer.training.cuda_step import StaticStep
+from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, TrainingTensors
+from cal_ratio_trainer.training.tally import Tally
+from tests.network.triton_interpreter import DEVICE
+from tests.training.synthetic import synthetic_jets
+
+MAIN, CONTROL = 60, 30
+CPU = torch.device("cpu")
+
+
+def trained(
+    kind: type[AdversarialStep], engine: str, device: torch.device, shape: NetworkShape, dropout: float
+) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+    """Weights and sums of losses of two steps."""
+    rng = np.random.default_rng(1)
+    jets = [synthetic_jets(rng.integers(0, 3, MAIN), 1), synthetic_jets(rng.choice([0, 2], CONTROL), 2)]
+    target = torch.from_numpy(np.concatenate([jets[0].label, jets[1].label > 0]).astype(np.int64))
+    data = TrainingTensors(JetTensors.from_jets(jets, device), target.to(device), torch.ones(MAIN + CONTROL).to(device))
+    classifier, adversary = Classifier(shape, 1, engine).to(device), Adversary(2).to(device)
+    step, tally = kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, dropout), seed=5), Tally(device)
+    steps = Sampler(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), 2, 3, True).epoch(0)
+    step.prepare(data, steps, 0)
+    for number, each in enumerate(steps):
+        step(data, each, 0, number, tally)
+    return {name: value.cpu() for name, value in classifier.state_dict().items()}, tally.values()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lstm_layers", [1, 2])
+def test_without_dropout_losses_and_weights_are_those_of_the_cpu_engine(lstm_layers: int) -> None:
+    shape = NetworkShape(DEFAULT_SHAPE.branches, lstm_layers=lstm_layers)
+    expected, losses = trained(AdversarialStep, "numba", CPU, shape, dropout=0.0)
+    found, sums = trained(StaticStep, "triton", DEVICE, shape, dropout=0.0)
+    assert sums == pytest.approx(losses, rel=1e-5)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_in_fixed_shapes_dropout_masks_are_those_of_the_other_step() -> None:
+    expected, losses = trained(AdversarialStep, "triton", DEVICE, DEFAULT_SHAPE, dropout=0.2)
+    found, sums = trained(StaticStep, "triton", DEVICE, DEFAULT_SHAPE, dropout=0.2)
+    assert sums == pytest.approx(losses, rel=1e-5)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-5)
