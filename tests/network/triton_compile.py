@@ -25,7 +25,7 @@ _FLOATS = (
 _TYPES = {
     **dict.fromkeys(_FLOATS, "*fp32"),
     **dict.fromkeys(("jets", "columns", "slots", "tiles", "state_stride"), "i32"),
-    **dict.fromkeys(("rows", "units", "rows_with_dropout", "below"), "i32"),
+    **dict.fromkeys(("rows", "inputs", "units", "rows_with_dropout", "below"), "i32"),
     **{"places": "*i64", "numbers": "*i64", "key": "*i32", "keys": "*i32", "factor": "fp32", "scale": "fp32"},
 }
 

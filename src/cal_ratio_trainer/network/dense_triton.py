@@ -84,7 +84,8 @@ class _Chain(torch.autograd.Function):
         x, flat = x.contiguous(), flattened(weights)
         out = x.new_empty(widths[-1], len(x))
         triton_dense.chain_forward[(max(1, -(-len(x) // ROWS_FORWARD)),)](
-            *(x, flat, dropout.keys, dropout.numbers, out, len(x), dropout.rows, dropout.below, dropout.scale),
+            *(x, flat, dropout.keys, dropout.numbers, out),
+            *(len(x), x.shape[1], dropout.rows, dropout.below, dropout.scale),
             **_constants(widths, dropout, ROWS_FORWARD),
         )
         ctx.widths, ctx.dropout = widths, dropout
@@ -100,7 +101,7 @@ class _Chain(torch.autograd.Function):
         sums = x.new_empty(programs, len(flat))
         triton_dense.chain_backward[(programs,)](
             *(gradient.contiguous(), x, flat, dropout.keys, dropout.numbers, sums),
-            *(len(x), dropout.rows, dropout.below, dropout.scale, tiles),
+            *(len(x), x.shape[1], dropout.rows, dropout.below, dropout.scale, tiles),
             **_constants(ctx.widths, dropout, ROWS_BACKWARD),
         )
         return None, None, *apart(sums.sum(dim=0), ctx.widths)
@@ -120,8 +121,12 @@ def _constants(widths: Sequence[int], dropout: _Dropout, block: int) -> dict[str
 
 
 def sizes_of(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """What the kernels are compiled for (see `triton_dense`), from the widths of the input and each layer's output."""
-    return {"WIDTHS": tuple(widths), "PADDED": filled_up(widths), "OFFSETS": tuple(offsets_of(widths))}
+    """What the kernels are compiled for (see `triton_dense`), from the widths of the input and each layer's output.
+
+    Clusters and tracks differ in their inputs alone, and share kernels.
+    """
+    without_inputs = (0, *widths[1:])
+    return {"WIDTHS": without_inputs, "PADDED": filled_up(widths), "OFFSETS": tuple(offsets_of(without_inputs))}
 
 
 def warps_of(precision: str) -> int:

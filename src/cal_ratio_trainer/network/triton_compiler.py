@@ -11,8 +11,12 @@ from typing import Any
 
 import triton
 
-# Numbers that change from batch to batch: Triton would compile anew for 1 and for multiples of 16.
-_CHANGING = ("jets", "columns", "slots", "tiles", "state_stride", "rows", "rows_with_dropout", "below")
+# Numbers that change from batch to batch, or from one kind of constituent to another: Triton would compile anew for 1
+# and for multiples of 16.
+_CHANGING = (
+    *("jets", "columns", "slots", "tiles", "state_stride"),
+    *("rows", "inputs", "rows_with_dropout", "below"),
+)
 
 
 def compiled(function: Callable[..., Any]) -> Any:

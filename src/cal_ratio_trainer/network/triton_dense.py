@@ -9,12 +9,13 @@ What all kernels here are given:
     weights: kernel [inputs, units] and bias [units] of each layer, one behind the other.
     keys: [layers - 1, 2] int32 read as unsigned, of the dropout behind all layers but the last.
     numbers: [rows with dropout] int64, which row of the masks each row has; not read unless NAMED.
-    rows: how many there are.
+    rows, inputs: how many there are.
     rows_with_dropout: rows behind these (the empty slot's) have none.
     below: an element is dropped where its 16 random bits are below this.
     scale: what an element that is kept is multiplied with.
-    WIDTHS, PADDED: of the input and of each layer's output; the same filled up.
-    OFFSETS: where each layer's kernel begins in the weights, and their end.
+    PADDED: widths of the input and of each layer's output, filled up.
+    WIDTHS: those of the outputs as they are; that of the input is not compiled in, and stands as 0.
+    OFFSETS: where each layer's kernel begins in the weights, and their end, if there were no inputs.
     DROPS: whether there is dropout behind each layer but the last.
     NAMED: whether rows of the masks are named; else each row has its own.
     PRECISION: of the matrix products: 'ieee', 'tf32' or 'tf32x3'.
@@ -28,17 +29,17 @@ from cal_ratio_trainer.network.triton_random import mask_row, random_word
 
 
 @compiled
-def _kernel(weights, INPUTS: tl.constexpr, UNITS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _kernel(weights, inputs, UNITS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
     """One layer's kernel, filled up to [ROWS, COLUMNS]."""
     i, unit = tl.arange(0, ROWS)[:, None], tl.arange(0, COLUMNS)[None, :]
-    return tl.load(weights + i * UNITS + unit, mask=(i < INPUTS) & (unit < UNITS), other=0.0)
+    return tl.load(weights + i * UNITS + unit, mask=(i < inputs) & (unit < UNITS), other=0.0)
 
 
 @compiled
 def _dense(  # type: ignore[no-untyped-def]
     a,
     weights,
-    INPUTS: tl.constexpr,
+    inputs,
     UNITS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -46,8 +47,8 @@ def _dense(  # type: ignore[no-untyped-def]
 ):
     """One layer's outputs [BLOCK, COLUMNS] from its inputs [BLOCK, ROWS]."""
     unit = tl.arange(0, COLUMNS)[None, :]
-    bias = tl.load(weights + INPUTS * UNITS + unit, mask=unit < UNITS, other=0.0)
-    return tl.dot(a, _kernel(weights, INPUTS, UNITS, ROWS, COLUMNS), input_precision=PRECISION) + bias
+    bias = tl.load(weights + inputs * UNITS + unit, mask=unit < UNITS, other=0.0)
+    return tl.dot(a, _kernel(weights, inputs, UNITS, ROWS, COLUMNS), input_precision=PRECISION) + bias
 
 
 @compiled
@@ -69,6 +70,16 @@ def _activated(  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _of_layer(weights, inputs, i: tl.constexpr, WIDTHS: tl.constexpr, OFFSETS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Where one layer's kernel lies in all weights, or in a gradient by them, and how many inputs it has."""
+    if i > 0:
+        place, its_inputs = weights + inputs * WIDTHS[1] + OFFSETS[i], WIDTHS[i]
+    else:
+        place, its_inputs = weights, inputs
+    return place, its_inputs
+
+
+@compiled
 def _inputs_of_layers(  # type: ignore[no-untyped-def]
     x,
     weights,
@@ -76,6 +87,7 @@ def _inputs_of_layers(  # type: ignore[no-untyped-def]
     numbers,
     row,
     rows,
+    inputs,
     rows_with_dropout,
     below,
     scale,
@@ -88,14 +100,15 @@ def _inputs_of_layers(  # type: ignore[no-untyped-def]
 ):
     """What each layer reads of the rows [BLOCK, 1] of a tile: [BLOCK, PADDED of its inputs]."""
     column = tl.arange(0, PADDED[0])[None, :]
-    here = (row < rows) & (column < WIDTHS[0])
-    inputs = (tl.load(x + row.to(tl.int64) * WIDTHS[0] + column, mask=here, other=0.0),)
+    here = (row < rows) & (column < inputs)
+    read = (tl.load(x + row.to(tl.int64) * inputs + column, mask=here, other=0.0),)
     mask_rows, plain = mask_row(row, numbers, rows_with_dropout, NAMED), row >= rows_with_dropout
     for i in tl.static_range(len(WIDTHS) - 2):
-        z = _dense(inputs[i], weights + OFFSETS[i], WIDTHS[i], WIDTHS[i + 1], PADDED[i], PADDED[i + 1], PRECISION)
+        its_weights, its_inputs = _of_layer(weights, inputs, i, WIDTHS, OFFSETS)
+        z = _dense(read[i], its_weights, its_inputs, WIDTHS[i + 1], PADDED[i], PADDED[i + 1], PRECISION)
         a = _activated(z, keys + 2 * i, mask_rows, plain, below, scale, WIDTHS[i + 1], PADDED[i + 1], DROPS[i])
-        inputs = inputs + (a,)  # type: ignore[assignment]  # noqa: RUF005  (Triton knows no other way)
-    return inputs
+        read = read + (a,)  # type: ignore[assignment]  # noqa: RUF005  (Triton knows no other way)
+    return read
 
 
 @compiled
@@ -106,6 +119,7 @@ def chain_forward(  # type: ignore[no-untyped-def]
     numbers,
     out,
     rows,
+    inputs,
     rows_with_dropout,
     below,
     scale,
@@ -119,15 +133,13 @@ def chain_forward(  # type: ignore[no-untyped-def]
 ):
     """Write out [units of the last layer, rows]; the last layer has neither ReLU nor dropout."""
     row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[:, None]
-    inputs = _inputs_of_layers(
-        *(x, weights, keys, numbers, row, rows, rows_with_dropout, below, scale),
+    read = _inputs_of_layers(
+        *(x, weights, keys, numbers, row, rows, inputs, rows_with_dropout, below, scale),
         *(WIDTHS, PADDED, OFFSETS, DROPS, NAMED, PRECISION),
     )
     last: tl.constexpr = len(WIDTHS) - 2
-    y = _dense(
-        *(inputs[last], weights + OFFSETS[last]),
-        *(WIDTHS[last], WIDTHS[last + 1], PADDED[last], PADDED[last + 1], PRECISION),
-    )
+    its_weights, its_inputs = _of_layer(weights, inputs, last, WIDTHS, OFFSETS)
+    y = _dense(read[last], its_weights, its_inputs, WIDTHS[last + 1], PADDED[last], PADDED[last + 1], PRECISION)
     unit = tl.arange(0, PADDED[last + 1])[None, :]
     tl.store(out + unit.to(tl.int64) * rows + row, y, mask=(row < rows) & (unit < WIDTHS[last + 1]))
 
@@ -143,15 +155,15 @@ def _store_sums(  # type: ignore[no-untyped-def]
     part,
     of_kernel,
     of_bias,
-    INPUTS: tl.constexpr,
+    inputs,
     UNITS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
     i, unit = tl.arange(0, ROWS)[:, None], tl.arange(0, COLUMNS)
-    here = (i < INPUTS) & (unit[None, :] < UNITS)
+    here = (i < inputs) & (unit[None, :] < UNITS)
     tl.store(part + i * UNITS + unit[None, :], of_kernel, mask=here)
-    tl.store(part + INPUTS * UNITS + unit, of_bias, mask=unit < UNITS)
+    tl.store(part + inputs * UNITS + unit, of_bias, mask=unit < UNITS)
 
 
 @compiled
@@ -163,6 +175,7 @@ def chain_backward(  # type: ignore[no-untyped-def]
     numbers,
     sums,
     rows,
+    inputs,
     rows_with_dropout,
     below,
     scale,
@@ -189,26 +202,27 @@ def chain_backward(  # type: ignore[no-untyped-def]
     unit = tl.arange(0, PADDED[last + 1])[None, :]
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
         row = (tile * BLOCK + tl.arange(0, BLOCK))[:, None]
-        inputs = _inputs_of_layers(
-            *(x, weights, keys, numbers, row, rows, rows_with_dropout, below, scale),
+        read = _inputs_of_layers(
+            *(x, weights, keys, numbers, row, rows, inputs, rows_with_dropout, below, scale),
             *(WIDTHS, PADDED, OFFSETS, DROPS, NAMED, PRECISION),
         )
         here = (row < rows) & (unit < WIDTHS[last + 1])
         dz = tl.load(gradient + unit.to(tl.int64) * rows + row, mask=here, other=0.0)
         after = ()
         for i in tl.static_range(last, -1, -1):
-            of_kernel = sums_of[i][0] + tl.dot(tl.trans(inputs[i]), dz, input_precision=PRECISION)
+            of_kernel = sums_of[i][0] + tl.dot(tl.trans(read[i]), dz, input_precision=PRECISION)
             of_bias = sums_of[i][1] + tl.sum(dz, axis=0)
             after = ((of_kernel, of_bias),) + after  # type: ignore[assignment]  # noqa: RUF005
             if i > 0:
-                kernel = _kernel(weights + OFFSETS[i], WIDTHS[i], WIDTHS[i + 1], PADDED[i], PADDED[i + 1])
+                its_weights, its_inputs = _of_layer(weights, inputs, i, WIDTHS, OFFSETS)
+                kernel = _kernel(its_weights, its_inputs, WIDTHS[i + 1], PADDED[i], PADDED[i + 1])
                 da = tl.dot(dz, tl.trans(kernel), input_precision=PRECISION)
                 if DROPS[i - 1]:
                     da = da * tl.where(row >= rows_with_dropout, 1.0, scale)
                 # An element was passed on exactly where it is positive.
-                dz = tl.where(inputs[i] > 0.0, da, 0.0)
+                dz = tl.where(read[i] > 0.0, da, 0.0)
         sums_of = after
-    part = sums + tl.program_id(0) * OFFSETS[last + 1]
+    part = sums + tl.program_id(0) * (inputs * WIDTHS[1] + OFFSETS[last + 1])
     for i in tl.static_range(last + 1):
-        of_kernel, of_bias = sums_of[i]
-        _store_sums(part + OFFSETS[i], of_kernel, of_bias, WIDTHS[i], WIDTHS[i + 1], PADDED[i], PADDED[i + 1])
+        place, its_inputs = _of_layer(part, inputs, i, WIDTHS, OFFSETS)
+        _store_sums(place, sums_of[i][0], sums_of[i][1], its_inputs, WIDTHS[i + 1], PADDED[i], PADDED[i + 1])
