@@ -1,10 +1,12 @@
 """Scoring: the network alone on jets in memory, then whole files from disk to scores: `python -m benchmarks.score`.
 
-FILES are scored as `cr_trainer score` does, each in a process of its own, whose peak memory is told. `--times N` scores
-a file of jets N times as long as the first one too: memory must not grow.
+FILES are scored as `cr_trainer score` does, each in a process of its own, whose peak memory and processor time (without
+that of loading the network) are told. `--file_jets N` makes a training file of so many random jets first and scores it.
+`--times N` scores a file of jets N times as long as the first one too: memory must not grow.
 """
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -18,7 +20,8 @@ import torch
 from benchmarks.train import random_jets
 from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.deployment.keras_file import write_keras
-from cal_ratio_trainer.jets.store import iterate_jets, read_metadata, writing
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, iterate_jets, read_metadata, writing
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
@@ -32,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", help="files of jets or ntuples")
     parser.add_argument("--jets", type=int, default=50_000, help="jets of each kind, for the network alone")
+    parser.add_argument("--file_jets", type=int, help="make a training file of so many random jets and score it, too")
     parser.add_argument("--times", type=int, help="score a file N times as long as the first, too")
     parser.add_argument("--threads", type=int, help="CPU threads of the network; all cores if not given")
     parser.add_argument("--network", help="a .keras file; an untrained network if not given")
@@ -46,13 +50,14 @@ def main() -> None:
         _score_in_memory(sample, arguments.jets)
     with tempfile.TemporaryDirectory() as folder:
         network = arguments.network or str(_untrained(Path(folder)))
-        files = [*arguments.files]
+        files = [*arguments.files, *([_random_file(arguments.file_jets, Path(folder))] if arguments.file_jets else [])]
         if arguments.times:
-            files.append(str(_repeated(Path(arguments.files[0]), arguments.times, Path(folder))))
+            files.append(str(_repeated(Path(files[0]), arguments.times, Path(folder))))
         for file in files:
             words = [sys.executable, "-m", "benchmarks.score", _ONE, file, "--network", network]
             words += ["--threads", str(arguments.threads)] if arguments.threads else []
-            subprocess.run(words, check=True)
+            # As the command line sets it: threads of PyTorch that wait for each other otherwise burn time in it.
+            subprocess.run(words, check=True, env={"GOMP_SPINCOUNT": "10000", **os.environ})
 
 
 def _score_in_memory(sample: str, count: int) -> None:
@@ -77,10 +82,32 @@ def _score_file(file: str, network: str, threads: int | None) -> None:
             output_report=Path(folder) / "report.md",
             output_path=Path(folder),
         )
+        _load(network, Path(folder))
+        before = time.process_time()
         (scored,) = score_files(settings).files
+    cpu = time.process_time() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rate = f"{scored.jets / scored.seconds:,.0f} jets/s"
-    print(f"{Path(file).name}: {scored.jets:,} jets in {scored.seconds:.2f} s, {rate}, peak memory {peak:,.0f} MiB")
+    rates = f"{scored.jets / scored.seconds:,.0f} jets/s; {scored.jets / cpu:,.0f} jets/s of processor time"
+    print(f"{Path(file).name}: {scored.jets:,} jets in {scored.seconds:.2f} s, {rates}, peak memory {peak:,.0f} MiB")
+
+
+def _load(network: str, folder: Path) -> None:
+    """Score one jet, so that compiled loops are there."""
+    from cal_ratio_trainer.scoring.score import score_files
+
+    few = str(_random_file(1, folder))
+    words = {"training": network, "output_report": folder / "few" / "report.md", "output_path": folder}
+    score_files(ScoreSettings.make(input_files=[few], **words))
+
+
+def _random_file(jets: int, folder: Path) -> str:
+    """A training file of random jets, in pieces, so that its row groups are of the usual size."""
+    file, random = folder / f"{jets}_random.parquet", np.random.default_rng(2)
+    with writing(file) as writer:
+        for start in range(0, jets, ROWS_A_GROUP):
+            writer.write(random_jets(min(ROWS_A_GROUP, jets - start), "main", random))
+        writer.finish(JetMetadata(stage="built", kind="main", scaling=LEGACY_SCALING))
+    return str(file)
 
 
 def _untrained(folder: Path) -> Path:

@@ -54,6 +54,17 @@ def test_cutting_in_two_and_joining_gives_the_same_lists(ragged: Ragged, data: s
 
 @given(ragged_lists(), st.data())
 @settings(max_examples=30, deadline=None)
+def test_what_is_taken_does_not_depend_on_how_the_values_lie_in_memory(ragged: Ragged, data: st.DataObject) -> None:
+    jets = np.array(data.draw(st.lists(st.integers(0, len(ragged) - 1)) if len(ragged) else st.just([])), np.int64)
+    by_feature = Ragged(np.asfortranarray(ragged.values), ragged.offsets, ragged.padding)
+    taken = ragged.take(jets)
+    assert_equal(by_feature.take(jets), taken)
+    own = [ragged.values[ragged.offsets[jet] : ragged.offsets[jet + 1]] for jet in jets]
+    np.testing.assert_array_equal(taken.values, np.concatenate([ragged.values[:0], *own]))
+
+
+@given(ragged_lists(), st.data())
+@settings(max_examples=30, deadline=None)
 def test_taking_a_permutation_and_then_its_inverse_gives_the_same_lists(ragged: Ragged, data: st.DataObject) -> None:
     order = np.array(data.draw(st.permutations(range(len(ragged)))), dtype=np.int64)
     assert_equal(ragged.take(order).take(np.argsort(order)), ragged)

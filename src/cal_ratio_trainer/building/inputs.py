@@ -84,7 +84,7 @@ def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind
         AlreadyBuilt: they are scaled already.
         InputFileError: they are of a data type or label that has no place there.
     """
-    if len(labels) and is_built(file.metadata, next(file.batches(_JETS_TO_JUDGE_BY))):
+    if len(labels) and _is_built(file):
         raise AlreadyBuilt(
             source.path,
             "is a training file already (its pt and layer energies are scaled); build takes converted files, and "
@@ -101,3 +101,9 @@ def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind
     if np.any(labels != data_type.label):
         other = int(labels[labels != data_type.label][0])
         raise InputFileError(source.path, f"holds jets of label {other}; {data_type} jets have {data_type.label:d}")
+
+
+def _is_built(file: JetFile) -> bool:
+    # Jets are looked at only where the file does not say, for a whole row group is read for the first of them.
+    stage = file.metadata.stage
+    return is_built(file.metadata, next(file.batches(_JETS_TO_JUDGE_BY))) if stage == "unknown" else stage == "built"

@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, MEV_A_GEV, TRACK_Z0_UNIT_MM, TRACKS, Constituent
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.jets.ragged import Ragged
+from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
 from cal_ratio_trainer.jets.table import Jets
 
 _LAYERS = [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]
-
-DoubleArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -46,36 +43,49 @@ def scale(jets: Jets, scaling: Scaling) -> ScaledJets:
 
 
 def _scaled_clusters(clusters: Ragged, smallest: float, width: float) -> tuple[Ragged, int]:
-    values = clusters.values.copy()
-    energies = values[:, _LAYERS].astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        fractions = energies / energies.sum(axis=1, keepdims=True)
-    useless = ~np.isfinite(fractions).all(axis=1)
-    fractions[~np.isfinite(fractions)] = 0
-    values[:, _LAYERS] = fractions
-    _turn_eta(values, clusters, CLUSTERS)
-    _scale_pt(values, CLUSTERS, smallest, MEV_A_GEV * width)
-    return clusters.with_values(values), int(useless.sum())
+    columns = _columns(clusters)
+    useless = _make_fractions(columns)
+    _turn_eta(columns, clusters, CLUSTERS)
+    _scale_pt(columns, CLUSTERS, smallest, MEV_A_GEV * width)
+    return clusters.with_values(columns.T), useless
+
+
+def _make_fractions(columns: FloatArray) -> int:
+    """Divide layer energies by their sum; the number of clusters with a layer for which that gives nothing finite."""
+    total = columns[_LAYERS].sum(axis=0, dtype=np.float64)
+    finite = np.ones(len(total), dtype=bool)
+    for layer in _LAYERS:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            fractions = columns[layer] / total
+        own_finite = np.isfinite(fractions)
+        finite &= own_finite
+        fractions[~own_finite] = 0
+        columns[layer] = fractions
+    return len(finite) - int(np.count_nonzero(finite))
 
 
 def _scaled_tracks(tracks: Ragged, smallest: float, width: float) -> Ragged:
-    values = tracks.values.copy()
-    _turn_eta(values, tracks, TRACKS)
-    _scale_pt(values, TRACKS, smallest, width)
+    columns = _columns(tracks)
+    _turn_eta(columns, tracks, TRACKS)
+    _scale_pt(columns, TRACKS, smallest, width)
     z0 = TRACKS.position("z0")
-    values[:, z0] = values[:, z0].astype(np.float64) / TRACK_Z0_UNIT_MM
-    return tracks.with_values(values)
+    columns[z0] = columns[z0].astype(np.float64) / TRACK_Z0_UNIT_MM
+    return tracks.with_values(columns.T)
 
 
-def _scale_pt(values: NDArray[np.float32], kind: Constituent, smallest: float, width: float) -> None:
+def _columns(ragged: Ragged) -> FloatArray:
+    """The values, copied, [features, constituents]: what is done to single features is done to neighbouring numbers."""
+    return ragged.values.T.copy()
+
+
+def _scale_pt(columns: FloatArray, kind: Constituent, smallest: float, width: float) -> None:
     pt = kind.position("pt")
-    values[:, pt] = (values[:, pt].astype(np.float64) - smallest) / width
+    columns[pt] = (columns[pt].astype(np.float64) - smallest) / width
 
 
-def _turn_eta(values: NDArray[np.float32], ragged: Ragged, kind: Constituent) -> None:
-    """Give all jets the same side: eta times the sign of the pt-weighted sum. `values` still holds the unscaled pt."""
+def _turn_eta(columns: FloatArray, ragged: Ragged, kind: Constituent) -> None:
+    """Give all jets the same side: eta times the sign of the pt-weighted sum. The columns hold the unscaled pt yet."""
     pt, eta = kind.position("pt"), kind.position("eta")
-    owners = ragged.owners()
-    sums = np.bincount(owners, values[:, eta].astype(np.float64) * values[:, pt], minlength=len(ragged))
+    sums = np.bincount(ragged.owners(), columns[eta].astype(np.float64) * columns[pt], minlength=len(ragged))
     sign = np.where(sums < 0, np.float32(-1), np.float32(1))
-    values[:, eta] *= sign[owners]
+    columns[eta] *= np.repeat(sign, ragged.lengths)

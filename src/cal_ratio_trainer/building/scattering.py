@@ -195,7 +195,9 @@ def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice
         first, last = np.searchsorted(part.taken, [start, start + len(batch)]).tolist()
         if last > first:
             chosen = slice(first, last)
-            jets = _with_columns(batch.take(part.taken[chosen] - start), kept)
+            # They rise, so as many as there are is all of them.
+            jets = batch if last - first == len(batch) else batch.take(part.taken[chosen] - start)
+            jets = _with_columns(jets, kept)
             if part.weights is not None:
                 jets = jets.with_columns({_WEIGHT: part.weights[chosen]})
             yield jets, chosen

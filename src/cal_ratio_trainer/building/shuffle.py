@@ -143,8 +143,12 @@ def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets) -> 
             by_bucket[block.bucket].append((file, block))
     for blocks in by_bucket:
         if blocks:
-            jets = _read(blocks, padding)
-            yield _with_own_dictionaries(jets.take(np.argsort(jets[POSITION])))
+            # No name for it: what a bucket was read to is free while the jets in order are used.
+            yield _with_own_dictionaries(_by_position(_read(blocks, padding)))
+
+
+def _by_position(jets: Jets) -> Jets:
+    return jets.take(np.argsort(jets[POSITION]))
 
 
 def _read(blocks: Sequence[tuple[IO[bytes], Block]], padding: dict[str, list[float]]) -> Jets:

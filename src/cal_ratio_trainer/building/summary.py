@@ -105,11 +105,12 @@ def slices_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
     labels, channels = _joined(tables, "label", np.int64), _joined(tables, "mcChannelNumber", np.float64)
     weights = _joined(tables, "mcEventWeight", np.float64)
     whole = np.where(np.isnan(channels), -1, channels).astype(np.int64)
-    pairs, group = np.unique(np.stack([labels, whole]), axis=1, return_inverse=True)
     found = []
-    for number, (label, channel) in enumerate(pairs.T.tolist()):
-        who = (label, label_name(label, kind), None if channel < 0 else channel)
-        found.append(_group(who, weights[group == number], weights[labels == label]))
+    for label in np.unique(labels).tolist():
+        in_class = labels == label
+        for channel in np.unique(whole[in_class]).tolist():
+            who = (label, label_name(label, kind), None if channel < 0 else channel)
+            found.append(_group(who, weights[in_class & (whole == channel)], weights[in_class]))
     return found
 
 

@@ -3,13 +3,8 @@
 import hashlib
 from pathlib import Path
 
-_BLOCK = 1 << 20
-
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content as 64 hexadecimal digits; the file is read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    """SHA-256 of a file's content as 64 hexadecimal digits; the file is read piece by piece."""
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,7 +19,7 @@ from cal_ratio_trainer.jets.features import (
 )
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
+from cal_ratio_trainer.jets.ragged import FloatArray, Ragged, by_feature
 from cal_ratio_trainer.jets.table import Jets, JetScalars
 
 _ANGLES = {"phi", "phiPos", "phiDir"}
@@ -90,12 +90,13 @@ class Cleaning:
     def ragged(self, kind: Constituent, ragged: Ragged) -> Ragged:
         """As `lists`, for whole constituents."""
         bad: set[int] = set()
+        # In pieces, for where features have to be brought together that is a copy.
         for start in range(0, len(ragged.values), _CONSTITUENTS_AT_A_TIME):
             piece = ragged.values[start : start + _CONSTITUENTS_AT_A_TIME]
-            bad |= self._count(kind, piece.T.copy())
+            bad |= self._count(kind, by_feature(piece))
         if not bad:
             return ragged
-        values = ragged.values.copy()
+        values = ragged.values.copy("K")
         for position in bad:
             _make_finite(values[:, position])
         return ragged.with_values(values)
@@ -168,7 +169,7 @@ def with_missing_t0(jets: Jets, value: float) -> tuple[Jets, int]:
     segments = jets.constituents[MUON_SEGMENTS.name]
     position = MUON_SEGMENTS.position("t0")
     missing = is_missing_t0(segments.values[:, position])
-    values = segments.values.copy()
+    values = segments.values.copy("K")
     values[missing, position] = value
     lists = {**jets.constituents, MUON_SEGMENTS.name: segments.with_values(values)}
     return replace(jets, constituents=lists), int(missing.sum())

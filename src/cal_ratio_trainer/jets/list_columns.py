@@ -36,8 +36,8 @@ class ListColumns:
         return cls(ragged.values.T, ragged.lengths, ragged.padding)
 
     def ragged(self) -> Ragged:
-        """The same constituents, copied."""
-        return Ragged.from_lengths(self.values.T.copy(), self.lengths, self.padding)
+        """The same constituents, sharing memory: those of one feature stay together."""
+        return Ragged.from_lengths(self.values.T, self.lengths, self.padding)
 
     def where(self, kept: NDArray[np.bool_]) -> "ListColumns":
         """Those of the jets for which `kept` [jets] is true, in order; shares memory where that is all of them."""

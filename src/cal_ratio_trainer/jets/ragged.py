@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
@@ -15,7 +16,8 @@ class Ragged:
     """The constituents of one kind: those of jet j are `values[offsets[j]:offsets[j + 1]]`.
 
     Attributes:
-        values: [constituents, features] float32.
+        values: [constituents, features] float32; those of one constituent lie together, or those of one feature, as
+            they came.
         offsets: [jets + 1] int64, starting at 0, never falling, ending at the number of constituents.
         padding: [features] float32, what stands in a slot that holds no constituent (zeros in files of ours; a legacy
             file may have been scaled together with its empty slots).
@@ -86,10 +88,15 @@ class Ragged:
 
     def take(self, jets: IndexArray) -> "Ragged":
         """The jets at the given positions, in that order; a position may come more than once."""
-        lengths = self.lengths[jets]
-        starts = self.offsets[:-1][jets]
-        within = np.arange(lengths.sum(), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return Ragged.from_lengths(self.values[np.repeat(starts, lengths) + within], lengths, self.padding)
+        # Arrow copies all that a jet holds in one go; numpy would look up every constituent.
+        values = np.ascontiguousarray(self.values)
+        bytes_each = values.itemsize * values.shape[1]
+        buffers = [None, pa.py_buffer(self.offsets * bytes_each), pa.py_buffer(values)]
+        taken = pa.Array.from_buffers(pa.large_binary(), len(self), buffers).take(pa.array(jets, pa.int64()))
+        _, ends, content = taken.buffers()
+        offsets = np.frombuffer(ends, dtype=np.int64)[: len(jets) + 1] // bytes_each
+        rows = np.frombuffer(content, dtype=np.float32).reshape(-1, values.shape[1])
+        return Ragged(rows[: offsets[-1]], offsets, self.padding)
 
     def with_values(self, values: FloatArray) -> "Ragged":
         """The same lists with other values [constituents, features]."""
@@ -123,3 +130,12 @@ class Ragged:
             np.concatenate([part.lengths for part in parts]),
             first.padding,
         )
+
+
+def by_feature(values: FloatArray) -> FloatArray:
+    """Values [constituents, features] turned to [features, constituents], those of a feature together.
+
+    They are copied only where they do not lie so already.
+    """
+    turned = values.T
+    return turned if turned.strides[1] == turned.itemsize else turned.copy()

@@ -37,8 +37,9 @@ class JetTable:
 
     def find(self, event: IndexArray, index: IndexArray) -> IndexArray:
         """Position of the kept jet, or -1, for each pair of an event and a jet index, [pairs]."""
-        known = (index >= 0) & (index < self.width)
-        found: IndexArray = np.where(known, self.position[event * self.width + np.where(known, index, 0)], _NO_JET)
+        found = np.full(len(index), _NO_JET, dtype=np.int64)
+        known = np.flatnonzero((index >= 0) & (index < self.width))
+        found[known] = self.position.take(event.take(known) * self.width + index.take(known))
         return found
 
 
@@ -54,24 +55,26 @@ def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> 
     """
     owners, positions = _members(columns[kind.index_branch], jets)
     features = [columns[branch] for branch in kind.branches]
+    # Both sorts leave equal ones as they come: in the order of the file.
     if kind is MUON_SEGMENTS:
-        order = np.lexsort((positions, owners))
+        order = np.argsort(owners, kind="stable")
     else:
-        order = np.lexsort((positions, -_gathered(features[kind.position("pt")], positions), owners))
-    owners, positions = owners[order], positions[order]
-    within_limit = _ranks(owners) < kind.limit
-    owners, positions = owners[within_limit], positions[within_limit]
-    values = np.empty((len(positions), len(features)), dtype=np.float64)
-    for number, feature in enumerate(features):
-        values[:, number] = _gathered(feature, positions)
-    make_relative(kind, values, owners, jets.axis)
+        order = np.lexsort((-_gathered(features[kind.position("pt")], positions), owners))
+    owners, positions = owners.take(order), positions.take(order)
     lengths = np.bincount(owners, minlength=len(jets.axis))
+    within_limit = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths) < kind.limit
+    owners, positions = owners[within_limit], positions[within_limit]
+    # The numbers of a feature lie together: all that follows, up to the file, goes feature by feature.
+    values = np.empty((len(features), len(positions)), dtype=np.float64)
+    for number, feature in enumerate(features):
+        values[number] = _gathered(feature, positions)
+    make_relative(kind, values.T, owners, jets.axis)
     with np.errstate(over="ignore"):
-        return Ragged.from_lengths(values.astype(np.float32), lengths)
+        return Ragged.from_lengths(values.astype(np.float32).T, np.minimum(lengths, kind.limit))
 
 
 def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray]:
-    """For each pair of a kept jet and a constituent of it: position of the jet, position of the constituent."""
+    """For each pair of a kept jet and a constituent of it: position of the jet, position of the constituent, rising."""
     if isinstance(index, NestedLists):
         outer = Lists(index.inner.offsets[:-1], index.outer)
         constituent = index.inner.events()
@@ -83,16 +86,10 @@ def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray]:
         raise TypeError("a jet index must be a list an event")
     owner = jets.find(event, jet_index.astype(np.int64, copy=False))
     kept = np.flatnonzero(owner != _NO_JET)
-    return owner[kept], constituent[kept]
-
-
-def _ranks(owners: IndexArray) -> IndexArray:
-    """Position of each constituent in its jet's list, for rising owners."""
-    result: IndexArray = np.arange(len(owners), dtype=np.int64) - np.searchsorted(owners, owners, side="left")
-    return result
+    return owner.take(kept), constituent.take(kept)
 
 
 def _gathered(column: Column, positions: IndexArray) -> Doubles:
     if not isinstance(column, Lists):
         raise TypeError("a feature must be a list an event")
-    return column.values[positions].astype(np.float64, copy=False)
+    return column.values.take(positions).astype(np.float64, copy=False)

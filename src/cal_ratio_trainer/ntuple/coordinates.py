@@ -49,17 +49,18 @@ def make_relative(kind: Constituent, values: Doubles, owners: IndexArray, jet_ax
     if not len(values):
         return
     if kind is CLUSTERS:
-        leading = np.searchsorted(owners, owners, side="left")
-        axis = values[leading][:, [kind.position("eta"), kind.position("phi")]]
+        lengths = np.bincount(owners)
+        leading = (np.cumsum(lengths) - lengths).take(owners)
+        eta, phi = (values[:, kind.position(name)].take(leading) for name in ("eta", "phi"))
     else:
-        axis = jet_axis[owners]
+        eta, phi = (jet_axis[:, number].take(owners) for number in (0, 1))
     for name in _ETA_LIKE[kind.name]:
-        values[:, kind.position(name)] -= axis[:, 0]
+        values[:, kind.position(name)] -= eta
     for name in _PHI_LIKE[kind.name]:
         column = kind.position(name)
         # Infinite angles become NaN, which is counted; numpy need not say so too.
         with np.errstate(invalid="ignore"):
-            values[:, column] = wrapped(values[:, column] - axis[:, 1])
+            values[:, column] = wrapped(values[:, column] - phi)
 
 
 def as_doubles(values: NDArray[Any]) -> Doubles:
