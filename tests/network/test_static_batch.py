@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.jets import CONSTITUENTS
+from cal_ratio_trainer.network import static_batch
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.packing import pack
+from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.network.static_batch import DeviceJets, pack_on_device, room_for
+from cal_ratio_trainer.network.static_batch import DeviceJets, Positions, pack_on_device, room_for
 from tests.training.synthetic import synthetic_jets
 
 
@@ -41,8 +43,7 @@ def test_packing_on_the_device_is_packing_on_the_host_with_room_to_spare(
 def test_the_network_gives_the_same_for_both(engine: str) -> None:
     jets = JetTensors.from_jets([synthetic_jets(np.arange(50) % 3, 1)], torch.device("cpu"))
     chosen = np.arange(40, 10, -1)
-    together = np.concatenate([chosen[:5], chosen])
-    room = room_for(DeviceJets.of(jets), torch.from_numpy(together), [5, len(chosen)])
+    room = room_for(DeviceJets.of(jets), [Positions.copied([chosen[:5], chosen], torch.device("cpu"))])
     classifier = Classifier(DEFAULT_SHAPE, 1, engine)
     found = classifier(DeviceJets.of(jets).batch(torch.from_numpy(chosen), room))
     torch.testing.assert_close(found, classifier(jets.batch(chosen)))
@@ -51,8 +52,18 @@ def test_the_network_gives_the_same_for_both(engine: str) -> None:
 def test_room_is_for_the_fullest_batch_and_little_more() -> None:
     jets = JetTensors.from_jets([synthetic_jets(np.arange(3000) % 3, 1)], torch.device("cpu"))
     batches = np.array_split(np.random.default_rng(1).permutation(3000), 2)
-    together = torch.from_numpy(np.concatenate(batches))
-    room = room_for(DeviceJets.of(jets), together, [len(batch) for batch in batches])
+    halves = [np.array_split(batch, 2) for batch in batches]
+    parts = [Positions.copied(part, torch.device("cpu")) for part in zip(*halves, strict=True)]
+    room = room_for(DeviceJets.of(jets), parts)
     for kind in CONSTITUENTS:
         fullest = max(len(pack(jets.offsets[kind.name], batch, kind.limit).rows) for batch in batches)
         assert fullest <= room[kind.name] <= 1.07 * fullest + 64
+
+
+def test_logits_of_many_jets_are_those_of_the_hosts_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static_batch, "JETS_AT_A_TIME", 16)
+    jets = JetTensors.from_jets([synthetic_jets(np.arange(50) % 3, 1)], torch.device("cpu"))
+    classifier, device_jets = Classifier(DEFAULT_SHAPE, 1), DeviceJets.of(jets)
+    for chosen in (np.arange(45, 5, -1), np.arange(0)):
+        found = device_jets.logits(classifier, torch.from_numpy(chosen))
+        torch.testing.assert_close(found, logits_of(classifier, jets, chosen))

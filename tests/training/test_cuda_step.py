@@ -7,6 +7,7 @@ import torch
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training.cuda_step import StaticStep
 from cal_ratio_trainer.training.sampler import Sampler
@@ -66,6 +67,8 @@ def test_losses_and_weights_are_those_of_the_other_step_with_the_same_dropout_ma
         # A step of Nadam is of the size of the learning rate, whatever the size of a gradient near 0.
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-5)
     assert isinstance(step, StaticStep)
+    data, judged = tensors(shape.masses), np.arange(MAIN + CONTROL)[::-3].copy()
+    torch.testing.assert_close(step.logits(data, judged), logits_of(step.classifier, data.jets, judged))
     # 205, 205 and 103 jets in 4 parts: the first part of each is larger by one, the control jets' first three are.
     assert len({(each.main, each.control, each.adversary) for each in step._known}) == (3 if weight else 2)
 

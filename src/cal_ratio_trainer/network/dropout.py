@@ -93,8 +93,12 @@ class DropoutSource:
 
     def key(self) -> DropoutKey:
         """The key of the next layer."""
-        first, second = self._keys.integers(0, 1 << 32, size=2, dtype=np.uint32)
-        return DropoutKey((int(first), int(second)))
+        first, second = self.words(1)[0].tolist()
+        return DropoutKey((first, second))
+
+    def words(self, layers: int) -> NDArray[np.uint32]:
+        """Both words of the keys of the next layers, [layers, 2]."""
+        return self._keys.integers(0, 1 << 32, size=(layers, 2), dtype=np.uint32)
 
     def keep(self, shape: torch.Size, rows: MaskRows | None = None) -> Tensor:
         """The mask of the next layer as bool tensor, true where an element stays; in steps of 1/65536."""

@@ -5,14 +5,20 @@ many there are. Room for constituents is fixed; rows that stand in it beyond the
 and are read by no jet.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cal_ratio_trainer.jets import CONSTITUENTS
+from cal_ratio_trainer.jets.features import Constituent
 from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.packing import IndexArray
+from cal_ratio_trainer.network.scoring import JETS_AT_A_TIME
 
 Room = Mapping[str, int]
 """By branch, how many constituents a batch has room for."""
@@ -53,6 +59,13 @@ class DeviceJets:
             branches[kind.name] = BranchBatch(values, (), packed.inverse, packed.places)
         own = torch.cat([jets.jet.index_select(0, positions), jets.masses.index_select(0, positions)], dim=1)
         return Batch(branches, own)
+
+    @torch.no_grad()
+    def logits(self, classifier: Classifier, positions: Tensor) -> Tensor:
+        """As `scoring.logits_of`, for positions [n] int64 on the device: the host packs nothing."""
+        pieces = torch.split(positions, JETS_AT_A_TIME)
+        room = room_for(self, [Positions.of(positions, [len(piece) for piece in pieces])])
+        return torch.cat([classifier(self.batch(piece, room)) for piece in pieces])
 
 
 @dataclass(frozen=True)
@@ -100,28 +113,56 @@ def pack_on_device(offsets: Tensor, positions: Tensor, slots: int, room: int) ->
     return DevicePacking(starts[owners] + slot_of, is_real, owners, inverse, torch.stack([begins, filled]))
 
 
-def room_for(jets: DeviceJets, positions: Tensor, sizes: Sequence[int]) -> dict[str, int]:
+@dataclass(frozen=True)
+class Positions:
+    """Positions of the jets of several batches, on the device.
+
+    Attributes:
+        together: int64, those of one batch after the other.
+        sizes: jets of each batch.
+        ends: [batches + 1] int64, where each batch begins, and the end.
+    """
+
+    together: Tensor
+    sizes: Sequence[int]
+    ends: Tensor
+
+    @classmethod
+    def of(cls, together: Tensor, sizes: Sequence[int]) -> "Positions":
+        """Positions that lie on the device, of batches of some sizes."""
+        return cls(together, sizes, torch.tensor([0, *itertools.accumulate(sizes)], device=together.device))
+
+    @classmethod
+    def copied(cls, batches: Sequence[IndexArray], device: torch.device) -> "Positions":
+        """Positions [jets] of each batch, copied to the device at once."""
+        return cls.of(torch.from_numpy(np.concatenate(batches)).to(device), [len(batch) for batch in batches])
+
+    def by_batch(self) -> tuple[Tensor, ...]:
+        """Those of each batch."""
+        return torch.split(self.together, list(self.sizes))
+
+
+def room_for(jets: DeviceJets, parts: Sequence[Positions]) -> dict[str, int]:
     """Room for the constituents of the fullest of some batches, rounded up by at most a sixteenth.
 
     Rounding keeps the shapes of one epoch those of the next. This waits for the device, once.
 
     Args:
         jets: of the data set.
-        positions: of the jets of all batches, one batch after the other, on the device.
-        sizes: jets of each batch.
+        parts: what the batches are put together from, all of as many batches.
     """
-    if not len(positions):
+    if not any(len(part.together) for part in parts):
         return {kind.name: 0 for kind in CONSTITUENTS}
-    ends = torch.tensor(sizes, device=positions.device).cumsum(dim=0)
-    fullest = []
-    for kind in CONSTITUENTS:
-        starts = jets.offsets[kind.name].index_select(0, positions)
-        lengths = (jets.offsets[kind.name].index_select(0, positions + 1) - starts).clamp_(max=kind.limit)
-        sums = torch.cat([lengths.new_zeros(1), lengths.cumsum(dim=0)])[torch.cat([ends.new_zeros(1), ends])]
-        fullest.append(sums.diff().max())
-    return {
-        kind.name: _rounded(int(most)) for kind, most in zip(CONSTITUENTS, torch.stack(fullest).tolist(), strict=True)
-    }
+    counts = [torch.stack([_constituents(jets, part, kind) for part in parts]).sum(dim=0) for kind in CONSTITUENTS]
+    fullest = torch.stack(counts).amax(dim=1).tolist()
+    return {kind.name: _rounded(int(most)) for kind, most in zip(CONSTITUENTS, fullest, strict=True)}
+
+
+def _constituents(jets: DeviceJets, part: Positions, kind: Constituent) -> Tensor:
+    """How many constituents of a kind each batch has, [batches] int64."""
+    starts = jets.offsets[kind.name].index_select(0, part.together)
+    lengths = (jets.offsets[kind.name].index_select(0, part.together + 1) - starts).clamp_(max=kind.limit)
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(dim=0)])[part.ends].diff()
 
 
 def _rounded(fullest: int) -> int:

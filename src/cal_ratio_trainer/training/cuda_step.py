@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cal_ratio_trainer.network.dropout import DropoutSource, StoredDropout
 from cal_ratio_trainer.network.packing import IndexArray
-from cal_ratio_trainer.network.static_batch import DeviceJets, Room, room_for
+from cal_ratio_trainer.network.static_batch import DeviceJets, Positions, Room, room_for
 from cal_ratio_trainer.training.step import (
     ADVERSARY_UPDATES,
     AdversarialStep,
@@ -58,22 +58,25 @@ class _Recorded:
     graph: "torch.cuda.CUDAGraph | None" = None
     sums: Tensor | None = None
 
+    @classmethod
+    def of(cls, shape: _Shape, keys: Tensor, tally: Tally) -> "_Recorded":
+        """Buffers of a shape, for keys like these."""
+        network = torch.empty(shape.main + shape.control, dtype=torch.int64, device=keys.device)
+        adversary = torch.empty(ADVERSARY_UPDATES * shape.adversary, dtype=torch.int64, device=keys.device)
+        return cls(network, adversary, torch.empty_like(keys), tally)
+
 
 @dataclass(frozen=True)
 class _Epoch:
-    """An epoch's positions and keys on the device, and the room that all of its steps have."""
+    """An epoch's positions by step and keys, on the device, and the room that all of its steps have."""
 
     number: int
-    network: Sequence[Tensor]
+    main: Sequence[Tensor]
+    control: Sequence[Tensor]
     adversary: Sequence[Tensor]
     keys: Tensor
-    rooms: tuple[Room, Room]
-
-
-def _copied(jets: DeviceJets, batches: Sequence[IndexArray]) -> tuple[tuple[Tensor, ...], Room]:
-    """Positions of the jets of each batch on the device, and the room that they need."""
-    together, sizes = torch.from_numpy(np.concatenate(batches)).to(jets.jets.device), [len(batch) for batch in batches]
-    return torch.split(together, sizes), room_for(jets, together, sizes)
+    network_room: Room
+    adversary_room: Room
 
 
 class StaticStep(AdversarialStep):
@@ -98,27 +101,38 @@ class StaticStep(AdversarialStep):
             self._known: dict[_Shape, _Recorded] = {}
             if device.type == "cuda":
                 self._take_capturable_optimizers()
-        adversarial = self.losses.adversary_weight != 0
-        network = [np.concatenate([jets.main, jets.control]) if adversarial else jets.main for jets in steps]
-        adversary = [np.tile(jets.adversary, ADVERSARY_UPDATES if adversarial else 0) for jets in steps]
-        keys = torch.from_numpy(self._keys(len(steps), epoch)).to(device)
-        copied, rooms = zip(*(_copied(self._jets, batches) for batches in (network, adversary)), strict=True)
-        self._epoch = _Epoch(epoch, copied[0], copied[1], keys, (rooms[0], rooms[1]))
+        keys = torch.from_numpy(self.keys(len(steps), epoch)).to(device)
+        # Without adversary no control jets are read.
+        most = None if self.losses.adversary_weight else 0
+        main = Positions.copied([jets.main for jets in steps], device)
+        control = Positions.copied([jets.control[:most] for jets in steps], device)
+        adversary = Positions.copied([jets.adversary[:most] for jets in steps], device)
+        self._epoch = _Epoch(
+            *(epoch, main.by_batch(), control.by_batch(), adversary.by_batch(), keys),
+            network_room=room_for(self._jets, [main, control]),
+            adversary_room=room_for(self._jets, [adversary] * ADVERSARY_UPDATES),
+        )
+
+    def logits(self, data: TrainingTensors, positions: IndexArray) -> Tensor:
+        """See `AdversarialStep`."""
+        if self._jets is None:
+            return super().logits(data, positions)
+        return self._jets.logits(self.classifier, torch.from_numpy(positions).to(data.jets.device))
 
     def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
         """See `AdversarialStep`."""
         now = self._epoch
         if now is None or now.number != epoch:
             raise ValueError(f"epoch {epoch} was not prepared")
-        rooms = (tuple(sorted(room.items())) for room in now.rooms)
-        control = len(jets.control) if self.losses.adversary_weight else 0
-        shape = _Shape(len(jets.main), control, len(now.adversary[step]) // ADVERSARY_UPDATES, *rooms)
+        main, control, adversary = now.main[step], now.control[step], now.adversary[step]
+        rooms = (tuple(sorted(room.items())) for room in (now.network_room, now.adversary_room))
+        shape = _Shape(len(main), len(control), len(adversary), *rooms)
         recorded = self._known.get(shape)
         if recorded is None:
-            network, adversary, keys = map(torch.empty_like, (now.network[step], now.adversary[step], now.keys[step]))
-            recorded = self._known[shape] = _Recorded(network, adversary, keys, Tally(data.jets.device))
-        recorded.network.copy_(now.network[step])
-        recorded.adversary.copy_(now.adversary[step])
+            recorded = self._known[shape] = _Recorded.of(shape, now.keys[step], Tally(data.jets.device))
+        recorded.network[: len(main)].copy_(main)
+        recorded.network[len(main) :].copy_(control)
+        recorded.adversary.view(ADVERSARY_UPDATES, -1).copy_(adversary)
         recorded.keys.copy_(now.keys[step])
         tally.add_sums(self._run(data, shape, recorded))
 
@@ -188,7 +202,7 @@ class StaticStep(AdversarialStep):
     def _masks(self, keys: Tensor) -> StoredDropout:
         return StoredDropout(self.losses.dropout, keys)
 
-    def _keys(self, steps: int, epoch: int) -> NDArray[np.int32]:
+    def keys(self, steps: int, epoch: int) -> NDArray[np.int32]:
         """Keys [steps, 2 passes, layers, 2]: those that `AdversarialStep` draws."""
         shape = self.classifier.shape
         layers = sum(len(branch.dense) for branch in shape.branches) + len(shape.hidden)
@@ -196,7 +210,7 @@ class StaticStep(AdversarialStep):
         for step in range(steps):
             for stage in range(2):
                 source = DropoutSource(self.losses.dropout, (self.seed, epoch, step, stage), torch.device("cpu"))
-                keys[step, stage] = [source.key().words for _ in range(layers)]
+                keys[step, stage] = source.words(layers)
         return keys.view(np.int32)
 
     def _take_capturable_optimizers(self) -> None:

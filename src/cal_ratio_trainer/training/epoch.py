@@ -11,11 +11,10 @@ from torch.nn import functional
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.network.adversary import data_or_simulation_loss, right_guesses
-from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of, ranges_of
-from cal_ratio_trainer.training.scored_parts import scored_control, scored_main
+from cal_ratio_trainer.training.scored_parts import judged_main, scored_control
 from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import AdversarialStep, IndexArray, TrainingTensors
 from cal_ratio_trainer.training.tally import Tally
@@ -69,7 +68,7 @@ def epoch_logits(step: AdversarialStep, tensors: TrainingTensors, data: Training
 def _logits(step: AdversarialStep, tensors: TrainingTensors, positions: IndexArray) -> Tensor:
     share = step.ranks.share(len(positions))
     own = positions if share is None else positions[share]
-    return step.ranks.gathered(logits_of(step.classifier, tensors.jets, own), len(positions))
+    return step.ranks.gathered(step.logits(tensors, own), len(positions))
 
 
 def evaluate_epoch(
@@ -86,13 +85,13 @@ def evaluate_epoch(
     accuracies are means over the epoch's mini-batches. Epochs are chosen by these. The main histograms show the
     test part, as the manual has it.
     """
-    main = scored_main(data, Part.VALIDATION, logits.main)
+    main = judged_main(data, Part.VALIDATION, logits.main)
     control = scored_control(data, Part.VALIDATION, logits.control)
     ks = ks_of_control_jets(control, ranges_of(pt_edges, data.control.metadata.scaling))
     row = _losses(step, tensors, data, tally, logits.main, logits.control)
     row |= ks.to_dict() | {"val_auc": roc_auc(main)}
     row = {name: row.pop(name) for name in HISTORY_NAMES} | row
-    return EpochResult(row, histograms_of(scored_main(data, Part.TEST, logits.test), control, ks))
+    return EpochResult(row, histograms_of(judged_main(data, Part.TEST, logits.test), control, ks))
 
 
 @torch.no_grad()

@@ -99,7 +99,8 @@ class Training:
         tally = Tally(self.tensors.jets.device, state.sums)
         steps = drawn.epoch(state.epoch)
         self.step.prepare(self.tensors, steps, state.epoch)
-        self.tensors.jets.expect([self.step.read_jets(jets) for jets in steps[state.step :]])
+        if self.tensors.jets.gathers:
+            self.tensors.jets.expect([self.step.read_jets(jets) for jets in steps[state.step :]])
         trained = 0
         for number in range(state.step, len(steps)):
             self.step(self.tensors, steps[number], state.epoch, number, tally)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,11 @@ class Sample:
 
     def positions(self, part: Part) -> NDArray[np.int64]:
         """Positions of the jets of one part."""
-        return np.flatnonzero(self.part == part).astype(np.int64)
+        return self._positions[part]
+
+    @cached_property
+    def _positions(self) -> Mapping[Part, NDArray[np.int64]]:
+        return {part: np.flatnonzero(self.part == part).astype(np.int64) for part in Part}
 
     @property
     def test_jets(self) -> Jets:

@@ -22,6 +22,16 @@ def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
     return scored_jets(jets, scores, data.main.weight[positions], data.main.metadata)
 
 
+def judged_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
+    """The same without masses and kinematics, which the figures of an epoch do not need."""
+    positions = data.main.positions(part)
+    return ScoredJets(
+        scores=logits.softmax(dim=1).cpu().numpy(),
+        labels=data.main.jets.label[positions],
+        weights=data.main.weight[positions],
+    )
+
+
 def scored_test_sample(jets: pa.Table, metadata: JetMetadata) -> ScoredJets:
     """The main test jets of a run as its test_sample.parquet holds them, weights and scores included.
 

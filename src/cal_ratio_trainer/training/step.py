@@ -13,6 +13,7 @@ from cal_ratio_trainer.network.adversary import Adversary, data_or_simulation_lo
 from cal_ratio_trainer.network.batch import JetTensors, on_device
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dropout import DropoutSource
+from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.tally import Tally
@@ -113,6 +114,10 @@ class AdversarialStep:
 
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Told before an epoch which jets its steps will read; nothing to do here."""
+
+    def logits(self, data: TrainingTensors, positions: IndexArray) -> Tensor:
+        """Logits [jets, 3] without dropout of jets at positions [jets], on the device."""
+        return logits_of(self.classifier, data.jets, positions)
 
     def read_jets(self, jets: StepJets) -> IndexArray:
         """Which jets this process reads in a step; some may come more than once."""

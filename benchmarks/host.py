@@ -1,0 +1,83 @@
+"""What an epoch costs the host beside the network: what a fast graphics card would wait for, measured without one.
+
+A training of the full size through the product's own loop, in which steps and scoring give random numbers at once.
+What is left is drawing mini-batches, figures of merit, files, checkpoints, and the plots of the end. What the recorded
+step of a card asks of the host besides, the keys of all dropout masks, is timed by itself.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import torch
+from torch import Tensor
+
+from benchmarks.epoch import write_files
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.network.adversary import Adversary
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training import train as training
+from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.cuda_step import StaticStep
+from cal_ratio_trainer.training.step import AdversarialStep, IndexArray, LossSettings, StepJets, TrainingTensors
+from cal_ratio_trainer.training.tally import SUMS, Tally
+
+_ONES = torch.ones(len(SUMS))
+_random = torch.Generator().manual_seed(1)
+
+
+def _no_step(self: AdversarialStep, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
+    tally.add_sums(_ONES)
+
+
+def _random_logits(self: AdversarialStep, data: TrainingTensors, positions: IndexArray) -> Tensor:
+    return torch.randn(len(positions), 3, generator=_random)
+
+
+def _seconds_of_keys(settings: TrainSettings) -> float:
+    """How long a recorded step draws keys for an epoch."""
+    losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
+    step = StaticStep(Classifier(DEFAULT_SHAPE, 1), Adversary(1), settings.learning_rate, losses, seed=1)
+    begin = time.perf_counter()
+    step.keys(settings.num_splits or 1, epoch=0)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Print seconds an epoch by stage, and those of the end."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--main_jets", type=int, default=2_000_000)
+    parser.add_argument("--num_splits", type=int, default=230)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epoch_plots", action="store_true", help="draw them too, in other processes")
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        mock.patch.object(AdversarialStep, "__call__", _no_step),
+        mock.patch.object(AdversarialStep, "logits", _random_logits),
+    ):
+        main_file, control_file = write_files(Path(name), arguments.main_jets, arguments.main_jets // 2)
+        settings = TrainSettings.make(
+            main_training_file=str(main_file),
+            cr_training_file=str(control_file),
+            output_path=Path(name),
+            sample_fraction=1.0,
+            num_splits=arguments.num_splits,
+            epochs=arguments.epochs,
+            epoch_plots=arguments.epoch_plots,
+        )
+        timings = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record["timings"]
+    for stage in ("steps_s", "validation_s", "files_s"):
+        print(f"{stage.removesuffix('_s'):<12}{1000 * timings[stage] / arguments.epochs:7.1f} ms an epoch")
+    print(f"{'keys':<12}{1000 * _seconds_of_keys(settings):7.1f} ms an epoch")
+    print(f"{'end':<12}{timings['end_s']:7.1f} s")
+
+
+if __name__ == "__main__":
+    main()
