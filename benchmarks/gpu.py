@@ -7,6 +7,7 @@ Runs where there is no network: it needs this checkout, PyTorch with CUDA, Trito
 3. Where the time of a step goes, by kernel.
 4. The full training, with validation, K-S, checkpoints and all plots, by stage.
 
+Each is a process of its own, and a row that fails says why: what is wrong with one takes no other with it.
 `--only` takes some of them; `--tiny` makes everything small, and then it runs on a CPU too.
 """
 
@@ -14,11 +15,15 @@ import argparse
 import copy
 import itertools
 import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -35,11 +40,11 @@ from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
-from cal_ratio_trainer.network.device import chosen_device
+from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, BranchShape
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_step import StaticStep
@@ -53,22 +58,23 @@ _STEPS = 20
 
 def correctness(device: torch.device, engine: str) -> None:
     """Largest relative error of states and gradients against the formulas in double precision."""
-    rows = []
-    for units in (5, 10, 32, 64):
-        for precision in ("ieee", "tf32"):
-            set_matmul_precision(device, precision)
-            rows.append((str(units), precision, *map("{:.1e}".format, _errors(device, engine, units))))
-    set_matmul_precision(device, "ieee")
+
+    def of_recurrence(units: int, precision: str) -> tuple[str, ...]:
+        set_matmul_precision(device, precision)
+        return tuple(map("{:.1e}".format, _errors(device, engine, units)))
+
+    def of_layers(branch: BranchShape, precision: str) -> tuple[str, ...]:
+        set_matmul_precision(device, precision)
+        errors = _chain_errors(device, engine, (branch.inputs, *branch.dense, 4 * branch.lstm_units))
+        return f"{errors[0]:.1e}", f"{max(errors[1:]):.1e}"
+
+    recurrences = itertools.product((5, 10, 32, 64), ("ieee", "tf32"))
+    rows = (_row((str(units), precision), partial(of_recurrence, units, precision)) for units, precision in recurrences)
     print_table(("units", "matrix products", "states", "gradient of inputs", "of recurrent weights"), rows)
-    rows = []
-    for branch in DEFAULT_SHAPE.branches:
-        widths = (branch.inputs, *branch.dense, 4 * branch.lstm_units)
-        for precision in ("ieee", "tf32"):
-            set_matmul_precision(device, precision)
-            errors = _chain_errors(device, engine, widths)
-            rows.append((branch.name, precision, f"{errors[0]:.1e}", f"{max(errors[1:]):.1e}"))
-    set_matmul_precision(device, "ieee")
+    layers = itertools.product(DEFAULT_SHAPE.branches, ("ieee", "tf32"))
+    rows = (_row((branch.name, precision), partial(of_layers, branch, precision)) for branch, precision in layers)
     print_table(("dense layers of", "matrix products", "outputs", "largest of all weights' gradients"), rows)
+    set_matmul_precision(device, "ieee")
 
 
 def _chain_errors(device: torch.device, engine: str, widths: tuple[int, ...]) -> list[float]:
@@ -122,20 +128,24 @@ def _errors(device: torch.device, engine: str, units: int) -> list[float]:
 
 def throughput(device: torch.device, sizes: list[int]) -> None:
     """Time of a step in milliseconds and main jets a second, by way and size."""
-    rows = []
-    for jets in sizes:
-        data, sampler = _sample(device, jets)
-        for way in _ways(device):
-            set_matmul_precision(device, way.precision)
-            with way.layers_apart():
-                seconds, peak = _seconds_a_step(device, data, sampler, way)
-                plan = memory_plan(DEFAULT_SHAPE, engine_for(device, torch.float32, way.engine), data, sampler, 1)
-            speed = f"{jets / seconds / 1e6:.3f} M"
-            sizes_of = (f"{plan.step / 2**30:.2f}", f"{peak / 2**30:.2f}" if peak else "-")
-            rows.append((str(jets), *way.words(device), f"{1000 * seconds:.2f}", speed, *sizes_of))
-    set_matmul_precision(device, "ieee")
+
+    def measured(jets: int, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[str, ...]:
+        set_matmul_precision(device, way.precision)
+        with way.layers_apart():
+            seconds, peak = _seconds_a_step(device, data, sampler, way)
+            plan = memory_plan(DEFAULT_SHAPE, engine_for(device, torch.float32, way.engine), data, sampler, 1)
+        speed = f"{jets / seconds / 1e6:.3f} M"
+        return f"{1000 * seconds:.2f}", speed, f"{plan.step / 2**30:.2f}", f"{peak / 2**30:.2f}" if peak else "-"
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for jets in sizes:
+            data, sampler = _sample(device, jets)
+            for way in _ways(device):
+                yield _row((str(jets), *way.words(device)), partial(measured, jets, data, sampler, way))
+
     columns = ("main jets a step", "engine", "dense layers", "products", "recorded", "ms", "main jets/s")
-    print_table((*columns, "GiB predicted", "GiB at most"), rows)
+    print_table((*columns, "GiB predicted", "GiB at most"), rows())
+    set_matmul_precision(device, "ieee")
 
 
 @dataclass(frozen=True)
@@ -202,8 +212,10 @@ def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sample
     """Of the third epoch: the first compile and record."""
     classifier, adversary = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device), Adversary(2).to(device)
     step, tally = way.kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, 0.2), 5), Tally(device)
-    before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
-    seconds = 0.0
+    before, seconds = 0, 0.0
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
     for epoch in range(3):
         steps = sampler.epoch(epoch)
         _wait(device)
@@ -215,44 +227,53 @@ def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sample
         seconds = (time.perf_counter() - begin) / len(steps)
     if device.type != "cuda":
         return seconds, 0
-    peak = torch.cuda.max_memory_allocated() - before
-    torch.cuda.reset_peak_memory_stats()
-    return seconds, peak
+    return seconds, torch.cuda.max_memory_allocated() - before
 
 
 def full_run(main_jets: int, control_jets: int, epochs: int, splits: list[int]) -> None:
     """Trainings as `cr_trainer train` does them, seconds by stage."""
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        main_file, control_file = write_files(Path(name), main_jets, control_jets)
-        for count in splits:
-            for precision in ("ieee", "tf32"):
-                settings = TrainSettings.make(
-                    main_training_file=str(main_file),
-                    cr_training_file=str(control_file),
-                    output_path=Path(name),
-                    sample_fraction=1.0,
-                    num_splits=count,
-                    epochs=epochs,
-                    matmul_precision=precision,
-                )
-                record = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record
-                timings = record["timings"]
-                stages = [f"{timings[each]:.1f}" for each in ("data_s", "steps_s", "validation_s", "files_s", "end_s")]
-                after_data = sum(timings[each] for each in ("steps_s", "validation_s", "files_s", "end_s"))
-                ran = record["computed_by"]
-                way = f"{ran['engine']} {ran['matmul_precision']}{' graph' if ran['cuda_graph'] else ''}"
-                speed = f"{timings['main_jets_per_second'] / 1e6:.3f} M"
-                rows.append((str(count), way, *stages, f"{after_data:.1f}", speed))
     print(f"{epochs} epochs of {main_jets} main and {control_jets} control jets, nine tenths of them trained on:\n")
-    names = ("num_splits", "computed by", "data", "steps", "validation", "files", "end", "epoch 0 to last file")
-    print_table((*names, "main jets/s in steps"), rows)
+    names = ("num_splits", "products", "computed by", "data", "steps", "validation", "files", "end")
+    with tempfile.TemporaryDirectory() as name:
+        files = write_files(Path(name), main_jets, control_jets)
+        runs = itertools.product(splits, ("ieee", "tf32"))
+        rows = (
+            _row((str(count), products), partial(_trained, files, epochs, count, products)) for count, products in runs
+        )
+        print_table((*names, "epoch 0 to last file", "main jets/s in steps"), rows)
 
 
-def print_table(names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A Markdown table."""
-    for cells in (names, ("---",) * len(names), *rows):
-        print("| " + " | ".join(cells) + " |")
+def _trained(files: tuple[Path, Path], epochs: int, splits: int, precision: str) -> tuple[str, ...]:
+    settings = TrainSettings.make(
+        main_training_file=str(files[0]),
+        cr_training_file=str(files[1]),
+        output_path=files[0].parent,
+        sample_fraction=1.0,
+        num_splits=splits,
+        epochs=epochs,
+        matmul_precision=precision,
+    )
+    record = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record
+    timings, ran = record["timings"], record["computed_by"]
+    stages = [f"{timings[each]:.1f}" for each in ("data_s", "steps_s", "validation_s", "files_s", "end_s")]
+    after_data = sum(timings[each] for each in ("steps_s", "validation_s", "files_s", "end_s"))
+    way = f"{ran['engine']} {ran['matmul_precision']}{' graph' if ran['cuda_graph'] else ''}"
+    return way, *stages, f"{after_data:.1f}", f"{timings['main_jets_per_second'] / 1e6:.3f} M"
+
+
+def _row(words: tuple[str, ...], measure: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+    """A row that begins with some words; where it cannot be measured, why, so that the others come all the same."""
+    try:
+        return *words, *measure()
+    except Exception as error:
+        traceback.print_exc()
+        return *words, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def print_table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """A Markdown table, each row as soon as it is there."""
+    for cells in itertools.chain((names, ("---",) * len(names)), rows):
+        print("| " + " | ".join(cells) + " |", flush=True)
     print(flush=True)
 
 
@@ -264,13 +285,22 @@ def _wait(device: torch.device) -> None:
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("correctness", "throughput", "profile", "full"), nargs="*")
+    names = ("correctness", "throughput", "profile", "full")
+    parser.add_argument("--only", choices=names, nargs="*")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--epochs", type=int, default=100)
     arguments = parser.parse_args()
-    device, tiny = chosen_device("auto"), arguments.tiny
-    if device.type == "cpu" and not tiny:
+    tiny, chosen = arguments.tiny, [name for name in names if not arguments.only or name in arguments.only]
+    if not tiny and not torch.cuda.is_available():
         parser.error("no GPU here; --tiny tries the commands on a CPU")
+    if len(chosen) > 1:
+        # After some errors a process can use its card no more. Here it is left alone: some serve one process at a time.
+        options = ["--epochs", str(arguments.epochs), *(["--tiny"] if tiny else [])]
+        commands = [[sys.executable, "-m", "benchmarks.gpu", *options, "--only", name] for name in chosen]
+        sys.exit(max(subprocess.run(command, check=False).returncode != 0 for command in commands))
+    device = chosen_device("auto")
+    if device.type == "cpu" and not tiny:
+        parser.error(f"{unserved_card()}; --tiny tries the commands on a CPU")
     engine = engine_for(device, torch.float32).value
     sizes = [256] if tiny else [4096, 16384, 65536]
     full = (3000, 1500, 2, [4]) if tiny else (2_000_000, 1_000_000, arguments.epochs, [50, 230])
@@ -281,11 +311,9 @@ def main() -> None:
         "full": ("A whole training, seconds", lambda: full_run(*full)),
     }
     card = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
-    print(f"# {card}, PyTorch {torch.__version__}, engine {engine}\n")
-    for name, (title, part) in parts.items():
-        if not arguments.only or name in arguments.only:
-            print(f"## {title}\n")
-            part()
+    title, part = parts[chosen[0]]
+    print(f"## {title} ({card}, PyTorch {torch.__version__}, engine {engine})\n", flush=True)
+    part()
 
 
 if __name__ == "__main__":

@@ -59,12 +59,15 @@ def test_outputs_and_gradients_are_those_of_the_cpu_engine(
 
 def test_a_share_of_the_rows_has_its_rows_of_the_whole_masks() -> None:
     x = torch.randn(400, 3, generator=torch.Generator().manual_seed(1))
-    rows = MaskRows(torch.arange(0, 1197, 3), 1197)
+    numbers = torch.arange(0, 1197, 3)
     ours, theirs = (
         dataclasses.replace(
             each, activations=tuple(dataclasses.replace(behind, mask_rows=rows) for behind in each.activations)
         )
-        for each in (plan(engine, 4) for engine in (Engine.TRITON, Engine.NUMBA))
+        for each, rows in (
+            (plan(Engine.TRITON, 4), MaskRows(numbers.to(DEVICE), 1197)),
+            (plan(Engine.NUMBA, 4), MaskRows(numbers, 1197)),
+        )
     )
     compare(x, (3, 9, 8, 7, 4), ours, theirs)
 
@@ -79,6 +82,16 @@ def test_keys_that_lie_on_the_device_give_the_same_masks() -> None:
     activations = (dataclasses.replace(each, key=key) for each, key in zip(ours.activations, stored, strict=True))
     again = dataclasses.replace(ours, activations=tuple(activations))
     assert torch.equal(dense_chain(x, layers, again), dense_chain(x, layers, ours))
+
+
+def test_without_dropout_nothing_comes_from_the_host() -> None:
+    from cal_ratio_trainer.network.dense_triton import _keys
+
+    # It would be read again at every replay of a recorded step, and by then something else may lie there.
+    device = torch.device("meta")
+    keys = _keys(plan(Engine.TRITON, 3, dropout=False).activations, device)
+    assert keys.device == device
+    assert keys.shape == (2, 2)
 
 
 def test_no_rows_give_no_outputs_and_no_gradient() -> None:

@@ -44,6 +44,14 @@ def test_states_equal_the_plain_formulas(lengths: list[int], every_slot: bool) -
         torch.testing.assert_close(hidden_states(sequences, recurrent, every_slot=every_slot), expected)
 
 
+def test_a_further_layers_places_are_made_on_the_device() -> None:
+    # From the host they would be read again at every replay of a recorded step: by then something else may lie there.
+    gates, device = torch.zeros(4, 16), torch.device("meta")
+    sequences = Sequences(gates, (5, 5, 5), 5, 3)
+    assert torch.equal(sequences.places_tensor(), torch.from_numpy(sequences.places_array()))
+    assert Sequences(gates.to(device), (5, 5, 5), 5, 3).places_tensor().device == device
+
+
 def test_without_gradients_nothing_is_kept_for_a_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network's weights ask for gradients in scoring too, and in the adversary's update."""
     kept = []

@@ -1,5 +1,8 @@
 """The step in fixed shapes, on a CPU and without a graph, against the step that makes its shapes anew each time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +84,29 @@ def test_an_epoch_has_to_be_prepared() -> None:
     step.prepare(data, sampler.epoch(0), 0)
     with pytest.raises(ValueError, match="epoch 1 was not prepared"):
         step(data, sampler.epoch(1)[0], 1, 0, Tally(CPU))
+
+
+def test_where_a_step_cannot_be_recorded_the_next_ones_run_where_they_did_before(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams = ["before"]
+
+    @contextmanager
+    def recording(graph: object, pool: object) -> Iterator[None]:
+        # As PyTorch does: ending a recording that went wrong fails, and its stream stays the current one.
+        streams.append("recording")
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    fakes = {"CUDAGraph": object, "graph_pool_handle": object, "graph": recording, "set_stream": streams.append}
+    for name, fake in (*fakes.items(), ("current_stream", lambda: streams[-1])):
+        monkeypatch.setattr(torch.cuda, name, fake)
+    step = StaticStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(10.0, 1e-11, 0.2), seed=5)
+    data, sampler = tensors(), Sampler(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), 4, 3, True)
+    steps = sampler.epoch(0)
+    step.prepare(data, steps, 0)
+    step(data, steps[0], 0, 0, Tally(CPU))
+    ((shape, recorded),) = step._known.items()
+    assert not step._record(data, shape, recorded)
+    assert streams == ["before", "recording", "before"]
+    assert "could not be recorded" in caplog.text

@@ -20,19 +20,28 @@ CPU = torch.device("cpu")
 
 
 def trained(
-    kind: type[AdversarialStep], engine: str, device: torch.device, shape: NetworkShape, dropout: float
+    kind: type[AdversarialStep],
+    engine: str,
+    device: torch.device,
+    shape: NetworkShape,
+    dropout: float,
+    recorded: bool = False,
 ) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """Weights and sums of losses of two steps."""
+    """Weights and sums of losses of two steps; of eight where they are to be recorded in the third."""
     rng = np.random.default_rng(1)
     jets = [synthetic_jets(rng.integers(0, 3, MAIN), 1), synthetic_jets(rng.choice([0, 2], CONTROL), 2)]
     target = torch.from_numpy(np.concatenate([jets[0].label, jets[1].label > 0]).astype(np.int64))
     data = TrainingTensors(JetTensors.from_jets(jets, device), target.to(device), torch.ones(MAIN + CONTROL).to(device))
     classifier, adversary = Classifier(shape, 1, engine).to(device), Adversary(2).to(device)
     step, tally = kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, dropout), seed=5), Tally(device)
-    steps = Sampler(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), 2, 3, True).epoch(0)
-    step.prepare(data, steps, 0)
-    for number, each in enumerate(steps):
-        step(data, each, 0, number, tally)
+    sampler = Sampler(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), 2, 3, True)
+    for epoch in range(4 if recorded else 1):
+        steps = sampler.epoch(epoch)
+        step.prepare(data, steps, epoch)
+        for number, each in enumerate(steps):
+            step(data, each, epoch, number, tally)
+    if recorded and isinstance(step, StaticStep):
+        assert any(each.graph is not None for each in step._known.values())
     return {name: value.cpu() for name, value in classifier.state_dict().items()}, tally.values()
 
 
@@ -54,3 +63,16 @@ def test_in_fixed_shapes_dropout_masks_are_those_of_the_other_step() -> None:
     assert sums == pytest.approx(losses, rel=1e-5)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.skipif(DEVICE.type == "cpu", reason="only a GPU records steps")
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("lstm_layers", [1, 2])
+def test_recorded_steps_learn_what_the_other_steps_do(lstm_layers: int, dropout: float) -> None:
+    shape = NetworkShape(DEFAULT_SHAPE.branches, lstm_layers=lstm_layers)
+    expected, losses = trained(AdversarialStep, "triton", DEVICE, shape, dropout, recorded=True)
+    found, sums = trained(StaticStep, "triton", DEVICE, shape, dropout, recorded=True)
+    assert sums == pytest.approx(losses, rel=1e-4)
+    for name, value in expected.items():
+        # Eight steps of Nadam, each of the size of the learning rate, whatever the size of a gradient near 0.
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-4)

@@ -68,6 +68,9 @@ class _Dropout:
 def _keys(behind: Sequence[Activation], device: torch.device) -> Tensor:
     """[layers - 1, 2] int32; without dropout something that is not read."""
     keys = [each.key for each in behind]
+    if all(key is None for key in keys):
+        # Nothing is copied from the host: a CUDA graph would read the host's memory at every replay.
+        return torch.zeros(len(keys), 2, dtype=torch.int32, device=device)
     if any(isinstance(key, StoredKey) for key in keys):
         nothing = torch.zeros(2, dtype=torch.int32, device=device)
         return torch.stack([nothing if key is None else key.on(device) for key in keys])

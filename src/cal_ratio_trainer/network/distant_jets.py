@@ -6,6 +6,7 @@ Batches are to the bit those of jets that lie on the device.
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ class DistantJets(JetTensors):
         offsets = {name: each[1] for name, each in found.items()}
         if self.device.type != "cuda":
             return GatheredJets(chosen, values, offsets)
-        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        stream = _copying(self.device)
         with torch.cuda.stream(stream):
             moved = {name: each.to(self.device, non_blocking=True) for name, each in values.items()}
         return GatheredJets(chosen, moved, offsets, stream.record_event())
@@ -155,3 +156,9 @@ class DistantJets(JetTensors):
         np.take(stored, rows, axis=0, out=values[:-1].numpy(), mode="clip")
         values[-1] = self.values[name][-1]
         return values, offsets
+
+
+@cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all copies to a GPU: PyTorch keeps the memory that was used on a stream for that stream alone."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

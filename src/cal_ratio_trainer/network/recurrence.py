@@ -46,6 +46,11 @@ class Sequences:
         """`places`, made from the counts where they are not given."""
         if self.places is not None:
             return self.places
+        if self.counts == (self.jets,) * self.slots:
+            # As a further layer has it. Nothing is copied from the host: a CUDA graph would read the host's memory at
+            # every replay.
+            slot = torch.arange(self.slots, device=self.gates.device)
+            return torch.stack([slot * self.jets, torch.full_like(slot, self.jets)])
         places = torch.from_numpy(self.places_array())
         if self.gates.device.type == "cuda":
             # A copy from memory that can be paged out waits for the device.

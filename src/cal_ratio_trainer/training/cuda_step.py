@@ -86,6 +86,7 @@ class StaticStep(AdversarialStep):
     _jets: DeviceJets | None = None
     _records = True
     _pool: Any = None
+    _stream: "torch.cuda.Stream | None" = None
 
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Copy to the device what the steps of an epoch read.
@@ -151,7 +152,10 @@ class StaticStep(AdversarialStep):
 
     def _beside(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         """Run on a stream of its own, as what is going to be recorded has to."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        if self._stream is None:
+            # One for all: PyTorch keeps the memory that was used on a stream for that stream alone.
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = self._stream
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             sums = self._work(data, shape, recorded)
@@ -162,7 +166,7 @@ class StaticStep(AdversarialStep):
         """Record the step without running it; False where that fails, and then no further one is tried."""
         for optimizer in (self.classifier_optimizer, self.adversary_optimizer):
             optimizer.zero_grad()
-        graph = torch.cuda.CUDAGraph()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         if self._pool is None:
             # One for all: no two graphs run at a time, and a step's sums are taken up before the next.
             self._pool = torch.cuda.graph_pool_handle()
@@ -170,6 +174,8 @@ class StaticStep(AdversarialStep):
             with torch.cuda.graph(graph, pool=self._pool):
                 recorded.sums = self._work(data, shape, recorded)
         except RuntimeError as error:
+            # Ending a recording that went wrong fails too, and leaves the recording's stream as the current one.
+            torch.cuda.set_stream(before)
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             _log.warning("a step could not be recorded as a CUDA graph and goes on without, slower: %s", error)
