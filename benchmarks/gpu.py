@@ -133,7 +133,8 @@ def throughput(device: torch.device, sizes: list[int]) -> None:
         set_matmul_precision(device, way.precision)
         with way.layers_apart():
             seconds, peak = _seconds_a_step(device, data, sampler, way)
-            plan = memory_plan(DEFAULT_SHAPE, engine_for(device, torch.float32, way.engine), data, sampler, 1)
+            engine, recorded = engine_for(device, torch.float32, way.engine), way.kind.records_graphs
+            plan = memory_plan(DEFAULT_SHAPE, engine, data, sampler, 1, recorded=recorded)
         speed = f"{jets / seconds / 1e6:.3f} M"
         return f"{1000 * seconds:.2f}", speed, f"{plan.step / 2**30:.2f}", f"{peak / 2**30:.2f}" if peak else "-"
 
@@ -214,7 +215,8 @@ def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sample
     step, tally = way.kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, 0.2), 5), Tally(device)
     before, seconds = 0, 0.0
     if device.type == "cuda":
-        before = torch.cuda.memory_allocated()
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_reserved()
         torch.cuda.reset_peak_memory_stats()
     for epoch in range(3):
         steps = sampler.epoch(epoch)
@@ -227,7 +229,7 @@ def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sample
         seconds = (time.perf_counter() - begin) / len(steps)
     if device.type != "cuda":
         return seconds, 0
-    return seconds, torch.cuda.max_memory_allocated() - before
+    return seconds, torch.cuda.max_memory_reserved() - before
 
 
 def full_run(main_jets: int, control_jets: int, epochs: int, splits: list[int]) -> None:

@@ -17,6 +17,7 @@ from triton.compiler import ASTSource
 from cal_ratio_trainer.network import dense_triton, triton_activation, triton_dense, triton_recurrence
 from cal_ratio_trainer.network.recurrence_triton import tile_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.network.triton_compiler import OPTIONS
 
 _FLOATS = (
     *("gates", "recurrent", "states", "cells", "gradient", "gates_gradient", "sums"),
@@ -34,7 +35,7 @@ def compiled(kernel: Any, capability: int, warps: int, *, stages: int = 3, **con
     """One kernel for one kind of card, and what it takes there."""
     signature = {each: _TYPES.get(each, "constexpr") for each in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-    options = {"num_warps": warps, "num_stages": stages}
+    options = {"num_warps": warps, "num_stages": stages, **OPTIONS}
     binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     code = binary.asm["cubin"]
     took = f"{binary.metadata.shared} bytes of shared memory, {_registers(code)}{len(code)} of code"

@@ -35,6 +35,24 @@ def test_a_step_that_fits_is_told_without_warning() -> None:
     assert said.endswith("; 1.00 GiB are free")
 
 
+def test_recorded_steps_take_twice_as_much_and_are_not_recorded_where_there_is_room_for_one_only() -> None:
+    recorded = dataclasses.replace(PLAN, recorded=True, device="cuda")
+    one = PLAN.step
+    assert recorded.step == 2 * one
+    assert dataclasses.replace(recorded, pieces=2).step == dataclasses.replace(PLAN, pieces=2).step
+    assert dataclasses.replace(recorded, free=2 * one).as_it_fits().recorded
+    between = dataclasses.replace(recorded, free=3 * one // 2)
+    assert between.as_it_fits() == dataclasses.replace(between, recorded=False)
+    assert not between.as_it_fits().sentence().startswith("warning")
+    splits = int(between.unrecorded_notice().partition("num_splits ")[2].split()[0])
+    assert dataclasses.replace(between, splits=splits).as_it_fits().recorded
+    # Where not even that fits, what is advised are steps that are recorded.
+    small = dataclasses.replace(recorded, free=one // 2)
+    assert small.as_it_fits() == small
+    splits = int(small.advice().removeprefix("num_splits ").split(",")[0].split()[0])
+    assert dataclasses.replace(small, splits=splits).step <= one // 2
+
+
 def test_what_is_gathered_ahead_is_part_of_a_step_and_of_what_would_fit() -> None:
     far = dataclasses.replace(PLAN, gathers=True, data=2**20, splits=20, free=2**29)
     gathered = gathered_bytes(DEFAULT_SHAPE, EPOCH, 20)

@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network import triton_activation
 from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, drop_below
+from cal_ratio_trainer.network.triton_compiler import OPTIONS
 from cal_ratio_trainer.network.triton_random import ROWS
 
 _ELEMENTS = 4096
@@ -42,6 +43,7 @@ def finish(
         BLOCK_ROWS=block,
         HALF=half,
         NAMED=named,
+        **OPTIONS,
     )
 
 
@@ -56,7 +58,10 @@ def gradient_(gradient: Tensor, result: Tensor, factor: float, rows_with_dropout
     programs = -(-rows // ROWS)
     sums = gradient.new_empty(programs, units)
     triton_activation.relu_dropout_gradient[(programs,)](
-        gradient, result, sums, rows, units, rows_with_dropout, factor, BLOCK_ROWS=block, WIDTH=width
+        *(gradient, result, sums, rows, units, rows_with_dropout, factor),
+        BLOCK_ROWS=block,
+        WIDTH=width,
+        **OPTIONS,
     )
     return sums.sum(dim=0)
 
@@ -89,6 +94,7 @@ def _drop(x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None) -
         BLOCK_ROWS=block,
         HALF=half,
         NAMED=named,
+        **OPTIONS,
     )
     return result
 

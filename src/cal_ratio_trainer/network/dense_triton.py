@@ -14,6 +14,7 @@ from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import MaskRows, StoredKey, drop_below
 from cal_ratio_trainer.network.engine import triton_precision
 from cal_ratio_trainer.network.flat_weights import apart, flattened, offsets_of
+from cal_ratio_trainer.network.triton_compiler import OPTIONS
 from cal_ratio_trainer.network.triton_limits import filled_up
 
 _PROGRAMS = 512
@@ -120,6 +121,7 @@ def _constants(widths: Sequence[int], dropout: _Dropout, block: int) -> dict[str
         "BLOCK": block,
         "num_warps": warps_of(precision),
         "num_stages": STAGES,
+        **OPTIONS,
     }
 
 

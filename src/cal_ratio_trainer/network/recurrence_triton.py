@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from cal_ratio_trainer.network import triton_recurrence
 from cal_ratio_trainer.network.engine import triton_precision
 from cal_ratio_trainer.network.recurrence import Sequences, keeps_for_backward
+from cal_ratio_trainer.network.triton_compiler import OPTIONS
 
 _PROGRAMS = 1024
 """Of the backward pass, however many jets there are: each leaves sums, and a fixed number makes their order fixed."""
@@ -58,6 +59,7 @@ class _Recurrence(torch.autograd.Function):
             KEPT=kept,
             PRECISION=triton_precision(),
             num_warps=warps,
+            **OPTIONS,
         )
         if kept:
             ctx.sequences, ctx.every_slot = sequences, every_slot
@@ -84,6 +86,7 @@ class _Recurrence(torch.autograd.Function):
             EVERY=ctx.every_slot,
             PRECISION=triton_precision(),
             num_warps=warps,
+            **OPTIONS,
         )
         total = sums.sum(dim=0)
         gates_gradient[:, -1] = total[units]

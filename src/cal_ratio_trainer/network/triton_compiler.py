@@ -18,6 +18,10 @@ _CHANGING = (
     *("rows", "inputs", "rows_with_dropout", "below"),
 )
 
+OPTIONS = {"enable_fp_fusion": True}
+"""Given with every start of a kernel: a product and the sum after it may be one instruction, as newer Triton has it
+only where that is asked for."""
+
 
 def compiled(function: Callable[..., Any]) -> Any:
     """A kernel, or a function that kernels call."""

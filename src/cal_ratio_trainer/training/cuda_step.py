@@ -84,7 +84,7 @@ class StaticStep(AdversarialStep):
 
     _epoch: _Epoch | None = None
     _jets: DeviceJets | None = None
-    _records = True
+    records_graphs = True
     _pool: Any = None
     _stream: "torch.cuda.Stream | None" = None
 
@@ -139,7 +139,7 @@ class StaticStep(AdversarialStep):
 
     def _run(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         recorded.runs += 1
-        if data.jets.device.type != "cuda" or not self._records:
+        if data.jets.device.type != "cuda" or not self.records_graphs:
             return self._work(data, shape, recorded)
         if recorded.runs <= _UNRECORDED:
             return self._beside(data, shape, recorded)
@@ -179,7 +179,7 @@ class StaticStep(AdversarialStep):
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             _log.warning("a step could not be recorded as a CUDA graph and goes on without, slower: %s", error)
-            self._records = False
+            self.records_graphs = False
             return False
         recorded.graph = graph
         return True

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class MemoryPlan:
         device: 'cpu' or 'cuda'.
         processes: how many share each piece.
         gathers: the jets' constituents do not lie on the device, and those of each step are gathered there.
+        recorded: steps are recorded as CUDA graphs, which keep a step's memory for themselves; steps of another size
+            run with memory of their own before they are recorded too.
     """
 
     shape: NetworkShape
@@ -52,6 +54,7 @@ class MemoryPlan:
     device: str
     processes: int = 1
     gathers: bool = False
+    recorded: bool = False
 
     @property
     def step(self) -> int:
@@ -63,12 +66,25 @@ class MemoryPlan:
         """How much of it is gathered constituents. [bytes]"""
         return self._gathered_of(self.splits)
 
+    def as_it_fits(self) -> "MemoryPlan":
+        """The plan without recording where there is room only for that; else this one."""
+        alone = replace(self, recorded=False)
+        return alone if self.free is not None and alone.step <= self.free < self.step else self
+
+    def unrecorded_notice(self) -> str:
+        """What is said where steps are not recorded, for want of memory."""
+        told = f"steps are not recorded as CUDA graphs, which is slower: there is no room for it ({gib(self.step)})"
+        splits = self._fitting_splits()
+        return told if splits is None else f"{told}; num_splits {splits} would fit"
+
     def sentence(self) -> str:
         """What is said before the first step; with a warning where the step does not fit."""
         where = "the GPU" if self.device == "cuda" else "memory"
         told = f"the jets take {gib(self.data)} of {where}, a step about {gib(self.step)} more"
         if self.gathers:
             told += f" ({gib(self.gathered)} of it for constituents that are gathered for this step and the next)"
+        if self.recorded:
+            told += " (half of it for its recording)"
         if self.free is None:
             return told
         told += f"; {gib(self.free)} are free"
@@ -96,7 +112,8 @@ class MemoryPlan:
 
     def _step_of(self, splits: int, pieces: int) -> int:
         step = step_bytes(self.shape, self.epoch.of(splits), self.engine, pieces * self.processes)
-        return step + self._gathered_of(splits)
+        # In pieces none is recorded.
+        return step * (2 if self.recorded and pieces == 1 else 1) + self._gathered_of(splits)
 
     def _gathered_of(self, splits: int) -> int:
         return gathered_bytes(self.shape, self.epoch, splits, self.processes) if self.gathers else 0
@@ -143,6 +160,8 @@ def memory_plan(
     sampler: Sampler,
     pieces: int,
     ranks: Ranks = ALONE,
+    *,
+    recorded: bool = False,
 ) -> MemoryPlan:
     """The plan of a training whose jets are on the device already.
 
@@ -152,6 +171,7 @@ def memory_plan(
         sampler: says which of them a step reads.
         pieces: in how many pieces a mini-batch goes through the network.
         ranks: the processes that share each piece.
+        recorded: whether steps are recorded as CUDA graphs.
     """
     constituents = {}
     for kind in CONSTITUENTS:
@@ -166,7 +186,9 @@ def memory_plan(
     if free is not None and device.type == "cpu":
         free //= ranks.place.local_processes
     processes, gathers = ranks.place.processes, tensors.jets.gathers
-    return MemoryPlan(shape, engine, epoch, sampler.splits, pieces, data, free, device.type, processes, gathers)
+    return MemoryPlan(
+        *(shape, engine, epoch, sampler.splits, pieces, data, free, device.type, processes, gathers, recorded)
+    )
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:

@@ -96,6 +96,9 @@ class AdversarialStep:
         ranks: the processes that share a mini-batch; the step is the same but for rounding.
     """
 
+    records_graphs = False
+    """Whether steps are recorded as CUDA graphs and replayed."""
+
     def __init__(
         self,
         classifier: Classifier,
@@ -231,8 +234,10 @@ class AdversarialStep:
     def _adversary_losses(self, logits: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> Tensor:
         # The adversary is frozen here: its weights stay, and its normalisation uses the running values.
         self.adversary.eval().requires_grad_(False)
-        guesses = self.adversary(logits.softmax(dim=1))
-        self.adversary.requires_grad_(True)
+        try:
+            guesses = self.adversary(logits.softmax(dim=1))
+        finally:
+            self.adversary.requires_grad_(True)
         losses = weight * data_or_simulation_loss(guesses, target.float())
         tally.add("control", losses, right_guesses(guesses, target))
         return losses

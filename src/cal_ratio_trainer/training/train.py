@@ -19,7 +19,6 @@ from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, load_checkpoint
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.cuda_step import StaticStep
 from cal_ratio_trainer.training.epoch import EpochResult
 from cal_ratio_trainer.training.evaluation_file import write_evaluation
 from cal_ratio_trainer.training.event_log import EventLog, event_log
@@ -110,7 +109,10 @@ def _train_in(run: RunDirectory, work: Work) -> TrainSummary:
                 tell_the_others(run, work, progress, epochs)
                 with plan.watching():
                     progress = _fit(training, work, progress, (epochs, stop), (plots, record))
-            record |= {"timings": timings_of(training.timings, work.prepared.seconds)}
+            record |= {
+                "timings": timings_of(training.timings, work.prepared.seconds),
+                "computed_by": _computed_by(work),
+            }
             # A signal from here on would only spoil what takes seconds to complete.
             return _finish(training, work, (progress, stop), (plots, record))
     except BaseException as error:
@@ -213,7 +215,7 @@ def _computed_by(work: Work) -> dict[str, Any]:
         "device": device.type,
         "engine": engine,
         "matmul_precision": precision,
-        "cuda_graph": isinstance(work.step, StaticStep),
+        "cuda_graph": work.step.records_graphs,
         "processes": work.ranks.place.processes,
         "nodes": work.ranks.place.nodes,
     }

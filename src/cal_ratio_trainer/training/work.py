@@ -1,5 +1,6 @@
 """What is made for a training in every process that shares it, before and without a run folder."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from cal_ratio_trainer.training.ranks import Ranks
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import AdversarialStep
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,18 @@ def new_training(run: RunDirectory, work: Work) -> Training:
 
 
 def plan_of(training: Training) -> MemoryPlan:
-    """What a training takes of memory."""
-    classifier, settings = training.step.classifier, training.settings
+    """What a training takes of memory; where there is no room to record its steps, they are not recorded."""
+    step, settings = training.step, training.settings
     engine = engine_for(training.tensors.jets.device, torch.float32, settings.engine)
-    ranks = training.step.ranks
-    return memory_plan(classifier.shape, engine, training.tensors, training.sampler, settings.accumulate, ranks)
+    plan = memory_plan(
+        *(step.classifier.shape, engine, training.tensors, training.sampler, settings.accumulate, step.ranks),
+        recorded=step.records_graphs,
+    )
+    fitting = plan.as_it_fits()
+    if plan.recorded and not fitting.recorded:
+        _log.warning("%s", plan.unrecorded_notice())
+        step.records_graphs = False
+    return fitting
 
 
 def _say_what_the_data_are(data: TrainingData, settings: TrainSettings, say: Callable[[str], None]) -> None:
