@@ -116,6 +116,13 @@ def test_aliases_that_multiply_or_go_round_in_a_circle_are_refused_at_once(confi
     assert read_config(config)["beds"] == [{"name": "roses"}] * 2
 
 
+def test_mappings_merged_into_each_other_do_not_multiply(config: Path) -> None:
+    # PyYAML before 6.0.4 makes 9^29 pairs of these.
+    lines = ["a0: &a0 {k: 1}", *(f"a{i + 1}: &a{i + 1} {{<<: [{', '.join([f'*a{i}'] * 9)}]}}" for i in range(29))]
+    config.write_text("\n".join(lines))
+    assert read_config(config)["a29"] == {"k": 1}
+
+
 def test_a_text_of_too_many_values_is_not_read_to_its_end(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "_MOST_VALUES", 100)
     names = [f"name{number}: 1" for number in range(100)]
