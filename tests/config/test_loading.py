@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 from pydantic import Field
 
+from cal_ratio_trainer.config import loading
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import load_settings, read_config
 from cal_ratio_trainer.errors import ConfigError, InputFileError
@@ -81,7 +82,12 @@ def test_an_empty_file_changes_nothing(config: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("- a\n- b\n", "but holds a list"), ("a: [1\n", "is not valid YAML"), ("just words", "but holds a str")],
+    [
+        ("- a\n- b\n", "but holds a list"),
+        ("a: [1\n", "is not valid YAML"),
+        ("a: \0\n", "is not valid YAML"),
+        ("just words", "but holds a str"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_refused_by_name(content: str, said: str, config: Path) -> None:
     config.write_text(content)
@@ -108,6 +114,25 @@ def test_aliases_that_multiply_or_go_round_in_a_circle_are_refused_at_once(confi
             load_settings(Garden, config)
     config.write_text("bed: &bed {name: roses}\nbeds: [*bed, *bed]\n")
     assert read_config(config)["beds"] == [{"name": "roses"}] * 2
+
+
+def test_mappings_merged_into_each_other_do_not_multiply(config: Path) -> None:
+    # PyYAML before 6.0.4 makes 9^29 pairs of these.
+    lines = ["a0: &a0 {k: 1}", *(f"a{i + 1}: &a{i + 1} {{<<: [{', '.join([f'*a{i}'] * 9)}]}}" for i in range(29))]
+    config.write_text("\n".join(lines))
+    assert read_config(config)["a29"] == {"k": 1}
+
+
+def test_a_text_of_too_many_values_is_not_read_to_its_end(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_MOST_VALUES", 100)
+    names = [f"name{number}: 1" for number in range(100)]
+    config.write_text("\n".join(names[:99]))
+    assert len(read_config(config)) == 99
+    # What stands at the end is no YAML, so whoever read that far would say so.
+    for content in ("\n".join([*names, "a: ]"]), f"flowers: [{'1, ' * 200} }}"):
+        config.write_text(content)
+        with pytest.raises(InputFileError, match=r"garden\.yaml: holds more than 100000 values"):
+            load_settings(Garden, config)
 
 
 def test_a_long_value_is_told_by_its_beginning(config: Path) -> None:

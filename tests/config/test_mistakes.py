@@ -28,6 +28,8 @@ SAMPLE = {"cross_section_pb": 0}
         (TrainSettings, {"device": "tpu"}, "device: should be 'auto', 'cpu' or 'cuda', got 'tpu'"),
         (TrainSettings, {"pt_ranges": [1]}, "pt_ranges: should be a list of at least 2, got [1]"),
         (TrainSettings, {"tag": "two words"}, "tag: should be one word, got 'two words'"),
+        (TrainSettings, {"tag": " word"}, "tag: should be one word, got ' word'"),
+        (TrainSettings, {"tag": ""}, "tag: should be one word, got ''"),
         (
             TrainSettings,
             {"model_name": "../up"},
@@ -51,6 +53,15 @@ def test_a_wrong_value_is_told_in_one_sentence(model: type[Settings], given: dic
         load_settings(model, flags=given)
     told = [mistake.removeprefix("command line: ") for mistake in caught.value.mistakes]
     assert [each for each in told if "must be given" not in each] == [said]
+
+
+@pytest.mark.parametrize("name", ["weight", "int", "a[0]"])
+def test_what_is_no_setting_of_an_entry_is_named_whatever_it_is_called(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(BuildSettings, flags=BUILT | {"input_files": [{name: 3}]})
+    said = [mistake.removeprefix("command line: ") for mistake in caught.value.mistakes]
+    assert said[0] == "input_files.0.input_file must be given"
+    assert said[1].startswith(f"input_files.0.{name} is no setting of this command")
 
 
 def test_what_is_missing_within_an_entry_is_named_without_an_option_that_there_is_not() -> None:

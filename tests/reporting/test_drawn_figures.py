@@ -1,10 +1,13 @@
 """Figures of earlier calls go, files of others stay."""
 
 import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.plotting import DEMO, Drawing, FigureLabels
 from cal_ratio_trainer.reporting.report import Report
 from tests.reporting.some_reports import draw_line
@@ -63,6 +66,26 @@ def test_where_a_figure_cannot_be_drawn_the_earlier_report_is_whole(tmp_path: Pa
     with pytest.raises(OSError, match="disk full"):
         report.write(fail)
     assert files_in(folder) == {"one.png"}
+
+
+def test_calls_that_write_one_report_at_the_same_time_leave_one_of_them_whole(tmp_path: Path) -> None:
+    (drawn,) = Drawing("same", draw_line, ([1.0],)).write(tmp_path / "elsewhere", DEMO)
+    folder = tmp_path / "reports"
+
+    def draw(drawings: Iterable[Drawing], figures: Path, labels: FigureLabels) -> None:
+        for drawing in drawings:
+            write_bytes(figures / f"{drawing.name}.png", drawn.read_bytes())
+
+    def write(name: str) -> None:
+        report = Report("Some", folder / "some.md", DEMO)
+        report.figures([Drawing(name, draw_line, ([1.0],))])
+        report.write(draw)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, ["one", "two", "three"] * 5))
+    (there,) = files_in(folder / "some_figures")
+    assert f"(some_figures/{there})" in (folder / "some.md").read_text()
+    assert files_in(folder) == {"some.md", "some.html", "some_figures", ".some_figures.json"}
 
 
 @pytest.mark.parametrize("content", ["", "[3]", '{"../../kept.txt": "x", "/kept.txt": "x", "..": "x"}', "[" * 9000])

@@ -23,6 +23,7 @@ LARGEST_OF_A_RUN = 2**20
 
 _MOST_VALUES = 100_000
 """How many a file may hold. A few lines of aliases can stand for more than the memory takes."""
+_TOO_MUCH = f"holds more than {_MOST_VALUES} values, or refers to itself"
 
 _log = logging.getLogger(__name__)
 
@@ -114,15 +115,36 @@ def _text_of(path: Path, largest: int) -> str:
 def _parsed(config: str | Path, text: str) -> Any:
     """What a YAML text says; InputFileError where it is none, or where its aliases multiply to more than is read."""
     try:
-        content = yaml.safe_load(text)
+        content = _CountingLoader(text).get_single_data()
+    except _TooMuch as error:
+        raise InputFileError(config, _TOO_MUCH) from error
     except RecursionError as error:
         raise InputFileError(config, "is nested too deeply for settings") from error
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The parser lets through what Python says of a date with 99 days or a number of 5000 digits.
         raise InputFileError(config, f"is not valid YAML: {' '.join(str(error).split())}") from error
     if _is_too_much(content):
-        raise InputFileError(config, f"holds more than {_MOST_VALUES} values, or refers to itself")
+        raise InputFileError(config, _TOO_MUCH)
     return content
+
+
+class _TooMuch(Exception):
+    """More stands in a text than is read."""
+
+
+class _CountingLoader(yaml.SafeLoader):
+    """Ends before it has made of a long text more than settings can be: a few MiB would take minutes, and GiB."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._met = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._met += 1
+        # A value in a mapping has a name, which is a node too.
+        if self._met > 2 * _MOST_VALUES:
+            raise _TooMuch
+        return super().compose_node(parent, index)
 
 
 def _is_too_much(content: Any) -> bool:

@@ -67,8 +67,12 @@ def shown(value: Any) -> str:
 
 def _place(detail: ErrorDetails) -> tuple[str, ...]:
     """Where the value stands; without the words for the kinds that it may be of."""
-    first, *others = map(str, detail["loc"]) if detail["loc"] else ("",)
-    return (first, *(part for part in others if part not in _KINDS and "[" not in part)) if first else ()
+    parts = [str(part) for part in detail["loc"]]
+    # The first is a setting, and what is no setting is called as the user calls it: 'int' too.
+    names = {0, len(parts) - 1} if detail["type"] == "extra_forbidden" else {0}
+    return tuple(
+        part for number, part in enumerate(parts) if number in names or (part not in _KINDS and "[" not in part)
+    )
 
 
 def _is_told_deeper(

@@ -164,7 +164,7 @@ class TrainSettings(FigureSettings):
     @field_validator("tag")
     @classmethod
     def _is_a_word(cls, given: str | None) -> str | None:
-        if given is not None and len(given.split()) != 1:
+        if given is not None and given.split() != [given]:
             raise ValueError(f"should be one word, got {given!r}")
         return given
 

@@ -17,7 +17,6 @@ from cal_ratio_trainer.progress import progress
 
 _log = logging.getLogger(__name__)
 
-_BLOCK = 1 << 20
 _LETTERS_OF_HASH = 32
 _WHAT_TELLS_VERSIONS = ("ETag", "etag", "checksum", "mtime", "LastModified", "Last-Modified")
 

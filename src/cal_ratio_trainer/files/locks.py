@@ -1,10 +1,13 @@
 """Who makes a file, so that several processes, on several machines, can share one list of work."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cal_ratio_trainer.files.leases import DEFAULT_TIMEOUT_S, leased
+
+_WAIT_S = 0.05
 
 
 @contextmanager
@@ -23,3 +26,18 @@ def held(path: Path, timeout: float = DEFAULT_TIMEOUT_S) -> Iterator[bool]:
     """
     with leased(path, timeout) as lease:
         yield lease is not None
+
+
+@contextmanager
+def held_in_turn(path: Path) -> Iterator[None]:
+    """As `held`, but waits until it is free.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    while True:
+        with held(path) as free:
+            if free:
+                yield
+                return
+        time.sleep(_WAIT_S)

@@ -1,11 +1,10 @@
 """The list of files that could not be converted, kept beside the results so that later steps know what is missing."""
 
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.locks import held_in_turn
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
 
 FAILED_FILES = "failed_files.txt"
@@ -13,7 +12,6 @@ FAILED_FILES = "failed_files.txt"
 _HEAD = (
     "# Not converted, so neither in the jets nor in the sums of weights of this folder; the reason stands above each."
 )
-_WAIT_S = 0.05
 
 
 def record_failures(rows: Iterable[ConversionRow]) -> None:
@@ -49,17 +47,13 @@ def _is_missing(row: ConversionRow) -> bool:
 
 
 def _update(list_file: Path, rows: Iterable[ConversionRow]) -> None:
-    while True:
-        with held(list_file) as free:
-            if free:
-                known = failed_in(list_file.parent)
-                for row in rows:
-                    known.pop(row.file, None)
-                    if _is_missing(row):
-                        known[row.file] = " ".join(row.reason.split())
-                _write(list_file, known)
-                return
-        time.sleep(_WAIT_S)
+    with held_in_turn(list_file):
+        known = failed_in(list_file.parent)
+        for row in rows:
+            known.pop(row.file, None)
+            if _is_missing(row):
+                known[row.file] = " ".join(row.reason.split())
+        _write(list_file, known)
 
 
 def _write(list_file: Path, failed: Mapping[str, str]) -> None:

@@ -5,12 +5,14 @@ the list, is a user's and stays.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.locks import held_in_turn
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,20 @@ class DrawnFigures:
     checksums: Mapping[str, str]
 
     @classmethod
-    def of(cls, folder: Path) -> "DrawnFigures":
-        """What the list says; nothing where there is none that can be read."""
+    @contextmanager
+    def in_turn(cls, folder: Path) -> Iterator["DrawnFigures"]:
+        """What the list says, while no other process draws to the folder or removes from it; waits for its turn.
+
+        Raises:
+            OSError: the folder above cannot be written.
+        """
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held_in_turn(_list_of(folder)):
+            yield cls._listed_in(folder)
+
+    @classmethod
+    def _listed_in(cls, folder: Path) -> "DrawnFigures":
+        """Nothing where there is no list that can be read."""
         try:
             content = json.loads(_list_of(folder).read_text("utf-8"))
         except (OSError, ValueError, RecursionError):

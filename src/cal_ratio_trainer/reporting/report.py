@@ -101,22 +101,23 @@ class Report:
     def write(self, draw_all: DrawAll = write_all) -> None:
         """Draw the figures, then write both files; each appears complete or not at all.
 
-        Figures that an earlier report of this name had and this one has not are removed; files of others stay.
+        Figures that an earlier report of this name had and this one has not are removed; files of others stay. Where
+        another process is writing a report of this name, this one waits.
 
         Raises:
             ValueError: two drawings have one name and differ.
             OSError: a file cannot be written.
         """
         self._refuse_one_name_for_two()
-        drawn = DrawnFigures.of(self.figure_folder)
-        for labels in dict.fromkeys(labels for labels, _ in self._drawings):
-            draw_all([drawing for its, drawing in self._drawings if its == labels], self.figure_folder, labels)
         names = [drawing.name + suffix for labels, drawing in self._drawings for suffix in labels.suffixes]
-        drawn = drawn.with_these(names)
         markdown = "\n\n".join([f"# {escaped(self.title)}", *self._blocks]) + "\n"
-        write_text(self.file, markdown)
-        write_text(self.page, page_html(self.title, markdown, self.file.parent))
-        drawn.only_these(names)
+        with DrawnFigures.in_turn(self.figure_folder) as earlier:
+            for labels in dict.fromkeys(labels for labels, _ in self._drawings):
+                draw_all([drawing for its, drawing in self._drawings if its == labels], self.figure_folder, labels)
+            drawn = earlier.with_these(names)
+            write_text(self.file, markdown)
+            write_text(self.page, page_html(self.title, markdown, self.file.parent))
+            drawn.only_these(names)
 
     def _refuse_one_name_for_two(self) -> None:
         names = [drawing.name for _, drawing in self._drawings]
