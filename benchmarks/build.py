@@ -1,4 +1,4 @@
-"""How fast training files are built and in how much memory: python -m benchmarks.build [JETS [WORKERS]]."""
+"""How fast training files are built and in how much memory."""
 
 import resource
 import subprocess
@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.arguments import words
 from benchmarks.converted import write_converted
 from benchmarks.memory import peak_bytes
 from cal_ratio_trainer.jets import DataType
@@ -51,4 +52,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--in"]:
         build(Path(sys.argv[2]), int(sys.argv[3]))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000, int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+        main(*words(__doc__, jets=2_000_000, workers=1))

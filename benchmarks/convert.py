@@ -1,4 +1,4 @@
-"""How fast ntuples are converted and in how much memory: python -m benchmarks.convert [JETS OF EACH CLASS]."""
+"""How fast ntuples are converted and in how much memory."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.arguments import words
 from benchmarks.memory import peak_bytes
 
 AIM_EVENTS_A_SECOND = 10_000
@@ -58,4 +59,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--in"]:
         convert(Path(sys.argv[2]), int(sys.argv[3]))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 40_000)
+        main(*words(__doc__, jets_of_each_class=40_000))

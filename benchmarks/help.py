@@ -1,9 +1,11 @@
-"""How long `cr_trainer --help` takes, and a bare Python beside it: python -m benchmarks.help [RUNS]."""
+"""How long `cr_trainer --help` takes, and a bare Python beside it."""
 
 import subprocess
 import sys
 import time
 from statistics import median
+
+from benchmarks.arguments import words
 
 AIM_S = 0.5
 
@@ -32,4 +34,4 @@ def main(runs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    main(*words(__doc__, runs=10))

@@ -1,8 +1,7 @@
 """How fast files of jets are loaded and in how much memory.
 
-python -m benchmarks.load [JETS]                        as a training loads its two files
-python -m benchmarks.load JETS disk                     the same, its constituents left on disk
-python -m benchmarks.load JETS ragged|flat|pickle       a file of each format, whole
+Layouts: 'training' (two files as a training loads them), 'disk' (the same, constituents left on disk), and 'ragged',
+'flat' or 'pickle' (a file of that format, whole).
 """
 
 import os
@@ -16,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks.arguments import words
 from benchmarks.converted import write_converted
 from benchmarks.memory import AnonymousPeak, anonymous_bytes, peak_bytes
 from benchmarks.train import random_jets
@@ -151,4 +151,4 @@ if __name__ == "__main__":
         else:
             load_training(files[0], files[1], "disk" if sys.argv[2] == "disk" else "device")
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000, sys.argv[2] if len(sys.argv) > 2 else "training")
+        main(*words(__doc__, jets=1_000_000, layout="training"))

@@ -1,9 +1,8 @@
-"""How convert scales with the workers of a local Dask cluster: python -m benchmarks.scaling [FILES [JETS]]."""
+"""How convert scales with the workers of a local Dask cluster."""
 
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks.arguments import words
 
 WORKERS = (1, 2, 4, 8)
 
@@ -120,4 +121,4 @@ def kill_one_half_way(client: Any, into: Path, files: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200, int(sys.argv[2]) if len(sys.argv) > 2 else 4000)
+    main(*words(__doc__, files=200, jets=4000))

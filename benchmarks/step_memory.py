@@ -1,11 +1,10 @@
 """Memory that steps take of a CPU against what the training predicts, where constituents lie in memory and on disk.
 
-python -m benchmarks.step_memory [MAIN_JETS [SPLITS...]]
-
 Each row is a process of its own. Measured is what the process itself holds at most (`RssAnon`) beyond what it held
 before the first of the steps that are looked at.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -78,9 +77,12 @@ def _do(step: AdversarialStep, data: TrainingTensors, sampler: Sampler) -> None:
 
 def main() -> None:
     """Print a table of predictions and measurements."""
-    main_jets, *splits = [int(word) for word in sys.argv[1:]] or [200_000]
-    rows = []
-    for number in splits or [4, 10, 50]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("main_jets", type=int, nargs="?", default=200_000)
+    parser.add_argument("num_splits", type=int, nargs="*", default=[4, 10, 50])
+    arguments = parser.parse_args()
+    main_jets, rows = arguments.main_jets, []
+    for number in arguments.num_splits:
         for place in _PLACES:
             code = f"from benchmarks.step_memory import measure; measure({place!r}, {main_jets}, {number})"
             done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -84,7 +84,7 @@ def test_everything_written_is_that_of_a_file_without_the_hidden_jets(
     assert written[0][0].splitlines() == written[1][0].splitlines()
     assert_same_rows(written[0][1], written[1][1])
     text, table = written[0]
-    assert f"a signal output of either above {limit:g} take no part in anything" in text
+    assert f"a signal output of either above {limit:g} count in no number and no figure of scores" in text
     assert len(table) == (~hidden).sum()
     assert BLINDED not in table.column_names
     # Scores of other networks tell of the tail too.

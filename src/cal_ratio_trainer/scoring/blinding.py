@@ -79,7 +79,7 @@ class Blinding:
 
     def note_of_pairs(self) -> str:
         """The same where two scores of each jet are compared."""
-        return self._sentence("a signal output of either", "take no part in anything")
+        return self._sentence("a signal output of either", "count in no number and no figure of scores")
 
     def _sentence(self, which: str, what: str) -> str:
         return (
