@@ -183,6 +183,12 @@ def is_ragged_file(path: Path) -> bool:
     )
 
 
+def has_lost_its_metadata(path: Path) -> bool:
+    """True for a Parquet file with constituents in lists as we write them, but without our metadata."""
+    columns = open_parquet(path).schema_arrow
+    return not is_ragged_file(path) and any(name in _LIST_COLUMNS for name in columns.names)
+
+
 def to_arrow(jets: Jets) -> pa.Table:
     """Scalars and list columns as one arrow table."""
     table = jets.scalars
