@@ -3,6 +3,7 @@
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
@@ -62,7 +63,12 @@ def new_sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
     """What draws the mini-batches. Raises ConfigError where there are too few jets for so many."""
     main = data.main.positions(Part.TRAIN)
     control = data.control_positions(Part.TRAIN) if settings.adversary_weight else data.control_positions(Part.UNUSED)
-    return Sampler(main, control, mini_batches(settings, len(main)), settings.seed, settings.reshuffle)
+    try:
+        return Sampler(main, control, mini_batches(settings, len(main)), settings.seed, settings.reshuffle)
+    except ConfigError as error:
+        if settings.batch_size is None:
+            raise
+        raise ConfigError([f"batch_size {settings.batch_size} cuts an epoch into too many pieces: {error}"]) from error
 
 
 def mini_batches(settings: TrainSettings, main_jets: int) -> int:
