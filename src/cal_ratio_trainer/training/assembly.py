@@ -1,5 +1,7 @@
 """What trains, made as the settings say: networks with their optimisers, and the sampler of the mini-batches."""
 
+from collections.abc import Iterator
+
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
@@ -74,6 +76,15 @@ def new_sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
 def mini_batches(settings: TrainSettings, main_jets: int) -> int:
     """How many there are in an epoch of so many main jets."""
     return settings.num_splits or max(1, round(main_jets / (settings.batch_size or 1)))
+
+
+def without_effect(settings: TrainSettings) -> Iterator[str]:
+    """What was asked for and changes nothing where the network runs."""
+    if training_device(settings).type == "cpu":
+        if settings.matmul_precision != "ieee":
+            yield f"matmul_precision {settings.matmul_precision} has no effect: it is of GPUs, and this is a CPU"
+        if settings.data_place == "host":
+            yield "data_place host has no effect: on a CPU the jets lie in the host's memory anyway"
 
 
 def slowness_notice(settings: TrainSettings) -> str | None:
