@@ -140,6 +140,20 @@ def test_a_mistake_ends_in_a_sentence_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_error_of_the_system_names_the_file_and_what_is_wrong_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    csv = tmp_path / "a_folder"
+    csv.mkdir()
+    assert run(monkeypatch, "runs", "--output_path", str(folder), "--csv", str(csv)) == EXIT_USER_ERROR
+    said = capsys.readouterr().err
+    assert said.startswith("error: /")
+    assert said.endswith(f"{csv}: is a directory\n")
+    assert "Errno" not in said
+
+
 def test_version_and_help_end_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.startswith("cr_trainer ")

@@ -10,6 +10,7 @@ from pydantic import Field
 from cal_ratio_trainer.config import loading
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import load_settings, read_config
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 
 
@@ -159,7 +160,13 @@ def test_a_file_with_more_text_than_settings_can_have_is_not_read(config: Path) 
 
 
 def test_a_missing_file_is_answered_with_the_packaged_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match=r"no such config file; packaged ones are .*calratio2019"):
+    with pytest.raises(
+        InputFileError, match=r"no such config file; packaged ones are calratio2019, calratio2019_full$"
+    ):
+        load_settings(TrainSettings, tmp_path / "none.yaml")
+    with pytest.raises(InputFileError, match=r"no such config file \(did you mean calratio2019\?\); packaged"):
+        load_settings(TrainSettings, "calratio2018")
+    with pytest.raises(InputFileError, match=r"no such config file$"):
         load_settings(Garden, tmp_path / "none.yaml")
 
 

@@ -1,5 +1,6 @@
 """Files appear complete or not at all."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,22 @@ def test_the_checksum_is_that_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     # The example of FIPS 180-2.
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_an_error_of_writing_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    with pytest.raises(OSError, match="No space left") as full, replacing(path):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device")
+    with pytest.raises(FileNotFoundError) as never_made, replacing(path):
+        pass
+    assert full.value.filename == never_made.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_another_file_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as other, replacing(tmp_path / "a"):
+        (tmp_path / "input").read_bytes()
+    assert other.value.filename == str(tmp_path / "input")
+    with pytest.raises(ConnectionResetError) as lost, replacing(tmp_path / "a"):
+        raise OSError(errno.ECONNRESET, "reset")
+    assert lost.value.filename is None

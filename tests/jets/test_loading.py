@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
@@ -34,6 +35,13 @@ def test_formats_are_told_apart_by_content(files: dict[str, Path]) -> None:
         assert file.report.layout == layout
         assert file.rows == 8
         assert file.metadata.rows == 8
+
+
+def test_a_file_that_was_rewritten_without_its_metadata_is_told_in_one_sentence(files: dict[str, Path]) -> None:
+    path = files["ragged Parquet"]
+    pq.write_table(pq.read_table(path), path)
+    with pytest.raises(InputFileError, match=r"not the metadata.*'cal_ratio_trainer'.*must copy them"):
+        open_jets(path)
 
 
 def test_all_formats_give_the_same_jets(files: dict[str, Path]) -> None:

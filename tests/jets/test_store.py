@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -207,4 +208,25 @@ def test_lists_of_different_lengths_within_a_kind_are_refused(tmp_path: Path) ->
     wrong = table.set_column(table.column_names.index("clus_eta"), "clus_eta", table.column("track_eta"))
     pq.write_table(wrong.replace_schema_metadata({METADATA_KEY: raw}), path)
     with pytest.raises(InputFileError, match="clus_eta has lists of other lengths"):
+        read_jets(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "content", "words"),
+    [
+        ("jet_eta", ["x", "y"], "column jet_eta holds string where numbers should be"),
+        ("clus_pt", [["x"], []], "column clus_pt holds list.* where lists of numbers should be"),
+        ("clus_pt", [1.0, 2.0], "column clus_pt holds double where lists of numbers should be"),
+    ],
+)
+def test_a_column_of_another_type_is_named(tmp_path: Path, column: str, content: list[object], words: str) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(2), converted())
+    table = pq.read_table(path)
+    raw = (pq.ParquetFile(path).metadata.metadata or {})[METADATA_KEY]
+    wrong = table.set_column(table.column_names.index(column), column, pa.array(content))
+    pq.write_table(wrong.replace_schema_metadata({METADATA_KEY: raw}), path)
+    with pytest.raises(InputFileError, match=words):
+        read_scalars(path, ["jet_eta"])
+    with pytest.raises(InputFileError, match=words):
         read_jets(path)

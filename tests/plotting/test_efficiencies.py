@@ -48,6 +48,7 @@ def test_false_positives_stand_by_weight_and_by_count(figures: TestFigures) -> N
     by_weight, by_count = (container.lines[0].get_ydata() for container in axes.containers)  # type: ignore[attr-defined]
     assert list(by_weight) == pytest.approx([100 * each.by_weight.value for each in figures.false_positives])
     assert list(by_count) == pytest.approx([100 * each.by_count.value for each in figures.false_positives])
+    assert axes.get_ylim()[0] < 0, "a point at 0 and the two lines beside it would lie on the axis"
 
 
 def test_the_efficiency_has_the_working_point_beside_it(figures: TestFigures) -> None:

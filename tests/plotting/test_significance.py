@@ -44,7 +44,7 @@ def test_maximum_area_and_counts_are_in_the_legend(figures: TestFigures) -> None
     first, second = legend_title(axes)
     assert first == f"$m_H$ = 125 GeV, {scan.signal_jets:,} jets; QCD and BIB, {scan.background_jets:,.0f} jets"
     assert second.startswith(f"area {scan.area:.4g};")
-    assert legend_texts(axes)[0] == f"maximum {scan.maximum:.4g} at cut {scan.cut_at_maximum:.4f}"
+    assert legend_texts(axes)[0] == f"maximum {scan.maximum:.4g} at cut {scan.cut_at_maximum:.5f}"
 
 
 @pytest.mark.parametrize(("signal", "background"), [(3, 5), (0, 40), (3, 0)])

@@ -48,6 +48,11 @@ def test_several_groups_have_a_panel_of_ratios_and_one_has_none() -> None:
     assert len(ratios.containers) == 2
 
 
+def test_a_long_title_of_the_y_axis_is_smaller_so_that_it_ends_above_the_ratio() -> None:
+    sizes = [drawn(figure(2, counted=name))[0].yaxis.label.get_fontsize() for name in ("jets", "muon segments")]
+    assert sizes[1] == pytest.approx(0.8 * sizes[0])
+
+
 def test_the_legend_says_how_many_jets_there_are_and_how_many_are_outside() -> None:
     one = Series("one", Counts(np.array([0.0, *[9.0] * 10, 10.0]), np.ones(12), 1100))
     few = Series("few", Counts(np.array([1e-6, *[9.0] * 10, 0.0]), np.ones(12), 1))

@@ -8,13 +8,14 @@ import pytest
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.compare import CompareSettings
 from cal_ratio_trainer.evaluation.intervals import Interval
+from cal_ratio_trainer.evaluation.ks import control_region_ks
 from cal_ratio_trainer.evaluation.paired import PairedFigure
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.features import TRACKS
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.reporting.compare_report import compare_with_report
-from cal_ratio_trainer.reporting.compare_tables import figure_table
+from cal_ratio_trainer.reporting.compare_tables import figure_table, ks_table
 from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.scoring.scorer import find_scorer
 from tests.scoring.small import SCALING, converted_jets, write_built, write_converted, write_network
@@ -98,3 +99,16 @@ def test_only_a_clear_difference_is_in_bold_on_the_better_side() -> None:
     assert bold == [[False, True], [True, False], [False, False]]
     assert table.rows[0][4] == "+3.0"
     assert table.rows[0][3].replace("\u00a0", " ") == "+0.030 ± 0.010"
+
+
+def test_a_range_that_lacks_data_or_simulation_has_a_dash_in_the_table() -> None:
+    scores = np.full((8, 3), 1 / 3)
+    is_data = np.arange(8) % 2 == 0
+    scaled_pt = np.where(is_data, 0.1, np.linspace(0, 0.9, 8))
+    ks = control_region_ks(scores, is_data, np.ones(8), scaled_pt)
+    table = ks_table(ks, ks)
+    first, _, identical = table.rows[:3]
+    assert first[2] == "0.000"
+    assert first[3:] == ("-",) * 4
+    assert "±" in identical[2]
+    assert identical[3:] == ("-",) * 4

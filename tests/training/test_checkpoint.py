@@ -1,5 +1,6 @@
 """Checkpoints: exact, whole, and of the right network."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,23 @@ def test_the_optimisers_scalars_do_not_follow_device_and_type_of_the_weights(tmp
     assert {name: after[name] for name in ("step", "mu_product")} == {
         name: before[name] for name in ("step", "mu_product")
     }
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_the_older_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.safetensors"
+    save_checkpoint(file, a_step(), PROGRESS)
+    before = file.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        save_checkpoint(file, a_step(), PROGRESS)
+    assert error.value.filename == str(file)
+    assert file.read_bytes() == before
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:

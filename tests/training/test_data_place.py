@@ -105,7 +105,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_read(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     wanted = settings.model_copy(update={"data_place": "disk", "cache_path": tmp_path / "not" / "there"})
-    with pytest.raises(NoRoomOnDisk, match=r"there has 0\.00 GiB free.*cache_path names another folder"):
+    with pytest.raises(NoRoomOnDisk, match=r"there has 0\.0 MiB free.*cache_path names another folder"):
         data_place(wanted, chosen, CPU, STEP)
 
 

@@ -78,3 +78,12 @@ def test_a_card_without_code_in_pytorch_is_told_in_one_line(tmp_path: Path, monk
     said: list[str] = []
     run(Start(settings_in(tmp_path)), said)
     assert "training runs on the CPU: PyTorch has no code for a card: install another" in said
+
+
+def test_what_has_no_effect_on_a_cpu_is_said(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path).model_copy(update={"device": "cpu"})
+    assert list(assembly.without_effect(settings)) == []
+    asked = settings.model_copy(update={"matmul_precision": "tf32", "data_place": "host"})
+    precision, place = assembly.without_effect(asked)
+    assert precision.startswith("matmul_precision tf32 has no effect")
+    assert place.startswith("data_place host has no effect")

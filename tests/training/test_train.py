@@ -312,6 +312,8 @@ def test_two_starts_get_different_numbers(tmp_path: Path) -> None:
 def test_a_run_that_fails_before_its_first_epoch_leaves_no_folder(files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="num_splits"):
         run_training(settings_of(files, tmp_path, num_splits=100_000))
+    with pytest.raises(ConfigError, match="batch_size 1 cuts an epoch into too many pieces: num_splits is"):
+        run_training(settings_of(files, tmp_path, num_splits=None, batch_size=1))
     assert not (tmp_path / "default").exists()
 
 

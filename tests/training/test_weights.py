@@ -103,3 +103,9 @@ def test_a_class_that_counts_over_a_hundred_times_as_much_is_said_with_the_remed
     assert sentence is not None
     assert "QCD" in sentence
     assert "loss_weights: balanced" in sentence
+
+
+def test_a_column_of_text_is_no_weights() -> None:
+    jets = jets_with([1.0, 2.0]).with_columns({"campaign": np.array(["mc20a", "mc20d"])})
+    with pytest.raises(InputFileError, match="a file: column campaign holds no numbers, so it cannot be weights"):
+        file_weights(jets, "campaign", "error", "a file")

@@ -131,12 +131,20 @@ def main() -> None:
         status = failed("interrupted", EXIT_INTERRUPTED)
     except (UserError, OSError) as error:
         where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
-        status = failed(f"{where}error: {error}", getattr(error, "exit_status", EXIT_USER_ERROR))
+        status = failed(f"{where}error: {_in_words(error)}", getattr(error, "exit_status", EXIT_USER_ERROR))
     except Exception:
         if place().processes == 1:
             raise
         status = failed(traceback.format_exc(), EXIT_FAILED_PARTS)
     leave(status if isinstance(status, int) else 0)
+
+
+def _in_words(error: Exception) -> str:
+    """What is said of an error; of one of the system which file it is about and what is wrong, without its number."""
+    if not isinstance(error, OSError) or error.filename is None or not error.strerror:
+        return str(error)
+    files = " -> ".join(str(file) for file in (error.filename, error.filename2) if file is not None)
+    return f"{files}: {error.strerror[0].lower()}{error.strerror[1:]}"
 
 
 def set_verbosity(verbose: int) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.mistakes import mistakes_of
-from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
@@ -51,7 +51,7 @@ def layers_of(
     """The sources of settings, weakest first, each with a name for messages, under today's names."""
     layers = [("packaged defaults", model.defaults())]
     if config is not None:
-        layers.append((str(config), read_config(config)))
+        layers.append((str(config), read_config(config, model=model)))
     layers.append(("command line", dict(flags or {})))
     for source, content in layers:
         for name in model.ignored.keys() & {model.aliases.get(key, key) for key in content}:
@@ -73,7 +73,7 @@ def settings_from(model: type[SettingsType], layers: list[tuple[str, dict[str, A
         raise ConfigError(mistakes_of(model, error, layers)) from error
 
 
-def read_config(config: str | Path, largest: int = LARGEST_FILE) -> dict[str, Any]:
+def read_config(config: str | Path, largest: int = LARGEST_FILE, model: type[Settings] | None = None) -> dict[str, Any]:
     """The content of a YAML file, or of a packaged configuration named without folder and ending.
 
     Whatever YAML comes from outside is read by this: no size, depth or aliases of a file can take up time or memory.
@@ -81,6 +81,7 @@ def read_config(config: str | Path, largest: int = LARGEST_FILE) -> dict[str, An
     Args:
         config: the file, or the name.
         largest: how many bytes it may have.
+        model: whose packaged configurations are named where there is no such file; None names all.
 
     Raises:
         InputFileError: the file is not there, is no YAML mapping, or is more than settings can be.
@@ -92,7 +93,9 @@ def read_config(config: str | Path, largest: int = LARGEST_FILE) -> dict[str, An
     elif path.is_file():
         text = _text_of(path, largest)
     else:
-        raise InputFileError(config, f"no such config file; packaged ones are {', '.join(packaged_configs())}")
+        names = packaged_configs(model)
+        packaged = f"; packaged ones are {', '.join(names)}" if names else ""
+        raise InputFileError(config, f"no such config file{did_you_mean(str(config), names)}{packaged}")
     content = _parsed(config, text)
     if content is None:
         return {}

@@ -1,11 +1,14 @@
 """Files that appear complete or not at all."""
 
+import errno
 import os
 import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
@@ -30,6 +33,12 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         if durable:
             _flush_to_disk(temporary)
         temporary.replace(path)
+    except OSError as error:
+        number = _number_of(error, temporary)
+        if number is None:
+            raise
+        # In the name of the file that was asked for.
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -56,6 +65,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a binary file, complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _number_of(error: OSError, temporary: Path) -> int | None:
+    """The number of an error of writing this file: it names the file, or none and can be of nothing else; else None."""
+    names_it = error.filename in (temporary, str(temporary))
+    return error.errno if names_it or (error.filename is None and error.errno in _OF_WRITING) else None
 
 
 def _flush_to_disk(path: Path) -> None:

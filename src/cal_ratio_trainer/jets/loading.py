@@ -13,8 +13,9 @@ from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.legacy_file import FlatParquetFile, PickledFile
 from cal_ratio_trainer.jets.list_columns import ListColumns
-from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata
 from cal_ratio_trainer.jets.store import (
+    has_lost_its_metadata,
     is_ragged_file,
     iterate_jets,
     iterate_jets_within,
@@ -52,6 +53,12 @@ _FOREIGN = {
     b"PK\x03\x04": "is a zip archive; unpack it first",
     b"\x89HDF": "is an HDF5 file; jets come as Parquet files or pickled frames",
 }
+
+
+_WITHOUT_METADATA = (
+    "has constituents in lists, but not the metadata that say how the jets were made and scaled (key "
+    f"'{METADATA_KEY.decode()}' of the Parquet footer); what rewrote the file must copy them"
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,8 @@ def open_jets(path: Path) -> JetFile:
         if start.startswith(signature):
             raise InputFileError(path, reason)
     if start.startswith(b"PAR1"):
+        if has_lost_its_metadata(path):
+            raise InputFileError(path, _WITHOUT_METADATA)
         return RaggedFile(path) if is_ragged_file(path) else FlatParquetFile(path)
     if start[:1] == b"\x80":
         return PickledFile(path)

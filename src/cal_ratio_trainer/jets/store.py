@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import replacing
-from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, Constituent
+from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES, Constituent
 from cal_ratio_trainer.jets.filling import WholeLists
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata
@@ -183,6 +183,12 @@ def is_ragged_file(path: Path) -> bool:
     )
 
 
+def has_lost_its_metadata(path: Path) -> bool:
+    """True for a Parquet file with constituents in lists as we write them, but without our metadata."""
+    columns = open_parquet(path).schema_arrow
+    return not is_ragged_file(path) and any(name in _LIST_COLUMNS for name in columns.names)
+
+
 def to_arrow(jets: Jets) -> pa.Table:
     """Scalars and list columns as one arrow table."""
     table = jets.scalars
@@ -243,6 +249,7 @@ def _lengths(path: Path, table: pa.Table, column: str) -> IndexArray:
 
 def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
     file = open_parquet(path)
+    _refuse_foreign_types(path, file.schema_arrow)
     raw = (file.metadata.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise InputFileError(
@@ -257,6 +264,20 @@ def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
         return JetMetadata.model_validate(content), file
     except (ValueError, ValidationError, AttributeError) as error:
         raise InputFileError(path, f"has unreadable metadata: {error}") from error
+
+
+def _refuse_foreign_types(path: Path, columns: pa.Schema) -> None:
+    """What is computed with has to be numbers, and constituents lists of them; nulls are told where they matter."""
+    for name, found in zip(columns.names, columns.types, strict=True):
+        if name in _LIST_COLUMNS:
+            if not ((pa.types.is_list(found) or pa.types.is_large_list(found)) and _is_number(found.value_type)):
+                raise InputFileError(path, f"column {name} holds {found} where lists of numbers should be")
+        elif _is_number(SCALAR_TYPES.get(name, pa.null())) and not (_is_number(found) or pa.types.is_null(found)):
+            raise InputFileError(path, f"column {name} holds {found} where numbers should be")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:

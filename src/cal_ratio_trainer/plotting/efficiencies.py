@@ -102,7 +102,9 @@ def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> N
                 axes.text(place + shifted, 100 * each.value, text, ha=side, va="center", fontsize=13)
                 top = max(top, 100 * each.high)
     axes.set_xlim(-0.8, len(results) - 0.2)
-    axes.set_ylim(0, 1.4 * top or 1)
+    # A point at 0 is whole, and what is written beside it stays clear of the axis.
+    height = 1.4 * top or 1
+    axes.set_ylim(-0.06 * height, height)
     axes.set_xticks(range(len(results)), [_CLASS_STYLES[result.label]["label"] for result in results])
     axes.xaxis.minorticks_off()
     axes.set_xlabel("Background")

@@ -81,7 +81,9 @@ def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> None:
         marker="v",
         markersize=9,
         linestyle="none",
-        label=f"maximum {scan.maximum:.4g} at cut {scan.cut_at_maximum:.4f}",
+        # Whole at the edge too, where the loosest cut is the best.
+        clip_on=False,
+        label=f"maximum {scan.maximum:.4g} at cut {scan.cut_at_maximum:.5f}",
     )
     # Not into the legend, which stands in the room above.
     line: dict[str, Any] = {"ymax": 1 / _ROOM_ABOVE, "color": GREY, "linestyle": ":"}

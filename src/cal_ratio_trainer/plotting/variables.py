@@ -25,6 +25,7 @@ _LOG_RATIOS_ABOVE = 8.0
 _LOWEST_SHARE = 1e-6
 _LONGEST_TITLE = 34
 _FREE_AT_TOP = 0.12
+_LONGEST_Y_TITLE = 26
 _TALLEST_BAR = 1.3
 _APART = 0.14
 _SURE_RATIO = 0.5
@@ -130,6 +131,10 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
         axes.text(0.5, 0.5, "no jets", transform=axes.transAxes, ha="center", fontsize=14)
     _set_axes(axes, figure, highest, lowest)
     axes.set_ylabel(f"Fraction of {figure.counted} / bin")
+    y_title = axes.yaxis.label
+    if len(y_title.get_text()) > _LONGEST_Y_TITLE:
+        # As long as the panel is high, it would run into the title of the ratio below.
+        y_title.set_fontsize(0.8 * float(y_title.get_fontsize()))
     # A leading space: matplotlib leaves out what begins with an underscore.
     axes.legend(
         loc="upper right",

@@ -68,18 +68,23 @@ def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
     rows = []
     for one, other in zip(first.outputs, second.outputs, strict=True):
         for which, ks in (("first", one), ("second", other)):
-            cells = [f"{each.distance:.3f}" for each in ks.ranges]
-            rows.append((_OUTPUTS[one.output], which, *cells, f"{ks.total:.3f}", f"{ks.excess:+.1f}"))
-        expected = [f"{each.reference.mean:.3f} ± {each.reference.spread:.3f}" for each in one.ranges]
-        cells = [cell.replace(" ", _NO_BREAK) for cell in (*expected, f"{one.expected:.3f} ± {one.spread:.3f}")]
+            cells = [_known(each.distance, ".3f") for each in ks.ranges]
+            rows.append((_OUTPUTS[one.output], which, *cells, _known(ks.total, ".3f"), _known(ks.excess, "+.1f")))
+        cells = [_expected(each.reference.mean, each.reference.spread) for each in one.ranges]
+        cells.append(_expected(one.expected, one.spread))
         rows.append((_OUTPUTS[one.output], "identical distributions", *cells, "-"))
     names = [pt_range_words(each) for each in first.pt_ranges]
     return ReportTable(
         "K-S distance of data and multijet MC",
         ("output", "scores", *names, "sum", "excess [spreads]"),
         tuple(rows),
-        "Excess: how far the sum is above what identical distributions give at these numbers of jets.",
+        "Excess: how far the sum is above what identical distributions give at these numbers of jets. A dash: data or "
+        "simulation have no jets there.",
     )
+
+
+def _expected(mean: float, spread: float) -> str:
+    return f"{mean:.3f}{_NO_BREAK}±{_NO_BREAK}{spread:.3f}" if math.isfinite(mean) else "-"
 
 
 def agreement_table(agreement: Agreement, by_class: Mapping[str, Agreement]) -> ReportTable:
@@ -115,8 +120,8 @@ def _agreement_row(name: str, label: Label, agreement: Agreement) -> tuple[str, 
     )
 
 
-def _known(number: float) -> str:
-    return f"{number:.4f}" if math.isfinite(number) else "-"
+def _known(number: float, form: str = ".4f") -> str:
+    return format(number, form) if math.isfinite(number) else "-"
 
 
 def decision_table(agreement: Agreement) -> ReportTable:

@@ -1,8 +1,11 @@
 """What trains, made as the settings say: networks with their optimisers, and the sampler of the mini-batches."""
 
+from collections.abc import Iterator
+
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
@@ -62,12 +65,26 @@ def new_sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
     """What draws the mini-batches. Raises ConfigError where there are too few jets for so many."""
     main = data.main.positions(Part.TRAIN)
     control = data.control_positions(Part.TRAIN) if settings.adversary_weight else data.control_positions(Part.UNUSED)
-    return Sampler(main, control, mini_batches(settings, len(main)), settings.seed, settings.reshuffle)
+    try:
+        return Sampler(main, control, mini_batches(settings, len(main)), settings.seed, settings.reshuffle)
+    except ConfigError as error:
+        if settings.batch_size is None:
+            raise
+        raise ConfigError([f"batch_size {settings.batch_size} cuts an epoch into too many pieces: {error}"]) from error
 
 
 def mini_batches(settings: TrainSettings, main_jets: int) -> int:
     """How many there are in an epoch of so many main jets."""
     return settings.num_splits or max(1, round(main_jets / (settings.batch_size or 1)))
+
+
+def without_effect(settings: TrainSettings) -> Iterator[str]:
+    """What was asked for and changes nothing where the network runs."""
+    if training_device(settings).type == "cpu":
+        if settings.matmul_precision != "ieee":
+            yield f"matmul_precision {settings.matmul_precision} has no effect: it is of GPUs, and this is a CPU"
+        if settings.data_place == "host":
+            yield "data_place host has no effect: on a CPU the jets lie in the host's memory anyway"
 
 
 def slowness_notice(settings: TrainSettings) -> str | None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.training.step import AdversarialStep
 
 FORMAT_VERSION = 1
@@ -46,8 +46,8 @@ def save_checkpoint(path: Path, step: AdversarialStep, progress: Progress) -> No
     """Write networks, optimisers and progress, complete or not at all."""
     state = json.dumps({"format_version": FORMAT_VERSION, **asdict(progress)})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_STATE_KEY: state})
+    # Not by its own writer, whose errors are none of the system's: a full disk would end in a traceback.
+    write_bytes(path, save(tensors, metadata={_STATE_KEY: state}))
 
 
 def state_bytes(step: AdversarialStep) -> bytes:

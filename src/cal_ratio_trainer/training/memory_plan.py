@@ -17,7 +17,7 @@ from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import TrainingTensors
 
-_GIB = 2**30
+_MIB, _GIB = 2**20, 2**30
 USABLE = 0.9
 """Part of what is free that may be planned with: memory is handed out in blocks, and others use the machine."""
 
@@ -197,5 +197,9 @@ def _is_lack_of_memory(error: BaseException) -> bool:
 
 
 def gib(size: float) -> str:
-    """A number of bytes to read."""
-    return f"{size / _GIB:.2f} GiB"
+    """A number of bytes to read: in GiB, and in MiB where two digits of a GiB would say little.
+
+    >>> gib(3 * 2**29), gib(2.3 * 2**20)
+    ('1.50 GiB', '2.3 MiB')
+    """
+    return f"{size / _GIB:.2f} GiB" if size == 0 or size >= 0.1 * _GIB else f"{size / _MIB:.1f} MiB"

@@ -26,11 +26,15 @@ def file_weights(jets: JetScalars, column: str, bad: Literal["error", "drop", "a
 
     Raises:
         MissingColumn: there is no such column.
-        InputFileError: negative or non-finite weights and `bad` is 'error', or non-finite ones and it is 'keep'.
+        InputFileError: the column holds no numbers; negative or non-finite weights and `bad` is 'error', or non-finite
+            ones and it is 'keep'.
     """
     if column not in jets:
         raise MissingColumn(file, [column], jets.scalars.column_names)
-    weights = jets[column].astype(np.float64)
+    try:
+        weights = jets[column].astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputFileError(file, f"column {column} holds no numbers, so it cannot be weights") from error
     infinite, negative = ~np.isfinite(weights), weights < 0
     found = f"{column} has {negative.sum()} negative and {infinite.sum()} non-finite values"
     if not (infinite.any() or negative.any()):

@@ -10,7 +10,14 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.training.allocator import keep_freed_memory
-from cal_ratio_trainer.training.assembly import network_shape, new_sampler, new_step, slowness_notice, training_device
+from cal_ratio_trainer.training.assembly import (
+    network_shape,
+    new_sampler,
+    new_step,
+    slowness_notice,
+    training_device,
+    without_effect,
+)
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.data_table import data_sentences
@@ -66,7 +73,7 @@ def prepared_work(
         initial = start.initial.read(network_shape(settings)) if start.initial else None
         prepared = prepare(settings, ranks)
         _say_what_the_data_are(prepared.data, settings, say)
-        if notice := slowness_notice(settings):
+        for notice in filter(None, (slowness_notice(settings), *without_effect(settings))):
             say(notice)
         sampler = new_sampler(settings, prepared.data)
         step = new_step(settings, prepared.place, ranks)
