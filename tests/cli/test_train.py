@@ -13,7 +13,8 @@ from cal_ratio_trainer.training.interrupts import EXIT_TERMINATED, TrainingStopp
 @pytest.fixture
 def summary(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What a training that is not run returns."""
-    times = dict.fromkeys(("main_jets_per_second", "data_s", "steps_s", "validation_s", "files_s", "end_s"), 1.0)
+    stages = ("data_s", "compiling_s", "steps_s", "validation_s", "files_s", "end_s")
+    times = dict.fromkeys(("main_jets_per_second", *stages), 1.0)
     summary = SimpleNamespace(
         run=SimpleNamespace(path=Path("runs/[red]/00000")),
         epochs=1,

@@ -85,12 +85,12 @@ def _train_folds(work: "FoldWork", notice: str | None, ranks: "Ranks") -> int:
 
 def _say_what_was_done(summary: "TrainSummary") -> None:
     timings = summary.record["timings"]
+    stages = ("data", "compiling", "steps", "validation", "files", "end")
+    seconds = ", ".join(f"{stage} {timings[f'{stage}_s']:.1f}" for stage in stages)
     best = ", ".join(f"{epoch} by {criterion}" for criterion, epoch in summary.best.items())
     click.echo(
         f"{summary.epochs} epoch{'' if summary.epochs == 1 else 's'}; best epoch: {best or 'none'} (on validation)\n"
-        f"{timings['main_jets_per_second']:.0f} main jets/s in the steps; seconds in data {timings['data_s']:.1f}, "
-        f"steps {timings['steps_s']:.1f}, validation {timings['validation_s']:.1f}, files {timings['files_s']:.1f}, "
-        f"end {timings['end_s']:.1f}\n"
+        f"{timings['main_jets_per_second']:.0f} main jets/s in the steps; seconds in {seconds}\n"
         f"network, plots and figures: {summary.run.path}",
         err=True,
     )

@@ -90,11 +90,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def timings_of(timings: Timings, data_s: float) -> dict[str, float]:
+def timings_of(timings: Timings, data_s: float, compiling_s: float) -> dict[str, float]:
     """Seconds by stage, and throughput."""
-    total = data_s + timings.steps + timings.validation + timings.files
+    total = data_s + compiling_s + timings.steps + timings.validation + timings.files
     return {
         "data_s": data_s,
+        "compiling_s": compiling_s,
         "steps_s": timings.steps,
         "validation_s": timings.validation,
         "files_s": timings.files,

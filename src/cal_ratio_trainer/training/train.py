@@ -110,7 +110,7 @@ def _train_in(run: RunDirectory, work: Work) -> TrainSummary:
                 with plan.watching():
                     progress = _fit(training, work, progress, (epochs, stop), (plots, record))
             record |= {
-                "timings": timings_of(training.timings, work.prepared.seconds),
+                "timings": timings_of(training.timings, work.prepared.seconds, work.compiling),
                 "computed_by": _computed_by(work),
             }
             # A signal from here on would only spoil what takes seconds to complete.

@@ -18,6 +18,7 @@ from cal_ratio_trainer.training.assembly import (
     training_device,
     without_effect,
 )
+from cal_ratio_trainer.training.compiling import compile_loops
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.data_table import data_sentences
@@ -45,6 +46,7 @@ class Work:
         say: told what a user should read.
         details: figures of merit as text.
         ranks: the processes that share it.
+        compiling: how long compiling took. [s]
     """
 
     start: Start
@@ -54,6 +56,7 @@ class Work:
     say: Callable[[str], None]
     details: Callable[[TestFigures], str]
     ranks: Ranks
+    compiling: float
 
     @property
     def settings(self) -> TrainSettings:
@@ -82,7 +85,8 @@ def prepared_work(
         ranks.connect(training_device(settings))
         if ranks.place.processes > 1:
             ranks.refuse_difference("training files", prepared.data.digest)
-    return Work(start, prepared, sampler, step, say, details, ranks)
+        compiling = compile_loops(step, prepared.tensors, say)
+    return Work(start, prepared, sampler, step, say, details, ranks, compiling)
 
 
 def new_training(run: RunDirectory, work: Work) -> Training:

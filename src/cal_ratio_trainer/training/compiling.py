@@ -1,0 +1,43 @@
+"""The engine's loops are compiled before the first step, so that no figure of a step's speed counts it."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from cal_ratio_trainer.network.dropout import DropoutSource
+from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
+
+_JETS = 64
+_SILENT_S = 1.0
+
+
+def compile_loops(step: AdversarialStep, data: TrainingTensors, say: Callable[[str], None]) -> float:
+    """Send a few jets through the network in each way that a training does; nothing that is trained changes.
+
+    Args:
+        step: holds the network.
+        data: all jets.
+        say: told what takes so long, where it does.
+
+    Returns:
+        How long it took. [s]
+    """
+    begin = time.perf_counter()
+    told = threading.Timer(_SILENT_S, say, ["compiling what computes the network, once on a machine: some ten seconds"])
+    told.start()
+    try:
+        batch = data.jets.batch(np.arange(min(_JETS, len(data.target))))
+        masks = DropoutSource(step.losses.dropout, (step.seed,), data.jets.device)
+        with torch.no_grad():
+            step.classifier(batch)
+            step.classifier(batch, masks)
+        step.classifier(batch, masks).sum().backward()
+        step.classifier_optimizer.zero_grad()
+        if data.jets.device.type == "cuda":
+            torch.cuda.synchronize()
+    finally:
+        told.cancel()
+    return time.perf_counter() - begin

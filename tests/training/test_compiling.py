@@ -1,0 +1,42 @@
+"""Compiling before the first step changes nothing that is trained, and is told where it takes long."""
+
+import time
+
+import pytest
+import torch
+
+from cal_ratio_trainer.network.adversary import Adversary
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training import compiling
+from cal_ratio_trainer.training.compiling import compile_loops
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from tests.training.test_cuda_step import tensors
+
+
+def new_step() -> AdversarialStep:
+    return AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(10.0, 1e-11, 0.2), seed=5)
+
+
+def test_nothing_that_is_trained_changes() -> None:
+    step, fresh, said = new_step(), new_step(), list[str]()
+    compile_loops(step, tensors(), said.append)
+    for network, untouched in ((step.classifier, fresh.classifier), (step.adversary, fresh.adversary)):
+        expected = untouched.state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
+        assert all(weight.grad is None for weight in network.parameters())
+    assert not step.classifier_optimizer.state
+
+
+def test_what_takes_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_SILENT_S", 0.01)
+    step, said = new_step(), list[str]()
+    original = step.classifier.forward
+
+    def slow(*given: object) -> torch.Tensor:
+        time.sleep(0.2)
+        return original(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(step.classifier, "forward", slow)
+    assert compile_loops(step, tensors(), said.append) > 0.5
+    assert said == ["compiling what computes the network, once on a machine: some ten seconds"]
