@@ -7,7 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from cal_ratio_trainer.network.activation import Activation
+from cal_ratio_trainer.network.compiling_beside import recurrence_beside
+from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource
+from cal_ratio_trainer.network.engine import Engine, engine_for
+from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
 
 _JETS = 64
@@ -29,6 +34,8 @@ def compile_loops(step: AdversarialStep, data: TrainingTensors, say: Callable[[s
     told = threading.Timer(_SILENT_S, say, ["compiling what computes the network, once on a machine: some ten seconds"])
     told.start()
     try:
+        if engine_for(data.jets.device, torch.float32, step.classifier.engine) is Engine.NUMBA:
+            _compile_at_two_places()
         batch = data.jets.batch(np.arange(min(_JETS, len(data.target))))
         masks = DropoutSource(step.losses.dropout, (step.seed,), data.jets.device)
         with torch.no_grad():
@@ -41,3 +48,14 @@ def compile_loops(step: AdversarialStep, data: TrainingTensors, say: Callable[[s
     finally:
         told.cancel()
     return time.perf_counter() - begin
+
+
+def _compile_at_two_places() -> None:
+    """The loops of dense layers here, those of the recurrence in another process, where nothing is on disk yet."""
+    with recurrence_beside() as process:
+        if process is None:
+            return
+        layers = [Dense(1, 1, torch.Generator()) for _ in range(2)]
+        plan = ChainPlan((Activation(0.0, None, True, Engine.NUMBA, None),), transposed=True)
+        dense_chain(torch.zeros(1, 1), layers, plan).sum().backward()  # type: ignore[no-untyped-call]
+        process.wait()
