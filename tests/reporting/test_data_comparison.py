@@ -318,6 +318,11 @@ def test_a_variable_that_no_file_has_is_a_mistake_that_names_the_nearest(main_fi
     assert "weight_column: no file has mcWeight" in str(caught.value)
 
 
+def test_weights_that_are_no_numbers_are_refused(main_file: Path) -> None:
+    with pytest.raises(InputFileError, match="main.parquet: weight_column: source_file holds no numbers"):
+        compared(PlotSettings.make(input_files=[str(main_file)], weight_column="source_file"))
+
+
 def test_a_mistake_in_the_last_file_is_told_before_the_first_is_read(
     tmp_path: Path, main_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

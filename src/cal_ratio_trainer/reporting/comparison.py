@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.plot import PlotSettings
-from cal_ratio_trainer.errors import ConfigError, did_you_mean
+from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges
 from cal_ratio_trainer.evaluation.survey import Survey, classes_of, weights_of
 from cal_ratio_trainer.evaluation.variable_histograms import VariableCounter
-from cal_ratio_trainer.evaluation.variables import COUNTS, Variable, find_variable, known_names
+from cal_ratio_trainer.evaluation.variables import COUNTS, Variable, find_variable, is_number, known_names
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.progress import ProgressLine, progress
@@ -135,6 +135,8 @@ def _batches(file: ComparedFile, line: ProgressLine) -> Iterator[Jets]:
 def _survey(file: ComparedFile, weight_column: str, line: ProgressLine) -> None:
     file.survey = Survey(tuple(dict.fromkeys(file.variables.values())), file.rows, weight_column)
     for jets in _batches(file, line):
+        if weight_column in jets and not is_number(jets.scalars.column(weight_column)):
+            raise InputFileError(file.path, f"weight_column: {weight_column} holds no numbers")
         file.survey.add(jets)
 
 
