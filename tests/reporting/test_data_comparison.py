@@ -319,7 +319,7 @@ def test_a_variable_that_no_file_has_is_a_mistake_that_names_the_nearest(main_fi
 
 
 def test_weights_that_are_no_numbers_are_refused(main_file: Path) -> None:
-    with pytest.raises(InputFileError, match="main.parquet: weight_column: source_file holds no numbers"):
+    with pytest.raises(InputFileError, match="weight_column: source_file holds no numbers"):
         compared(PlotSettings.make(input_files=[str(main_file)], weight_column="source_file"))
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, find_run, new_run, runs_of
+from cal_ratio_trainer.training.run_directory import (
+    RunDirectory,
+    RunError,
+    find_run,
+    new_run,
+    refuse_unusable,
+    runs_of,
+)
 
 
 def _claim(folder: Path, count: int) -> list[int]:
@@ -68,3 +75,18 @@ def test_a_damaged_record_reads_as_empty(tmp_path: Path) -> None:
     for content in ("{half", "[1, 2]", "null"):
         run.record_file.write_text(content)
         assert run.read_record() == {}
+
+
+def test_a_place_that_can_hold_no_run_is_told_before_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_unusable(tmp_path / "new" / "folders", "model")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    for output_path, model in ((tmp_path / "file", "model"), (tmp_path, "file")):
+        with pytest.raises(RunError, match=r"output_path: .*/file is no folder"):
+            refuse_unusable(output_path, model)
+    # Asked for, not tried: a user who is root may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(RunError, match="cannot be written to"):
+        refuse_unusable(tmp_path / "new", "model")

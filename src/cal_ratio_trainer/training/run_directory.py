@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +167,20 @@ def new_run(output_path: Path, model_name: str) -> RunDirectory:
             number += 1
             continue
         return RunDirectory(path)
+
+
+def refuse_unusable(output_path: Path, model_name: str) -> None:
+    """Look whether a run's folder can be made, before work is done that it would then have no place for.
+
+    Raises:
+        RunError: something else lies there, or it cannot be written to.
+    """
+    model = output_path / model_name
+    there = next((path for path in (model, *model.parents) if os.access(path, os.F_OK)), Path())
+    if not there.is_dir():
+        raise RunError(f"output_path: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunError(f"output_path: {there} cannot be written to")
 
 
 def runs_of(output_path: Path, model_name: str) -> list[RunDirectory]:

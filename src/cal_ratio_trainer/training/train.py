@@ -29,7 +29,7 @@ from cal_ratio_trainer.training.loop import Training, TrainingDiverged
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.record import new_record, now, record_text, timings_of, versions
-from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory
+from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, refuse_unusable
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.taking_part import COMPLETE, agree_on_late_signal, tell_the_others
 from cal_ratio_trainer.training.threads import threads_given_back
@@ -81,6 +81,8 @@ def train(
     """
     if ranks.place.processes > 1:
         ranks.word_of_first(json.dumps(start.for_the_others()))
+    if start.run is None:
+        refuse_unusable(start.settings.output_path, start.settings.model_name)
     work = prepared_work(start, say, details, ranks)
     run = start.run or start.new_run()
     with run.lock():
