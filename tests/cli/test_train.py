@@ -14,7 +14,7 @@ from cal_ratio_trainer.training.interrupts import EXIT_TERMINATED, TrainingStopp
 def summary(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What a training that is not run returns."""
     stages = ("data_s", "compiling_s", "steps_s", "validation_s", "files_s", "end_s")
-    times = dict.fromkeys(("main_jets_per_second", *stages), 1.0)
+    times = {**dict.fromkeys(("main_jets_per_second", *stages), 1.0), "shares": {"data": 0.25, "steps": 0.75}}
     summary = SimpleNamespace(
         run=SimpleNamespace(path=Path("runs/[red]/00000")),
         epochs=1,
@@ -37,6 +37,7 @@ def test_the_folder_of_the_run_is_said_letter_by_letter(capsys: pytest.CaptureFi
     assert said.out == "the figures\n"
     assert "figures: runs/[red]/00000" in said.err
     assert "best epoch: none" in said.err
+    assert "seconds in data 1.0 (25%), steps 1.0 (75%)\n" in said.err
 
 
 def test_plots_that_could_not_be_drawn_are_said_and_the_exit_status_tells(

@@ -1,5 +1,6 @@
 """Another process compiles what this one then finds on disk."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,10 @@ def test_what_is_kept_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert compiling_beside._nothing_is_kept()
     (tmp_path / "numba_dense.chain_forward-1.py311.nbi").touch()
     assert compiling_beside._nothing_is_kept()
-    (tmp_path / "numba_recurrence.recurrence_forward-1.py311.nbi").touch()
+    kept = tmp_path / "numba_recurrence.recurrence_forward-1.py311.nbi"
+    kept.touch()
     assert not compiling_beside._nothing_is_kept()
+    os.utime(kept, (0, 0))
+    assert compiling_beside._nothing_is_kept()
     stats.cache_path = None  # type: ignore[attr-defined]
     assert not compiling_beside._nothing_is_kept()

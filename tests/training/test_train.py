@@ -70,6 +70,8 @@ def test_a_training_leaves_the_files_of_the_manual(files: tuple[Path, Path], tmp
     assert record["finished_epochs"] == 2
     assert record["data"]["main"]["sha256"]
     assert record["timings"]["main_jets_per_second"] > 0
+    assert list(record["timings"]["shares"]) == ["data", "compiling", "steps", "validation", "files", "end"]
+    assert sum(record["timings"]["shares"].values()) == pytest.approx(1)
     history = json.loads((run / "history.json").read_text())
     assert [row["epoch"] for row in history] == [0, 1]
     assert list(history[0])[1:10] == HISTORY.split()

@@ -85,8 +85,7 @@ def _train_folds(work: "FoldWork", notice: str | None, ranks: "Ranks") -> int:
 
 def _say_what_was_done(summary: "TrainSummary") -> None:
     timings = summary.record["timings"]
-    stages = ("data", "compiling", "steps", "validation", "files", "end")
-    seconds = ", ".join(f"{stage} {timings[f'{stage}_s']:.1f}" for stage in stages)
+    seconds = ", ".join(f"{stage} {timings[f'{stage}_s']:.1f} ({of:.0%})" for stage, of in timings["shares"].items())
     best = ", ".join(f"{epoch} by {criterion}" for criterion, epoch in summary.best.items())
     click.echo(
         f"{summary.epochs} epoch{'' if summary.epochs == 1 else 's'}; best epoch: {best or 'none'} (on validation)\n"

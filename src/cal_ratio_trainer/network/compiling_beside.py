@@ -41,5 +41,8 @@ def _nothing_is_kept() -> bool:
     from cal_ratio_trainer.network import numba_recurrence
 
     folder = numba_recurrence.recurrence_backward.stats.cache_path  # type: ignore[attr-defined]
-    module = numba_recurrence.__name__.rpartition(".")[2]
-    return folder is not None and not any(Path(folder).glob(f"{module}.*.nbi"))
+    if folder is None:
+        return False
+    source = Path(numba_recurrence.__file__)
+    # What an earlier version of the file left counts for nothing.
+    return not any(each.stat().st_mtime >= source.stat().st_mtime for each in Path(folder).glob(f"{source.stem}.*.nbi"))

@@ -28,7 +28,7 @@ from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.record import new_record, now, record_text, timings_of, versions
+from cal_ratio_trainer.training.record import new_record, now, record_text, shares_of, timings_of, versions
 from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, refuse_unusable
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.taking_part import COMPLETE, agree_on_late_signal, tell_the_others
@@ -249,6 +249,7 @@ def _finish(
         "plots": plots.described() | {"last_epoch_to_last_plot_s": end_s},
     }
     record["timings"]["end_s"] = end_s
+    record["timings"]["shares"] = shares_of(record["timings"])
     run.write_record(record)
     return TrainSummary(run, len(progress.history), figures, best, record, plots.undrawn, stop)
 
