@@ -44,5 +44,10 @@ def _nothing_is_kept() -> bool:
     if folder is None:
         return False
     source = Path(numba_recurrence.__file__)
-    # What an earlier version of the file left counts for nothing.
-    return not any(each.stat().st_mtime >= source.stat().st_mtime for each in Path(folder).glob(f"{source.stem}.*.nbi"))
+    try:
+        written = [each.stat().st_mtime for each in Path(folder).glob(f"{source.stem}.*.nbi")]
+        # What an earlier version of the file left counts for nothing.
+        return not any(time >= source.stat().st_mtime for time in written)
+    except OSError:
+        # Another process is at it.
+        return False

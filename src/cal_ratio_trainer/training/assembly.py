@@ -82,7 +82,7 @@ def without_effect(settings: TrainSettings) -> Iterator[str]:
     """What was asked for and changes nothing where the network runs."""
     if training_device(settings).type == "cpu":
         if settings.matmul_precision != "ieee":
-            yield f"matmul_precision {settings.matmul_precision} has no effect: it is of GPUs, and this is a CPU"
+            yield f"matmul_precision {settings.matmul_precision} has no effect: it is for GPUs, and this runs on a CPU"
         if settings.data_place == "host":
             yield "data_place host has no effect: on a CPU the jets lie in the host's memory anyway"
 

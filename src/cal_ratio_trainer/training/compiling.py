@@ -1,8 +1,10 @@
 """The engine's loops are compiled before the first step, so that no figure of a step's speed counts it."""
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
 
 _JETS = 64
 _SILENT_S = 1.0
+_PATIENCE_S = 60.0
 
 
 def compile_loops(step: AdversarialStep, data: TrainingTensors, say: Callable[[str], None]) -> float:
@@ -58,4 +61,5 @@ def _compile_at_two_places() -> None:
         layers = [Dense(1, 1, torch.Generator()) for _ in range(2)]
         plan = ChainPlan((Activation(0.0, None, True, Engine.NUMBA, None),), transposed=True)
         dense_chain(torch.zeros(1, 1), layers, plan).sum().backward()  # type: ignore[no-untyped-call]
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
