@@ -1,6 +1,7 @@
 """Compiles every kernel for graphics cards that need not be there, as a process of its own, and prints what came out.
 
 For capabilities, numbers of units and precisions: `python tests/network/triton_compile.py 80,90 5,10 ieee,tf32`.
+Those of activations alone, which know no precision, are left out where a fourth word, 'products', asks for that.
 """
 
 import re
@@ -67,7 +68,8 @@ def main() -> None:
             for units in map(int, widths):
                 compile_recurrence(capability, units, precision)
             compile_chains(capability, precision)
-        compile_activations(capability)
+        if "products" not in sys.argv[4:]:
+            compile_activations(capability)
 
 
 def compile_recurrence(capability: int, units: int, precision: str) -> None:
