@@ -16,7 +16,7 @@ def test_every_kernel_compiles_for_an_a100_and_an_h100(tmp_path: Path) -> None:
     # A process of its own: this one may have the interpreter in place of the compiler.
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     script = Path(__file__).with_name("triton_compile.py")
-    for words, activations in ((("80", "10", "tf32", "products"), 0), (("90", "10", "ieee"), 10)):
+    for words, activations in ((("80", "10", "tf32", "brief", "products"), 0), (("90", "10", "ieee", "brief"), 10)):
         done = subprocess.run(
             [sys.executable, str(script), *words], env=environment, capture_output=True, text=True, check=False
         )

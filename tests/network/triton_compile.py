@@ -1,7 +1,8 @@
 """Compiles every kernel for graphics cards that need not be there, as a process of its own, and prints what came out.
 
 For capabilities, numbers of units and precisions: `python tests/network/triton_compile.py 80,90 5,10 ieee,tf32`.
-Those of activations alone, which know no precision, are left out where a fourth word, 'products', asks for that.
+Behind these, 'products' leaves out the kernels of activations alone, which know no precision, and 'brief' the registers
+and instructions, which take as long to read as half of the kernels to compile.
 """
 
 import re
@@ -46,7 +47,7 @@ def compiled(kernel: Any, capability: int, warps: int, *, stages: int = 3, **con
 def _registers(code: bytes) -> str:
     """Registers and spilled stack of a thread, and instructions, where Triton brings the tool that reads them."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    if not tool.exists():
+    if not tool.exists() or "brief" in sys.argv[4:]:
         return ""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(code)
