@@ -54,9 +54,8 @@ def assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lstm_layers", [1, 2])
-def test_without_dropout_losses_and_weights_are_those_of_the_cpu_engine(lstm_layers: int) -> None:
-    shape = NetworkShape(DEFAULT_SHAPE.branches, lstm_layers=lstm_layers)
+def test_without_dropout_losses_and_weights_are_those_of_the_cpu_engine() -> None:
+    shape = NetworkShape(DEFAULT_SHAPE.branches, lstm_layers=2)
     expected, losses = trained(AdversarialStep, "numba", CPU, shape, dropout=0.0)
     found, sums = trained(StaticStep, "triton", DEVICE, shape, dropout=0.0)
     assert sums == pytest.approx(losses, rel=1e-5)
