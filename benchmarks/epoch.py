@@ -7,6 +7,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,15 @@ def write_files(folder: Path, main_jets: int, control_jets: int) -> tuple[Path, 
     return paths
 
 
+def settings_of(files: tuple[Path, Path], **given: Any) -> TrainSettings:
+    """Of a training on all jets of a main and a control-region file, whose results lie beside them."""
+    main_file, control_file = map(str, files)
+    place = files[0].parent
+    return TrainSettings.make(
+        main_training_file=main_file, cr_training_file=control_file, output_path=place, sample_fraction=1.0, **given
+    )
+
+
 def main() -> None:
     """Print seconds a stage, seconds an epoch and main jets a second."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -52,16 +62,8 @@ def main() -> None:
         # In a process of its own: what writing takes is no part of the peak.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             files = pool.submit(write_files, Path(name), arguments.main_jets, arguments.control_jets)
-        main_file, control_file = files.result()
-        settings = TrainSettings.make(
-            main_training_file=str(main_file),
-            cr_training_file=str(control_file),
-            output_path=Path(name),
-            sample_fraction=1.0,
-            num_splits=arguments.num_splits,
-            epochs=arguments.epochs,
-            threads=arguments.threads,
-        )
+        given = {name: getattr(arguments, name) for name in ("num_splits", "epochs", "threads")}
+        settings = settings_of(files.result(), **given)
         record = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record
     timings = record["timings"]
     for stage in ("data_s", "steps_s", "validation_s", "files_s", "seconds_an_epoch", "main_jets_per_second"):

@@ -32,9 +32,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import numpy as np
 import torch
 
-from benchmarks.epoch import write_files
+from benchmarks.epoch import settings_of, write_files
 from benchmarks.train import random_jets
-from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.batch import JetTensors
@@ -246,15 +245,7 @@ def full_run(main_jets: int, control_jets: int, epochs: int, splits: list[int]) 
 
 
 def _trained(files: tuple[Path, Path], epochs: int, splits: int, precision: str) -> tuple[str, ...]:
-    settings = TrainSettings.make(
-        main_training_file=str(files[0]),
-        cr_training_file=str(files[1]),
-        output_path=files[0].parent,
-        sample_fraction=1.0,
-        num_splits=splits,
-        epochs=epochs,
-        matmul_precision=precision,
-    )
+    settings = settings_of(files, num_splits=splits, epochs=epochs, matmul_precision=precision)
     record = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record
     timings, ran = record["timings"], record["computed_by"]
     stages = [f"{timings[each]:.1f}" for each in ("data_s", "steps_s", "validation_s", "files_s", "end_s")]

@@ -17,7 +17,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import torch
 from torch import Tensor
 
-from benchmarks.epoch import write_files
+from benchmarks.epoch import settings_of, write_files
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
@@ -62,16 +62,9 @@ def main() -> None:
         mock.patch.object(AdversarialStep, "__call__", _no_step),
         mock.patch.object(AdversarialStep, "logits", _random_logits),
     ):
-        main_file, control_file = write_files(Path(name), arguments.main_jets, arguments.main_jets // 2)
-        settings = TrainSettings.make(
-            main_training_file=str(main_file),
-            cr_training_file=str(control_file),
-            output_path=Path(name),
-            sample_fraction=1.0,
-            num_splits=arguments.num_splits,
-            epochs=arguments.epochs,
-            epoch_plots=arguments.epoch_plots,
-        )
+        files = write_files(Path(name), arguments.main_jets, arguments.main_jets // 2)
+        given = {name: getattr(arguments, name) for name in ("num_splits", "epochs", "epoch_plots")}
+        settings = settings_of(files, **given)
         timings = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record["timings"]
     for stage in ("steps_s", "validation_s", "files_s"):
         print(f"{stage.removesuffix('_s'):<12}{1000 * timings[stage] / arguments.epochs:7.1f} ms an epoch")

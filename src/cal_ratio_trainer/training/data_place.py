@@ -17,7 +17,7 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.training.choosing import ChosenData
 from cal_ratio_trainer.training.memory import StepSize, free_bytes
-from cal_ratio_trainer.training.memory_plan import USABLE, gib
+from cal_ratio_trainer.training.memory_plan import USABLE, size_text
 from cal_ratio_trainer.training.splits import Part
 
 _FLOAT = 4
@@ -70,7 +70,7 @@ class DataPlace:
 
     def sentence(self) -> str | None:
         """What a user reads where they do not lie on the device."""
-        told = f"the constituents of the jets ({gib(self.size)})"
+        told = f"the constituents of the jets ({size_text(self.size)})"
         ahead = "each step's are fetched while the one before is computed"
         if self.place is Place.DEVICE:
             return None
@@ -151,6 +151,6 @@ def _refuse_full_disk(folder: Path, size: int) -> None:
     free = shutil.disk_usage(there).free
     if size > free:
         raise NoRoomOnDisk(
-            f"{folder} has {gib(free)} free, and the constituents of the jets take {gib(size)}, which are to lie there "
-            "(data_place disk); cache_path names another folder"
+            f"{folder} has {size_text(free)} free, and the constituents of the jets take {size_text(size)}, which are "
+            "to lie there (data_place disk); cache_path names another folder"
         )

@@ -73,21 +73,22 @@ class MemoryPlan:
 
     def unrecorded_notice(self) -> str:
         """What is said where steps are not recorded, for want of memory."""
-        told = f"steps are not recorded as CUDA graphs, which is slower: there is no room for it ({gib(self.step)})"
+        told = "steps are not recorded as CUDA graphs, which is slower: there is no room for it"
+        told += f" ({size_text(self.step)})"
         splits = self._fitting_splits()
         return told if splits is None else f"{told}; num_splits {splits} would fit"
 
     def sentence(self) -> str:
         """What is said before the first step; with a warning where the step does not fit."""
         where = "the GPU" if self.device == "cuda" else "memory"
-        told = f"the jets take {gib(self.data)} of {where}, a step about {gib(self.step)} more"
+        told = f"the jets take {size_text(self.data)} of {where}, a step about {size_text(self.step)} more"
         if self.gathers:
-            told += f" ({gib(self.gathered)} of it for constituents that are gathered for this step and the next)"
+            told += f" ({size_text(self.gathered)} of it for constituents that are gathered for this step and the next)"
         if self.recorded:
             told += " (half of it for its recording)"
         if self.free is None:
             return told
-        told += f"; {gib(self.free)} are free"
+        told += f"; {size_text(self.free)} are free"
         return told if self.step <= self.free else f"warning: {told}: {self.advice()}"
 
     def advice(self) -> str:
@@ -148,8 +149,8 @@ class MemoryPlan:
                 raise
             jets = self.epoch.of(self.splits).main
             raise OutOfMemory(
-                f"a step on {jets:.0f} main jets found no memory (predicted: {gib(self.step)} beside "
-                f"{gib(self.data)} of jets): {self.advice()}"
+                f"a step on {jets:.0f} main jets found no memory (predicted: {size_text(self.step)} beside "
+                f"{size_text(self.data)} of jets): {self.advice()}"
             ) from error
 
 
@@ -196,10 +197,10 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def gib(size: float) -> str:
+def size_text(size: float) -> str:
     """A number of bytes to read: in GiB, and in MiB where two digits of a GiB would say little.
 
-    >>> gib(3 * 2**29), gib(2.3 * 2**20)
+    >>> size_text(3 * 2**29), size_text(2.3 * 2**20)
     ('1.50 GiB', '2.3 MiB')
     """
     return f"{size / _GIB:.2f} GiB" if size == 0 or size >= 0.1 * _GIB else f"{size / _MIB:.1f} MiB"
