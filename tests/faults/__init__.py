@@ -1,0 +1,1 @@
+"""Faults done for real: damaged files, killed commands, full disks, servers with bad habits."""

@@ -1,0 +1,22 @@
+"""Every way in for files that the fuzz campaigns damage."""
+
+from pathlib import Path
+
+from cal_ratio_trainer.config.loading import read_config
+from tests.faults.campaign import Loader
+from tests.faults.damage import damaged_text
+
+
+def _config(folder: Path) -> Path:
+    file = folder / "config.yaml"
+    file.write_text("epochs: 3\nmodel_name: fuzz\nfrac_list: 0.5\nadversary_weight: 10\ntag: a tag\n", "utf-8")
+    return file
+
+
+def _read_config(file: Path) -> None:
+    read_config(file)
+
+
+LOADERS: dict[str, Loader] = {
+    "yaml config": Loader(_config, _read_config, damaged_text),
+}
