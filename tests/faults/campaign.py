@@ -125,9 +125,9 @@ def _answer(connection: Connection, name: str, seed: int, first: int, stop: int)
 def _tried(loader: Loader, file: Path, expected: object) -> tuple[str, str]:
     try:
         found = loader.load(file)
-    except (UserError, *loader.refused) as error:
-        return ("refused", "") if len(str(error)) < _LONGEST_SENTENCE else ("traceback", f"{len(str(error))} letters")
     except BaseException as error:
+        if isinstance(error, (UserError, *loader.refused)) and len(str(error)) < _LONGEST_SENTENCE:
+            return "refused", ""
         where = traceback.extract_tb(error.__traceback__)[-1]
         return "traceback", f"{type(error).__name__}: {error!s:.200} ({where.filename}:{where.lineno})"
     return ("accepted", "") if found == expected else ("changed", f"{found!r:.100}")
