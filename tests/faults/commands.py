@@ -1,0 +1,83 @@
+"""Runs `cr_trainer` commands in forked processes that have imported everything already: short enough to kill many."""
+
+import importlib
+import multiprocessing
+import os
+import pkgutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import cal_ratio_trainer.cli
+from cal_ratio_trainer.cli.main import main
+
+_ROOT = Path(__file__).resolve().parents[2]
+_LONGEST_S = 300.0
+_OUTPUT = "output.txt"
+
+for _module in pkgutil.walk_packages(cal_ratio_trainer.cli.__path__, "cal_ratio_trainer.cli."):
+    importlib.import_module(_module.name)
+
+
+def start(words: Sequence[object], folder: Path, output: Path | None = None) -> BaseProcess:
+    """Begin a command in `folder`; it leads a process group and appends its output to a file, folder/output.txt."""
+    # The server that forks is asked for this module; it looks for it where Python does.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), str(_ROOT / "src")])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=_run, args=([*map(str, words)], folder, output or folder / _OUTPUT))
+    process.start()
+    return process
+
+
+def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tuple[int, str]:
+    """Run a command to its end.
+
+    Returns:
+        Its exit status, negative the number of the signal that ended it, and what it wrote.
+    """
+    output = output or folder / _OUTPUT
+    begin = output.stat().st_size if output.exists() else 0
+    process = start(words, folder, output)
+    process.join(_LONGEST_S)
+    assert process.exitcode is not None, f"{words} did not end"
+    return process.exitcode, output.read_bytes()[begin:].decode() if output.exists() else ""
+
+
+def run_well(words: Sequence[object], folder: Path, expected: int = 0) -> float:
+    """Run a command that has to end with the expected status; returns its duration. [s]"""
+    begin = time.monotonic()
+    status, said = run(words, folder)
+    assert status == expected, f"{words} ended with {status}:\n{said}"
+    return time.monotonic() - begin
+
+
+def kill_after(words: Sequence[object], folder: Path, seconds: float, with_children: bool) -> None:
+    """Begin a command and kill it after some time, alone or with the processes that it started."""
+    process = start(words, folder)
+    process.join(seconds)
+    assert process.pid is not None
+    if with_children:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            process.kill()
+    else:
+        process.kill()
+    process.join()
+
+
+def _run(words: list[str], folder: Path, output: Path) -> None:
+    os.setsid()
+    os.chdir(folder)
+    os.environ |= {"XDG_CACHE_HOME": f"{output.parent}/cache", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(opened, 1)
+    os.dup2(opened, 2)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.argv = ["cr_trainer", *words]
+    main()

@@ -1,0 +1,51 @@
+"""A folder in which each command finds what it needs, and what each command leaves there."""
+
+import shutil
+from pathlib import Path
+
+from benchmarks.golden import sums_of
+from tests.faults.commands import run_well
+
+TRAIN = (
+    "train --main_training_file main.parquet --cr_training_file control.parquet --epochs 2 --num_splits 3 "
+    "--sample_fraction 1 --train_fraction 0.8 --keep_weights all --threads 1 --no-epoch_plots --plot_processes 1"
+)
+COMMANDS = {
+    "convert": "convert divertanalysis */*.root --data_type qcd --output_path again",
+    "build": "build converted/*/*.parquet --normalise none --output_file again.parquet --overwrite",
+    "resample": "resample main.parquet half.parquet 0.5 --overwrite",
+    "score": "score main.parquet default/0/last --threads 1",
+    "compare": "compare default/0/0 default/0/1 --threads 1 --replicas 5",
+    "analyze": "analyze default/0",
+    "plot": "plot main.parquet --common_plots jet_pt,clus_pt",
+    "export": "convert training default/0/last --format all",
+}
+
+_NEEDED = ("converted", "qcd_JZ1", "qcd_JZ6", "main.parquet", "control.parquet", "training_results")
+
+STATUSES = {"analyze": 1}
+"""Exit status of a command that nothing disturbs, where it is not 0: so few jets recommend no epoch."""
+
+_MOMENTARY = {"run.json", "training_details.txt", "output.txt"}
+"""Files that tell when and how often a command ran."""
+
+
+def make(folder: Path) -> None:
+    """Fill an empty folder with what the commands need: jets, training files and a run."""
+    run_well(["demo", "--output_path", ".", "--jets", 30], folder)
+    run_well(["convert", "divertanalysis", "--config", "convert.yaml"], folder)
+    for kind in ("main", "control"):
+        run_well(["build", "--config", f"build_{kind}.yaml"], folder)
+    run_well(TRAIN.split(), folder)
+    # Each test copies the folder and each kill is followed by a look at all of it: what no command needs goes.
+    for path in folder.iterdir():
+        if path.name not in _NEEDED:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in (folder / "converted").iterdir():
+        if path.name not in ("signal_mH125_mS5_lt1", "qcd_JZ6", "bib"):
+            shutil.rmtree(path)
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """Digests of the files below a folder, without those that tell when and how often a command ran."""
+    return {name: value for name, value in sums_of(folder).items() if Path(name).name not in _MOMENTARY}
