@@ -90,7 +90,7 @@ def test_a_set_is_compared_on_all_its_test_jets(trained: FoldRun, tmp_path: Path
     for region, file in (("main", "test_sample.parquet"), ("control", "control_test_sample.parquet")):
         jets = summary.samples[region].jets  # type: ignore[index]
         assert len(jets) == len(read_jets(folder / "default" / "00000" / file))
-        same = np.all(jets.first == jets.second, axis=1)
+        same = np.all(np.abs(jets.first - jets.second) < 1e-6, axis=1)
         np.testing.assert_array_equal(same, jets.table.column("eventNumber").to_numpy() % 2 == 1)
     on_file = compare(CompareSettings.make(first="default/0", second="default/0/0", input_files=[str(main)], **given))
     assert len(on_file.samples["main"].jets) == 600
