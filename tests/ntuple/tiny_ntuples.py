@@ -135,7 +135,11 @@ def _columns(events: Sequence[Event], without: set[str]) -> dict[str, Any]:
         columns |= _constituents(kind, [each.things.get(kind.name, []) for each in events])
     for name in events[0].further if events else ():
         values = [each.further[name] for each in events]
-        columns[name] = _lists(values, np.float64) if isinstance(values[0], list) else ak.Array(values)
+        columns[name] = (
+            _lists(values, np.float64)
+            if isinstance(values[0], list)
+            else ak.Array(values if isinstance(values[0], str) else np.array(values))
+        )
     return {name: values for name, values in columns.items() if name not in without}
 
 

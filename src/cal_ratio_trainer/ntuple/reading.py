@@ -182,10 +182,10 @@ def same_lengths(file: str, columns: dict[str, Column], names: Sequence[str]) ->
 
 
 def check_index(file: str, columns: dict[str, Column], name: str, of: str) -> None:
-    """See that the jet indices `name` belong to the objects of branch `of`, one for each or a list for each.
+    """Check that the jet indices `name` are whole numbers, one or a list for each object of branch `of`.
 
     Raises:
-        InputFileError: they do not; constituents would go to jets that are not theirs.
+        InputFileError: they are not; constituents would go to jets that are not theirs.
     """
     index, objects = columns[name], lists_of(file, columns, of)
     if not isinstance(index, Lists | NestedLists):
@@ -193,6 +193,10 @@ def check_index(file: str, columns: dict[str, Column], name: str, of: str) -> No
     offsets = index.outer if isinstance(index, NestedLists) else index.offsets
     if not np.array_equal(offsets, objects.offsets):
         raise InputFileError(file, f"branches {of} and {name} hold lists of different lengths")
+    values = index.inner.values if isinstance(index, NestedLists) else index.values
+    # Branches of empty lists alone may have any type.
+    if len(values) and values.dtype.kind not in "iu":
+        raise InputFileError(file, f"branch {name} holds {values.dtype}, where whole numbers are expected")
 
 
 def _bins_by_label(histogram: Any) -> dict[str, float]:
