@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import uproot
 import yaml
 
-from cal_ratio_trainer.cli.main import EXIT_USER_ERROR, cr_trainer, main
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_USER_ERROR, cr_trainer, main
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.launching import Place
 
@@ -191,3 +193,17 @@ def test_several_processes_of_another_command_than_train_are_refused(monkeypatch
     with pytest.raises(UserError, match="torchrun started 2 processes of 'runs', but only train shares its work"):
         cr_trainer().main(["runs"], standalone_mode=False)
     cr_trainer().main(["train", "--print_settings"], standalone_mode=False)
+
+
+def test_what_comes_from_files_cannot_control_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with uproot.recreate(tmp_path / "a\x1b[2Jb.root") as file:
+        file.mkrntuple("a\x1b[31mtree", {"number": np.arange(3)})
+    words = ("convert", "divertanalysis", str(tmp_path / "*.root"), "--data_type", "qcd")
+    assert run(monkeypatch, *words, "--output_path", str(tmp_path / "jets")) == EXIT_FAILED_PARTS
+    said = capsys.readouterr()
+    for text in said:
+        assert "a\\x1b[2Jb.root" in text
+        assert "holds a\\x1b[31mtree" in text
+        assert "\x1b" not in text

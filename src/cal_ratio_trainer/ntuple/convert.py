@@ -1,5 +1,7 @@
 """Many ntuples to files of jets: by this process, by several, by a cluster; shared with other runs on the same list."""
 
+import errno
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +10,18 @@ from cal_ratio_trainer.distributed.crew import WorkerLost
 from cal_ratio_trainer.distributed.files import Steps, do_files
 from cal_ratio_trainer.distributed.following import Following
 from cal_ratio_trainer.distributed.opening import opened_crew
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.leases import Leases
-from cal_ratio_trainer.jets.expressions import ExpressionError
 from cal_ratio_trainer.ntuple.conversion import convert_piece, convert_whole, join_pieces
 from cal_ratio_trainer.ntuple.failures import record_failures
 from cal_ratio_trainer.ntuple.inputs import work_for
 from cal_ratio_trainer.ntuple.pieces import remove_pieces
+from cal_ratio_trainer.ntuple.reading import in_short
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
 from cal_ratio_trainer.progress import progress
+
+_log = logging.getLogger(__name__)
 
 
 def convert_files(settings: ConvertSettings) -> ConversionSummary:
@@ -63,13 +67,21 @@ def _elsewhere(request: Request) -> ConversionRow:
 
 
 def _failed(request: Request, error: BaseException) -> ConversionRow:
-    if isinstance(error, InputFileError):
-        return _row(request, Status.FAILED, error.reason if error.file == request.file else str(error))
-    if isinstance(error, ExpressionError):
-        return _row(request, Status.FAILED, str(error))
-    if isinstance(error, WorkerLost):
-        return _row(request, Status.FAILED, f"{error} while it was converted (out of memory?); run again to go on")
-    raise error
+    _log.info("%s: not converted", request.file, exc_info=error)
+    if isinstance(error, InputFileError) and error.file == request.file:
+        reason = error.reason
+    elif isinstance(error, UserError):
+        reason = str(error)
+    elif isinstance(error, WorkerLost):
+        reason = f"{error} while it was converted (out of memory?); run again to go on"
+    elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        reason = "its name is so long that no output can be named after it"
+    elif isinstance(error, OSError) and error.errno is not None:
+        # What the system says of the output is true of the next file too.
+        raise error
+    else:
+        reason = in_short(error)
+    return _row(request, Status.FAILED, reason)
 
 
 def _row(request: Request, status: Status, reason: str) -> ConversionRow:

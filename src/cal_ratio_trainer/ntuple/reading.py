@@ -107,7 +107,7 @@ class Ntuple:
         except MemoryError:
             raise
         except Exception as error:
-            raise InputFileError(self.file, f"{what} cannot be read ({_in_short(error)})") from error
+            raise InputFileError(self.file, f"{what} cannot be read ({in_short(error)})") from error
 
 
 class _LastPages(dict[str, Any]):
@@ -147,12 +147,12 @@ def opened(file: str, location: str | None = None) -> Iterator[Ntuple]:
     except FileNotFoundError as error:
         raise InputFileError(file, "no such file") from error
     except ImportError as error:
-        hint = xrootd_hint(file, error) or _in_short(error)
+        hint = xrootd_hint(file, error) or in_short(error)
         raise InputFileError(file, f"cannot be opened, a package is missing: {hint}") from error
     except MemoryError:
         raise
     except Exception as error:
-        raise InputFileError(file, f"cannot be opened as a ROOT file ({_in_short(error)})") from error
+        raise InputFileError(file, f"cannot be opened as a ROOT file ({in_short(error)})") from error
     with directory:
         yield Ntuple(file, directory, location)
 
@@ -211,6 +211,7 @@ def _cluster_starts(tree: Any) -> list[int]:
     return [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries] if ntuple is not None else []
 
 
-def _in_short(error: Exception) -> str:
+def in_short(error: BaseException) -> str:
+    """Type of an error and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

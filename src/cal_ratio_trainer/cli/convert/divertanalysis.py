@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.errors import harmless
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,7 +54,7 @@ def _files(summary: "ConversionSummary") -> "Table":
         table.add_column(name, justify="right")
     for row in summary.rows:
         numbers = (str(row.events), str(row.jets), f"{row.seconds:.1f}")
-        table.add_row(row.file, row.status.value, row.reason, *numbers)
+        table.add_row(harmless(row.file), row.status.value, harmless(row.reason), *numbers)
     return table
 
 
@@ -68,7 +69,7 @@ def _cutflows(summary: "ConversionSummary") -> Iterator["Table"]:
             table.add_column(name, justify="right")
         for step in steps:
             weight = [f"{step.sum_of_weights:.6g}"] if step.sum_of_weights is not None else []
-            table.add_row(step.step, str(step.events), str(step.jets), *weight)
+            table.add_row(harmless(step.step), str(step.events), str(step.jets), *weight)
         yield table
     for data_type, samples in summary.cutflows_by_sample().items():
         yield _by_sample(f"Jets of {data_type.value} by sample", samples, lambda step: str(step.jets))
