@@ -12,7 +12,7 @@ from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
 from cal_ratio_trainer.jets.table import Jets
-from cal_ratio_trainer.ntuple.branches import check_branches
+from cal_ratio_trainer.ntuple.branches import check_branches, required_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
 from cal_ratio_trainer.ntuple.output import output_for, previous_result
 from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, remove_pieces, write_piece
@@ -170,7 +170,9 @@ def _write(row: ConversionRow, content: _Content) -> ConversionRow:
         return _row_from(row, metadata, Status.EMPTY)
     status = Status.CONVERTED if metadata.rows else Status.NO_JETS
     oddities = tuple(metadata.details["counts"].items())
-    return replace(_row_from(row, metadata, status), cutflow=tuple(metadata.cutflow), oddities=oddities)
+    verified = ntuple.damage_is_noticed(required_branches(request.selection.data_type))
+    row = _row_from(row, metadata, status)
+    return replace(row, cutflow=tuple(metadata.cutflow), oddities=oddities, unverified=not verified)
 
 
 def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally) -> JetMetadata:

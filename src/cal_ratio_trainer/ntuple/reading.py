@@ -1,6 +1,6 @@
 """One open DiVertAnalysis file: its branches, its events in chunks, and what else it says of itself."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.remote import persistently, xrootd_hint
 from cal_ratio_trainer.ntuple.branches import TREE
+from cal_ratio_trainer.ntuple.checksums import codecs_verify, verify_when_read
 from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists, from_awkward
 
 EVENT_COUNT = "MetaData_EventCount"
@@ -39,11 +40,19 @@ class Ntuple:
             held = ", ".join(sorted(set(names))[:5]) or "nothing"
             raise InputFileError(file, f"has no tree {TREE}; it holds {held}")
         self._tree = self._reading(TREE, directory.__getitem__, TREE)
+        ntuple = getattr(self._tree, "ntuple", None)
+        self._all_verified = None if ntuple is None else self._reading(TREE, verify_when_read, ntuple)
         self.entries = int(self._reading(TREE, getattr, self._tree, "num_entries"))
         self.typenames: dict[str, str] = self._reading("its list of branches", self._tree.typenames, recursive=False)
         self.branches = tuple(self.typenames)
-        self._clusters = _cluster_starts(self._tree)
+        self._clusters = [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries] if ntuple else []
         self._pages = _LastPages() if self._clusters else None
+
+    def damage_is_noticed(self, names: Collection[str]) -> bool:
+        """Whether all that is stored of these branches has a checksum, which is verified when it is read."""
+        if self._all_verified is not None:
+            return self._all_verified
+        return self._reading("its list of branches", codecs_verify, self._tree, names)
 
     def event_count(self) -> dict[str, float]:
         """The bins of `MetaData_EventCount` by label (by number where some have none); empty without it.
@@ -204,11 +213,6 @@ def _bins_by_label(histogram: Any) -> dict[str, float]:
     if len(labels) != len(values):
         labels = range(1, len(values) + 1)
     return {str(label): float(value) for label, value in zip(labels, values, strict=True)}
-
-
-def _cluster_starts(tree: Any) -> list[int]:
-    ntuple = getattr(tree, "ntuple", None)
-    return [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries] if ntuple is not None else []
 
 
 def in_short(error: BaseException) -> str:
