@@ -18,6 +18,7 @@ from cal_ratio_trainer.launching import be_quiet_unless_first, failed, leave, pl
 
 EXIT_FAILED_PARTS = 1
 EXIT_USER_ERROR = 2
+EXIT_IN_PROGRESS = 3
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {

@@ -1,5 +1,6 @@
 """Settings of `cr_trainer convert divertanalysis`."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -9,7 +10,6 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.scheduling import SharedListSettings
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.files.names import quoted
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
 
@@ -99,9 +99,9 @@ class ConvertSettings(SharedListSettings):
         """A plain string stands for a file without settings of its own."""
         if not isinstance(given, list):
             return given
-        # A name of bytes that are no UTF-8 is no text for pydantic, and is one file of many.
+        # A name of bytes that are no UTF-8 is no text for pydantic; in JSON's quotes it is, as in lists of files.
         return [
-            {"input_file": quoted(each) if _NO_UTF8.search(each) else each} if isinstance(each, str) else each
+            {"input_file": json.dumps(each) if _NO_UTF8.search(each) else each} if isinstance(each, str) else each
             for each in given
         ]
 

@@ -18,13 +18,15 @@ _WIDTH_WITHOUT_TERMINAL = 200
 
 
 def run(settings: ConvertSettings) -> int:
-    """Convert, then say what became of each file; 1 where any failed."""
-    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
-    from cal_ratio_trainer.ntuple import convert_files
+    """Convert, then say what became of each file; 1 where any failed, 3 where others are still at work on some."""
+    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
+    from cal_ratio_trainer.ntuple import Status, convert_files
 
     summary = convert_files(settings)
     _print(summary)
-    return EXIT_FAILED_PARTS if summary.failed else 0
+    if summary.failed:
+        return EXIT_FAILED_PARTS
+    return EXIT_IN_PROGRESS if any(row.status is Status.ELSEWHERE for row in summary.rows) else 0
 
 
 def _print(summary: "ConversionSummary") -> None:
@@ -93,7 +95,8 @@ command = SettingsCommand(
     name="divertanalysis",
     help="Convert DiVertAnalysis ntuples to files of jets, one for each.\n\n"
     "FILES are paths, URLs or patterns of either. Files that are done already are passed over, and several of these "
-    "commands can share one list. A file that cannot be converted is named at the end, and the exit status is then 1.",
+    "commands can share one list. A file that cannot be converted is named at the end, and the exit status is then 1; "
+    "it is 3 where another command is still at work on a file, so that the set is not complete yet.",
     settings=ConvertSettings,
     run=run,
     arguments=[Argument("input_files")],
