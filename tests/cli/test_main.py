@@ -1,6 +1,7 @@
 """The command line as a user meets it: statuses, sentences, spellings, --print_settings."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 import uproot
 import yaml
 
-from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_USER_ERROR, cr_trainer, main
+from cal_ratio_trainer.cli import runs
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_INTERRUPTED, EXIT_USER_ERROR, cr_trainer, main
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.launching import Place
 
@@ -186,6 +188,38 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     )
     os.close(writer)
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_that_a_module_makes_another_error_of_is_one_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(**given: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ValueError("no module") from None
+        return 0
+
+    monkeypatch.setattr(runs.command, "callback", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert run(monkeypatch, "runs") == EXIT_INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_the_command_line_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *others):
+        if name == "cal_ratio_trainer.cli.main":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from cal_ratio_trainer.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (EXIT_INTERRUPTED, "interrupted\n")
 
 
 def test_several_processes_of_another_command_than_train_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

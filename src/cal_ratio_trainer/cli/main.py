@@ -5,9 +5,11 @@ import importlib
 import io
 import keyword
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
+from types import FrameType
 from typing import Any, TextIO, cast
 
 import click
@@ -150,10 +152,21 @@ def main() -> None:
         contextlib.redirect_stderr(cast(TextIO, _HarmlessStream(sys.stderr))),
     ):
         status = _status_of_command()
+    if status == EXIT_INTERRUPTED:
+        # Workers are being waited for; a second ^C ends that at once.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     leave(status)
 
 
 def _status_of_command() -> int:
+    interrupts: list[int] = []
+
+    def take_note(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, take_note)
     try:
         status = cr_trainer().main(standalone_mode=False)
     except click.ClickException as error:
@@ -167,7 +180,13 @@ def _status_of_command() -> int:
         said = system_error_in_words(error) if isinstance(error, OSError) else str(error)
         status = failed(f"{where}error: {said}", getattr(error, "exit_status", EXIT_USER_ERROR))
     except Exception:
-        status = failed(traceback.format_exc(), EXIT_FAILED_PARTS)
+        # A module that was being imported may have made another error of the interrupt.
+        status = (
+            failed("interrupted", EXIT_INTERRUPTED) if interrupts else failed(traceback.format_exc(), EXIT_FAILED_PARTS)
+        )
+    finally:
+        if signal.getsignal(signal.SIGINT) is take_note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     return status if isinstance(status, int) else 0
 
 

@@ -108,4 +108,6 @@ def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray, int
 def _gathered(column: Column, positions: IndexArray) -> Doubles:
     if not isinstance(column, Lists):
         raise TypeError("a feature must be a list an event")
-    return column.values.take(positions).astype(np.float64, copy=False)
+    # What is no number becomes NaN, which is counted; numpy need not say so too.
+    with np.errstate(invalid="ignore"):
+        return column.values.take(positions).astype(np.float64, copy=False)

@@ -100,7 +100,8 @@ class Ntuple:
             entry_stop=entries.stop,
             array_cache=self._pages,
         )
-        return {name: self._reading(f"branch {name}", from_awkward, array[name]) for name in names}
+        # In a damaged file uproot may leave a branch out without a word.
+        return {name: self._reading(f"branch {name}", lambda name=name: from_awkward(array[name])) for name in names}
 
     def forget_older_pages(self) -> None:
         """Let go of what was read before the last call; call it once a chunk to keep memory bounded."""
