@@ -309,6 +309,24 @@ def test_a_killed_conversion_leaves_no_output_and_is_done_again(tmp_path: Path) 
     assert names_in(folder) == ["a.parquet"]
 
 
+def test_what_a_killed_command_left_is_removed_though_its_file_is_not_converted_again(tmp_path: Path) -> None:
+    files = [write_ntuple(tmp_path / f"{name}.root", TWO_JETS) for name in ("done", "busy")]
+    folder = tmp_path / "jets"
+    convert(tmp_path, *files, layout="flat")
+    left = [
+        *(".done.12-89abcdef.part.parquet", ".done.parquet.metadata.12-89abcdef.part.json"),
+        *(".done.parquet.0123456789abcdef.piece", "..done.parquet.0123456789abcdef.12-89abcdef.part.piece"),
+    ]
+    others = [".other.12-89abcdef.part.parquet", ".busy.12-89abcdef.part.parquet"]
+    for name in (*left, *others):
+        (folder / name).write_text("half")
+    with held(folder / "busy.parquet"):
+        convert(tmp_path, *files, layout="flat")
+    remaining = names_in(folder)
+    assert [name for name in left if name in remaining] == []
+    assert [name for name in others if name in remaining] == others
+
+
 def test_a_file_at_which_every_worker_dies_fails_with_a_word_and_the_others_are_converted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.branches import check_branches, required_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
 from cal_ratio_trainer.ntuple.output import output_for, previous_result
-from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, remove_pieces, write_piece
+from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, write_piece
 from cal_ratio_trainer.ntuple.reading import Ntuple, in_short, opened
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.source import readable_name, size_of, with_checksum
@@ -84,7 +84,6 @@ def convert_whole(report: Report, request: Request, may_be_cut: bool) -> Convers
     start = time.monotonic()
     row = _row_of(request)
     source = size_of(request.file)
-    remove_pieces(request.output)
     if not request.overwrite:
         before = previous_result(request, source)
         if before is not None:
@@ -119,7 +118,8 @@ def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) ->
     with _opened(request) as ntuple:
         chunks = (chunk for piece in pieces for chunk in read_piece(piece))
         row = _write(_row_of(request), _Content(ntuple, request, with_checksum(size_of(request.file)), chunks))
-    remove_pieces(request.output)
+    for piece in pieces:
+        piece.path.unlink(missing_ok=True)
     return replace(row, seconds=sum(piece.seconds for piece in pieces) + time.monotonic() - start)
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cal_ratio_trainer.errors import harmless
-from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.atomic import remove_remains, write_text
 from cal_ratio_trainer.files.locks import held_in_turn
 from cal_ratio_trainer.files.names import quoted, unquoted
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
@@ -54,6 +54,7 @@ def _is_missing(row: ConversionRow) -> bool:
 
 def _update(list_file: Path, rows: Iterable[ConversionRow]) -> None:
     with held_in_turn(list_file):
+        remove_remains(list_file)
         known = failed_in(list_file.parent)
         for row in rows:
             known.pop(row.file, None)
