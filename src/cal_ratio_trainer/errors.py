@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but for tab and new line, those that turn the direction of a line, and bytes that are no UTF-8."""
@@ -37,9 +38,9 @@ class InputFileError(UserError):
         self.reason = reason
         super().__init__(f"{file}: {reason}")
 
-    def __reduce__(self) -> tuple[type["InputFileError"], tuple[str, str]]:
-        """Both parts travel between processes (a bare Exception would pass on its message only)."""
-        return type(self), (self.file, self.reason)
+    def __reduce__(self) -> tuple[type["InputFileError"], tuple[str, str], dict[str, Any]]:
+        """Both parts travel between processes (a bare Exception would pass on its message only), and notes do."""
+        return type(self), (self.file, self.reason), vars(self)
 
 
 class MissingColumn(InputFileError):

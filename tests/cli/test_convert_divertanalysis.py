@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cal_ratio_trainer.cli.convert import divertanalysis
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS, EXIT_USER_ERROR, main
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets.store import read_jets
@@ -101,3 +102,16 @@ def test_a_mistyped_option_with_one_dash_is_named_with_the_nearest(
 ) -> None:
     assert run(monkeypatch, "a.root", *words) == EXIT_USER_ERROR
     assert "No such option '-data_typ' (did you mean --data_type?)" in capsys.readouterr().err
+
+
+def test_of_very_many_files_those_that_are_converted_have_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(divertanalysis, "_MAX_ROWS", 1)
+    good = write_ntuple(tmp_path / "good.root", TWO_EVENTS)
+    words = (good, tmp_path / "lost.root", "--data_type", "qcd", "--output_path", tmp_path / "jets")
+    assert run(monkeypatch, *words) == EXIT_FAILED_PARTS
+    said = capsys.readouterr().out
+    assert str(tmp_path / "lost.root") in said
+    assert str(good) not in said
+    assert "2 files: 1 converted, 1 failed." in said

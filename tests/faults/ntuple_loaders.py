@@ -41,7 +41,7 @@ def _converted(file: Path) -> str:
     except InputFileError as error:
         if "no check foresaw" in error.reason:
             # A sentence to the user, and a check that is missing.
-            raise RuntimeError(error.reason) from error.__cause__
+            raise RuntimeError(error.reason) from error
         raise
     jets = read_jets(request.output)
     content = hashlib.sha256(repr(jets.scalars.drop_columns(["source_file"]).to_pydict()).encode())

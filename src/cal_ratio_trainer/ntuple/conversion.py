@@ -1,6 +1,7 @@
 """One ntuple to one file of jets, whole or in pieces; who holds which file is settled elsewhere."""
 
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -44,13 +45,15 @@ def blames_the_file(
     def blaming(report: Report, request: Request, /, *args: _Asked.args, **kwargs: _Asked.kwargs) -> _Result:
         try:
             return step(report, request, *args, **kwargs)
-        except UserError:
-            raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             reason = f"an error that no check foresaw ({in_short(error)}); -v shows where"
-            raise InputFileError(request.file, reason) from error
+            blamed = error if isinstance(error, UserError) else InputFileError(request.file, reason)
+            # What it was raised from is a note, for not every exception can travel between processes.
+            blamed.add_note(traceback.format_exc())
+        blamed.__context__ = None
+        raise blamed.with_traceback(None) from None
 
     return blaming
 

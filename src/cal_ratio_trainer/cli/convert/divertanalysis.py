@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cal_ratio_trainer.ntuple import ConversionSummary
 
 _WIDTH_WITHOUT_TERMINAL = 200
+_MAX_ROWS = 1000
 
 
 def run(settings: ConvertSettings) -> int:
@@ -47,14 +48,20 @@ def _print(summary: "ConversionSummary") -> None:
 
 
 def _files(summary: "ConversionSummary") -> "Table":
+    """A row for each file; where there are very many, those that are converted are left to the line below."""
     from rich.table import Table
 
-    table = Table(title="Files", title_justify="left")
+    from cal_ratio_trainer.ntuple import Status
+
+    is_long = len(summary.rows) > _MAX_ROWS
+    table = Table(title="Files that are not converted" if is_long else "Files", title_justify="left")
     for name in ("file", "status", "reason"):
         table.add_column(name, overflow="fold")
     for name in ("events", "jets", "seconds"):
         table.add_column(name, justify="right")
     for row in summary.rows:
+        if is_long and row.status in (Status.CONVERTED, Status.ALREADY_DONE):
+            continue
         numbers = (str(row.events), str(row.jets), f"{row.seconds:.1f}")
         table.add_row(harmless(row.file), row.status.value, harmless(row.reason), *numbers)
     return table
