@@ -5,12 +5,20 @@ ordinary Python exceptions and keep their traceback.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+_NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but for tab and new line, those that turn the direction of a line, and bytes that are no UTF-8."""
 
 
 class UserError(Exception):
     """A mistake the user can mend; the message names the file, column or option and says what was expected."""
+
+    def __str__(self) -> str:
+        return harmless(super().__str__())
 
 
 class ConfigError(UserError):
@@ -30,9 +38,9 @@ class InputFileError(UserError):
         self.reason = reason
         super().__init__(f"{file}: {reason}")
 
-    def __reduce__(self) -> tuple[type["InputFileError"], tuple[str, str]]:
-        """Both parts travel between processes (a bare Exception would pass on its message only)."""
-        return type(self), (self.file, self.reason)
+    def __reduce__(self) -> tuple[type["InputFileError"], tuple[str, str], dict[str, Any]]:
+        """Both parts travel between processes (a bare Exception would pass on its message only), and notes do."""
+        return type(self), (self.file, self.reason), vars(self)
 
 
 class MissingColumn(InputFileError):
@@ -55,6 +63,33 @@ class SameOutput(UserError):
     ) -> None:
         both = f"{first} and {second}" if first != second else f"{first}, listed twice with different settings,"
         super().__init__(f"{both} would both be written to {output}; {remedy}")
+
+
+def harmless(text: str) -> str:
+    r"""Text of unknown origin for a terminal: characters that would control it are written as escapes.
+
+    >>> harmless("n_\x1b[31mred\udcff.root")
+    'n_\\x1b[31mred\\xff.root'
+    """
+
+    def escaped(found: re.Match[str]) -> str:
+        # Python stands U+DC80 to U+DCFF for the bytes of a file name that are no UTF-8.
+        code = ord(found[0]) - 0xDC00 if "\udc80" <= found[0] <= "\udcff" else ord(found[0])
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+    return _NOT_TEXT.sub(escaped, text)
+
+
+def system_error_in_words(error: OSError) -> str:
+    """File that an error of the system is about and what is wrong with it, without its number.
+
+    >>> system_error_in_words(IsADirectoryError(21, "Is a directory", "/tmp"))
+    '/tmp: is a directory'
+    """
+    if error.filename is None or not error.strerror:
+        return str(error)
+    files = " -> ".join(str(file) for file in (error.filename, error.filename2) if file is not None)
+    return f"{files}: {error.strerror[0].lower()}{error.strerror[1:]}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

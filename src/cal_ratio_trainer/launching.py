@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cal_ratio_trainer.errors import harmless
+
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
@@ -74,7 +76,7 @@ def failed(sentence: str, status: int) -> int:
         return status
     first = _first_to_fail(Failure(status, sentence))
     if first is None:
-        print(sentence, file=sys.__stderr__, flush=True)
+        print(harmless(sentence), file=sys.__stderr__, flush=True)
     return first.status if first else status
 
 

@@ -2,7 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 
 def available_cores() -> int:
@@ -28,3 +32,22 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_its_end, daemon=True, name="end with parent").start()
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Worker processes that are started in this block never see ^C, from their first moment on.
+
+    A terminal sends it to all processes of a command. Their parent ends them; by themselves they would each say where
+    they were.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # It is started with the first worker otherwise, and unblocks the signal afterwards.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from cal_ratio_trainer.errors import harmless
+
 _FIRST_WORD_AFTER_S = 2.0
 _PLAIN_LINE_EVERY_S = 10.0
 
@@ -73,7 +75,8 @@ class ProgressLine:
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
-                console=Console(stderr=True),
+                # While the bar is shown sys.stderr is rich's own, and what is behind it must take the bar as it is.
+                console=Console(file=getattr(sys.stderr, "rich_proxied_file", sys.stderr)),
                 transient=True,
             )
             self._task = self._bar.add_task(description, total=total, unit=unit, note="")
@@ -110,7 +113,7 @@ class ProgressLine:
     def message(self, text: str) -> None:
         """Print a line of its own above the bar."""
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(harmless(text), markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
 

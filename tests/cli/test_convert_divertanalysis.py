@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_USER_ERROR, main
+from cal_ratio_trainer.cli.convert import divertanalysis
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS, EXIT_USER_ERROR, main
+from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets.store import read_jets
 from tests.ntuple.tiny_ntuples import event, write_ntuple
 
@@ -79,3 +81,37 @@ def test_a_list_in_yaml_is_converted_with_flags_on_top(
     assert run(monkeypatch, *words) == 0
     assert len(read_jets(tmp_path / "jets" / "qcd" / "a.parquet")) == 2
     assert "1 file: 1 converted" in capsys.readouterr().out
+
+
+def test_files_that_another_command_converts_have_an_exit_status_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write_ntuple(tmp_path / "a.root", TWO_EVENTS)
+    lacking = write_ntuple(tmp_path / "b.root", TWO_EVENTS, without=["MSeg_t0"])
+    words = ("--data_type", "qcd", "--output_path", tmp_path / "jets")
+    with held(tmp_path / "jets" / "a.parquet"):
+        assert run(monkeypatch, good, *words) == EXIT_IN_PROGRESS
+        assert run(monkeypatch, good, lacking, *words) == EXIT_FAILED_PARTS
+    assert "1 file: 1 in progress elsewhere." in capsys.readouterr().out
+    assert run(monkeypatch, good, *words) == 0
+
+
+@pytest.mark.parametrize("words", [["-data_typ", "sig"], ["-data_typ=sig"]])
+def test_a_mistyped_option_with_one_dash_is_named_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert run(monkeypatch, "a.root", *words) == EXIT_USER_ERROR
+    assert "No such option '-data_typ' (did you mean --data_type?)" in capsys.readouterr().err
+
+
+def test_of_very_many_files_those_that_are_converted_have_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(divertanalysis, "_MAX_ROWS", 1)
+    good = write_ntuple(tmp_path / "good.root", TWO_EVENTS)
+    words = (good, tmp_path / "lost.root", "--data_type", "qcd", "--output_path", tmp_path / "jets")
+    assert run(monkeypatch, *words) == EXIT_FAILED_PARTS
+    said = capsys.readouterr().out
+    assert str(tmp_path / "lost.root") in said
+    assert str(good) not in said
+    assert "2 files: 1 converted, 1 failed." in said

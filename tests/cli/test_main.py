@@ -1,14 +1,18 @@
 """The command line as a user meets it: statuses, sentences, spellings, --print_settings."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import uproot
 import yaml
 
-from cal_ratio_trainer.cli.main import EXIT_USER_ERROR, cr_trainer, main
+from cal_ratio_trainer.cli import runs
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_INTERRUPTED, EXIT_USER_ERROR, cr_trainer, main
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.launching import Place
 
@@ -186,8 +190,54 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_interrupt_that_a_module_makes_another_error_of_is_one_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(**given: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ValueError("no module") from None
+        return 0
+
+    monkeypatch.setattr(runs.command, "callback", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert run(monkeypatch, "runs") == EXIT_INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_the_command_line_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *others):
+        if name == "cal_ratio_trainer.cli.main":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from cal_ratio_trainer.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (EXIT_INTERRUPTED, "interrupted\n")
+
+
 def test_several_processes_of_another_command_than_train_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cal_ratio_trainer.cli.main.place", lambda: Place(0, 2, 0, 2, 1))
     with pytest.raises(UserError, match="torchrun started 2 processes of 'runs', but only train shares its work"):
         cr_trainer().main(["runs"], standalone_mode=False)
     cr_trainer().main(["train", "--print_settings"], standalone_mode=False)
+
+
+def test_what_comes_from_files_cannot_control_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with uproot.recreate(tmp_path / "a\x1b[2Jb.root") as file:
+        file.mkrntuple("a\x1b[31mtree", {"number": np.arange(3)})
+    words = ("convert", "divertanalysis", str(tmp_path / "*.root"), "--data_type", "qcd")
+    assert run(monkeypatch, *words, "--output_path", str(tmp_path / "jets")) == EXIT_FAILED_PARTS
+    said = capsys.readouterr()
+    for text in said:
+        assert "a\\x1b[2Jb.root" in text
+        assert "holds a\\x1b[31mtree" in text
+        assert "\x1b" not in text

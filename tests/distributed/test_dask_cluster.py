@@ -1,11 +1,14 @@
 """A Dask cluster of this machine: its results are those of one process, also when workers are lost."""
 
+import importlib
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,10 @@ from cal_ratio_trainer.config.scheduling import SchedulingSettings
 from cal_ratio_trainer.distributed.crew import Key, Report, SchedulerError, Task, WorkerLost
 from cal_ratio_trainer.distributed.opening import opened_crew
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
+from tests.ntuple.test_convert import trip
 from tests.ntuple.tiny_ntuples import random_events, write_ntuple
+
+convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")
 
 distributed = pytest.importorskip("distributed")
 
@@ -73,6 +79,20 @@ def test_the_result_is_that_of_one_process_with_a_bad_file_and_large_ones(cluste
     assert [row.status for row in together.rows] == [Status.CONVERTED] * 3 + [Status.FAILED]
     assert together.rows[3].reason == alone.rows[3].reason
     assert together.cutflows() == alone.cutflows()
+
+
+def test_errors_that_cannot_travel_as_they_are_become_rows_all_the_same(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [write_ntuple(tmp_path / f"{name}.root", random_events(1, 6)) for name in ("good", "bad", "cut")]
+    files[2].write_bytes(files[2].read_bytes()[:2000])
+    monkeypatch.setattr(convert_module, "_STEPS", replace(convert_module._STEPS, whole=trip))
+    with caplog.at_level(logging.INFO, logger="cal_ratio_trainer"):
+        summary = convert(tmp_path / "jets", files, scheduler=cluster.scheduler_address)
+    assert [row.status for row in summary.rows] == [Status.CONVERTED, Status.FAILED, Status.FAILED]
+    assert summary.rows[1].reason.startswith("an error that no check foresaw (RuntimeError")
+    assert "in trip" in caplog.text
+    assert "cannot be read" in summary.rows[2].reason
 
 
 def test_relative_folders_are_those_of_the_command(

@@ -269,3 +269,55 @@ def test_lists_of_different_lengths_are_refused(tmp_path: Path) -> None:
     one = event((100, 0.0, 0.0), jet_index=(0, 1))
     with pytest.raises(InputFileError, match="nn_jet_index hold lists of different lengths"):
         converted(tmp_path / "a.root", [one], "qcd")
+
+
+@pytest.mark.parametrize("index", [(2**31 - 1, 1), (0, 2), (-5, 1)])
+def test_an_index_that_no_jet_of_the_event_can_have_is_refused(tmp_path: Path, index: tuple[int, int]) -> None:
+    wrong = event((100, 0.0, 0.0), (80, 1.0, 1.0), jet_index=index)
+    events = [event((100, 0.0, 0.0)), wrong]
+    with pytest.raises(InputFileError, match=r"nn_jet_index holds .* in entry 1, expected an index below 2"):
+        converted(tmp_path / "a.root", events, "qcd")
+
+
+def test_two_jets_of_one_index_are_refused(tmp_path: Path) -> None:
+    one = event((100, 0.0, 0.0), (80, 1.0, 1.0), jet_index=(1, 1))
+    with pytest.raises(InputFileError, match="nn_jet_index gives two jets of entry 0 the same index"):
+        converted(tmp_path / "a.root", [one], "qcd")
+
+
+def test_constituents_of_jets_that_the_event_does_not_have_are_counted_and_go_to_none(tmp_path: Path) -> None:
+    one = event(
+        (100, 0.0, 0.0),
+        clusters=[cluster(0), cluster(1), cluster(2**31 - 1)],
+        tracks=[track(0), track(-1), track(1), track(-2)],
+        segments=[segment(0), segment(0, 7)],
+    )
+    jets, tally = converted(tmp_path / "a.root", [one, event((90, 0.0, 0.0))], "qcd")
+    assert {name: ragged.lengths.tolist() for name, ragged in jets.constituents.items()} == {
+        "clusters": [1, 1],
+        "tracks": [1, 0],
+        "muon_segments": [2, 0],
+    }
+    assert any(note.startswith("5 jet indices of clusters, tracks or segments") for note in tally.notes())
+
+
+@pytest.mark.parametrize(
+    ("branch", "values", "said"),
+    [
+        ("eventNumber", np.array([3.0e9], dtype=np.float32), "eventNumber holds 3000000000.0 as float32"),
+        ("runNumber", np.array([284500.5]), "runNumber holds 284500.5 as float64"),
+        ("runNumber", np.array([-1], dtype=np.int32), "expected whole numbers from 0 to 4294967295"),
+    ],
+)
+def test_numbers_of_events_that_are_rounded_or_none_are_refused(
+    tmp_path: Path, branch: str, values: Any, said: str
+) -> None:
+    one = event((100, 0.0, 0.0), further={branch: values[0]})
+    with pytest.raises(InputFileError, match=said):
+        converted(tmp_path / "a.root", [one], "qcd")
+
+
+def test_a_number_of_an_event_that_a_float_holds_exactly_is_kept(tmp_path: Path) -> None:
+    one = event((100, 0.0, 0.0), further={"eventNumber": np.float32(16777215)})
+    jets, _ = converted(tmp_path / "a.root", [one], "qcd")
+    assert jets["eventNumber"].tolist() == [16777215]

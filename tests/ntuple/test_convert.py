@@ -2,10 +2,13 @@
 
 import importlib
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -21,7 +24,8 @@ from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
-from cal_ratio_trainer.ntuple.conversion import convert_whole
+from cal_ratio_trainer.ntuple.conversion import blames_the_file, convert_whole
+from cal_ratio_trainer.ntuple.failures import failed_in
 from cal_ratio_trainer.ntuple.request import Request
 from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
 
@@ -73,6 +77,17 @@ def die(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | P
     """What a process does that runs out of memory at some file."""
     if "bad" in request.file:
         os._exit(9)
+    return convert_whole(report, request, may_be_cut)
+
+
+@blames_the_file
+def trip(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+    """A conversion with an error that nobody thought of, which cannot travel between processes as it is."""
+    if "bad" in request.file:
+        error = RuntimeError("no such thing")
+        error.add_note("a note")
+        error.held = threading.Lock()  # type: ignore[attr-defined]
+        raise error
     return convert_whole(report, request, may_be_cut)
 
 
@@ -294,6 +309,24 @@ def test_a_killed_conversion_leaves_no_output_and_is_done_again(tmp_path: Path) 
     assert names_in(folder) == ["a.parquet"]
 
 
+def test_what_a_killed_command_left_is_removed_though_its_file_is_not_converted_again(tmp_path: Path) -> None:
+    files = [write_ntuple(tmp_path / f"{name}.root", TWO_JETS) for name in ("done", "busy")]
+    folder = tmp_path / "jets"
+    convert(tmp_path, *files, layout="flat")
+    left = [
+        *(".done.12-89abcdef.part.parquet", ".done.parquet.metadata.12-89abcdef.part.json"),
+        *(".done.parquet.0123456789abcdef.piece", "..done.parquet.0123456789abcdef.12-89abcdef.part.piece"),
+    ]
+    others = [".other.12-89abcdef.part.parquet", ".busy.12-89abcdef.part.parquet"]
+    for name in (*left, *others):
+        (folder / name).write_text("half")
+    with held(folder / "busy.parquet"):
+        convert(tmp_path, *files, layout="flat")
+    remaining = names_in(folder)
+    assert [name for name in left if name in remaining] == []
+    assert [name for name in others if name in remaining] == others
+
+
 def test_a_file_at_which_every_worker_dies_fails_with_a_word_and_the_others_are_converted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +337,42 @@ def test_a_file_at_which_every_worker_dies_fails_with_a_word_and_the_others_are_
     assert statuses(summary) == [Status.CONVERTED, Status.FAILED, Status.CONVERTED]
     assert "a process ended" in summary.rows[1].reason
     assert names_in(tmp_path / "jets") == ["a.parquet", "b.parquet", "failed_files.txt"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_that_nobody_thought_of_is_a_row_and_the_log_says_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, workers: int
+) -> None:
+    files = [write_ntuple(tmp_path / f"{name}.root", TWO_JETS) for name in ("a", "bad", "b")]
+    monkeypatch.setattr(convert_module, "_STEPS", replace(convert_module._STEPS, whole=trip))
+    with caplog.at_level(logging.INFO):
+        summary = convert(tmp_path, *files, workers=workers)
+    assert statuses(summary) == [Status.CONVERTED, Status.FAILED, Status.CONVERTED]
+    assert summary.rows[1].reason == "an error that no check foresaw (RuntimeError: no such thing); -v shows where"
+    assert list(failed_in(tmp_path / "jets")) == [str(files[1])]
+    assert "in trip" in caplog.text
+
+
+def test_an_error_of_the_output_ends_the_command(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    (tmp_path / "jets").write_text("in the way")
+    with pytest.raises(OSError, match="jets"):
+        convert(tmp_path, file)
+
+
+def test_files_of_any_name_are_converted_or_listed_so_that_the_list_finds_them(tmp_path: Path) -> None:
+    good = write_ntuple(tmp_path / "good.root", TWO_JETS)
+    for name in ("with\nnew line.root", "\x1b[31mred.root", " space .root"):
+        shutil.copy(good, tmp_path / name)
+    listed = {os.fsdecode(b"not\xffutf8.root"), "x" * 240 + ".root", "x" * 250 + ".root", "lost\n\x1b.root", "# .root"}
+    for name in listed - {"lost\n\x1b.root", "# .root"}:
+        shutil.copy(good, tmp_path / name)
+    summary = convert(tmp_path, *(tmp_path / name for name in listed), tmp_path / "*.root")
+    assert {Path(row.file).name for row in summary.failed} == listed
+    assert {Path(name).name for name in failed_in(tmp_path / "jets")} == listed
+    again = convert(tmp_path, f"@{tmp_path / 'jets' / 'failed_files.txt'}")
+    assert {row.file for row in again.failed} == {row.file for row in summary.failed}
+    (tmp_path / "jets" / "failed_files.txt").read_text("utf-8")
 
 
 def test_two_files_with_one_output_are_refused_before_anything_is_done(tmp_path: Path) -> None:

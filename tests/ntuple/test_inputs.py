@@ -84,7 +84,10 @@ def test_a_list_may_hold_patterns_and_says_what_is_missing(tmp_path: Path) -> No
     files, reason = files_matching(f"@{given_list}")
     assert [Path(file).name for file in files] == ["a.root", "b.root"]
     assert reason == f"{tmp_path}/x*.root: the pattern matches no file"
-    assert files_matching(f"@{tmp_path}/nowhere.txt") == ([], "the list of files cannot be read (FileNotFoundError)")
+    assert files_matching(f"@{tmp_path}/nowhere.txt") == (
+        [],
+        "the list of files cannot be read (No such file or directory)",
+    )
     given_list.write_text("# nothing\n")
     assert files_matching(f"@{given_list}") == ([], "the list names no file")
 

@@ -44,3 +44,11 @@ def test_one_number_an_event_stays_as_it_is() -> None:
 def test_what_holds_no_numbers_is_refused(array: ak.Array) -> None:
     with pytest.raises(TypeError, match="where numbers are expected"):
         from_awkward(array)
+
+
+@pytest.mark.parametrize("offsets", [[0, 2, 1], [0, 1, 9]])
+def test_lists_that_overlap_or_end_beyond_their_content_are_refused(offsets: list[int]) -> None:
+    content = ak.contents.NumpyArray(np.arange(3.0))
+    array = ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(np.array(offsets)), content))
+    with pytest.raises(ValueError, match="lists overlap or are longer than their content"):
+        from_awkward(array)

@@ -123,3 +123,9 @@ def test_a_branch_of_words_is_refused_by_name(tmp_path: Path) -> None:
     file = write_ntuple(tmp_path / "a.root", [event((100, 0, 0), further={"campaign": "mc16a"})])
     with opened(str(file)) as ntuple, pytest.raises(InputFileError, match="branch campaign"):
         ntuple.read(["campaign"], range(1))
+
+
+def test_a_jet_index_of_fractions_is_refused() -> None:
+    index = Lists(np.array([0.0, np.nan]), lists(2).offsets)
+    with pytest.raises(InputFileError, match="cluster_jetIndex holds float64, where whole numbers are expected"):
+        check_index("a.root", {"clus_pt": lists(2), "cluster_jetIndex": index}, "cluster_jetIndex", "clus_pt")

@@ -1,15 +1,20 @@
 """Tiny DiVertAnalysis files, made on the fly: an RNTuple `trees_DV_` with the real names and types."""
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import awkward as ak
 import hist
 import numpy as np
 import uproot
+import xxhash
+from uproot.writing import _cascadentuple
 
 from cal_ratio_trainer.jets.features import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, TRACKS, Constituent
 from cal_ratio_trainer.ntuple.branches import CHANNEL, EVENT, HLT_JETS, JET_INDEX, JETS, LLPS, RUN, WEIGHT
@@ -83,6 +88,31 @@ def random_events(seed: int, events: int) -> list[Event]:
     return [replace(_random_event(random), number=number) for number in range(events)]
 
 
+class _PageWithChecksum(_cascadentuple.NTuple_PageDescription):  # type: ignore[misc]
+    def serialize(self) -> bytes:
+        size: int = -self.num_entries
+        locator: bytes = self.locator.serialize()
+        return struct.pack("<i", size) + locator
+
+
+def _with_checksum(tree: Any, sink: Any, raw_data: Any, uncompressed_bytes: int) -> Any:
+    raw_data = bytes(raw_data)
+    return _ADD_BLOB(tree, sink, raw_data + xxhash.xxh3_64_digest(raw_data)[::-1], uncompressed_bytes)
+
+
+_ADD_BLOB = _cascadentuple.NTuple.add_rblob
+
+
+@contextmanager
+def page_checksums() -> Iterator[None]:
+    """RNTuples that are written in this block have a checksum after each page, as those of ROOT; uproot writes none."""
+    with (
+        patch.object(_cascadentuple, "NTuple_PageDescription", _PageWithChecksum),
+        patch.object(_cascadentuple.NTuple, "add_rblob", _with_checksum),
+    ):
+        yield
+
+
 def write_ntuple(
     path: Path,
     events: Sequence[Event],
@@ -90,6 +120,7 @@ def write_ntuple(
     event_count: dict[str, float] | None = None,
     simulation: str | None = None,
     splits: Sequence[int] = (),
+    checksums: bool = True,
 ) -> Path:
     """Write events.
 
@@ -100,9 +131,10 @@ def write_ntuple(
         event_count: labels and contents of `MetaData_EventCount`.
         simulation: content of the string that says who simulated.
         splits: where one cluster of the RNTuple ends and the next begins, rising.
+        checksums: pages have a checksum each.
     """
     edges = [0, *splits, len(events)]
-    with uproot.recreate(path) as file:
+    with page_checksums() if checksums else nullcontext(), uproot.recreate(path) as file:
         if event_count is not None:
             axis = hist.axis.StrCategory(list(event_count), name="bin")
             file["MetaData_EventCount"] = hist.Hist(axis, data=np.array(list(event_count.values())))
@@ -135,7 +167,11 @@ def _columns(events: Sequence[Event], without: set[str]) -> dict[str, Any]:
         columns |= _constituents(kind, [each.things.get(kind.name, []) for each in events])
     for name in events[0].further if events else ():
         values = [each.further[name] for each in events]
-        columns[name] = _lists(values, np.float64) if isinstance(values[0], list) else ak.Array(values)
+        columns[name] = (
+            _lists(values, np.float64)
+            if isinstance(values[0], list)
+            else ak.Array(values if isinstance(values[0], str) else np.array(values))
+        )
     return {name: values for name, values in columns.items() if name not in without}
 
 

@@ -57,6 +57,22 @@ def test_sigterm_while_the_data_are_read_ends_with_the_same_status_and_leaves_no
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("made_of_it", [None, ValueError("no module")])
+def test_sigterm_that_what_it_interrupts_makes_another_error_of_stops_all_the_same(
+    made_of_it: Exception | None,
+) -> None:
+    def is_imported() -> None:
+        with stopped_at_once():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except TrainingStopped:
+                if made_of_it is not None:
+                    raise made_of_it from None
+
+    with pytest.raises(TrainingStopped, match="before the training began"):
+        is_imported()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_worker_process_ends_by_the_signal_as_it_would_without() -> None:
     program = """

@@ -1,21 +1,26 @@
 """`cr_trainer`: the group of commands. Each command's module is imported only when it is asked for."""
 
+import contextlib
 import importlib
 import io
 import keyword
 import logging
+import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import FrameType
+from typing import Any, TextIO, cast
 
 import click
 
 from cal_ratio_trainer import __version__
-from cal_ratio_trainer.errors import UserError, did_you_mean
+from cal_ratio_trainer.errors import UserError, did_you_mean, harmless, system_error_in_words
 from cal_ratio_trainer.launching import be_quiet_unless_first, failed, leave, place
 
 EXIT_FAILED_PARTS = 1
 EXIT_USER_ERROR = 2
+EXIT_IN_PROGRESS = 3
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
@@ -118,9 +123,50 @@ def cr_trainer() -> click.Group:
     return group
 
 
+class _HarmlessStream:
+    """A text stream whose words cannot control the terminal: names of files, branches and layers come from anywhere.
+
+    rich, whose colours do control it, writes to `rich_proxied_file` instead; tables escape their own cells.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+
+    def write(self, text: str) -> int:
+        """Writes text, made harmless."""
+        return self.rich_proxied_file.write(harmless(text))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Writes several texts, made harmless."""
+        self.rich_proxied_file.writelines(map(harmless, lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 2."""
     be_quiet_unless_first()
+    with (
+        contextlib.redirect_stdout(cast(TextIO, _HarmlessStream(sys.stdout))),
+        contextlib.redirect_stderr(cast(TextIO, _HarmlessStream(sys.stderr))),
+    ):
+        status = _status_of_command()
+    if status == EXIT_INTERRUPTED:
+        # Workers are being waited for; a second ^C ends that at once.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    leave(status)
+
+
+def _status_of_command() -> int:
+    interrupts: list[int] = []
+
+    def take_note(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, take_note)
     try:
         status = cr_trainer().main(standalone_mode=False)
     except click.ClickException as error:
@@ -131,20 +177,17 @@ def main() -> None:
         status = failed("interrupted", EXIT_INTERRUPTED)
     except (UserError, OSError) as error:
         where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
-        status = failed(f"{where}error: {_in_words(error)}", getattr(error, "exit_status", EXIT_USER_ERROR))
+        said = system_error_in_words(error) if isinstance(error, OSError) else str(error)
+        status = failed(f"{where}error: {said}", getattr(error, "exit_status", EXIT_USER_ERROR))
     except Exception:
-        if place().processes == 1:
-            raise
-        status = failed(traceback.format_exc(), EXIT_FAILED_PARTS)
-    leave(status if isinstance(status, int) else 0)
-
-
-def _in_words(error: Exception) -> str:
-    """What is said of an error; of one of the system which file it is about and what is wrong, without its number."""
-    if not isinstance(error, OSError) or error.filename is None or not error.strerror:
-        return str(error)
-    files = " -> ".join(str(file) for file in (error.filename, error.filename2) if file is not None)
-    return f"{files}: {error.strerror[0].lower()}{error.strerror[1:]}"
+        # A module that was being imported may have made another error of the interrupt.
+        status = (
+            failed("interrupted", EXIT_INTERRUPTED) if interrupts else failed(traceback.format_exc(), EXIT_FAILED_PARTS)
+        )
+    finally:
+        if signal.getsignal(signal.SIGINT) is take_note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    return status if isinstance(status, int) else 0
 
 
 def set_verbosity(verbose: int) -> None:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import layers_of, packaged_configs, settings_from
+from cal_ratio_trainer.errors import did_you_mean
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
@@ -57,7 +58,7 @@ class SettingsCommand(Generic[SettingsType]):
 
     def build(self) -> click.Command:
         """The click command."""
-        return click.Command(
+        return _Command(
             self.name,
             params=[*self._arguments(), *self._options(), *self.options, *_common_options(self.settings)],
             callback=self._call,
@@ -131,6 +132,24 @@ class SettingsCommand(Generic[SettingsType]):
             metavar=_metavar(element, is_list),
             type=_CommaSeparated() if is_list else click.STRING,
         )
+
+
+class _Command(click.Command):
+    """Names a mistyped option with one dash as it was typed; click takes it for letters and names the first of them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As that of click."""
+        given = [word.partition("=")[0] for word in args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            known = {spelling for param in self.params for spelling in (*param.opts, *param.secondary_opts)}
+            for word in given:
+                is_mistyped = len(word) > 2 and word[0] == "-" != word[1] and word not in known
+                if is_mistyped and error.option_name.lstrip("-") in word:
+                    hint = did_you_mean(f"-{word}", (spelling for spelling in known if spelling.startswith("--")))
+                    raise click.UsageError(f"No such option '{word}'{hint}.", ctx) from error
+            raise
 
 
 class _CommaSeparated(click.ParamType):  # type: ignore[type-arg]  # older clicks have no argument there

@@ -1,5 +1,7 @@
 """Settings of `cr_trainer convert divertanalysis`."""
 
+import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -14,6 +16,8 @@ from cal_ratio_trainer.jets.labels import DataType
 _MASSES = {"mH": "llp_mH", "mS": "llp_mS"}
 _Mass = Annotated[float | None, Field(ge=0), AfterValidator(lambda mass: mass or None)]
 """The earlier program's files say 0 where there is none."""
+
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
 
 Conditions = str | list[str] | dict[str, str] | None
 """Conditions that must all hold: one, several, or several by the names that they have in the cutflow."""
@@ -95,7 +99,11 @@ class ConvertSettings(SharedListSettings):
         """A plain string stands for a file without settings of its own."""
         if not isinstance(given, list):
             return given
-        return [{"input_file": each} if isinstance(each, str) else each for each in given]
+        # A name of bytes that are no UTF-8 is no text for pydantic; in JSON's quotes it is, as in lists of files.
+        return [
+            {"input_file": json.dumps(each) if _NO_UTF8.search(each) else each} if isinstance(each, str) else each
+            for each in given
+        ]
 
     @field_validator("event_selection", "jet_selection", mode="after")
     @classmethod

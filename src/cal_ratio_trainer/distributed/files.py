@@ -144,7 +144,11 @@ class _Course(Generic[Request, Result]):
 
     def _begin(self, number: int) -> None:
         request = self._requests[number]
-        lease = self._leases.take(request.output)
+        try:
+            lease = self._leases.take(request.output)
+        except OSError as error:
+            self._finish(number, self._steps.failed(request, error))
+            return
         if lease is not None:
             self._open[number] = _File(lease, self._steps.begun(request))
             self._submit(self._task((number, _WHOLE), self._steps.whole, not self._crew.is_alone))

@@ -2,19 +2,24 @@
 
 import contextlib
 import multiprocessing
+import os
 import queue
+import signal
+import sys
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
+from types import FrameType
 from typing import Any
 
 from cal_ratio_trainer.distributed.crew import Crew, Done, Key, Task, WorkerLost
-from cal_ratio_trainer.processes import end_with_parent
+from cal_ratio_trainer.processes import deaf_to_interrupts, end_with_parent
 
 _Word = tuple[Key, int, int]
 _LOSSES_UNTIL_ALONE = 2
+_TERMINATED = 128 + signal.SIGTERM
 
 
 class LocalProcesses(Crew):
@@ -78,7 +83,8 @@ class _Pool:
 
     def submit(self, task: Task) -> None:
         try:
-            future = self._started().submit(_work, task)
+            with deaf_to_interrupts():
+                future = self._started().submit(_work, task)
         except BrokenProcessPool:
             # It broke since the last look; what was under way in it is found out about there.
             future = Future()
@@ -122,6 +128,9 @@ class _Pool:
 
     def close(self, in_peace: bool) -> None:
         if self._executor is not None:
+            if not in_peace:
+                for process in list((self._executor._processes or {}).values()):
+                    process.terminate()
             self._executor.shutdown(wait=in_peace, cancel_futures=not in_peace)
         self._executor = self._words = None
 
@@ -131,10 +140,17 @@ _words: "Queue[_Word] | None" = None
 
 def _start(words: "Queue[_Word]") -> None:
     end_with_parent()
+    signal.signal(signal.SIGTERM, _end)
     global _words
     _words = words
     # A process ends without waiting for somebody to listen to its last words.
     words.cancel_join_thread()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    # An exception, so that what is half written is removed; once, for the pool ends all when the first is gone.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(_TERMINATED)
 
 
 def _work(task: Task) -> Any:
@@ -142,4 +158,8 @@ def _work(task: Task) -> Any:
         if _words is not None:
             _words.put((task.key, done, of))
 
-    return task.function(report, *task.arguments)
+    try:
+        return task.function(report, *task.arguments)
+    except SystemExit:
+        # The pool would take it for the result of this task, and give out the next one.
+        os._exit(_TERMINATED)

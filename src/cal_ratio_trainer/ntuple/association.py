@@ -17,33 +17,43 @@ class JetTable:
     """Finds a kept jet by its event and its index there.
 
     Attributes:
-        position: [events * width], position among the kept jets at event * width + index, -1 where there is none.
-        width: one more than the largest index of any kept jet.
+        position: [all jets], position among the kept jets at first jet of the event + index, -1 where there is none.
+        first: [events + 1], the first jet of each event.
         axis: [kept jets, 2], eta and phi.
     """
 
     position: IndexArray
-    width: int
+    first: IndexArray
     axis: Doubles
 
     @classmethod
-    def of(cls, event: IndexArray, index: IndexArray, events: int, axis: Doubles) -> "JetTable":
-        """From event in the chunk and index in the event (negative: none) of each kept jet, both [kept jets]."""
-        width = int(index.max(initial=0)) + 1
-        position = np.full(events * width, _NO_JET, dtype=np.int64)
+    def of(cls, event: IndexArray, index: IndexArray, first: IndexArray, axis: Doubles) -> "JetTable":
+        """Table of the kept jets.
+
+        Args:
+            event: [kept jets], event in the chunk.
+            index: [kept jets], index in the event, below the number of its jets; negative where it has none.
+            first: [events + 1], the first jet of each event.
+            axis: [kept jets, 2], eta and phi.
+        """
+        position = np.full(int(first[-1]), _NO_JET, dtype=np.int64)
         named = np.flatnonzero(index >= 0)
-        position[event[named] * width + index[named]] = named
-        return cls(position, width, axis)
+        position[first[event[named]] + index[named]] = named
+        return cls(position, first, axis)
 
-    def find(self, event: IndexArray, index: IndexArray) -> IndexArray:
-        """Position of the kept jet, or -1, for each pair of an event and a jet index, [pairs]."""
+    def find(self, event: IndexArray, index: IndexArray) -> tuple[IndexArray, int]:
+        """Position of the kept jet, or -1, for each pair of an event and a jet index, [pairs].
+
+        Also gives how many of the indices (other than -1, which says that there is none) name no jet of their event.
+        """
         found = np.full(len(index), _NO_JET, dtype=np.int64)
-        known = np.flatnonzero((index >= 0) & (index < self.width))
-        found[known] = self.position.take(event.take(known) * self.width + index.take(known))
-        return found
+        start = self.first.take(event)
+        known = np.flatnonzero((index >= 0) & (index < self.first.take(event + 1) - start))
+        found[known] = self.position.take(start.take(known) + index.take(known))
+        return found, len(index) - len(known) - int(np.count_nonzero(index == _NO_JET))
 
 
-def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> Ragged:
+def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> tuple[Ragged, int]:
     """The constituents of one kind of the kept jets, finished: sorted, cut to the limit, in relative coordinates.
 
     Clusters and tracks come by falling pt, segments in the order of the file.
@@ -52,8 +62,11 @@ def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> 
         kind: which kind.
         columns: its branches of this chunk and its index branch; all lists of the same lengths.
         jets: the kept jets.
+
+    Returns:
+        The constituents, and how many of their jet indices name no jet of their event.
     """
-    owners, positions = _members(columns[kind.index_branch], jets)
+    owners, positions, unknown = _members(columns[kind.index_branch], jets)
     features = [columns[branch] for branch in kind.branches]
     # Both sorts leave equal ones as they come: in the order of the file.
     if kind is MUON_SEGMENTS:
@@ -70,11 +83,14 @@ def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> 
         values[number] = _gathered(feature, positions)
     make_relative(kind, values.T, owners, jets.axis)
     with np.errstate(over="ignore"):
-        return Ragged.from_lengths(values.astype(np.float32).T, np.minimum(lengths, kind.limit))
+        return Ragged.from_lengths(values.astype(np.float32).T, np.minimum(lengths, kind.limit)), unknown
 
 
-def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray]:
-    """For each pair of a kept jet and a constituent of it: position of the jet, position of the constituent, rising."""
+def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray, int]:
+    """For each pair of a kept jet and a constituent of it: position of the jet, position of the constituent, rising.
+
+    Also gives how many indices name no jet of their event.
+    """
     if isinstance(index, NestedLists):
         outer = Lists(index.inner.offsets[:-1], index.outer)
         constituent = index.inner.events()
@@ -84,12 +100,14 @@ def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray]:
         constituent = np.arange(len(jet_index), dtype=np.int64)
     else:
         raise TypeError("a jet index must be a list an event")
-    owner = jets.find(event, jet_index.astype(np.int64, copy=False))
+    owner, unknown = jets.find(event, jet_index.astype(np.int64, copy=False))
     kept = np.flatnonzero(owner != _NO_JET)
-    return owner.take(kept), constituent.take(kept)
+    return owner.take(kept), constituent.take(kept), unknown
 
 
 def _gathered(column: Column, positions: IndexArray) -> Doubles:
     if not isinstance(column, Lists):
         raise TypeError("a feature must be a list an event")
-    return column.values.take(positions).astype(np.float64, copy=False)
+    # What is no number becomes NaN, which is counted; numpy need not say so too.
+    with np.errstate(invalid="ignore"):
+        return column.values.take(positions).astype(np.float64, copy=False)

@@ -16,7 +16,7 @@ from cal_ratio_trainer.ntuple import tally as counted
 from cal_ratio_trainer.ntuple.association import JetTable, associate
 from cal_ratio_trainer.ntuple.choosing import ChosenJets, choose_jets
 from cal_ratio_trainer.ntuple.coordinates import as_doubles
-from cal_ratio_trainer.ntuple.events import EventChunk, numbers_of, read_events
+from cal_ratio_trainer.ntuple.events import EventChunk, read_events, whole_numbers_of
 from cal_ratio_trainer.ntuple.lists import Lists
 from cal_ratio_trainer.ntuple.reading import Ntuple, check_index, same_lengths
 from cal_ratio_trainer.ntuple.request import Selection
@@ -59,13 +59,14 @@ def _constituents(ntuple: Ntuple, chunk: EventChunk, chosen: ChosenJets, tally: 
     if not len(chosen.jets):
         return {kind.name: Ragged.empty(len(kind.features)) for kind in CONSTITUENTS}
     axis = np.stack([as_doubles(chunk.jets[1].values[chosen.jets]), as_doubles(chunk.jets[2].values[chosen.jets])], 1)
-    table = JetTable.of(chunk.event[chosen.jets], chunk.index[chosen.jets], len(chunk.entries), axis)
+    table = JetTable.of(chunk.event[chosen.jets], chunk.index[chosen.jets], chunk.jets[0].offsets, axis)
     result = {}
     for kind in CONSTITUENTS:
         columns = ntuple.read([kind.index_branch, *kind.branches], chunk.entries)
         same_lengths(ntuple.file, columns, kind.branches)
         check_index(ntuple.file, columns, kind.index_branch, kind.branches[0])
-        result[kind.name] = associate(kind, columns, table)
+        result[kind.name], unknown = associate(kind, columns, table)
+        tally.counts[counted.UNKNOWN_JETS] += unknown
         finite = np.isfinite(result[kind.name].values).all(axis=1)
         tally.counts[counted.NON_FINITE] += int((~finite).sum())
     return result
@@ -81,8 +82,8 @@ def _scalars(chunk: EventChunk, chosen: ChosenJets, selection: Selection) -> dic
         "jet_pt": pt,
         "jet_eta": eta,
         "jet_phi": phi,
-        "eventNumber": numbers_of(chunk.file, chunk.columns, names.EVENT)[event],
-        "runNumber": numbers_of(chunk.file, chunk.columns, names.RUN)[event],
+        "eventNumber": whole_numbers_of(chunk.file, chunk.columns, names.EVENT)[event],
+        "runNumber": whole_numbers_of(chunk.file, chunk.columns, names.RUN)[event],
         # Signal counts each jet once: the generator's weights are tiny and all the same.
         "mcEventWeight": chunk.weights[event] if data_type is DataType.QCD else np.ones(len(jets)),
         "llp_mH": np.full(len(jets), selection.llp_mH if is_signal else 0.0),
@@ -95,7 +96,7 @@ def _scalars(chunk: EventChunk, chosen: ChosenJets, selection: Selection) -> dic
         names.CHANNEL: pa.nulls(len(jets), SCALAR_TYPES[names.CHANNEL]),
     }
     if names.CHANNEL in chunk.columns:
-        columns[names.CHANNEL] = numbers_of(chunk.file, chunk.columns, names.CHANNEL)[event]
+        columns[names.CHANNEL] = whole_numbers_of(chunk.file, chunk.columns, names.CHANNEL)[event]
     return columns | _kept_branches(chunk, chosen, selection.keep_branches)
 
 

@@ -1,19 +1,23 @@
 """One ntuple to one file of jets, whole or in pieces; who holds which file is settled elsewhere."""
 
 import time
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.distributed.files import Pieces
+from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
 from cal_ratio_trainer.jets.table import Jets
-from cal_ratio_trainer.ntuple.branches import check_branches
+from cal_ratio_trainer.ntuple.branches import check_branches, required_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
 from cal_ratio_trainer.ntuple.output import output_for, previous_result
-from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, remove_pieces, write_piece
-from cal_ratio_trainer.ntuple.reading import Ntuple, opened
+from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, write_piece
+from cal_ratio_trainer.ntuple.reading import Ntuple, in_short, opened
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.source import readable_name, size_of, with_checksum
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status, sample_name
@@ -23,6 +27,35 @@ COMMAND = "convert divertanalysis"
 
 Chunk = tuple[Jets, Tally]
 """The jets of some events, and what was counted in these."""
+
+_Asked = ParamSpec("_Asked")
+_Result = TypeVar("_Result")
+
+
+def blames_the_file(
+    step: Callable[Concatenate[Report, Request, _Asked], _Result],
+) -> Callable[Concatenate[Report, Request, _Asked], _Result]:
+    """A step of a conversion whose unforeseen errors are the file's, so that the files after it are converted.
+
+    Errors of users stay as they are, and so do those of the system, which are about the output: of the input they are
+    errors of the file already. What is raised can travel between processes, as not every exception can.
+    """
+
+    @wraps(step)
+    def blaming(report: Report, request: Request, /, *args: _Asked.args, **kwargs: _Asked.kwargs) -> _Result:
+        try:
+            return step(report, request, *args, **kwargs)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            reason = f"an error that no check foresaw ({in_short(error)}); -v shows where"
+            blamed = error if isinstance(error, UserError) else InputFileError(request.file, reason)
+            # What it was raised from is a note, for not every exception can travel between processes.
+            blamed.add_note(traceback.format_exc())
+        blamed.__context__ = None
+        raise blamed.with_traceback(None) from None
+
+    return blaming
 
 
 @dataclass(frozen=True)
@@ -35,6 +68,7 @@ class _Content:
     chunks: Iterable[Chunk]
 
 
+@blames_the_file
 def convert_whole(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
     """Convert one file unless it is done.
 
@@ -53,7 +87,6 @@ def convert_whole(report: Report, request: Request, may_be_cut: bool) -> Convers
     start = time.monotonic()
     row = _row_of(request)
     source = size_of(request.file)
-    remove_pieces(request.output)
     if not request.overwrite:
         before = previous_result(request, source)
         if before is not None:
@@ -70,6 +103,7 @@ def convert_whole(report: Report, request: Request, may_be_cut: bool) -> Convers
     return replace(row, seconds=time.monotonic() - start)
 
 
+@blames_the_file
 def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) -> WrittenPiece:
     """Convert some chunks of a file into a file of their own, from which `join_pieces` takes them. Raises as above."""
     start = time.monotonic()
@@ -80,13 +114,15 @@ def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) ->
     return replace(written, seconds=time.monotonic() - start)
 
 
+@blames_the_file
 def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) -> ConversionRow:
     """Put the pieces of a file together: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
     start = time.monotonic()
     with _opened(request) as ntuple:
         chunks = (chunk for piece in pieces for chunk in read_piece(piece))
         row = _write(_row_of(request), _Content(ntuple, request, with_checksum(size_of(request.file)), chunks))
-    remove_pieces(request.output)
+    for piece in pieces:
+        piece.path.unlink(missing_ok=True)
     return replace(row, seconds=sum(piece.seconds for piece in pieces) + time.monotonic() - start)
 
 
@@ -137,7 +173,9 @@ def _write(row: ConversionRow, content: _Content) -> ConversionRow:
         return _row_from(row, metadata, Status.EMPTY)
     status = Status.CONVERTED if metadata.rows else Status.NO_JETS
     oddities = tuple(metadata.details["counts"].items())
-    return replace(_row_from(row, metadata, status), cutflow=tuple(metadata.cutflow), oddities=oddities)
+    verified = ntuple.damage_is_noticed(required_branches(request.selection.data_type))
+    row = _row_from(row, metadata, status)
+    return replace(row, cutflow=tuple(metadata.cutflow), oddities=oddities, unverified=not verified)
 
 
 def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally) -> JetMetadata:

@@ -1,5 +1,8 @@
 """Many ntuples to files of jets: by this process, by several, by a cluster; shared with other runs on the same list."""
 
+import errno
+import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +11,20 @@ from cal_ratio_trainer.distributed.crew import WorkerLost
 from cal_ratio_trainer.distributed.files import Steps, do_files
 from cal_ratio_trainer.distributed.following import Following
 from cal_ratio_trainer.distributed.opening import opened_crew
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.files.atomic import remove_remains
 from cal_ratio_trainer.files.leases import Leases
-from cal_ratio_trainer.jets.expressions import ExpressionError
 from cal_ratio_trainer.ntuple.conversion import convert_piece, convert_whole, join_pieces
 from cal_ratio_trainer.ntuple.failures import record_failures
 from cal_ratio_trainer.ntuple.inputs import work_for
-from cal_ratio_trainer.ntuple.pieces import remove_pieces
+from cal_ratio_trainer.ntuple.output import metadata_beside
+from cal_ratio_trainer.ntuple.pieces import outputs_with_remains, remove_pieces
+from cal_ratio_trainer.ntuple.reading import in_short
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
 from cal_ratio_trainer.progress import progress
+
+_log = logging.getLogger(__name__)
 
 
 def convert_files(settings: ConvertSettings) -> ConversionSummary:
@@ -46,10 +53,28 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
             Leases(settings.lease_timeout) as leases,
             opened_crew(settings, len(work.requests), following.report, line.message) as crew,
         ):
+            _sweep(work.requests, leases)
             requests = [each.with_absolute_paths() for each in work.requests] if crew.is_elsewhere else work.requests
             rows = do_files(crew, requests, _STEPS, leases, finished)
+            # Workers that were lost on the way.
+            _sweep(work.requests, leases)
     record_failures(rows)
     return ConversionSummary((*rows, *work.not_found))
+
+
+def _sweep(requests: Iterable[Request], leases: Leases) -> None:
+    """Remove what killed processes left beside the outputs that nobody is at work on.
+
+    Once for all: to look for it beside each takes a second a file where there are 100,000.
+    """
+    written = {each.output: each.output for each in requests}
+    written |= {metadata_beside(each.output): each.output for each in requests if each.layout == "flat"}
+    for path in outputs_with_remains(written):
+        lease = leases.take(written[path])
+        if lease is not None:
+            remove_pieces(path)
+            remove_remains(path)
+            leases.release(lease)
 
 
 def _begun(request: Request) -> Request:
@@ -63,13 +88,21 @@ def _elsewhere(request: Request) -> ConversionRow:
 
 
 def _failed(request: Request, error: BaseException) -> ConversionRow:
-    if isinstance(error, InputFileError):
-        return _row(request, Status.FAILED, error.reason if error.file == request.file else str(error))
-    if isinstance(error, ExpressionError):
-        return _row(request, Status.FAILED, str(error))
-    if isinstance(error, WorkerLost):
-        return _row(request, Status.FAILED, f"{error} while it was converted (out of memory?); run again to go on")
-    raise error
+    _log.info("%s: not converted", request.file, exc_info=error)
+    if isinstance(error, InputFileError) and error.file == request.file:
+        reason = error.reason
+    elif isinstance(error, UserError):
+        reason = str(error)
+    elif isinstance(error, WorkerLost):
+        reason = f"{error} while it was converted (out of memory?); run again to go on"
+    elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        reason = "its name is so long that no output can be named after it"
+    elif isinstance(error, OSError) and error.errno is not None:
+        # What the system says of the output is true of the next file too.
+        raise error
+    else:
+        reason = in_short(error)
+    return _row(request, Status.FAILED, reason)
 
 
 def _row(request: Request, status: Status, reason: str) -> ConversionRow:

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.jets.features import SCALAR_TYPES
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.ntuple import branches as names
 from cal_ratio_trainer.ntuple import tally as counted
 from cal_ratio_trainer.ntuple.coordinates import Doubles, as_doubles
 from cal_ratio_trainer.ntuple.lists import Column, Lists
-from cal_ratio_trainer.ntuple.reading import Ntuple, lists_of, same_lengths
+from cal_ratio_trainer.ntuple.reading import Ntuple, check_index, lists_of, same_lengths
 from cal_ratio_trainer.ntuple.request import Selection
 from cal_ratio_trainer.ntuple.tally import Tally
 
@@ -67,14 +68,14 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
         columns=columns,
         jets=jets,
         event=jets[0].events(),
-        index=_jet_index(ntuple.file, columns, jets[0], tally),
+        index=_jet_index(ntuple.file, entries, columns, jets[0], tally),
         weights=np.ones(len(entries)) if weights is None else weights,
     )
     finite = np.logical_and.reduce([np.isfinite(each.values) for each in jets[:3]])
     tally.counts[counted.NON_FINITE_JETS] += int((~finite).sum())
     tally.counts[counted.NON_FINITE_WEIGHTS] += int((~np.isfinite(chunk.weights)).sum())
-    channels = numbers_of(ntuple.file, columns, names.CHANNEL) if names.CHANNEL in columns else None
-    tally.add_events(chunk.weights, numbers_of(ntuple.file, columns, names.RUN), channels)
+    channels = whole_numbers_of(ntuple.file, columns, names.CHANNEL) if names.CHANNEL in columns else None
+    tally.add_events(chunk.weights, whole_numbers_of(ntuple.file, columns, names.RUN), channels)
     tally.add_step("read", len(chunk.event), np.arange(len(entries)), chunk.weights)
     return chunk
 
@@ -87,16 +88,55 @@ def numbers_of(file: str, columns: dict[str, Column], name: str) -> NDArray[Any]
     return column
 
 
-def _jet_index(file: str, columns: dict[str, Column], jet_pt: Lists, tally: Tally) -> IndexArray:
-    """What constituents call each jet by: its position in the event's list, unless nn_jet_index says otherwise."""
-    position = np.arange(len(jet_pt.values), dtype=np.int64) - np.repeat(jet_pt.offsets[:-1], jet_pt.counts)
+def whole_numbers_of(file: str, columns: dict[str, Column], name: str) -> NDArray[Any]:
+    """A branch that must hold one whole number an event, in the type that the jets have it in, [events].
+
+    Raises:
+        InputFileError: it holds lists, fractions, or numbers that are rounded or do not fit into that type.
+    """
+    values, kept_as = numbers_of(file, columns, name), SCALAR_TYPES[name].to_pandas_dtype()
+    largest, reason = int(np.iinfo(kept_as).max), ""
+    is_whole = np.ones(len(values), dtype=bool)
+    if values.dtype.kind == "f":
+        # Beyond this not every whole number has a floating-point number of its own.
+        exact = 2 ** (np.finfo(values.dtype).nmant + 1) - 1
+        largest, reason = min(largest, exact), f" (beyond {exact} {values.dtype} rounds)"
+        is_whole = np.floor(values) == values
+    wrong = np.flatnonzero(~(is_whole & (values >= 0) & (values <= largest)))
+    if len(wrong):
+        found = f"{values[wrong[0]]} as {values.dtype}"
+        raise InputFileError(file, f"branch {name} holds {found}, expected whole numbers from 0 to {largest}{reason}")
+    return values.astype(kept_as)
+
+
+def _jet_index(file: str, entries: range, columns: dict[str, Column], jet_pt: Lists, tally: Tally) -> IndexArray:
+    """Index that constituents have for each jet: its position in the event's list, unless nn_jet_index says otherwise.
+
+    Raises:
+        InputFileError: nn_jet_index gives a jet an index that no jet of its event can have, or two jets the same.
+    """
+    event = jet_pt.events()
+    position = np.arange(len(jet_pt.values), dtype=np.int64) - jet_pt.offsets.take(event)
     if names.JET_INDEX not in columns:
         return position
     given = lists_of(file, columns, names.JET_INDEX)
-    if not np.array_equal(given.offsets, jet_pt.offsets):
-        raise InputFileError(file, f"branches {names.JET_PT} and {names.JET_INDEX} hold lists of different lengths")
-    differs = given.values != position
+    check_index(file, columns, names.JET_INDEX, names.JET_PT)
+    index = given.values.astype(np.int64)
+    differs = index != position
     if not differs.any():
         return position
-    tally.counts[counted.OTHER_JET_INDEX] += len(np.unique(jet_pt.events()[differs]))
-    return given.values.astype(np.int64)
+    counts = jet_pt.counts.take(event)
+    wrong = np.flatnonzero((index < -1) | (index >= counts))
+    if len(wrong):
+        jet = int(wrong[0])
+        raise InputFileError(
+            file,
+            f"branch {names.JET_INDEX} holds {index[jet]} in entry {entries[event[jet]]}, expected an index below "
+            f"{counts[jet]}, the number of its jets",
+        )
+    named = np.sort((jet_pt.offsets.take(event) + index)[index >= 0])
+    if twice := named[1:][named[1:] == named[:-1]].tolist():
+        entry = entries[event[twice[0]]]
+        raise InputFileError(file, f"branch {names.JET_INDEX} gives two jets of entry {entry} the same index")
+    tally.counts[counted.OTHER_JET_INDEX] += len(np.unique(event[differs]))
+    return index

@@ -1,10 +1,14 @@
 """The list of files that could not be converted, kept beside the results so that later steps know what is missing."""
 
+import os
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
-from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.errors import harmless
+from cal_ratio_trainer.files.atomic import remove_remains, write_text
 from cal_ratio_trainer.files.locks import held_in_turn
+from cal_ratio_trainer.files.names import quoted, unquoted
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
 
 FAILED_FILES = "failed_files.txt"
@@ -35,24 +39,27 @@ def record_failures(rows: Iterable[ConversionRow]) -> None:
 def failed_in(folder: Path) -> dict[str, str]:
     """The files whose results are missing in a folder, and why: file -> reason."""
     try:
-        lines = (folder / FAILED_FILES).read_text("utf-8").splitlines()
+        lines = (folder / FAILED_FILES).read_text("utf-8", errors="surrogateescape").splitlines()
     except FileNotFoundError:
         return {}
-    pairs = zip(["", *lines], lines, strict=False)
-    return {line: before.removeprefix("# ") for before, line in pairs if line.strip() and not line.startswith("#")}
+    pairs = [(before, line) for before, line in pairwise(["", *lines]) if line.strip() and not line.startswith("#")]
+    return {unquoted(line): before.removeprefix("# ") for before, line in pairs}
 
 
 def _is_missing(row: ConversionRow) -> bool:
-    return row.status is Status.FAILED and row.output is not None and not row.output.exists()
+    # No Path.exists: that raises for a name that is too long.
+    is_there = row.output is None or os.path.exists(row.output)  # noqa: PTH110
+    return row.status is Status.FAILED and not is_there
 
 
 def _update(list_file: Path, rows: Iterable[ConversionRow]) -> None:
     with held_in_turn(list_file):
+        remove_remains(list_file)
         known = failed_in(list_file.parent)
         for row in rows:
             known.pop(row.file, None)
             if _is_missing(row):
-                known[row.file] = " ".join(row.reason.split())
+                known[row.file] = harmless(" ".join(row.reason.split()))
         _write(list_file, known)
 
 
@@ -60,5 +67,5 @@ def _write(list_file: Path, failed: Mapping[str, str]) -> None:
     if not failed:
         list_file.unlink(missing_ok=True)
         return
-    lines = [_HEAD, *(line for file, reason in failed.items() for line in (f"# {reason}", file))]
+    lines = [_HEAD, *(line for file, reason in failed.items() for line in (f"# {reason}", quoted(file)))]
     write_text(list_file, "\n".join(lines) + "\n")

@@ -14,6 +14,7 @@ from cal_ratio_trainer.config.convert import Conditions, ConversionInput, Conver
 from cal_ratio_trainer.config.scheduling import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
+from cal_ratio_trainer.files.names import unquoted
 from cal_ratio_trainer.files.remote import persistently, xrootd_hint
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.ntuple.failures import FAILED_FILES
@@ -74,8 +75,9 @@ def _check(settings: ConvertSettings) -> None:
 def files_matching(pattern: str) -> tuple[list[str], str]:
     """The files that a name, a pattern or a list stands for, and why there are none.
 
-    A list is a text file with a name or pattern a line (# begins a comment). It is given as @NAME; that of the files
-    that could not be converted, failed_files.txt, also by its name alone.
+    A list is a text file with a name or pattern a line; # begins a comment, and names that are no line of text stand
+    in JSON's quotes. It is given as @NAME; that of the files that could not be converted, failed_files.txt, also by its
+    name alone.
     """
     listed = _listed_in(pattern)
     if listed is None:
@@ -94,19 +96,23 @@ def _listed_in(given: str) -> tuple[list[str], str] | None:
     if not given.startswith("@") and PurePosixPath(given).name != FAILED_FILES:
         return None
     try:
-        text = Path(given.removeprefix("@")).expanduser().read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return [], f"the list of files cannot be read ({type(error).__name__})"
+        text = Path(given.removeprefix("@")).expanduser().read_text("utf-8", errors="surrogateescape")
+    except OSError as error:
+        return [], f"the list of files cannot be read ({error.strerror})"
+    if "\0" in text:
+        return [], "is given as a list of files, and is no text"
     lines = [line.strip() for line in text.splitlines()]
     names = [line for line in lines if line and not line.startswith("#")]
     return names, "" if names else "the list names no file"
 
 
 def _matching(pattern: str) -> tuple[list[str], str]:
+    pattern = unquoted(pattern)
     if not is_remote(pattern):
         pattern = unquote(urlsplit(pattern).path) if pattern.startswith("file://") else pattern
         path = os.path.abspath(os.path.expanduser(pattern))  # noqa: PTH100, PTH111 - a pattern is no path
-        if Path(path).exists() or not any(letter in pattern for letter in _WILD):
+        # No Path.exists: that raises for a name that is too long.
+        if os.path.exists(path) or not any(letter in pattern for letter in _WILD):  # noqa: PTH110
             return [path], ""
         files = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - absolute patterns
         return files, "" if files else "the pattern matches no file"

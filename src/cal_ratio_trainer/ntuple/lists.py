@@ -54,6 +54,7 @@ def from_awkward(array: ak.Array) -> Column:
 
     Raises:
         TypeError: the array is none of the three forms of `Column`.
+        ValueError: lists start or end where no list can.
     """
     layout = array.layout
     if layout.purelist_parameter("__array__") is not None:
@@ -70,6 +71,8 @@ def from_awkward(array: ak.Array) -> Column:
 def _list_of(layout: Any) -> tuple[IndexArray, Any]:
     as_offsets = layout.to_ListOffsetArray64(True)
     offsets = np.asarray(as_offsets.offsets.data, dtype=np.int64)
+    if (np.diff(offsets) < 0).any() or offsets[-1] > len(as_offsets.content):
+        raise ValueError("its lists overlap or are longer than their content")
     return offsets, as_offsets.content[: int(offsets[-1])]
 
 

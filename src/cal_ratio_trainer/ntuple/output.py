@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.atomic import remove_remains, write_text
+from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata, writing
 from cal_ratio_trainer.jets.table import Jets
@@ -67,8 +67,6 @@ class Output:
 @contextmanager
 def output_for(request: Request) -> Iterator[Output]:
     """What to write the jets of a request to; the file appears, complete, when the block ends well."""
-    # The caller holds the lock, so they are nobody's.
-    remove_remains(request.output)
     if request.layout != "flat":
         with writing(request.output) as writer:
             yield Output(writer)
@@ -76,7 +74,7 @@ def output_for(request: Request) -> Iterator[Output]:
     from cal_ratio_trainer.jets.legacy import flat_writing
 
     with flat_writing(request.output) as flat_writer:
-        yield Output(flat_writer, _beside(request.output))
+        yield Output(flat_writer, metadata_beside(request.output))
         # The metadata are new by now; an old file must not be taken for theirs, whatever happens next.
         request.output.unlink(missing_ok=True)
 
@@ -119,13 +117,13 @@ def _is_same(now: InputFile, before: InputFile) -> bool:
 def _metadata_of(request: Request) -> JetMetadata:
     if request.layout != "flat":
         return read_metadata(request.output)
-    beside = _beside(request.output)
+    beside = metadata_beside(request.output)
     try:
         return JetMetadata.model_validate_json(beside.read_text("utf-8"))
     except (OSError, ValidationError) as error:
         raise InputFileError(request.output, f"has no metadata of a conversion beside it ({beside.name})") from error
 
 
-def _beside(output: Path) -> Path:
+def metadata_beside(output: Path) -> Path:
     """Where the metadata of a flat file stand: a pickled frame has no room for them."""
     return output.with_name(f"{output.name}.metadata.json")

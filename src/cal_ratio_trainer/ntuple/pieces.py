@@ -1,6 +1,7 @@
 """Pieces of a large file on their way: jets of some chunks, in files beside the output, until they are put together."""
 
 import glob
+import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,11 @@ _LETTERS_OF_NAME = 16
 _PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.piece")
 _PART_OF_PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.\d+-[0-9a-f]{{8}}\.part\.piece")
 """What `files.atomic.replacing` calls a piece until it is complete."""
+_REMAINS = re.compile(
+    rf"\.{{1,2}}(?P<of_piece>.+)\.[0-9a-f]{{{_LETTERS_OF_NAME}}}(\.\d+-[0-9a-f]{{8}}\.part)?\.piece"
+    r"|\.(?P<stem>.+)\.\d+-[0-9a-f]{8}\.part(?P<suffix>(\.[^.]+)?)",
+    re.DOTALL,
+)
 _PADDED_WITH_ZEROS = JetMetadata(stage="converted")
 
 
@@ -90,3 +96,18 @@ def remove_pieces(output: Path) -> None:
         first, name, rest = path.name.partition(f".{output.name}.")
         if name and ((not first and _PIECE.fullmatch(rest)) or (first == "." and _PART_OF_PIECE.fullmatch(rest))):
             path.unlink(missing_ok=True)
+
+
+def outputs_with_remains(outputs: Iterable[Path]) -> list[Path]:
+    """Outputs beside which somebody left pieces or half a file, or is writing them; each folder is listed once."""
+    by_folder: dict[Path, dict[str, Path]] = {}
+    for output in outputs:
+        by_folder.setdefault(output.parent, {})[output.name] = output
+    found: dict[Path, None] = {}
+    for folder, by_name in by_folder.items():
+        names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - 100,000 paths take their time
+        for match in filter(None, map(_REMAINS.fullmatch, names)):
+            name = match["of_piece"] or f"{match['stem']}{match['suffix']}"
+            if name in by_name:
+                found[by_name[name]] = None
+    return list(found)

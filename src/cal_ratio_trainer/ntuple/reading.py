@@ -1,6 +1,6 @@
 """One open DiVertAnalysis file: its branches, its events in chunks, and what else it says of itself."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.remote import persistently, xrootd_hint
 from cal_ratio_trainer.ntuple.branches import TREE
+from cal_ratio_trainer.ntuple.checksums import codecs_verify, verify_when_read
 from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists, from_awkward
 
 EVENT_COUNT = "MetaData_EventCount"
@@ -39,11 +40,19 @@ class Ntuple:
             held = ", ".join(sorted(set(names))[:5]) or "nothing"
             raise InputFileError(file, f"has no tree {TREE}; it holds {held}")
         self._tree = self._reading(TREE, directory.__getitem__, TREE)
+        ntuple = getattr(self._tree, "ntuple", None)
+        self._all_verified = None if ntuple is None else self._reading(TREE, verify_when_read, ntuple)
         self.entries = int(self._reading(TREE, getattr, self._tree, "num_entries"))
         self.typenames: dict[str, str] = self._reading("its list of branches", self._tree.typenames, recursive=False)
         self.branches = tuple(self.typenames)
-        self._clusters = _cluster_starts(self._tree)
+        self._clusters = [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries] if ntuple else []
         self._pages = _LastPages() if self._clusters else None
+
+    def damage_is_noticed(self, names: Collection[str]) -> bool:
+        """Whether all that is stored of these branches has a checksum, which is verified when it is read."""
+        if self._all_verified is not None:
+            return self._all_verified
+        return self._reading("its list of branches", codecs_verify, self._tree, names)
 
     def event_count(self) -> dict[str, float]:
         """The bins of `MetaData_EventCount` by label (by number where some have none); empty without it.
@@ -91,7 +100,8 @@ class Ntuple:
             entry_stop=entries.stop,
             array_cache=self._pages,
         )
-        return {name: self._reading(f"branch {name}", from_awkward, array[name]) for name in names}
+        # In a damaged file uproot may leave a branch out without a word.
+        return {name: self._reading(f"branch {name}", lambda name=name: from_awkward(array[name])) for name in names}
 
     def forget_older_pages(self) -> None:
         """Let go of what was read before the last call; call it once a chunk to keep memory bounded."""
@@ -107,7 +117,7 @@ class Ntuple:
         except MemoryError:
             raise
         except Exception as error:
-            raise InputFileError(self.file, f"{what} cannot be read ({_in_short(error)})") from error
+            raise InputFileError(self.file, f"{what} cannot be read ({in_short(error)})") from error
 
 
 class _LastPages(dict[str, Any]):
@@ -147,12 +157,12 @@ def opened(file: str, location: str | None = None) -> Iterator[Ntuple]:
     except FileNotFoundError as error:
         raise InputFileError(file, "no such file") from error
     except ImportError as error:
-        hint = xrootd_hint(file, error) or _in_short(error)
+        hint = xrootd_hint(file, error) or in_short(error)
         raise InputFileError(file, f"cannot be opened, a package is missing: {hint}") from error
     except MemoryError:
         raise
     except Exception as error:
-        raise InputFileError(file, f"cannot be opened as a ROOT file ({_in_short(error)})") from error
+        raise InputFileError(file, f"cannot be opened as a ROOT file ({in_short(error)})") from error
     with directory:
         yield Ntuple(file, directory, location)
 
@@ -182,10 +192,10 @@ def same_lengths(file: str, columns: dict[str, Column], names: Sequence[str]) ->
 
 
 def check_index(file: str, columns: dict[str, Column], name: str, of: str) -> None:
-    """See that the jet indices `name` belong to the objects of branch `of`, one for each or a list for each.
+    """Check that the jet indices `name` are whole numbers, one or a list for each object of branch `of`.
 
     Raises:
-        InputFileError: they do not; constituents would go to jets that are not theirs.
+        InputFileError: they are not; constituents would go to jets that are not theirs.
     """
     index, objects = columns[name], lists_of(file, columns, of)
     if not isinstance(index, Lists | NestedLists):
@@ -193,6 +203,10 @@ def check_index(file: str, columns: dict[str, Column], name: str, of: str) -> No
     offsets = index.outer if isinstance(index, NestedLists) else index.offsets
     if not np.array_equal(offsets, objects.offsets):
         raise InputFileError(file, f"branches {of} and {name} hold lists of different lengths")
+    values = index.inner.values if isinstance(index, NestedLists) else index.values
+    # Branches of empty lists alone may have any type.
+    if len(values) and values.dtype.kind not in "iu":
+        raise InputFileError(file, f"branch {name} holds {values.dtype}, where whole numbers are expected")
 
 
 def _bins_by_label(histogram: Any) -> dict[str, float]:
@@ -202,11 +216,7 @@ def _bins_by_label(histogram: Any) -> dict[str, float]:
     return {str(label): float(value) for label, value in zip(labels, values, strict=True)}
 
 
-def _cluster_starts(tree: Any) -> list[int]:
-    ntuple = getattr(tree, "ntuple", None)
-    return [int(cluster.num_first_entry) for cluster in ntuple.cluster_summaries] if ntuple is not None else []
-
-
-def _in_short(error: Exception) -> str:
+def in_short(error: BaseException) -> str:
+    """Type of an error and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -15,21 +15,36 @@ def size_of(file: str) -> InputFile:
     """Path and size.
 
     Raises:
-        InputFileError: there is no such local file. A remote file whose server does not tell its size has none.
+        InputFileError: there is no such local file, it may not be looked at, or its name is no text. A remote file
+            whose server does not tell its size has none.
     """
     if is_remote(file):
         return InputFile(path=file, size_bytes=_remote_size(file))
     path = Path(file)
-    if not path.is_file():
-        raise InputFileError(file, "no such file" if not path.exists() else "is not a file")
-    return InputFile(path=file, size_bytes=path.stat().st_size)
+    try:
+        file.encode()
+        if not path.is_file():
+            raise InputFileError(file, "no such file" if not path.exists() else "is not a file")
+        return InputFile(path=file, size_bytes=path.stat().st_size)
+    except UnicodeEncodeError as error:
+        reason = "its name is no UTF-8, so that jets could not say that they are from it; rename it"
+        raise InputFileError(file, reason) from error
+    except OSError as error:
+        raise InputFileError(file, f"cannot be read ({error.strerror})") from error
 
 
 def with_checksum(source: InputFile) -> InputFile:
-    """The same with the checksum of its content, for which it is read once; a remote file has none."""
+    """The same with the checksum of its content, for which it is read once; a remote file has none.
+
+    Raises:
+        InputFileError: it cannot be read to its end.
+    """
     if is_remote(source.path):
         return source
-    return source.model_copy(update={"sha256": sha256_of(Path(source.path))})
+    try:
+        return source.model_copy(update={"sha256": sha256_of(Path(source.path))})
+    except OSError as error:
+        raise InputFileError(source.path, f"cannot be read ({error.strerror})") from error
 
 
 def readable_name(file: str, cache_path: Path | None) -> str:

@@ -11,6 +11,8 @@ from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.metadata import CutflowStep
 from cal_ratio_trainer.ntuple.tally import sentences
 
+_MAX_NAMED = 5
+
 
 class Status(StrEnum):
     """What became of one file."""
@@ -39,6 +41,7 @@ class ConversionRow:
         sample: the same with the numbers of the simulated samples in it, e.g. 'qcd 364702'.
         cutflow: events and jets after each step, of files converted in this call.
         oddities: what was met on the way and how often, by its name in `tally`.
+        unverified: events in the file carry no checksums.
     """
 
     file: str
@@ -52,6 +55,7 @@ class ConversionRow:
     sample: str = ""
     cutflow: tuple[CutflowStep, ...] = ()
     oddities: tuple[tuple[str, int], ...] = ()
+    unverified: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,14 @@ class ConversionSummary:
         total: Counter[str] = Counter()
         for row in self.rows:
             total.update(dict(row.oddities))
-        return sentences(total)
+        notes = sentences(total)
+        if unverified := [row.file for row in self.rows if row.unverified]:
+            others = f" and {len(unverified) - _MAX_NAMED} more" if len(unverified) > _MAX_NAMED else ""
+            notes.append(
+                "Damage of these files is not always noticed, for their events carry no checksums (RNTuples that ROOT "
+                f"did not write, TTrees packed by ZSTD or not at all): {', '.join(unverified[:_MAX_NAMED])}{others}."
+            )
+        return notes
 
     def cutflows(self) -> dict[DataType, list[CutflowStep]]:
         """The cutflow of each data type, summed over the files that were converted in this call."""

@@ -15,6 +15,7 @@ from cal_ratio_trainer.ntuple.coordinates import Doubles
 NO_CLUSTERS = "jets_without_clusters"
 FAR_HLT_MATCHES = "hlt_matches_beyond_0.4"
 OTHER_JET_INDEX = "events_where_nn_jet_index_differs"
+UNKNOWN_JETS = "jet_indices_of_no_jet"
 NON_FINITE = "constituents_with_non_finite_values"
 NON_FINITE_JETS = "jets_with_non_finite_values"
 NON_FINITE_WEIGHTS = "events_with_non_finite_weights"
@@ -25,6 +26,8 @@ _SENTENCES = {
     FAR_HLT_MATCHES: "{n} jets are further than 0.4 from the trigger jet that tags them as BIB: most likely ordinary "
     "jets with a wrong label (max_hlt_delta_r drops them).",
     OTHER_JET_INDEX: "In {n} events nn_jet_index differs from the position among the jets; nn_jet_index was used.",
+    UNKNOWN_JETS: "{n} jet indices of clusters, tracks or segments name a jet that their event does not have; they "
+    "count for no jet.",
     NON_FINITE: "{n} clusters, tracks or segments hold NaN or infinite values; they are stored as they are.",
     NON_FINITE_JETS: "{n} jets have a pt, eta or phi that is NaN or infinite; without pt or eta no cut is passed.",
     NON_FINITE_WEIGHTS: "{n} events have a NaN or infinite mcEventWeight; it is stored as it is, and sums are spoiled.",

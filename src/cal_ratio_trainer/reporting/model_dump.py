@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.deployment.keras_file import read_keras
 from cal_ratio_trainer.deployment.layers import classifier_layers
+from cal_ratio_trainer.errors import harmless
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,9 +57,10 @@ def model_table(file: Path) -> "Table":
     """The same for the terminal, with the total in the title."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     rows = layer_rows(file)
-    title = f"{file}: {len(rows)} layers, {sum(row.parameters for row in rows):,} parameters"
+    title = Text(f"{harmless(str(file))}: {len(rows)} layers, {sum(row.parameters for row in rows):,} parameters")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("layer", "kind", "output", "weights", "reads"):
         table.add_column(column, overflow="fold")
@@ -66,7 +68,9 @@ def model_table(file: Path) -> "Table":
     for row in rows:
         shapes = ", ".join(_shape(shape) for shape in row.weights)
         number = f"{row.parameters:,}" if row.weights else ""
-        table.add_row(row.name, row.kind, _shape(row.output), shapes, ", ".join(row.sources), number)
+        cells = (row.name, row.kind, _shape(row.output), shapes, ", ".join(row.sources), number)
+        # Text, not str: brackets are no markup here.
+        table.add_row(*(Text(harmless(cell)) for cell in cells))
     return table
 
 

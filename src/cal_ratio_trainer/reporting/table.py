@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cal_ratio_trainer.errors import harmless
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -80,7 +82,7 @@ def as_rich(table: ReportTable) -> "Table":
     for i, column in enumerate(table.columns):
         rich.add_column(Text(column), justify="right" if i else "left", overflow="fold")
     for row in table.rows:
-        rich.add_row(*(Text(_plain(cell)) for cell in row))
+        rich.add_row(*(Text(harmless(_plain(cell))) for cell in row))
     return rich
 
 

@@ -41,8 +41,11 @@ class StopRequest:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """Turn SIGTERM inside the block into TrainingStopped: before the first step there is nothing to complete."""
-    owner = os.getpid()
+    """Turn SIGTERM inside the block into TrainingStopped: before the first step there is nothing to complete.
+
+    What it interrupts may swallow that, or make another error of it, as modules do that are being imported.
+    """
+    owner, asked = os.getpid(), False
 
     def stop(signal_number: int, frame: FrameType | None) -> None:
         if os.getpid() != owner:
@@ -50,6 +53,8 @@ def stopped_at_once() -> Iterator[None]:
             signal.signal(signal_number, signal.SIG_DFL)
             os.kill(os.getpid(), signal_number)
             return
+        nonlocal asked
+        asked = True
         raise TrainingStopped(NOTHING_CHANGED, EXIT_TERMINATED)
 
     if threading.current_thread() is not threading.main_thread():
@@ -59,8 +64,13 @@ def stopped_at_once() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except Exception as error:
+        if not asked or isinstance(error, TrainingStopped):
+            raise
     finally:
         signal.signal(signal.SIGTERM, before)
+    if asked:
+        raise TrainingStopped(NOTHING_CHANGED, EXIT_TERMINATED)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.errors import harmless
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,16 +15,19 @@ if TYPE_CHECKING:
     from cal_ratio_trainer.ntuple import ConversionSummary
 
 _WIDTH_WITHOUT_TERMINAL = 200
+_MAX_ROWS = 1000
 
 
 def run(settings: ConvertSettings) -> int:
-    """Convert, then say what became of each file; 1 where any failed."""
-    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
-    from cal_ratio_trainer.ntuple import convert_files
+    """Convert, then say what became of each file; 1 where any failed, 3 where others are still at work on some."""
+    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
+    from cal_ratio_trainer.ntuple import Status, convert_files
 
     summary = convert_files(settings)
     _print(summary)
-    return EXIT_FAILED_PARTS if summary.failed else 0
+    if summary.failed:
+        return EXIT_FAILED_PARTS
+    return EXIT_IN_PROGRESS if any(row.status is Status.ELSEWHERE for row in summary.rows) else 0
 
 
 def _print(summary: "ConversionSummary") -> None:
@@ -44,16 +48,22 @@ def _print(summary: "ConversionSummary") -> None:
 
 
 def _files(summary: "ConversionSummary") -> "Table":
+    """A row for each file; where there are very many, those that are converted are left to the line below."""
     from rich.table import Table
 
-    table = Table(title="Files", title_justify="left")
+    from cal_ratio_trainer.ntuple import Status
+
+    is_long = len(summary.rows) > _MAX_ROWS
+    table = Table(title="Files that are not converted" if is_long else "Files", title_justify="left")
     for name in ("file", "status", "reason"):
         table.add_column(name, overflow="fold")
     for name in ("events", "jets", "seconds"):
         table.add_column(name, justify="right")
     for row in summary.rows:
+        if is_long and row.status in (Status.CONVERTED, Status.ALREADY_DONE):
+            continue
         numbers = (str(row.events), str(row.jets), f"{row.seconds:.1f}")
-        table.add_row(row.file, row.status.value, row.reason, *numbers)
+        table.add_row(harmless(row.file), row.status.value, harmless(row.reason), *numbers)
     return table
 
 
@@ -68,7 +78,7 @@ def _cutflows(summary: "ConversionSummary") -> Iterator["Table"]:
             table.add_column(name, justify="right")
         for step in steps:
             weight = [f"{step.sum_of_weights:.6g}"] if step.sum_of_weights is not None else []
-            table.add_row(step.step, str(step.events), str(step.jets), *weight)
+            table.add_row(harmless(step.step), str(step.events), str(step.jets), *weight)
         yield table
     for data_type, samples in summary.cutflows_by_sample().items():
         yield _by_sample(f"Jets of {data_type.value} by sample", samples, lambda step: str(step.jets))
@@ -92,7 +102,8 @@ command = SettingsCommand(
     name="divertanalysis",
     help="Convert DiVertAnalysis ntuples to files of jets, one for each.\n\n"
     "FILES are paths, URLs or patterns of either. Files that are done already are passed over, and several of these "
-    "commands can share one list. A file that cannot be converted is named at the end, and the exit status is then 1.",
+    "commands can share one list. A file that cannot be converted is named at the end, and the exit status is then 1; "
+    "it is 3 where another command is still at work on a file, so that the set is not complete yet.",
     settings=ConvertSettings,
     run=run,
     arguments=[Argument("input_files")],
