@@ -250,7 +250,7 @@ def test_a_run_that_is_not_finished_is_named_when_it_is_passed_over(by_hand: Pat
         ("nothing/0", "no model nothing"),
         ("good", "is no run"),
         ("good/best", "is no run"),
-        ("rubbish/0", "no history that can be read"),
+        ("rubbish/0", "history.json: is no valid JSON"),
         ("empty/0", "no finished epoch"),
     ],
 )

@@ -207,6 +207,17 @@ class TrainSettings(FigureSettings):
         return tuple(name for name, wanted in chosen.items() if wanted)
 
 
+_LATER_SETTINGS = {
+    *("accumulate", "cuda_graph", "data_place", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note"),
+    *("plot_processes", "tag", "tensorboard"),
+    *FigureSettings.model_fields,
+}
+"""Settings that came after the first runs. A later one needs no entry: its runs have a digest of their settings."""
+
+FIRST_SETTINGS = [name for name in TrainSettings.model_fields if name not in _LATER_SETTINGS]
+"""Settings that stand in the training_params.yaml of every run, under these names or earlier ones."""
+
+
 def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     """What settings mean together that come from different places.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.figures import FigureSettings
-from cal_ratio_trainer.config.loading import read_config, settings_from
+from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import Scaling
@@ -112,7 +112,7 @@ def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[D
 
 
 def _settings(run: RunDirectory) -> TrainSettings:
-    layers = [("packaged defaults", TrainSettings.defaults()), ("run", read_config(run.settings_file))]
+    layers = [("packaged defaults", TrainSettings.defaults()), ("run", run.read_settings())]
     return settings_from(TrainSettings, layers)
 
 
