@@ -212,5 +212,25 @@ def _is_held(run: RunDirectory) -> bool:
     try:
         return run.is_in_use
     except OSError:
-        # A folder that cannot be written to: somebody else's run, which is taken at its word.
+        # A folder that cannot be written to: somebody else's run, whose lock can be asked for but not taken.
+        return _is_locked(run.path / ".lock")
+
+
+def _is_locked(lock: Path) -> bool:
+    if os.name != "posix":
         return True
+    import fcntl
+
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
