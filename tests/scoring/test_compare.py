@@ -104,7 +104,7 @@ def test_without_files_the_test_samples_of_the_first_run_are_used(trained: Run, 
         assert sample.jets.not_known == 0
     assert summary.samples["main"].figures is not None
     assert summary.samples["control"].ks is not None
-    assert summary.simulation == "demo"
+    assert summary.simulations == ("demo", "demo")
 
 
 @pytest.mark.parametrize("with_list", [True, False])

@@ -376,7 +376,7 @@ def test_files_that_cannot_be_trained_on_are_refused(files: tuple[Path, Path], t
     write_jets(converted, jets, JetMetadata(stage="converted"))
     unweighted, no_signal = tmp_path / "unweighted.parquet", tmp_path / "no_signal.parquet"
     mislabelled, few = tmp_path / "mislabelled.parquet", tmp_path / "few.parquet"
-    write_jets(few, jets.slice(0, 8), JetMetadata(stage="built", kind="main"))
+    write_jets(few, jets.slice(0, 8), JetMetadata(stage="built", kind="main", simulation="demo"))
     write_jets(mislabelled, jets.with_columns({"label": labels + 5}), JetMetadata(stage="built", kind="main"))
     write_jets(unweighted, jets.without_columns(["mcEventWeight"]), JetMetadata(stage="built", kind="main"))
     write_jets(no_signal, jets.where(labels != 1), JetMetadata(stage="built", kind="main"))
@@ -416,14 +416,12 @@ def _kill_in_third_epoch(settings: TrainSettings, number: signal.Signals) -> int
     return process.wait(timeout=60)
 
 
-def test_a_truncated_file_is_told_before_the_demo_is_made_for_the_other_one(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("given", ["main_training_file", "cr_training_file"])
+def test_the_demo_does_not_take_the_place_of_a_file_that_is_not_given(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    def refuse(settings: TrainSettings) -> tuple[Path, ...]:
-        raise AssertionError("the demo was made")
-
-    monkeypatch.setattr("cal_ratio_trainer.training.preparation._demo_files", refuse)
-    truncated = tmp_path / "truncated.parquet"
-    truncated.write_bytes(files[0].read_bytes()[:5000])
-    with pytest.raises(InputFileError, match=r"truncated\.parquet: is not a complete Parquet file"):
-        run_training(settings_of((truncated, Path("demo")), tmp_path))
+    monkeypatch.setattr("cal_ratio_trainer.training.preparation._demo_files", lambda _: pytest.fail("it was made"))
+    settings = TrainSettings.make(**{given: str(files[0])}, output_path=tmp_path / "runs")
+    with pytest.raises(ConfigError, match=rf"{given} is {files[0]}, and .* is the demo.* give both files"):
+        run_training(settings)
+    assert not (tmp_path / "runs").exists()

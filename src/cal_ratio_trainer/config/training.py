@@ -262,6 +262,16 @@ def uses_demo_profile(layers: Layers) -> bool:
     return len(layers) == 2 and files == {DEMO}
 
 
+def demo_beside_file(main: str, control: str) -> str | None:
+    """Where one training file is a user's and the demo stands in the other's place, what to give; else None."""
+    if (main == DEMO) == (control == DEMO):
+        return None
+    names = {"main_training_file": main, "cr_training_file": control}
+    ((missing, _),) = (each for each in names.items() if each[1] == DEMO)
+    ((given, file),) = (each for each in names.items() if each[1] != DEMO)
+    return f"{given} is {file}, and {missing} is the demo, whose jets are not mixed with others: give both files"
+
+
 def demo_notice(layers: Layers) -> str | None:
     """What is said where the profile of the demo applies; None where it does not."""
     if DEMO_PROFILE not in dict(layers):

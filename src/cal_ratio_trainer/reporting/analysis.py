@@ -107,7 +107,7 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
 
 def _section(group: RunGroup, settings: AnalyzeSettings, number: int) -> _Section:
     candidates = with_results(shortlist(group, settings.best_of_each), settings)
-    return _Section(group, tuple(candidates), figure_labels(settings, group.simulation), number)
+    return _Section(group, tuple(candidates), figure_labels(settings, *group.simulations), number)
 
 
 def _write_opening(report: Report, chosen: ChosenRuns, sections: Sequence[_Section], settings: AnalyzeSettings) -> None:

@@ -150,12 +150,12 @@ class RunGroup:
     rule: Rule
 
     @property
-    def simulation(self) -> str | None:
-        """What simulated the jets that are shown; see `RunOverview.simulation`."""
+    def simulations(self) -> tuple[str | None, str | None]:
+        """What simulated the main and the control jets that are shown; see `RunOverview.simulation`."""
         run = self.runs[0]
         if run.sample is not None and run.is_judged_on_given_files:
-            return run.sample.main.metadata.simulation or run.sample.control.metadata.simulation
-        return run.overview.simulation
+            return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
+        return run.overview.word("data", "main", "simulation"), run.overview.word("data", "control", "simulation")
 
     @property
     def places(self) -> list[tuple[int, int]]:

@@ -58,9 +58,8 @@ def labels_of_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None =
     stored = _settings(run)
     of_figures = {name: getattr(stored, name) for name in FigureSettings.model_fields}
     layers = [("run", of_figures), ("command line", dict(figure_settings or {}))]
-    files = [_data(run, name) for name in ("main", "control")]
-    simulation = next((file["simulation"] for file in files if file.get("simulation")), None)
-    return figure_labels(settings_from(FigureSettings, layers), simulation)
+    simulations = [_data(run, name).get("simulation") for name in ("main", "control")]
+    return figure_labels(settings_from(FigureSettings, layers), *simulations)
 
 
 def drawings_of_run(run: RunDirectory) -> list[Drawing]:
