@@ -31,6 +31,8 @@ _FOLD = "fold_"
 """What the folder of one network of a fold set is called, before its number."""
 
 _DIGITS = 5
+_LARGEST_FIGURE = 1e100
+"""In a history; its losses are sums of single-precision numbers. Squares of it can be computed with."""
 _WAIT_FOR_LOCK_S = 0.5
 """Longer than another process needs to see whether the run is in use."""
 
@@ -132,7 +134,8 @@ class RunDirectory:
             raise InputFileError(self.history_file, "is no history of a training: expected a list with a row an epoch")
         for number, row in enumerate(rows):
             for name, value in row.items():
-                if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                if value is not None and not (is_number and abs(value) < _LARGEST_FIGURE):
                     raise InputFileError(
                         self.history_file, f"is no history of a training: {name} of row {number} is {value!r:.80}"
                     )

@@ -28,6 +28,10 @@ class _DataFile(_Checked):
     notes: list[str] = []
 
 
+class _ComputedBy(_Checked):
+    processes: _Count = 1
+
+
 class _Folds(_Checked):
     count: int = Field(ge=2, le=100)
 
@@ -59,7 +63,7 @@ class _Record(_Checked):
     finished_epochs: _Count = 0
     versions: dict[str, str | None] = {}
     machine: dict[str, Any] = {}
-    computed_by: dict[str, Any] = {}
+    computed_by: _ComputedBy = _ComputedBy()
     data: dict[str, _DataFile] = {}
     folds: _Folds | None = None
     initial_weights: _InitialWeights | None = None
