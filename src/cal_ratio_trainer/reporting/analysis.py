@@ -100,6 +100,9 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
     _write_runs(report, chosen.runs)
     report.write()
     troubles = tuple((run.name, run.trouble) for run in chosen.runs if run.trouble)
+    troubles += tuple(
+        (each.name, each.missing) for section in sections for each in section.candidates if each.is_failure
+    )
     recommended = tuple(section.recommended.name for section in sections if section.recommended is not None)
     names = tuple(run.name for run in chosen.runs)
     return AnalysisResult(report.file, report.page, recommended, names, (*chosen.failures, *troubles))
