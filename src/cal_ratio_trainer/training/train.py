@@ -273,7 +273,8 @@ def _end_early(run: RunDirectory, work: Work, record: dict[str, Any], error: Bas
             return
         finished = len(checkpoint_progress(run.checkpoint_file, known.get("id")).history)
     except UserError as unusable:
-        _log.warning("that the run has ended is not written down: %s", unusable)
+        if str(unusable) != str(error):
+            _log.warning("that the run has ended is not written down: %s", unusable)
         return
     reason = str(error) or type(error).__name__
     ended = {"status": _status_after(error), "reason": reason, "ended": now(), "finished_epochs": finished}
