@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cal_ratio_trainer.cli.main import cr_trainer
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, cr_trainer
 from cal_ratio_trainer.training.run_directory import RunError
 from tests.training.run_folders import history_row, write_run
 
@@ -35,6 +35,18 @@ def test_csv_goes_to_standard_output_alone_or_to_a_file(folder: Path) -> None:
     assert (folder / "all.csv").read_text() == printed
     assert result.stdout == ""
     assert "1 runs in" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["run.json", "history.json", "training_params.yaml"])
+def test_a_file_that_cannot_be_read_is_named_and_the_other_runs_are_listed(folder: Path, name: str) -> None:
+    damaged = write_run(folder / "m" / "00001").path / name
+    damaged.unlink()
+    damaged.mkdir()
+    result = call("--output_path", str(folder))
+    assert result.return_value == EXIT_FAILED_PARTS
+    assert f"warning: {damaged}: " in result.stderr
+    assert "m/00000" in result.stdout
+    assert "m/00001" in result.stdout
 
 
 def test_a_minus_before_the_column_is_no_option(folder: Path) -> None:

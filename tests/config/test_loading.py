@@ -188,3 +188,21 @@ def test_a_tilde_in_a_yaml_file_is_the_users_home(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "shed.yaml").write_text("folder: ~/tools\n")
     assert load_settings(Shed, tmp_path / "shed.yaml").folder == tmp_path / "tools"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("epochs: 3\n# more\nepochs: 5\n", "gives epochs twice, in lines 1 and 3"),
+        ("{epochs: 3, seed: 1, epochs: 3}", "gives epochs twice, in lines 1 and 1"),
+        (
+            "input_files:\n  - input_file: a\n    data_type: qcd\n    input_file: b\n",
+            "input_file twice, in lines 2 and 4",
+        ),
+    ],
+)
+def test_a_name_that_stands_twice_in_one_mapping_is_a_mistake(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(content)
+    with pytest.raises(InputFileError, match=rf"config\.yaml: .*{said}"):
+        read_config(file)

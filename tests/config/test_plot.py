@@ -75,12 +75,17 @@ def test_a_configuration_of_the_earlier_program_is_understood(tmp_path: Path) ->
 
 @pytest.mark.parametrize("nothing", ["input_files: null", "input_files: []", ""])
 def test_without_files_the_training_files_are_compared(tmp_path: Path, nothing: str) -> None:
-    (tmp_path / "own.yaml").write_text(f"main_training_file: a.pkl\n{nothing}\n")
+    (tmp_path / "own.yaml").write_text(f"main_training_file: a.pkl\ncr_training_file: b.pkl\n{nothing}\n")
     settings = load_settings(PlotSettings, tmp_path / "own.yaml")
     assert [(each.input_file, each.legend_name) for each in settings.compared] == [
         ("a.pkl", "Main"),
-        ("demo", "Control region"),
+        ("b.pkl", "Control region"),
     ]
+
+
+def test_the_demo_does_not_take_the_place_of_a_file_that_is_not_given() -> None:
+    with pytest.raises(ConfigError, match=r"main_training_file is a\.pkl, and cr_training_file is the demo"):
+        load_settings(PlotSettings, flags={"main_training_file": "a.pkl"})
 
 
 def test_the_packaged_configuration_of_the_analysis_names_both_files() -> None:

@@ -1,7 +1,9 @@
 """The whole demo: exact counts, determinism, independence of the number of processes, what it refuses."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -14,6 +16,8 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.demo import DemoSettings
 from cal_ratio_trainer.demo import DemoSummary, OutputNotEmpty, simulate
+from cal_ratio_trainer.demo.recipes import write_recipes
+from cal_ratio_trainer.demo.simulation import LostFiles
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import convert_files
@@ -88,6 +92,18 @@ def test_a_folder_with_ntuples_is_refused_by_name(tmp_path: Path) -> None:
     tiny(tmp_path)
     with pytest.raises(OutputNotEmpty, match=r"already holds ntuples .*\.root"):
         tiny(tmp_path)
+
+
+def test_files_that_are_removed_while_others_are_written_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove_and_write(output: Path, *given: Any) -> Any:
+        shutil.rmtree(output)
+        return write_recipes(output, *given)
+
+    monkeypatch.setattr("cal_ratio_trainer.demo.simulation.write_recipes", remove_and_write)
+    with pytest.raises(LostFiles, match=r"files of the demo were removed .* while it was made, .*_0000\.root for one"):
+        tiny(tmp_path / "demo")
 
 
 def test_a_demo_of_one_jet_of_each_class_is_possible(tmp_path: Path) -> None:

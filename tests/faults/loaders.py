@@ -6,6 +6,7 @@ from cal_ratio_trainer.config.loading import read_config
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
 from tests.faults.ntuple_loaders import NTUPLE_LOADERS
+from tests.faults.run_loaders import RUN_LOADERS
 
 
 def _config(folder: Path) -> Path:
@@ -21,4 +22,5 @@ def _read_config(file: Path) -> None:
 LOADERS: dict[str, Loader] = {
     "yaml config": Loader(_config, _read_config, damaged_text),
     **NTUPLE_LOADERS,
+    **RUN_LOADERS,
 }

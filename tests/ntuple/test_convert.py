@@ -465,3 +465,16 @@ def test_seconds_are_those_of_the_file(tmp_path: Path) -> None:
     start = time.monotonic()
     summary = convert(tmp_path, write_ntuple(tmp_path / "a.root", TWO_JETS))
     assert 0 < summary.rows[0].seconds <= time.monotonic() - start
+
+
+@pytest.mark.parametrize("folder", ["../..", "../elsewhere", "below/../../elsewhere", "/tmp", "~"])
+def test_a_sample_whose_output_dir_leads_out_of_output_path_is_named_and_nothing_is_written(
+    tmp_path: Path, folder: str
+) -> None:
+    given = [{"input_file": f"{name}.root", "output_dir": each} for name, each in (("in", "below/a"), ("out", folder))]
+    settings = ConvertSettings.make(input_files=given, data_type="qcd", output_path=tmp_path / "deep" / "results")
+    with pytest.raises(ConfigError) as caught:
+        convert_files(settings)
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith("out.root: its output_dir should be a folder below output_path")
+    assert not list(tmp_path.iterdir())

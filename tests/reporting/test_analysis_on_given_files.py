@@ -163,7 +163,7 @@ def test_jets_of_another_scaling_are_refused(folder: Path, tmp_path: Path) -> No
 def test_a_run_without_any_network_is_a_failure_and_the_others_go_on(folder: Path, tmp_path: Path) -> None:
     run = folder / "runs" / "bare" / "00000"
     run.mkdir(parents=True)
-    (run / "run.json").write_text(json.dumps({"status": "killed"}))
+    (run / "run.json").write_text(json.dumps({"status": "failed"}))
     chosen = choose_runs(settings_of(folder, tmp_path, "bare/0", "alone/0"))
     ((name, why),) = chosen.failures
     assert name == "bare/00000"

@@ -148,12 +148,13 @@ def test_sums_of_weights_are_those_of_the_jets(tmp_path: Path, main_file: Path) 
         assert float(row[6]) == pytest.approx(weights.sum() ** 2 / (weights**2).sum(), rel=1e-2)
 
 
-def test_figures_with_demo_jets_are_the_demo_s_and_others_are_not(
+def test_figures_of_the_demo_are_the_demo_s_others_are_not_and_figures_of_both_say_both(
     tmp_path: Path, main_file: Path, control_file: Path
 ) -> None:
     _, drawn = reported(tmp_path, main_file, control_file)
-    assert {drawn.labels[name].experiment for name in drawn.names("file1_") | drawn.names("all_")} == {"demo"}
-    assert all(drawn.labels[name].luminosity_fb is None for name in drawn.names("file1_"))
+    assert {drawn.labels[name].experiment for name in drawn.names("file1_")} == {"demo"}
+    assert {drawn.labels[name].experiment for name in drawn.names("all_")} == {"ATLAS and demo simulation"}
+    assert all(drawn.labels[name].luminosity_fb is None for name in drawn.names("file1_") | drawn.names("all_"))
     assert {drawn.labels[name].experiment for name in drawn.names("file2_")} == {"ATLAS"}
 
 

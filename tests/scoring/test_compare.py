@@ -27,6 +27,7 @@ from tests.scoring.small import (
     write_converted,
     write_network,
 )
+from tests.training.run_folders import change_settings, sign_network
 
 Run = tuple[RunDirectory, Path, Path]
 
@@ -82,7 +83,9 @@ def two_runs(trained: Run, folder: Path) -> None:
     run, *_ = trained
     for number in ("00000", "00001"):
         shutil.copytree(run.path, folder / "default" / number)
-    write_network(folder / "default" / "00001" / "keras" / "final_model.keras", seed=5)
+    second = RunDirectory(folder / "default" / "00001")
+    network = write_network(second.path / "keras" / "final_model.keras", seed=5)
+    sign_network(second, network, len(second.read_history()) - 1)
 
 
 def test_without_files_the_test_samples_of_the_first_run_are_used(trained: Run, tmp_path: Path) -> None:
@@ -101,15 +104,14 @@ def test_without_files_the_test_samples_of_the_first_run_are_used(trained: Run, 
         assert sample.jets.not_known == 0
     assert summary.samples["main"].figures is not None
     assert summary.samples["control"].ks is not None
-    assert summary.simulation == "demo"
+    assert summary.simulations == ("demo", "demo")
 
 
 @pytest.mark.parametrize("with_list", [True, False])
 def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_path: Path, with_list: bool) -> None:
     two_runs(trained, tmp_path)
     second = tmp_path / "default" / "00001"
-    text = (second / "training_params.yaml").read_text().replace("seed: 3", "seed: 4")
-    (second / "training_params.yaml").write_text(text)
+    change_settings(RunDirectory(second), seed=4)
     expected = read_jets(trained[0].path / "test_sample.parquet")
     part = split_jets(expected, sample_fraction=0.8, train_fraction=0.6, seed=4).part
     if with_list:

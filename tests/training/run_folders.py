@@ -7,6 +7,7 @@ from typing import Any
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.network_digest import with_digest
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.train import train
 
@@ -47,6 +48,17 @@ def write_run(
     chosen = TrainSettings.make(output_path=folder.parents[1], model_name=folder.parent.name, **(settings or {}))
     (folder / "training_params.yaml").write_text(chosen.as_yaml())
     return RunDirectory(folder)
+
+
+def change_settings(run: RunDirectory, **changes: Any) -> None:
+    """Make a run one that was trained with other settings."""
+    changed = run.write_settings(TrainSettings.make(**{**run.read_settings(), **changes}))
+    run.write_record({**run.read_record(), "settings_sha256": changed})
+
+
+def sign_network(run: RunDirectory, file: Path, epoch: int) -> None:
+    """Make a network one that a run wrote after an epoch."""
+    file.write_bytes(with_digest(file.read_bytes(), run.read_record()["id"], epoch))
 
 
 def finished_record(epochs: int) -> dict[str, Any]:

@@ -49,6 +49,14 @@ def differences(main: JetMetadata, control: JetMetadata) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize(("main", "control"), [("demo", None), (None, "demo"), ("demo", "toy")])
+def test_jets_of_the_demo_are_not_mixed_with_others(main: str | None, control: str | None) -> None:
+    first, second = (built().model_copy(update={"simulation": each}) for each in (main, control))
+    said = differences(first, second)
+    assert said.startswith("control.parquet: holds jets of another simulation")
+    assert f"({control or 'no such simulation'}) than main.parquet ({main or 'no such simulation'})" in said
+
+
 def test_files_that_were_made_alike_or_do_not_say_how_are_accepted() -> None:
     cuts = Cuts(min_jet_pt=40, max_jet_pt=500, max_abs_jet_eta=2.5)
     region = cuts.model_copy(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.jets.disk_rows import NoRoomOnDisk
@@ -123,7 +124,11 @@ def test_constituents_on_disk_train_the_same_network_and_leave_nothing_there(
         assert any("lie on disk, in unnamed files" in line for line in said) == (place == "disk")
         memory = json.loads((runs[place] / "run.json").read_text())["memory"]
         assert (memory["data_place"], memory["gathered_bytes"] > 0) == (place, place == "disk")
-    for name in ("keras/checkpoint.safetensors", "history.json", "test_sample.parquet", "evaluation.json"):
+    # The file itself says which run it is of.
+    states = [load_file(run / "keras" / "checkpoint.safetensors") for run in runs.values()]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    for name in ("history.json", "test_sample.parquet", "evaluation.json"):
         first, second = ((run / name).read_bytes() for run in runs.values())
         assert first == second, name
     assert list((tmp_path / "cache").iterdir()) == []

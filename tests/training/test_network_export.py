@@ -23,9 +23,11 @@ from cal_ratio_trainer.reporting.analysis_runs import choose_runs
 from cal_ratio_trainer.training import network_facts
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.network_export import TrainingExport, export_training
+from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.run_sample import TestJets
 from cal_ratio_trainer.training.train import train
 from tests.deployment.numpy_network import random_weights
+from tests.training.run_folders import change_settings
 from tests.training.synthetic import write_training_files
 
 SMALL = {
@@ -137,8 +139,7 @@ def test_without_usable_settings_or_control_jets_the_card_says_why_it_has_no_fig
 ) -> None:
     shutil.copytree(runs, tmp_path / "runs")
     run = tmp_path / "runs" / "tiny" / "00000"
-    settings = (run / "training_params.yaml").read_text()
-    (run / "training_params.yaml").write_text(settings.replace("mS_parametrization: false", "mS_parametrization: true"))
+    change_settings(RunDirectory(run), mS_parametrization=True)
     done = exported("tiny/0/last", tmp_path / "runs", tmp_path / "model.json")
     assert "The run's settings cannot be used, so there are no figures of merit" in done.notes
     assert card_of(tmp_path / "model.json")["test_figures"] == {}

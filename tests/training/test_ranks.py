@@ -265,7 +265,8 @@ def test_an_error_of_one_process_ends_both_with_one_sentence(
 
 
 def test_a_file_that_is_missing_for_all_is_said_once(tmp_path: Path) -> None:
-    words = ("train", "--main_training_file", "nothing.parquet", "--output_path", str(tmp_path / "runs"))
+    files = ("--main_training_file", "nothing.parquet", "--cr_training_file", "nothing.parquet")
+    words = ("train", *files, "--output_path", str(tmp_path / "runs"))
     status, _, error = finished(start_processes("-m", "cal_ratio_trainer", *words))
     assert status == 1
     assert error.count("error: ") == 1

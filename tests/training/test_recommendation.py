@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,3 +96,11 @@ def test_no_epoch_has_both_figures_as_good_and_one_better_than_the_recommended_o
 def test_every_rule_is_said_in_words(rule: Rule) -> None:
     assert len(RULES[rule]) > 20
     assert DEFAULT_RULE in RULES
+
+
+def test_an_epoch_is_recommended_where_distances_have_no_spread_and_sums_round_differently() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        distances = dict(zip(("qcd", "sig", "bib"), random.random(3), strict=True))
+        history = [{"val_auc": 0.9} | {f"ks_{output}_hist": each for output, each in distances.items()}]
+        assert recommended_epoch(history) == 0

@@ -1,5 +1,6 @@
 """What is said of a run, whatever state its folder is in."""
 
+import errno
 import json
 import math
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +55,20 @@ def test_a_run_that_says_it_is_running_is_asked_whether_a_process_holds_it(tmp_p
         running = RunOverview.of(run)
         assert running.status == "running"
         assert running.seconds == pytest.approx(100, abs=20)
+
+
+def test_another_user_s_run_is_asked_for_its_lock_without_writing_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(lock: FileLock, *given: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", lock.lock_file)
+
+    run = write_run(tmp_path / "m" / "00000", HISTORY, {"status": "running"})
+    other = write_run(tmp_path / "m" / "00001", HISTORY, {"status": "running"})
+    with other.lock(), monkeypatch.context() as patch:
+        (run.path / ".lock").touch()
+        patch.setattr(FileLock, "acquire", refused)
+        assert [RunOverview.of(each).status for each in (run, other)] == ["killed", "running"]
 
 
 def test_a_finished_run_is_not_asked_for_its_lock(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Trainings from settings to a finished run: files, continuation, interruption, refusals."""
 
+import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +236,30 @@ def test_auto_leaves_a_run_alone_that_another_process_trains(files: tuple[Path, 
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
 
 
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("at", ["loop.evaluate_epoch", "train.write_test_sample", "train.best_epochs"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_run_whose_folder_is_removed_while_it_trains_ends_with_a_sentence(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, replaced: bool
+) -> None:
+    run, target = tmp_path / "default" / "00000", f"cal_ratio_trainer.training.{at}"
+    module, _, name = target.rpartition(".")
+    work = getattr(importlib.import_module(module), name)
+
+    def remove_and_work(*given: Any) -> Any:
+        shutil.rmtree(tmp_path / "default")
+        if replaced:
+            run.mkdir(parents=True)
+            (run / "run.json").write_text('{"id": "of another run"}')
+        return work(*given)
+
+    monkeypatch.setattr(target, remove_and_work)
+    with pytest.raises(RunError, match=r"run default/00000: its folder .* was removed, moved or replaced"):
+        run_training(settings_of(files, tmp_path))
+    assert not (run / "keras").exists()
+    assert (run / "run.json").exists() == replaced
+
+
 def test_a_folder_of_the_earlier_program_is_not_gone_on_with(files: tuple[Path, Path], tmp_path: Path) -> None:
     settings = settings_of(files, tmp_path)
     run = new_run(tmp_path, "default")
@@ -249,7 +275,7 @@ def test_a_start_that_cannot_write_leaves_no_folder(
     def no_space(*arguments: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("cal_ratio_trainer.training.train.write_text", no_space)
+    monkeypatch.setattr("cal_ratio_trainer.training.run_directory.write_text", no_space)
     with pytest.raises(OSError, match="no space left"):
         run_training(settings_of(files, tmp_path))
     assert not (tmp_path / "default").exists()
@@ -350,7 +376,7 @@ def test_files_that_cannot_be_trained_on_are_refused(files: tuple[Path, Path], t
     write_jets(converted, jets, JetMetadata(stage="converted"))
     unweighted, no_signal = tmp_path / "unweighted.parquet", tmp_path / "no_signal.parquet"
     mislabelled, few = tmp_path / "mislabelled.parquet", tmp_path / "few.parquet"
-    write_jets(few, jets.slice(0, 8), JetMetadata(stage="built", kind="main"))
+    write_jets(few, jets.slice(0, 8), JetMetadata(stage="built", kind="main", simulation="demo"))
     write_jets(mislabelled, jets.with_columns({"label": labels + 5}), JetMetadata(stage="built", kind="main"))
     write_jets(unweighted, jets.without_columns(["mcEventWeight"]), JetMetadata(stage="built", kind="main"))
     write_jets(no_signal, jets.where(labels != 1), JetMetadata(stage="built", kind="main"))
@@ -390,14 +416,12 @@ def _kill_in_third_epoch(settings: TrainSettings, number: signal.Signals) -> int
     return process.wait(timeout=60)
 
 
-def test_a_truncated_file_is_told_before_the_demo_is_made_for_the_other_one(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("given", ["main_training_file", "cr_training_file"])
+def test_the_demo_does_not_take_the_place_of_a_file_that_is_not_given(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    def refuse(settings: TrainSettings) -> tuple[Path, ...]:
-        raise AssertionError("the demo was made")
-
-    monkeypatch.setattr("cal_ratio_trainer.training.preparation._demo_files", refuse)
-    truncated = tmp_path / "truncated.parquet"
-    truncated.write_bytes(files[0].read_bytes()[:5000])
-    with pytest.raises(InputFileError, match=r"truncated\.parquet: is not a complete Parquet file"):
-        run_training(settings_of((truncated, Path("demo")), tmp_path))
+    monkeypatch.setattr("cal_ratio_trainer.training.preparation._demo_files", lambda _: pytest.fail("it was made"))
+    settings = TrainSettings.make(**{given: str(files[0])}, output_path=tmp_path / "runs")
+    with pytest.raises(ConfigError, match=rf"{given} is {files[0]}, and .* is the demo.* give both files"):
+        run_training(settings)
+    assert not (tmp_path / "runs").exists()

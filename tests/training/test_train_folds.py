@@ -15,7 +15,7 @@ from cal_ratio_trainer.jets import Jets, Label, Ragged
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
-from cal_ratio_trainer.training.checkpoint import checkpoint_threads
+from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.fold_networks import find_networks, folds_at
 from cal_ratio_trainer.training.fold_overview import FoldSetOverview, overview_of
 from cal_ratio_trainer.training.fold_set import FoldSet
@@ -182,12 +182,12 @@ def test_only_the_fold_that_goes_on_has_the_threads_of_its_checkpoint(
         torch.set_num_threads(1)
         train_set(settings, "auto")
         assert torch.get_num_threads() == 1
-    assert [checkpoint_threads(run.checkpoint_file) for run in set_of_run(tmp_path).folds] == [2, 1]
+    assert [_threads(run) for run in set_of_run(tmp_path).folds] == [2, 1]
 
 
 def test_given_threads_are_those_of_every_fold(files: Files, tmp_path: Path) -> None:
     train_set(set_settings(files, tmp_path, threads=2, epochs=1))
-    assert [checkpoint_threads(run.checkpoint_file) for run in set_of_run(tmp_path).folds] == [2, 2]
+    assert [_threads(run) for run in set_of_run(tmp_path).folds] == [2, 2]
 
 
 def test_a_signal_while_a_network_is_completed_keeps_the_next_from_beginning(
@@ -280,6 +280,10 @@ def test_the_state_of_a_set_is_that_of_its_folds(trained: FoldSetSummary) -> Non
     assert best.row["val_original_lossf"] == pytest.approx(np.mean(losses))
     lowest = [min(row["val_original_lossf"] for row in fold.history) for fold in overview.folds]
     assert losses == lowest
+
+
+def _threads(run: RunDirectory) -> int:
+    return checkpoint_progress(run.checkpoint_file, run.read_record()["id"]).threads
 
 
 def set_of_run(folder: Path) -> FoldSet:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.training.data import TrainingData, load_training_data
@@ -91,4 +91,17 @@ def test_a_run_without_the_list_has_none_and_a_damaged_one_is_an_error(tmp_path:
     assert {group.columns for group in groups} == {()}
     shutil.copy(tmp_path / "main.parquet", tmp_path / EVENTS_FILE)
     with pytest.raises(InputFileError, match="list of a run's events"):
+        read_used_events(tmp_path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), pa.ArrowMemoryError("malloc of size 4096 failed")])
+def test_too_little_memory_is_not_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: MemoryError
+) -> None:
+    def no_room(*given: object) -> None:
+        raise error
+
+    (tmp_path / "events.parquet").touch()
+    monkeypatch.setattr("pyarrow.parquet.read_table", no_room)
+    with pytest.raises(UserError, match="there is too little memory to read"):
         read_used_events(tmp_path)

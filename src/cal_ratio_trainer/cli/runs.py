@@ -10,19 +10,24 @@ from cal_ratio_trainer.config.runs import RunsSettings
 
 
 def run(settings: RunsSettings) -> int:
-    """List all runs."""
+    """List all runs, and say of which a file cannot be read."""
+    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
     from cal_ratio_trainer.files.atomic import write_text
     from cal_ratio_trainer.reporting.runs import run_rows, runs_csv, runs_table
     from cal_ratio_trainer.reporting.table import as_rich
 
     rows = run_rows(settings)
+    troubles = [row.run.trouble for row in rows if row.run.trouble]
+    for trouble in troubles:
+        click.echo(f"warning: {trouble}", err=True)
+    status = EXIT_FAILED_PARTS if troubles else 0
     if settings.csv == "-":
         click.echo(runs_csv(rows), nl=False)
-        return 0
+        return status
     if settings.csv is not None:
         write_text(Path(settings.csv), runs_csv(rows))
         click.echo(f"{len(rows)} runs in {settings.csv}", err=True)
-        return 0
+        return status
     if not rows:
         click.echo(f"no such runs in {settings.output_path}", err=True)
         return 0
@@ -32,7 +37,7 @@ def run(settings: RunsSettings) -> int:
     else:
         whole = runs_table(rows, settings.rule)
         Console(highlight=False, width=10_000).print(as_rich(whole))
-    return 0
+    return status
 
 
 command = SettingsCommand(

@@ -121,6 +121,8 @@ def _parsed(config: str | Path, text: str) -> Any:
         content = _CountingLoader(text).get_single_data()
     except _TooMuch as error:
         raise InputFileError(config, _TOO_MUCH) from error
+    except _TwiceTheSame as error:
+        raise InputFileError(config, str(error)) from error
     except RecursionError as error:
         raise InputFileError(config, "is nested too deeply for settings") from error
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -133,6 +135,10 @@ def _parsed(config: str | Path, text: str) -> Any:
 
 class _TooMuch(Exception):
     """More stands in a text than is read."""
+
+
+class _TwiceTheSame(Exception):
+    """A name stands twice in one mapping; says which, and where."""
 
 
 class _CountingLoader(yaml.SafeLoader):
@@ -148,6 +154,18 @@ class _CountingLoader(yaml.SafeLoader):
         if self._met > 2 * _MOST_VALUES:
             raise _TooMuch
         return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for name, _ in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                continue
+            line = name.start_mark.line + 1
+            if name.value in lines:
+                raise _TwiceTheSame(f"gives {name.value} twice, in lines {lines[name.value]} and {line}")
+            lines[name.value] = line
+        return node
 
 
 def _is_too_much(content: Any) -> bool:

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.config.training import demo_beside_file
 
 
 class PlotInput(Settings):
@@ -77,6 +78,9 @@ class PlotSettings(FigureSettings):
     def _one_task(self) -> Self:
         if self.run is not None and self.input_files:
             raise ValueError("give files to compare or a run to redraw, not both")
+        mixture = demo_beside_file(self.main_training_file, self.cr_training_file)
+        if mixture is not None and self.run is None and not self.input_files:
+            raise ValueError(f"{mixture}, or name the one as a file to look at")
         names = [each.legend_name for each in self.input_files if each.legend_name is not None]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:

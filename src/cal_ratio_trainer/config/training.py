@@ -207,6 +207,17 @@ class TrainSettings(FigureSettings):
         return tuple(name for name, wanted in chosen.items() if wanted)
 
 
+_LATER_SETTINGS = {
+    *("accumulate", "cuda_graph", "data_place", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note"),
+    *("plot_processes", "tag", "tensorboard"),
+    *FigureSettings.model_fields,
+}
+"""Settings that came after the first runs. A later one needs no entry: its runs have a digest of their settings."""
+
+FIRST_SETTINGS = [name for name in TrainSettings.model_fields if name not in _LATER_SETTINGS]
+"""Settings that stand in the training_params.yaml of every run, under these names or earlier ones."""
+
+
 def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     """What settings mean together that come from different places.
 
@@ -249,6 +260,16 @@ def uses_demo_profile(layers: Layers) -> bool:
         merged |= content
     files = {merged.get("main_training_file"), merged.get("cr_training_file")}
     return len(layers) == 2 and files == {DEMO}
+
+
+def demo_beside_file(main: str, control: str) -> str | None:
+    """Where one training file is a user's and the demo stands in the other's place, what to give; else None."""
+    if (main == DEMO) == (control == DEMO):
+        return None
+    names = {"main_training_file": main, "cr_training_file": control}
+    ((missing, _),) = (each for each in names.items() if each[1] == DEMO)
+    ((given, file),) = (each for each in names.items() if each[1] != DEMO)
+    return f"{given} is {file}, and {missing} is the demo, whose jets are not mixed with others: give both files"
 
 
 def demo_notice(layers: Layers) -> str | None:

@@ -18,6 +18,10 @@ class OutputNotEmpty(UserError):
     """The demo's output folder already holds ntuples, which a pattern would mix with the new ones."""
 
 
+class LostFiles(UserError):
+    """Files of the demo are gone before it is complete."""
+
+
 @dataclass(frozen=True)
 class DemoFile:
     """One ntuple: what it holds and how convert has to be told so; masses [GeV] for signal only."""
@@ -65,6 +69,7 @@ def simulate(settings: DemoSettings) -> DemoSummary:
 
     Raises:
         OutputNotEmpty: the folder already holds ntuples.
+        LostFiles: files were removed while the others were written.
         SchedulerError: there is no such cluster, or it cannot do this.
     """
     output = settings.output_path
@@ -79,6 +84,12 @@ def simulate(settings: DemoSettings) -> DemoSummary:
     written = _run(tasks, settings)
     files = tuple(_described(task, written[task.path]) for task in tasks)
     recipes = write_recipes(output, samples, {task.path: written[task.path] for task in tasks}, settings)
+    lost = [path for path in (*(file.path for file in files), *recipes) if not path.is_file()]
+    if lost:
+        raise LostFiles(
+            f"{len(lost)} of {len(files) + len(recipes)} files of the demo were removed or moved while it was made, "
+            f"{lost[0]} for one; remove what is left in {output} and make it anew"
+        )
     return DemoSummary(output, files, *recipes)
 
 

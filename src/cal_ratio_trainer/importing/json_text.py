@@ -4,7 +4,10 @@ import itertools
 import json
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any, NoReturn
+
+from cal_ratio_trainer.errors import InputFileError
 
 
 class BadJson(ValueError):
@@ -34,6 +37,25 @@ def parsed(text: str | bytes, bad_numbers: bool = False) -> Any:
         raise BadJson("holds half a character, which is no text") from error
     except ValueError as error:
         raise BadJson(f"is no valid JSON: {str(error)[:200]}") from error
+
+
+def read_json(file: Path, bad_numbers: bool = False) -> Any:
+    """What stands in a JSON file; arguments as `parsed`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputFileError: it cannot be read, or is no JSON that `parsed` takes.
+    """
+    try:
+        return parsed(file.read_bytes().decode("utf-8"), bad_numbers)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputFileError(file, f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputFileError(file, "is no text in UTF-8") from error
+    except BadJson as error:
+        raise InputFileError(file, str(error)) from error
 
 
 def _refuse(constant: str) -> NoReturn:

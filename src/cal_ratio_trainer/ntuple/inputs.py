@@ -68,6 +68,12 @@ def _check(settings: ConvertSettings) -> None:
         for mass in ("llp_mH", "llp_mS"):
             if data_type is DataType.SIGNAL and getattr(each, mass) is None and getattr(settings, mass) is None:
                 mistakes.append(f"{each.input_file}: signal needs {mass}, a mass in GeV")
+        inside = Path(os.path.normpath(each.output_dir or ""))
+        if inside.is_absolute() or inside.parts[:1] == (os.pardir,):
+            mistakes.append(
+                f"{each.input_file}: its output_dir should be a folder below output_path ({settings.output_path}), got "
+                f"{each.output_dir}"
+            )
     if mistakes:
         raise ConfigError(dict.fromkeys(mistakes))
 

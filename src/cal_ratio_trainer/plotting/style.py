@@ -62,20 +62,23 @@ ATLAS_INTERNAL = FigureLabels("ATLAS", "Internal", energy_tev=13, luminosity_fb=
 DEMO = FigureLabels("demo", "", energy_tev=13, luminosity_fb=None, simulation=True)
 
 
-def figure_labels(settings: FigureSettings, simulation: str | None) -> FigureLabels:
-    """The heading for jets of a file.
+def figure_labels(settings: FigureSettings, *simulations: str | None) -> FigureLabels:
+    """The heading for jets of some files.
 
     Args:
         settings: of the command.
-        simulation: as in the file's metadata; 'demo' for the built-in one, which is never called the experiment's.
+        simulations: as in the metadata of each file; 'demo' for the built-in one, which is never called the
+            experiment's. None is the experiment's own, whose jets are never called the demo's: a figure of both says
+            both.
     """
-    if simulation is not None:
-        return FigureLabels(simulation, "", settings.energy_tev, None, True, settings.plot_format)
+    named = sorted({each for each in simulations if each is not None})
+    if named and None not in simulations:
+        return FigureLabels(" and ".join(named), "", settings.energy_tev, None, True, settings.plot_format)
     return FigureLabels(
-        settings.experiment,
+        f"{' and '.join([settings.experiment, *named])} simulation" if named else settings.experiment,
         settings.status,
         settings.energy_tev,
-        settings.luminosity_fb,
+        None if named else settings.luminosity_fb,
         simulation=False,
         plot_format=settings.plot_format,
     )

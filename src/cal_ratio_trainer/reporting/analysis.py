@@ -100,6 +100,9 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
     _write_runs(report, chosen.runs)
     report.write()
     troubles = tuple((run.name, run.trouble) for run in chosen.runs if run.trouble)
+    troubles += tuple(
+        (each.name, each.missing) for section in sections for each in section.candidates if each.is_failure
+    )
     recommended = tuple(section.recommended.name for section in sections if section.recommended is not None)
     names = tuple(run.name for run in chosen.runs)
     return AnalysisResult(report.file, report.page, recommended, names, (*chosen.failures, *troubles))
@@ -107,7 +110,7 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
 
 def _section(group: RunGroup, settings: AnalyzeSettings, number: int) -> _Section:
     candidates = with_results(shortlist(group, settings.best_of_each), settings)
-    return _Section(group, tuple(candidates), figure_labels(settings, group.simulation), number)
+    return _Section(group, tuple(candidates), figure_labels(settings, *group.simulations), number)
 
 
 def _write_opening(report: Report, chosen: ChosenRuns, sections: Sequence[_Section], settings: AnalyzeSettings) -> None:

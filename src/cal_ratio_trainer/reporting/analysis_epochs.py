@@ -84,6 +84,7 @@ class Candidate:
         classifies: see `RunGroup.classifying`.
         result: on the test part; None where it could not be scored.
         missing: why not; empty where it could.
+        is_failure: its network is there and cannot be used.
     """
 
     run: AnalyzedRun
@@ -92,6 +93,7 @@ class Candidate:
     classifies: bool
     result: TestResult | None = None
     missing: str = ""
+    is_failure: bool = False
 
     @property
     def name(self) -> str:
@@ -185,7 +187,7 @@ def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampl
     try:
         return replace(candidate, result=_result(candidate, sample, settings, resampling))
     except UserError as error:
-        return replace(candidate, missing=str(error))
+        return replace(candidate, missing=str(error), is_failure=True)
 
 
 def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, resampling: Resampling) -> TestResult:

@@ -150,12 +150,12 @@ class RunGroup:
     rule: Rule
 
     @property
-    def simulation(self) -> str | None:
-        """What simulated the jets that are shown; see `RunOverview.simulation`."""
+    def simulations(self) -> tuple[str | None, str | None]:
+        """What simulated the main and the control jets that are shown; see `RunOverview.simulation`."""
         run = self.runs[0]
         if run.sample is not None and run.is_judged_on_given_files:
-            return run.sample.main.metadata.simulation or run.sample.control.metadata.simulation
-        return run.overview.simulation
+            return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
+        return run.overview.word("data", "main", "simulation"), run.overview.word("data", "control", "simulation")
 
     @property
     def places(self) -> list[tuple[int, int]]:
@@ -225,8 +225,8 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
         folders, failures = _each(settings.runs_to_analyze, str, lambda name: named_run(name, settings.output_path))
     else:
         overviews = [overview_of(run) for run in all_runs(settings.output_path)]
-        folders = [overview.run for overview in overviews if overview.status == _FINISHED]
-        passed_over = [(each.run.name, each.status) for each in overviews if each.status != _FINISHED]
+        folders = [each.run for each in overviews if each.status == _FINISHED or each.trouble]
+        passed_over = [(each.run.name, each.status) for each in overviews if each.run not in folders]
     # Named twice, 'model/-1' and 'model/3' say, it is one run all the same.
     folders = list(dict.fromkeys(folders))
     given = _given_files(settings, device)
@@ -254,11 +254,13 @@ def read_run(
         rule: by which the best epoch of each network of a fold set is chosen.
 
     Raises:
-        RunError: it is a fold set that is not complete; it has no history that can be read and nothing to judge it on,
-            or no network that could be judged.
+        RunError: a file of it cannot be read; it is a fold set that is not complete; it has no history and nothing to
+            judge it on, or no network that could be judged.
         UserError: the given files cannot be used.
     """
     overview = overview_of(run)
+    if overview.trouble:
+        raise RunError(overview.trouble)
     if isinstance(overview, FoldSetOverview):
         return _fold_set(overview, device, rule)
     if given is not None and not (run.path / MAIN_FILE).is_file():
@@ -269,8 +271,8 @@ def read_run(
                 f"run {run.name} has no history and no test jets; --main_training_file and --cr_training_file name "
                 "files to judge its networks on"
             )
-        rows = run.read_history()
-        raise RunError(f"run {run.name} has no finished epoch" if not rows else f"run {run.name} cannot be read")
+        run.read_history()
+        raise RunError(f"run {run.name} has no finished epoch")
     try:
         return AnalyzedRun(overview, RunSample.read(run, overview.settings, device))
     except UserError as error:

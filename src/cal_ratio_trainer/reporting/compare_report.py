@@ -35,7 +35,7 @@ class CompareResult:
 def compare_with_report(settings: CompareSettings) -> CompareResult:
     """Compare and write the report; errors as `compare`."""
     summary = compare(settings)
-    labels = figure_labels(settings, summary.simulation)
+    labels = figure_labels(settings, *summary.simulations)
     report = Report(f"{summary.first} and {summary.second}", settings.output_report, labels)
     _write_opening(report, summary)
     names = Names(summary.first, summary.second)

@@ -125,11 +125,7 @@ def _without_demo(settings: PlotSettings) -> list[tuple[PlotInput, str]]:
     from cal_ratio_trainer.training.demo_data import demo_training_files
 
     made = demo_training_files(settings.cache_path)
-    demo = iter(
-        (str(made.control), str(made.main))
-        if not settings.input_files and settings.main_training_file != DEMO
-        else (str(made.main), str(made.control))
-    )
+    demo = iter((str(made.main), str(made.control)))
     return [(given, next(demo) if given.input_file == DEMO else given.input_file) for given in inputs]
 
 

@@ -258,8 +258,7 @@ class _Page:
         return self.settings.data_labels_adversary if file.is_control else self.settings.data_labels_main
 
     def _labels(self, files: Iterable[ComparedFile]) -> FigureLabels:
-        simulations = [file.metadata.simulation for file in files if file.metadata.simulation is not None]
-        return figure_labels(self.settings, simulations[0] if simulations else None)
+        return figure_labels(self.settings, *(file.metadata.simulation for file in files))
 
 
 def _by_file(

@@ -146,7 +146,7 @@ COLUMNS = (
     RunColumn(
         "seconds", lambda row: row.run.seconds, "took", lambda row: duration(row.run.seconds or 0.0), importance=11
     ),
-    RunColumn("reason", lambda row: row.run.word("reason")),
+    RunColumn("reason", lambda row: row.run.trouble or row.run.word("reason")),
     RunColumn("folder", lambda row: str(row.run.run.path)),
 )
 

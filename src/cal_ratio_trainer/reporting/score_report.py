@@ -62,8 +62,7 @@ def score_with_report(settings: ScoreSettings) -> ScoreResult:
     summary = score_files(settings)
     if all(file.tally is None for file in summary.files):
         return ScoreResult(summary, None, None)
-    simulation = next((file.simulation for file in summary.files if file.simulation), None)
-    labels = figure_labels(settings, simulation)
+    labels = figure_labels(settings, *(file.simulation for file in summary.files if file.tally is not None))
     report = Report(f"Scores of {summary.network}", settings.output_report, labels)
     _write_opening(report, summary)
     for kind, title in _KINDS.items():

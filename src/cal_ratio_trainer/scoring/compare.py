@@ -60,7 +60,7 @@ class CompareSummary:
         files: names of the files.
         samples: by region; regions without jets are not there.
         explanation: why scores in files differ from the network's; None where that was not asked.
-        simulation: what made the jets, as their metadata say.
+        simulations: what made the jets of each file, as its metadata say; None where it does not say.
         notes: what a user should know, a sentence each.
         scores: the file with both scores.
     """
@@ -70,7 +70,7 @@ class CompareSummary:
     files: tuple[str, ...]
     samples: dict[Region, ComparedSample]
     explanation: Explanation | None
-    simulation: str | None
+    simulations: tuple[str | None, ...]
     notes: tuple[str, ...]
     scores: Path
 
@@ -114,7 +114,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
         files=tuple(source.stream.name for source in sources),
         samples=samples,
         explanation=_explanation(scorer, samples) if columns is not None and settings.explain else None,
-        simulation=next((source.stream.simulation for source in sources if source.stream.simulation), None),
+        simulations=tuple(source.stream.simulation for source in sources),
         notes=tuple(_notes(comparison, sources, samples)),
         scores=scores,
     )

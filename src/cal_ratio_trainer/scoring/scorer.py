@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.config.reading import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
@@ -218,10 +217,10 @@ def _run_of_file(file: Path) -> RunDirectory | None:
 
 
 def _settings_of(run: RunDirectory) -> TrainSettings | None:
-    if not run.settings_file.is_file():
+    if not run.settings_file.exists():
         return None
     try:
-        return TrainSettings.make(**read_config(str(run.settings_file)))
+        return TrainSettings.make(**run.read_settings())
     except (ValueError, ConfigError) as error:
         raise InputFileError(run.settings_file, f"holds no settings of a training ({error})") from error
 

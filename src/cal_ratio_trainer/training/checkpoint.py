@@ -1,14 +1,20 @@
 """Everything that is needed to go on exactly, in one safetensors file.
 
 Random numbers need no state: what an epoch or a step draws depends only on the seed and its number.
+
+It names the run that it belongs to and carries a digest of all it holds, so that neither a damaged one nor that of
+another run is taken. Those of format version 1 have neither.
 """
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
@@ -17,8 +23,8 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.training.step import AdversarialStep
 
-FORMAT_VERSION = 1
-_STATE_KEY = "training_state"
+FORMAT_VERSION = 2
+_STATE_KEY, _DIGEST_KEY = "training_state", "sha256"
 
 HistoryRow = dict[str, float]
 
@@ -42,12 +48,16 @@ class Progress:
     threads: int = 1
 
 
-def save_checkpoint(path: Path, step: AdversarialStep, progress: Progress) -> None:
-    """Write networks, optimisers and progress, complete or not at all."""
-    state = json.dumps({"format_version": FORMAT_VERSION, **asdict(progress)})
+_PROGRESS = TypeAdapter(Progress)
+
+
+def save_checkpoint(path: Path, step: AdversarialStep, progress: Progress, run_id: str | None) -> None:
+    """Write networks, optimisers and progress of a run, complete or not at all."""
+    state = json.dumps({"format_version": FORMAT_VERSION, "run": run_id, **asdict(progress)})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()}
+    metadata = {_STATE_KEY: state, _DIGEST_KEY: _digest(state, tensors)}
     # Not by its own writer, whose errors are none of the system's: a full disk would end in a traceback.
-    write_bytes(path, save(tensors, metadata={_STATE_KEY: state}))
+    write_bytes(path, save(tensors, metadata=metadata))
 
 
 def state_bytes(step: AdversarialStep) -> bytes:
@@ -61,25 +71,54 @@ def take_state(step: AdversarialStep, content: bytes) -> None:
     _restore(Path("the state of the first process"), step, load(content))
 
 
-def load_checkpoint(path: Path, step: AdversarialStep) -> Progress:
+def load_checkpoint(path: Path, step: AdversarialStep, run_id: str | None) -> Progress:
     """Put networks and optimisers into the state of a checkpoint.
 
     Raises:
-        InputFileError: no such file, truncated, or of another network.
+        InputFileError: no such file, damaged, or of another run or network.
     """
     if not path.is_file():
         raise InputFileError(path, "no such checkpoint; the run was stopped before its first epoch ended")
+    progress, tensors = _read(path, run_id)
+    try:
+        _restore(path, step, tensors)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise InputFileError(path, f"is not a complete checkpoint ({error})") from error
+    return progress
+
+
+def checkpoint_progress(path: Path, run_id: str | None) -> Progress:
+    """How far a run has come; its beginning where it has no checkpoint yet. Raises InputFileError for a damaged one."""
+    return _read(path, run_id)[0] if path.is_file() else Progress()
+
+
+def _read(path: Path, run_id: str | None) -> tuple[Progress, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})[_STATE_KEY])
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        text = metadata[_STATE_KEY]
+        state = json.loads(text)
+        version, run = int(state.pop("format_version")), state.pop("run", None)
+        if version > FORMAT_VERSION:
+            raise InputFileError(path, f"has format version {version}; this program reads up to {FORMAT_VERSION}")
+        progress = _PROGRESS.validate_python(state)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputFileError(path, f"is not a complete checkpoint ({error})") from error
-    version = state.pop("format_version")
-    if version > FORMAT_VERSION:
-        raise InputFileError(path, f"has format version {version}; this program reads up to {FORMAT_VERSION}")
-    _restore(path, step, tensors)
-    return Progress(**state)
+    has_digest = version > 1 or _DIGEST_KEY in metadata or run_id is not None
+    if has_digest and metadata.get(_DIGEST_KEY) != _digest(text, tensors):
+        raise InputFileError(path, "is damaged: its content does not have the digest that stands in it")
+    if run != run_id:
+        raise InputFileError(path, "is the checkpoint of another run: its run id is not that in run.json")
+    return progress, tensors
+
+
+def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(state.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _tensors(step: AdversarialStep) -> dict[str, Tensor]:
@@ -122,23 +161,3 @@ def _parts(step: AdversarialStep) -> tuple[tuple[str, torch.nn.Module, torch.opt
         ("classifier", step.classifier, step.classifier_optimizer),
         ("adversary", step.adversary, step.adversary_optimizer),
     )
-
-
-def checkpoint_threads(path: Path) -> int | None:
-    """How many CPU threads a checkpoint was made with; None where there is none that can be read."""
-    state = _state_of(path)
-    return int(state["threads"]) if "threads" in state else None
-
-
-def checkpoint_epochs(path: Path) -> int:
-    """How many epochs are finished in a checkpoint; 0 where there is none that can be read."""
-    return len(_state_of(path).get("history", ()))
-
-
-def _state_of(path: Path) -> dict[str, Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            state: dict[str, Any] = json.loads((file.metadata() or {})[_STATE_KEY])
-    except (SafetensorError, OSError, KeyError, ValueError):
-        return {}
-    return state

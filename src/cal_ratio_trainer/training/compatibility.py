@@ -64,9 +64,16 @@ def refuse_different_files(main: tuple[Path, JetMetadata], control: tuple[Path, 
     """Refuse two files whose jets differ by how they were made: what files do not say is not compared.
 
     Raises:
-        InputFileError: of the control file: its scaling, units or cuts are not the main file's; names all that differ.
+        InputFileError: of the control file: one is simulated as the demo is and the other not, or its scaling, units
+            or cuts are not the main file's; names all that differ.
     """
     (main_file, first), (control_file, second) = main, control
+    if first.simulation != second.simulation:
+        here, there = (each.simulation or "no such simulation" for each in (second, first))
+        raise InputFileError(
+            control_file,
+            f"holds jets of another simulation ({here}) than {main_file} ({there}): they are not trained on together",
+        )
     differences = [
         *_different_scaling(first, second),
         *_different_units(first, second),

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from cal_ratio_trainer.config.figures import FigureSettings
-from cal_ratio_trainer.config.loading import read_config, settings_from
+from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.mistakes import shown
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.launching import place
-from cal_ratio_trainer.training.checkpoint import checkpoint_threads
+from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.initial_weights import InitialWeights, settings_layers
 from cal_ratio_trainer.training.record import machine
@@ -24,6 +24,7 @@ from cal_ratio_trainer.training.run_directory import (
     find_run,
     new_run,
     runs_of,
+    say_without_digests,
 )
 
 AUTO = "auto"
@@ -133,7 +134,7 @@ def start_from(run: RunDirectory, layers: Layers) -> Start:
 
 
 def _from_imported(run: RunDirectory, layers: Layers) -> Start:
-    settings = settings_from(TrainSettings, settings_layers(run, read_config(run.settings_file), layers))
+    settings = settings_from(TrainSettings, settings_layers(run, run.read_settings(), layers))
     return Start(settings, initial=InitialWeights.of_run(run))
 
 
@@ -150,7 +151,11 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
         _refuse_without_checkpoint(run)
     settings, asked, given = changed_settings(run, layers)
     changed = [name for name in given if getattr(asked, name) != getattr(settings, name)]
-    threads = checkpoint_threads(run.checkpoint_file)
+    if run.read_record().get("id") is None:
+        say_without_digests(run.name)
+    threads: int | None = None
+    if run.checkpoint_file.is_file():
+        threads = checkpoint_progress(run.checkpoint_file, run.read_record().get("id")).threads
     processes = run.read_record().get("computed_by", {}).get("processes", 1)
     if processes != place().processes:
         here = place().processes
@@ -181,7 +186,7 @@ def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, 
     Raises:
         ConfigError: a setting is given that would make it another training.
     """
-    stored = read_config(run.settings_file)
+    stored = run.read_settings()
     given: dict[str, Any] = {}
     for source, content in layers[1:]:
         # The profile is for a new run on the demo; nobody asked for it here.

@@ -13,6 +13,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsRef
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.importing.json_text import read_json
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.training.checkpoint import HistoryRow
@@ -48,13 +49,13 @@ class EpochHistograms:
             InputFileError: there is no such file, or it is damaged.
         """
         try:
-            plain = json.loads(path.read_text("utf-8"))
+            plain = read_json(path, bad_numbers=True)
             ks = plain.pop(_KS, None)
             histograms = {name: ScoreHistograms.from_dict(content) for name, content in plain.items()}
             return cls(histograms, None if ks is None else from_plain(ControlRegionKs, ks))
-        except OSError as error:
+        except FileNotFoundError as error:
             raise InputFileError(path, "no such histograms of an epoch") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise InputFileError(path, f"is not a complete file of histograms ({error})") from error
 
 

@@ -5,6 +5,7 @@ import json
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.importing.json_text import read_json
 from cal_ratio_trainer.training.run_directory import RunDirectory
 
 
@@ -20,9 +21,9 @@ def read_evaluation(run: RunDirectory) -> tuple[int, TestFigures]:
         InputFileError: there is no such file, or it is damaged.
     """
     try:
-        plain = json.loads(run.evaluation_file.read_text("utf-8"))
+        plain = read_json(run.evaluation_file, bad_numbers=True)
         return int(plain["epoch"]), TestFigures.from_dict(plain["figures"])
-    except OSError as error:
+    except FileNotFoundError as error:
         raise InputFileError(run.evaluation_file, "no such figures of merit; the run was not evaluated") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputFileError(run.evaluation_file, f"is not a complete file of figures of merit ({error})") from error

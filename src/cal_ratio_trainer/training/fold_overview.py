@@ -59,7 +59,8 @@ class FoldSetOverview(RunOverview):
 
 def overview_of(run: RunDirectory) -> RunOverview:
     """What can be said of a run, or of a fold set."""
-    fold_set, alone = FoldSet.of(run), RunOverview.of(run)
+    alone = RunOverview.of(run)
+    fold_set = FoldSet.of(run) if alone.record else None
     if fold_set is None:
         return alone
     folds = tuple(RunOverview.of(each) for each in folds_there(run))
@@ -67,7 +68,8 @@ def overview_of(run: RunDirectory) -> RunOverview:
     if len(folds) == fold_set.rule.count:
         history = tuple(mean_history([fold.history for fold in folds]))
     record = {**_data_of(folds), **alone.record}
-    return FoldSetOverview(run, record, alone.settings, history, folds, fold_set.rule.count)
+    trouble = "; ".join(filter(None, (alone.trouble, *(fold.trouble for fold in folds))))
+    return FoldSetOverview(run, record, alone.settings, history, trouble, folds, fold_set.rule.count)
 
 
 def folds_there(run: RunDirectory) -> list[RunDirectory]:

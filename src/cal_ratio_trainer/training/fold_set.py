@@ -10,7 +10,6 @@ How processes come together that train one set between them stands in `fold_shar
 
 from dataclasses import dataclass
 
-from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.training.folds import FoldRule
 from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, RunError
@@ -62,7 +61,7 @@ class FoldSet:
         Raises:
             UserError: they cannot be read.
         """
-        return TrainSettings.make(**read_config(self.run.settings_file))
+        return TrainSettings.make(**self.run.read_settings())
 
     def is_trained(self, fold: int) -> bool:
         """A fold has come to its end with all epochs that are planned."""

@@ -3,6 +3,7 @@
 A fold belongs to whoever makes its folder, and then holds its lock.
 """
 
+import secrets
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,6 @@ from filelock import BaseFileLock, FileLock
 
 from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.training.fold_set import RUNNING, FoldSet
 from cal_ratio_trainer.training.folds import FoldRule
 from cal_ratio_trainer.training.record import machine, now, versions
@@ -34,9 +33,11 @@ def new_fold_set(settings: TrainSettings) -> FoldSet:
         raise ValueError("these settings have no folds")
     run = new_run(settings.output_path, settings.model_name)
     rule = FoldRule(settings.folds)
-    write_text(run.settings_file, settings.model_copy(update={"fold": None}).as_yaml())
+    digests = run.write_settings(settings.model_copy(update={"fold": None}))
     run.write_record(
         {
+            "id": secrets.token_hex(16),
+            "settings_sha256": digests,
             "status": RUNNING,
             "folds": {"count": rule.count, "rule": f"network i is used where {rule.expression} == i"},
             "started": now(),
@@ -108,7 +109,8 @@ def _sets_of(settings: TrainSettings) -> Sequence[FoldSet]:
 def _is_same_training(found: FoldSet, settings: TrainSettings) -> bool:
     try:
         stored = found.settings
-    except (UserError, ValueError):
+    except ValueError:
+        # Of another version of this program.
         return False
     return _compared(stored) == _compared(settings)
 

@@ -1,6 +1,7 @@
 """Makes a run of this program from a training of the earlier one."""
 
 import math
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.training.checkpoint import HistoryRow
 from cal_ratio_trainer.training.epoch import HISTORY_NAMES
 from cal_ratio_trainer.training.imported_settings import imported_settings
+from cal_ratio_trainer.training.network_digest import with_digest
 from cal_ratio_trainer.training.outputs import write_history
 from cal_ratio_trainer.training.record import machine, now, versions
 from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory, new_run
@@ -192,15 +194,17 @@ def _description(training: _Training) -> str:
 
 def _write(run: RunDirectory, training: _Training, settings: TrainSettings) -> None:
     _, network = training.newest
-    shape = replace(network.shape, dropout=settings.dropout)
+    shape, run_id = replace(network.shape, dropout=settings.dropout), secrets.token_hex(16)
     for epoch, each in training.epochs.items():
-        write_bytes(run.weights_file(epoch), keras_model_bytes(shape, each.weights))
-    write_bytes(run.path / "keras" / "final_model.keras", keras_model_bytes(shape, network.weights))
+        write_bytes(run.weights_file(epoch), with_digest(keras_model_bytes(shape, each.weights), run_id, epoch))
+    newest = len(training.history) - 1 if training.history is not None else None
+    final = with_digest(keras_model_bytes(shape, network.weights), run_id, newest)
+    write_bytes(run.path / "keras" / "final_model.keras", final)
     if training.history is not None:
         write_history(run, training.history)
-    write_text(run.settings_file, settings.as_yaml())
+    known = {"id": run_id, "settings_sha256": run.write_settings(settings)}
     write_text(run.path / "training_details.txt", _details(training))
-    run.write_record(_record(training, settings))
+    run.write_record(known | _record(training, settings))
 
 
 def _record(training: _Training, settings: TrainSettings) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers
 from cal_ratio_trainer.deployment.keras_file import read_keras
-from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.training.imported_settings import UNKNOWN_FILE
+from cal_ratio_trainer.training.network_names import NEWEST, network_of
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError
 
 
@@ -27,10 +28,16 @@ class InitialWeights:
 
     @classmethod
     def of_run(cls, run: RunDirectory) -> "InitialWeights":
-        """The newest weights of an imported run. Raises RunError where they are gone."""
+        """The newest weights of an imported run.
+
+        Raises:
+            RunError: they are gone.
+            InputFileError: they were changed since the import.
+        """
         file = run.path / "keras" / "final_model.keras"
         if not file.is_file():
             raise RunError(f"run {run.name} has lost {file.name}; it cannot be continued")
+        file = network_of(run, NEWEST).file
         return cls(run.name, str(file.absolute()), sha256_of(file))
 
     @classmethod
@@ -58,10 +65,13 @@ class InitialWeights:
             shape: of the network that they are for; its dropout may be another.
 
         Raises:
-            InputFileError: the file is gone or damaged.
+            InputFileError: the file is gone, damaged, or not what it was when a run began with it.
             ConfigError: the settings describe another network.
         """
-        stored, weights = read_keras(Path(self.file))
+        file = Path(self.file)
+        stored, weights = read_keras(file)
+        if sha256_of(file) != self.sha256:
+            raise InputFileError(file, f"is not what it was when a run began with it (of {self.run}): it was changed")
         if replace(stored, dropout=shape.dropout) != shape:
             difference = _difference(stored, shape)
             raise ConfigError([f"the settings describe another network than that of {self.run}: {difference}"])

@@ -51,6 +51,7 @@ class Training:
     Attributes:
         settings: as the user gave them.
         run: where its files go.
+        run_id: what its run.json calls it; None for a run of an earlier version.
         data: jets with parts and weights.
         tensors: the same on the device.
         step: networks and optimisers.
@@ -63,6 +64,7 @@ class Training:
 
     settings: TrainSettings
     run: RunDirectory
+    run_id: str | None
     data: TrainingData
     tensors: TrainingTensors
     step: AdversarialStep
@@ -130,6 +132,7 @@ class Training:
         result = evaluate_epoch(self.step, self.tensors, self.data, tally, self.settings.pt_ranges, logits)
         looked = time.perf_counter()
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None, history=[*state.history, result.row])
+        self.run.refuse_removed(self.run_id)
         self.record_epoch(state, result)
         self._checkpoint(state)
         self._take_time(begin, stepped, looked, trained)
@@ -180,7 +183,9 @@ class Training:
     def _checkpoint(self, state: Progress) -> None:
         if not self.step.ranks.is_first:
             return
-        save_checkpoint(self.run.checkpoint_file, self.step, replace(state, threads=torch.get_num_threads()))
+        self.run.refuse_removed(self.run_id)
+        state = replace(state, threads=torch.get_num_threads())
+        save_checkpoint(self.run.checkpoint_file, self.step, state, self.run_id)
 
     def _farewell(self, epoch: int, step: int) -> str:
         return (

@@ -7,11 +7,8 @@ from typing import Any
 import torch
 
 import cal_ratio_trainer
-from cal_ratio_trainer.config.loading import read_config
-from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.deployment.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.deployment.onnx_preprocessing import Preprocessing
-from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets import CONSTITUENTS, Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
@@ -87,13 +84,12 @@ def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFa
 
 
 def run_settings(run: RunDirectory | None) -> Mapping[str, Any]:
-    """The settings of a run under today's names, unchecked; empty where they cannot be read."""
-    if run is None or not run.settings_file.is_file():
-        return {}
-    try:
-        return TrainSettings.with_new_names(read_config(run.settings_file))
-    except (UserError, ValueError):
-        return {}
+    """The settings of a run under today's names, their values unchecked; empty where there are none.
+
+    Raises:
+        InputFileError: they cannot be read, or were changed since the run wrote them.
+    """
+    return {} if run is None or not run.settings_file.exists() else run.read_settings()
 
 
 def _scaling(record: Mapping[str, Any], test: TestJets | None) -> tuple[Scaling, list[str]]:

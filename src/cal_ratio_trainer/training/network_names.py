@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cal_ratio_trainer.deployment.keras_file import read_keras
+from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.training.fold_set import FoldSet
+from cal_ratio_trainer.training.network_digest import holds_epoch
 from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, Rule, recommended_epoch
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, run_and_rest
 
@@ -83,16 +85,25 @@ def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
 
 
 def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> NamedNetwork:
-    """The network of a run after an epoch. Raises RunError where its weights are not there."""
-    newest = len(run.read_history()) - 1 if run.history_file.is_file() else None
+    """The network of a run after an epoch.
+
+    Raises:
+        RunError: its weights are not there.
+        InputFileError: they were changed since the run wrote them, or are another run's.
+    """
+    newest = len(run.read_history()) - 1 if run.history_file.exists() else None
     epoch = _epoch(run, word, newest, rule)
-    places = [run.path / "keras" / "final_model.keras"] if epoch == newest else []
-    places += [] if epoch is None else [run.weights_file(epoch)]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
+    # A process that was killed while it wrote an epoch leaves a final_model.keras that is ahead of the history.
+    final = run.path / "keras" / "final_model.keras"
+    if epoch == newest and final.is_file() and holds_epoch(run, final, epoch):
+        return NamedNetwork(final, run, epoch)
+    file = run.weights_file(epoch) if epoch is not None else final
+    if epoch is None or not file.is_file():
         wanted = "any epoch" if epoch is None else f"epoch {epoch}"
         there = ", ".join(map(str, run.kept_epochs())) or "none yet"
         raise RunError(f"run {run.name} has no weights of {wanted}; kept are {there}")
+    if not holds_epoch(run, file, epoch):
+        raise InputFileError(file, f"is the network of another epoch of run {run.name}")
     return NamedNetwork(file, run, epoch)
 
 

@@ -23,6 +23,7 @@ from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.epoch import EpochResult
 from cal_ratio_trainer.training.epoch_histograms import ranges_of
 from cal_ratio_trainer.training.kept_weights import kept_epochs
+from cal_ratio_trainer.training.network_digest import with_digest
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.scored_parts import scored_control, scored_jets, scored_main
 from cal_ratio_trainer.training.splits import Part
@@ -32,20 +33,26 @@ _TRAINED_STREAM = 3
 
 
 def write_epoch(
-    run: RunDirectory, settings: TrainSettings, classifier: Classifier, progress: Progress, result: EpochResult
+    run: RunDirectory,
+    run_id: str | None,
+    settings: TrainSettings,
+    classifier: Classifier,
+    progress: Progress,
+    result: EpochResult,
 ) -> None:
     """Weights that are kept, the newest network, history and histograms; weights no longer kept are removed."""
     epoch = len(progress.history) - 1
-    network = keras_model_bytes(classifier.shape, classifier.weights())
+    network = with_digest(keras_model_bytes(classifier.shape, classifier.weights()), run_id, epoch)
     write_bytes(run.path / "keras" / "final_model.keras", network)
     kept = kept_epochs(progress.history, settings.keep_weights, settings.ks_limit)
     if epoch in kept:
         write_bytes(run.weights_file(epoch), network)
+    result.histograms.write(run.histograms_file(epoch))
+    write_history(run, progress.history)
+    # Last, for until the history has this epoch the one before is the newest, whose network final_model.keras is not.
     for earlier in range(epoch):
         if earlier not in kept:
             run.weights_file(earlier).unlink(missing_ok=True)
-    result.histograms.write(run.histograms_file(epoch))
-    write_history(run, progress.history)
 
 
 def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:

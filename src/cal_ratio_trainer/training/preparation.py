@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from cal_ratio_trainer.config.training import DEMO, TrainSettings
+from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.cache import local_copy
-from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.training.assembly import mini_batches, network_shape, training_device
 from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
@@ -63,16 +63,19 @@ def _data_place(settings: TrainSettings, chosen: ChosenData, ranks: Ranks) -> Da
 
 
 def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:
-    """The two training files on this machine: copied if remote, made if they are the demo."""
+    """The two training files on this machine: copied if remote, made if they are the demo.
+
+    Raises:
+        ConfigError: only one of them is the demo.
+    """
     names = (settings.main_training_file, settings.cr_training_file)
-    found = {name: local_copy(name, settings.cache_path) for name in names if name != DEMO}
-    made: tuple[Path, ...] = ()
-    if DEMO in names:
-        # A mistyped or damaged file is told before the demo is made for the other one.
-        for path in found.values():
-            open_jets(path)
-        made = _demo_files(settings)
-    main, control = (DataFile(name, found.get(name) or made[i]) for i, name in enumerate(names))
+    if names == (DEMO, DEMO):
+        paths = _demo_files(settings)
+    else:
+        if mixture := demo_beside_file(*names):
+            raise ConfigError([mixture])
+        paths = tuple(local_copy(name, settings.cache_path) for name in names)
+    main, control = (DataFile(name, path) for name, path in zip(names, paths, strict=True))
     return main, control
 
 

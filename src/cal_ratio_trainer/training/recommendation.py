@@ -55,7 +55,9 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
     if not known:
         return None
     beyond = {epoch: ks_beyond_identical(history[epoch]) for epoch in known}
-    limit = _still_near(history[min(known, key=lambda epoch: beyond[epoch])])
+    lowest = min(known, key=lambda epoch: beyond[epoch])
+    # Without a spread the lowest itself could be above the limit, by rounding.
+    limit = max(_still_near(history[lowest]), beyond[lowest])
     near = [epoch for epoch in known if beyond[epoch] <= limit]
     return max(near, key=lambda epoch: (history[epoch]["val_auc"], -beyond[epoch], -epoch))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.figures import FigureSettings
-from cal_ratio_trainer.config.loading import read_config, settings_from
+from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import Scaling
@@ -58,9 +58,8 @@ def labels_of_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None =
     stored = _settings(run)
     of_figures = {name: getattr(stored, name) for name in FigureSettings.model_fields}
     layers = [("run", of_figures), ("command line", dict(figure_settings or {}))]
-    files = [_data(run, name) for name in ("main", "control")]
-    simulation = next((file["simulation"] for file in files if file.get("simulation")), None)
-    return figure_labels(settings_from(FigureSettings, layers), simulation)
+    simulations = [_data(run, name).get("simulation") for name in ("main", "control")]
+    return figure_labels(settings_from(FigureSettings, layers), *simulations)
 
 
 def drawings_of_run(run: RunDirectory) -> list[Drawing]:
@@ -112,7 +111,7 @@ def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[D
 
 
 def _settings(run: RunDirectory) -> TrainSettings:
-    layers = [("packaged defaults", TrainSettings.defaults()), ("run", read_config(run.settings_file))]
+    layers = [("packaged defaults", TrainSettings.defaults()), ("run", run.read_settings())]
     return settings_from(TrainSettings, layers)
 
 

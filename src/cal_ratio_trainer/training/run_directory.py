@@ -1,17 +1,25 @@
 """The folder of a run: its number, its files, who may write to it."""
 
+import hashlib
 import json
+import logging
 import math
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from cal_ratio_trainer.errors import UserError, did_you_mean
+from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
+from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
+from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.importing.json_text import read_json
+from cal_ratio_trainer.training.run_record import read_record
 
 DIVERGED = "diverged"
 """Status of a run whose loss became NaN: going on would end the same way."""
@@ -23,8 +31,12 @@ _FOLD = "fold_"
 """What the folder of one network of a fold set is called, before its number."""
 
 _DIGITS = 5
+_LARGEST_FIGURE = 1e100
+"""In a history; its losses are sums of single-precision numbers. Squares of it can be computed with."""
 _WAIT_FOR_LOCK_S = 0.5
 """Longer than another process needs to see whether the run is in use."""
+
+_log = logging.getLogger(__name__)
 
 
 class RunError(UserError):
@@ -97,24 +109,96 @@ class RunDirectory:
         return self.path / "keras" / f"final_model_weights_{epoch}.keras"
 
     def read_record(self) -> dict[str, Any]:
-        """The content of run.json; empty where there is none that can be read."""
+        """The content of run.json; empty where there is no such file.
+
+        Raises:
+            InputFileError: it cannot be read, is damaged, or is no record of a run.
+        """
         try:
-            content = json.loads(self.record_file.read_text("utf-8"))
-        except (OSError, ValueError):
+            return read_record(self.record_file)
+        except FileNotFoundError:
             return {}
-        return content if isinstance(content, dict) else {}
 
     def read_history(self) -> list[dict[str, float]]:
         """One row an epoch, from epoch 0; what is not known is NaN.
 
         Raises:
-            RunError: there is no history, or it cannot be read.
+            RunError: there is no history.
+            InputFileError: it cannot be read, is damaged, or is no history.
         """
         try:
-            rows = json.loads(self.history_file.read_text("utf-8"))
-            return [{name: math.nan if value is None else float(value) for name, value in row.items()} for row in rows]
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            rows = read_json(self.history_file)
+        except FileNotFoundError as error:
             raise RunError(f"run {self.name} has no history that can be read ({self.history_file.name})") from error
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise InputFileError(self.history_file, "is no history of a training: expected a list with a row an epoch")
+        for number, row in enumerate(rows):
+            for name, value in row.items():
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                if value is not None and not (is_number and abs(value) < _LARGEST_FIGURE):
+                    raise InputFileError(
+                        self.history_file, f"is no history of a training: {name} of row {number} is {value!r:.80}"
+                    )
+            if row.get("epoch", number) != number:
+                raise InputFileError(self.history_file, f"has epoch {row['epoch']} as row {number}: rows are missing")
+        return [{name: math.nan if value is None else float(value) for name, value in row.items()} for row in rows]
+
+    def read_settings(self) -> dict[str, Any]:
+        """Every setting as the run used it, under today's names.
+
+        Raises:
+            InputFileError: training_params.yaml is missing, damaged, not as the run wrote it, or lacks settings.
+        """
+        file, known = self.settings_file, self.read_record().get("settings_sha256")
+        try:
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            settings = TrainSettings.with_new_names(read_config(file, LARGEST_OF_A_RUN))
+        except ValueError as error:
+            raise InputFileError(file, str(error)) from error
+        except OSError as error:
+            raise InputFileError(file, f"cannot be read: {error.strerror or error}") from error
+        if known is not None and digest not in known:
+            raise InputFileError(
+                file,
+                f"is not as run {self.name} wrote it (run.json has another digest): it was edited, or it is damaged. "
+                f"'cr_trainer train --config {file}' starts a new run with what it says",
+            )
+        missing = [name for name in FIRST_SETTINGS if name not in settings]
+        if missing:
+            raise InputFileError(
+                file, f"lacks {', '.join(missing)}: every setting of a run stands in it, so it was edited or is damaged"
+            )
+        return settings
+
+    def write_settings(self, settings: TrainSettings, before: Mapping[str, Any] | None = None) -> list[str]:
+        """Write training_params.yaml; a kill between two files leaves it readable.
+
+        Args:
+            settings: of the run.
+            before: the record of a run that goes on; it is written with the digests of both contents.
+
+        Returns:
+            The digests for `settings_sha256` of the record.
+        """
+        text = settings.as_yaml()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if before and digest not in before.get("settings_sha256", [digest]):
+            self.write_record({**before, "settings_sha256": [*before["settings_sha256"], digest]})
+        write_text(self.settings_file, text)
+        return [digest]
+
+    def refuse_removed(self, run_id: str | None) -> None:
+        """Look whether the run's folder is still there, before something is written that would make it anew.
+
+        Raises:
+            RunError: it was removed, or another run has its place.
+        """
+        record = self.read_record()
+        if not record or record.get("id") != run_id:
+            raise RunError(
+                f"run {self.name}: its folder {self.path} was removed, moved or replaced while it was trained; nothing "
+                "more is written there"
+            )
 
     def kept_epochs(self) -> list[int]:
         """The epochs whose weights are on disk, rising."""
@@ -152,6 +236,16 @@ class RunDirectory:
             return lock.acquire(timeout=_WAIT_FOR_LOCK_S)
         except Timeout as error:
             raise RunError(f"run {self.name} is being trained by another process") from error
+
+
+@cache
+def say_without_digests(run: str) -> None:
+    """Say, once in a process, that damage to the files of an older run is not noticed."""
+    _log.warning(
+        "run %s is of an earlier version, which kept no digests: whether its settings, checkpoint or networks were "
+        "changed is not known",
+        run,
+    )
 
 
 def new_run(output_path: Path, model_name: str) -> RunDirectory:

@@ -1,24 +1,26 @@
 """What can be said of a run from its folder, whatever state that is in: for tables of runs.
 
-Nothing here fails over a damaged file: what cannot be read is not known.
+Nothing here fails over a damaged file: what cannot be read is not known, and its reason is.
 """
 
 import math
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.training.kept_weights import ks_sums
 from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, Rule, recommended_epoch
 from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, runs_of
+
+Content = TypeVar("Content")
 
 KILLED, UNKNOWN = "killed", "unknown"
 """Status of a run that says it is running but that no process holds, and of one without a record that can be read."""
@@ -60,21 +62,23 @@ class RunOverview:
         record: the content of run.json; empty where it cannot be read.
         settings: the content of training_params.yaml likewise.
         history: one row an epoch; empty where there is none that can be read.
+        trouble: which files cannot be read, and why; empty where all can.
     """
 
     run: RunDirectory
     record: Mapping[str, Any]
     settings: Mapping[str, Any]
     history: tuple[Mapping[str, float], ...]
+    trouble: str
 
     @classmethod
     def of(cls, run: RunDirectory) -> "RunOverview":
         """Read what there is."""
-        try:
-            history = tuple(run.read_history())
-        except RunError:
-            history = ()
-        return cls(run, run.read_record(), _settings(run.settings_file), history)
+        troubles: list[str] = []
+        record = _known(run.read_record, troubles) or {}
+        settings = _known(run.read_settings, troubles) if record and os.path.lexists(run.settings_file) else None
+        history = _known(run.read_history, troubles) if os.path.lexists(run.history_file) else None
+        return cls(run, record, settings or {}, tuple(history or ()), "; ".join(troubles))
 
     @cached_property
     def status(self) -> str:
@@ -180,8 +184,19 @@ def all_runs(output_path: Path) -> list[RunDirectory]:
     return sorted(runs, key=_start_of)
 
 
+def _known(read: Callable[[], Content], troubles: list[str]) -> Content | None:
+    try:
+        return read()
+    except UserError as error:
+        troubles.append(str(error))
+        return None
+
+
 def _start_of(run: RunDirectory) -> float:
-    started = _time(run.read_record().get("started"))
+    try:
+        started = _time(run.read_record().get("started"))
+    except UserError:
+        return 0.0
     return started.timestamp() if started else 0.0
 
 
@@ -193,16 +208,29 @@ def _time(text: Any) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _settings(file: Path) -> Mapping[str, Any]:
-    try:
-        return read_config(file, LARGEST_OF_A_RUN)
-    except (UserError, OSError):
-        return {}
-
-
 def _is_held(run: RunDirectory) -> bool:
     try:
         return run.is_in_use
     except OSError:
-        # A folder that cannot be written to: somebody else's run, which is taken at its word.
+        # A folder that cannot be written to: somebody else's run, whose lock can be asked for but not taken.
+        return _is_locked(run.path / ".lock")
+
+
+def _is_locked(lock: Path) -> bool:
+    if os.name != "posix":
         return True
+    import fcntl
+
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

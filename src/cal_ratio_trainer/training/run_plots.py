@@ -48,7 +48,7 @@ class RunPlots:
             data: what the histories are held against, and whether the jets are a demo's.
         """
         self._run, self._settings = run, settings
-        self._labels = figure_labels(settings, data.simulation)
+        self._labels = figure_labels(settings, data.main.metadata.simulation, data.control.metadata.simulation)
         self._scaling = data.control.metadata.scaling
         self.references = history_references(data, settings)
         cores = max(1, available_cores() // 2)

@@ -100,8 +100,3 @@ class TrainingData:
     def control_positions(self, part: Part) -> NDArray[np.int64]:
         """Positions of control jets in `tensors`."""
         return self.control.positions(part) + len(self.main.jets)
-
-    @property
-    def simulation(self) -> str | None:
-        """What simulated the jets where it was not the experiment's own simulation, e.g. 'demo'."""
-        return self.main.metadata.simulation or self.control.metadata.simulation

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -12,12 +13,11 @@ from typing import Any
 
 import torch
 
-from cal_ratio_trainer.deployment.keras_file import read_keras
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.network.engine import engine_for
-from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_epochs, load_checkpoint
+from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_progress, load_checkpoint
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.epoch import EpochResult
 from cal_ratio_trainer.training.evaluation_file import write_evaluation
@@ -26,6 +26,7 @@ from cal_ratio_trainer.training.initial_weights import InitialWeights
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests
 from cal_ratio_trainer.training.kept_weights import best_epochs
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
+from cal_ratio_trainer.training.network_names import network_of
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.record import new_record, now, record_text, shares_of, timings_of, versions
@@ -94,15 +95,15 @@ def train(
 def _train_in(run: RunDirectory, work: Work) -> TrainSummary:
     progress = Progress()
     if run.checkpoint_file.exists():
-        progress = load_checkpoint(run.checkpoint_file, work.step)
+        progress = load_checkpoint(run.checkpoint_file, work.step, run.read_record().get("id"))
     epochs = work.start.epochs_in_all(len(progress.history))
     record: dict[str, Any] = {}
     try:
         with stop_requests() as stop, RunPlots(run, work.settings, work.prepared.data) as plots:
-            record |= _begin_record(run, work, epochs, plots)
+            record |= _begin_record(run, work, (len(progress.history), epochs), plots)
             work.say(f"run {run.name} in {run.path}")
             with event_log(run, work.settings, progress.history) as events:
-                training = _recorded(new_training(run, work), plots, events)
+                training = _recorded(new_training(run, work, record["id"]), plots, events)
                 plan = plan_of(training)
                 for sentence in filter(None, (work.prepared.place.sentence(), plan.sentence())):
                     work.say(sentence)
@@ -149,8 +150,8 @@ def _show_newest_epoch(training: Training, work: Work, plots: RunPlots) -> dict[
         return {}
     try:
         # The weights in memory may be those of the middle of an epoch.
-        _, weights = read_keras(training.run.path / "keras" / "final_model.keras")
-        training.step.classifier.set_weights(weights)
+        newest = network_of(training.run, str(len(plots.history) - 1))
+        training.step.classifier.set_weights(newest.load().weights())
         return {"test": _as_json(_leave_test_figures(training, work, plots))}
     except (UserError, OSError) as error:
         _log.warning("the final plots do not show epoch %d: %s", len(plots.history) - 1, error)
@@ -181,7 +182,7 @@ def _recorded(training: Training, plots: RunPlots, events: EventLog | None) -> T
         return figures
 
     def record_epoch(progress: Progress, result: EpochResult) -> None:
-        write_epoch(run, settings, step.classifier, progress, result)
+        write_epoch(run, training.run_id, settings, step.classifier, progress, result)
         plots.after_epoch(progress.history, result.histograms, evaluate)
         if events is not None:
             events.add(len(progress.history) - 1, result.row)
@@ -189,10 +190,12 @@ def _recorded(training: Training, plots: RunPlots, events: EventLog | None) -> T
     return replace(training, record_epoch=record_epoch)
 
 
-def _begin_record(run: RunDirectory, work: Work, epochs: int, plots: RunPlots) -> dict[str, Any]:
-    prepared = work.prepared
+def _begin_record(run: RunDirectory, work: Work, epochs: tuple[int, int], plots: RunPlots) -> dict[str, Any]:
+    """Write what a run has from its start, or from its going on; epochs are those that are done and those planned."""
+    prepared, (done, planned) = work.prepared, epochs
     before = run.read_record() if work.start.run is not None else {}
-    record = new_record(prepared.data, prepared.main, prepared.control, work.settings, epochs)
+    record: dict[str, Any] = {"id": before.get("id") if before else secrets.token_hex(16)}
+    record |= new_record(prepared.data, prepared.main, prepared.control, work.settings, planned)
     record["computed_by"] = _computed_by(work)
     record["history_references"] = plots.references_as_json()
     if initial := work.start.initial or InitialWeights.of_record(before):
@@ -200,10 +203,10 @@ def _begin_record(run: RunDirectory, work: Work, epochs: int, plots: RunPlots) -
     if before:
         record["started"] = before.get("started", record["started"])
         record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
-        record["finished_epochs"] = checkpoint_epochs(run.checkpoint_file)
+        record["finished_epochs"] = done
         _warn_of_other_data(before, record)
         run.remove_remains()
-    write_text(run.settings_file, work.settings.as_yaml())
+    record["settings_sha256"] = run.write_settings(work.settings, before)
     write_used_events(run.path, prepared.data, by_row=work.settings.split == "row")
     run.write_record(record)
     return record
@@ -234,6 +237,7 @@ def _finish(
     training: Training, work: Work, end: tuple[Progress, StopRequest], leaving: tuple[RunPlots, dict[str, Any]]
 ) -> TrainSummary:
     (progress, stop), (plots, record), run, begin = end, leaving, training.run, time.perf_counter()
+    run.refuse_removed(training.run_id)
     figures = _leave_test_figures(training, work, plots)
     parts = (record_text(record), work.settings.as_yaml(), work.details(figures))
     write_text(run.path / "training_details.txt", "\n".join(parts))
@@ -250,24 +254,31 @@ def _finish(
     }
     record["timings"]["end_s"] = end_s
     record["timings"]["shares"] = shares_of(record["timings"])
+    run.refuse_removed(training.run_id)
     run.write_record(record)
     return TrainSummary(run, len(progress.history), figures, best, record, plots.undrawn, stop)
 
 
 def _end_early(run: RunDirectory, work: Work, record: dict[str, Any], error: BaseException) -> None:
-    trained = run.checkpoint_file.exists() or run.history_file.exists()
-    if work.start.run is None and not trained:
-        # Nothing came of a folder that this process made: the number is free again.
-        shutil.rmtree(run.path, ignore_errors=True)
-        with suppress(OSError):
-            run.path.parent.rmdir()
+    try:
+        known = run.read_record()
+        if record:
+            run.refuse_removed(record["id"])
+        trained = run.checkpoint_file.exists() or run.history_file.exists()
+        if work.start.run is None and not trained:
+            # Nothing came of a folder that this process made: the number is free again.
+            shutil.rmtree(run.path, ignore_errors=True)
+            with suppress(OSError):
+                run.path.parent.rmdir()
+            return
+        finished = len(checkpoint_progress(run.checkpoint_file, known.get("id")).history)
+    except UserError as unusable:
+        if str(unusable) != str(error):
+            _log.warning("that the run has ended is not written down: %s", unusable)
         return
-    finished = checkpoint_epochs(run.checkpoint_file)
     reason = str(error) or type(error).__name__
-    known = record or run.read_record()
-    run.write_record(
-        known | {"status": _status_after(error), "reason": reason, "ended": now(), "finished_epochs": finished}
-    )
+    ended = {"status": _status_after(error), "reason": reason, "ended": now(), "finished_epochs": finished}
+    run.write_record((record or known) | ended)
 
 
 def _status_after(error: BaseException) -> str:

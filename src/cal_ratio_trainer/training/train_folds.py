@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from cal_ratio_trainer.config.training import Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.training.checkpoint import checkpoint_epochs
+from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, run_to_continue, start_from
 from cal_ratio_trainer.training.fold_completion import complete
 from cal_ratio_trainer.training.fold_set import RUNNING, FoldSet
@@ -177,7 +177,8 @@ def _start_of(fold: int, fold_set: FoldSet, work: FoldWork) -> Start | str:
         return Start(settings, planned=planned, fold_set=fold_set)
     start = start_from(run, _for_fold(work.layers, fold))
     if start.is_finished:
-        return replace(start, more_epochs=planned - checkpoint_epochs(run.checkpoint_file))
+        done = len(checkpoint_progress(run.checkpoint_file, run.read_record().get("id")).history)
+        return replace(start, more_epochs=planned - done)
     return replace(start, planned=planned)
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets import JetScalars
 from cal_ratio_trainer.training.data import Sample, TrainingData
@@ -76,6 +76,9 @@ def read_used_events(folder: Path) -> tuple[EventGroup, ...] | None:
         table = pq.read_table(file)
         told = json.loads((table.schema.metadata or {})[_KEY])["groups"]
         return tuple(_cut(table, told))
+    except MemoryError as error:
+        # pyarrow's is an ArrowException too, and says nothing of the file.
+        raise UserError(f"{file}: there is too little memory to read the list of the run's events") from error
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputFileError(file, f"is no complete list of a run's events ({error})") from error
 

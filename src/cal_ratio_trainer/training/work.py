@@ -89,11 +89,12 @@ def prepared_work(
     return Work(start, prepared, sampler, step, say, details, ranks, compiling)
 
 
-def new_training(run: RunDirectory, work: Work) -> Training:
-    """What is trained with, without what an epoch leaves."""
+def new_training(run: RunDirectory, work: Work, run_id: str | None = None) -> Training:
+    """What is trained with, without what an epoch leaves; who writes no files needs no `run_id`."""
     return Training(
         settings=work.settings,
         run=run,
+        run_id=run_id,
         data=work.prepared.data,
         tensors=work.prepared.tensors,
         step=work.step,
