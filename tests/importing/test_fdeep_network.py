@@ -11,11 +11,11 @@ import pytest
 
 from cal_ratio_trainer.deployment.fdeep_config import Flavour
 from cal_ratio_trainer.deployment.fdeep_floats import decoded_floats, encoded_floats
+from cal_ratio_trainer.deployment.stored_layers import BadWeightsFile
+from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.importing.architecture import BadArchitecture
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
 from cal_ratio_trainer.importing.fdeep_network import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.importing.json_text import BadJson
-from cal_ratio_trainer.importing.stored_layers import BadWeightsFile
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.deployment.damage import all_damages
 from tests.deployment.numpy_network import random_weights

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.importing import hdf5_content
-from cal_ratio_trainer.importing.hdf5_content import BadHdf5, read_hdf5
+from cal_ratio_trainer.deployment import hdf5_content
+from cal_ratio_trainer.deployment.hdf5_content import BadHdf5, read_hdf5
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.deployment.numpy_network import random_weights
 from tests.importing.earlier_files import keras_2_config, legacy_hdf5, numbered_hdf5, with_hdf5_changed

@@ -1,4 +1,4 @@
-"""Reads the HDF5 data of a Keras file in a process of its own: `python -m cal_ratio_trainer.importing.hdf5_reader`.
+"""Reads the HDF5 data of a Keras file in a process of its own: `python -m cal_ratio_trainer.deployment.hdf5_reader`.
 
 The HDF5 library can be made to run for ever, to take all memory or to crash by a file with a few wrong bytes. Here it
 does so where nobody is harmed. Standard input holds the file; standard output gets what `numpy.savez` writes: a JSON
