@@ -110,7 +110,7 @@ def test_a_file_without_test_jets_is_taken_with_a_note(good: Content) -> None:
         (lambda c: c["tests"][0]["inputs"][0].update(values=["AACAPw=="]), "a tensor that is not of shape"),
         (lambda c: c["tests"][0]["inputs"][3].update(values=["AADAfwAAwH8AAMB/"]), "numbers that are not finite"),
         (lambda c: c.update(architecture=[]), "the config has no class_name"),
-        (lambda c: c["architecture"].update(class_name="Sequential"), "describes a Sequential model"),
+        (lambda c: c["architecture"].update(class_name="Sequential"), "describes a 'Sequential' model"),
     ],
 )
 def test_what_contradicts_itself_is_refused(change: Callable[[Content], Any], said: str, good: Content) -> None:
