@@ -308,6 +308,14 @@ def bomb(good: Path) -> bytes:
         (lambda good: with_part_changed(good, "config.json", lambda _: b"{"), "config.json: is no valid JSON"),
         (lambda good: with_part_changed(good, "config.json", lambda _: b"[" * 100000), "config.json: is no valid JSON"),
         (lambda good: with_part_changed(good, "config.json", lambda _: b"[1]"), "describes no network"),
+        (
+            lambda good: with_part_changed(good, "config.json", lambda c: c.replace(b'"lstm"', b'"\\ud800"')),
+            "config.json: holds half a character, which is no text",
+        ),
+        (
+            lambda good: with_part_changed(good, "config.json", lambda c: c.replace(b"{", b'{"module": 1, ', 1)),
+            "config.json: says 'module' twice in one object",
+        ),
         (lambda good: with_part_changed(good, "model.weights.h5", lambda c: c[:9000]), "model.weights.h5: the HDF5"),
         (
             lambda good: with_part_changed(good, "model.weights.h5", lambda c: c[:54] + b"\xfe" + c[55:]),
