@@ -61,18 +61,17 @@ def layers_as_written(content: bytes, shape: NetworkShape) -> dict[str, StoredLa
     Such a file differs from one full of zeros in the numbers alone. It is read without the HDF5 library, which a few
     wrong bytes can crash, and without the process that `read_hdf5` starts for all other files.
     """
-    shapes = shape.weight_shapes()
-    if 4 * sum(map(math.prod, shapes.values())) > len(content):
+    if 4 * sum(map(math.prod, shape.weight_shapes().values())) > len(content):
         return None
     zeros, places = _file_of_zeros(shape)
+    if len(content) != len(zeros):
+        return None
     blank = bytearray(content)
     arrays = {}
     for name, (start, wanted) in places.items():
         stop = start + 4 * math.prod(wanted)
-        if stop > len(content):
-            return None
         blank[start:stop] = bytes(stop - start)
-        arrays[name] = np.frombuffer(content[start:stop], "<f4").astype(np.float32).reshape(wanted)
+        arrays[name] = np.frombuffer(content[start:stop], np.float32).reshape(wanted).copy()
     if blank != zeros:
         return None
     layers = classifier_layers(shape)
