@@ -186,7 +186,7 @@ ARROWS["scoring"] = {"training", *ARROWS["training"]}
 ARROWS["reporting"] = {"scoring", *ARROWS["scoring"]}
 ARROWS["cli"] = {"reporting", *ARROWS["reporting"]}
 
-PLAIN_MODULES = {"errors", "launching", "prefetch", "progress", "processes", "__version__"}
+PLAIN_MODULES = {"errors", "launching", "markdown", "prefetch", "progress", "processes", "__version__"}
 
 FOREIGN = {
     "evaluation": {"torch", "matplotlib", "mplhep", "uproot", "awkward", "h5py"},

@@ -9,6 +9,7 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.import_training import ImportSettings
 from cal_ratio_trainer.config.loading import load_settings
+from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 
@@ -45,6 +46,12 @@ SAMPLE = {"cross_section_pb": 0}
         (BuildSettings, BUILT | {"output_file": None}, "output_file: should be a path, got null"),
         (BuildSettings, BUILT | {"samples": 3}, "samples: should be a path or a mapping, got 3"),
         (BuildSettings, BUILT | {"samples": {1: SAMPLE}}, "samples.1.cross_section_pb: should be above 0, got 0"),
+        (ImportSettings, {"path": "a\udcff"}, "path: 'a\\udcff' is no text in UTF-8; rename the file or folder"),
+        (
+            ScoreSettings,
+            {"input_files": ["good", "a\udcff"]},
+            "input_files: 'a\\udcff' is no text in UTF-8; rename the file or folder",
+        ),
         (BuildSettings, BUILT | {"input_files": [3]}, "input_files.0: should be a mapping, got 3"),
     ],
 )

@@ -4,17 +4,19 @@ import hashlib
 import json
 import time
 from dataclasses import replace
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from markdown_it import MarkdownIt
 
 from cal_ratio_trainer.deployment import export
 from cal_ratio_trainer.deployment.export import OnnxOptions, Probes, export_network, output_files
 from cal_ratio_trainer.deployment.fdeep_reading import read_fdeep
 from cal_ratio_trainer.deployment.keras_file import read_keras
-from cal_ratio_trainer.deployment.model_card import NetworkFacts
+from cal_ratio_trainer.deployment.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.deployment.onnx_graph import MissingOnnx
 from cal_ratio_trainer.deployment.onnx_preprocessing import Preprocessing
 from cal_ratio_trainer.deployment.self_check import ExportFailed, KnownScores
@@ -22,6 +24,7 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from tests.deployment.expected import USUAL, known_scores, probe_inputs
 from tests.deployment.numpy_network import random_weights
 from tests.deployment.shapes import SHAPES
+from tests.reporting.some_reports import HOSTILE
 
 ALL_FILES = {"model.json", "model_keras3.json", "model.keras", "model.onnx", "model.card.json", "model.card.md"}
 
@@ -93,6 +96,19 @@ def test_the_same_network_gives_the_same_bytes_of_every_file_cards_included(tmp_
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
 
 
+def test_a_card_does_not_depend_on_the_last_bits_of_a_processor(tmp_path: Path) -> None:
+    here = probes()
+    elsewhere = replace(here, scaled=KnownScores(here.scaled.inputs, here.scaled.scores * np.float32(1 + 2e-6)))
+    differences = []
+    for folder, jets in (("here", here), ("elsewhere", elsewhere)):
+        files = output_files(tmp_path / folder / "model.json", "all")
+        done = export_network(files, facts(), random_weights(DEFAULT_SHAPE, seed=1), jets)
+        differences.append(done.files[0].largest_difference)
+    assert differences[1] > 2 * differences[0]
+    for name in ALL_FILES:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "elsewhere" / name).read_bytes(), name
+
+
 def test_nothing_is_left_and_nothing_touched_where_one_file_of_several_fails(tmp_path: Path) -> None:
     for name in ("model.json", "model.card.md"):
         (tmp_path / name).write_text("of before")
@@ -147,6 +163,29 @@ def test_the_card_says_what_the_network_is_and_what_its_files_are(tmp_path: Path
     for file in done.files:
         assert f"| `{file.file}` | {file.format}" in page
         assert file.sha256 in page
+
+
+def test_text_of_users_and_files_is_shown_on_the_page_letter_by_letter(tmp_path: Path) -> None:
+    known = replace(
+        facts(),
+        name=HOSTILE,
+        training={"tag": HOSTILE, "note": HOSTILE, HOSTILE: "value"},
+        data={HOSTILE: {"file": HOSTILE, HOSTILE: 1}},
+        notes=(HOSTILE,),
+        folds=FoldFacts(HOSTILE, "eventNumber % 3", 3, 1),
+    )
+    path = tmp_path / f"{'<b>|`[x](http://a.b)`'.replace('/', ':')}.json"
+    export_network(output_files(path, "fdeep"), known, random_weights(DEFAULT_SHAPE, seed=1), probes())
+    (page,) = tmp_path.glob("*.card.md")
+    tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text("utf-8"))
+    inside = [child for token in tokens for child in token.children or ()]
+    assert {child.type for child in inside} <= {"text", "text_special", "code_inline", "softbreak"}
+    assert not [token for token in tokens if token.type == "html_block"]
+    headings = [following.content for token, following in pairwise(tokens) if token.type == "heading_open"]
+    assert len(headings) == len([line for line in page.read_text("utf-8").splitlines() if line.startswith("#")]) == 12
+    rows = [token for token in tokens if token.type in ("tr_open", "td_open", "th_open")]
+    cells = [len(list(group)) for is_row, group in groupby(rows, lambda each: each.type == "tr_open") if not is_row]
+    assert set(cells) <= {2, 3, 4, 5}
 
 
 def test_an_onnx_file_carries_the_card_as_metadata(tmp_path: Path) -> None:

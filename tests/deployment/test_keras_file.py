@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cal_ratio_trainer.deployment import hdf5_content
 from cal_ratio_trainer.deployment.checked_weights import NonFiniteWeights
 from cal_ratio_trainer.deployment.keras_file import keras_model_bytes, read_keras, write_keras
 from cal_ratio_trainer.deployment.layers import classifier_layers
@@ -211,14 +212,29 @@ def make_external(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda f: f.pop("layers/lstm_1"), "layers/lstm_1/vars of layer 'lstm_1' is missing .did you mean lstm"),
-        (lambda f: f.pop("layers/dense/vars/0"), "layers/dense/vars/0 of layer 'dense_1' is missing"),
-        (set_weight("layers/dense_2/vars/1", np.zeros(3)), "layers/dense_2/vars/1 of layer 'main_output' is float64"),
-        (set_weight("layers/dense_2/vars/1", np.zeros(4, "f4")), r"'main_output' is float32 \(4,\), expected"),
-        (set_weight("layers/dense_2/vars/1", np.full(3, np.inf, "f4")), "'main_output' holds 3 values that are not"),
-        (link_weight("layers/dense_2/vars/1", h5py.ExternalLink("/etc/other.h5", "x")), "'main_output' is missing"),
-        (link_weight("layers/dense_2/vars/1", h5py.SoftLink("/layers/dense/vars/1")), "'main_output' is missing"),
-        (make_external, "layers/dense_2/vars/1 of layer 'main_output' is no plain data"),
+        (lambda f: f.pop("layers/lstm_1"), "holds weights of 2 layers of class LSTM, expected 3 .lstm, lstm_1, lstm_2"),
+        (
+            lambda f: f.pop("layers/dense/vars/0"),
+            "layer 'dense_1' .layers/dense.: 1 weights of a Dense layer, expected 2 of a Dense layer",
+        ),
+        (set_weight("layers/dense_2/vars/1", np.zeros(3)), "layers/dense_2/1 is float64, expected float32"),
+        (
+            set_weight("layers/dense_2/vars/1", np.zeros(4, "f4")),
+            r"layer 'main_output' .*: bias has shape \(4,\), expected",
+        ),
+        (
+            set_weight("layers/dense_2/vars/1", np.full(3, np.inf, "f4")),
+            "layer 'main_output' .*: bias holds 3 values that are not",
+        ),
+        (
+            link_weight("layers/dense_2/vars/1", h5py.ExternalLink("/etc/other.h5", "x")),
+            "1 of /layers/dense_2/vars is missing",
+        ),
+        (
+            link_weight("layers/dense_2/vars/1", h5py.SoftLink("/layers/dense/vars/1")),
+            "1 of /layers/dense_2/vars is missing",
+        ),
+        (make_external, "layers/dense_2/1 is no plain data"),
     ],
 )
 def test_wrong_weights_are_refused_by_the_name_of_their_layer(
@@ -238,9 +254,31 @@ def test_wrong_weights_are_refused_by_the_name_of_their_layer(
         (lambda c: c["dense_1"]["config"].update(units="512"), "describes no network of this program"),
         (lambda c: c["dense_1"]["config"].update(units=-512), "describes no network of this program"),
         (lambda c: c["dropout_4"]["config"].update(rate=0.9), "layer 'dropout_4': rate is 0.9, expected 0.2"),
-        (lambda c: c["MSeg_input_cr"]["config"].update(batch_shape=[None, 30, 7]), "'conv1d_6' is .*expected"),
+        (
+            lambda c: c["MSeg_input_cr"]["config"].update(batch_shape=[None, 30, 7]),
+            r"layer 'MSeg_input_cr': batch_shape is \[None, 30, 7\], expected \[None, 30, 6\]",
+        ),
         (lambda c: c["lstm_1"].update(class_name="GRU"), "describes no network of this program"),
         (lambda c: c["dense_2"]["config"].pop("units"), "describes no network of this program"),
+        (
+            lambda c: c["dense_1"]["config"].update(units=10**30),
+            "describes no network of this program: 10{30} is no whole",
+        ),
+        (lambda c: c["dropout_3"]["config"].update(rate=10**400), "a dropout rate is 10+, expected a share below 1"),
+        (lambda c: c["dropout_3"]["config"].update(rate=-0.5), "a dropout rate is -0.5, expected a share below 1"),
+        (
+            lambda c: c["jet_input_cr"]["config"].update(batch_shape=[None, 6]),
+            "has 6 inputs, expected 3 and up to 2 mass",
+        ),
+        (lambda c: c["MSeg_input_cr"].update(name="x"), "has a layer that is called 'MSeg_input_cr' and 'x'"),
+        (
+            lambda c: c["dropout_4"].update(name="dropout_5") or c["dropout_4"]["config"].update(name="dropout_5"),
+            "has two layers named 'dropout_5'",
+        ),
+        (
+            lambda c: c["conv1d"]["config"].update(activation="x" * 5000),
+            "layer 'conv1d': activation is 'x{79}, expected",
+        ),
     ],
 )
 def test_a_config_that_computes_something_else_is_refused(
@@ -267,10 +305,22 @@ def bomb(good: Path) -> bytes:
             "is a file of Keras 2, .* 'cr_trainer import' makes a run",
         ),
         (lambda good: good.read_bytes()[:20000], "is no Keras 3 file"),
-        (lambda good: with_part_changed(good, "config.json", lambda _: b"{"), "config.json is not valid JSON"),
-        (lambda good: with_part_changed(good, "config.json", lambda _: b"[" * 100000), "config.json is not valid JSON"),
+        (lambda good: with_part_changed(good, "config.json", lambda _: b"{"), "config.json: is no valid JSON"),
+        (lambda good: with_part_changed(good, "config.json", lambda _: b"[" * 100000), "config.json: is no valid JSON"),
         (lambda good: with_part_changed(good, "config.json", lambda _: b"[1]"), "describes no network"),
+        (
+            lambda good: with_part_changed(good, "config.json", lambda c: c.replace(b'"lstm"', b'"\\ud800"')),
+            "config.json: holds half a character, which is no text",
+        ),
+        (
+            lambda good: with_part_changed(good, "config.json", lambda c: c.replace(b"{", b'{"module": 1, ', 1)),
+            "config.json: says 'module' twice in one object",
+        ),
         (lambda good: with_part_changed(good, "model.weights.h5", lambda c: c[:9000]), "model.weights.h5: the HDF5"),
+        (
+            lambda good: with_part_changed(good, "model.weights.h5", lambda c: c[:54] + b"\xfe" + c[55:]),
+            "model.weights.h5: the HDF5 data is damaged",
+        ),
         (bomb, "config.json unpacks to 83886080 bytes; at most 8388608 are read"),
     ],
 )
@@ -309,3 +359,18 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 def test_a_keras_2_file_is_answered_with_the_command_that_takes_it(folder: str, real: Path) -> None:
     with pytest.raises(InputFileError, match=r"final_model\.keras: is a file of Keras 2, .* 'cr_trainer import'"):
         read_keras(real / "networks" / folder / "keras" / "final_model.keras")
+
+
+def test_only_bytes_as_we_write_them_are_read_outside_the_guarded_process(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5_content, "_READER", ("-c", "import os; os.abort()"))
+    _, weights = read_keras(good)
+    for name, values in random_weights(DEFAULT_SHAPE, seed=1).items():
+        np.testing.assert_array_equal(weights[name], values)
+    path = tmp_path / "bad.keras"
+    path.write_bytes(with_part_changed(good, "model.weights.h5", lambda content: content + b"\0"))
+    with pytest.raises(
+        InputFileError, match=r"model\.weights\.h5: the HDF5 data is damaged: the library that reads it"
+    ):
+        read_keras(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 from cal_ratio_trainer.config.loading import read_config
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
+from tests.faults.network_loaders import NETWORK_LOADERS
 from tests.faults.ntuple_loaders import NTUPLE_LOADERS
 from tests.faults.run_loaders import RUN_LOADERS
 
@@ -23,4 +24,5 @@ LOADERS: dict[str, Loader] = {
     "yaml config": Loader(_config, _read_config, damaged_text),
     **NTUPLE_LOADERS,
     **RUN_LOADERS,
+    **NETWORK_LOADERS,
 }

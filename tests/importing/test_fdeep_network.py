@@ -11,11 +11,11 @@ import pytest
 
 from cal_ratio_trainer.deployment.fdeep_config import Flavour
 from cal_ratio_trainer.deployment.fdeep_floats import decoded_floats, encoded_floats
+from cal_ratio_trainer.deployment.stored_layers import BadWeightsFile
+from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.importing.architecture import BadArchitecture
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
 from cal_ratio_trainer.importing.fdeep_network import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.importing.json_text import BadJson
-from cal_ratio_trainer.importing.stored_layers import BadWeightsFile
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.deployment.damage import all_damages
 from tests.deployment.numpy_network import random_weights
@@ -110,7 +110,7 @@ def test_a_file_without_test_jets_is_taken_with_a_note(good: Content) -> None:
         (lambda c: c["tests"][0]["inputs"][0].update(values=["AACAPw=="]), "a tensor that is not of shape"),
         (lambda c: c["tests"][0]["inputs"][3].update(values=["AADAfwAAwH8AAMB/"]), "numbers that are not finite"),
         (lambda c: c.update(architecture=[]), "the config has no class_name"),
-        (lambda c: c["architecture"].update(class_name="Sequential"), "describes a Sequential model"),
+        (lambda c: c["architecture"].update(class_name="Sequential"), "describes a 'Sequential' model"),
     ],
 )
 def test_what_contradicts_itself_is_refused(change: Callable[[Content], Any], said: str, good: Content) -> None:

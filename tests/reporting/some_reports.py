@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import DEMO, Drawing
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.reporting.table import ReportTable, bold, escaped
+from cal_ratio_trainer.reporting.table import ReportTable, bold
 
 HOSTILE = "<script>alert('x')</script> | [a](javascript:alert(1)) `b` *c* ![d](../e.png) </style> &amp; $x$ \n# h"
 """A name that means something to Markdown, HTML and matplotlib."""

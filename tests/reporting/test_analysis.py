@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import read_jets, write_jets
@@ -265,6 +266,17 @@ def test_a_named_run_that_cannot_be_used_is_a_failure_and_the_others_are_analyze
     assert said in why
     assert result.runs == ("stopped/00000",)
     assert "could not be used" in page
+
+
+def test_a_run_named_by_its_folder_is_the_same_run_and_two_of_one_name_are_refused(
+    by_hand: Path, tmp_path: Path
+) -> None:
+    result, _ = analyze(by_hand, by_hand, "fight/0", str(by_hand / "fight" / "00000"))
+    assert result.runs == ("fight/00000",)
+    other = tmp_path / "other" / "fight" / "00000"
+    shutil.copytree(by_hand / "fight" / "00000", other)
+    with pytest.raises(ConfigError, match=r"are both called fight/00000; analyze one at a time"):
+        analyze(by_hand, by_hand, "fight/0", str(other))
 
 
 def test_without_any_run_nothing_is_written_and_the_reasons_are_told(by_hand: Path, tmp_path: Path) -> None:

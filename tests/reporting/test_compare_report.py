@@ -25,7 +25,7 @@ from tests.scoring.small import SCALING, converted_jets, write_built, write_conv
 def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two networks without runs."""
     folder = tmp_path_factory.mktemp("networks")
-    return write_network(folder / "one.keras", 1), write_network(folder / "two.keras", 2)
+    return write_network(folder / "o$^{$ne.keras", 1), write_network(folder / "two.keras", 2)
 
 
 def settings_of(

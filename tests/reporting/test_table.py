@@ -3,11 +3,9 @@
 import io
 
 import pytest
-from markdown_it import MarkdownIt
 from rich.console import Console
 
-from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown, as_rich, as_text, bold, escaped
-from tests.reporting.some_reports import HOSTILE
+from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown, as_rich, as_text, bold
 
 TABLE = ReportTable(
     "Figures of merit", ("run", "AUC", "range"), (("a_b", bold("0.99"), "0 to 1"), ("c|d", "0.9", "1 to 20")), "A note."
@@ -54,20 +52,6 @@ def test_the_terminal_shows_brackets_as_they_are() -> None:
     Console(file=out, width=80).print(as_rich(ReportTable("[bold]t", ("[x]",), (("[red]1",), ("2",)))))
     assert "[bold]t" in out.getvalue()
     assert "[red]1" in out.getvalue()
-
-
-def test_escaped_text_comes_back_letter_by_letter_from_a_parser() -> None:
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    (_, inline, _) = parser.parse(escaped(HOSTILE))
-    assert "".join(child.content for child in inline.children or ()) == HOSTILE.replace("\n", " ")
-    assert {child.type for child in inline.children or ()} <= {"text", "text_special"}
-
-
-@pytest.mark.parametrize("line_break", ["\n", "\r", "\v", "\x85", "\u2028"])
-def test_a_name_with_a_line_break_begins_no_block(line_break: str) -> None:
-    markdown = escaped(f"a{line_break * 2}1. b{line_break}- c")
-    assert len(markdown.splitlines()) == 1
-    assert "<li>" not in MarkdownIt("commonmark").render(markdown)
 
 
 def test_markup_is_left_alone_in_markdown() -> None:

@@ -51,7 +51,7 @@ def test_a_set_becomes_a_file_for_each_network_and_one_card_with_the_rule(traine
     for file in card["files"]:
         assert f"_fold{file['details']['fold']}" in file["file"]
         assert hashlib.sha256((tmp_path / file["file"]).read_bytes()).hexdigest() == file["sha256"]
-        assert file["largest_difference"] < 1e-5
+        assert file["scores_agree_within"] == 1e-5
     page = (tmp_path / "model.card.md").read_text()
     assert "| `eventNumber % 2 == 1` | `model_fold1.json`, `model_fold1_keras3.json`" in page
 

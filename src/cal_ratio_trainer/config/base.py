@@ -36,6 +36,17 @@ class Settings(BaseModel):
         # A shell expands ~ on the command line, nobody does in a YAML file: a folder named ~ would be made.
         return value.expanduser() if isinstance(value, Path) else value
 
+    @field_validator("*")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        # The name of a file may be any bytes. Settings, reports and records are text.
+        for each in value if isinstance(value, list | tuple) else [value]:
+            try:
+                str(each if isinstance(each, str | Path) else "").encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{str(each)!a} is no text in UTF-8; rename the file or folder") from error
+        return value
+
     @classmethod
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
         """The same settings under the names of today, without those that are ignored.

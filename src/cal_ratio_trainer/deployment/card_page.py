@@ -6,7 +6,9 @@ from typing import Any
 
 from cal_ratio_trainer.deployment.input_table import InputArray
 from cal_ratio_trainer.deployment.model_card import OUTPUT_NAMES, FoldFacts, NetworkFacts, WrittenFile
+from cal_ratio_trainer.deployment.self_check import TOLERANCE
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.markdown import code, escaped
 
 _FIGURES = {
     "auc": "AUC, signal against QCD + 0.1 BIB; it depends on the numbers of jets above",
@@ -32,16 +34,14 @@ def card_markdown(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
         files: what was written of it.
     """
     sections = [
-        [f"# {facts.name}", "", *(f"{note}." for note in facts.notes)],
+        [f"# {escaped(facts.name)}", "", *(f"{escaped(note)}." for note in facts.notes)],
         *([_folds(facts.folds, files)] if facts.folds is not None else []),
-        _section(
-            "Files", _rows(("file", "format", "bytes", "SHA-256", "largest difference of a score"), _files(files))
-        ),
+        _section("Files", _rows(("file", "format", "bytes", "SHA-256", "scores"), _files(files))),
         *(_inputs(facts, converted) for converted in sorted({file.converted for file in files})),
         _outputs(),
         *([_test_part(facts.figures)] if facts.figures else []),
         _section("Training", _pairs(facts.training)),
-        *(_section(f"{name.capitalize()} training file", _pairs(about)) for name, about in facts.data.items()),
+        *(_section(f"{escaped(name.capitalize())} training file", _pairs(about)) for name, about in facts.data.items()),
     ]
     return "\n\n".join("\n".join(lines).strip() for lines in sections if lines) + "\n"
 
@@ -50,19 +50,25 @@ def _folds(folds: FoldFacts, files: Sequence[WrittenFile]) -> list[str]:
     names: dict[int, list[str]] = {}
     for file in files:
         if "fold" in file.details:
-            names.setdefault(file.details["fold"], []).append(f"`{file.file}`")
+            names.setdefault(file.details["fold"], []).append(code(file.file))
     rows = [(f"`{folds.expression} == {fold}`", ", ".join(each)) for fold, each in names.items()]
-    return ["## Which events", "", f"{folds.sentence}.", "", *(_rows(("events", "network"), rows) if rows else [])]
+    return [
+        "## Which events",
+        "",
+        f"{escaped(folds.sentence)}.",
+        "",
+        *(_rows(("events", "network"), rows) if rows else []),
+    ]
 
 
 def _files(files: Sequence[WrittenFile]) -> list[tuple[str, ...]]:
     return [
         (
-            f"`{file.file}`",
-            ", ".join([file.format, *(f"{name} {value}" for name, value in file.details.items())]),
+            code(file.file),
+            escaped(", ".join([file.format, *(f"{name} {value}" for name, value in file.details.items())])),
             str(file.size_bytes),
             f"`{file.sha256}`",
-            f"{file.largest_difference:.1g} on {file.jets_checked} jets",
+            f"within {TOLERANCE:g} of the network's on {file.jets_checked} jets",
         )
         for file in files
     ]
@@ -131,7 +137,7 @@ def _pairs(values: Mapping[str, Any]) -> list[str]:
 
 def _label(name: str) -> str:
     """A fact's name in words; the name of a file stays as it is."""
-    return f"`{name}`" if "." in name else name.replace("_", " ")
+    return code(name) if "." in name else escaped(name.replace("_", " "))
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -150,4 +156,4 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     text = "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return escaped(text)

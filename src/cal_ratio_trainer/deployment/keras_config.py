@@ -9,10 +9,14 @@ from typing import Any
 
 from cal_ratio_trainer.deployment.layers import BRANCH_PREFIXES, Layer, classifier_layers
 from cal_ratio_trainer.errors import did_you_mean
-from cal_ratio_trainer.jets.features import JET_INPUTS
-from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
+from cal_ratio_trainer.jets.features import JET_INPUTS, MASS_INPUTS
+from cal_ratio_trainer.network.shape import BranchShape, NetworkShape, branch_shape
 
 MODEL_NAME = "model"
+
+_MAX_LAYERS = 500
+_MAX_NAME = 200
+_MAX_UNITS = 1 << 16
 
 
 class NotOurNetwork(ValueError):
@@ -54,16 +58,31 @@ def network_shape(config: Any) -> NetworkShape:
         NotOurNetwork: it is no classifier of this program, or a layer of it computes something else.
     """
     try:
-        entries = {entry["config"]["name"]: entry for entry in config["config"]["layers"]}
+        entries = _entries(config["config"]["layers"])
         shape = _shape_in(entries)
         output_layers = config["config"]["output_layers"]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, StopIteration) as error:
-        raise NotOurNetwork(f"describes no network of this program ({error!r})") from error
-    expected = classifier_layers(shape)
-    if output_layers not in ([[expected[-1].name, 0, 0]], [expected[-1].name, 0, 0]):
-        raise NotOurNetwork(f"gives out {output_layers!r}, expected the layer {expected[-1].name}")
-    _check_same_layers(expected, entries)
+        expected = classifier_layers(shape)
+        if output_layers not in ([[expected[-1].name, 0, 0]], [expected[-1].name, 0, 0]):
+            raise NotOurNetwork(f"gives out {output_layers!r:.80}, expected the layer {expected[-1].name}")
+        _check_same_layers(expected, entries)
+    except (KeyError, TypeError, IndexError, AttributeError, StopIteration, RecursionError) as error:
+        raise NotOurNetwork(f"describes no network of this program ({error!r:.200})") from error
     return shape
+
+
+def _entries(layers: Sequence[Any]) -> dict[str, Any]:
+    """The entries of a config by the names of their layers, which must be unique and short."""
+    if len(layers) > _MAX_LAYERS:
+        raise NotOurNetwork(f"has {len(layers)} layers; networks of at most {_MAX_LAYERS} are read")
+    entries: dict[str, Any] = {}
+    for entry in layers:
+        name = entry["config"]["name"]
+        if not isinstance(name, str) or len(name) > _MAX_NAME or entry.get("name", name) != name:
+            raise NotOurNetwork(f"has a layer that is called {name!r:.80} and {entry.get('name')!r:.80}")
+        if name in entries:
+            raise NotOurNetwork(f"has two layers named {name!r}")
+        entries[name] = entry
+    return entries
 
 
 def _layer_entry(layer: Layer, by_name: Mapping[str, Layer]) -> dict[str, Any]:
@@ -100,20 +119,30 @@ def _shape_in(entries: Mapping[str, Any]) -> NetworkShape:
     chains = [list(_chain(entries, end)) for end in ends]
     _, jet_inputs = entries[jet]["config"]["batch_shape"]
     masses = _whole(jet_inputs, at_least=len(JET_INPUTS)) - len(JET_INPUTS)
+    if masses > len(MASS_INPUTS):
+        raise NotOurNetwork(f"layer {jet!r} has {jet_inputs} inputs, expected 3 and up to {len(MASS_INPUTS)} masses")
     dense = [entry for entry in entries.values() if entry["class_name"] == "Dense"]
     return NetworkShape(
         branches=tuple(_branch_in(chain, masses) for chain in chains),
         hidden=tuple(_whole(entry["config"]["units"]) for entry in dense[:-1]),
         lstm_layers=sum(entry["class_name"] == "LSTM" for entry in chains[0]),
         masses=masses,
-        dropout=float(chains[0][-1]["config"]["rate"]),
+        dropout=_rate(chains[0][-1]["config"]["rate"]),
     )
 
 
 def _whole(number: Any, at_least: int = 1) -> int:
-    if type(number) is not int or number < at_least:
-        raise ValueError(f"{number!r} is no whole number of at least {at_least}")
+    if type(number) is not int or not at_least <= number <= _MAX_UNITS:
+        raise NotOurNetwork(
+            f"describes no network of this program: {number!r:.40} is no whole number from {at_least} to {_MAX_UNITS}"
+        )
     return number
+
+
+def _rate(rate: Any) -> float:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise NotOurNetwork(f"a dropout rate is {rate!r:.40}, expected a share below 1")
+    return float(rate)
 
 
 def _chain(entries: Mapping[str, Any], end: str) -> Iterator[Any]:
@@ -121,19 +150,23 @@ def _chain(entries: Mapping[str, Any], end: str) -> Iterator[Any]:
     backwards = [entries[end]]
     while sources := _sources(backwards[-1]):
         if len(backwards) > len(entries):
-            raise ValueError("the layers go round in a circle")
+            raise NotOurNetwork("has layers that go round in a circle")
         backwards.append(entries[sources[0]])
     yield from reversed(backwards)
 
 
 def _branch_in(chain: Sequence[Any], masses: int) -> BranchShape:
-    prefix = str(chain[0]["config"]["name"]).removesuffix("_input_cr")
-    names = {keras_prefix: name for name, keras_prefix in BRANCH_PREFIXES.items()}
-    _, slots, inputs = chain[0]["config"]["batch_shape"]
+    first = chain[0]["config"]["name"]
+    kinds = {f"{prefix}_input_cr": name for name, prefix in BRANCH_PREFIXES.items()}
+    if first not in kinds:
+        raise NotOurNetwork(f"has a branch that begins with {first!r}, expected one of {', '.join(kinds)}")
     dense = tuple(_whole(entry["config"]["filters"]) for entry in chain if entry["class_name"] == "Conv1D")
     units = [_whole(entry["config"]["units"]) for entry in chain if entry["class_name"] == "LSTM"]
-    own_inputs = _whole(inputs, at_least=masses + 1) - masses
-    return BranchShape(names.get(prefix, prefix), _whole(slots), own_inputs, dense, units[-1])
+    branch = branch_shape(kinds[first], dense, units[-1])
+    found, expected = chain[0]["config"]["batch_shape"], [None, branch.slots, branch.inputs + masses]
+    if found != expected:
+        raise NotOurNetwork(f"layer {first!r}: batch_shape is {found!r:.80}, expected {expected}")
+    return branch
 
 
 def _sources(entry: Mapping[str, Any]) -> list[str]:
@@ -167,4 +200,4 @@ def _check_same_layer(layer: Layer, entry: Mapping[str, Any]) -> None:
         wanted["batch_shape"], found["batch_shape"] = [None, *layer.output], entry["config"].get("batch_shape")
     for name, value in wanted.items():
         if found[name] != value or isinstance(found[name], bool) != isinstance(value, bool):
-            raise NotOurNetwork(f"layer {layer.name!r}: {name} is {found[name]!r}, expected {value!r}")
+            raise NotOurNetwork(f"layer {layer.name!r}: {name} is {found[name]!r:.80}, expected {value!r}")

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from cal_ratio_trainer.deployment.checked_weights import FloatArray, checked_weights
+from cal_ratio_trainer.deployment.hdf5_content import BadHdf5, read_hdf5
 from cal_ratio_trainer.deployment.keras_config import NotOurNetwork, functional_config, network_shape
-from cal_ratio_trainer.deployment.keras_weights import BadWeights, read_weights, weights_bytes
+from cal_ratio_trainer.deployment.keras_weights import layers_as_written, weights_bytes
 from cal_ratio_trainer.deployment.layers import OUTPUT_LAYER, classifier_layers, input_names
+from cal_ratio_trainer.deployment.stored_layers import BadWeightsFile, paired_by_class, weights_by_name
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
+from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -80,14 +83,20 @@ def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
     if _is_of_keras_2(parts[METADATA]):
         raise InputFileError(path, _EARLIER)
     try:
-        shape = network_shape(json.loads(parts[CONFIG]))
-        return shape, read_weights(parts[WEIGHTS], classifier_layers(shape), shape.weight_shapes())
-    except NotOurNetwork as error:
+        shape = network_shape(parsed(parts[CONFIG]))
+        return shape, _weights(parts[WEIGHTS], shape)
+    except (BadJson, NotOurNetwork) as error:
         raise InputFileError(path, f"{CONFIG}: {error}") from error
-    except BadWeights as error:
+    except (BadHdf5, BadWeightsFile) as error:
         raise InputFileError(path, f"{WEIGHTS}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputFileError(path, f"{CONFIG} is not valid JSON: {error}") from error
+
+
+def _weights(content: bytes, shape: NetworkShape) -> dict[str, FloatArray]:
+    stored = layers_as_written(content, shape)
+    if stored is None:
+        names = [(layer.kind, layer.name) for layer in classifier_layers(shape) if layer.weights]
+        stored = paired_by_class(names, read_hdf5(content).with_weights)
+    return weights_by_name(shape, {name: name for name in stored}, stored)
 
 
 def _parts(path: Path) -> dict[str, bytes]:
@@ -112,7 +121,7 @@ def _is_hdf5(path: Path) -> bool:
 
 def _is_of_keras_2(metadata: bytes) -> bool:
     try:
-        said = json.loads(metadata)
-    except (ValueError, RecursionError):
+        said = parsed(metadata)
+    except BadJson:
         return False
     return isinstance(said, dict) and str(said.get("keras_version", "")).startswith("2.")

@@ -1,21 +1,19 @@
-"""The model.weights.h5 of a Keras 3 file: where each weight lies, writing it, and reading it with care."""
+"""The model.weights.h5 of a Keras 3 file: where each weight lies, writing it, and reading what was written here."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.deployment.layers import Layer
-from cal_ratio_trainer.errors import did_you_mean
+from cal_ratio_trainer.deployment.layers import Layer, classifier_layers
+from cal_ratio_trainer.deployment.stored_layers import StoredLayer
+from cal_ratio_trainer.network.shape import NetworkShape
 
 FloatArray = NDArray[np.float32]
-
-
-class BadWeights(ValueError):
-    """The HDF5 part of a Keras file lacks a weight or holds something else in its place; names the layer."""
 
 
 def weight_groups(layers: Sequence[Layer]) -> dict[str, str]:
@@ -49,74 +47,57 @@ def weights_bytes(layers: Sequence[Layer], weights: Mapping[str, FloatArray]) ->
         for layer in layers:
             file.create_group(f"{groups[layer.name]}/vars").attrs["name"] = layer.name
             for i, name in enumerate(layer.weights):
-                values = weights[name].reshape(_stored_shape(layer, weights[name].shape))
+                values = weights[name]
+                if layer.kind == "Conv1D" and values.ndim == 2:
+                    # A kernel-1 convolution is a dense layer on rows; Keras gives its kernel an axis: [1, in, out].
+                    values = values[np.newaxis]
                 file.create_dataset(f"{_weight_group(groups, layer)}/{i}", data=values, track_times=False)
     return buffer.getvalue()
 
 
-def read_weights(
-    content: bytes, layers: Sequence[Layer], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, FloatArray]:
-    """The weights of all layers, by name.
+def layers_as_written(content: bytes, shape: NetworkShape) -> dict[str, StoredLayer] | None:
+    """The layers of an HDF5 file that `weights_bytes` wrote, by name; None for any other file.
 
-    Args:
-        content: an HDF5 file.
-        layers: all layers in Keras' order.
-        shapes: what shape each weight must have, by name; nothing is read before it is known to have it.
-
-    Raises:
-        BadWeights: a weight is missing, of another shape or type, not finite or of another layer, or the file damaged.
+    Such a file differs from one full of zeros in the numbers alone. It is read without the HDF5 library, which a few
+    wrong bytes can crash, and without the process that `read_hdf5` starts for all other files.
     """
+    if 4 * sum(map(math.prod, shape.weight_shapes().values())) > len(content):
+        return None
+    zeros, places = _file_of_zeros(shape)
+    if len(content) != len(zeros):
+        return None
+    blank = bytearray(content)
+    arrays = {}
+    for name, (start, wanted) in places.items():
+        stop = start + 4 * math.prod(wanted)
+        blank[start:stop] = bytes(stop - start)
+        arrays[name] = np.frombuffer(content[start:stop], np.float32).reshape(wanted).copy()
+    if blank != zeros:
+        return None
+    layers = classifier_layers(shape)
     groups = weight_groups(layers)
-    try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            return {
-                name: _read(file, f"{_weight_group(groups, layer)}/{i}", layer, shapes[name]).reshape(shapes[name])
-                for layer in layers
-                if layer.weights and _is_owner(file, groups[layer.name], layer)
-                for i, name in enumerate(layer.weights)
-            }
-    except (OSError, RuntimeError, KeyError) as error:
-        raise BadWeights(f"the HDF5 data is damaged: {error}") from error
+    return {
+        layer.name: StoredLayer(
+            layer.kind, layer.name, groups[layer.name], tuple(arrays[name] for name in layer.weights)
+        )
+        for layer in layers
+        if layer.weights
+    }
+
+
+@lru_cache(maxsize=4)
+def _file_of_zeros(shape: NetworkShape) -> tuple[bytes, dict[str, tuple[int, tuple[int, ...]]]]:
+    """A file whose weights are all 0, and where in it each weight begins and which shape it has there."""
+    layers = classifier_layers(shape)
+    content = weights_bytes(layers, {name: np.zeros(size, np.float32) for name, size in shape.weight_shapes().items()})
+    groups = weight_groups(layers)
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return content, {
+            name: (data.id.get_offset(), data.shape)
+            for layer in layers
+            for name, data in zip(layer.weights, file[_weight_group(groups, layer)].values(), strict=True)
+        }
 
 
 def _weight_group(groups: Mapping[str, str], layer: Layer) -> str:
     return f"{groups[layer.name]}/cell/vars" if layer.kind == "LSTM" else f"{groups[layer.name]}/vars"
-
-
-def _stored_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A kernel-1 convolution is a dense layer on rows; Keras gives its kernel one more axis, [1, in, out]."""
-    return (1, *shape) if layer.kind == "Conv1D" and len(shape) == 2 else shape
-
-
-def _is_owner(file: h5py.File, group: str, layer: Layer) -> bool:
-    # Keras does not look at this name, so that layers of equal shape can swap unnoticed there.
-    owner = _plain(file, f"{group}/vars", layer).attrs.get("name", layer.name)
-    if owner != layer.name:
-        raise BadWeights(f"{group} holds the weights of layer {owner!r}, expected those of {layer.name!r}")
-    return True
-
-
-def _read(file: h5py.File, place: str, layer: Layer, shape: tuple[int, ...]) -> FloatArray:
-    data = _plain(file, place, layer)
-    if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
-        raise BadWeights(f"{place} of layer {layer.name!r} is no plain data")
-    wanted = _stored_shape(layer, shape)
-    if data.dtype != np.float32 or data.shape != wanted:
-        raise BadWeights(f"{place} of layer {layer.name!r} is {data.dtype} {data.shape}, expected float32 {wanted}")
-    values: FloatArray = data[()]
-    if bad := int(np.count_nonzero(~np.isfinite(values))):
-        raise BadWeights(f"{place} of layer {layer.name!r} holds {bad} values that are not finite")
-    return values
-
-
-def _plain(file: h5py.File, place: str, layer: Layer) -> Any:
-    """What lies at a place that is reached without soft or external links: those could lead to other files."""
-    found: Any = file
-    for name in place.split("/"):
-        link = found.get(name, getlink=True) if isinstance(found, h5py.Group) else None
-        if not isinstance(link, h5py.HardLink):
-            near = did_you_mean(name, found) if isinstance(found, h5py.Group) else ""
-            raise BadWeights(f"{place} of layer {layer.name!r} is missing{near}")
-        found = found[name]
-    return found

@@ -12,10 +12,12 @@ from typing import Any
 
 from cal_ratio_trainer.deployment.input_table import InputArray, input_arrays
 from cal_ratio_trainer.deployment.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.deployment.self_check import TOLERANCE
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.shape import NetworkShape
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: files have `scores_agree_within`, the tolerance of their check, in the place of `largest_difference`."""
 
 OUTPUT_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 """What the outputs mean, in order."""
@@ -106,7 +108,7 @@ class WrittenFile:
         size_bytes: its size.
         sha256: its checksum.
         jets_checked: how many jets it was tried on.
-        largest_difference: between its scores and the network's.
+        largest_difference: between its scores and the network's, on this machine.
         details: of this format: opset and so on.
         converted: whether it takes jets as `convert` writes them.
     """
@@ -129,7 +131,7 @@ def card(facts: NetworkFacts, files: Sequence[WrittenFile]) -> dict[str, Any]:
         content["inputs"] = [array.to_dict() for array in facts.inputs()]
     if any(converted):
         content["inputs_of_converted_jets"] = [array.to_dict() for array in facts.inputs(converted=True)]
-    content["files"] = [{**vars(file), "largest_difference": _rounded(file.largest_difference, 1)} for file in files]
+    content["files"] = [_file(file) for file in files]
     return content
 
 
@@ -158,6 +160,12 @@ def card_properties(facts: NetworkFacts, converted: bool) -> dict[str, str]:
     }
 
 
+def _file(file: WrittenFile) -> dict[str, Any]:
+    """A file as it stands on the card. The difference itself depends on the processor, and the card must not."""
+    known = {name: value for name, value in vars(file).items() if name != "largest_difference"}
+    return {**known, "scores_agree_within": TOLERANCE}
+
+
 def _described(facts: NetworkFacts) -> dict[str, Any]:
     scaling = facts.preprocessing.scaling
     return {
@@ -171,13 +179,12 @@ def _described(facts: NetworkFacts) -> dict[str, Any]:
             "max_jet_pt_gev": scaling.max_jet_pt,
             "missing_t0_ns": facts.preprocessing.missing_t0,
         },
-        "test_figures": {name: _rounded(value, _DIGITS) for name, value in facts.figures.items()},
+        "test_figures": {
+            name: float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+            for name, value in facts.figures.items()
+        },
         "notes": list(facts.notes),
     }
-
-
-def _rounded(value: float, digits: int) -> float | None:
-    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 def _plain(value: Any) -> Any:

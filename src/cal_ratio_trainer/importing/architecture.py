@@ -55,7 +55,7 @@ def architecture_of(config: Any) -> Architecture:
     """
     kind = _get(config, "class_name", str, "the config")
     if kind not in ("Functional", "Model"):
-        raise BadArchitecture(f"describes a {kind!s:.80} model, expected a Functional one")
+        raise BadArchitecture(f"describes a {kind!a:.80} model, expected a Functional one")
     content = _get(config, "config", dict, "the config")
     entries = _get(content, "layers", list, "the config")
     if len(entries) > _MOST_LAYERS:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cal_ratio_trainer.importing.stored_layers import FloatArray
+from cal_ratio_trainer.deployment.stored_layers import FloatArray
 from cal_ratio_trainer.network.shape import NetworkShape
 
 

@@ -11,17 +11,17 @@ import numpy as np
 
 from cal_ratio_trainer.deployment.fdeep_floats import BadFloats, decoded_floats
 from cal_ratio_trainer.deployment.graph import BadGraph, evaluate, graph_of
-from cal_ratio_trainer.importing.architecture import Architecture, architecture_of
-from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
-from cal_ratio_trainer.importing.json_text import parsed
-from cal_ratio_trainer.importing.recognition import recognised
-from cal_ratio_trainer.importing.stored_layers import (
+from cal_ratio_trainer.deployment.stored_layers import (
     BadWeightsFile,
     FloatArray,
     StoredLayer,
     Weights,
     weights_by_name,
 )
+from cal_ratio_trainer.files.json_text import parsed
+from cal_ratio_trainer.importing.architecture import Architecture, architecture_of
+from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
+from cal_ratio_trainer.importing.recognition import recognised
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 TEST_TOLERANCE = 1e-4
@@ -52,7 +52,7 @@ def network_from_fdeep(content: bytes) -> EarlierNetwork:
     found = recognised(architecture)
     stored = _stored_layers(architecture, _mapping(said, "trainable_params"))
     _check_hash(said.get("hash"), architecture, stored)
-    weights = weights_by_name(found, stored)
+    weights = weights_by_name(found.shape, found.names, stored)
     _check_shapes(said, found.shape)
     tests = _check_tests(said.get("tests"), found.shape, weights)
     is_keras_3 = any("batch_shape" in layer.config for layer in architecture.layers.values())

@@ -4,21 +4,21 @@ import io
 import zipfile
 from dataclasses import replace
 
+from cal_ratio_trainer.deployment.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
 from cal_ratio_trainer.deployment.keras_file import CONFIG, LARGEST, METADATA, WEIGHTS
 from cal_ratio_trainer.deployment.layers import Layer, in_keras_order
-from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
-from cal_ratio_trainer.importing.architecture import Architecture, BadArchitecture, architecture_of
-from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
-from cal_ratio_trainer.importing.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
-from cal_ratio_trainer.importing.json_text import BadJson, parsed
-from cal_ratio_trainer.importing.recognition import Recognised, recognised
-from cal_ratio_trainer.importing.stored_layers import (
+from cal_ratio_trainer.deployment.stored_layers import (
     WEIGHTS_OF,
     BadWeightsFile,
     StoredLayer,
     paired_by_class,
     weights_by_name,
 )
+from cal_ratio_trainer.files.json_text import BadJson, parsed
+from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
+from cal_ratio_trainer.importing.architecture import Architecture, BadArchitecture, architecture_of
+from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
+from cal_ratio_trainer.importing.recognition import Recognised, recognised
 from cal_ratio_trainer.importing.weight_order import network_from_weights
 
 _LARGEST = {**LARGEST, WEIGHTS: 1 << 27}
@@ -106,7 +106,7 @@ def _with_architecture(architecture: Architecture, found: Recognised, stored: Hd
             by_name[layer.name or ""] = layer
     else:
         by_name = paired_by_class(_ordered(architecture), stored.with_weights)
-    weights = weights_by_name(found, by_name)
+    weights = weights_by_name(found.shape, found.names, by_name)
     return EarlierNetwork(found.shape, weights, "", tuple(architecture.layers), found.dropout_is_said)
 
 

@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from cal_ratio_trainer.deployment.keras_file import HDF5_BEGINNING
+from cal_ratio_trainer.deployment.stored_layers import BadWeightsFile
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.importing.architecture import Architecture, BadArchitecture
 from cal_ratio_trainer.importing.earlier_network import EarlierNetwork
 from cal_ratio_trainer.importing.fdeep_network import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.importing.json_text import BadJson
 from cal_ratio_trainer.importing.keras_network import (
     BadKerasFile,
     architecture_in,
     network_from_hdf5,
     network_from_zip,
 )
-from cal_ratio_trainer.importing.stored_layers import BadWeightsFile
 
 LARGEST_FILE = 1 << 28
 """How many bytes a file may have: 700 times those of the 2019 network."""

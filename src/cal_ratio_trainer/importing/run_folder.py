@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.importing.json_text import BadJson, parsed
+from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.importing.network_file import read_content
 
 _EPOCH_FILE = re.compile(r"final_model_weights_(\d{1,6})(?:\.weights)?\.\w+")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from cal_ratio_trainer.deployment.layers import Layer, classifier_layers
-from cal_ratio_trainer.importing.stored_layers import (
+from cal_ratio_trainer.deployment.stored_layers import (
     WEIGHTS_OF,
     BadWeightsFile,
     StoredLayer,

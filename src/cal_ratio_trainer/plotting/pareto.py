@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+from cal_ratio_trainer.plotting.variables import plain_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_RUNS = 10
 """So many runs have a marker of their own; the others share one."""
+
+_MAX_NAME = 28
+"""Letters of a run's name in a legend."""
 
 _MARKERS = "osD^vPX<>p"
 _COLOURS = (BLUE, ORANGE, "#009e73", RED, "#7a5195", "#56b4e9", "#8c564b", "#cc79a7", "#4d4d4d", "#b8a000")
@@ -126,7 +130,9 @@ def draw_pareto(axes: "Axes", plot: ParetoPlot) -> None:
     if plot.recommended is not None:
         chosen, epoch = plot.runs[plot.recommended[0]], plot.recommended[1]
         point = (float(_missed(chosen.auc[epoch])), float(chosen.ks[epoch]))
-        _draw_star(axes, point, f"Recommended: {_short(plot.recommended_name or f'{chosen.name}/{epoch}')}")
+        _draw_star(
+            axes, point, f"Recommended: {plain_text(plot.recommended_name or f'{chosen.name}/{epoch}', _MAX_NAME)}"
+        )
     _set_axes(
         axes,
         np.concatenate([_missed(run.auc) for run in plot.runs]),
@@ -146,7 +152,7 @@ def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
     for each in plot.epochs:
         if each.is_recommended:
             point = (float(_missed(each.auc.value)), each.ks.value)
-            _draw_star(axes, point, f"Recommended: {_short(plot.runs[each.run])}/{each.epoch}")
+            _draw_star(axes, point, f"Recommended: {plain_text(plot.runs[each.run], _MAX_NAME)}/{each.epoch}")
     if plot.outside:
         axes.plot([], [], linestyle="none", label=f"{plot.outside} with far lower AUC not shown")
     missed = [_missed(np.array([each.auc.low, each.auc.value, each.auc.high])) for each in plot.epochs]
@@ -171,12 +177,8 @@ def _style(position: int) -> dict[str, Any]:
 
 def _label(position: int, name: str, runs: int) -> str | None:
     if position < MOST_RUNS:
-        return _short(name)
+        return plain_text(name, _MAX_NAME)
     return f"{runs - MOST_RUNS} other runs" if position == MOST_RUNS else None
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 28 else f"{name[:12]}…{name[-15:]}"
 
 
 def _draw_epochs(axes: "Axes", position: int, run: RunEpochs, runs: int) -> None:

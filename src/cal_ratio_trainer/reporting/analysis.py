@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
 from cal_ratio_trainer.reporting.analysis_epochs import Candidate, shortlist, with_results
 from cal_ratio_trainer.reporting.analysis_figures import (
@@ -26,7 +27,6 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.reporting.table import escaped
 from cal_ratio_trainer.training.fold_history import BestOfFolds
 from cal_ratio_trainer.training.kept_weights import ks_sums
 from cal_ratio_trainer.training.recommendation import RULES

@@ -191,7 +191,8 @@ def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampl
 
 
 def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, resampling: Resampling) -> TestResult:
-    network = find_networks(candidate.name, settings.output_path, settings.rule).load()
+    runs = candidate.run.overview.run.numbered_folder.parents[1]
+    network = find_networks(candidate.name, runs, settings.rule).load()
     main, control = sample.scored_by(network)
     ks = ks_of_control_jets(control, sample.pt_ranges)
     return TestResult(

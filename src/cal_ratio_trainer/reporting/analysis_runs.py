@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 
 from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
@@ -216,7 +216,7 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     Raises:
         NothingToAnalyze: there is none that can be used.
         RunError: there is no folder of runs.
-        ConfigError: a GPU is asked for and there is none.
+        ConfigError: a GPU is asked for and there is none, or two runs have one name.
     """
     device = chosen_device(settings.device)
     passed_over: list[tuple[str, str]] = []
@@ -228,7 +228,11 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
         folders = [each.run for each in overviews if each.status == _FINISHED or each.trouble]
         passed_over = [(each.run.name, each.status) for each in overviews if each.run not in folders]
     # Named twice, 'model/-1' and 'model/3' say, it is one run all the same.
-    folders = list(dict.fromkeys(folders))
+    folders = list({folder.path.resolve(): folder for folder in folders}.values())
+    by_name: dict[str, RunDirectory] = {}
+    for folder in folders:
+        if (other := by_name.setdefault(folder.name, folder)) is not folder:
+            raise ConfigError([f"{other.path} and {folder.path} are both called {folder.name}; analyze one at a time"])
     given = _given_files(settings, device)
     runs, unusable = _each(
         folders, lambda folder: folder.name, lambda folder: read_run(folder, device, given, settings.rule), "read runs"

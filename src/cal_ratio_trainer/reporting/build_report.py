@@ -10,6 +10,7 @@ from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra
 from cal_ratio_trainer.building.summary import BuildSummary, JetGroup
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, figure_labels
 from cal_ratio_trainer.plotting.weighted_spectra import (
     DrawnSpectrum,
@@ -19,7 +20,7 @@ from cal_ratio_trainer.plotting.weighted_spectra import (
     draw_stack,
 )
 from cal_ratio_trainer.reporting.report import Report, file_stem
-from cal_ratio_trainer.reporting.table import ReportTable, escaped
+from cal_ratio_trainer.reporting.table import ReportTable
 
 _STEPS = {
     "samples": "Slices weighed by cross section",

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
+from cal_ratio_trainer.plotting.variables import plain_text
 from cal_ratio_trainer.reporting.compare_tables import (
     agreement_table,
     attempt_table,
@@ -16,7 +18,6 @@ from cal_ratio_trainer.reporting.compare_tables import (
 )
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.reporting.score_report import OUTPUT_TITLES
-from cal_ratio_trainer.reporting.table import escaped
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
 from cal_ratio_trainer.scoring.streams import Region
 
@@ -38,7 +39,7 @@ def compare_with_report(settings: CompareSettings) -> CompareResult:
     labels = figure_labels(settings, *summary.simulations)
     report = Report(f"{summary.first} and {summary.second}", settings.output_report, labels)
     _write_opening(report, summary)
-    names = Names(summary.first, summary.second)
+    names = Names(plain_text(summary.first), plain_text(summary.second))
     for region, sample in summary.samples.items():
         _write_sample(report, region, sample, names, settings.disagreements)
     report.write()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.variables import MOST_SERIES, Series, VariableFigure, variable_drawing
 from cal_ratio_trainer.reporting import comparison_tables as tables
@@ -12,7 +13,7 @@ from cal_ratio_trainer.reporting.compared_files import ComparedFile, Quantity
 from cal_ratio_trainer.reporting.comparison import Comparison, compared
 from cal_ratio_trainer.reporting.comparison_tables import LabelNames
 from cal_ratio_trainer.reporting.report import DrawAll, Report, file_stem
-from cal_ratio_trainer.reporting.table import Markup, escaped
+from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.reporting.variable_titles import axis_title
 
 Masses = tuple[float, float]

@@ -51,7 +51,7 @@ def page_html(title: str, markdown: str, folder: Path) -> str:
         Environment(autoescape=True)
         .from_string(_file("page.html"))
         .render(
-            title=title,
+            title=title.encode(errors="backslashreplace").decode(),
             contents=contents,
             body=body,
             style=_file("page.css"),

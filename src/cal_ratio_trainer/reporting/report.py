@@ -10,10 +10,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, write_all
 from cal_ratio_trainer.reporting.drawn_figures import DrawnFigures
 from cal_ratio_trainer.reporting.page import page_html
-from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown, escaped
+from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown
 
 _LONGEST_STEM = 120
 

@@ -9,6 +9,7 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.shares import ShareTally
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_report import score_report_drawings
 from cal_ratio_trainer.reporting.report import Report
@@ -21,7 +22,7 @@ from cal_ratio_trainer.reporting.score_tables import (
     pt_range_words,
     weighted_table,
 )
-from cal_ratio_trainer.reporting.table import ReportTable, escaped
+from cal_ratio_trainer.reporting.table import ReportTable
 from cal_ratio_trainer.reporting.training_details import training_details
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import ScoreSummary, score_files

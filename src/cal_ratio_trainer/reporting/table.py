@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.errors import harmless
+from cal_ratio_trainer.markdown import escaped
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,20 +40,8 @@ def bold(text: str) -> Markup:
     return Markup(f"**{escaped(text)}**")
 
 
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it is.
-
-    >>> escaped("a_b | <c>")
-    'a\\\\_b \\\\| \\\\<c\\\\>'
-    """
-    return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in _BREAK.sub(" ", text))
-
-
 _NUMBER = re.compile(r"[-–—]?|nan|[-+−<>≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?(\s*([±+(×].*|%|[a-zA-Zµ²/]{1,8})|\s+[-−]\d.*)?")
 """What stands right in a table: a number, with its error, a remark in brackets or its unit behind it; or nothing."""
-
-_BREAK = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-_SPECIAL = set("\\`*_{}[]<>#+!|~$&")
 
 
 def as_text(table: ReportTable) -> str:

@@ -27,6 +27,7 @@ from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, FOLDS, JetScores, 
 from cal_ratio_trainer.scoring.score_pieces import ScoredBatch, read_batches, write_batches
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally
+from cal_ratio_trainer.training.run_directory import run_at
 
 
 @dataclass
@@ -75,8 +76,9 @@ class ScoreJob:
         changes: dict[str, Any] = {}
         if crew.is_elsewhere:
             changes["output_path"] = settings.output_path.absolute()
-            if settings.training is not None and Path(settings.training).exists():
-                changes["training"] = str(Path(settings.training).absolute())
+            given = Path(settings.training or "")
+            if settings.training is not None and (given.exists() or run_at(given) is not None):
+                changes["training"] = str(given.absolute())
         elif not crew.is_alone and settings.threads is None:
             changes["threads"] = max(1, available_cores() // crew.places)
         return cls(settings.model_copy(update=changes))

@@ -8,8 +8,8 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.network_digest import holds_epoch
-from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, Rule, recommended_epoch
-from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, run_and_rest
+from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, RULES, Rule, recommended_epoch
+from cal_ratio_trainer.training.run_directory import IMPORTED, NoRunName, RunDirectory, RunError, run_and_rest
 
 NEWEST = "last"
 BEST = "best"
@@ -54,7 +54,8 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Nam
     Args:
         name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/3/best' for the epoch that `rule`
             recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, 'model/3/fold_0/12' for a network of
-            a fold set, or the path of a .keras file.
+            a fold set, or the path of a .keras file. The path of a run's folder, as `train` and `import` print it, may
+            stand for 'model/3'.
         output_path: the folder that holds all runs.
         rule: what 'best' means.
 
@@ -75,10 +76,10 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Nam
 
 def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
     """The run that a network's name means, maybe a fold set, and the word for its epoch. Raises RunError."""
-    words = name.strip("/").split("/")
-    if len(words) not in (2, 3, 4) or not _is_number(words[1]):
-        raise RunError(_no_network(name))
-    run, rest = run_and_rest(name, output_path)
+    try:
+        run, rest = run_and_rest(name, output_path)
+    except NoRunName as error:
+        raise RunError(_no_network(name)) from error
     if len(rest) > 1:
         raise RunError(_no_network(name))
     return run, rest[0] if rest else NEWEST
@@ -123,8 +124,8 @@ def _no_network(name: str) -> str:
     if Path(name).is_file():
         return f"{name} is no .keras file of this program; 'cr_trainer import' makes a run of other network files"
     return (
-        f"{name} is no network: give NAME/RUN, NAME/RUN/EPOCH or a .keras file, e.g. default/0, default/0/best or "
-        "default/0/12"
+        f"{name} is no network: give NAME/RUN or NAME/RUN/EPOCH (e.g. default/0, default/0/best or default/0/12), the "
+        "folder of a run, or a .keras file"
     )
 
 
@@ -132,14 +133,21 @@ def _epoch(run: RunDirectory, word: str, newest: int | None, rule: Rule) -> int 
     if word == NEWEST:
         return newest
     if word == BEST:
-        best = recommended_epoch(run.read_history(), rule)
-        if best is None:
-            raise RunError(f"run {run.name} has no best epoch: none has a finite value for the rule {rule}")
-        return best
+        return _best_epoch(run, rule)
     if not word.isdecimal():
         raise RunError(f"{word} is no epoch; give a number, {BEST} or {NEWEST}")
     return int(word)
 
 
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+def _best_epoch(run: RunDirectory, rule: Rule) -> int:
+    if not run.history_file.is_file():
+        is_imported = run.read_record().get("status") == IMPORTED
+        why = "it was imported without a history" if is_imported else "none is finished"
+        raise RunError(f"run {run.name} has no best epoch: {why}; {run.name} alone is its newest network")
+    history = run.read_history()
+    best = recommended_epoch(history, rule)
+    if best is None:
+        others = [other for other in RULES if recommended_epoch(history, other) is not None]
+        remedy = f"; --rule {' or '.join(others)} finds one" if others else ""
+        raise RunError(f"run {run.name} has no best epoch: none has a finite value for the rule {rule}{remedy}")
+    return best

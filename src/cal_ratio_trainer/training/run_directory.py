@@ -43,6 +43,15 @@ class RunError(UserError):
     """A run that is asked for is not there, or cannot be used as asked."""
 
 
+class NoRunName(RunError):
+    """A word that is meant for a run is neither a name of one nor the path of its folder."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is no run; give NAME/RUN, e.g. default/0, default/-1 for the newest, or the folder of a run"
+        )
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """One run: training_results/<model name>/<number>, or fold_<i> in the folder of a fold set."""
@@ -314,25 +323,44 @@ def _no_model(output_path: Path, name: str) -> str:
 def named_run(name: str, output_path: Path) -> RunDirectory:
     """The run that a user names: 'model/3', 'model/-1' for the newest of a model, 'model/3/fold_0' for one of a set.
 
+    Args:
+        name: also the path of a run's folder, as `train` and `import` print it.
+        output_path: the folder that holds all runs; a path may lead elsewhere.
+
     Raises:
         RunError: this is no name of a run, or there is no such run; names those that are there.
     """
     run, rest = run_and_rest(name, output_path)
     if rest:
-        raise RunError(f"{name} is no run; give NAME/RUN, e.g. default/0, or default/-1 for the newest")
+        raise NoRunName(name)
     return run
 
 
 def run_and_rest(name: str, output_path: Path) -> tuple[RunDirectory, list[str]]:
-    """The run that a name begins with, and the words behind it. Raises RunError as `named_run`."""
+    """The run that a name, or a path, begins with, and the words behind it. Raises RunError as `named_run`."""
     model, *words = name.strip("/").split("/")
-    if not words or not words[0].removeprefix("-").isdecimal():
-        raise RunError(f"{name} is no run; give NAME/RUN, e.g. default/0, or default/-1 for the newest")
-    run = find_run(output_path, model, int(words[0]))
-    if len(words) == 1 or not words[1].startswith(_FOLD):
-        return run, words[1:]
-    folder = RunDirectory(run.path / words[1])
+    is_name = bool(words) and words[0].removeprefix("-").isdecimal()
+    at_path = None if is_name and runs_of(output_path, model) else run_at(Path(name))
+    if at_path is not None:
+        run, words = at_path
+    elif is_name:
+        run, words = find_run(output_path, model, int(words[0])), words[1:]
+    else:
+        raise NoRunName(name)
+    if not words or not words[0].startswith(_FOLD):
+        return run, words
+    folder = RunDirectory(run.path / words[0])
     if folder.fold_number is None or not folder.path.is_dir():
         there = ", ".join(sorted(path.name for path in run.path.glob(f"{_FOLD}*"))) or "it is no fold set"
-        raise RunError(f"run {run.name} has no {words[1]}; there is: {there}")
-    return folder, words[2:]
+        raise RunError(f"run {run.name} has no {words[0]}; there is: {there}")
+    return folder, words[1:]
+
+
+def run_at(path: Path) -> tuple[RunDirectory, list[str]] | None:
+    """The run whose folder a path is or leads through, and the words behind it; None where there is none."""
+    path = Path(os.path.normpath(path.absolute()))
+    for folder in (path, *path.parents):
+        run = RunDirectory(folder)
+        if folder.name.isdecimal() and (run.record_file.is_file() or run.settings_file.is_file()):
+            return run, list(path.relative_to(folder).parts)
+    return None

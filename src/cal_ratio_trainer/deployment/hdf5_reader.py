@@ -1,4 +1,4 @@
-"""Reads the HDF5 data of a Keras file in a process of its own: `python -m cal_ratio_trainer.importing.hdf5_reader`.
+"""Reads the HDF5 data of a Keras file in a process of its own: `python -m cal_ratio_trainer.deployment.hdf5_reader`.
 
 The HDF5 library can be made to run for ever, to take all memory or to crash by a file with a few wrong bytes. Here it
 does so where nobody is harmed. Standard input holds the file; standard output gets what `numpy.savez` writes: a JSON
@@ -53,6 +53,8 @@ def main() -> None:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, RecursionError) as error:
         said = {"error": f"the HDF5 data is damaged: {' '.join(str(error).split())[:200]}"}
     if "error" in said:
+        # It goes to a terminal, and may hold names out of the file.
+        said = {"error": said["error"] if said["error"].isprintable() else ascii(said["error"])}
         arrays = []
     buffer = io.BytesIO()
     text = np.frombuffer(json.dumps(said).encode(), dtype=np.uint8)
@@ -182,6 +184,8 @@ def _decoded(text: Any, attribute: str, longest: int) -> str:
     decoded = text.decode("utf-8") if isinstance(text, bytes) else text
     if not isinstance(decoded, str) or len(decoded) > longest:
         raise BadHdf5(f"{attribute} holds a {type(text).__name__}, expected a text of at most {longest} characters")
+    if longest == _LONGEST_NAME and not decoded.isprintable():
+        raise BadHdf5(f"{attribute} holds {decoded!a:.80}, expected a name")
     return decoded.encode("utf-8").decode("utf-8")  # bytes that are no UTF-8 come as half characters, refused here
 
 

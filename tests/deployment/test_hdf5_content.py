@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.importing import hdf5_content
-from cal_ratio_trainer.importing.hdf5_content import BadHdf5, read_hdf5
+from cal_ratio_trainer.deployment import hdf5_content
+from cal_ratio_trainer.deployment.hdf5_content import BadHdf5, read_hdf5
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.deployment.numpy_network import random_weights
 from tests.importing.earlier_files import keras_2_config, legacy_hdf5, numbered_hdf5, with_hdf5_changed
@@ -86,6 +86,9 @@ def named(attribute: str, value: Any, holder: str = "/") -> Callable[[h5py.File]
         (references, "is object, expected float32"),
         (named("layer_names", 3), r"layer_names of / is int\d+ \(\), expected a list of names"),
         (named("layer_names", ["x" * 2000]), "expected a text of at most 1024 characters"),
+        (named("layer_names", ["a\x1b[2J"]), r"layer_names holds 'a\\x1b\[2J', expected a name"),
+        (named("layer_names", [b"a\xff"]), "layer_names holds 'a.*ff', expected a name"),
+        (named("layer_names", np.zeros((2, 2))), "layer_names of / is float64"),
         (named("weight_names", np.ones(2), "lstm"), "weight_names of /lstm is float64"),
         (named("weight_names", ["../../dense_1"], "lstm"), r"\.\./\.\./dense_1 of /lstm is missing"),
         (
@@ -108,6 +111,10 @@ def test_what_is_no_plain_float_array_is_refused_by_its_place(
         (lambda f: f.pop("_layer_checkpoint_dependencies"), "is no HDF5 file of Keras"),
         (lambda f: f.create_group("layers"), "is no HDF5 file of Keras"),
         (lambda f: f.create_group("_layer_checkpoint_dependencies/Strange Name"), "group 'Strange Name' where one of"),
+        (
+            lambda f: f.create_dataset("_layer_checkpoint_dependencies/conv1d/vars/a\x1b[2J", data=np.zeros(1)),
+            r"conv1d/a\\x1b\[2J is float64",
+        ),
         (lambda f: f.pop("_layer_checkpoint_dependencies/lstm_2/cell"), "lstm_2/cell/vars of .* is missing"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.deployment.layers import Layer, classifier_layers
-from cal_ratio_trainer.importing.recognition import Recognised
+from cal_ratio_trainer.network.shape import NetworkShape
 
 FloatArray = NDArray[np.float32]
 Weights = dict[str, FloatArray]
@@ -37,22 +37,23 @@ class StoredLayer:
     arrays: tuple[FloatArray, ...]
 
 
-def weights_by_name(found: Recognised, stored: Mapping[str, StoredLayer]) -> Weights:
+def weights_by_name(shape: NetworkShape, names: Mapping[str, str], stored: Mapping[str, StoredLayer]) -> Weights:
     """The weights of a network under our names.
 
     Args:
-        found: the network, and what the file calls its layers.
+        shape: of the network.
+        names: our name of each layer -> the file's.
         stored: the file's layers with weights, by the file's names.
 
     Raises:
         BadWeightsFile: a layer is missing or left over, or a weight has another shape or is not finite.
     """
     weights: Weights = {}
-    left_over, shapes = dict(stored), found.shape.weight_shapes()
-    for layer in classifier_layers(found.shape):
+    left_over, shapes = dict(stored), shape.weight_shapes()
+    for layer in classifier_layers(shape):
         if not layer.weights:
             continue
-        name = found.names[layer.name]
+        name = names[layer.name]
         if name not in left_over:
             raise BadWeightsFile(f"the weights of layer {name!r} are missing")
         weights |= weights_of_layer(layer, left_over.pop(name), shapes)
@@ -74,7 +75,8 @@ def weights_of_layer(layer: Layer, stored: StoredLayer, shapes: Mapping[str, tup
     """
     where = f"layer {stored.name or layer.name!r} ({stored.place})"
     if stored.kind != layer.kind or len(stored.arrays) != len(layer.weights):
-        raise BadWeightsFile(f"{where}: weights of a {stored.kind} layer, expected those of a {layer.kind} layer")
+        found = f"{len(stored.arrays)} weights of a {stored.kind} layer"
+        raise BadWeightsFile(f"{where}: {found}, expected {len(layer.weights)} of a {layer.kind} layer")
     weights = {}
     for name, array in zip(layer.weights, stored.arrays, strict=True):
         # A kernel-1 convolution is a dense layer on rows; Keras gives its kernel one more axis, [1, in, out].
