@@ -7,11 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import iterate_any, load_jets, open_jets
 from cal_ratio_trainer.jets.output import OutputExists, check_output, writing_layout
-from cal_ratio_trainer.jets.store import is_ragged_file, write_jets
+from cal_ratio_trainer.jets.store import is_ragged, write_jets
 
 from .some_jets import assert_same_constituents, assert_same_jets, converted, some_jets
 
@@ -96,7 +97,7 @@ def test_the_layout_to_write_follows_the_name_and_the_wish(tmp_path: Path) -> No
             writer.write(jets)
             writer.finish(converted())
         assert open_jets(tmp_path / name).report.layout == expected
-    assert is_ragged_file(tmp_path / "a.parquet")
+    assert is_ragged(open_parquet(tmp_path / "a.parquet"))
 
 
 def test_an_output_destroys_nothing(tmp_path: Path) -> None:

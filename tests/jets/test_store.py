@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Normalisation, Scaling
 from cal_ratio_trainer.jets.store import (
     ROWS_A_GROUP,
-    is_ragged_file,
+    is_ragged,
     iterate_jets,
     read_jets,
     read_metadata,
@@ -137,7 +138,7 @@ def test_a_damaged_page_is_named_with_its_file(tmp_path: Path) -> None:
     place = slice(len(content) // 4, len(content) // 2)
     content[place] = bytes(byte ^ 0x5A for byte in content[place])
     path.write_bytes(bytes(content))
-    with pytest.raises(InputFileError, match=r"jets\.parquet: is damaged"):
+    with pytest.raises(InputFileError, match=r"jets\.parquet: column \w+ is damaged"):
         read_jets(path)
 
 
@@ -175,7 +176,7 @@ def _rewrite(path: Path, **metadata: object) -> None:
 def test_a_format_of_the_future_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
     write_jets(path, some_jets(2), converted())
-    assert is_ragged_file(path)
+    assert is_ragged(open_parquet(path))
     _rewrite(path, format_version=99)
     with pytest.raises(InputFileError, match="format version 99"):
         read_metadata(path)

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import MissingColumn
+from cal_ratio_trainer.files.parquet import damage_named, read_columns
 from cal_ratio_trainer.jets.features import EVENT_SCALARS, JET_INPUTS
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.legacy_names import name_of_today
@@ -23,7 +25,6 @@ from cal_ratio_trainer.jets.legacy_reader import (
     padding_rows,
 )
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import open_parquet
 from cal_ratio_trainer.jets.table import Jets
 
 
@@ -90,8 +91,8 @@ class PickledFile(FlatFile):
 class FlatParquetFile(FlatFile):
     """A flat frame in Parquet; read row group by row group."""
 
-    def __init__(self, path: Path) -> None:
-        file = open_parquet(path)
+    def __init__(self, path: Path, file: pq.ParquetFile) -> None:
+        self._file = file
         present = {
             column.name: np.dtype(np.float32 if column.type == pa.float32() else np.float64)
             for column in file.schema_arrow
@@ -101,17 +102,21 @@ class FlatParquetFile(FlatFile):
 
     def _column(self, name: str) -> NDArray[Any]:
         source = self.names.source[name]
-        column = open_parquet(self.path).read(columns=[source]).column(source)
-        values: NDArray[Any] = column.to_numpy()
+        values: NDArray[Any] = read_columns(self.path, self._file, [source]).column(source).to_numpy()
         return values
 
     def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
         """All jets in order, at most `rows` at a time."""
         sources = list(self.names.source.values())
-        file = open_parquet(self.path)
+        file = self._file
         # Group by group, for over many groups iter_batches holds on to what it has read.
         for group in range(file.num_row_groups):
-            for batch in file.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group], columns=sources):
+            batches = file.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group], columns=sources)
+            while True:
+                with damage_named(self.path, file, group, sources):
+                    batch = next(batches, None)
+                if batch is None:
+                    break
                 columns = {
                     name: batch.column(source).to_numpy(zero_copy_only=False)
                     for name, source in self.names.source.items()
