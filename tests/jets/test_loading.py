@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -121,3 +122,13 @@ def test_a_flat_parquet_file_of_many_row_groups_is_read(tmp_path: Path) -> None:
     pq.write_table(pq.read_table(tmp_path / "one.parquet"), tmp_path / "many.parquet", row_group_size=7)
     assert_same_constituents(load_jets(tmp_path / "many.parquet").jets, jets)
     np.testing.assert_array_equal(load_jets(tmp_path / "many.parquet").jets["jet_pt"], jets["jet_pt"])
+
+
+def test_null_and_unknown_labels_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(6, label=pa.array([0, None, 7, 7, -4, None], pa.int8())), converted())
+    with pytest.raises(
+        InputFileError,
+        match=r"jets\.parquet: column label has label -4 in 1 row, label 7 in 2 rows, label nan \(or null\) in 2 rows",
+    ):
+        open_jets(path)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -230,4 +231,22 @@ def test_a_column_of_another_type_is_named(tmp_path: Path, column: str, content:
     with pytest.raises(InputFileError, match=words):
         read_scalars(path, ["jet_eta"])
     with pytest.raises(InputFileError, match=words):
+        read_jets(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        *[({"format_version": each}, "has format version") for each in ("2", 1.5, -3, True, None, [1], 0)],
+        ({"padding": {"clusters": [0.0, 0.0]}}, "padding row of clusters has 2 numbers where 12 are expected"),
+        ({"padding": {"clusters": ["text"] * 12}}, "padding.clusters.0: Input should be a valid number"),
+        ({"padding": {"tracks": [1e38] + [0.0] * 12}}, r"padding row of tracks holds 1e\+38 for track_pt"),
+        ({"padding": {"tracks": [float("nan")] + [0.0] * 12}}, "padding row of tracks holds nan for track_pt"),
+    ],
+)
+def test_odd_metadata_are_told_in_a_sentence(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(2), converted())
+    _rewrite(path, **changes)
+    with pytest.raises(InputFileError, match=rf"jets\.parquet: .*{said}"):
         read_jets(path)

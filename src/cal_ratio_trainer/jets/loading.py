@@ -12,6 +12,7 @@ from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, is_built
 from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
+from cal_ratio_trainer.jets.labels import checked_labels
 from cal_ratio_trainer.jets.legacy_file import FlatParquetFile, PickledFile
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata
@@ -75,7 +76,8 @@ class RaggedFile(JetFile):
 
     def __init__(self, path: Path) -> None:
         self.path, self.metadata, self.report = path, read_metadata(path), LoadReport("ragged Parquet")
-        self.rows = open_parquet(path).metadata.num_rows
+        labels = read_scalars(path, ["label"]).column("label").cast(pa.float64()).to_numpy()
+        self.rows = len(checked_labels(path, labels))
 
     def scalar_names(self) -> list[str]:
         """All columns but those of constituents."""

@@ -18,7 +18,7 @@ from cal_ratio_trainer.files.parquet import ParquetOutput, open_parquet, read_co
 from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES, Constituent
 from cal_ratio_trainer.jets.filling import WholeLists
 from cal_ratio_trainer.jets.list_columns import ListColumns
-from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata
+from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata, padding_mistake
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.table import Jets
 
@@ -251,13 +251,21 @@ def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
         )
     try:
         content = json.loads(raw)
-        if content.get("format_version", 0) > FORMAT_VERSION:
+        version = content.get("format_version", FORMAT_VERSION)
+        if type(version) is not int or not 0 < version <= FORMAT_VERSION:
             raise InputFileError(
-                path, f"has format version {content['format_version']}; this program reads up to {FORMAT_VERSION}"
+                path, f"says that it has format version {version!r:.40}; this program reads 1 to {FORMAT_VERSION}"
             )
-        return JetMetadata.model_validate(content), file
-    except (ValueError, ValidationError, AttributeError) as error:
+        metadata = JetMetadata.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputFileError(path, f"has unreadable metadata: {place}: {first['msg']}") from error
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InputFileError(path, f"has unreadable metadata: {error}") from error
+    if mistake := padding_mistake(metadata.padding):
+        raise InputFileError(path, f"has metadata that cannot be: {mistake}")
+    return metadata, file
 
 
 def _refuse_foreign_types(path: Path, columns: pa.Schema) -> None:
