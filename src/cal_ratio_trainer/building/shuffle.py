@@ -34,7 +34,7 @@ class DifferentPadding(UserError):
     def __init__(self, kind: str) -> None:
         super().__init__(
             f"the inputs have different values in empty slots of {kind}, so they cannot be built to one file; frames "
-            "whose empty slots are not 0 were preprocessed already, or are damaged"
+            "that the earlier program scaled from a range above 0 have other values than 0 there"
         )
 
 
