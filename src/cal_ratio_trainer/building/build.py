@@ -90,12 +90,8 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
 def _lacks_only_its_report(settings: BuildSettings, sources: Sequence[Source]) -> bool:
     """True where a build with these settings, of these files, was killed before its report was written."""
     output = settings.output_file
-    if (
-        not settings.report
-        or settings.overwrite
-        or not output.is_file()
-        or report_file(output).with_suffix(".html").exists()
-    ):
+    is_wanted = settings.report and not settings.overwrite and not report_file(output).with_suffix(".html").exists()
+    if not (is_wanted and output.is_file()):
         return False
     try:
         metadata = read_metadata(output)
