@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.legacy_writer import write_flat
 from cal_ratio_trainer.jets.loading import load_jets
-from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.run_sample import MAIN_FILE, TestJets
@@ -38,6 +38,14 @@ def _jets(folder: Path) -> Path:
 def _read_jets(file: Path) -> object:
     loaded = load_jets(file)
     return _digest(loaded.jets), loaded.metadata
+
+
+def _earlier_jets(folder: Path) -> Path:
+    """As an earlier version wrote it: with checksums of pages only, so that a damaged footer may be read as another."""
+    file = _jets(folder)
+    metadata = {METADATA_KEY: pq.read_metadata(file).metadata[METADATA_KEY]}
+    pq.write_table(pq.read_table(file).replace_schema_metadata(metadata), file, write_page_checksum=True)
+    return file
 
 
 def _flat(folder: Path) -> Path:
@@ -90,6 +98,7 @@ def _read_test_sample(file: Path) -> object:
 
 LOADERS: dict[str, Loader] = {
     "jets": Loader(_jets, _read_jets),
+    "jets of an earlier version": Loader(_earlier_jets, _read_any),
     "flat frame": Loader(_flat, _read_any),
     "pickled frame": Loader(_pickle, _read_any),
     "list of events": Loader(_events, _read_events),
