@@ -70,7 +70,7 @@ def read_frame(path: Path) -> FlatFrame:
     except _BROKEN as error:
         # The end of a file that was cut says nothing.
         why = str(error) or "it ends too early"
-        raise InputFileError(path, f"is no complete pickle of a pandas DataFrame ({why})") from error
+        raise InputFileError(path, f"is no complete pickle of a pandas DataFrame ({why:.200})") from error
 
 
 # The unpickler in Python, not the one in C: it asks for every object by find_class, also for the codes of copyreg, and
