@@ -57,6 +57,11 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     return file
 
 
+def is_verified(path: Path) -> bool:
+    """True for a file of ours, whose footer was verified; of another one pyarrow aborts at odd metadata of columns."""
+    return _blocks_of(path) is not None
+
+
 def read_row_group(path: Path, file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Some columns (None: all) of a row group. Raises InputFileError where they are damaged; names the column."""
     with damage_named(path, file, group, columns):

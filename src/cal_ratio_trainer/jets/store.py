@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import replacing
-from cal_ratio_trainer.files.parquet import ParquetOutput, open_parquet, read_columns, read_row_group
+from cal_ratio_trainer.files.parquet import ParquetOutput, is_verified, open_parquet, read_columns, read_row_group
 from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES, Constituent
 from cal_ratio_trainer.jets.filling import WholeLists
 from cal_ratio_trainer.jets.list_columns import ListColumns
@@ -137,7 +137,10 @@ def iterate_lists(path: Path) -> Iterator[dict[str, ListColumns]]:
 
 
 def most_constituents(path: Path) -> dict[str, int]:
-    """For each kind's name at least as many constituents as a file of ours holds. Raises as `read_jets`."""
+    """For each kind's name at least as many constituents as a file of ours holds; empty where it has no checksums.
+
+    Raises as `read_jets`.
+    """
     return _most_constituents(path, _open(path)[1])
 
 
@@ -313,7 +316,9 @@ def _row_groups(
 
 
 def _most_constituents(path: Path, file: pq.ParquetFile) -> dict[str, int]:
-    """Upper bounds for each kind: Parquet counts an empty list as one value."""
+    """Upper bounds for each kind, for Parquet counts an empty list as one value; empty of a file without checksums."""
+    if not is_verified(path):
+        return {}
     places = {name.partition(".")[0]: i for i, name in enumerate(_leaf_paths(file))}
     groups = range(file.metadata.num_row_groups)
     missing = [kind.columns[0] for kind in CONSTITUENTS if kind.columns[0] not in places]
