@@ -47,10 +47,13 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         else:
             file = pq.ParquetFile(_VerifiedFile(path, blocks))
         names = file.schema_arrow.names
+        rows = sum(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
     except UnicodeDecodeError as error:
         raise InputFileError(path, f"has a column whose name is no UTF-8 text ({error})") from error
     except _BROKEN as error:
         raise InputFileError(path, f"is not a complete Parquet file ({error})") from error
+    if rows != file.metadata.num_rows:
+        raise InputFileError(path, f"is damaged: its row groups have {rows} rows, its footer {file.metadata.num_rows}")
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise InputFileError(path, f"has more than one column {', '.join(twice)}")
@@ -65,7 +68,17 @@ def is_verified(path: Path) -> bool:
 def read_row_group(path: Path, file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Some columns (None: all) of a row group. Raises InputFileError where they are damaged; names the column."""
     with damage_named(path, file, group, columns):
-        return file.read_row_group(group, columns)
+        table = file.read_row_group(group, columns)
+    refuse_missing_rows(path, file, group, len(table), columns)
+    return table
+
+
+def refuse_missing_rows(path: Path, file: pq.ParquetFile, group: int, rows: int, columns: Sequence[str] | None) -> None:
+    """Raises InputFileError where other numbers of rows of a row group were read than its footer says."""
+    expected = file.metadata.row_group(group).num_rows
+    if rows != expected:
+        named = f"column {columns[0]}" if columns and len(columns) == 1 else f"row group {group}"
+        raise InputFileError(path, f"{named} is damaged: it holds {rows} rows where the footer says {expected}")
 
 
 def read_columns(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:

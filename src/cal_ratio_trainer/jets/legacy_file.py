@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.files.parquet import damage_named, read_columns
+from cal_ratio_trainer.files.parquet import damage_named, read_columns, refuse_missing_rows
 from cal_ratio_trainer.jets.features import EVENT_SCALARS, JET_INPUTS
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import checked_labels
@@ -122,6 +122,7 @@ class FlatParquetFile(FlatFile):
         # Group by group, for over many groups iter_batches holds on to what it has read.
         for group in range(file.num_row_groups):
             batches = file.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group], columns=sources)
+            read = 0
             while True:
                 with damage_named(self.path, file, group, sources):
                     batch = next(batches, None)
@@ -131,7 +132,9 @@ class FlatParquetFile(FlatFile):
                         name: batch.column(source).to_numpy(zero_copy_only=False)
                         for name, source in self.names.source.items()
                     }
+                read += len(batch)
                 yield from flat_chunks(self.path, columns, self._padding, self.names.absent, rows)
+            refuse_missing_rows(self.path, file, group, read, sources)
 
 
 def _numpy_type(kind: pa.DataType) -> np.dtype[Any]:
