@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from cal_ratio_trainer.building import build_training_file
@@ -20,11 +21,13 @@ from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.expressions import ExpressionError
+from cal_ratio_trainer.jets.features import CLUSTERS
 from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation
 from cal_ratio_trainer.jets.output import OutputExists
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from tests.jets.some_jets import assert_same_constituents
 
 from .jet_files import random_jets, settings_for, write_converted
 
@@ -189,6 +192,77 @@ def test_a_built_file_is_refused_with_an_explanation(tmp_path: Path) -> None:
     for again in ("main.parquet", "main.pkl"):
         with pytest.raises(AlreadyBuilt, match="scaling them again would spoil them"):
             built(tmp_path / "twice.parquet", tmp_path / again)
+
+
+def test_training_files_are_put_together_as_they_are(tmp_path: Path) -> None:
+    converted = [write_converted(tmp_path, 30), write_converted(tmp_path, 20, DataType.SIGNAL)]
+    at_once = built(tmp_path / "at_once.parquet", *converted, shuffle=False)
+    built(tmp_path / "ours.parquet", converted[0])
+    built(tmp_path / "theirs.pkl", converted[1])
+    summary = build_training_file(
+        settings_for(tmp_path / "both.parquet", tmp_path / "ours.parquet", tmp_path / "theirs.pkl")
+    )
+    both = read_jets(tmp_path / "both.parquet")
+    assert both["jet_id"].tolist() == list(range(50))
+    order = [np.lexsort((jets["jet_pt"], jets["eventNumber"], jets.label)) for jets in (both, at_once)]
+    assert_same_constituents(both.take(order[0]), at_once.take(order[1]))
+    for name in ("jet_pt", "jet_eta", "mcEventWeight"):
+        np.testing.assert_array_equal(both[name][order[0]], at_once[name][order[1]])
+    assert read_metadata(tmp_path / "both.parquet").stage == "built"
+    assert "nothing was scaled again" in " ".join(summary.notes)
+
+
+def test_training_files_are_not_mixed_with_converted_files_or_with_another_range_or_kind(tmp_path: Path) -> None:
+    qcd, signal = write_converted(tmp_path, 30), write_converted(tmp_path, 20, DataType.SIGNAL)
+    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
+    built(one, qcd)
+    with pytest.raises(AlreadyBuilt, match=r"one\.parquet: is a training file already .*sig_1\.parquet is none"):
+        built(tmp_path / "out.parquet", signal, one)
+    built(other, signal, min_jet_pt=40)
+    with pytest.raises(
+        InputFileError, match=r"other\.parquet: is scaled with 40 to 500 GeV.* settings say 0 to 500 GeV"
+    ):
+        built(tmp_path / "out.parquet", one, other)
+    built(other, write_converted(tmp_path, 20, DataType.DATA), kind="control", overwrite=True)
+    with pytest.raises(InputFileError, match=r"other\.parquet: is a control training file, and kind is main"):
+        built(tmp_path / "out.parquet", one, other)
+    built(other, signal, overwrite=True)
+    with pytest.raises(ConfigError, match="training files keep their weights"):
+        built(tmp_path / "out.parquet", one, other, samples={364701: {"cross_section_pb": 1, "filter_efficiency": 1}})
+    with pytest.raises(DuplicateJets, match=r"30 jets come twice .*which is given twice"):
+        built(tmp_path / "out.parquet", one, one)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_values_that_are_not_finite_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    jets = random_jets(6)
+    jets = jets.with_columns({"jet_pt": np.where(np.arange(6) == 2, np.nan, jets["jet_pt"])})
+    clusters = jets.constituents["clusters"]
+    values = clusters.values.copy()
+    values[3, CLUSTERS.position("time")] = np.inf
+    jets = Jets(jets.scalars, {**jets.constituents, "clusters": clusters.with_values(values)})
+    write_jets(tmp_path / "in.parquet", jets, JetMetadata(stage="converted", data_type=DataType.QCD))
+    built(tmp_path / "out.parquet", tmp_path / "in.parquet")
+    for name in ("jet_pt", "clus_time"):
+        assert f"1 values of {name} are NaN or infinite" in caplog.text
+        assert f"1 values of {name} are NaN or infinite" in " ".join(read_metadata(tmp_path / "out.parquet").notes)
+
+
+def test_a_pt_beyond_all_energy_is_refused(tmp_path: Path) -> None:
+    jets = random_jets(6).with_columns({"jet_pt": np.full(6, 1e38)})
+    write_jets(tmp_path / "in.parquet", jets, JetMetadata(stage="converted", data_type=DataType.QCD))
+    with pytest.raises(InputFileError, match=r"in\.parquet: column jet_pt has 6 values up to 1e\+38 GeV"):
+        built(tmp_path / "out.parquet", tmp_path / "in.parquet")
+
+
+def test_jets_without_event_numbers_are_told_apart_by_their_kinematics(tmp_path: Path) -> None:
+    jets = random_jets(20, eventNumber=pa.nulls(20, pa.uint64()), runNumber=pa.nulls(20, pa.uint32()))
+    path = tmp_path / "in.parquet"
+    write_jets(path, jets, JetMetadata(stage="converted", data_type=DataType.QCD))
+    assert len(built(tmp_path / "out.parquet", path)) == 20
+    write_jets(path, Jets.concatenate([jets, jets.slice(0, 2)]), JetMetadata(stage="converted", data_type=DataType.QCD))
+    with pytest.raises(DuplicateJets, match=r"2 jets come twice \(same data type, run, event, pt, eta and phi\)"):
+        built(tmp_path / "again.parquet", path)
 
 
 def test_jets_that_come_twice_are_refused_with_their_number_and_files(tmp_path: Path) -> None:

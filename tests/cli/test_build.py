@@ -1,5 +1,7 @@
 """`cr_trainer build` and `cr_trainer resample` as they are typed."""
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,6 +88,31 @@ def test_a_report_is_written_on_request_and_named(
     said = capsys.readouterr().out
     assert f"report: {folder / 'main_report.html'}" in said
     assert (folder / "main_report.html").is_file()
+
+
+_KILLED_AT_ITS_REPORT = """
+import os, signal
+from cal_ratio_trainer.reporting import build_report
+build_report.write_build_report = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+from cal_ratio_trainer.cli.main import main
+main()
+"""
+
+
+def test_a_build_that_was_killed_before_its_report_writes_it_the_next_time(
+    converted_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = converted_file.parent / "main.parquet"
+    words = ("build", str(converted_file), "-o", str(output), "--report")
+    killed = subprocess.run([sys.executable, "-c", _KILLED_AT_ITS_REPORT, *words], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    content = output.read_bytes()
+    assert typed(monkeypatch, *words, "--seed", 7) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert typed(monkeypatch, *words) == 0
+    assert output.with_name("main_report.html").is_file()
+    assert output.read_bytes() == content
+    assert typed(monkeypatch, *words) == 2
 
 
 def test_a_table_of_samples_is_a_file_and_a_mistake_in_it_ends_in_one_sentence(

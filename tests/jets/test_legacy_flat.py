@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
+from cal_ratio_trainer.jets.features import TRACKS
 from cal_ratio_trainer.jets.legacy import SLOT_COLUMNS, flat_names, flat_writing, name_of_today, read_frame, write_flat
 from cal_ratio_trainer.jets.loading import is_built, iterate_any, load_jets, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
@@ -225,3 +226,21 @@ def test_an_unknown_label_is_named(tmp_path: Path, ending: str, label: float) ->
     frame["label"] = np.array([0, label])
     with pytest.raises(InputFileError, match=f"label {label}"):
         load_jets(save(frame, tmp_path / f"label.{ending}"))
+
+
+@FORMATS
+@pytest.mark.parametrize("value", [-999.0, -99.0, 1e3])
+def test_a_number_that_stands_for_an_empty_slot_is_named(tmp_path: Path, ending: str, value: float) -> None:
+    frame = flat_frame(some_jets(3))
+    for name in TRACKS.flat_columns(19):
+        frame[name] = np.array([0.0, value, 0.0], dtype=np.float32)
+    with pytest.raises(InputFileError, match=rf"holds {value:g} in all features of slot 19 of tracks"):
+        load_jets(save(frame, tmp_path / f"sentinel.{ending}"))
+
+
+@FORMATS
+def test_flags_where_numbers_are_expected_are_named(tmp_path: Path, ending: str) -> None:
+    frame = flat_frame(some_jets(2))
+    frame["clus_pt_3"] = np.array([True, False])
+    with pytest.raises(InputFileError, match="column clus_pt_3 holds something else than numbers"):
+        load_jets(save(frame, tmp_path / f"flags.{ending}"))

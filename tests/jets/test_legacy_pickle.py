@@ -3,6 +3,7 @@
 import copyreg
 import io
 import pickle
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,21 @@ def test_bytes_do_not_become_pointers_to_objects(tmp_path: Path, dtype: bytes, r
 def test_an_array_larger_than_its_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="does not fit its content"):
         read_frame(write(tmp_path, _array_of(_dtype("f8"), b"A" * 8, b"K\x09\x85")))
+
+
+@pytest.mark.parametrize("shape", [text("a") + text("b") + b"\x86", text("a") * 2 + b"J\xff\xff\xff\x7f\x87", b"]"])
+def test_a_shape_that_is_no_tuple_of_lengths_is_refused(tmp_path: Path, shape: bytes) -> None:
+    with pytest.raises(InputFileError, match="no tuple of lengths"):
+        read_frame(write(tmp_path, _array_of(_dtype("f8"), b"A" * 8, shape)))
+
+
+@pytest.mark.parametrize("opcode", [pickle.BYTEARRAY8, pickle.BINBYTES8, pickle.BINUNICODE8])
+def test_a_length_beyond_the_end_of_the_file_takes_no_memory(tmp_path: Path, opcode: bytes) -> None:
+    path = write(tmp_path, b"\x80\x05" + opcode + (1 << 40).to_bytes(8, "little") + b"short.")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputFileError, match=r"frame\.pkl: is no complete pickle"):
+        read_frame(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20
 
 
 @pytest.mark.parametrize("target", [("pandas", "DataFrame"), ("numpy", "dtype"), ("builtins", "slice")])

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import iterate_any, load_jets, open_jets
 from cal_ratio_trainer.jets.output import OutputExists, check_output, writing_layout
-from cal_ratio_trainer.jets.store import is_ragged_file, write_jets
+from cal_ratio_trainer.jets.store import is_ragged, write_jets
 
 from .some_jets import assert_same_constituents, assert_same_jets, converted, some_jets
 
@@ -96,7 +98,7 @@ def test_the_layout_to_write_follows_the_name_and_the_wish(tmp_path: Path) -> No
             writer.write(jets)
             writer.finish(converted())
         assert open_jets(tmp_path / name).report.layout == expected
-    assert is_ragged_file(tmp_path / "a.parquet")
+    assert is_ragged(open_parquet(tmp_path / "a.parquet"))
 
 
 def test_an_output_destroys_nothing(tmp_path: Path) -> None:
@@ -120,3 +122,13 @@ def test_a_flat_parquet_file_of_many_row_groups_is_read(tmp_path: Path) -> None:
     pq.write_table(pq.read_table(tmp_path / "one.parquet"), tmp_path / "many.parquet", row_group_size=7)
     assert_same_constituents(load_jets(tmp_path / "many.parquet").jets, jets)
     np.testing.assert_array_equal(load_jets(tmp_path / "many.parquet").jets["jet_pt"], jets["jet_pt"])
+
+
+def test_null_and_unknown_labels_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(6, label=pa.array([0, None, 7, 7, -4, None], pa.int8())), converted())
+    with pytest.raises(
+        InputFileError,
+        match=r"jets\.parquet: column label has label -4 in 1 row, label 7 in 2 rows, label nan \(or null\) in 2 rows",
+    ):
+        open_jets(path)

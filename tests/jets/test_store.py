@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Normalisation, Scaling
 from cal_ratio_trainer.jets.store import (
     ROWS_A_GROUP,
-    is_ragged_file,
+    is_ragged,
     iterate_jets,
+    most_constituents,
     read_jets,
     read_metadata,
     read_scalars,
@@ -24,6 +27,7 @@ from cal_ratio_trainer.jets.store import (
     write_jets,
     writing,
 )
+from tests.faults.campaign import run_campaign
 
 from .some_jets import assert_same_jets, converted, some_jets
 
@@ -137,7 +141,7 @@ def test_a_damaged_page_is_named_with_its_file(tmp_path: Path) -> None:
     place = slice(len(content) // 4, len(content) // 2)
     content[place] = bytes(byte ^ 0x5A for byte in content[place])
     path.write_bytes(bytes(content))
-    with pytest.raises(InputFileError, match=r"jets\.parquet: is damaged"):
+    with pytest.raises(InputFileError, match=r"jets\.parquet: column \w+ is damaged"):
         read_jets(path)
 
 
@@ -175,7 +179,7 @@ def _rewrite(path: Path, **metadata: object) -> None:
 def test_a_format_of_the_future_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
     write_jets(path, some_jets(2), converted())
-    assert is_ragged_file(path)
+    assert is_ragged(open_parquet(path))
     _rewrite(path, format_version=99)
     with pytest.raises(InputFileError, match="format version 99"):
         read_metadata(path)
@@ -230,3 +234,31 @@ def test_a_column_of_another_type_is_named(tmp_path: Path, column: str, content:
         read_scalars(path, ["jet_eta"])
     with pytest.raises(InputFileError, match=words):
         read_jets(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        *[({"format_version": each}, "has format version") for each in ("2", 1.5, -3, True, None, [1], 0)],
+        ({"padding": {"clusters": [0.0, 0.0]}}, "padding row of clusters has 2 numbers where 12 are expected"),
+        ({"padding": {"clusters": ["text"] * 12}}, "padding.clusters.0: Input should be a valid number"),
+        ({"padding": {"tracks": [1e38] + [0.0] * 12}}, r"padding row of tracks holds 1e\+38 for track_pt"),
+        ({"padding": {"tracks": [float("nan")] + [0.0] * 12}}, "padding row of tracks holds nan for track_pt"),
+    ],
+)
+def test_odd_metadata_are_told_in_a_sentence(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(2), converted())
+    _rewrite(path, **changes)
+    with pytest.raises(InputFileError, match=rf"jets\.parquet: .*{said}"):
+        read_jets(path)
+
+
+def test_a_file_without_checksums_is_not_asked_for_numbers_at_which_pyarrow_aborts(tmp_path: Path) -> None:
+    path = tmp_path / "jets.parquet"
+    write_jets(path, some_jets(20), converted())
+    assert most_constituents(path)["clusters"] >= len(read_jets(path).constituents["clusters"].values)
+    _rewrite(path)
+    assert most_constituents(path) == {}
+    # Input 12147 of 20,000: one byte of the size statistics of a column in the footer.
+    assert not run_campaign("jets of an earlier version", 1, first=12147).faults

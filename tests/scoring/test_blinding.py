@@ -10,6 +10,7 @@ import pytest
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.distributed.own_process import OwnProcess
+from cal_ratio_trainer.files.streams import read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
@@ -137,9 +138,9 @@ def test_pieces_of_a_file_hold_nothing_hidden_and_become_the_whole(network: Path
     hidden = 0
     for piece in pieces.pieces:
         done = score_piece(lambda *told: None, request, piece)
-        with pa.OSFile(str(done.path), "rb") as raw:
-            for _ in range(done.batches):
-                column = pa.ipc.open_stream(raw).read_all().column("scores.jet_nn_sig")
+        with done.path.open("rb") as raw:
+            for each in done.batches:
+                column = read_table(raw, each, done.path).column("scores.jet_nn_sig")
                 hidden += column.null_count
                 # What stands in the memory of a null counts too.
                 for chunk in column.chunks:

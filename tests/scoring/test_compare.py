@@ -10,9 +10,10 @@ import pytest
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.compare import CompareSettings
-from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
+from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, UserError
 from cal_ratio_trainer.jets import Label
-from cal_ratio_trainer.jets.store import read_jets
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.run_directory import RunDirectory
@@ -54,6 +55,26 @@ def test_a_network_agrees_with_itself_in_everything(network: Path, tmp_path: Pat
     assert sample.figures is not None
     assert all(figure.difference.value == 0 for figure in sample.figures.figures)
     assert summary.explanation is None
+
+
+def test_files_with_and_without_scores_of_the_experiment_are_compared_together(
+    network: Path, other: Path, tmp_path: Path
+) -> None:
+    scored = converted_jets(40, jet_nn_calRatio_main_sig=np.linspace(0, 1, 40, dtype=np.float32))
+    files = [
+        write_converted(tmp_path / "with.parquet", scored),
+        write_converted(tmp_path / "b.parquet", converted_jets(30)),
+    ]
+    control = scale(converted_jets(20, label=np.tile([0, 2], 10)), SCALING).jets
+    write_jets(tmp_path / "c.parquet", control, JetMetadata(stage="built", kind="control", scaling=SCALING))
+    summary = compare(compare_settings(tmp_path, network, other, *files, tmp_path / "c.parquet"))
+    table = pq.read_table(summary.scores)
+    assert table.column("region").to_pylist() == ["main"] * 70 + ["control"] * 20
+    assert table.column("jet_nn_calRatio_main_sig").null_count == 50
+    text = converted_jets(30, jet_nn_calRatio_main_sig=np.array(["a"] * 30))
+    write_converted(tmp_path / "b.parquet", text)
+    with pytest.raises(UserError, match="jet_nn_calRatio_main_sig has incompatible types"):
+        compare(compare_settings(tmp_path, network, other, *files))
 
 
 def test_what_is_odd_in_the_jets_is_told(network: Path, other: Path, tmp_path: Path) -> None:

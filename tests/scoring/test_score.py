@@ -322,3 +322,20 @@ def test_a_frame_without_masses_is_a_control_region_unless_it_is_called_main(
     assert summary.files[0].tally is not None
     assert summary.files[0].tally.region == region
     assert any("--kind main" in note for note in summary.files[0].notes) == (kind is None)
+
+
+@pytest.mark.parametrize("is_built", [True, False])
+def test_a_pt_that_no_training_takes_is_not_scored(network: Path, tmp_path: Path, is_built: bool) -> None:
+    jets = converted_jets(20)
+    jets = scale(jets, SCALING).jets if is_built else jets
+    huge = jets.with_columns({"jet_pt": np.where(np.arange(20) == 3, np.float32(1e38), jets["jet_pt"])})
+    file = (write_built if is_built else write_converted)(tmp_path / "jets.parquet", huge)
+    with pytest.raises(InputFileError, match=r"jets\.parquet: column jet_pt has 1 value up to .* GeV"):
+        score_files(score_settings(tmp_path, [file], network))
+
+
+def test_jets_that_were_never_scaled_or_twice_are_not_scored(network: Path, tmp_path: Path) -> None:
+    for jets in (converted_jets(20), scale(scale(converted_jets(20), SCALING).jets, SCALING).jets):
+        file = write_built(tmp_path / "jets.parquet", jets)
+        with pytest.raises(InputFileError, match=r"jets\.parquet: has a median jet_pt of"):
+            score_files(score_settings(tmp_path, [file], network))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.training.data import TrainingData, load_training_data
@@ -101,7 +101,7 @@ def test_too_little_memory_is_not_called_damage(
     def no_room(*given: object) -> None:
         raise error
 
-    (tmp_path / "events.parquet").touch()
-    monkeypatch.setattr("pyarrow.parquet.read_table", no_room)
-    with pytest.raises(UserError, match="there is too little memory to read"):
+    write_used_events(tmp_path, data_of(tmp_path), by_row=False)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile.read_row_group", no_room)
+    with pytest.raises(InputFileError, match=r"events\.parquet: cannot be read: there is too little memory"):
         read_used_events(tmp_path)

@@ -3,6 +3,7 @@
 import fnmatch
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.building.combining import COMBINED, are_training_files
 from cal_ratio_trainer.building.cutflow import SampleStep, cutflows
 from cal_ratio_trainer.building.cuts import cut_notes
 from cal_ratio_trainer.building.duplicates import refuse_duplicates
-from cal_ratio_trainer.building.inputs import find_sources
+from cal_ratio_trainer.building.inputs import Source, find_sources
 from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT, WEIGHT
 from cal_ratio_trainer.building.record import built_metadata, simulation_of
 from cal_ratio_trainer.building.scan import ScannedFile, scan_files
@@ -25,12 +27,13 @@ from cal_ratio_trainer.building.weighing import Weighing, weigh
 from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.distributed.crew import Report
-from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets.features import REQUIRED_SCALARS
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout
+from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.progress import progress
 
 _log = logging.getLogger(__name__)
@@ -50,7 +53,8 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
 
     Raises:
         SchedulerError: there is no such cluster, or it cannot do this.
-        InputFileError: an input cannot be used (missing, of a wrong kind, already built), or the output exists.
+        InputFileError: an input cannot be used (missing, of a wrong kind, built beside converted ones), or the output
+            exists.
         ExpressionError: an event filter cannot be read or names an unknown column.
         DuplicateJets: a jet would be taken twice.
         SampleError: simulated multijets of several samples cannot be weighed.
@@ -58,23 +62,49 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
     """
     removed = _removed_columns(settings.remove_branches)
     sources = find_sources(settings.input_files, settings.cache_path)
-    check_output(settings.output_file, [source.path for source in sources], settings.overwrite)
+    lacks_report = _lacks_only_its_report(settings, sources)
+    check_output(settings.output_file, [source.path for source in sources], settings.overwrite or lacks_report)
     with opened_workers(settings, settings.output_file, len(sources), _say) as workers:
         files = scan_files(sources, settings.kind, settings.seed, _columns_to_weigh_by(settings), workers)
-        notes = [*_range_notes(settings), *refuse_duplicates(files), *_class_notes(files, settings), *cut_notes(files)]
+        combined = are_training_files(files, settings)
+        said = [COMBINED] if combined else _range_notes(settings)
+        notes = [*said, *refuse_duplicates(files), *_class_notes(files, settings), *cut_notes(files)]
         weighing = weigh(files, settings)
         flow = cutflows(files, weighing)
         files = _with_weights(files, weighing)
         summary = _summarise(settings, files, [*notes, *weighing.notes], weighing, flow)
+        if lacks_report:
+            _log.warning("%s is complete; only its report is missing, and is written now", settings.output_file)
+            return replace(summary, notes=read_metadata(settings.output_file).notes)
         kept = [name for name in KEPT_SCALARS if name not in removed]
         with writing_layout(settings.output_file, settings.layout) as writer:
-            useless = _mix(settings, files, kept, workers, writer)
-            if useless:
-                summary.notes.append(
-                    f"{useless} clusters have energies that sum to 0 or to nothing finite: their fractions became 0"
-                )
+            odd = _mix(settings, files, None if combined else _scaling(settings), kept, workers, writer)
+            found = [sentence.format(n=count) for sentence, count in odd.items() if count]
+            for note in [*found, *([COMBINED] if combined else [])]:
+                _log.warning("%s: %s", settings.output_file, note)
+            summary.notes.extend(found)
             writer.finish(built_metadata(settings, files, _checksums(files, workers), summary))
     return summary
+
+
+def _lacks_only_its_report(settings: BuildSettings, sources: Sequence[Source]) -> bool:
+    """True where a build with these settings, of these files, was killed before its report was written."""
+    output = settings.output_file
+    is_wanted = settings.report and not settings.overwrite and not report_file(output).with_suffix(".html").exists()
+    if not (is_wanted and output.is_file()):
+        return False
+    try:
+        metadata = read_metadata(output)
+    except InputFileError:
+        return False
+    sizes = [source.path.stat().st_size for source in sources]
+    same_inputs = [each.size_bytes for each in metadata.inputs] == sizes
+    return same_inputs and metadata.options == settings.apart_from_who_works()
+
+
+def report_file(output: Path) -> Path:
+    """The Markdown report of a training file, beside it."""
+    return output.with_name(f"{output.stem}_report.md")
 
 
 def _say(text: str) -> None:
@@ -103,20 +133,28 @@ def _with_weight(columns: pa.Table, weights: NDArray[np.float64]) -> pa.Table:
 
 
 def _mix(
-    settings: BuildSettings, files: Sequence[ScannedFile], kept: list[str], workers: Workers, writer: Writer
-) -> int:
-    """Write all taken jets, scaled and in their final order; the number of clusters without fractions."""
+    settings: BuildSettings,
+    files: Sequence[ScannedFile],
+    scaling: Scaling | None,
+    kept: list[str],
+    workers: Workers,
+    writer: Writer,
+) -> Counter[str]:
+    """Write all taken jets, scaled and in their final order; what was odd in them, by its sentence."""
     jets = sum(len(file.taken) for file in files)
     places = np.arange(jets, dtype=np.int64)
     if settings.shuffle:
         places = np.random.default_rng([settings.seed, _SHUFFLING]).permutation(jets)
-    scaling = Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
     recipe = Recipe(scaling, tuple(kept), Buckets.of(jets))
     with progress("build", 2 * jets, "jets") as line, scattered(files, places, recipe, workers.telling(line)) as found:
         for part in found.in_order():
             writer.write(part.with_columns({JET_ID: part.scalars.column(POSITION)}).without_columns([POSITION]))
             line.advance(len(part))
-    return found.useless
+    return found.odd
+
+
+def _scaling(settings: BuildSettings) -> Scaling:
+    return Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
 
 
 def _checksums(files: Sequence[ScannedFile], workers: Workers) -> list[str]:
@@ -160,7 +198,11 @@ def _class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[
     missing = {CONTROL_MC: "multijet simulation", CONTROL_DATA: "multijet data"}
     if settings.kind == "control":
         notes += [f"there is no {what} (label {label:d})" for label, what in missing.items() if label not in labels]
-    unsaid = [file.source.given_as for file in files if file.data_type is None and len(file.taken)]
+    unsaid = [
+        file.source.given_as
+        for file in files
+        if file.data_type is None and file.metadata.kind is None and len(file.taken)
+    ]
     if unsaid:
         notes.append(f"what the jets are was taken from their labels in {_some(unsaid)}")
     for note in notes:

@@ -21,7 +21,8 @@ def cuts_of(files: Sequence[ScannedFile]) -> list[Cuts]:
             continue
         for cuts in file.metadata.cuts or [_from_options(file)]:
             content = cuts.model_dump(exclude={"data_types"})
-            content["event_filter"] = file.source.request.event_filter
+            before, now = cuts.event_filter, file.source.request.event_filter
+            content["event_filter"] = f"({before}) and ({now})" if before and now else before or now
             types = cuts.data_types or ([file.data_type] if file.data_type is not None else [])
             for known, of_types in found:
                 if known == content:

@@ -29,7 +29,7 @@ def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
     """See that no jet is taken twice.
 
     Jets are the same when data type, sample (mcChannelNumber), run, event and position in the event are; where a file
-    does not know positions (legacy frames), when data type, run, event, pt, eta and phi are.
+    does not know events or positions (legacy frames), when data type, run, event, pt, eta and phi are.
 
     Returns:
         What was used instead of positions where they are not known, a sentence each.
@@ -40,12 +40,14 @@ def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
     named = [file for file in files if len(file.taken)]
     if not named:
         return []
-    without = [file for file in named if not _is_known(file, "jet_index")]
+    without = [file for file in named if not (_is_known(file, "jet_index") and _is_known(file, "eventNumber"))]
     columns = _BY_KINEMATICS if without else _BY_POSITION
     keys = np.concatenate([_keys(file, columns) for file in named])
     repeats = _repeated(keys)
     if len(repeats.again):
-        raise DuplicateJets(_in_words(repeats, named))
+        raise DuplicateJets(
+            _in_words(repeats, named, "run, event, pt, eta and phi" if without else "run, event and jet")
+        )
     if not without:
         return []
     sentence = (
@@ -101,7 +103,7 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def _in_words(repeats: _Repeats, files: Sequence[ScannedFile]) -> str:
+def _in_words(repeats: _Repeats, files: Sequence[ScannedFile], compared: str) -> str:
     owners = np.repeat(np.arange(len(files)), [len(file.taken) for file in files])
     pairs, counts = np.unique(np.stack([owners[repeats.first], owners[repeats.again]]), axis=1, return_counts=True)
     told = []
@@ -109,7 +111,7 @@ def _in_words(repeats: _Repeats, files: Sequence[ScannedFile]) -> str:
         told.append(f"{counts[pair]} {_where(files[pairs[0, pair]], files[pairs[1, pair]])}")
     more = f" and {len(counts) - _FILES_NAMED} more pairs of files" if len(counts) > _FILES_NAMED else ""
     verb = "jet comes" if len(repeats.again) == 1 else "jets come"
-    return f"{len(repeats.again)} {verb} twice (same data type, run, event and jet): {'; '.join(told)}{more}"
+    return f"{len(repeats.again)} {verb} twice (same data type, {compared}): {'; '.join(told)}{more}"
 
 
 def _where(first: ScannedFile, second: ScannedFile) -> str:

@@ -81,15 +81,10 @@ def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind
         labels: of all its jets, [jets].
 
     Raises:
-        AlreadyBuilt: they are scaled already.
-        InputFileError: they are of a data type or label that has no place there.
+        InputFileError: they are of a data type or label that has no place there, or in a training file of another kind.
     """
-    if len(labels) and _is_built(file):
-        raise AlreadyBuilt(
-            source.path,
-            "is a training file already (its pt and layer energies are scaled); build takes converted files, and "
-            "scaling them again would spoil them",
-        )
+    if file.metadata.kind not in (None, kind):
+        raise InputFileError(source.path, f"is a {file.metadata.kind} training file, and kind is {kind}")
     data_type = data_type_of(source, file)
     if data_type is None:
         if kind == "control" and np.any(labels == Label.SIGNAL):
@@ -103,7 +98,8 @@ def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind
         raise InputFileError(source.path, f"holds jets of label {other}; {data_type} jets have {data_type.label:d}")
 
 
-def _is_built(file: JetFile) -> bool:
+def holds_scaled_jets(file: JetFile) -> bool:
+    """True for a training file, or a frame that the earlier program preprocessed."""
     # Jets are looked at only where the file does not say, for a whole row group is read for the first of them.
     stage = file.metadata.stage
-    return is_built(file.metadata, next(file.batches(_JETS_TO_JUDGE_BY))) if stage == "unknown" else stage == "built"
+    return is_built(file.metadata, file.first(_JETS_TO_JUDGE_BY)) if stage == "unknown" else stage == "built"

@@ -78,7 +78,7 @@ def check_samples_are_given(files: Sequence[ScannedFile], settings: BuildSetting
     Raises:
         SampleError: they are, and the settings neither have a table of samples nor say that this is wanted.
     """
-    channels = multijet_channels(files)
+    channels = multijet_channels([file for file in files if not file.is_built])
     if settings.samples is None and settings.normalise == "samples" and len(channels) > 1:
         names = ", ".join(map(str, channels))
         raise SampleError(

@@ -16,6 +16,7 @@ def built_metadata(
 ) -> JetMetadata:
     """The metadata of a training file; `checksums` are the SHA-256 of its inputs."""
     simulation, said = simulation_of(files)
+    combined = any(file.is_built for file in files)
     own = [(file.source.given_as, note) for file in files for note in file.metadata.notes]
     return JetMetadata(
         stage="built",
@@ -33,10 +34,11 @@ def built_metadata(
         ],
         units=built_units(),
         scaling=Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt),
-        normalisation=summed([file.metadata.normalisation for file in files]),
+        # Two training files may come from one sample, which would count twice.
+        normalisation=None if combined else summed([file.metadata.normalisation for file in files]),
         notes=list(dict.fromkeys([*summary.notes, *said, *(f"{path}: {note}" for path, note in own)])),
         cuts=cuts_of(files),
-        details={**summary.as_details(), "normalisation_by_sample": _by_sample(files)},
+        details={**summary.as_details(), "normalisation_by_sample": {} if combined else _by_sample(files)},
     )
 
 

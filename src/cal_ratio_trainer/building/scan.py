@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.inputs import Kind, Source, check_admitted, data_type_of
+from cal_ratio_trainer.building.inputs import Kind, Source, check_admitted, data_type_of, holds_scaled_jets
 from cal_ratio_trainer.building.workers import Job, Workers
 from cal_ratio_trainer.distributed.crew import Report
+from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.loading import open_jets
-from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.progress import progress
 
@@ -37,6 +38,7 @@ class ScannedFile:
         taken: positions of the jets to take, rising, [taken] int64.
         columns: of the taken jets, what identifies, weighs and labels them, and what else was asked for; absent columns
             are absent here.
+        is_built: its jets are scaled; jet_pt of `columns` is in GeV all the same.
         scalar_names: all scalar columns of the file.
         edges: rows at which the file may be cut, see `JetFile.edges`.
         weights: what stands for mcEventWeight of the taken jets, [taken]; None leaves what the file has.
@@ -50,6 +52,7 @@ class ScannedFile:
     passed: int
     taken: IndexArray
     columns: pa.Table
+    is_built: bool = False
     scalar_names: tuple[str, ...] = ()
     edges: tuple[int, ...] = ()
     weights: NDArray[np.float64] | None = None
@@ -68,7 +71,7 @@ def scan_files(
         workers: who looks at the files.
 
     Raises:
-        InputFileError, AlreadyBuilt, MissingColumn, ForbiddenPickle: a file cannot be used for this.
+        InputFileError, MissingColumn, ForbiddenPickle: a file cannot be used for this.
         ExpressionError: a filter cannot be read or names an unknown column.
     """
     jobs = [Job(source.given_as, _scan, (source, kind, tuple(further))) for source in sources]
@@ -91,6 +94,10 @@ def _scan(report: Report, source: Source, kind: Kind, further: Sequence[str]) ->
     wanted = [name for name in dict.fromkeys([*_WHERE_THERE, *further]) if name not in _ALWAYS]
     columns = file.scalars([*_ALWAYS, *(name for name in wanted if name in file.scalar_names())])
     check_admitted(source, file, columns.column("label").to_numpy(), kind)
+    is_built = file.rows > 0 and holds_scaled_jets(file)
+    if is_built:
+        columns = _in_gev(columns, file.metadata.scaling or LEGACY_SCALING)
+    refuse_impossible_pt(source.path, columns.column("jet_pt").to_numpy())
     taken = _filtered(source, file)
     return ScannedFile(
         source,
@@ -101,9 +108,16 @@ def _scan(report: Report, source: Source, kind: Kind, further: Sequence[str]) ->
         len(taken),
         taken,
         columns.take(pa.array(taken)),
+        is_built,
         tuple(file.scalar_names()),
         tuple(file.edges()),
     )
+
+
+def _in_gev(columns: pa.Table, scaling: Scaling) -> pa.Table:
+    scaled = columns.column("jet_pt").to_numpy().astype(np.float64)
+    in_gev = (scaled * (scaling.max_jet_pt - scaling.min_jet_pt) + scaling.min_jet_pt).astype(np.float32)
+    return columns.set_column(columns.column_names.index("jet_pt"), "jet_pt", pa.array(in_gev))
 
 
 def _filtered(source: Source, file: JetFile) -> IndexArray:

@@ -4,6 +4,7 @@ Small files are taken together and large ones cut, so that there are neither man
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.building.scaling import ScaledJets, scale
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.shuffle import MOST_BUCKETS, Buckets, Scatter, Scattered, in_order
 from cal_ratio_trainer.building.workers import Job, Workers
 from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.files.atomic import replacing
-from cal_ratio_trainer.jets.features import EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
+from cal_ratio_trainer.jets.cleaning import Cleaning
+from cal_ratio_trainer.jets.features import CONSTITUENTS, EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
@@ -34,13 +36,14 @@ KEPT_SCALARS = {**REQUIRED_SCALARS, **EVENT_SCALARS, **ORIGIN_SCALARS}
 """The scalar columns of a training file, with their types."""
 
 _WEIGHT = "mcEventWeight"
+_USELESS = "{n} clusters have energies that sum to 0 or to nothing finite: their fractions became 0"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is the same for all jets: how they are scaled, their scalar columns, and the buckets of their places."""
+    """What is the same for all jets: their scaling (None where they have it), scalar columns, and buckets of places."""
 
-    scaling: Scaling
+    scaling: Scaling | None
     kept: tuple[str, ...]
     buckets: Buckets
 
@@ -73,11 +76,11 @@ class Portion:
 
 @dataclass(frozen=True)
 class ScatteredPortion:
-    """A portion on disk; `useless` clusters had energies without fractions."""
+    """A portion on disk, and what was odd in it."""
 
     path: Path
     written: Scattered
-    useless: int
+    odd: Counter[str]
 
 
 @dataclass
@@ -85,11 +88,11 @@ class ScatteredJets:
     """All jets on disk, in buckets.
 
     Attributes:
-        useless: clusters whose energies sum to 0 or to nothing finite.
+        odd: how often something was odd, by its sentence with `{n}`.
     """
 
     buckets: Buckets
-    useless: int = 0
+    odd: Counter[str] = field(default_factory=Counter)
     _files: list[tuple[IO[bytes], Scattered]] = field(default_factory=list)
 
     def in_order(self) -> Iterator[Jets]:
@@ -120,13 +123,14 @@ def scattered(
             file = opened.enter_context(tempfile.TemporaryFile(dir=workers.output.parent))
             scatter = Scatter(file, recipe.buckets)
             alone = (Job(each.name, _scatter_here, (each, recipe, scatter)) for each in portions)
-            jets.useless = sum(workers.results(alone))
+            for odd in workers.results(alone):
+                jets.odd.update(odd)
             jets._files.append((file, scatter.finish()))
         else:
             output = workers.output.absolute()
             jobs = (Job(each.name, _scatter_to_piece, (each, recipe, output)) for each in portions)
             for piece in workers.results(jobs):
-                jets.useless += piece.useless
+                jets.odd.update(piece.odd)
                 jets._files.append((opened.enter_context(piece.path.open("rb")), piece.written))
         yield jets
 
@@ -163,19 +167,27 @@ def _parts(file: ScannedFile, places: IndexArray, enough: int) -> Iterator[Taken
             first = edge
 
 
-def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Scatter) -> int:
-    """Scatter a portion; the number of clusters without fractions."""
-    useless = done = 0
+def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Scatter) -> Counter[str]:
+    """Scatter a portion; what was odd in it."""
+    odd, cleaning, done = Counter[str](), Cleaning(), 0
     jets_in_all = sum(len(part.taken) for part in portion.parts)
     report(0, jets_in_all)
     for part in portion.parts:
         for jets, chosen in _batches(part, recipe.kept):
-            scaled = scale(jets, recipe.scaling)
+            scaled = ScaledJets(jets, 0) if recipe.scaling is None else scale(jets, recipe.scaling)
             scatter.add(scaled.jets, part.places[chosen])
-            useless += scaled.clusters_without_fractions
+            odd[_USELESS] += scaled.clusters_without_fractions
+            # What it would change is counted and stays: training and score read it as 0, and say so again.
+            cleaning.scalars(scaled.jets)
+            for kind in CONSTITUENTS:
+                cleaning.ragged(kind, scaled.jets.constituents[kind.name])
             done += len(jets)
             report(done, jets_in_all)
-    return useless
+    found = cleaning.report()
+    for name, count in found.non_finite.items():
+        odd[f"{{n}} values of {name} are NaN or infinite; they stay so, and training and score read 0"] += count
+    odd["{n} values of mcEventWeight are not finite"] += found.non_finite_weights
+    return odd
 
 
 def _scatter_to_piece(report: Report, portion: Portion, recipe: Recipe, output: Path) -> ScatteredPortion:
@@ -183,9 +195,9 @@ def _scatter_to_piece(report: Report, portion: Portion, recipe: Recipe, output: 
     path = piece_file(output)
     with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
         scatter = Scatter(file, recipe.buckets)
-        useless = _scatter_here(report, portion, recipe, scatter)
+        odd = _scatter_here(report, portion, recipe, scatter)
         written = scatter.finish()
-    return ScatteredPortion(path, written, useless)
+    return ScatteredPortion(path, written, odd)
 
 
 def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice]]:

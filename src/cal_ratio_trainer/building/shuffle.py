@@ -6,12 +6,14 @@ buckets are then put together from all of them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 import pyarrow as pa
 
 from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
 from cal_ratio_trainer.jets.table import Jets
@@ -23,6 +25,7 @@ MOST_BUCKETS = 256
 JETS_AT_A_TIME = 65536
 
 POSITION = "_position"
+_NAME = Path("scattered jets")
 
 
 class DifferentPadding(UserError):
@@ -31,7 +34,7 @@ class DifferentPadding(UserError):
     def __init__(self, kind: str) -> None:
         super().__init__(
             f"the inputs have different values in empty slots of {kind}, so they cannot be built to one file; frames "
-            "whose empty slots are not 0 were preprocessed already, or are damaged"
+            "that the earlier program scaled from a range above 0 have other values than 0 there"
         )
 
 
@@ -51,10 +54,10 @@ class Buckets:
 
 @dataclass(frozen=True)
 class Block:
-    """Jets of one bucket, one Arrow stream that begins at this byte of the file."""
+    """Jets of one bucket, and where they are in the file."""
 
     bucket: int
-    start: int
+    table: StoredTable
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,7 @@ class Scatter:
         table = jets.scalars.combine_chunks()
         for name, ragged in jets.constituents.items():
             table = table.append_column(name, _as_lists(ragged))
-        self._blocks.append(Block(bucket, self._file.tell()))
-        with pa.ipc.new_stream(pa.PythonFile(self._file, "w"), table.schema) as stream:
-            stream.write_table(table)
+        self._blocks.append(Block(bucket, append_table(self._file, table)))
 
 
 def _same_padding(known: dict[str, list[float]], found: dict[str, list[float]]) -> dict[str, list[float]]:
@@ -152,11 +153,7 @@ def _by_position(jets: Jets) -> Jets:
 
 
 def _read(blocks: Sequence[tuple[IO[bytes], Block]], padding: dict[str, list[float]]) -> Jets:
-    tables = []
-    for file, block in blocks:
-        file.seek(block.start)
-        tables.append(pa.ipc.open_stream(pa.PythonFile(file, "r")).read_all())
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables([read_table(file, block.table, _NAME) for file, block in blocks])
     lists = {
         kind.name: _from_lists(table.column(kind.name), np.asarray(padding[kind.name], dtype=np.float32))
         for kind in CONSTITUENTS

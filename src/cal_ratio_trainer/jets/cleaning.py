@@ -2,12 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.features import (
     CLUSTER_LAYERS,
     CLUSTERS,
@@ -27,6 +29,7 @@ _BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
 JETS_TO_JUDGE_BY = 10_000
 """How many jets `is_built` looks at at most."""
 _SMALLEST_JET_PT_GEV = 2.0
+_LARGEST_JET_PT_GEV = 14_000.0
 _CONSTITUENTS_AT_A_TIME = 1 << 14
 
 JetsType = TypeVar("JetsType", bound=JetScalars)
@@ -153,6 +156,26 @@ def is_built(metadata: JetMetadata, jets: Jets) -> bool:
     sums = layers.sum(axis=1, dtype=np.float64)
     sums = sums[np.isfinite(sums)]
     return len(sums) > 0 and bool(np.median(np.abs(sums - 1)) < 1e-4)
+
+
+def refuse_impossible_pt(file: Path, pt_gev: NDArray[np.floating[Any]]) -> None:
+    """Refuse jets with more pt than there is energy.
+
+    Args:
+        file: that holds them.
+        pt_gev: [jets]; what is not finite is counted elsewhere.
+
+    Raises:
+        InputFileError: says how many there are, and the largest.
+    """
+    size = np.where(np.isfinite(pt_gev), np.abs(pt_gev), 0)
+    beyond = int(np.count_nonzero(size > _LARGEST_JET_PT_GEV))
+    if beyond:
+        raise InputFileError(
+            file,
+            f"column jet_pt has {beyond} value{'s' if beyond > 1 else ''} up to {size.max():.3g} GeV, where at most "
+            f"{_LARGEST_JET_PT_GEV:g} GeV can be",
+        )
 
 
 def _make_finite(column: FloatArray) -> None:

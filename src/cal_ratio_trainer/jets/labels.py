@@ -1,6 +1,13 @@
 """What a jet is: the label in the table, and the kind of ntuple it came from."""
 
 from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.errors import InputFileError
 
 
 class Label(IntEnum):
@@ -18,6 +25,28 @@ class Label(IntEnum):
         """The short name of the network output, as in file and column names."""
         return ("qcd", "sig", "bib")[self]
 
+
+def checked_labels(path: Path, values: NDArray[Any]) -> NDArray[np.int8]:
+    """The label column of a file, [jets]; a null has become NaN.
+
+    Raises:
+        InputFileError: labels are none of ours; says which and how many.
+    """
+    good = np.isin(values, [int(label) for label in Label])
+    if not good.all():
+        found, counts = np.unique(values[~good].astype(np.float64), return_counts=True)
+        named = [
+            f"label {value:g}{' (or null)' if np.isnan(value) else ''} in {count} row{'s' if count > 1 else ''}"
+            for value, count in zip(found, counts, strict=True)
+        ]
+        more = f" and {len(named) - _NAMED} more values" if len(named) > _NAMED else ""
+        raise InputFileError(
+            path, f"column label has {', '.join(named[:_NAMED])}{more}; labels are 0 (QCD), 1 (signal) and 2 (BIB)"
+        )
+    return values.astype(np.int8)
+
+
+_NAMED = 5
 
 CONTROL_MC = Label.QCD
 CONTROL_DATA = Label.BIB

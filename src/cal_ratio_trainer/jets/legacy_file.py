@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.errors import MissingColumn
+from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.files.parquet import damage_named, read_columns, refuse_missing_rows
 from cal_ratio_trainer.jets.features import EVENT_SCALARS, JET_INPUTS
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
-from cal_ratio_trainer.jets.legacy_names import name_of_today
+from cal_ratio_trainer.jets.labels import checked_labels
+from cal_ratio_trainer.jets.legacy_names import SLOT_COLUMNS, name_of_today
 from cal_ratio_trainer.jets.legacy_pickle import read_frame
 from cal_ratio_trainer.jets.legacy_reader import (
     checked_names,
     event_column,
     flat_chunks,
     is_rounded,
-    labels_of,
     padding_rows,
 )
-from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import open_parquet
+from cal_ratio_trainer.jets.metadata import JetMetadata, padding_mistake
 from cal_ratio_trainer.jets.table import Jets
 
 
@@ -33,14 +34,22 @@ class FlatFile(JetFile):
     def _describe(self, path: Path, layout: str, present: Mapping[str, np.dtype[Any]], rows: int) -> None:
         self.path, self.rows = path, rows
         self.names = checked_names(path, list(present))
+        for name in (*SLOT_COLUMNS, "label", *JET_INPUTS):
+            source = self.names.source[name]
+            if present[source].kind not in "iuf":
+                raise InputFileError(path, f"column {source} holds something else than numbers")
         rounded = [name for name, dtype in present.items() if is_rounded(name_of_today(name), dtype)]
         absent = [*self.names.absent, *map(name_of_today, rounded)]
         self.report = LoadReport(layout, absent, self.names.dropped, self.names.renamed)
+        checked_labels(path, self._column("label"))
         self._padding = padding_rows(self._column)
+        padding = {name: row.tolist() for name, row in self._padding.items()}
+        if mistake := padding_mistake(padding):
+            raise InputFileError(path, mistake)
         self.metadata = JetMetadata(
             stage="unknown",
             rows=rows,
-            padding={name: row.tolist() for name, row in self._padding.items()},
+            padding=padding,
             notes=self.report.sentences(),
         )
 
@@ -64,7 +73,7 @@ class FlatFile(JetFile):
         if name in self.names.absent:
             return pa.nulls(self.rows, EVENT_SCALARS[name])
         if name == "label":
-            return pa.array(labels_of(self.path, self._column(name)))
+            return pa.array(checked_labels(self.path, self._column(name)))
         return event_column(self.path, name, self._column(name))
 
 
@@ -90,10 +99,10 @@ class PickledFile(FlatFile):
 class FlatParquetFile(FlatFile):
     """A flat frame in Parquet; read row group by row group."""
 
-    def __init__(self, path: Path) -> None:
-        file = open_parquet(path)
+    def __init__(self, path: Path, file: pq.ParquetFile) -> None:
+        self._file = file
         present = {
-            column.name: np.dtype(np.float32 if column.type == pa.float32() else np.float64)
+            column.name: _numpy_type(column.type)
             for column in file.schema_arrow
             if not column.name.startswith("__index_level_")
         }
@@ -101,19 +110,35 @@ class FlatParquetFile(FlatFile):
 
     def _column(self, name: str) -> NDArray[Any]:
         source = self.names.source[name]
-        column = open_parquet(self.path).read(columns=[source]).column(source)
-        values: NDArray[Any] = column.to_numpy()
+        column = read_columns(self.path, self._file, [source]).column(source)
+        with damage_named(self.path, self._file, 0, [source]):
+            values: NDArray[Any] = column.to_numpy()
         return values
 
     def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
         """All jets in order, at most `rows` at a time."""
         sources = list(self.names.source.values())
-        file = open_parquet(self.path)
+        file = self._file
         # Group by group, for over many groups iter_batches holds on to what it has read.
         for group in range(file.num_row_groups):
-            for batch in file.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group], columns=sources):
-                columns = {
-                    name: batch.column(source).to_numpy(zero_copy_only=False)
-                    for name, source in self.names.source.items()
-                }
+            batches = file.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group], columns=sources)
+            read = 0
+            while True:
+                with damage_named(self.path, file, group, sources):
+                    batch = next(batches, None)
+                    if batch is None:
+                        break
+                    columns = {
+                        name: batch.column(source).to_numpy(zero_copy_only=False)
+                        for name, source in self.names.source.items()
+                    }
+                read += len(batch)
                 yield from flat_chunks(self.path, columns, self._padding, self.names.absent, rows)
+            refuse_missing_rows(self.path, file, group, read, sources)
+
+
+def _numpy_type(kind: pa.DataType) -> np.dtype[Any]:
+    """What a column becomes; nulls make a column of whole numbers one of floats."""
+    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+        return np.dtype(np.float64)
+    return np.dtype(kind.to_pandas_dtype()) if pa.types.is_floating(kind) else np.dtype(object)

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ _BROKEN = (
     LookupError,
     ArithmeticError,
     MemoryError,
+    RecursionError,
     struct.error,
 )
 
@@ -69,7 +70,7 @@ def read_frame(path: Path) -> FlatFrame:
     except _BROKEN as error:
         # The end of a file that was cut says nothing.
         why = str(error) or "it ends too early"
-        raise InputFileError(path, f"is no complete pickle of a pandas DataFrame ({why})") from error
+        raise InputFileError(path, f"is no complete pickle of a pandas DataFrame ({why:.200})") from error
 
 
 # The unpickler in Python, not the one in C: it asks for every object by find_class, also for the codes of copyreg, and
@@ -90,12 +91,21 @@ class _FrameUnpickler(pickle._Unpickler):
         """Frames use no codes that stand for names."""
         self._refuse(f"the extension with code {code} of copyreg")
 
+    def load_bytearray8(self) -> None:
+        """As the original, but a length beyond the end of the file claims no memory."""
+        length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
+
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
+
     def persistent_load(self, pid: Any) -> NoReturn:
         """Frames refer to nothing outside."""
-        self._refuse(f"the outside object {pid!r:.80}")
+        named = f" {pid!r:.80}" if isinstance(pid, str) else f" of type {_name_of(pid)}"
+        self._refuse(f"the outside object{named}")
 
     def _refuse(self, wanted: str) -> NoReturn:
         newer = wanted.startswith(("pandas.", "pyarrow."))
+        wanted = wanted[:100] if wanted.isprintable() else ascii(wanted[:100])
         hint = " (a frame of pandas 3 with text in Arrow arrays can be given as Parquet file)" if newer else ""
         raise ForbiddenPickle(
             self._path, f"is refused: it asks for {wanted}, which no frame of jets needs; nothing of it was run{hint}"
@@ -115,18 +125,20 @@ class _Dtype(metaclass=_Sealed):
     __slots__ = ("kind", "order")
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
-        self.kind = "O" if code in ("O8", "O") else str(code)
+        self.kind = "O" if code in ("O8", "O") else _checked(code, str)
         self.order = "<"
         if self.kind != "O" and not _NUMBERS.fullmatch(self.kind):
-            raise pickle.UnpicklingError(f"data type {code!r:.40} is neither a number nor a label")
+            raise pickle.UnpicklingError(f"data type {self.kind:.40} is neither a number nor a label")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, order, subarray, names, fields, *_ = state
         if subarray is not None or names is not None or fields is not None or order not in ("<", ">", "|", "="):
-            raise pickle.UnpicklingError(f"data type state {state!r:.80} is not that of a plain number")
+            raise pickle.UnpicklingError("the state of a data type is not that of a plain number")
         self.order = order
 
     def array(self, content: Any, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+        if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
+            raise pickle.UnpicklingError("the shape of an array is no tuple of lengths")
         if self.kind == "O":
             return _labels(content, shape)
         dtype = np.dtype(self.kind).newbyteorder("=" if self.order == "|" else self.order)  # type: ignore[arg-type]
@@ -221,8 +233,11 @@ class _Frame(metaclass=_Sealed):
             raise pickle.UnpicklingError("its column names are no plain text")
         found: dict[str, NDArray[Any]] = {}
         for block in self.manager.blocks:
-            for position, values in zip(_checked(block, _Block).positions(len(names)), block.values, strict=True):
-                found[names[position]] = values
+            values = _checked(_checked(block, _Block).values, np.ndarray)
+            if values.ndim != 2:
+                raise pickle.UnpicklingError(f"a block of columns and rows has {values.ndim} dimensions")
+            for position, column in zip(block.positions(len(names)), values, strict=True):
+                found[names[position]] = column
         lengths = {len(values) for values in found.values()}
         if len(found) != len(names) or len(lengths) > 1:
             raise pickle.UnpicklingError("its columns do not fit its column names, or a name comes twice")

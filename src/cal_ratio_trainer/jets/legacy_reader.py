@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets.features import CONSTITUENTS, EVENT_SCALARS, JET_INPUTS, SCALAR_TYPES, Constituent
-from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.labels import checked_labels
 from cal_ratio_trainer.jets.legacy_names import FlatNames, flat_names
 from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
 from cal_ratio_trainer.jets.table import Jets, as_arrow
@@ -48,12 +48,12 @@ def flat_chunks(
         rows: how many jets at a time at most.
 
     Raises:
-        InputFileError: a label is none of ours.
+        InputFileError: a label is none of ours, or empty slots hold a number like -999.
     """
     total, step = len(columns["label"]), min(rows, ROWS_AT_A_TIME)
     for start in range(0, total, step):
         part = slice(start, min(start + step, total))
-        lists = {kind.name: _ragged(kind, columns, part, padding[kind.name]) for kind in CONSTITUENTS}
+        lists = {kind.name: _ragged(path, kind, columns, part, padding[kind.name]) for kind in CONSTITUENTS}
         yield Jets(_scalars(path, columns, part, absent), lists)
 
 
@@ -86,16 +86,32 @@ def _padding_row(kind: Constituent, column: Callable[[str], NDArray[Any]]) -> Fl
     return zeros
 
 
-def _ragged(kind: Constituent, columns: Columns, part: slice, padding: FloatArray) -> Ragged:
+def _ragged(path: Path, kind: Constituent, columns: Columns, part: slice, padding: FloatArray) -> Ragged:
     padded = np.empty((part.stop - part.start, kind.limit, len(kind.features)), dtype=np.float32)
     for slot in range(kind.limit):
         for position, name in enumerate(kind.flat_columns(slot)):
             padded[:, slot, position] = columns[name][part]
+    _refuse_sentinels(path, kind, padded)
     return Ragged.from_padded(padded, padding)
 
 
+def _refuse_sentinels(path: Path, kind: Constituent, padded: FloatArray) -> None:
+    """No constituent has one and the same number for all of its features: that stands for "nothing there"."""
+    first = padded[:, :, 0]
+    suspected = (first != 0) & np.isfinite(first) & (first == padded[:, :, 1]) & (first == padded[:, :, -1])
+    jets, slots = np.nonzero(suspected)
+    found = np.flatnonzero((padded[jets, slots] == first[jets, slots, None]).all(axis=1))
+    if len(found):
+        slot, value = slots[found[0]], first[jets[found[0]], slots[found[0]]]
+        raise InputFileError(
+            path,
+            f"holds {value:g} in all features of slot {slot} of {kind.name} ({kind.prefix}_*_{slot}), where an empty "
+            f"slot holds 0 or NaN; write 0 where all features of a slot are {value:g}",
+        )
+
+
 def _scalars(path: Path, columns: Columns, part: slice, absent: list[str]) -> pa.Table:
-    arrays = {"label": pa.array(labels_of(path, columns["label"][part]))}
+    arrays = {"label": pa.array(checked_labels(path, columns["label"][part]))}
     arrays |= {name: as_arrow(name, columns[name][part].astype(np.float32)) for name in JET_INPUTS}
     for name in columns:
         if name not in arrays and not name.startswith(_PREFIXES):
@@ -106,14 +122,6 @@ def _scalars(path: Path, columns: Columns, part: slice, absent: list[str]) -> pa
 
 
 _PREFIXES = tuple(f"{column}_" for kind in CONSTITUENTS for column in kind.columns)
-
-
-def labels_of(path: Path, values: NDArray[Any]) -> NDArray[np.int8]:
-    """The labels as they are stored here. Raises InputFileError where one is none of ours."""
-    good = np.isin(values, [int(label) for label in Label])
-    if not good.all():
-        raise InputFileError(path, f"holds the label {values[~good][0]}; labels are 0 (QCD), 1 (signal) and 2 (BIB)")
-    return values.astype(np.int8)
 
 
 def event_column(path: Path, name: str, values: NDArray[Any]) -> pa.Array:

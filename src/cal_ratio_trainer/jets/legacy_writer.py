@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.parquet import ParquetOutput
 from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.legacy_names import SLOT_COLUMNS
 from cal_ratio_trainer.jets.legacy_pickle_writer import FramePickle
@@ -100,21 +100,22 @@ class _Sink(Protocol):
 class _ParquetSink:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: ParquetOutput | None = None
 
     def append(self, scalars: dict[str, pa.Array], slots: FloatArray) -> None:
         columns = dict(zip(SLOT_COLUMNS, np.ascontiguousarray(slots.T), strict=True))
         ordered = column_order(list(scalars))
         table = pa.table({name: scalars[name] if name in scalars else pa.array(columns[name]) for name in ordered})
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
-        self._writer.write_table(table)
+            self._writer = ParquetOutput(self._path, table.schema)
+        self._writer.write(table)
 
     def finish(self, scalar_names: list[str]) -> None:
         if self._writer is None:
             none = {name: pa.array([], _SCALARS[name]) for name in scalar_names}
             self.append(none, np.zeros((0, len(SLOT_COLUMNS)), dtype=np.float32))
-        self.close()
+        assert self._writer is not None
+        self._writer.finish()
 
     def close(self) -> None:
         if self._writer is not None:

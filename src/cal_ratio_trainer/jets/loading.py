@@ -8,20 +8,21 @@ from pathlib import Path
 import pyarrow as pa
 
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, is_built
 from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
+from cal_ratio_trainer.jets.labels import checked_labels
 from cal_ratio_trainer.jets.legacy_file import FlatParquetFile, PickledFile
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata
 from cal_ratio_trainer.jets.store import (
-    has_lost_its_metadata,
-    is_ragged_file,
+    has_lists,
+    is_ragged,
     iterate_jets,
     iterate_jets_within,
     iterate_lists,
     most_constituents,
-    open_parquet,
     read_jets,
     read_metadata,
     read_scalars,
@@ -75,7 +76,8 @@ class RaggedFile(JetFile):
 
     def __init__(self, path: Path) -> None:
         self.path, self.metadata, self.report = path, read_metadata(path), LoadReport("ragged Parquet")
-        self.rows = open_parquet(path).metadata.num_rows
+        labels = read_scalars(path, ["label"]).column("label").cast(pa.float64()).to_numpy()
+        self.rows = len(checked_labels(path, labels))
 
     def scalar_names(self) -> list[str]:
         """All columns but those of constituents."""
@@ -122,9 +124,12 @@ def open_jets(path: Path) -> JetFile:
         if start.startswith(signature):
             raise InputFileError(path, reason)
     if start.startswith(b"PAR1"):
-        if has_lost_its_metadata(path):
+        opened = open_parquet(path)
+        if is_ragged(opened):
+            return RaggedFile(path)
+        if has_lists(opened):
             raise InputFileError(path, _WITHOUT_METADATA)
-        return RaggedFile(path) if is_ragged_file(path) else FlatParquetFile(path)
+        return FlatParquetFile(path, opened)
     if start[:1] == b"\x80":
         return PickledFile(path)
     raise InputFileError(path, "is neither a Parquet file nor a pickled frame" if start else "is empty")

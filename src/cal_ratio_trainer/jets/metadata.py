@@ -1,5 +1,6 @@
 """What a Parquet file of jets says of itself: where it came from, what was done to it, in which units."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,6 +84,21 @@ class Normalisation(BaseModel):
     sum_of_weights_squared_read: float | None = None
     run_numbers: list[int] = Field(default_factory=list)
     channel_numbers: list[int] = Field(default_factory=list)
+
+
+_LARGEST_PADDING = 1e6
+
+
+def padding_mistake(padding: Mapping[str, Sequence[float]]) -> str | None:
+    """A sentence on padding rows that cannot be, None where they can: zeros, or what scaling made of zeros."""
+    for kind in CONSTITUENTS:
+        row = padding.get(kind.name, [0.0] * len(kind.features))
+        if len(row) != len(kind.features):
+            return f"the padding row of {kind.name} has {len(row)} numbers where {len(kind.features)} are expected"
+        for name, value in zip(kind.columns, row, strict=True):
+            if not abs(value) <= _LARGEST_PADDING:
+                return f"the padding row of {kind.name} holds {value:g} for {name}, where 0 or a scaled 0 is expected"
+    return None
 
 
 class JetMetadata(BaseModel):

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.parquet import ParquetOutput, is_verified, open_parquet, read_columns, read_row_group
 from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES, Constituent
 from cal_ratio_trainer.jets.filling import WholeLists
 from cal_ratio_trainer.jets.list_columns import ListColumns
-from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata
+from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata, padding_mistake
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.table import Jets
 
@@ -30,7 +31,7 @@ class JetsWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: ParquetOutput | None = None
         self._padding: dict[str, list[float]] = {}
         self.rows = 0
 
@@ -44,7 +45,7 @@ class JetsWriter:
         elif padding != self._padding:
             raise ValueError("batches with different padding rows cannot go into one file")
         for start in range(0, len(table), ROWS_A_GROUP):
-            self._writer.write_table(table.slice(start, ROWS_A_GROUP).cast(self._writer.schema))
+            self._writer.write(table.slice(start, ROWS_A_GROUP))
         self.rows += len(table)
 
     def finish(self, metadata: JetMetadata) -> None:
@@ -55,8 +56,7 @@ class JetsWriter:
         complete = metadata.model_copy(
             update={"rows": self.rows, "padding": self._padding, "package_version": __version__}
         )
-        self._writer.add_key_value_metadata({METADATA_KEY: complete.model_dump_json().encode()})
-        self.close()
+        self._writer.finish({METADATA_KEY: complete.model_dump_json().encode()})
 
     def close(self) -> None:
         """Close the file as it is; without `finish` it has no metadata and will not be read as jets."""
@@ -64,16 +64,14 @@ class JetsWriter:
             self._writer.close()
 
 
-def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def _parquet_writer(path: Path, schema: pa.Schema) -> ParquetOutput:
     # Measured on jets of real occupancy: a dictionary of the constituents' floats makes the file half as large again
     # and reading twice as slow; splitting their bytes makes both smaller.
-    return pq.ParquetWriter(
+    return ParquetOutput(
         path,
         schema,
-        compression="zstd",
         compression_level=1,
         use_dictionary=[name for name in schema.names if name not in _LIST_COLUMNS],
-        write_page_checksum=True,
         column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in sorted(_LIST_COLUMNS)},
     )
 
@@ -139,7 +137,10 @@ def iterate_lists(path: Path) -> Iterator[dict[str, ListColumns]]:
 
 
 def most_constituents(path: Path) -> dict[str, int]:
-    """For each kind's name at least as many constituents as a file of ours holds. Raises as `read_jets`."""
+    """For each kind's name at least as many constituents as a file of ours holds; empty where it has no checksums.
+
+    Raises as `read_jets`.
+    """
     return _most_constituents(path, _open(path)[1])
 
 
@@ -161,8 +162,7 @@ def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
     """Scalar columns of a file of ours, without its constituents. Raises as `read_jets`."""
     _, file = _open(path)
     _refuse_missing(path, names, scalar_names(path))
-    with _damage_named(path):
-        table = file.read(columns=list(names))
+    table = read_columns(path, file, list(names))
     return table.replace_schema_metadata(None).unify_dictionaries()
 
 
@@ -176,17 +176,14 @@ def read_metadata(path: Path) -> JetMetadata:
     return _open(path)[0]
 
 
-def is_ragged_file(path: Path) -> bool:
-    """True for a Parquet file that carries our metadata; raises InputFileError where it is no readable Parquet file."""
-    return METADATA_KEY in (open_parquet(path).schema_arrow.metadata or {}) or METADATA_KEY in (
-        open_parquet(path).metadata.metadata or {}
-    )
+def is_ragged(file: pq.ParquetFile) -> bool:
+    """True for a file that carries our metadata."""
+    return METADATA_KEY in (file.metadata.metadata or {})
 
 
-def has_lost_its_metadata(path: Path) -> bool:
-    """True for a Parquet file with constituents in lists as we write them, but without our metadata."""
-    columns = open_parquet(path).schema_arrow
-    return not is_ragged_file(path) and any(name in _LIST_COLUMNS for name in columns.names)
+def has_lists(file: pq.ParquetFile) -> bool:
+    """True for a file with constituents in lists as we write them."""
+    return any(name in _LIST_COLUMNS for name in file.schema_arrow.names)
 
 
 def to_arrow(jets: Jets) -> pa.Table:
@@ -257,13 +254,21 @@ def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
         )
     try:
         content = json.loads(raw)
-        if content.get("format_version", 0) > FORMAT_VERSION:
+        version = content.get("format_version", FORMAT_VERSION)
+        if type(version) is not int or not 0 < version <= FORMAT_VERSION:
             raise InputFileError(
-                path, f"has format version {content['format_version']}; this program reads up to {FORMAT_VERSION}"
+                path, f"says that it has format version {version!r:.40}; this program reads 1 to {FORMAT_VERSION}"
             )
-        return JetMetadata.model_validate(content), file
-    except (ValueError, ValidationError, AttributeError) as error:
+        metadata = JetMetadata.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputFileError(path, f"has unreadable metadata: {place}: {first['msg']}") from error
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InputFileError(path, f"has unreadable metadata: {error}") from error
+    if mistake := padding_mistake(metadata.padding):
+        raise InputFileError(path, f"has metadata that cannot be: {mistake}")
+    return metadata, file
 
 
 def _refuse_foreign_types(path: Path, columns: pa.Schema) -> None:
@@ -278,16 +283,6 @@ def _refuse_foreign_types(path: Path, columns: pa.Schema) -> None:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Any Parquet file. Raises InputFileError where it is missing, truncated or none."""
-    if not path.is_file():
-        raise InputFileError(path, "no such file")
-    try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputFileError(path, f"is not a complete Parquet file ({error})") from error
 
 
 def _batches(
@@ -305,14 +300,6 @@ def _batches(
             yield from_arrow(path, table.slice(start, rows), metadata)
 
 
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise InputFileError(path, f"is damaged ({error})") from error
-
-
 def _row_groups(
     path: Path, file: pq.ParquetFile, columns: list[str] | None, groups: range | None = None
 ) -> Iterator[pa.Table]:
@@ -321,16 +308,17 @@ def _row_groups(
         following: Future[pa.Table] | None = None
         groups = range(file.num_row_groups) if groups is None else groups
         for group in groups:
-            current = following or reader.submit(file.read_row_group, group, columns)
+            current = following or reader.submit(read_row_group, path, file, group, columns)
             more = group + 1 in groups
-            with _damage_named(path):
-                table = current.result()
-            following = reader.submit(file.read_row_group, group + 1, columns) if more else None
+            table = current.result()
+            following = reader.submit(read_row_group, path, file, group + 1, columns) if more else None
             yield table
 
 
 def _most_constituents(path: Path, file: pq.ParquetFile) -> dict[str, int]:
-    """Upper bounds for each kind: Parquet counts an empty list as one value."""
+    """Upper bounds for each kind, for Parquet counts an empty list as one value; empty of a file without checksums."""
+    if not is_verified(path):
+        return {}
     places = {name.partition(".")[0]: i for i, name in enumerate(_leaf_paths(file))}
     groups = range(file.metadata.num_row_groups)
     missing = [kind.columns[0] for kind in CONSTITUENTS if kind.columns[0] not in places]

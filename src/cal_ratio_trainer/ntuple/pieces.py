@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import from_arrow, to_arrow
 from cal_ratio_trainer.jets.table import Jets
@@ -33,12 +32,14 @@ class WrittenPiece:
     """A converted piece.
 
     Attributes:
-        path: its file, one Arrow stream a chunk.
+        path: its file.
+        chunks: the jets of each chunk in it.
         tallies: what was counted, one a chunk.
         seconds: how long it took.
     """
 
     path: Path
+    chunks: tuple[StoredTable, ...]
     tallies: tuple[Tally, ...]
     seconds: float = 0.0
 
@@ -65,29 +66,26 @@ def piece_file(output: Path) -> Path:
 
 
 def write_piece(output: Path, chunks: Iterable[tuple[Jets, Tally]]) -> WrittenPiece:
-    """Write the jets of some chunks beside the output that they are for, one Arrow stream a chunk.
+    """Write the jets of some chunks beside the output that they are for.
 
     Raises:
         OSError: the folder cannot be written.
     """
+    tables: list[StoredTable] = []
     tallies: list[Tally] = []
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
     path = piece_file(output)
-    with replacing(path, durable=False) as temporary, pa.OSFile(str(temporary), "wb") as file:
+    with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
         for jets, tally in chunks:
-            table = to_arrow(jets)
-            with pa.ipc.new_stream(file, table.schema, options=options) as stream:
-                stream.write_table(table)
+            tables.append(append_table(file, to_arrow(jets), "zstd"))
             tallies.append(tally)
-    return WrittenPiece(path, tuple(tallies))
+    return WrittenPiece(path, tuple(tables), tuple(tallies))
 
 
 def read_piece(piece: WrittenPiece) -> Iterator[tuple[Jets, Tally]]:
-    """The chunks of a piece as they were written."""
-    with pa.OSFile(str(piece.path), "rb") as file:
-        for tally in piece.tallies:
-            table = pa.ipc.open_stream(file).read_all()
-            yield from_arrow(piece.path, table, _PADDED_WITH_ZEROS), tally
+    """The chunks of a piece as they were written. Raises InputFileError where they are not."""
+    with piece.path.open("rb") as file:
+        for chunk, tally in zip(piece.chunks, piece.tallies, strict=True):
+            yield from_arrow(piece.path, read_table(file, chunk, piece.path), _PADDED_WITH_ZEROS), tally
 
 
 def remove_pieces(output: Path) -> None:

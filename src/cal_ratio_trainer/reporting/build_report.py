@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from cal_ratio_trainer.building.build import report_file
 from cal_ratio_trainer.building.cutflow import SampleStep
 from cal_ratio_trainer.building.normalisation import SampleWeight
 from cal_ratio_trainer.building.periods import ALL_PERIODS
@@ -40,9 +41,7 @@ def write_build_report(settings: BuildSettings, summary: BuildSummary) -> Path:
     """
     output = settings.output_file
     labels = figure_labels(settings, summary.simulation)
-    report = Report(
-        f"{output.name}: a {summary.kind} training file", output.with_name(f"{output.stem}_report.md"), labels
-    )
+    report = Report(f"{output.name}: a {summary.kind} training file", report_file(output), labels)
     _add_jets(report, summary)
     weighing = summary.weighing or Weighing()
     _add_weights(report, weighing)

@@ -15,7 +15,7 @@ from cal_ratio_trainer.evaluation.bootstrap import Resampling
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.paired import PairedFigure, PairedFigures, paired_figures, paired_ks
 from cal_ratio_trainer.jets import Label
-from cal_ratio_trainer.scoring.compared import ComparedJets, Comparison, Source
+from cal_ratio_trainer.scoring.compared import ComparedJets, Comparison, Source, joined
 from cal_ratio_trainer.scoring.contestants import ColumnScores, Contestant, NetworkScores, score_patterns
 from cal_ratio_trainer.scoring.explanation import Explanation, explain
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, find_any_scorer
@@ -207,8 +207,7 @@ def _notes(comparison: Comparison, sources: Sequence[Source], samples: dict[Regi
 
 def _write_scores(path: Path, samples: dict[Region, ComparedSample], description: dict[str, Any]) -> None:
     with writing_scores(path) as writer:
-        for region, sample in samples.items():
-            writer.write(_score_rows(region, sample.jets))
+        writer.write(joined([_score_rows(region, sample.jets) for region, sample in samples.items()]))
         writer.finish(description)
 
 

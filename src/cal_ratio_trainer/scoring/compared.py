@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
@@ -130,6 +131,19 @@ class ComparedJets:
 
     def _scored_main(self, scores: ScoreArray) -> ScoredJets:
         return ScoredJets(scores[self.fair], self.labels[self.fair], self.weights[self.fair])
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Rows of all files one after the other; a column that some files lack is null there.
+
+    Raises:
+        UserError: a column holds numbers in one file and text in another.
+    """
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowTypeError as error:
+        raise UserError(f"the files have columns that do not fit together: {error}") from error
+    return table.unify_dictionaries().combine_chunks()
 
 
 NO_SCORE = "one of the two gives no score"
@@ -266,7 +280,7 @@ class _Gathered:
         return ComparedJets(
             region=region,
             labelled=labelled,
-            table=pa.concat_tables(self.tables, promote_options="permissive").unify_dictionaries().combine_chunks(),
+            table=joined(self.tables),
             left_out={reason: count for reason, count in self.left_out.items() if count},
             not_known=self.not_known,
             blinded=self.blinded,

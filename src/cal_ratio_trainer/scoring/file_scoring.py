@@ -16,6 +16,7 @@ from cal_ratio_trainer.distributed.crew import Crew, Report
 from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.shares import Selection, selections
+from cal_ratio_trainer.files.streams import StoredTable
 from cal_ratio_trainer.ntuple.pieces import piece_file, remove_pieces
 from cal_ratio_trainer.prefetch import prefetched
 from cal_ratio_trainer.processes import available_cores
@@ -161,10 +162,10 @@ def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> Scor
 
 @dataclass(frozen=True)
 class ScoredPiece:
-    """A scored piece: its file, how many batches stand in it, what was odd in it, and how long it took."""
+    """A scored piece: its file, where the batches stand in it, what was odd in it, and how long it took."""
 
     path: Path
-    batches: int
+    batches: tuple[StoredTable, ...]
     oddities: Counter[str]
     seconds: float
 

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import remove_remains, replacing
 from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.parquet import ParquetOutput, open_parquet
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.features import SCALAR_TYPES
-from cal_ratio_trainer.jets.store import open_parquet
 from cal_ratio_trainer.scoring.blinding import hidden
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
@@ -136,7 +135,7 @@ class ScoreWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: ParquetOutput | None = None
         self._waiting: list[pa.Table] = []
         self.rows = 0
 
@@ -159,8 +158,7 @@ class ScoreWriter:
             self._flush()
         complete = {"version": _VERSION, "package_version": __version__, "units": _UNITS, "rows": self.rows}
         assert self._writer is not None
-        self._writer.add_key_value_metadata({SCORES_KEY: json.dumps(complete | description, default=str).encode()})
-        self.close()
+        self._writer.finish({SCORES_KEY: json.dumps(complete | description, default=str).encode()})
 
     def close(self) -> None:
         """Close the file as it is."""
@@ -170,10 +168,8 @@ class ScoreWriter:
     def _flush(self) -> None:
         table = pa.concat_tables(self._waiting).unify_dictionaries()
         if self._writer is None:
-            self._writer = pq.ParquetWriter(
-                self._path, table.schema, compression="zstd", compression_level=1, write_page_checksum=True
-            )
-        self._writer.write_table(table.cast(self._writer.schema))
+            self._writer = ParquetOutput(self._path, table.schema, compression_level=1)
+        self._writer.write(table)
         self._waiting.clear()
 
 

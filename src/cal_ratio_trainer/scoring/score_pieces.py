@@ -1,7 +1,7 @@
 """Scored batches on their way from a piece of a file to the whole: with what is counted, without constituents."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import CleaningReport
 from cal_ratio_trainer.scoring.parts import PartArray
@@ -39,23 +40,17 @@ class ScoredBatch:
     of_data: NDArray[np.bool_] | None = None
 
 
-def write_batches(path: Path, batches: Iterable[ScoredBatch]) -> int:
-    """Write batches, one Arrow stream each; returns how many."""
-    written = 0
-    with replacing(path, durable=False) as temporary, pa.OSFile(str(temporary), "wb") as file:
+def write_batches(path: Path, batches: Iterable[ScoredBatch]) -> tuple[StoredTable, ...]:
+    """Write batches; returns where they are."""
+    with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
+        return tuple(append_table(file, _as_table(each), "zstd") for each in batches)
+
+
+def read_batches(path: Path, batches: Sequence[StoredTable]) -> Iterator[ScoredBatch]:
+    """The batches as they were, but that their jets have no constituents. Raises InputFileError where one is not."""
+    with path.open("rb") as file:
         for each in batches:
-            table = _as_table(each)
-            with pa.ipc.new_stream(file, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
-                stream.write_table(table)
-            written += 1
-    return written
-
-
-def read_batches(path: Path, count: int) -> Iterator[ScoredBatch]:
-    """The batches as they were, but that their jets have no constituents."""
-    with pa.OSFile(str(path), "rb") as file:
-        for _ in range(count):
-            yield _from_table(pa.ipc.open_stream(file).read_all())
+            yield _from_table(read_table(file, each, path))
 
 
 def _as_table(each: ScoredBatch) -> pa.Table:

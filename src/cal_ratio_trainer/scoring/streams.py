@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.files.cache import is_remote, local_copy
-from cal_ratio_trainer.jets import DataType, Jets, Label
+from cal_ratio_trainer.jets import DataType, Jets, JetScalars, Label
+from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
+from cal_ratio_trainer.jets.features import REQUIRED_SCALARS
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.scoring.blinding import Origin
-from cal_ratio_trainer.training.compatibility import refuse_other_scaling
+from cal_ratio_trainer.training.compatibility import refuse_other_scaling, refuse_wrong_scale
 
 Region = Literal["main", "control"]
 
@@ -170,8 +172,11 @@ class FileOfJets(JetStream):
             self._built = metadata.stage != "converted"
         if self._built:
             refuse_other_scaling(self.path, metadata.scaling, self.options.scaling, "give the converted files instead")
-        elif metadata.stage == "unknown":
-            self.notes.append("the jets are in GeV and were scaled")
+            refuse_wrong_scale(self.path, JetScalars(self._file.scalars(list(REQUIRED_SCALARS))), metadata)
+        else:
+            refuse_impossible_pt(self.path, self._file.scalars(["jet_pt"]).column("jet_pt").to_numpy())
+            if metadata.stage == "unknown":
+                self.notes.append("the jets are in GeV and were scaled")
 
     def batches(self) -> Iterator[tuple[JetBatch, int]]:
         """See `JetStream.batches`."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import JetScalars
+from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 
 _LARGEST_SCALED_PT = 10.0
@@ -20,12 +21,14 @@ _ACCEPTANCE = ("min_jet_pt", "max_jet_pt", "max_abs_jet_eta")
 
 
 def refuse_wrong_scale(file: Path, jets: JetScalars, metadata: JetMetadata) -> None:
-    """Refuse jets whose pt cannot have been scaled exactly once.
+    """Refuse jets whose pt cannot have been scaled exactly once, or cannot be at all.
 
     Raises:
-        InputFileError: the median pt is far above 1, or so small that the scaling was applied twice.
+        InputFileError: the median pt is far above 1, or so small that the scaling was applied twice; or some pt is
+            beyond all energy.
     """
-    median = float(np.median(jets["jet_pt"])) if len(jets) else math.nan
+    known = jets["jet_pt"][np.isfinite(jets["jet_pt"])]
+    median = float(np.median(known)) if len(known) else math.nan
     scaling = metadata.scaling or LEGACY_SCALING
     width = scaling.max_jet_pt - scaling.min_jet_pt
     if median > _LARGEST_SCALED_PT:
@@ -39,6 +42,7 @@ def refuse_wrong_scale(file: Path, jets: JetScalars, metadata: JetMetadata) -> N
             f"has a median jet_pt of {median:.3g}, which is {median * width + scaling.min_jet_pt:.3g} GeV: it was "
             "scaled more than once; build it anew from converted files",
         )
+    refuse_impossible_pt(file, known.astype(np.float64) * width + scaling.min_jet_pt)
 
 
 def refuse_other_scaling(file: Path, found: Scaling | None, wanted: Scaling, remedy: str) -> None:

@@ -13,7 +13,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsRef
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.importing.json_text import read_json
+from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.training.checkpoint import HistoryRow

@@ -5,7 +5,7 @@ import json
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.importing.json_text import read_json
+from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.training.run_directory import RunDirectory
 
 

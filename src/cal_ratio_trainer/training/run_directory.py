@@ -18,7 +18,7 @@ from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
 from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
 from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.importing.json_text import read_json
+from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.training.run_record import read_record
 
 DIVERGED = "diverged"

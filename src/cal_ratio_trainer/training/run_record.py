@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.importing.json_text import read_json
+from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.metadata import Scaling
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.parquet import open_parquet, read_columns, write_parquet
 from cal_ratio_trainer.jets import JetScalars
 from cal_ratio_trainer.training.data import Sample, TrainingData
 from cal_ratio_trainer.training.splits import EVENT_COLUMNS, UIntArray, event_words
@@ -73,13 +73,10 @@ def read_used_events(folder: Path) -> tuple[EventGroup, ...] | None:
     if not file.is_file():
         return None
     try:
-        table = pq.read_table(file)
-        told = json.loads((table.schema.metadata or {})[_KEY])["groups"]
-        return tuple(_cut(table, told))
-    except MemoryError as error:
-        # pyarrow's is an ArrowException too, and says nothing of the file.
-        raise UserError(f"{file}: there is too little memory to read the list of the run's events") from error
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        opened = open_parquet(file)
+        told = json.loads((opened.metadata.metadata or {})[_KEY])["groups"]
+        return tuple(_cut(read_columns(file, opened, ["word", "part"]), told))
+    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputFileError(file, f"is no complete list of a run's events ({error})") from error
 
 
@@ -157,9 +154,7 @@ def _write(file: Path, groups: Sequence[EventGroup]) -> None:
     metadata = {_KEY: json.dumps({"version": _VERSION, "groups": told}).encode()}
     with replacing(file) as temporary:
         # Hashes do not compress, and no dictionary helps.
-        pq.write_table(
-            table.replace_schema_metadata(metadata), temporary, use_dictionary=False, write_page_checksum=True
-        )
+        write_parquet(temporary, table, metadata, use_dictionary=False)
 
 
 def _cut(table: pa.Table, told: Sequence[dict[str, Any]]) -> Iterator[EventGroup]:

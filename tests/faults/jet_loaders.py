@@ -1,0 +1,106 @@
+"""Files of jets, and what else of ours is Parquet, for the fuzz campaigns."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets.legacy_writer import write_flat
+from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Scaling
+from cal_ratio_trainer.jets.store import write_jets
+from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.training.run_sample import MAIN_FILE, TestJets
+from cal_ratio_trainer.training.sample import Sample
+from cal_ratio_trainer.training.used_events import EVENTS_FILE, read_used_events, write_used_events
+from tests.faults.campaign import Loader
+from tests.jets.some_jets import converted, some_jets
+from tests.training.synthetic import synthetic_jets
+
+
+def _digest(jets: Jets) -> str:
+    """Of every value; NaN equals NaN."""
+    digest = hashlib.sha256(repr(jets.scalars.to_pydict()).encode())
+    for ragged in jets.constituents.values():
+        for part in (ragged.values, ragged.offsets, ragged.padding):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def _jets(folder: Path) -> Path:
+    file = folder / "jets.parquet"
+    write_jets(file, some_jets(8), converted())
+    return file
+
+
+def _read_jets(file: Path) -> object:
+    loaded = load_jets(file)
+    return _digest(loaded.jets), loaded.metadata
+
+
+def _earlier_jets(folder: Path) -> Path:
+    """As an earlier version wrote it: with checksums of pages only, so that a damaged footer may be read as another."""
+    file = _jets(folder)
+    metadata = {METADATA_KEY: pq.read_metadata(file).metadata[METADATA_KEY]}
+    pq.write_table(pq.read_table(file).replace_schema_metadata(metadata), file, write_page_checksum=True)
+    return file
+
+
+def _flat(folder: Path) -> Path:
+    """As pandas writes it: without any checksum."""
+    ours, file = folder / "ours.parquet", folder / "flat.parquet"
+    write_flat(ours, some_jets(4), converted())
+    pq.write_table(pq.read_table(ours).replace_schema_metadata(None), file)
+    ours.unlink()
+    return file
+
+
+def _pickle(folder: Path) -> Path:
+    file = folder / "frame.pkl"
+    write_flat(file, some_jets(4), converted())
+    return file
+
+
+def _read_any(file: Path) -> None:
+    load_jets(file)
+
+
+def _events(folder: Path) -> Path:
+    main, control = (_sample(labels) for labels in ([0, 1, 2, 1], [0, 2]))
+    write_used_events(folder, TrainingData(main, control, None), by_row=False)
+    return folder / EVENTS_FILE
+
+
+def _sample(labels: list[int]) -> Sample:
+    jets = synthetic_jets(np.array(labels), seed=len(labels), events_of=1)
+    parts, weights = np.arange(len(jets), dtype=np.int8) % 3, np.ones(len(jets))
+    return Sample(Path("none"), JetMetadata(stage="built"), jets, parts, weights, weights, "")
+
+
+def _read_events(file: Path) -> object:
+    groups = read_used_events(file.parent) or ()
+    return [(each.sample, each.columns, each.words.tolist(), each.part.tolist(), each.runs) for each in groups]
+
+
+def _test_sample(folder: Path) -> Path:
+    jets = synthetic_jets(np.array([0, 1, 2, 2]), seed=1).with_columns({"evaluation_weight": np.ones(4)})
+    scaling = Scaling(min_jet_pt=0, max_jet_pt=500)
+    write_jets(folder / MAIN_FILE, jets, JetMetadata(stage="built", kind="main", scaling=scaling))
+    return folder / MAIN_FILE
+
+
+def _read_test_sample(file: Path) -> object:
+    found = TestJets.read(file)
+    return _digest(found.jets), found.metadata
+
+
+LOADERS: dict[str, Loader] = {
+    "jets": Loader(_jets, _read_jets),
+    "jets of an earlier version": Loader(_earlier_jets, _read_any),
+    "flat frame": Loader(_flat, _read_any),
+    "pickled frame": Loader(_pickle, _read_any),
+    "list of events": Loader(_events, _read_events),
+    "test sample": Loader(_test_sample, _read_test_sample),
+}
