@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+ERRORS_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Numbers of errors that can be of nothing but a file that is written: full disk, quota, size limit, read-only disk."""
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def _number_of(error: OSError, temporary: Path) -> int | None:
     """The number of an error of writing this file: it names the file, or none and can be of nothing else; else None."""
     names_it = error.filename in (temporary, str(temporary))
-    return error.errno if names_it or (error.filename is None and error.errno in _OF_WRITING) else None
+    return error.errno if names_it or (error.filename is None and error.errno in ERRORS_OF_WRITING) else None
 
 
 def _flush_to_disk(path: Path) -> None:
