@@ -5,6 +5,7 @@ from pathlib import Path
 from cal_ratio_trainer.config.loading import read_config
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
+from tests.faults.files_loaders import FILES_LOADERS
 
 
 def _config(folder: Path) -> Path:
@@ -19,4 +20,5 @@ def _read_config(file: Path) -> None:
 
 LOADERS: dict[str, Loader] = {
     "yaml config": Loader(_config, _read_config, damaged_text),
+    **FILES_LOADERS,
 }

@@ -165,7 +165,7 @@ def _connected(address: str) -> Any:
         raise SchedulerError(
             f"the scheduler {address} needs the package distributed: pip install 'cal_ratio_trainer[dask]'"
         ) from error
-    given, address = address, address if "://" in address else _address_in(Path(address).expanduser())
+    given, address = address, address if "://" in address else scheduler_address_in(Path(address).expanduser())
     security = Security()
     if address.startswith("tls://"):
         # Certificates stand in Dask's configuration or in the environment; see docs/cluster.md.
@@ -184,7 +184,7 @@ def _connected(address: str) -> Any:
         raise SchedulerError(f"no Dask scheduler answers at {given} ({type(error).__name__}: {error})") from error
 
 
-def _address_in(file: Path) -> str:
+def scheduler_address_in(file: Path) -> str:
     """The address in a scheduler file, which the scheduler may be about to write."""
     until = time.monotonic() + _CONNECT_S
     while not file.exists() and time.monotonic() < until:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.atomic import USED_BY, replacing
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import from_arrow, to_arrow
 from cal_ratio_trainer.jets.table import Jets
@@ -17,7 +17,7 @@ from cal_ratio_trainer.ntuple.tally import Tally
 
 _LETTERS_OF_NAME = 16
 _PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.piece")
-_PART_OF_PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.\d+-[0-9a-f]{{8}}\.part\.piece")
+_PART_OF_PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.{USED_BY}\.part\.piece")
 """What `files.atomic.replacing` calls a piece until it is complete."""
 _PADDED_WITH_ZEROS = JetMetadata(stage="converted")
 
