@@ -1,5 +1,6 @@
 """`cr_trainer`: the group of commands. Each command's module is imported only when it is asked for."""
 
+import errno
 import importlib
 import io
 import keyword
@@ -12,7 +13,14 @@ import click
 
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import UserError, did_you_mean
-from cal_ratio_trainer.launching import be_quiet_unless_first, failed, leave, place
+from cal_ratio_trainer.launching import (
+    be_quiet_unless_first,
+    error_of_output,
+    failed,
+    leave,
+    open_closed_streams,
+    place,
+)
 
 EXIT_FAILED_PARTS = 1
 EXIT_USER_ERROR = 2
@@ -120,6 +128,7 @@ def cr_trainer() -> click.Group:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 2."""
+    open_closed_streams()
     be_quiet_unless_first()
     try:
         status = cr_trainer().main(standalone_mode=False)
@@ -131,20 +140,27 @@ def main() -> None:
         status = failed("interrupted", EXIT_INTERRUPTED)
     except (UserError, OSError) as error:
         where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
-        status = failed(f"{where}error: {_in_words(error)}", getattr(error, "exit_status", EXIT_USER_ERROR))
+        said = _in_words(error) if error_of_output() is None else f"standard output: {_in_words(error)}"
+        status = failed(f"{where}error: {said}", getattr(error, "exit_status", EXIT_USER_ERROR))
     except Exception:
         if place().processes == 1:
             raise
         status = failed(traceback.format_exc(), EXIT_FAILED_PARTS)
-    leave(status if isinstance(status, int) else 0)
+    status = status if isinstance(status, int) else 0
+    unwritten = error_of_output()
+    if unwritten is not None:
+        status = EXIT_FAILED_PARTS if unwritten.errno == errno.EPIPE else EXIT_USER_ERROR
+        if unwritten.errno != errno.EPIPE:
+            failed(f"error: standard output: {_in_words(unwritten)}", status)
+    leave(status)
 
 
 def _in_words(error: Exception) -> str:
     """What is said of an error; of one of the system which file it is about and what is wrong, without its number."""
-    if not isinstance(error, OSError) or error.filename is None or not error.strerror:
+    if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     files = " -> ".join(str(file) for file in (error.filename, error.filename2) if file is not None)
-    return f"{files}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return f"{files}: {error.strerror[0].lower()}{error.strerror[1:]}".removeprefix(": ")
 
 
 def set_verbosity(verbose: int) -> None:
