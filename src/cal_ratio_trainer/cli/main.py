@@ -39,6 +39,7 @@ _COMMANDS = {
     "runs": "List all runs with their state and best figures.",
     "import": "Bring a training of the earlier program in as a run.",
     "model-dump": "Show the layers of a trained network.",
+    "doctor": "Examine this installation: versions, devices, engines, folders.",
 }
 
 _SHARED_COMMAND = "train"
