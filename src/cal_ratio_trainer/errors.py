@@ -86,10 +86,10 @@ def system_error_in_words(error: OSError) -> str:
     >>> system_error_in_words(IsADirectoryError(21, "Is a directory", "/tmp"))
     '/tmp: is a directory'
     """
-    if error.filename is None or not error.strerror:
+    if not error.strerror:
         return str(error)
     files = " -> ".join(str(file) for file in (error.filename, error.filename2) if file is not None)
-    return f"{files}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return f"{files}: {error.strerror[0].lower()}{error.strerror[1:]}".removeprefix(": ")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

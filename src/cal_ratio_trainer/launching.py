@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cal_ratio_trainer.errors import harmless
 
@@ -65,6 +65,32 @@ def be_quiet_unless_first() -> None:
         sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
 
 
+def open_closed_streams() -> None:
+    """Lead standard streams that are closed (`2>&-`) to nowhere: the next files opened would get their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is that one. Child processes get it too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (until the process ends)
+
+
+def error_of_output(name: Literal["stdout", "stderr"] = "stdout") -> OSError | None:
+    """The error of writing what a standard stream still holds, which is then dropped; None where all is written."""
+    stream = getattr(sys, name)
+    try:
+        stream.flush()
+    except OSError as error:
+        # Python tries once more at its end, and would say so in a traceback.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
+
+
 def failed(sentence: str, status: int) -> int:
     """Say why the command ends. Of several processes the first one that fails says it, whichever that is.
 
@@ -72,16 +98,20 @@ def failed(sentence: str, status: int) -> int:
         The exit status: that of the first one.
     """
     if place().processes == 1:
-        print(sentence, file=sys.stderr, flush=True)
+        # On a full disk there is nobody to tell, but the status.
+        with suppress(OSError):
+            print(sentence, file=sys.stderr, flush=True)
         return status
     first = _first_to_fail(Failure(status, sentence))
     if first is None:
-        print(harmless(sentence), file=sys.__stderr__, flush=True)
+        with suppress(OSError):
+            print(harmless(sentence), file=sys.__stderr__ or sys.stderr, flush=True)
     return first.status if first else status
 
 
 def leave(status: int) -> None:
     """End this process; where one of several fails, without waiting for what the others will not answer any more."""
+    error_of_output("stderr")
     if status and place().processes > 1:
         for stream in (sys.stdout, sys.stderr, sys.__stderr__):
             if stream is not None:

@@ -3,7 +3,10 @@
 import importlib
 import logging
 import os
+import re
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +19,7 @@ import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.scheduling import SchedulingSettings
+from cal_ratio_trainer.distributed import dask_cluster
 from cal_ratio_trainer.distributed.crew import Key, Report, SchedulerError, Task, WorkerLost
 from cal_ratio_trainer.distributed.opening import opened_crew
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
@@ -25,6 +29,7 @@ from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +197,96 @@ def test_a_missing_package_is_told_with_the_way_to_get_it(monkeypatch: pytest.Mo
         opened_crew(settings_for("tcp://127.0.0.1:9"), 1, lambda *told: None, print),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read"),
+        ("nonsense", "cannot be read"),
+        ("{}", "names no address"),
+        ("[]", "names no address"),
+        ('{"address": 5}', "names no address"),
+        ('{"address": "tls://127.0.0.1:9"}', "wants certificates"),
+    ],
+)
+def test_a_scheduler_file_that_leads_nowhere_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
+) -> None:
+    monkeypatch.setattr("cal_ratio_trainer.distributed.dask_cluster._CONNECT_S", 0.1)
+    file = tmp_path / "scheduler.json"
+    if content is not None:
+        file.write_text(content)
+    with (
+        pytest.raises(SchedulerError, match=reason),
+        opened_crew(settings_for(str(file)), 1, lambda *told: None, print),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["cal_ratio_trainer", "Python", "numpy", "our code"])
+def test_a_worker_with_other_versions_is_refused(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    here = dask_cluster.versions() | {name: "another"}
+    monkeypatch.setattr(dask_cluster, "versions", lambda: here)
+    with opened_crew(settings_for(cluster.scheduler_address), 1, lambda *told: None, print) as crew:
+        (done,) = crew.all_of([Task((0, -1), double_in_time, (1, str(tmp_path / "diary")))])
+    assert isinstance(done.error, SchedulerError)
+    assert re.search(rf"the worker .* has {name} \S+ \(here another\): install the same", str(done.error))
+    assert not (tmp_path / "diary").exists()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a key and a certificate for it that it signed itself."""
+    openssl = shutil.which("openssl") or pytest.skip("no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    subprocess.run([openssl, *words, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    return both
+
+
+@pytest.mark.slow
+def test_an_encrypted_cluster_works_with_its_certificates_and_refuses_others(
+    tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": str(certificate)}
+    for role in ("scheduler", "worker", "client"):
+        tls |= {f"distributed.comm.tls.{role}.{part}": str(certificate) for part in ("cert", "key")}
+    file = write_ntuple(tmp_path / "a.root", random_events(1, 30), splits=(10, 20))
+    with dask.config.set(tls):
+        cluster = distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tls",
+            security=distributed.Security(),
+            dashboard_address=None,
+        )
+        with cluster:
+            address = cluster.scheduler_address
+            assert address.startswith("tls://")
+            summary = convert(tmp_path / "jets", [file], scheduler=address)
+            assert [row.status for row in summary.rows] == [Status.CONVERTED]
+            with (
+                dask.config.set({"distributed.comm.tls.ca-file": None, "distributed.comm.tls.client.cert": None}),
+                pytest.raises(SchedulerError, match=r"wants certificates.*docs/cluster\.md"),
+                opened_crew(settings_for(address), 1, lambda *told: None, print),
+            ):
+                pass
+            with (
+                dask.config.set({"distributed.comm.tls.ca-file": str(file)}),
+                pytest.raises(SchedulerError, match=r"the certificates for tls://.* cannot be used"),
+                opened_crew(settings_for(address), 1, lambda *told: None, print),
+            ):
+                pass
+            monkeypatch.setattr(dask_cluster, "_CONNECT_S", 2)
+            with (
+                dask.config.set({"distributed.comm.require-encryption": False}),
+                pytest.raises(SchedulerError, match=r"no Dask scheduler answers at tcp://"),
+                opened_crew(settings_for(address.replace("tls", "tcp")), 1, lambda *told: None, print),
+            ):
+                pass

@@ -5,6 +5,7 @@ from pathlib import Path
 from cal_ratio_trainer.config.loading import read_config
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
+from tests.faults.files_loaders import FILES_LOADERS
 from tests.faults.jet_loaders import LOADERS as JET_LOADERS
 from tests.faults.network_loaders import NETWORK_LOADERS
 from tests.faults.ntuple_loaders import NTUPLE_LOADERS
@@ -27,4 +28,5 @@ LOADERS: dict[str, Loader] = {
     **RUN_LOADERS,
     **NETWORK_LOADERS,
     **JET_LOADERS,
+    **FILES_LOADERS,
 }

@@ -1,6 +1,8 @@
 """Files appear complete or not at all."""
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,15 @@ def test_an_error_of_another_file_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ConnectionResetError) as lost, replacing(tmp_path / "a"):
         raise OSError(errno.ECONNRESET, "reset")
     assert lost.value.filename is None
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_that_writes_into_the_folder(tmp_path: Path) -> None:
+    words = "import os, sys; from pathlib import Path; from cal_ratio_trainer.files.atomic import replacing\n"
+    words += "with replacing(Path(sys.argv[1])) as temporary: temporary.write_text('half'); os._exit(9)"
+    subprocess.run([sys.executable, "-c", words, str(tmp_path / "killed.txt")], check=False)
+    (left,) = tmp_path.iterdir()
+    with replacing(tmp_path / "alive.txt") as alive:
+        alive.write_text("half")
+        assert not left.exists()
+        subprocess.run([sys.executable, "-c", words, str(tmp_path / "killed.txt")], check=False)
+        assert alive.exists()

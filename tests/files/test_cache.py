@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files import cache
+from cal_ratio_trainer.files import cache, remote
 from cal_ratio_trainer.files.cache import default_cache_path, local_copy
 
 
@@ -64,7 +64,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(remote, "WAITS_S", (0.0,))
     served = Served()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, served))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -122,7 +123,7 @@ def test_without_the_server_the_copy_is_used_and_that_is_said(
     local_copy(url, tmp_path)
     served.files.clear()
     assert local_copy(url, tmp_path).read_bytes() == b"content"
-    assert "does not answer" in caplog.text
+    assert "cannot be asked for (404 Not Found)" in caplog.text
 
 
 def test_a_file_that_is_not_there_is_an_error_with_its_url(served: Served, tmp_path: Path) -> None:

@@ -173,3 +173,130 @@ def test_what_somebody_left_who_died_before_it_was_written_is_taken_over(tmp_pat
     os.utime(file, (time.time() - 1000,) * 2)
     with leased(path, timeout=1) as lease:
         assert lease is not None
+
+
+GONE = ProcessName("here", this_process().machine, 2**22 + 1, "1")
+
+
+def taken_at_last(path: Path, patience_s: float = 4.0) -> bool:
+    """Whether a lease is got, now or after a watch."""
+    with Leases(timeout=1) as leases:
+        until = time.monotonic() + patience_s
+        while leases.take(path) is None:
+            if not leases.is_suspect(path) or time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
+
+
+@pytest.mark.parametrize(
+    "lease_id", ["../../escaped", "{folder}/escaped", "a/b", "..", "x" * 300, "a\0b", "\ud800", ""]
+)
+def test_the_id_of_a_foreign_lease_never_becomes_a_path(tmp_path: Path, lease_id: str) -> None:
+    path = tmp_path / "sub" / "a.parquet"
+    path.parent.mkdir()
+    file = left_behind(path, age_s=1000, holder=GONE)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"id": lease_id.format(folder=tmp_path)}))
+    assert taken_at_last(path)
+    assert [found.name for found in tmp_path.rglob("*")] == ["sub"]
+
+
+@pytest.mark.parametrize("age_s", [0.0, 1000.0])
+@pytest.mark.parametrize("target", ["never/there", "precious", ".a.parquet.lease"])
+def test_a_link_in_the_place_of_a_lease_is_not_followed(tmp_path: Path, target: str, age_s: float) -> None:
+    (tmp_path / "precious").write_text("kept")
+    path = tmp_path / "a.parquet"
+    lease_file(path).symlink_to(tmp_path / target)
+    then = time.time() - age_s
+    os.utime(lease_file(path), (then, then), follow_symlinks=False)
+    assert taken_at_last(path) == (age_s > 0)
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert lease_file(path).is_symlink() == (age_s == 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the machine has no named pipes")
+def test_a_pipe_in_the_place_of_a_lease_does_not_stop_the_program(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    os.mkfifo(lease_file(path))
+    assert not taken_at_last(path)
+    os.utime(lease_file(path), (0, 0))
+    assert taken_at_last(path)
+
+
+def test_a_folder_in_the_place_of_a_lease_is_named(tmp_path: Path) -> None:
+    lease_file(tmp_path / "a.parquet").mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        taken_at_last(tmp_path / "a.parquet")
+    assert error.value.filename == str(lease_file(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *('"stale_after_s": NaN', '"stale_after_s": 1e999', '"stale_after_s": -5', '"stale_after_s": null'),
+        *('"process": 1e999', '"process": 0', '"process": -1', f'"process": {2**70}', '"process": true'),
+    ],
+)
+def test_odd_numbers_in_a_lease_neither_hold_it_for_ever_nor_break_anything(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "a.parquet"
+    file = left_behind(path, age_s=0)
+    then = time.time() - 1000
+    file.write_text(file.read_text()[:-1] + f", {odd}}}")
+    assert not taken_at_last(path)
+    os.utime(file, (then, then))
+    assert taken_at_last(path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "null", '{"id": {}}', "\0" * 50])
+def test_what_is_no_lease_counts_as_one_of_an_unknown_holder(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.parquet"
+    lease_file(path).write_text(content)
+    assert not taken_at_last(path)
+    os.utime(lease_file(path), (0, 0))
+    assert taken_at_last(path)
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600])
+def test_a_step_of_the_clock_loses_no_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: int) -> None:
+    path = tmp_path / "a.parquet"
+    now_ns = leases_module._now_ns
+    with Leases(timeout=0.6) as leases, Leases(timeout=0.6) as others:
+        lease = leases.take(path)
+        monkeypatch.setattr(leases_module, "_now_ns", lambda file: now_ns(file) + step_s * 10**9)
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert others.take(path) is None
+            time.sleep(0.02)
+        assert lease is not None
+        assert not lease.lost
+
+
+@pytest.mark.parametrize("age_s", [-3600, -3e8, 3600])
+def test_a_dead_holder_does_not_hold_a_lease_for_ever_whatever_the_clock_was(tmp_path: Path, age_s: float) -> None:
+    path = tmp_path / "a.parquet"
+    left_behind(path, age_s)
+    assert taken_at_last(path)
+
+
+def test_leases_and_temporary_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
+    mine, me = tmp_path / "mine.parquet", this_process()
+    left_behind(tmp_path / "dead.parquet", age_s=0, holder=GONE)
+    left_behind(tmp_path / "stale.parquet", age_s=1000)
+    left_behind(tmp_path / "elsewhere.parquet", age_s=0, timeout=600)
+    left_behind(tmp_path / "alive.parquet", age_s=1000, holder=me, timeout=600)
+    elsewhere = ProcessName("elsewhere", "another machine", GONE.pid, "1")
+    for process in (GONE, me, elsewhere):
+        (tmp_path / f".a.{process.pid}-{process.tag}01234567.part.parquet").touch()
+    for name in (f".old.{GONE.pid}-01234567.part.parquet", ".mine.1.part.txt", "a.part.parquet"):
+        (tmp_path / name).touch()
+    before = set(names_in(tmp_path))
+    with Leases(timeout=1) as leases:
+        assert leases.take(mine) is not None
+        time.sleep(leases.watch_s + 0.1)
+    swept = before - set(names_in(tmp_path))
+    assert swept == {
+        ".dead.parquet.lease",
+        ".stale.parquet.lease",
+        f".a.{GONE.pid}-{GONE.tag}01234567.part.parquet",
+    }
+    assert set(names_in(tmp_path)) <= before

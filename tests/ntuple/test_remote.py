@@ -4,20 +4,29 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+import uproot
 
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.files import remote
+from cal_ratio_trainer.files.remote import may_pass, opening_options
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
 from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 
 
 class RangeHandler(SimpleHTTPRequestHandler):
-    """Serves parts of files, as servers of ROOT files do."""
+    """Serves parts of files, as servers of ROOT files do; `errors`: the next answers' statuses, 0 for a good one."""
+
+    errors: ClassVar[list[int]] = []
 
     def do_GET(self) -> None:
+        if RangeHandler.errors and (status := RangeHandler.errors.pop(0)):
+            self.send_error(status)
+            return
         asked = self.headers.get("Range")
         path = Path(self.translate_path(self.path))
         if asked is None or not path.is_file():
@@ -41,10 +50,12 @@ class RangeHandler(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server of the files in tmp_path/served; its address."""
     folder = tmp_path / "served"
     folder.mkdir()
+    monkeypatch.setattr(remote, "WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(RangeHandler, "errors", [])
     with ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: RangeHandler(*given, directory=str(folder))) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
@@ -100,3 +111,50 @@ def test_a_file_url_is_a_file_of_this_machine(tmp_path: Path) -> None:
     file = write_ntuple(tmp_path / "a b.root", random_events(2, 5))
     summary = convert(tmp_path / "jets", file.as_uri())
     assert [(row.file, row.status) for row in summary.rows] == [(str(file), Status.CONVERTED)]
+
+
+@pytest.mark.parametrize("good_answers", range(6))
+def test_a_server_that_fails_in_the_middle_of_a_file_is_asked_again(
+    server: str, tmp_path: Path, good_answers: int
+) -> None:
+    write_ntuple(tmp_path / "served" / "a.root", random_events(2, 20), splits=(5, 10))
+    RangeHandler.errors += [0] * good_answers + [503, 500]
+    summary = convert(tmp_path / "remote", f"{server}/a.root")
+    assert [row.status for row in summary.rows] == [Status.CONVERTED], summary.rows
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_the_status_of_an_answer_stands_in_the_reason(server: str, tmp_path: Path, status: int) -> None:
+    write_ntuple(tmp_path / "served" / "a.root", random_events(2, 20))
+    RangeHandler.errors += [status] * 100
+    (row,) = convert(tmp_path / "remote", f"{server}/a.root").rows
+    assert (row.status, f"({status} " in row.reason) == (Status.FAILED, True), row.reason
+    (row,) = convert(tmp_path / "remote", f"{server}/*.root").rows
+    assert f"the pattern cannot be looked up ({status} " in row.reason
+
+
+def test_a_file_that_is_not_there_is_called_so(server: str, tmp_path: Path) -> None:
+    (row,) = convert(tmp_path / "remote", f"{server}/never.root").rows
+    assert row.reason == "no such file (404 Not Found)"
+
+
+def test_a_server_without_parts_of_files_is_named_with_the_way_around_it(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ntuple(tmp_path / "served" / "a.root", random_events(2, 20))
+    monkeypatch.setattr(RangeHandler, "do_GET", SimpleHTTPRequestHandler.do_GET)
+    (row,) = convert(tmp_path / "remote", f"{server}/a.root").rows
+    assert "whole files only" in row.reason
+    assert "--cache" in row.reason
+
+
+def test_an_error_in_the_middle_of_a_ttree_is_that_of_the_server(server: str, tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "served" / "a.root") as file:
+        file.mktree("tree", {"x": "f8"}).extend({"x": np.arange(50_000.0)})
+    url = f"{server}/a.root"
+    with uproot.open({url: None}, **opening_options(url)) as opened:
+        tree = opened["tree"]
+        RangeHandler.errors += [503] * 10
+        with pytest.raises(Exception, match="503") as error:
+            tree["x"].array()
+    assert may_pass(error.value)

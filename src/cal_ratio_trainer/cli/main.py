@@ -1,6 +1,7 @@
 """`cr_trainer`: the group of commands. Each command's module is imported only when it is asked for."""
 
 import contextlib
+import errno
 import importlib
 import io
 import keyword
@@ -16,7 +17,14 @@ import click
 
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import UserError, did_you_mean, harmless, system_error_in_words
-from cal_ratio_trainer.launching import be_quiet_unless_first, failed, leave, place
+from cal_ratio_trainer.launching import (
+    be_quiet_unless_first,
+    error_of_output,
+    failed,
+    leave,
+    open_closed_streams,
+    place,
+)
 
 EXIT_FAILED_PARTS = 1
 EXIT_USER_ERROR = 2
@@ -36,6 +44,7 @@ _COMMANDS = {
     "runs": "List all runs with their state and best figures.",
     "import": "Bring a training of the earlier program in as a run.",
     "model-dump": "Show the layers of a trained network.",
+    "doctor": "Examine this installation: versions, devices, engines, folders.",
 }
 
 _SHARED_COMMAND = "train"
@@ -146,6 +155,7 @@ class _HarmlessStream:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 2."""
+    open_closed_streams()
     be_quiet_unless_first()
     with (
         contextlib.redirect_stdout(cast(TextIO, _HarmlessStream(sys.stdout))),
@@ -178,6 +188,8 @@ def _status_of_command() -> int:
     except (UserError, OSError) as error:
         where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
         said = system_error_in_words(error) if isinstance(error, OSError) else str(error)
+        if error_of_output() is not None:
+            said = f"standard output: {said}"
         status = failed(f"{where}error: {said}", getattr(error, "exit_status", EXIT_USER_ERROR))
     except Exception:
         # A module that was being imported may have made another error of the interrupt.
@@ -187,7 +199,13 @@ def _status_of_command() -> int:
     finally:
         if signal.getsignal(signal.SIGINT) is take_note:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    return status if isinstance(status, int) else 0
+    status = status if isinstance(status, int) else 0
+    unwritten = error_of_output()
+    if unwritten is None:
+        return status
+    if unwritten.errno == errno.EPIPE:
+        return EXIT_FAILED_PARTS
+    return failed(f"error: standard output: {system_error_in_words(unwritten)}", EXIT_USER_ERROR)
 
 
 def set_verbosity(verbose: int) -> None:

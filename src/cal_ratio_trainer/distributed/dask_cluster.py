@@ -1,11 +1,16 @@
 """The workers of a dask.distributed cluster do the work: one of this machine, of a facility, or of a batch system."""
 
 import contextlib
+import hashlib
+import importlib.metadata
+import json
+import platform
 import queue
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,8 @@ _FETCH_S = 30
 _COUNT_WORKERS_EVERY_S = 5.0
 _REPORT_EVERY_S = 0.5
 _SAY_THAT_NOBODY_WORKS_AFTER_S = 10.0
+_LOOK_FOR_FILE_EVERY_S = 0.2
+_INSTALL = "install the same everywhere"
 
 
 class DaskCluster(Crew):
@@ -66,8 +73,7 @@ class DaskCluster(Crew):
     def _pass_on(self, task: Task) -> None:
         # Dask takes two tasks of one name for one task; the second try of a task is another one.
         name = f"{self._topic}-{task.key[0]}-{task.key[1]}-{secrets.token_hex(4)}"
-        version = cal_ratio_trainer.__version__
-        future = self._client.submit(_work, version, self._topic, task, key=name, pure=False)
+        future = self._client.submit(_work, versions(), self._topic, task, key=name, pure=False)
         self._tasks[name] = (task, future)
         future.add_done_callback(self._ended.put)
 
@@ -154,33 +160,77 @@ class DaskCluster(Crew):
 
 def _connected(address: str) -> Any:
     try:
-        from distributed import Client
+        from distributed import Client, Security
     except ImportError as error:
         raise SchedulerError(
             f"the scheduler {address} needs the package distributed: pip install 'cal_ratio_trainer[dask]'"
         ) from error
-    where = {"address": address} if "://" in address else {"scheduler_file": str(Path(address).expanduser())}
+    given, address = address, address if "://" in address else scheduler_address_in(Path(address).expanduser())
+    security = Security()
+    if address.startswith("tls://"):
+        # Certificates stand in Dask's configuration or in the environment; see docs/cluster.md.
+        try:
+            context = security.get_connection_args("client").get("ssl_context")
+        except OSError as error:
+            raise SchedulerError(f"the certificates for {address} cannot be used ({error})") from error
+        if context is None:
+            raise SchedulerError(
+                f"the scheduler {address} wants certificates, and Dask's configuration names none: set ca-file and "
+                "client under distributed.comm.tls (docs/cluster.md)"
+            )
     try:
-        return Client(**where, timeout=_CONNECT_S, set_as_default=False, name="cal_ratio_trainer")
+        return Client(address, timeout=_CONNECT_S, set_as_default=False, name="cal_ratio_trainer", security=security)
     except (OSError, ValueError, TimeoutError) as error:
-        raise SchedulerError(f"no Dask scheduler answers at {address} ({type(error).__name__}: {error})") from error
+        raise SchedulerError(f"no Dask scheduler answers at {given} ({type(error).__name__}: {error})") from error
+
+
+def scheduler_address_in(file: Path) -> str:
+    """The address in a scheduler file, which the scheduler may be about to write."""
+    until = time.monotonic() + _CONNECT_S
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(_LOOK_FOR_FILE_EVERY_S)
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SchedulerError(f"the scheduler file {file} cannot be read ({type(error).__name__}: {error})") from error
+    address = found.get("address") if isinstance(found, dict) else None
+    if not isinstance(address, str) or "://" not in address:
+        raise SchedulerError(f"the scheduler file {file} names no address, expected one like tcp://host:8786")
+    return address
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Everything that has to be the same where work is given out and where it is done, by name."""
+    code = hashlib.sha256()
+    package = Path(cal_ratio_trainer.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        code.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes())
+    major = {name: importlib.metadata.version(name).partition(".")[0] for name in ("numpy", "pyarrow")}
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {
+        "cal_ratio_trainer": cal_ratio_trainer.__version__,
+        "Python": python,
+        **major,
+        "our code": code.hexdigest()[:12],
+    }
 
 
 def _in_our_words(error: Exception) -> Exception:
     if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("cal_ratio_trainer"):
         return SchedulerError("the workers of the Dask cluster have no cal_ratio_trainer: install it where they start")
+    if isinstance(error, AttributeError) and "Can't get attribute" in str(error) and "cal_ratio_trainer" in str(error):
+        return SchedulerError(f"the workers of the Dask cluster have another cal_ratio_trainer ({error}): {_INSTALL}")
     return error
 
 
-def _work(version: str, topic: str, task: Task) -> Any:
+def _work(expected: dict[str, str], topic: str, task: Task) -> Any:
     from distributed import get_worker
 
     worker = get_worker()
-    if cal_ratio_trainer.__version__ != version:
-        raise SchedulerError(
-            f"the worker {worker.name} has cal_ratio_trainer {cal_ratio_trainer.__version__}, and you have {version}: "
-            "install the same everywhere"
-        )
+    different = [f"{name} {has} (here {expected[name]})" for name, has in versions().items() if has != expected[name]]
+    if different:
+        raise SchedulerError(f"the worker {worker.name} has {', '.join(different)}: {_INSTALL}")
     last = 0.0
 
     def report(done: int, of: int) -> None:

@@ -5,10 +5,19 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+from cal_ratio_trainer.files.this_process import is_gone_by_tag, this_process
+
+ERRORS_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Numbers of errors that can be of nothing but a file that is written: full disk, quota, size limit, read-only disk."""
+
+USED_BY = r"\d{1,10}-(?:[0-9a-f]{12})?[0-9a-f]{8}"
+"""Part of the name of a temporary file: number and tag of the process (older versions: no tag), and random digits."""
+
+_TEMPORARY = re.compile(r"\..*\.(?P<pid>\d{1,10})-(?P<tag>[0-9a-f]{12})[0-9a-f]{8}\.part(?:\.[^.]+)?", re.DOTALL)
+_swept: set[tuple[int, Path]] = set()
 
 
 @contextmanager
@@ -27,7 +36,8 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         OSError: the folder cannot be written or the disk is full; `path` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
+    sweep_once(path.parent)
+    temporary = temporary_for(path)
     try:
         yield temporary
         if durable:
@@ -43,12 +53,32 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def temporary_for(path: Path) -> Path:
+    """A new name beside `path` that says which process uses it, so that what it leaves behind is found."""
+    process = this_process()
+    unique = f"{process.pid}-{process.tag}{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem}.{unique}.part{path.suffix}")
+
+
+def sweep_once(folder: Path) -> None:
+    """Remove temporary files of processes of this machine that are certainly gone; once a folder and process."""
+    if (os.getpid(), folder) in _swept:
+        return
+    _swept.add((os.getpid(), folder))
+    # A folder of somebody else, or one that vanishes, is no reason not to write.
+    with suppress(OSError):
+        for found in folder.iterdir():
+            ours = _TEMPORARY.fullmatch(found.name)
+            if ours and is_gone_by_tag(int(ours["pid"]), ours["tag"]):
+                found.unlink(missing_ok=True)
+
+
 def remove_remains(path: Path) -> None:
     """Remove what killed processes were writing for `path`, and nothing of files with similar names.
 
     Only for who knows that nobody is writing it: by a lock, say.
     """
-    ours = re.compile(rf"\.{re.escape(path.stem)}\.\d+-[0-9a-f]{{8}}\.part{re.escape(path.suffix)}")
+    ours = re.compile(rf"\.{re.escape(path.stem)}\.{USED_BY}\.part{re.escape(path.suffix)}")
     if path.parent.is_dir():
         for found in path.parent.iterdir():
             if ours.fullmatch(found.name):
@@ -70,7 +100,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def _number_of(error: OSError, temporary: Path) -> int | None:
     """The number of an error of writing this file: it names the file, or none and can be of nothing else; else None."""
     names_it = error.filename in (temporary, str(temporary))
-    return error.errno if names_it or (error.filename is None and error.errno in _OF_WRITING) else None
+    return error.errno if names_it or (error.filename is None and error.errno in ERRORS_OF_WRITING) else None
 
 
 def _flush_to_disk(path: Path) -> None:

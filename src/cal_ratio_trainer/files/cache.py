@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,7 +13,7 @@ from platformdirs import user_cache_path
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing, write_text
-from cal_ratio_trainer.files.remote import persistently
+from cal_ratio_trainer.files.remote import file_system, in_words, persistently
 from cal_ratio_trainer.progress import progress
 
 _log = logging.getLogger(__name__)
@@ -77,17 +78,17 @@ def _refresh(url: str, copy: Path) -> None:
     record = copy.parent / "source.json"
     known = _read_record(record) if copy.is_file() else None
     try:
-        system, remote_path = _file_system(url)
+        system, remote_path = file_system(url)
         said = _announced(persistently(lambda: system.info(remote_path), f"{url}: asking for it"))
     except Exception as error:
         if known is None:
-            raise InputFileError(url, f"cannot be fetched ({_in_words(error)})") from error
-        _log.warning("%s: the server does not answer (%s); the copy in %s is used", url, _in_words(error), copy)
+            raise InputFileError(url, f"cannot be fetched ({in_words(error)})") from error
+        _log.warning("%s: cannot be asked for (%s); the copy in %s is used", url, in_words(error), copy)
         return
     if known == {"url": url, **said, "bytes": copy.stat().st_size if copy.is_file() else None}:
         _log.info("%s: kept copy %s", url, copy)
         return
-    _fetch(url, system, remote_path, copy, said.get("size"))
+    said = _fetch(url, system, remote_path, copy, said)
     write_text(record, json.dumps({"url": url, **said, "bytes": copy.stat().st_size}))
 
 
@@ -99,33 +100,33 @@ def _read_record(record: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _file_system(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    system, remote_path = fsspec.core.url_to_fs(url)
-    return system, remote_path
-
-
 def _announced(info: dict[str, Any]) -> dict[str, Any]:
     """What the server says that tells one version of the file from another."""
     said = {name: str(info[name]) for name in _WHAT_TELLS_VERSIONS if info.get(name) is not None}
     return {"size": int(info["size"]), **said} if info.get("size") is not None else said
 
 
-def _fetch(url: str, system: Any, remote_path: str, copy: Path, size: int | None) -> None:
+def _fetch(url: str, system: Any, remote_path: str, copy: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """Fetch the content; returns what tells its version, which the server may say anew with it."""
+    size = said.get("size")
     try:
         with replacing(copy) as temporary, progress(f"fetch {copy.name}", size, "bytes") as line:
-            _copy_blocks(system, remote_path, temporary, line.advance)
+            said = persistently(lambda: _copied(system, remote_path, temporary, line.advance, said), f"{url}: fetching")
             found = temporary.stat().st_size
             if size is not None and found != size:
                 raise InputFileError(url, f"gave {found} bytes where {size} were announced; nothing was kept")
     except InputFileError:
         raise
     except Exception as error:
-        raise InputFileError(url, f"cannot be fetched ({_in_words(error)})") from error
+        raise InputFileError(url, f"cannot be fetched ({in_words(error)})") from error
+    return said
 
 
-def _copy_blocks(system: Any, remote_path: str, temporary: Path, advance: Any) -> None:
+def _copied(
+    system: Any, remote_path: str, temporary: Path, advance: Callable[[float], None], said: dict[str, Any]
+) -> dict[str, Any]:
+    if hasattr(system, "download_with_headers"):
+        return _announced(system.download_with_headers(remote_path, temporary, advance))
     from fsspec.callbacks import Callback
 
     class Follow(Callback):  # type: ignore[misc]
@@ -133,8 +134,4 @@ def _copy_blocks(system: Any, remote_path: str, temporary: Path, advance: Any) -
             advance(inc)
 
     system.get_file(remote_path, str(temporary), callback=Follow())
-
-
-def _in_words(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return said

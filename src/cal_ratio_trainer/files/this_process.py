@@ -1,13 +1,16 @@
 """What a process is called so that others can tell whether it still runs."""
 
+import hashlib
 import os
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _DEAD = ("Z", "X")
+_MAX_PID = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -33,25 +36,47 @@ class ProcessName:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "ProcessName":
         """From what `as_json` made. Raises KeyError, TypeError and ValueError where it did not."""
-        return cls(
-            str(content["host"]), str(content["machine"]), int(content["process"]), str(content["process_start"])
-        )
+        pid = content["process"]
+        if type(pid) is not int or not 0 < pid <= _MAX_PID:
+            raise ValueError(f"{pid!r} is no process number")
+        return cls(str(content["host"]), str(content["machine"]), pid, str(content["process_start"]))
+
+    @property
+    def tag(self) -> str:
+        """Machine and start in twelve hexadecimal digits, for names of files; see `is_gone_by_tag`."""
+        return _digits(self.machine, 8) + _digits(self.start, 4)
 
 
 def is_gone(process: ProcessName) -> bool:
     """True where a process is known to have ended: it ran on this machine, and runs no more."""
     if not process.machine or process.machine != _machine():
         return False
+    return _has_ended(process.pid, lambda start: start == process.start)
+
+
+def is_gone_by_tag(pid: int, tag: str) -> bool:
+    """As `is_gone`, for a process of which only its number and its tag are known."""
+    machine = _machine()
+    if not machine or not 0 < pid <= _MAX_PID or not tag.startswith(_digits(machine, 8)):
+        return False
+    return _has_ended(pid, lambda start: tag.endswith(_digits(start, 4)))
+
+
+def _has_ended(pid: int, is_its_start: Callable[[str], bool]) -> bool:
     try:
-        os.kill(process.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except OSError:
         # It runs, and is somebody else's.
         return False
-    state, start = _state_and_start(process.pid)
+    state, start = _state_and_start(pid)
     # A number may have been given to another process by now, and a dead one that nobody waited for keeps its own.
-    return state in _DEAD or start != process.start
+    return state in _DEAD or not is_its_start(start)
+
+
+def _digits(text: str, count: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:count]
 
 
 def this_process() -> ProcessName:

@@ -11,13 +11,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.files.remote import in_words
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.branches import check_branches, required_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
 from cal_ratio_trainer.ntuple.output import output_for, previous_result
 from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, write_piece
-from cal_ratio_trainer.ntuple.reading import Ntuple, in_short, opened
+from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.source import readable_name, size_of, with_checksum
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status, sample_name
@@ -48,7 +49,7 @@ def blames_the_file(
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            reason = f"an error that no check foresaw ({in_short(error)}); -v shows where"
+            reason = f"an error that no check foresaw ({in_words(error)}); -v shows where"
             blamed = error if isinstance(error, UserError) else InputFileError(request.file, reason)
             # What it was raised from is a note, for not every exception can travel between processes.
             blamed.add_note(traceback.format_exc())

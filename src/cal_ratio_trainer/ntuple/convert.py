@@ -14,12 +14,12 @@ from cal_ratio_trainer.distributed.opening import opened_crew
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import remove_remains
 from cal_ratio_trainer.files.leases import Leases
+from cal_ratio_trainer.files.remote import in_words
 from cal_ratio_trainer.ntuple.conversion import convert_piece, convert_whole, join_pieces
 from cal_ratio_trainer.ntuple.failures import record_failures
 from cal_ratio_trainer.ntuple.inputs import work_for
 from cal_ratio_trainer.ntuple.output import metadata_beside
 from cal_ratio_trainer.ntuple.pieces import outputs_with_remains, remove_pieces
-from cal_ratio_trainer.ntuple.reading import in_short
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
 from cal_ratio_trainer.progress import progress
@@ -101,7 +101,7 @@ def _failed(request: Request, error: BaseException) -> ConversionRow:
         # What the system says of the output is true of the next file too.
         raise error
     else:
-        reason = in_short(error)
+        reason = in_words(error)
     return _row(request, Status.FAILED, reason)
 
 

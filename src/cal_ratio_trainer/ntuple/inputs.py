@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-import fsspec
+from fsspec import AbstractFileSystem
 
 from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
 from cal_ratio_trainer.config.scheduling import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.names import unquoted
-from cal_ratio_trainer.files.remote import persistently, xrootd_hint
+from cal_ratio_trainer.files.remote import file_system, in_words, persistently, xrootd_hint
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.ntuple.failures import FAILED_FILES
 from cal_ratio_trainer.ntuple.request import Cut, Request, Selection
@@ -126,17 +126,17 @@ def _matching(pattern: str) -> tuple[list[str], str]:
         return [pattern], ""
     try:
         found = persistently(lambda: _found_remotely(pattern), f"{pattern}: looking up the pattern")
-    except (OSError, ImportError, ValueError) as error:
-        return [], f"the pattern cannot be looked up ({xrootd_hint(pattern, error) or error})"
+    except Exception as error:
+        return [], f"the pattern cannot be looked up ({xrootd_hint(pattern, error) or in_words(error)})"
     return found, "" if found else "the pattern matches no file"
 
 
 def _found_remotely(pattern: str) -> list[str]:
-    file_system, path = fsspec.core.url_to_fs(pattern)
-    names = file_system.glob(path)
+    system, path = file_system(pattern)
+    names = system.glob(path)
     if not names:
-        _see_folder(file_system, path)
-    found = (file_system.unstrip_protocol(name) for name in names)
+        _see_folder(system, path)
+    found = (system.unstrip_protocol(name) for name in names)
     scheme, _, rest = pattern.partition("://")
     if scheme not in ("root", "roots"):
         return sorted(found)
@@ -147,11 +147,11 @@ def _found_remotely(pattern: str) -> list[str]:
     )
 
 
-def _see_folder(file_system: fsspec.AbstractFileSystem, pattern: str) -> None:
+def _see_folder(system: AbstractFileSystem, pattern: str) -> None:
     """Raise what a server says that cannot be asked for the names in a folder: to a glob that is an empty folder."""
     first = min(pattern.index(letter) for letter in "*[" if letter in pattern)
     with contextlib.suppress(FileNotFoundError):
-        file_system.ls(pattern[:first].rpartition("/")[0], detail=False)
+        system.ls(pattern[:first].rpartition("/")[0], detail=False)
 
 
 def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Request:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.atomic import USED_BY, replacing
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import from_arrow, to_arrow
@@ -17,11 +17,11 @@ from cal_ratio_trainer.ntuple.tally import Tally
 
 _LETTERS_OF_NAME = 16
 _PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.piece")
-_PART_OF_PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.\d+-[0-9a-f]{{8}}\.part\.piece")
+_PART_OF_PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.{USED_BY}\.part\.piece")
 """What `files.atomic.replacing` calls a piece until it is complete."""
 _REMAINS = re.compile(
-    rf"\.{{1,2}}(?P<of_piece>.+)\.[0-9a-f]{{{_LETTERS_OF_NAME}}}(\.\d+-[0-9a-f]{{8}}\.part)?\.piece"
-    r"|\.(?P<stem>.+)\.\d+-[0-9a-f]{8}\.part(?P<suffix>(\.[^.]+)?)",
+    rf"\.{{1,2}}(?P<of_piece>.+)\.[0-9a-f]{{{_LETTERS_OF_NAME}}}(\.{USED_BY}\.part)?\.piece"
+    rf"|\.(?P<stem>.+)\.{USED_BY}\.part(?P<suffix>(\.[^.]+)?)",
     re.DOTALL,
 )
 _PADDED_WITH_ZEROS = JetMetadata(stage="converted")

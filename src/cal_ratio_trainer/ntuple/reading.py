@@ -9,7 +9,7 @@ import uproot
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote
-from cal_ratio_trainer.files.remote import persistently, xrootd_hint
+from cal_ratio_trainer.files.remote import in_words, opening_options, persistently, xrootd_hint
 from cal_ratio_trainer.ntuple.branches import TREE
 from cal_ratio_trainer.ntuple.checksums import codecs_verify, verify_when_read
 from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists, from_awkward
@@ -117,7 +117,7 @@ class Ntuple:
         except MemoryError:
             raise
         except Exception as error:
-            raise InputFileError(self.file, f"{what} cannot be read ({in_short(error)})") from error
+            raise InputFileError(self.file, f"{what} cannot be read ({in_words(error)})") from error
 
 
 class _LastPages(dict[str, Any]):
@@ -155,14 +155,14 @@ def opened(file: str, location: str | None = None) -> Iterator[Ntuple]:
         # The dict form keeps uproot from taking a colon in the name for the name of an object in the file.
         directory = _tree_file(location or file)
     except FileNotFoundError as error:
-        raise InputFileError(file, "no such file") from error
+        raise InputFileError(file, "no such file" + " (404 Not Found)" * is_remote(location or file)) from error
     except ImportError as error:
-        hint = xrootd_hint(file, error) or in_short(error)
+        hint = xrootd_hint(file, error) or in_words(error)
         raise InputFileError(file, f"cannot be opened, a package is missing: {hint}") from error
     except MemoryError:
         raise
     except Exception as error:
-        raise InputFileError(file, f"cannot be opened as a ROOT file ({in_short(error)})") from error
+        raise InputFileError(file, f"cannot be opened as a ROOT file ({in_words(error)})") from error
     with directory:
         yield Ntuple(file, directory, location)
 
@@ -170,7 +170,7 @@ def opened(file: str, location: str | None = None) -> Iterator[Ntuple]:
 def _tree_file(name: str) -> Any:
     if not is_remote(name):
         return uproot.open({name: None})
-    return persistently(lambda: uproot.open({name: None}), f"{name}: opening")
+    return persistently(lambda: uproot.open({name: None}, **opening_options(name)), f"{name}: opening")
 
 
 def lists_of(file: str, columns: dict[str, Column], name: str) -> Lists:
@@ -214,9 +214,3 @@ def _bins_by_label(histogram: Any) -> dict[str, float]:
     if len(labels) != len(values):
         labels = range(1, len(values) + 1)
     return {str(label): float(value) for label, value in zip(labels, values, strict=True)}
-
-
-def in_short(error: BaseException) -> str:
-    """Type of an error and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

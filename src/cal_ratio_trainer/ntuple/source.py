@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import fsspec
-
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.files.checksum import sha256_of
-from cal_ratio_trainer.files.remote import persistently
+from cal_ratio_trainer.files.remote import file_system, persistently
 from cal_ratio_trainer.jets.metadata import InputFile
 
 
@@ -60,12 +58,15 @@ def readable_name(file: str, cache_path: Path | None) -> str:
 
 def _remote_size(file: str) -> int | None:
     def asked() -> int | None:
-        file_system, path = fsspec.core.url_to_fs(file)
-        size: int | None = file_system.size(path)
+        system, path = file_system(file)
+        size: int | None = system.size(path)
         return size
 
     try:
         size = persistently(asked, f"{file}: asking its size")
-    except (OSError, ImportError, ValueError):
+    except MemoryError:
+        raise
+    except Exception:
+        # Whoever opens the file next finds out what is wrong, and says it.
         return None
     return None if size is None else int(size)

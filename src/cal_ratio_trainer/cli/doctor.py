@@ -1,0 +1,28 @@
+"""`cr_trainer doctor`."""
+
+import click
+
+from cal_ratio_trainer.cli.options import SettingsCommand
+from cal_ratio_trainer.config.doctor import DoctorSettings
+
+
+def run(settings: DoctorSettings, as_json: bool) -> int:
+    """Examine the installation and print what was found; 1 where a check failed."""
+    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
+    from cal_ratio_trainer.reporting.doctor import examine
+
+    found = examine(settings)
+    click.echo(found.as_json() if as_json else found.as_text())
+    return 0 if found.is_well else EXIT_FAILED_PARTS
+
+
+command = SettingsCommand(
+    name="doctor",
+    help="Examine this installation: versions, devices, engines, memory, folders, and a training step that is checked "
+    "against PyTorch's own operations. The exit status is 0 when all checks pass. The output belongs into bug reports; "
+    "it holds no names of users or hosts but those in the paths of folders.",
+    settings=DoctorSettings,
+    run=run,
+    options=(click.Option(["as_json", "--json"], is_flag=True, help="Print it as JSON, for programs."),),
+    extra_names={"cache_path": ("--cache",)},
+).build()

@@ -1,0 +1,21 @@
+"""Settings of `cr_trainer doctor`."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cal_ratio_trainer.config.base import Settings
+
+
+class DoctorSettings(Settings):
+    """What `cr_trainer doctor` looks at beside the installation."""
+
+    defaults_file: ClassVar[str | None] = "doctor"
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+
+    device: Literal["auto", "cpu", "cuda"] = Field(description="Device whose engines are tried: auto, cpu or cuda.")
+    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    cache_path: Path | None = Field(
+        description="Folder that remote files are copied to; the user's cache folder if none."
+    )
