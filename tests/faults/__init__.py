@@ -1,1 +1,18 @@
 """Faults done for real: damaged files, killed commands, full disks, servers with bad habits."""
+
+import multiprocessing
+import os
+import sys
+from multiprocessing.context import ForkServerContext
+
+PRELOADED = ("tests.faults.commands", "tests.faults.loaders")
+"""Modules that are imported once, before the processes of these tests are forked."""
+
+
+def forking_context() -> ForkServerContext:
+    """Returns a context whose processes are forked from one that has imported everything already."""
+    # That process looks for modules where this one does.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context

@@ -1,7 +1,6 @@
 """Damaged copies of a good file, each read by a loader in a child process that may crash, hang or fail."""
 
 import importlib
-import multiprocessing
 import shutil
 import tempfile
 import traceback
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cal_ratio_trainer.errors import UserError
+from tests.faults import forking_context
 from tests.faults.damage import Generator, damaged_bytes
 
 LOADERS = "tests.faults.loaders"
@@ -71,15 +71,22 @@ def run_campaign(name: str, inputs: int, seed: int = 0, first: int = 0, timeout_
         first: number of the first input: one fault is repeated with its number and `inputs` 1.
         timeout_s: after so long without an answer a loader hangs. [s]
     """
-    outcome, number = Outcome(), first
-    context = multiprocessing.get_context("spawn")
-    while number < first + inputs:
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        return _campaign(name, range(first, first + inputs), seed, timeout_s, Path(folder))
+
+
+def _campaign(name: str, inputs: range, seed: int, timeout_s: float, folder: Path) -> Outcome:
+    outcome, number = Outcome(), inputs.start
+    context = forking_context()
+    while number < inputs.stop:
         here, there = context.Pipe()
-        child = context.Process(target=_answer, args=(there, name, seed, number, first + inputs), daemon=True)
+        child = context.Process(
+            target=_answer, args=(there, name, seed, range(number, inputs.stop), folder), daemon=True
+        )
         child.start()
         there.close()
         try:
-            while number < first + inputs:
+            while number < inputs.stop:
                 # The first answer waits for the imports and for the good file.
                 if not here.poll(timeout_s + 60.0):
                     outcome.add(number, "hang", f"no answer for {timeout_s:.0f} s")
@@ -101,25 +108,26 @@ def run_campaign(name: str, inputs: int, seed: int = 0, first: int = 0, timeout_
     return outcome
 
 
-def _answer(connection: Connection, name: str, seed: int, first: int, stop: int) -> None:
+def _answer(connection: Connection, name: str, seed: int, numbers: range, folder: Path) -> None:
     _limit_memory()
     loader: Loader = importlib.import_module(LOADERS).LOADERS[name]
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        good = Path(folder) / "good"
-        good.mkdir()
-        try:
-            file = loader.make(good).relative_to(good)
-            expected = loader.load(good / file)
-        except BaseException:
-            connection.send(("broken", traceback.format_exc()))
-            return
-        content = (good / file).read_bytes()
-        for number in range(first, stop):
-            tried = Path(folder) / "tried"
-            shutil.copytree(good, tried)
-            (tried / file).write_bytes(loader.damage(content, np.random.default_rng([seed, number])))
-            connection.send(_tried(loader, tried / file, expected))
-            shutil.rmtree(tried, ignore_errors=True)
+    # Those of a child before this one may be left.
+    for remains in folder.iterdir():
+        shutil.rmtree(remains)
+    good, tried = folder / "good", folder / "tried"
+    good.mkdir()
+    try:
+        file = loader.make(good).relative_to(good)
+        expected = loader.load(good / file)
+    except BaseException:
+        connection.send(("broken", traceback.format_exc()))
+        return
+    content = (good / file).read_bytes()
+    for number in numbers:
+        shutil.copytree(good, tried)
+        (tried / file).write_bytes(loader.damage(content, np.random.default_rng([seed, number])))
+        connection.send(_tried(loader, tried / file, expected))
+        shutil.rmtree(tried, ignore_errors=True)
 
 
 def _tried(loader: Loader, file: Path, expected: object) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """Runs `cr_trainer` commands in forked processes that have imported everything already: short enough to kill many."""
 
 import importlib
-import multiprocessing
 import os
 import pkgutil
 import signal
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import cal_ratio_trainer.cli
 from cal_ratio_trainer.cli.main import main
+from tests.faults import forking_context
 
-_ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_S = 300.0
 _OUTPUT = "output.txt"
 
@@ -24,11 +23,7 @@ for _module in pkgutil.walk_packages(cal_ratio_trainer.cli.__path__, "cal_ratio_
 
 def start(words: Sequence[object], folder: Path, output: Path | None = None) -> BaseProcess:
     """Begin a command in `folder`; it leads a process group and appends its output to a file, folder/output.txt."""
-    # The server that forks is asked for this module; it looks for it where Python does.
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), str(_ROOT / "src")])
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    process = context.Process(target=_run, args=([*map(str, words)], folder, output or folder / _OUTPUT))
+    process = forking_context().Process(target=_run, args=([*map(str, words)], folder, output or folder / _OUTPUT))
     process.start()
     return process
 

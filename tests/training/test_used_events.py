@@ -48,7 +48,8 @@ def test_jets_told_apart_by_other_columns_are_listed_apart(tmp_path: Path) -> No
     channels = pa.array(jets["mcChannelNumber"].astype(np.uint32), mask=is_bib)
     numbers = pa.array(jets["eventNumber"].astype(np.uint64), mask=np.arange(600) < 50)
     jets = jets.with_columns({"mcChannelNumber": channels, "eventNumber": numbers})
-    write_jets(main, jets, JetMetadata(stage="built", kind="main", scaling=Scaling(min_jet_pt=0, max_jet_pt=500)))
+    scaling = Scaling(min_jet_pt=0, max_jet_pt=500)
+    write_jets(main, jets, JetMetadata(stage="built", kind="main", simulation="demo", scaling=scaling))
     data, _ = load_training_data(TrainSettings.make(train_fraction=0.6, sample_fraction=1.0), main, control)
     write_used_events(tmp_path, data, by_row=False)
     groups = [group for group in read_used_events(tmp_path) or () if group.sample == "main"]
