@@ -55,3 +55,11 @@ def test_encrypted_parts_too_many_parts_and_other_files_are_refused(tmp_path: Pa
             read_parts(other, {"one": 9})
     with pytest.raises(FileNotFoundError):
         read_parts(tmp_path / "none", {"one": 9})
+
+
+def test_a_name_that_runs_on_into_the_content_makes_no_endless_sentence() -> None:
+    content = bytearray(zipped([("one", b"x" * 30_000)]))
+    content[26:28] = (20_000).to_bytes(2, "little")  # how long the name of the part is, in its own header
+    with pytest.raises(DamagedZip, match="File name in directory 'one' and header") as caught:
+        read_parts(bytes(content), {"one": 30_000})
+    assert len(str(caught.value)) <= 200

@@ -40,7 +40,8 @@ def read_parts(source: Path | bytes, largest: Mapping[str, int]) -> dict[str, by
     except (BadZip, FileNotFoundError):
         raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise DamagedZip(str(error)) from error
+        # The library quotes as much of the file as it takes for a name.
+        raise DamagedZip(f"{error!s:.200}") from error
 
 
 def _part(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
