@@ -25,6 +25,8 @@ PROPERTIES = {"network": "study/00003/12", "notes": "[]"}
 def test_onnxruntime_gives_what_the_numpy_network_does_for_jets_of_no_one_some_and_all_slots(
     name: str, opset: int
 ) -> None:
+    if opset > onnx.defs.onnx_opset_version():
+        pytest.skip(f"the installed onnx does not know opset {opset}")
     shape, weights = SHAPES[name], random_weights(SHAPES[name], seed=1)
     constituents, jets = random_inputs(shape, FILLED, seed=2)
     found = run(onnx_bytes(shape, weights, {}, opset), [*constituents, jets])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 
 from cal_ratio_trainer.evaluation.background import QCD_AND_TENTH_OF_BIB, Background, mass_name
 from cal_ratio_trainer.evaluation.intervals import clopper_pearson, effective_trials
@@ -159,7 +160,7 @@ class _ExactCurve:
     @property
     def area(self) -> float:
         """By trapezoids, which count pairs of equal scores half."""
-        return float(np.trapezoid(self.signal, self.background)) if len(self.cuts) else math.nan
+        return float(trapezoid(self.signal, self.background)) if len(self.cuts) else math.nan
 
     def effective_signal(self) -> NDArray[np.float64]:
         """See `effective_trials`, [points]."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 
 from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_BIB, QCD_ONLY, Background, mass_name
 from cal_ratio_trainer.evaluation.plain import rounded
@@ -88,7 +89,7 @@ class SignificanceScan:
     @property
     def area(self) -> float:
         """S/sqrt(B) integrated over the cut, by trapezoids."""
-        return float(np.trapezoid(self.significance, self.cuts)) if len(self.cuts) else math.nan
+        return float(trapezoid(self.significance, self.cuts)) if len(self.cuts) else math.nan
 
 
 def significance_scan(

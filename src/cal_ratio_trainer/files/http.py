@@ -29,6 +29,9 @@ async def _client(**given: Any) -> aiohttp.ClientSession:
 class PatientHttp(HTTPFileSystem):  # type: ignore[misc]
     """As fsspec's, which ends every transfer after 300 s, calls every error 'not found' and believes every length."""
 
+    # Older versions of fsspec would take the name that it is registered by.
+    protocol = ("http", "https")
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"get_client": _client, **options})
 

@@ -85,6 +85,8 @@ def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> N
         axes: to draw on.
         results: a background each.
     """
+    from matplotlib.ticker import NullLocator
+
     kinds: tuple[tuple[str, float, dict[str, Any]], ...] = (
         ("by_weight", -0.12, {"color": "black", "marker": "o", "label": "by weight, at effective numbers"}),
         ("by_count", 0.12, {"color": BLUE, "marker": "s", "markerfacecolor": "white", "label": "by count"}),
@@ -106,7 +108,7 @@ def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> N
     height = 1.4 * top or 1
     axes.set_ylim(-0.06 * height, height)
     axes.set_xticks(range(len(results)), [_CLASS_STYLES[result.label]["label"] for result in results])
-    axes.xaxis.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("Background")
     axes.set_ylabel("Largest output is signal [% of jets]")
     axes.legend(loc="upper right", fontsize=13, **LEGEND_BOX)

@@ -217,11 +217,11 @@ def _draw_reference(axes: "Axes", reference: str, references: HistoryReferences)
 
 
 def _set_axes(axes: "Axes", epochs: int, values: NDArray[np.float64], least_height: float) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     axes.set_xlim(-0.5, epochs - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
-    axes.xaxis.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
     finite = values[np.isfinite(values)]
     if len(finite) == 0:
         return

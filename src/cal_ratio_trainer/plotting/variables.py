@@ -287,7 +287,7 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
 
 def _number_whole_numbers(axes: "Axes") -> None:
     """No tick at 2.5 constituents."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
-    axes.xaxis.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
