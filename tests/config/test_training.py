@@ -128,7 +128,7 @@ def test_all_mistakes_are_told_at_once_with_the_nearest_name() -> None:
 def test_the_packaged_configurations_name_the_files_of_the_group(name: str) -> None:
     settings = load_settings(TrainSettings, name)
     assert settings.main_training_file.startswith("https://cernbox.cern.ch/")
-    assert settings.cr_training_file.endswith("processed_output_controlRegion_corrected.pkl")
+    assert str(settings.cr_training_file).endswith("processed_output_controlRegion_corrected.pkl")
     assert settings.epochs == 100
 
 
@@ -158,3 +158,18 @@ def test_one_network_of_a_set_needs_the_size_of_the_set() -> None:
 def test_a_file_that_says_no_number_of_mini_batches_is_told_what_to_give() -> None:
     with pytest.raises(ConfigError, match="num_splits or batch_size must be given, one of them; neither is"):
         resolved({"num_splits": None})
+
+
+def test_a_main_file_without_adversary_needs_no_control_region() -> None:
+    for weight in ("0", "0.0", 0):
+        assert resolved(main_training_file="a.parquet", adversary_weight=weight)[0].cr_training_file is None
+    assert resolved({"main_training_file": "a.parquet", "adversary_weight": 0})[0].cr_training_file is None
+    given = resolved(main_training_file="a.parquet", cr_training_file="b.parquet", adversary_weight="0")[0]
+    assert given.cr_training_file == "b.parquet"
+    assert resolved(adversary_weight="0")[0].cr_training_file == "demo"
+
+
+def test_an_adversary_without_control_region_is_refused() -> None:
+    assert resolved(main_training_file="a.parquet")[0].cr_training_file == "demo"
+    with pytest.raises(ConfigError, match=r"an adversary \(adversary_weight 10\) needs a control region"):
+        load_settings(TrainSettings, flags={"main_training_file": "a.parquet", "cr_training_file": None})

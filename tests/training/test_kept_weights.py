@@ -51,3 +51,10 @@ def test_the_epoch_with_the_lowest_loss_of_the_adversary_is_kept() -> None:
 
 def test_nothing_is_kept_of_nothing() -> None:
     assert kept_epochs([], "rule", 0.3) == set()
+
+
+def test_without_control_region_the_best_by_loss_and_by_auc_and_the_newest_are_kept() -> None:
+    history = [row(loss, auc, math.nan) for loss, auc in ((0.9, 0.8), (0.4, 0.85), (0.5, 0.9), (0.6, 0.7), (0.7, 0.6))]
+    for each in history:
+        each |= {"ks_qcd_hist": math.nan, "ks_sig_hist": math.nan}
+    assert kept_epochs(history, "rule", 0.3) == {1, 2, 4}

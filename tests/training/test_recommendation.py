@@ -104,3 +104,17 @@ def test_an_epoch_is_recommended_where_distances_have_no_spread_and_sums_round_d
         distances = dict(zip(("qcd", "sig", "bib"), random.random(3), strict=True))
         history = [{"val_auc": 0.9} | {f"ks_{output}_hist": each for output, each in distances.items()}]
         assert recommended_epoch(history) == 0
+
+
+def test_without_control_region_the_highest_auc_is_recommended_the_earliest_of_equal_ones() -> None:
+    distances = dict.fromkeys(("ks_qcd_hist", "ks_sig_hist", "ks_bib_hist"), math.nan)
+    history = [{"val_auc": auc} | distances for auc in (0.8, 0.9, math.nan, 0.9, 0.5)]
+    assert recommended_epoch(history) == 1
+    assert 1 in classifying_epochs(history)
+    assert 4 not in classifying_epochs(history)
+    assert recommended_epoch(history, "ks-sum") is None
+
+
+def test_epochs_whose_distances_are_not_known_for_lack_of_jets_in_a_range_are_not_recommended() -> None:
+    distances = dict.fromkeys(("ks_qcd_hist", "ks_sig_hist", "ks_bib_hist"), math.nan)
+    assert recommended_epoch([{"val_auc": 0.9, "ks_low_mc": 30.0, "ks_low_data": 0.0} | distances]) is None

@@ -44,8 +44,9 @@ class TrainSettings(FigureSettings):
     main_training_file: str = Field(
         description="Signal, QCD and BIB jets: a path, file:// or any other fsspec URL, or 'demo'."
     )
-    cr_training_file: str = Field(
-        description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'."
+    cr_training_file: str | None = Field(
+        description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'. "
+        "Null trains without them, which adversary_weight 0 can; so it is where only main_training_file is given."
     )
     output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
     tag: str | None = Field(description="A word to find the run by; it stands in run.json and in the table of runs.")
@@ -188,6 +189,11 @@ class TrainSettings(FigureSettings):
             )
         if self.fold is not None and self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold goes from 0 to {self.folds - 1} with {self.folds} folds, got {self.fold}")
+        if self.cr_training_file is None and self.adversary_weight:
+            raise ValueError(
+                f"an adversary (adversary_weight {self.adversary_weight:g}) needs a control region: give "
+                "cr_training_file, or adversary_weight 0"
+            )
         both = set(self.low_masses) & set(self.high_masses)
         if both:
             raise ValueError(f"mH {min(both):g} stands in low_masses and in high_masses")
@@ -224,6 +230,7 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     * A single `--include_low_mass` on the command line means low masses only, and likewise high.
     * num_splits and batch_size: the one given later wins; both in one file: num_splits.
     * The built-in demo without a config file has a profile of its own.
+    * Without adversary a main training file needs no control region: by default it has none, not the demo's.
 
     Args:
         layers: (source, settings) from the packaged defaults to the command line.
@@ -250,14 +257,15 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
             content["batch_size"] = None
         elif content.get("batch_size") is not None:
             content["num_splits"] = None
+    merged = _merged(result)
+    if merged.get("main_training_file", DEMO) != DEMO and _is_zero(merged.get("adversary_weight")):
+        result[0][1]["cr_training_file"] = None
     return result, notices
 
 
 def uses_demo_profile(layers: Layers) -> bool:
     """True where both training files are the demo and no config file was given."""
-    merged: dict[str, Any] = {}
-    for _, content in layers:
-        merged |= content
+    merged = _merged(layers)
     files = {merged.get("main_training_file"), merged.get("cr_training_file")}
     return len(layers) == 2 and files == {DEMO}
 
@@ -276,9 +284,7 @@ def demo_notice(layers: Layers) -> str | None:
     """What is said where the profile of the demo applies; None where it does not."""
     if DEMO_PROFILE not in dict(layers):
         return None
-    merged: dict[str, Any] = {}
-    for _, content in layers:
-        merged |= content
+    merged = _merged(layers)
     told = ", ".join(f"{name} {merged[name]}" for name in demo_profile())
     return f"the built-in demo with its own profile: {told}"
 
@@ -289,6 +295,18 @@ def demo_profile() -> dict[str, Any]:
     At the default weight of 10 so short a training spends half of its epochs in a fight with the adversary.
     """
     return {"epochs": 15, "sample_fraction": 1.0, "adversary_weight": 1.0}
+
+
+def _merged(layers: Layers) -> dict[str, Any]:
+    return {name: value for _, content in layers for name, value in content.items()}
+
+
+def _is_zero(given: Any) -> bool:
+    """True for 0 as a config file or a command line has it; what is no number is refused later."""
+    try:
+        return float(given) == 0
+    except (TypeError, ValueError):
+        return False
 
 
 def _lone_mass_flag(flags: dict[str, Any]) -> None:

@@ -116,13 +116,15 @@ def evaluate_test_sample(
 
     Args:
         jets: the main test jets with their scores.
-        control: control-region jets with theirs; None leaves the comparison of data and MC out.
+        control: control-region jets with theirs; None, or none of them, leaves the comparison of data and MC out.
         train: main jets that were trained on, or a sample of them; None leaves the comparison of train and test out.
         mistag: the share of QCD that passes at the working point. [1]
         pt_ranges: in which data and MC are compared.
     """
     backgrounds = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
     point = working_point(jets, mistag)
+    if control is not None and not len(control):
+        control = None
     return TestFigures(
         rocs=(
             *(roc_curve(jets, background) for background in backgrounds),

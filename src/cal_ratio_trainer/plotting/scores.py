@@ -93,11 +93,11 @@ def epoch_drawings(epoch: int, histograms: Mapping[str, ScoreHistograms], ks: Co
     return drawings
 
 
-def epoch_plot_names(epoch: int) -> list[str]:
-    """The names of what `epoch_drawings` draws: 18."""
+def epoch_plot_names(epoch: int, with_control: bool = True) -> list[str]:
+    """The names of what `epoch_drawings` draws: 18, or 6 without control region."""
     outputs = [label.output for label in Label]
     main = [f"main_{output}_predictions{kind}" for output in outputs for kind in ("_linear", "")]
-    ranges = ("", "lowPt_", "midPt_", "highPt_")
+    ranges = ("", "lowPt_", "midPt_", "highPt_") if with_control else ()
     control = [f"val_adversary_{pt_range}{output}_predictions" for pt_range in ranges for output in outputs]
     return [f"{epoch:03d}_{name}" for name in (*main, *control)]
 

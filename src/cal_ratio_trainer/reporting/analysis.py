@@ -28,8 +28,8 @@ from cal_ratio_trainer.reporting.analysis_tables import (
 )
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.training.fold_history import BestOfFolds
-from cal_ratio_trainer.training.kept_weights import ks_sums
-from cal_ratio_trainer.training.recommendation import RULES
+from cal_ratio_trainer.training.kept_weights import ks_sums, lacks_control_region
+from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS
 
 _NO_BETTER_THAN_CHANCE = 0.6
 
@@ -126,6 +126,8 @@ def _write_opening(report: Report, chosen: ChosenRuns, sections: Sequence[_Secti
     for section in sections:
         report.text(_recommendation(section))
     words = [f"The rule `{settings.rule}`: {escaped(RULES[settings.rule])}."]
+    if settings.rule == DEFAULT_RULE and any(lacks_control_region(section.group.rows) for section in sections):
+        words.append(f"{WITHOUT_KS}.")
     if not all(section.is_judged_on_given_files for section in sections):
         words.append(
             "Epochs are chosen on the validation part; figures marked as test are of each run's own test part, which "
@@ -149,7 +151,10 @@ def _recommendation(section: _Section) -> str:
         words = f"**No epoch** of {of_what} has what the rule looks at: none can be recommended."
         if all(math.isnan(total) for total in ks_sums(section.group.rows)):
             where = "control region" if section.is_judged_on_given_files else "control validation part"
-            words += f" The K-S sum is not known of any: in some pt range the {where} lacks data or MC."
+            reason = f"in some pt range the {where} lacks data or MC"
+            if "control" not in runs[0].overview.kinds_of_jets:
+                reason = "there is no control region"
+            words += f" The K-S sum is not known of any: {reason}."
             if any(math.isfinite(row.get("val_original_lossf", math.nan)) for row in section.group.rows):
                 words += " `--rule validation-loss` does without it."
         return words

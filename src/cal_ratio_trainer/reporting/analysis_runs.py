@@ -131,7 +131,7 @@ class AnalyzedRun:
         """
         if self.sample is not None and self.is_judged_on_given_files:
             return GIVEN_FILES, self.sample.checksum
-        files = [self.overview.word("data", kind, "sha256") for kind in ("main", "control")]
+        files = [self.overview.word("data", kind, "sha256") for kind in self.overview.kinds_of_jets]
         if not all(files):
             files = [self.sample.checksum if self.sample is not None else self.name]
         return (*map(str, files), *(str(self.overview.settings.get(name)) for name in _DECIDE_FIGURES))
@@ -150,12 +150,12 @@ class RunGroup:
     rule: Rule
 
     @property
-    def simulations(self) -> tuple[str | None, str | None]:
+    def simulations(self) -> tuple[str | None, ...]:
         """What simulated the main and the control jets that are shown; see `RunOverview.simulation`."""
         run = self.runs[0]
         if run.sample is not None and run.is_judged_on_given_files:
             return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
-        return run.overview.word("data", "main", "simulation"), run.overview.word("data", "control", "simulation")
+        return tuple(run.overview.word("data", kind, "simulation") for kind in run.overview.kinds_of_jets)
 
     @property
     def places(self) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
 from cal_ratio_trainer.reporting.table import ReportTable
 from cal_ratio_trainer.training.fold_overview import FoldSetOverview, overview_of
-from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, RULES, Rule
+from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS, Rule
 from cal_ratio_trainer.training.run_overview import BestEpoch, RunOverview, all_runs
 
 Value = str | float | int | None
@@ -209,16 +209,19 @@ def runs_table(rows: Sequence[RunRow], rule: Rule, width: int | None = None) -> 
         title="",
         columns=tuple(column.title for column in kept),
         rows=tuple(zip(*(cells[column.name] for column in kept), strict=True)),
-        note=_note(rule, [column.title for column in kept], left_out),
+        note=_note(rule, [column.title for column in kept], left_out, rows),
     )
 
 
-def _note(rule: Rule, shown: Sequence[str], left_out: Sequence[str]) -> str:
+def _note(rule: Rule, shown: Sequence[str], left_out: Sequence[str], rows: Sequence[RunRow]) -> str:
     sentences = ["test AUC: of the newest epoch; it depends on the numbers of signal, QCD and BIB jets"]
     if "best" in shown or "its K-S sum" in shown:
         sentences.append(
             f"best: {RULES[rule]}; on validation. σ: above what identical distributions give, grows with the sample"
         )
+        # This rule recommends an epoch without K-S only where there is no control region.
+        if rule == DEFAULT_RULE and any(row.best is not None and math.isnan(row.best.ks_sum) for row in rows):
+            sentences.append(WITHOUT_KS)
     if left_out:
         sentences.append(f"too narrow for {', '.join(left_out)}: --csv - has everything")
     return "\n".join(f"{sentence}." for sentence in sentences)

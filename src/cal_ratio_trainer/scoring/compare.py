@@ -164,6 +164,8 @@ def _test_samples(scorer: AnyScorer, options: StreamOptions) -> Iterator[Source]
         raise ConfigError([f"{scorer.name} belongs to no run with test samples; name files of jets to compare on"])
     data = scorer.record.get("data", {})
     for name, kind in ((MAIN_FILE, "main"), (CONTROL_FILE, "control")):
+        if data and kind not in data:
+            continue
         checksum = data.get(kind, {}).get("sha256", "")
         yield Source(open_stream(str(scorer.run.path / name), options), checksum, is_test_sample=True)
 

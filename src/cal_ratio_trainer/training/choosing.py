@@ -76,7 +76,7 @@ class ChosenData:
     @property
     def most_constituents(self) -> dict[str, int]:
         """For each kind's name at least as many constituents as the files hold; 0 where that is not known."""
-        parts = (self.main, self.control)
+        parts = [part for part in (self.main, self.control) if len(part.rows)]
         if self.fill_slots:
             return {kind.name: kind.limit * sum(len(part.rows) for part in parts) for kind in CONSTITUENTS}
         known = [part.source.opened.most_constituents() for part in parts]
@@ -86,13 +86,17 @@ class ChosenData:
         }
 
 
-def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path) -> ChosenData:
-    """Which jets are used, with parts and weights; errors as `load_training_data`."""
+def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path | None = None) -> ChosenData:
+    """Which jets are used, with parts and weights; arguments and errors as `load_training_data`."""
     main = _main_sample(settings, main_file)
-    control = _control_sample(settings, control_file)
-    refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
-    for sample in (main.sample, control.sample):
-        _refuse_empty_parts(sample)
+    if control_file is None:
+        control = ChosenJets(main.source, main.rows[:0], main.sample.without_jets())
+    else:
+        control = _control_sample(settings, control_file)
+        refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
+    _refuse_empty_parts(main.sample)
+    if control_file is not None:
+        _refuse_empty_parts(control.sample)
     trained = main.sample.part == Part.TRAIN
     both = [main.sample.jets, control.sample.jets]
     masses = parametrised_masses(both, settings.parametrised_masses, settings.seed, trained)

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_training_data(
-    settings: TrainSettings, main_file: Path, control_file: Path
+    settings: TrainSettings, main_file: Path, control_file: Path | None = None
 ) -> tuple[TrainingData, NetworkInputs]:
     """Read both files into memory and prepare them.
 
@@ -45,7 +45,7 @@ def load_training_data(
 
     Args:
         settings: of the training.
-        main_file, control_file: to read.
+        main_file, control_file: to read; None where there is no control region.
 
     Raises:
         InputFileError, MissingColumn: a file cannot be used; says which and why.
@@ -73,6 +73,8 @@ def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingDa
 
 
 def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, storage: Storage) -> Sample:
+    if not len(chosen.rows):
+        return chosen.sample
     sample, jets = chosen.sample, len(chosen.source.jets)
     used, tested = mask_of(chosen.rows, jets), mask_of(chosen.rows[sample.part == Part.TEST], jets)
     whole = WholeLists(int(tested.sum()), storage=storage)

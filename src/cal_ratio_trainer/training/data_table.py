@@ -15,17 +15,23 @@ _CONTROL_NAMES = {0: "MC", 2: "data"}
 
 def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]:
     """Files, parts, and what the loss sees of each class; warnings where something is far off."""
-    for name, sample in (("main", data.main), ("control", data.control)):
-        yield _parts_line(name, sample, settings)
+    has_control = len(data.control.jets) > 0
+    yield _parts_line("main", data.main, settings)
+    if has_control:
+        yield _parts_line("control", data.control, settings)
+    else:
+        yield "no control-region file: no K-S, no figures of the control region"
     main = _trained_shares(data.main)
     yield f"what the loss sees (loss_weights: {settings.loss_weights}):"
     yield _table(main, "main")
-    yield _table(_trained_shares(data.control), "control")
+    if has_control:
+        yield _table(_trained_shares(data.control), "control")
     warning = unfair_share(main)
     if warning:
         yield f"warning: {warning}"
     yield from _missing_classes("main", data.main, {label: label.name for label in Label})
-    yield from _missing_classes("control", data.control, _CONTROL_NAMES)
+    if has_control:
+        yield from _missing_classes("control", data.control, _CONTROL_NAMES)
 
 
 def _missing_classes(name: str, sample: Sample, classes: Mapping[int, str]) -> Iterator[str]:

@@ -89,7 +89,9 @@ def evaluate_epoch(
     control = scored_control(data, Part.VALIDATION, logits.control)
     ks = ks_of_control_jets(control, ranges_of(pt_edges, data.control.metadata.scaling))
     row = _losses(step, tensors, data, tally, logits.main, logits.control)
-    row |= ks.to_dict() | {"val_auc": roc_auc(main)}
+    # Without control jets there is nothing to say but that it is not known.
+    row |= ks.to_dict() if len(control) else dict.fromkeys(HISTORY_NAMES[:3], math.nan)
+    row["val_auc"] = roc_auc(main)
     row = {name: row.pop(name) for name in HISTORY_NAMES} | row
     return EpochResult(row, histograms_of(judged_main(data, Part.TEST, logits.test), control, ks))
 

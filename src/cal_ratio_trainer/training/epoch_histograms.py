@@ -27,8 +27,8 @@ class EpochHistograms:
 
     Attributes:
         histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
-            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'.
-        ks: data and MC in the control validation part; None in files of the first versions of this program.
+            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'; none of these without control region.
+        ks: data and MC in the control validation part; None without, and in files of the first versions.
     """
 
     histograms: Mapping[str, ScoreHistograms]
@@ -64,9 +64,11 @@ def histograms_of(main: ScoredJets, control: ScoredControlJets, ks: ControlRegio
 
     Args:
         main: signal, QCD and BIB jets.
-        control: jets of the control region.
+        control: jets of the control region; none of a training without, which has no such histograms.
         ks: data and MC in it; its pt ranges have histograms of their own.
     """
+    if not len(control):
+        return EpochHistograms({"main": main_histograms(main)}, None)
     histograms = {"main": main_histograms(main), "val_adversary": control_histograms(control)}
     for pt_range in ks.pt_ranges:
         inside = (control.scaled_pt >= pt_range.low) & (control.scaled_pt < pt_range.high)

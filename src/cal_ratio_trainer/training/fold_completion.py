@@ -86,7 +86,7 @@ def _record(
         "finished_epochs": min(map(len, histories)),
         "best_epochs": {"by fold": list(best.epochs)} if best is not None else {},
         "test": {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()},
-        "data": {kind: _data(kind, records) for kind in ("main", "control")},
+        "data": {kind: _data(kind, records) for kind in records[0]["data"]},
         "history_references": records[0].get("history_references", {}),
         "timings": {"total_s": sum(each.get("timings", {}).get("total_s", 0.0) for each in records)},
         "machines": sorted({str(each.get("machine", {}).get("host")) for each in records}),

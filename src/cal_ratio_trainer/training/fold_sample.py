@@ -33,7 +33,9 @@ def fold_sample(fold_set: FoldSet, device: torch.device) -> RunSample:
         UserError: a file is missing, damaged, or not what it should be.
     """
     settings = fold_set.settings
-    main, control = (_joined(fold_set, name, settings) for name in (MAIN_FILE, CONTROL_FILE))
+    main = _joined(fold_set, MAIN_FILE, settings)
+    without = settings.cr_training_file is None
+    control = main.without_jets() if without else _joined(fold_set, CONTROL_FILE, settings)
     return RunSample(main, control, settings, device)
 
 
@@ -43,6 +45,8 @@ def write_fold_sample(
     """Score the jets, write both files into the folder of the set, and give the scores back."""
     main, control = sample.scored_by(networks)
     for part, scores in ((sample.main, main.scores), (sample.control, control.scores)):
+        if not len(part.jets):
+            continue
         columns = {f"jet_nn_{label.output}": scores[:, label] for label in Label}
         note = f"test part of the fold set {fold_set.run.name}, each jet scored by the newest network of its fold"
         metadata = part.metadata.model_copy(update={"notes": [note]})

@@ -119,6 +119,6 @@ def _compared(settings: TrainSettings) -> Mapping[str, Any]:
     # Folders may be given in several ways, and the set was found in this one.
     told = settings.model_dump(mode="json", exclude={*_MAY_DIFFER, "output_path"})
     for name in ("main_training_file", "cr_training_file"):
-        if "://" not in told[name] and Path(told[name]).exists():
+        if told[name] is not None and "://" not in told[name] and Path(told[name]).exists():
             told[name] = str(Path(told[name]).absolute())
     return told

@@ -46,8 +46,8 @@ class GivenFiles:
         Raises:
             InputFileError: one is missing or cannot be copied.
         """
-        found = training_files(TrainSettings.make(main_training_file=main, cr_training_file=control))
-        self.files: tuple[Path, Path] = (found[0].path, found[1].path)
+        main_file, control_file = training_files(TrainSettings.make(main_training_file=main, cr_training_file=control))
+        self.files: tuple[Path, Path] = (main_file.path, control_file.path)
         self._device = device
         self._read: dict[str, RunSample] = {}
 

@@ -16,6 +16,7 @@ from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress, save_che
 from cal_ratio_trainer.training.data import TrainingData
 from cal_ratio_trainer.training.epoch import EpochResult, epoch_logits, evaluate_epoch
 from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped
+from cal_ratio_trainer.training.kept_weights import ks_sums, lacks_control_region
 from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.sampler import EpochsAhead, Sampler
 from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
@@ -205,13 +206,14 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
     """One line on the newest epoch: losses, AUC, K-S with what identical distributions would give, rate, time left."""
     row, number = history[-1], len(history) - 1
     left = (epochs - len(history)) * (sum(timings.epochs) / len(timings.epochs))
-    ks = " ".join(
-        f"{name} {row[f'ks_{name}_hist']:.2f}({row[f'ks_{name}_excess']:+.1f}σ)" for name in ("qcd", "sig", "bib")
-    )
+    ks = ""
+    if not lacks_control_region([row]):
+        outputs = [(name, row[f"ks_{name}_hist"], row[f"ks_{name}_excess"]) for name in ("qcd", "sig", "bib")]
+        ks = f"K-S {' '.join(f'{name} {total:.2f}({excess:+.1f}σ)' for name, total, excess in outputs)}  "
     adversary = "" if math.isnan(row["val_adv_loss"]) else f"adversary {row['val_adv_loss']:.3f}  "
     return (
         f"epoch {number:3d}/{epochs}  loss {row['original_lossf']:.4g}  val {row['val_original_lossf']:.4g}  "
-        f"{adversary}AUC {row['val_auc']:.4f}  K-S {ks}  "
+        f"{adversary}AUC {row['val_auc']:.4f}  {ks}"
         f"{with_prefix(timings.jets_a_second)} jets/s  {duration(left)} left"
     )
 
@@ -219,8 +221,8 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
 def short_note(history: list[HistoryRow]) -> str:
     """The newest epoch in a few words, for the live line."""
     row = history[-1]
-    total = row["ks_qcd_hist"] + row["ks_sig_hist"] + row["ks_bib_hist"]
-    return f"epoch {len(history) - 1}: loss {row['val_original_lossf']:.3g}, AUC {row['val_auc']:.4f}, K-S {total:.2f}"
+    ks = "" if lacks_control_region([row]) else f", K-S {ks_sums([row])[0]:.2f}"
+    return f"epoch {len(history) - 1}: loss {row['val_original_lossf']:.3g}, AUC {row['val_auc']:.4f}{ks}"
 
 
 def runs_away(history: list[HistoryRow]) -> bool:

@@ -188,9 +188,12 @@ def test_figures(
     """
     if test is None:
         raise NoFigures("The run keeps no test jets")
-    if not (run.path / CONTROL_FILE).is_file():
+    if settings.get("cr_training_file", "") is None:
+        control = test.without_jets()
+    elif (run.path / CONTROL_FILE).is_file():
+        control = TestJets.read(run.path / CONTROL_FILE)
+    else:
         raise NoFigures("The run keeps no test jets of its control region")
-    control = TestJets.read(run.path / CONTROL_FILE)
     try:
         sample = RunSample(test, control, known_settings(run, settings), torch.device("cpu"))
         main, control_region = sample.scored_by(classifier)

@@ -79,7 +79,7 @@ class ScoredTestPart:
 
     Attributes:
         main: the main test part.
-        control: the control test part.
+        control: the control test part; no jets without control region.
         trained: main jets of the training part, at most as many as the test part has.
         pt_ranges: in which data and MC are compared.
     """
@@ -120,11 +120,13 @@ def _some_trained(data: TrainingData, seed: int) -> NDArray[np.int64]:
 
 
 def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:
-    """The test jets of both files with weights and scores: later analyses need no training file."""
+    """The test jets of each file with weights and scores: later analyses need no training file."""
     for name, sample, scores in (
         ("test_sample", data.main, scored.main.scores),
         ("control_test_sample", data.control, scored.control.scores),
     ):
+        if not len(sample.jets):
+            continue
         positions = sample.positions(Part.TEST)
         jets = sample.test_jets.with_columns(
             {

@@ -22,13 +22,12 @@ from cal_ratio_trainer.training.step import TrainingTensors
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data in memory, before a run has a folder."""
+    """Data in memory, before a run has a folder; `files` as `training_files` gives them."""
 
     data: TrainingData
     tensors: TrainingTensors
     place: DataPlace
-    main: DataFile
-    control: DataFile
+    files: tuple[DataFile, ...]
     seconds: float
 
 
@@ -43,12 +42,12 @@ def prepare(settings: TrainSettings, ranks: Ranks = ALONE) -> Prepared:
         UserError: a file, or a setting with it, cannot be used.
     """
     begin = time.perf_counter()
-    main, control = training_files(settings)
-    chosen = choose_training_data(settings, main.path, control.path)
+    files = training_files(settings)
+    chosen = choose_training_data(settings, *(file.path for file in files))
     place = _data_place(settings, chosen, ranks)
     data, inputs = read_training_data(chosen, place.storage)
     tensors = data.tensors(inputs, training_device(settings), place.tensors)
-    return Prepared(data, tensors, place, main, control, time.perf_counter() - begin)
+    return Prepared(data, tensors, place, files, time.perf_counter() - begin)
 
 
 def _data_place(settings: TrainSettings, chosen: ChosenData, ranks: Ranks) -> DataPlace:
@@ -62,21 +61,21 @@ def _data_place(settings: TrainSettings, chosen: ChosenData, ranks: Ranks) -> Da
     return data_place(settings, chosen, device, needs, ranks.place.local_processes)
 
 
-def training_files(settings: TrainSettings) -> tuple[DataFile, DataFile]:
-    """The two training files on this machine: copied if remote, made if they are the demo.
+def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
+    """Main and, if there is one, control-region file on this machine: copied if remote, made if they are the demo.
 
     Raises:
         ConfigError: only one of them is the demo.
     """
-    names = (settings.main_training_file, settings.cr_training_file)
-    if names == (DEMO, DEMO):
-        paths = _demo_files(settings)
+    main, control = settings.main_training_file, settings.cr_training_file
+    if control is not None and (mixture := demo_beside_file(main, control)):
+        raise ConfigError([mixture])
+    names = (main,) if control is None else (main, control)
+    if main == DEMO:
+        paths = _demo_files(settings)[: len(names)]
     else:
-        if mixture := demo_beside_file(*names):
-            raise ConfigError([mixture])
         paths = tuple(local_copy(name, settings.cache_path) for name in names)
-    main, control = (DataFile(name, path) for name, path in zip(names, paths, strict=True))
-    return main, control
+    return tuple(DataFile(name, path) for name, path in zip(names, paths, strict=True))
 
 
 def _demo_files(settings: TrainSettings) -> tuple[Path, ...]:

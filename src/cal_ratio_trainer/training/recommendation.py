@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from cal_ratio_trainer.config.rule import Rule
-from cal_ratio_trainer.training.kept_weights import best_epochs, ks_beyond_identical
+from cal_ratio_trainer.training.kept_weights import best_epochs, ks_to_choose_by
 
-__all__ = ["CRITERIA", "DEFAULT_RULE", "RULES", "Rule", "classifying_epochs", "recommended_epoch"]
+__all__ = ["CRITERIA", "DEFAULT_RULE", "RULES", "WITHOUT_KS", "Rule", "classifying_epochs", "recommended_epoch"]
 
 DEFAULT_RULE: Rule = "auc-near-lowest-ks"
 
@@ -23,6 +23,9 @@ RULES: dict[Rule, str] = {
     "ks-sum": "the lowest K-S sum over the three outputs",
 }
 """Each rule in words."""
+
+WITHOUT_KS = "Without control region there is no K-S, and it is the epoch of the highest AUC"
+"""The default rule for a training without control region, in words."""
 
 CRITERIA: dict[Rule, str] = {
     "validation-loss": "validation loss",
@@ -40,6 +43,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
     A network whose outputs are all the same has no K-S distance at all and an AUC of 1/2, so how well an epoch
     classifies is asked first. Distances below what identical distributions give are chance, and so are differences
     within one spread: among such epochs the AUC decides. With it the choice is always on the Pareto front.
+    Without control region the AUC decides among all epochs, and of equal ones the earliest is chosen.
 
     Args:
         history: a row an epoch. Epochs of several runs may follow each other: K-S sums of samples of different size
@@ -54,7 +58,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
     known = classifying_epochs(history)
     if not known:
         return None
-    beyond = {epoch: ks_beyond_identical(history[epoch]) for epoch in known}
+    beyond = ks_to_choose_by(history)
     lowest = min(known, key=lambda epoch: beyond[epoch])
     # Without a spread the lowest itself could be above the limit, by rounding.
     limit = max(_still_near(history[lowest]), beyond[lowest])
@@ -65,13 +69,15 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
 def classifying_epochs(history: Sequence[Mapping[str, float]]) -> list[int]:
     """Epochs whose 1/(1 - AUC) is at least half way from chance (2) to the highest, among those with AUC and K-S.
 
+    Without control region it is among those with an AUC.
+
     For a good network this means at most twice the 1 - AUC of the best; one that is no better than chance is left out
     wherever a better one is.
     """
     known = [
         epoch
-        for epoch, row in enumerate(history)
-        if math.isfinite(row.get("val_auc", math.nan)) and math.isfinite(ks_beyond_identical(row))
+        for epoch, (row, beyond) in enumerate(zip(history, ks_to_choose_by(history), strict=True))
+        if math.isfinite(row.get("val_auc", math.nan)) and math.isfinite(beyond)
     ]
     if not known:
         return []

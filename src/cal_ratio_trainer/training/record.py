@@ -5,7 +5,7 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,9 +46,10 @@ class DataFile:
 
 
 def new_record(
-    data: TrainingData, main: DataFile, control: DataFile, settings: TrainSettings, planned_epochs: int
+    data: TrainingData, files: Sequence[DataFile], settings: TrainSettings, planned_epochs: int
 ) -> dict[str, Any]:
-    """The record of a run that is about to start."""
+    """The record of a run that is about to start; `files` are the main one and, if there is one, the control region."""
+    samples = {"main": data.main, "control": data.control}
     return {
         "status": "running",
         "started": now(),
@@ -60,7 +61,7 @@ def new_record(
         "finished_epochs": 0,
         "versions": versions(),
         "machine": machine(),
-        "data": {"main": main.described(data.main), "control": control.described(data.control)},
+        "data": {kind: file.described(sample) for (kind, sample), file in zip(samples.items(), files, strict=False)},
     }
 
 

@@ -120,7 +120,8 @@ def _data(run: RunDirectory, name: str) -> dict[str, Any]:
     if record.get("status") == IMPORTED:
         return {}  # the earlier program left no word on them
     try:
-        described: dict[str, Any] = record["data"][name]
+        # Where there is no control region the main file speaks for it.
+        described: dict[str, Any] = record["data"].get(name) or record["data"]["main"]
     except KeyError as error:
         raise RunError(f"run {run.name} has no {run.record_file.name} that says what its jets are") from error
     return described

@@ -103,6 +103,11 @@ class RunOverview:
         return self.word("data", "main", "simulation") or self.word("data", "control", "simulation")
 
     @property
+    def kinds_of_jets(self) -> tuple[str, ...]:
+        """'main' and, where it was trained with a control region, 'control'."""
+        return tuple(self.record.get("data") or ("main", "control"))
+
+    @property
     def data(self) -> str:
         """Names of the training files without their folders; 'demo' for the built-in ones."""
         names = [self.word("data", kind, "file") for kind in ("main", "control")]

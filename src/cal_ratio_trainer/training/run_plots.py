@@ -50,6 +50,7 @@ class RunPlots:
         self._run, self._settings = run, settings
         self._labels = figure_labels(settings, data.main.metadata.simulation, data.control.metadata.simulation)
         self._scaling = data.control.metadata.scaling
+        self._with_control = len(data.control.jets) > 0
         self.references = history_references(data, settings)
         cores = max(1, available_cores() // 2)
         self._processes = cores if settings.plot_processes is None else settings.plot_processes
@@ -77,8 +78,8 @@ class RunPlots:
             return
         there = {path.name for path in self._run.path.iterdir()}
         for epoch, row in enumerate(history):
-            names = [f"{name}{suffix}" for name in epoch_plot_names(epoch) for suffix in self._labels.suffixes]
-            if not there.issuperset(names):
+            names = epoch_plot_names(epoch, self._with_control)
+            if not there.issuperset(f"{name}{suffix}" for name in names for suffix in self._labels.suffixes):
                 self._draw_earlier(epoch, row)
 
     def after_epoch(

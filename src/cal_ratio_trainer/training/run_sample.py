@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,10 @@ class TestJets:
             loaded.jets[name]
         return cls(file, loaded.jets, loaded.metadata)
 
+    def without_jets(self) -> "TestJets":
+        """The same with none of its jets: of main jets, what stands in place of a control region."""
+        return replace(self, jets=self.jets.slice(0, 0))
+
     @property
     def weights(self) -> NDArray[np.float64]:
         """[jets] as figures of merit use them."""
@@ -86,7 +90,7 @@ class RunSample:
 
     Attributes:
         main: signal, QCD and BIB.
-        control: data and multijet MC.
+        control: data and multijet MC; no jets of a training without control region.
         settings: of the training: what its network reads, and of which jets.
         device: where networks are run.
     """
@@ -109,7 +113,9 @@ class RunSample:
             UserError: a file is missing, damaged, or not what it should be.
         """
         checked = known_settings(run, settings)
-        main, control = (TestJets.read(run.path / name) for name in (MAIN_FILE, CONTROL_FILE))
+        main = TestJets.read(run.path / MAIN_FILE)
+        without = checked.cr_training_file is None
+        control = main.without_jets() if without else TestJets.read(run.path / CONTROL_FILE)
         return cls(main, control, checked, device or torch.device("cpu"))
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -46,6 +46,12 @@ class Sample:
     notes: tuple[str, ...] = ()
     test_constituents: Mapping[str, Ragged] = field(default_factory=dict)
 
+    def without_jets(self) -> "Sample":
+        """The same with none of its jets: of a main sample, what stands in place of a control region."""
+        none = np.zeros(0, dtype=np.int64)
+        part, weight = self.part[none], self.weight[none]
+        return replace(self, jets=self.jets.take(none), part=part, loss_weight=self.loss_weight[none], weight=weight)
+
     def positions(self, part: Part) -> NDArray[np.int64]:
         """Positions of the jets of one part."""
         return self._positions[part]
@@ -67,7 +73,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Both samples, and the masses that a parametrised network reads ([main + control jets, 0, 1 or 2], TeV)."""
+    """Both samples, and the masses that a parametrised network reads ([main + control jets, 0, 1 or 2], TeV).
+
+    Without control-region file the control sample has no jets, and says of them what the main file does of its own.
+    """
 
     main: Sample
     control: Sample

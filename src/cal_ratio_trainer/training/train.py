@@ -195,7 +195,7 @@ def _begin_record(run: RunDirectory, work: Work, epochs: tuple[int, int], plots:
     prepared, (done, planned) = work.prepared, epochs
     before = run.read_record() if work.start.run is not None else {}
     record: dict[str, Any] = {"id": before.get("id") if before else secrets.token_hex(16)}
-    record |= new_record(prepared.data, prepared.main, prepared.control, work.settings, planned)
+    record |= new_record(prepared.data, prepared.files, work.settings, planned)
     record["computed_by"] = _computed_by(work)
     record["history_references"] = plots.references_as_json()
     if initial := work.start.initial or InitialWeights.of_record(before):
