@@ -1,9 +1,8 @@
 """Runs written by version 0.1.0 of 2026-11-28, before digests and run ids: they score, continue and export as then.
 
-`old_runs/` was made by that version on synthetic jets, with one thread:
-`cr_trainer train --main_training_file main.parquet --cr_training_file control.parquet --epochs 2 --seed 5 ...` (every option
-stands in training_params.yaml), the same with `--folds 2`, scores by `cr_trainer score`, and the history after
-`cr_trainer train --continue 0 --epochs 1`.
+`old_runs/` was made by that version on synthetic jets, with one thread, by `cr_trainer train --main_training_file
+main.parquet --cr_training_file control.parquet --epochs 2 --seed 5 ...` (training_params.yaml holds every option), the
+same with `--folds 2`, `cr_trainer score`, and `cr_trainer train --continue 0 --epochs 1` for the history.
 """
 
 import json
