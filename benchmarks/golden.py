@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,9 @@ CHAIN = (
 """The words of each command, run one after the other in one folder."""
 
 _TIMES = re.compile(
-    r"_s$|seconds|per_second|^(at|started|ended|since|shares|free_bytes|gib|sha256|size_bytes|pid|workers)$"
+    r"_s$|seconds|per_second|^(at|started|ended|since|shares|free_bytes|gib|sha256|size_bytes|pid|workers|id|run)$"
 )
-"""Keys of JSON whose values depend on the moment or on the machine's load."""
+"""Keys of JSON whose values depend on the moment, on the machine's load or on the random id of a run."""
 
 _MASKS = (
     (r"\b[0-9a-f]{64}\b", "SHA256"),
@@ -156,11 +157,27 @@ def _of_onnx(path: Path) -> bytes:
     return _masked(path.read_bytes().decode("latin-1")).encode("latin-1", "replace")
 
 
+def _of_keras(path: Path) -> bytes:
+    # The comment of the zip file holds the run's id.
+    with zipfile.ZipFile(path) as file:
+        return b"\n".join(name.encode() + file.read(name) for name in sorted(file.namelist()))
+
+
+def _of_safetensors(path: Path) -> bytes:
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    metadata = {name: json.loads(text) for name, text in header.pop("__metadata__", {}).items() if text.startswith("{")}
+    return json.dumps([header, _timeless(metadata)], sort_keys=True).encode() + content[end:]
+
+
 _READERS: dict[str, Callable[[Path], bytes]] = {
     ".parquet": _of_parquet,
     ".root": _of_root,
     ".json": _of_json,
     ".onnx": _of_onnx,
+    ".keras": _of_keras,
+    ".safetensors": _of_safetensors,
     **dict.fromkeys((".md", ".html", ".txt", ".yaml"), _of_text),
 }
 

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_old_network_gives_its_scores(network: str, folder: Path) -> None:
     report = f"{network.replace('/', '_')}/report.md"
     cr_trainer("score", "main.parquet", network, "--threads", 1, "--output_report", report, folder=folder)
-    table = pq.read_table(folder / report.replace("report.md", "scores/main.parquet"))
+    table = pq.read_table(folder / report.replace("report.md", "main.parquet"))
     expected = json.loads((_OLD_RUNS / "scores.json").read_text("utf-8"))[network]
     for name, scores in zip(("jet_nn_qcd", "jet_nn_sig", "jet_nn_bib"), expected, strict=True):
         np.testing.assert_allclose(table.column(name).to_numpy(), scores, atol=1e-5)

@@ -70,6 +70,7 @@ def test_converting_again_skips_what_is_done(demo: Path) -> None:
 
 
 def test_a_training_file_that_is_not_there_is_one_sentence_and_status_2(demo: Path) -> None:
-    failed = cr_trainer("train", "--main_training_file", "mian.parquet", folder=demo, status=2)
+    files = ["--main_training_file", "mian.parquet", "--cr_training_file", "control.parquet"]
+    failed = cr_trainer("train", *files, folder=demo, status=2)
     assert "mian.parquet: no such file" in failed.stderr
     assert "Traceback" not in failed.stderr

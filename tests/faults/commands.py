@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
+
 import cal_ratio_trainer.cli
 from cal_ratio_trainer.cli.main import main
 from tests.faults import forking_context
 
+KILLS = 10
+SEED = 20261128
 _LONGEST_S = 300.0
 _OUTPUT = "output.txt"
 
@@ -63,6 +67,12 @@ def kill_after(words: Sequence[object], folder: Path, seconds: float, with_child
     else:
         process.kill()
     process.join()
+
+
+def kill_moments(name: str, seconds: float) -> list[tuple[float, bool]]:
+    """When to kill, and whether the processes that the command started die with it. [s]"""
+    generator = np.random.default_rng([SEED, *name.encode()])
+    return [(float(generator.uniform(0, seconds)), bool(generator.integers(2))) for _ in range(KILLS)]
 
 
 def _run(words: list[str], folder: Path, output: Path) -> None:

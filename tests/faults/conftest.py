@@ -1,15 +1,24 @@
 """What the tests of faults share."""
 
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.faults import worked_folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which each command finds what it needs."""
-    folder = tmp_path_factory.mktemp("before")
-    worked_folder.make(folder)
+    """A folder in which each command finds what it needs, made once for all workers of pytest-xdist."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "worked_folder"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            made = tmp_path_factory.mktemp("made")
+            worked_folder.make(made)
+            made.rename(folder)
     return folder

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cal_ratio_trainer.errors import harmless
 from cal_ratio_trainer.jets.expressions import ExpressionError, parse_condition
 
 FRAME = pd.DataFrame(
@@ -139,7 +140,7 @@ def test_the_columns_that_are_needed_are_known_before() -> None:
 def test_anything_else_is_refused_by_name(text: str, reason: str) -> None:
     with pytest.raises(ExpressionError, match=reason) as caught:
         parse_condition(text).holds(COLUMNS)
-    assert text[:20] in str(caught.value)
+    assert harmless(text[:20]) in str(caught.value)
 
 
 def test_large_powers_take_no_time() -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.real
 def run(real: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """Two epochs on synthetic main jets and the real control region."""
     folder = tmp_path_factory.mktemp("real_control")
-    main, _ = write_training_files(folder)
+    main, _ = write_training_files(folder, simulation=None)
     settings = TrainSettings.make(
         main_training_file=str(main),
         cr_training_file=str(control_region(real)),

@@ -28,7 +28,7 @@ def history_row(
 
 def write_run(
     folder: Path,
-    history: Sequence[Mapping[str, float]] | None = (),
+    history: Sequence[Mapping[str, float | None]] | None = (),
     record: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> RunDirectory:

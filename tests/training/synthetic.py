@@ -40,9 +40,9 @@ def synthetic_jets(labels: np.ndarray, seed: int, events_of: int = 2) -> Jets:
 
 
 def write_training_files(
-    folder: Path, main_jets: int = 1200, control_jets: int = 800, seed: int = 7
+    folder: Path, main_jets: int = 1200, control_jets: int = 800, seed: int = 7, simulation: str | None = "demo"
 ) -> tuple[Path, Path]:
-    """A main and a control-region training file."""
+    """A main and a control-region training file; `simulation` is what their metadata say."""
     rng = np.random.default_rng(seed)
     scaling = Scaling(min_jet_pt=0, max_jet_pt=500)
     main, control = folder / "main.parquet", folder / "control.parquet"
@@ -52,5 +52,5 @@ def write_training_files(
     )
     for path, kind, labels in kinds:
         jets = synthetic_jets(labels, seed + len(labels))
-        write_jets(path, jets, JetMetadata(stage="built", kind=kind, scaling=scaling, simulation="demo"))
+        write_jets(path, jets, JetMetadata(stage="built", kind=kind, scaling=scaling, simulation=simulation))
     return main, control

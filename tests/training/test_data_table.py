@@ -20,7 +20,7 @@ def test_a_class_that_is_missing_where_it_is_measured_is_told(tmp_path: Path) ->
     jets = synthetic_jets(np.random.default_rng(3).integers(0, 3, 300), 1)
     part = split_jets(jets, sample_fraction=1.0, train_fraction=0.8, seed=SETTINGS.seed, by_row=True).part
     without = jets.where((part != Part.VALIDATION) | (jets.label != 1))
-    write_jets(main, without, JetMetadata(stage="built", kind="main"))
+    write_jets(main, without, JetMetadata(stage="built", kind="main", simulation="demo"))
     said = "\n".join(data_sentences(load_training_data(SETTINGS, main, control)[0], SETTINGS))
     assert "warning: main has no SIGNAL jets to validate" in said
     assert "to test:" not in said

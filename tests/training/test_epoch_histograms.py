@@ -42,7 +42,7 @@ def test_ranges_are_in_gev_by_the_files_scaling() -> None:
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "000.json"
     path.write_text(content)
-    with pytest.raises(InputFileError, match=r"000\.json: is not a complete file of histograms"):
+    with pytest.raises(InputFileError, match=r"000\.json: is (not a complete file of histograms|no valid JSON)"):
         EpochHistograms.read(path)
     with pytest.raises(InputFileError, match=r"001\.json: no such histograms"):
         EpochHistograms.read(tmp_path / "001.json")

@@ -1,6 +1,5 @@
 """Which file a network's name means."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -85,6 +84,7 @@ def test_the_best_epoch_of_a_run_without_history_is_refused_with_the_name_of_its
     write_run(tmp_path / "new" / "00000", None, {"status": "running"})
     with pytest.raises(RunError, match="run new/00000 has no best epoch: none is finished"):
         find_network("new/0/best", tmp_path)
-    write_run(tmp_path / "half" / "00000", [{**history_row(0.9, 0.5), "val_auc": math.nan}])
+    row: dict[str, float | None] = {**history_row(0.9, 0.5), "val_auc": None}
+    write_run(tmp_path / "half" / "00000", [row])
     with pytest.raises(RunError, match=r"for the rule auc-near-lowest-ks; --rule validation-loss or .* finds one"):
         find_network("half/0/best", tmp_path)

@@ -46,7 +46,7 @@ def trained(files: Files, tmp_path_factory: pytest.TempPathFactory) -> FoldSetSu
 
 
 def poisoned(file: Path, to: Path, fold: int) -> Path:
-    """The same file with jets of a fold that no training would accept, or that would change it."""
+    """The same file with jets of a fold that would be refused or would change a training."""
     jets = read_jets(file)
     bad = np.asarray(jets["eventNumber"] % 2 == fold)
     lists = {}
@@ -55,7 +55,7 @@ def poisoned(file: Path, to: Path, fold: int) -> Path:
         values[np.repeat(bad, np.diff(ragged.offsets))] = np.float32(1e30)
         lists[name] = Ragged(values, ragged.offsets, ragged.padding)
     columns = {
-        "label": np.where(bad, 7, jets.label),
+        "label": np.where(bad, 2 - jets.label, jets.label),
         "mcEventWeight": np.where(bad, np.nan, jets["mcEventWeight"]),
         "jet_pt": np.where(bad, -1e30, jets["jet_pt"]),
     }

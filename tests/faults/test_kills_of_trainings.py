@@ -1,0 +1,51 @@
+"""A training is killed ten times and continued, a demo killed and made again: as if nothing had happened."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.faults.commands import kill_after, kill_moments, run, run_well
+from tests.faults.worked_folder import TRAIN, sums
+
+pytestmark = pytest.mark.faults
+
+_RUN = Path("training_results/default/00000")
+
+
+def test_a_training_killed_ten_times_and_continued_equals_one_that_was_not(before: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    for kind in ("main", "control"):
+        shutil.copyfile(before / f"{kind}.parquet", folder / f"{kind}.parquet")
+    for moment, with_children in kill_moments("train", 3.0):
+        kill_after(_next_words(folder), folder, moment, with_children)
+    while _next_words(folder) != []:
+        run_well(_next_words(folder), folder)
+    assert not (folder / _RUN.with_name("00001")).exists()
+    assert sums(folder / _RUN) == sums(before / _RUN)
+
+
+def test_an_interrupted_demo_is_made_again(tmp_path: Path) -> None:
+    words = ["demo", "--output_path", "ntuples", "--jets", "30"]
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    undisturbed.mkdir()
+    folder.mkdir()
+    seconds = run_well(words, undisturbed)
+    for moment, with_children in kill_moments("demo", seconds):
+        kill_after(words, folder, moment, with_children)
+        status, said = run(words, folder) if (folder / "ntuples").exists() else (2, "")
+        assert "Traceback" not in said
+        assert status == 2 or sums(folder) == sums(undisturbed)
+        shutil.rmtree(folder / "ntuples", ignore_errors=True)
+
+
+def _next_words(folder: Path) -> list[str]:
+    """What a user types next: train, continue, or nothing more."""
+    record = folder / _RUN / "run.json"
+    if not record.exists():
+        return TRAIN.split()
+    if json.loads(record.read_text("utf-8"))["status"] == "finished":
+        return []
+    return ["train", "--continue", "0"]
