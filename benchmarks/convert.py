@@ -17,7 +17,7 @@ _MIB = 1 << 20
 def simulate(folder: Path, jets: int) -> None:
     """Make the demo's ntuples."""
     from cal_ratio_trainer.config.demo import DemoSettings
-    from cal_ratio_trainer.demo import simulate as simulate_demo
+    from cal_ratio_trainer.simulation import simulate as simulate_demo
 
     simulate_demo(DemoSettings.make(output_path=folder, jets=jets))
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from cal_ratio_trainer.config.demo import DemoSettings
-from cal_ratio_trainer.demo import simulate
+from cal_ratio_trainer.simulation import simulate
 
 
 def main() -> None:

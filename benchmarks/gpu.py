@@ -34,23 +34,24 @@ import torch
 
 from benchmarks.epoch import settings_of, write_files
 from benchmarks.train import random_jets
+from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.activation import Activation
-from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, BranchShape
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.cuda_step import StaticStep
+from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import memory_plan
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, TrainingTensors
-from cal_ratio_trainer.training.tally import Tally
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.step_sums import Tally
 
 _STEPS = 20
 

@@ -19,14 +19,15 @@ from torch import Tensor
 
 from benchmarks.epoch import settings_of, write_files
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.network.adversary import Adversary
+from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.cuda_step import StaticStep
-from cal_ratio_trainer.training.step import AdversarialStep, IndexArray, LossSettings, StepJets, TrainingTensors
-from cal_ratio_trainer.training.tally import SUMS, Tally
+from cal_ratio_trainer.training.cuda_graph import StaticStep
+from cal_ratio_trainer.training.step import AdversarialStep, IndexArray, LossSettings, StepJets
+from cal_ratio_trainer.training.step_sums import SUMS, Tally
 
 _ONES = torch.ones(len(SUMS))
 _random = torch.Generator().manual_seed(1)

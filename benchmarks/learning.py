@@ -17,8 +17,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from benchmarks.rounded_products import MANTISSA_BITS, rounded_products
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.training.train import train
 
 

@@ -17,10 +17,10 @@ from cal_ratio_trainer.plotting.finals import final_drawings
 from cal_ratio_trainer.plotting.histories import history_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.plotting.scores import epoch_drawings
-from cal_ratio_trainer.processes import available_cores
-from cal_ratio_trainer.training.epoch_histograms import ranges_of
-from cal_ratio_trainer.training.redraw import drawings_of_run
-from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.epoch_histograms import ranges_of
+from cal_ratio_trainer.runs.redraw import drawings_of_run
+from cal_ratio_trainer.workers.processes import available_cores
 
 _REPEATS = 3
 

@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.train import random_jets
 from cal_ratio_trainer.config.score import ScoreSettings
-from cal_ratio_trainer.deployment.keras_file import write_keras
+from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, iterate_jets, read_metadata, writing
 from cal_ratio_trainer.network.batch import JetTensors

@@ -16,20 +16,21 @@ import torch
 from benchmarks.gpu import print_table
 from benchmarks.memory import AnonymousPeak, anonymous_bytes
 from benchmarks.train import random_jets
+from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.disk_rows import Disk
 from cal_ratio_trainer.jets.list_columns import ListColumns
-from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.distant_jets import DistantJets
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.memory_plan import memory_plan
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, TrainingTensors
-from cal_ratio_trainer.training.tally import Tally
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.step_sums import Tally
 
 _STEPS = 4
 _CPU = torch.device("cpu")

@@ -168,25 +168,31 @@ ARROWS: dict[str, set[str]] = {
     "files": set(),
     "jets": {"files"},
     "config": {"jets"},
-    "network": {"jets"},
+    "network": {"workers", "jets"},
     "evaluation": {"jets"},
-    "distributed": {"config", "files"},
-    "ntuple": {"distributed", "jets", "config", "files"},
-    "building": {"ntuple", "distributed", "jets", "config", "files"},
-    "demo": {"building", "ntuple", "distributed", "jets", "config", "files"},
-    "plotting": {"evaluation", "jets", "config", "files"},
-    "deployment": {"network", "jets", "config", "files"},
-    "importing": {"deployment", "network", "jets", "config", "files"},
-    "training": {
-        *("plotting", "importing", "deployment", "evaluation", "network"),
-        *("demo", "building", "ntuple", "distributed", "jets", "config", "files"),
-    },
+    "workers": {"config", "files"},
+    "ntuple": {"workers", "jets", "config", "files"},
+    "building": {"ntuple", "workers", "jets", "config", "files"},
+    "simulation": {"building", "ntuple", "workers", "jets", "config", "files"},
+    "plotting": {"evaluation", "workers", "jets", "config", "files"},
+    "formats": {"network", "workers", "jets", "config", "files"},
+    "datasets": {"evaluation", "network", "jets", "config", "files"},
 }
+ARROWS["runs"] = {
+    "datasets",
+    "formats",
+    "plotting",
+    "simulation",
+    *ARROWS["formats"],
+    *ARROWS["plotting"],
+    *ARROWS["simulation"],
+}
+ARROWS["training"] = {"runs", *ARROWS["runs"]}
 ARROWS["scoring"] = {"training", *ARROWS["training"]}
 ARROWS["reporting"] = {"scoring", *ARROWS["scoring"]}
 ARROWS["cli"] = {"reporting", *ARROWS["reporting"]}
 
-PLAIN_MODULES = {"errors", "launching", "markdown", "prefetch", "progress", "processes", "__version__"}
+PLAIN_MODULES = {"errors", "launching", "markdown", "progress", "__version__"}
 
 FOREIGN = {
     "evaluation": {"torch", "matplotlib", "mplhep", "uproot", "awkward", "h5py"},

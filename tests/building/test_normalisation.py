@@ -12,14 +12,14 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.resample import ResampleSettings
-from cal_ratio_trainer.demo.ntuple_file import FileTask
-from cal_ratio_trainer.demo.ntuple_file import write_ntuple as write_demo_file
-from cal_ratio_trainer.demo.samples import all_samples, cross_section_pb
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
+from cal_ratio_trainer.simulation.ntuple_file import FileTask
+from cal_ratio_trainer.simulation.ntuple_file import write_ntuple as write_demo_file
+from cal_ratio_trainer.simulation.samples import all_samples, cross_section_pb
 from tests.ntuple.tiny_ntuples import Event, event, write_ntuple
 
 from .jet_files import random_jets, settings_for, write_converted

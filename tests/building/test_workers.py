@@ -13,11 +13,11 @@ from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.building import scattering as scattering_module
 from cal_ratio_trainer.building.inputs import AlreadyBuilt
 from cal_ratio_trainer.config.scheduling import SchedulingSettings
-from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets import DataType
 from cal_ratio_trainer.jets import store as store_module
+from cal_ratio_trainer.workers.executor import Report
 
 from .jet_files import settings_for, write_converted
 

@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from cal_ratio_trainer.cli.convert.training import command
-from cal_ratio_trainer.deployment.keras_file import write_keras
-from cal_ratio_trainer.deployment.self_check import ExportFailed
+from cal_ratio_trainer.formats.keras_file import write_keras
+from cal_ratio_trainer.formats.self_check import ExportFailed
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from tests.deployment.numpy_network import random_weights
+from tests.formats.numpy_network import random_weights
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_files_that_an_earlier_card_of_this_name_described_are_told(network: str
 
 
 def test_a_failed_check_is_a_user_s_error_and_leaves_nothing(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cal_ratio_trainer.deployment.onnx_file._KERAS_GATE_OF", (0, 1, 2, 3))
+    monkeypatch.setattr("cal_ratio_trainer.formats.onnx_file._KERAS_GATE_OF", (0, 1, 2, 3))
     done = CliRunner().invoke(command, [network, "--format", "all"])
     assert isinstance(done.exception, ExportFailed)
     assert str(done.exception).startswith("model.onnx was written but failed its check, so nothing was kept: ")

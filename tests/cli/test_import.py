@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.deployment.numpy_network import random_weights
-from tests.deployment.shapes import SHAPES
-from tests.importing.earlier_files import keras_2_zip, written
+from tests.formats.numpy_network import random_weights
+from tests.formats.old_networks.earlier_files import keras_2_zip, written
+from tests.formats.shapes import SHAPES
 
 
 def called(*words: object) -> subprocess.CompletedProcess[str]:

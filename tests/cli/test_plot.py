@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.training import demo_data, redraw
-from cal_ratio_trainer.training.demo_data import DemoFiles
-from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.runs import redraw
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.simulation import demo_data
+from cal_ratio_trainer.simulation.demo_data import DemoFiles
 from tests.cli.test_build import typed
 from tests.jets.some_jets import converted, some_jets
 

@@ -7,7 +7,7 @@ import pytest
 
 from cal_ratio_trainer.cli.train import run
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.training.interrupts import EXIT_TERMINATED, TrainingStopped
+from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cal_ratio_trainer.deployment.keras_file import write_keras
+from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from tests.deployment.numpy_network import random_weights, scores
-from tests.deployment.shapes import SHAPES
+from tests.formats.numpy_network import random_weights, scores
+from tests.formats.shapes import SHAPES
 from tests.training.synthetic import write_training_files
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "cpp" / "write_jets.py"

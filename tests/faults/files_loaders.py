@@ -38,7 +38,7 @@ def _scheduler_file(folder: Path) -> Path:
 
 
 def _read_scheduler_file(file: Path) -> None:
-    from cal_ratio_trainer.distributed.dask_cluster import scheduler_address_in
+    from cal_ratio_trainer.workers.dask_cluster import scheduler_address_in
 
     scheduler_address_in(file)
 

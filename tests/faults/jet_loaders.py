@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import Sample
+from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, read_used_events, write_used_events
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.legacy_writer import write_flat
+from cal_ratio_trainer.jets.legacy.writer import write_flat
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.run_sample import MAIN_FILE, TestJets
-from cal_ratio_trainer.training.sample import Sample
-from cal_ratio_trainer.training.used_events import EVENTS_FILE, read_used_events, write_used_events
+from cal_ratio_trainer.runs.test_sample import MAIN_FILE, TestJets
 from tests.faults.campaign import Loader
 from tests.jets.some_jets import converted, some_jets
 from tests.training.synthetic import synthetic_jets

@@ -14,16 +14,23 @@ from pathlib import Path
 
 import h5py
 
-from cal_ratio_trainer.deployment import hdf5_content, hdf5_reader
-from cal_ratio_trainer.deployment.fdeep_config import Flavour
-from cal_ratio_trainer.deployment.keras_file import WEIGHTS, keras_model_bytes, read_keras
-from cal_ratio_trainer.importing.network_file import read_network
-from cal_ratio_trainer.importing.run_folder import read_history
+from cal_ratio_trainer.formats import hdf5_content, hdf5_reader
+from cal_ratio_trainer.formats.fdeep_config import Flavour
+from cal_ratio_trainer.formats.keras_file import WEIGHTS, keras_model_bytes, read_keras
+from cal_ratio_trainer.formats.old_networks.network_file import read_network
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
-from tests.deployment.numpy_network import random_weights
+from cal_ratio_trainer.runs.earlier_run import read_history
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text, damaged_zip
-from tests.importing.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, numbered_hdf5, zipped
+from tests.formats.numpy_network import random_weights
+from tests.formats.old_networks.earlier_files import (
+    fdeep_file,
+    keras_2_config,
+    keras_2_zip,
+    legacy_hdf5,
+    numbered_hdf5,
+    zipped,
+)
 
 _SHAPE = NetworkShape(
     (branch_shape("clusters", (4, 3), 2), branch_shape("tracks", (3,), 2), branch_shape("muon_segments", (3,), 2)),

@@ -12,27 +12,27 @@ from safetensors.torch import save
 
 from cal_ratio_trainer.config.runs import RunsSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.deployment.keras_file import keras_model_bytes
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 from cal_ratio_trainer.plotting.finals import final_drawings
 from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.reporting.analysis_runs import read_run
 from cal_ratio_trainer.reporting.runs import run_rows, runs_csv
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, histograms_of, ranges_of
+from cal_ratio_trainer.runs.evaluation_file import read_evaluation, write_evaluation
+from cal_ratio_trainer.runs.network_digest import with_digest
+from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.record import machine
+from cal_ratio_trainer.runs.redraw import drawings_of_run, labels_of_run
 from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, save_checkpoint, state_bytes
 from cal_ratio_trainer.training.continuation import Start, find_start
-from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of, ranges_of
-from cal_ratio_trainer.training.evaluation_file import read_evaluation, write_evaluation
-from cal_ratio_trainer.training.network_digest import with_digest
-from cal_ratio_trainer.training.network_names import find_network
-from cal_ratio_trainer.training.record import machine
-from cal_ratio_trainer.training.redraw import drawings_of_run, labels_of_run
-from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
 from tests.evaluation.jets import plausible_control_jets, plausible_jets
 from tests.faults.campaign import Loader

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.network import recurrence_torch
 from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.kernels import reference as recurrence_torch
 from cal_ratio_trainer.network.packing import pack
 from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
 

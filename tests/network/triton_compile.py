@@ -16,10 +16,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cal_ratio_trainer.network import dense_triton, triton_activation, triton_dense, triton_recurrence
-from cal_ratio_trainer.network.recurrence_triton import tile_of
+from cal_ratio_trainer.network.kernels.gpu import activation_kernels as triton_activation
+from cal_ratio_trainer.network.kernels.gpu import dense as dense_triton
+from cal_ratio_trainer.network.kernels.gpu import dense_kernels as triton_dense
+from cal_ratio_trainer.network.kernels.gpu import recurrence_kernels as triton_recurrence
+from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS
+from cal_ratio_trainer.network.kernels.gpu.recurrence import tile_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.network.triton_compiler import OPTIONS
 
 _FLOATS = (
     *("gates", "recurrent", "states", "cells", "gradient", "gates_gradient", "sums"),

@@ -18,8 +18,6 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.distributed.crew import Report
-from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
@@ -27,6 +25,8 @@ from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, c
 from cal_ratio_trainer.ntuple.conversion import blames_the_file, convert_whole
 from cal_ratio_trainer.ntuple.failures import failed_in
 from cal_ratio_trainer.ntuple.request import Request
+from cal_ratio_trainer.workers.executor import Report
+from cal_ratio_trainer.workers.files import Pieces
 from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
 
 convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.deployment.layers import classifier_layers
+from cal_ratio_trainer.formats.layers import classifier_layers
 from cal_ratio_trainer.network.shape import NetworkShape
 
 

@@ -19,11 +19,11 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.demo import DemoSettings
 from cal_ratio_trainer.config.loading import load_settings
-from cal_ratio_trainer.demo import simulate
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
 from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple import convert_files
+from cal_ratio_trainer.simulation import simulate
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

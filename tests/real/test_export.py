@@ -9,23 +9,23 @@ import pytest
 
 from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
 from cal_ratio_trainer.config.import_training import ImportSettings
-from cal_ratio_trainer.deployment.fdeep_config import Flavour
-from cal_ratio_trainer.deployment.fdeep_reading import read_fdeep
-from cal_ratio_trainer.deployment.graph import Graph, evaluate, graph_of
-from cal_ratio_trainer.deployment.keras_file import write_keras
-from cal_ratio_trainer.deployment.load_tests import chosen_load_tests
-from cal_ratio_trainer.deployment.network_inputs import padded_inputs
-from cal_ratio_trainer.deployment.onnx_file import onnx_bytes
-from cal_ratio_trainer.deployment.onnx_preprocessing import Preprocessing
-from cal_ratio_trainer.deployment.probe_jets import probes_of
+from cal_ratio_trainer.formats.fdeep_config import Flavour
+from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
+from cal_ratio_trainer.formats.graph import Graph, evaluate, graph_of
+from cal_ratio_trainer.formats.keras_file import write_keras
+from cal_ratio_trainer.formats.load_tests import chosen_load_tests
+from cal_ratio_trainer.formats.network_inputs import padded_inputs
+from cal_ratio_trainer.formats.onnx_file import onnx_bytes
+from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.formats.probe_jets import probes_of
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.training.import_run import import_training
-from cal_ratio_trainer.training.network_export import export_training
-from tests.deployment.damage import all_damages
-from tests.deployment.onnx_scores import run
+from cal_ratio_trainer.runs.import_run import import_training
+from cal_ratio_trainer.runs.network_export import export_training
+from tests.formats.damage import all_damages
+from tests.formats.onnx_scores import run
 from tests.real.legacy_weights import legacy_weights
 
 pytestmark = pytest.mark.real

@@ -7,14 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cal_ratio_trainer.deployment.keras_file import read_keras, write_keras
+from cal_ratio_trainer.formats.keras_file import read_keras, write_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.features import JET_INPUTS
 from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from tests.deployment import numpy_network
+from tests.formats import numpy_network
 from tests.real.legacy_weights import legacy_weights
 
 pytestmark = pytest.mark.real

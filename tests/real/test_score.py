@@ -8,7 +8,7 @@ import pytest
 import uproot
 
 from cal_ratio_trainer.config.compare import CompareSettings
-from cal_ratio_trainer.deployment.keras_file import write_keras
+from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files

@@ -9,10 +9,10 @@ from cal_ratio_trainer.config.analyze import AnalyzeSettings
 from cal_ratio_trainer.config.compare import CompareSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.reporting.analysis import analyze_runs
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.train import train
 from tests.scoring.small import score_settings
 from tests.training.synthetic import write_training_files

@@ -21,7 +21,7 @@ from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_r
 from cal_ratio_trainer.reporting.analysis_tables import efficiency_table, epoch_table, setting_tables, with_errors
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.reporting.table import Markup
-from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.runs.directory import RunDirectory
 from tests.reporting.browser import browser_page, find_browser
 from tests.reporting.test_page_in_browser import IMAGES_THAT_DO_NOT_SHOW
 from tests.training.run_folders import history_row, train_small, write_run

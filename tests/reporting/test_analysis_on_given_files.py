@@ -13,6 +13,7 @@ from PIL import Image
 
 from cal_ratio_trainer.config.analyze import AnalyzeSettings
 from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.datasets.weights import evaluation_weights
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.loading import load_jets
@@ -23,15 +24,14 @@ from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
 from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_runs
-from cal_ratio_trainer.training.import_run import import_training
-from cal_ratio_trainer.training.network_names import find_network
-from cal_ratio_trainer.training.scored_parts import scored_jets
-from cal_ratio_trainer.training.weights import evaluation_weights
-from tests.deployment.numpy_network import random_weights
-from tests.importing.earlier_files import keras_2_zip
+from cal_ratio_trainer.runs.import_run import import_training
+from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.scored_parts import scored_jets
+from tests.formats.numpy_network import random_weights
+from tests.formats.old_networks.earlier_files import keras_2_zip
+from tests.runs.test_import_run import SMALL, earlier_folder
 from tests.training.run_folders import history_row, write_run
 from tests.training.synthetic import write_training_files
-from tests.training.test_import_run import SMALL, earlier_folder
 
 
 @pytest.fixture(scope="module")

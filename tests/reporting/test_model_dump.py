@@ -6,13 +6,13 @@ import pytest
 from click.testing import CliRunner
 
 from cal_ratio_trainer.cli.model_dump import command
-from cal_ratio_trainer.deployment.keras_file import write_keras
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.reporting.model_dump import layer_rows
-from cal_ratio_trainer.training.network_names import network_file
-from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, new_run
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError, new_run
+from cal_ratio_trainer.runs.network_names import network_file
 
 
 @pytest.fixture

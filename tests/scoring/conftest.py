@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.runs.directory import RunDirectory
 from tests.scoring.small import small_run, write_network
 
 

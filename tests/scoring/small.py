@@ -9,14 +9,14 @@ import pytest
 
 from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.deployment.keras_file import write_keras
+from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label, Ragged
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.train import train
 from tests.training.synthetic import write_training_files
 

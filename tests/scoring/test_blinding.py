@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.distributed.own_process import OwnProcess
 from cal_ratio_trainer.files.streams import read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
@@ -18,6 +17,7 @@ from cal_ratio_trainer.reporting.score_report import score_with_report
 from cal_ratio_trainer.scoring.file_scoring import ScoreJob, ScoreRequest, score_piece, score_whole
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.score_file import BLINDED, read_score_description
+from cal_ratio_trainer.workers.own_process import OwnProcess
 from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 from tests.scoring.small import OUTPUTS, SCALING, converted_jets, score_settings, scores_in, write_converted
 

@@ -10,14 +10,14 @@ import pytest
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.datasets.splits import Part, split_jets
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, UserError
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.training.run_directory import RunDirectory
-from cal_ratio_trainer.training.splits import Part, split_jets
 from tests.scoring.small import (
     OUTPUTS,
     SCALING,
@@ -137,8 +137,8 @@ def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_
     part = split_jets(expected, sample_fraction=0.8, train_fraction=0.6, seed=4).part
     if with_list:
         from cal_ratio_trainer.config.training import TrainSettings
-        from cal_ratio_trainer.training.data import load_training_data
-        from cal_ratio_trainer.training.used_events import write_used_events
+        from cal_ratio_trainer.datasets.data import load_training_data
+        from cal_ratio_trainer.datasets.used_events import write_used_events
 
         (second / "events.parquet").unlink()
         settings = TrainSettings.make(sample_fraction=0.8, train_fraction=0.6, seed=4)

@@ -9,12 +9,12 @@ import pytest
 
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.datasets.splits import event_words
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets.store import read_jets
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.scoring.ntuple_stream import official_score_branches
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.training.splits import event_words
 from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 from tests.scoring.small import score_settings, scores_in
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cal_ratio_trainer.datasets.splits import split_jets
+from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, EventGroup, words_by
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.store import read_jets
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.scoring.parts import JetPart, LookupByEvents, NoLookup
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.training.run_directory import RunDirectory
-from cal_ratio_trainer.training.splits import split_jets
-from cal_ratio_trainer.training.used_events import EVENTS_FILE, EventGroup, words_by
 from tests.scoring.small import converted_jets, score_settings, small_run, write_built, write_converted
 from tests.training.synthetic import synthetic_jets
 

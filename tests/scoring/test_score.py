@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.deployment.keras_file import read_keras
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, SameOutput
 from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling

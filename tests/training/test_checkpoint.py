@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_progress, load_checkpoint, save_checkpoint
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings

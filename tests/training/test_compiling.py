@@ -5,13 +5,13 @@ import time
 import pytest
 import torch
 
-from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import compiling
 from cal_ratio_trainer.training.compiling import compile_loops
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
-from tests.training.test_cuda_step import tensors
+from tests.training.test_cuda_graph import tensors
 
 
 def new_step() -> AdversarialStep:

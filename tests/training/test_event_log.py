@@ -10,8 +10,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training.event_log import FOLDER, event_log
-from cal_ratio_trainer.training.run_directory import RunDirectory
 
 SETTINGS = TrainSettings.make()
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.continuation import Start, find_start
-from cal_ratio_trainer.training.loop import Timings, TrainingDiverged, epoch_line, runs_away, short_note
+from cal_ratio_trainer.training.loop import TrainingDiverged, epoch_line, runs_away, short_note
 from cal_ratio_trainer.training.step import AdversarialStep
 from cal_ratio_trainer.training.train import train
 from tests.training.synthetic import write_training_files

@@ -18,10 +18,10 @@ from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.plotting.scores import epoch_plot_names
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training import run_plots
 from cal_ratio_trainer.training.continuation import Start, find_start
-from cal_ratio_trainer.training.interrupts import TrainingStopped
-from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.step import AdversarialStep
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.training.manual_plots import EPOCH_PLOTS, FINAL_PLOTS, HISTORIES

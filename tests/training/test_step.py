@@ -7,14 +7,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.network.adversary import Adversary, BatchNorm, data_or_simulation_loss, right_guesses
+from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.adversary import Adversary, BatchNorm, data_or_simulation_loss, right_guesses
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets, TrainingTensors, keras_nadam
-from cal_ratio_trainer.training.tally import Tally
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets, keras_nadam
+from cal_ratio_trainer.training.step_sums import Tally
 from tests.training.synthetic import synthetic_jets
 
 CPU = torch.device("cpu")

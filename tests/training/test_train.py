@@ -16,12 +16,12 @@ import pytest
 
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
-from cal_ratio_trainer.deployment.keras_file import read_keras
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
+from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.runs.directory import RunError, new_run
 from cal_ratio_trainer.training.continuation import Start, find_start
-from cal_ratio_trainer.training.run_directory import RunError, new_run
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.training.synthetic import synthetic_jets, write_training_files
 
@@ -275,7 +275,7 @@ def test_a_start_that_cannot_write_leaves_no_folder(
     def no_space(*arguments: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("cal_ratio_trainer.training.run_directory.write_text", no_space)
+    monkeypatch.setattr("cal_ratio_trainer.runs.directory.write_text", no_space)
     with pytest.raises(OSError, match="no space left"):
         run_training(settings_of(files, tmp_path))
     assert not (tmp_path / "default").exists()

@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 import torch
 
+from cal_ratio_trainer.datasets.splits import Part, split_jets
+from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets, Label, Ragged
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError, named_run
+from cal_ratio_trainer.runs.fold_networks import find_networks, folds_at
+from cal_ratio_trainer.runs.fold_overview import FoldSetOverview, overview_of
+from cal_ratio_trainer.runs.fold_set import FoldSet
+from cal_ratio_trainer.runs.network_names import find_network, network_file
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
-from cal_ratio_trainer.training.fold_networks import find_networks, folds_at
-from cal_ratio_trainer.training.fold_overview import FoldSetOverview, overview_of
-from cal_ratio_trainer.training.fold_set import FoldSet
-from cal_ratio_trainer.training.interrupts import EXIT_TERMINATED, TrainingStopped
-from cal_ratio_trainer.training.network_names import find_network, network_file
 from cal_ratio_trainer.training.outputs import write_epoch, write_test_sample
-from cal_ratio_trainer.training.run_directory import RunDirectory, RunError, named_run
-from cal_ratio_trainer.training.splits import Part, split_jets
+from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
 from cal_ratio_trainer.training.threads import threads_given_back
 from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work
-from cal_ratio_trainer.training.used_events import read_used_events
 from tests.training.fold_sets import are_equal, set_of, set_settings, train_set
 from tests.training.synthetic import write_training_files
 

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.network.adversary import Adversary
+from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
-from cal_ratio_trainer.training.cuda_step import StaticStep
+from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, TrainingTensors
-from cal_ratio_trainer.training.tally import Tally
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.step_sums import Tally
 from tests.network.triton_interpreter import DEVICE
 from tests.training.synthetic import synthetic_jets
 

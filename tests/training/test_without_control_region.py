@@ -11,23 +11,23 @@ from cal_ratio_trainer.config.compare import CompareSettings
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.runs import RunsSettings
 from cal_ratio_trainer.config.training import Layers, TrainSettings, resolve_layers
+from cal_ratio_trainer.datasets.data import load_training_data
+from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.plotting.scores import epoch_plot_names
 from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.reporting.runs import run_rows, runs_table
+from cal_ratio_trainer.runs import network_facts
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, recommended_epoch
+from cal_ratio_trainer.runs.redraw import drawings_of_run, labels_of_run
+from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, RunSample
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.training import network_facts
 from cal_ratio_trainer.training.continuation import find_start
-from cal_ratio_trainer.training.data import load_training_data
-from cal_ratio_trainer.training.network_names import find_network
-from cal_ratio_trainer.training.recommendation import DEFAULT_RULE, recommended_epoch
-from cal_ratio_trainer.training.redraw import drawings_of_run, labels_of_run
-from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.run_plots import RunPlots
-from cal_ratio_trainer.training.run_sample import CONTROL_FILE, RunSample
 from cal_ratio_trainer.training.train import train
-from cal_ratio_trainer.training.used_events import read_used_events
 from tests.scoring.small import score_settings
 from tests.training.fold_sets import TINY, set_settings, train_set
 from tests.training.synthetic import write_training_files

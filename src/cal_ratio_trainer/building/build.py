@@ -26,7 +26,6 @@ from cal_ratio_trainer.building.summary import BuildSummary, InputSummary, class
 from cal_ratio_trainer.building.weighing import Weighing, weigh
 from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets.features import REQUIRED_SCALARS
@@ -35,6 +34,7 @@ from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout
 from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.workers.executor import Report
 
 _log = logging.getLogger(__name__)
 

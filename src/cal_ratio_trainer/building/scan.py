@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.inputs import Kind, Source, check_admitted, data_type_of, holds_scaled_jets
 from cal_ratio_trainer.building.workers import Job, Workers
-from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
@@ -21,6 +20,7 @@ from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.workers.executor import Report
 
 _log = logging.getLogger(__name__)
 

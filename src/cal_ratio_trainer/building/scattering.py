@@ -20,7 +20,6 @@ from cal_ratio_trainer.building.scaling import ScaledJets, scale
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.shuffle import MOST_BUCKETS, Buckets, Scatter, Scattered, in_order
 from cal_ratio_trainer.building.workers import Job, Workers
-from cal_ratio_trainer.distributed.crew import Report
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.cleaning import Cleaning
 from cal_ratio_trainer.jets.features import CONSTITUENTS, EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
@@ -29,6 +28,7 @@ from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.pieces import piece_file
+from cal_ratio_trainer.workers.executor import Report
 
 JETS_A_PORTION = 1 << 18
 

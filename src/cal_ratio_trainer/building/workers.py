@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.scheduling import SchedulingSettings
-from cal_ratio_trainer.distributed.crew import Crew, Key, Task, WorkerLost
-from cal_ratio_trainer.distributed.files import on_shared_disk
-from cal_ratio_trainer.distributed.opening import opened_crew
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.leases import Leases, lease_file
 from cal_ratio_trainer.ntuple.pieces import remove_pieces
 from cal_ratio_trainer.progress import ProgressLine
+from cal_ratio_trainer.workers.executor import Crew, Key, Task, WorkerLost
+from cal_ratio_trainer.workers.files import on_shared_disk
+from cal_ratio_trainer.workers.opening import opened_crew
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from cal_ratio_trainer.config.demo import DemoSettings
 
 def run(settings: DemoSettings) -> int:
     """Simulate, then say what was made, where it is and what to do with it."""
-    from cal_ratio_trainer.demo import simulate
+    from cal_ratio_trainer.simulation import simulate
 
     summary = simulate(settings)
     for role in ("main", "control"):

@@ -8,7 +8,7 @@ from cal_ratio_trainer.config.import_training import ImportSettings
 
 def run(settings: ImportSettings) -> int:
     """Import a training, then say what it is and what is not known of it."""
-    from cal_ratio_trainer.training.import_run import import_training
+    from cal_ratio_trainer.runs.import_run import import_training
 
     summary = import_training(settings)
     click.echo(f"imported as {summary.run.name}: {summary.description}")

@@ -29,9 +29,9 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     # Read when torch is first imported. By default threads spin for long while they wait, which brings a shared machine
     # to a crawl (a step took eight times as long beside other processes); no spinning doubles a step on a quiet one.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from cal_ratio_trainer.training.interrupts import TrainingStopped
+    from cal_ratio_trainer.training.follower_rank import take_part
     from cal_ratio_trainer.training.ranks import joined
-    from cal_ratio_trainer.training.taking_part import take_part
+    from cal_ratio_trainer.training.signals import TrainingStopped
     from cal_ratio_trainer.training.train_folds import fold_work
 
     ranks, status = joined(), 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.legacy_writer import flat_writing, is_pickle_name
+from cal_ratio_trainer.jets.legacy.writer import flat_writing, is_pickle_name
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import writing
 from cal_ratio_trainer.jets.table import Jets

@@ -40,7 +40,7 @@ class Activation:
         """The activated outputs [rows, units] of a layer that reads x [rows, inputs]."""
         rows = len(x) - self.last_is_empty_slot
         if self.engine is Engine.TRITON:
-            from cal_ratio_trainer.network.activation_triton import finish
+            from cal_ratio_trainer.network.kernels.gpu.activation import finish
 
             y = torch.mm(x, kernel)
             finish(y, bias, self.key, self.rate, rows, self.mask_rows)
@@ -59,7 +59,7 @@ class Activation:
         """
         rows = len(result) - self.last_is_empty_slot
         if self.engine is Engine.TRITON:
-            from cal_ratio_trainer.network import activation_triton
+            from cal_ratio_trainer.network.kernels.gpu import activation as activation_triton
 
             return activation_triton.gradient_(gradient, result, 1 / self.scale, rows)
         torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.batch import Batch
-from cal_ratio_trainer.network.branch import Branch
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource, scale_of
+from cal_ratio_trainer.network.encoders.lstm import Branch
 from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape

@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.kernels.gpu.limits import chain_fits
 from cal_ratio_trainer.network.layers import Dense
-from cal_ratio_trainer.network.triton_limits import chain_fits
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ def dense_chain(x: Tensor, layers: Sequence[Dense], plan: ChainPlan) -> Tensor:
     """
     weights = [weight for layer in layers for weight in (layer.kernel, layer.bias)]
     if plan.activations and plan.activations[0].engine is Engine.NUMBA:
-        from cal_ratio_trainer.network.dense_numba import numba_chain
+        from cal_ratio_trainer.network.kernels.cpu.dense import numba_chain
 
         outputs = numba_chain(x, weights, plan.scales, plan.activations)
         return outputs if plan.transposed else outputs.t()
     if _in_one_kernel(x, layers, plan):
-        from cal_ratio_trainer.network.dense_triton import triton_chain
+        from cal_ratio_trainer.network.kernels.gpu.dense import triton_chain
 
         outputs = triton_chain(x, weights, plan.activations)
         return outputs if plan.transposed else outputs.t()

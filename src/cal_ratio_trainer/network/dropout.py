@@ -164,7 +164,7 @@ def dropped(
     if dropout is None or dropout.rate == 0:
         return x
     if engine is Engine.TRITON:
-        from cal_ratio_trainer.network.activation_triton import dropped_by_key
+        from cal_ratio_trainer.network.kernels.gpu.activation import dropped_by_key
 
         return dropped_by_key(x, dropout.key(), dropout.rate, rows)
     return x * dropout.keep(x.shape, rows)

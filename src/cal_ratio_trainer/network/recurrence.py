@@ -81,18 +81,18 @@ def hidden_states(
         [slots, units, jets] of every slot, or [1, units, jets] of the last.
     """
     if engine is Engine.NUMBA:
-        from cal_ratio_trainer.network.recurrence_numba import numba_hidden_states
+        from cal_ratio_trainer.network.kernels.cpu.recurrence import numba_hidden_states
 
         return numba_hidden_states(sequences, recurrent_kernel, every_slot)
     if engine is Engine.TRITON:
-        from cal_ratio_trainer.network.recurrence_triton import fits, triton_hidden_states
+        from cal_ratio_trainer.network.kernels.gpu.recurrence import fits, triton_hidden_states
 
         # Very wide states are left to PyTorch's operations.
         if fits(recurrent_kernel.shape[0], recurrent_kernel.device):
             return triton_hidden_states(sequences, recurrent_kernel, every_slot)
     if engine is Engine.REFERENCE or sequences.places is not None:
         return reference_hidden_states(sequences, recurrent_kernel, every_slot)
-    from cal_ratio_trainer.network.recurrence_torch import torch_hidden_states
+    from cal_ratio_trainer.network.kernels.reference import torch_hidden_states
 
     return torch_hidden_states(sequences, recurrent_kernel, every_slot)
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from cal_ratio_trainer.distributed.crew import Report
-from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.remote import in_words
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
@@ -23,6 +21,8 @@ from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.source import readable_name, size_of, with_checksum
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status, sample_name
 from cal_ratio_trainer.ntuple.tally import Tally
+from cal_ratio_trainer.workers.executor import Report
+from cal_ratio_trainer.workers.files import Pieces
 
 COMMAND = "convert divertanalysis"
 

@@ -7,10 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.distributed.crew import WorkerLost
-from cal_ratio_trainer.distributed.files import Steps, do_files
-from cal_ratio_trainer.distributed.following import Following
-from cal_ratio_trainer.distributed.opening import opened_crew
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import remove_remains
 from cal_ratio_trainer.files.leases import Leases
@@ -23,6 +19,10 @@ from cal_ratio_trainer.ntuple.pieces import outputs_with_remains, remove_pieces
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.workers.executor import WorkerLost
+from cal_ratio_trainer.workers.files import Steps, do_files
+from cal_ratio_trainer.workers.following import Following
+from cal_ratio_trainer.workers.opening import opened_crew
 
 _log = logging.getLogger(__name__)
 

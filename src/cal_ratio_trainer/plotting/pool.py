@@ -16,8 +16,8 @@ from typing import Self
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import FigureLabels
 from cal_ratio_trainer.plotting.worker import Answer, Request, Worker, WorkerDied, drawn
-from cal_ratio_trainer.processes import available_cores
 from cal_ratio_trainer.progress import ProgressLine, progress
+from cal_ratio_trainer.workers.processes import available_cores
 
 _WORTH_A_PROCESS = 24
 """Figures that wait for a process before another one is started: about as many as it could draw while it starts."""

@@ -12,7 +12,7 @@ from cal_ratio_trainer.reporting.analysis_epochs import BACKGROUNDS, Candidate, 
 from cal_ratio_trainer.reporting.analysis_runs import GIVEN_FILES, TEST_PART, AnalyzedRun
 from cal_ratio_trainer.reporting.table import ReportTable, bold
 from cal_ratio_trainer.reporting.training_details import rejection_words
-from cal_ratio_trainer.training.epoch import HISTORY_NAMES
+from cal_ratio_trainer.runs.history import HISTORY_NAMES
 
 _NOT_KNOWN = "-"
 _EPOCH_COLUMNS = (

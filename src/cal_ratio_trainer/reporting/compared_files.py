@@ -122,7 +122,7 @@ def _without_demo(settings: PlotSettings) -> list[tuple[PlotInput, str]]:
             # A mistyped or damaged file is told before the demo is made for the other one.
             open_jets(local_copy(given.input_file, settings.cache_path))
     # Simulation and conversion bring uproot and awkward along, which files alone do not need.
-    from cal_ratio_trainer.training.demo_data import demo_training_files
+    from cal_ratio_trainer.simulation.demo_data import demo_training_files
 
     made = demo_training_files(settings.cache_path)
     demo = iter((str(made.main), str(made.control)))

@@ -143,7 +143,7 @@ def _version(package: str) -> str | None:
 
 
 def _versions() -> dict[str, Any]:
-    from cal_ratio_trainer.training.record import versions
+    from cal_ratio_trainer.runs.record import versions
 
     ours = {name: version for name, version in versions().items() if name in (_PACKAGE, "commit", "python")}
     return ours | {package: _version(package) for package, extra in _requirements() if extra is None}
@@ -160,9 +160,9 @@ def _extras() -> dict[str, Any]:
 def _machine() -> dict[str, Any]:
     import torch
 
-    from cal_ratio_trainer.processes import available_cores
-    from cal_ratio_trainer.training.memory import free_bytes
-    from cal_ratio_trainer.training.record import machine
+    from cal_ratio_trainer.datasets.memory import free_bytes
+    from cal_ratio_trainer.runs.record import machine
+    from cal_ratio_trainer.workers.processes import available_cores
 
     free = free_bytes(torch.device("cpu"))
     return {
@@ -331,7 +331,7 @@ def _parquet_file() -> str:
 def _network_file() -> str:
     import numpy as np
 
-    from cal_ratio_trainer.deployment.keras_file import read_keras, write_keras
+    from cal_ratio_trainer.formats.keras_file import read_keras, write_keras
     from cal_ratio_trainer.network.classifier import Classifier
     from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cal_ratio_trainer.deployment.keras_file import read_keras
-from cal_ratio_trainer.deployment.layers import classifier_layers
 from cal_ratio_trainer.errors import harmless
+from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.layers import classifier_layers
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,21 +11,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.datasets.splits import event_words
+from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
-from cal_ratio_trainer.prefetch import prefetched
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
-from cal_ratio_trainer.scoring.contestants import Contestant
-from cal_ratio_trainer.scoring.oddities import BAD_WEIGHT, known_weights, oddities_of, sentences_of
+from cal_ratio_trainer.scoring.data_quality import BAD_WEIGHT, known_weights, oddities_of, sentences_of
+from cal_ratio_trainer.scoring.networks import Contestant
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup
 from cal_ratio_trainer.scoring.score_file import JetScores, score_table
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region
-from cal_ratio_trainer.training.splits import event_words
-from cal_ratio_trainer.training.weights import matched_control_weights
+from cal_ratio_trainer.workers.prefetch import prefetched
 
 JETS_TO_EXPLAIN = 500
 """How many jets are kept with their constituents, to see why scores differ."""

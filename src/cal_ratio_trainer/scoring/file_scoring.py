@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.score import ScoreSettings
-from cal_ratio_trainer.distributed.crew import Crew, Report
-from cal_ratio_trainer.distributed.files import Pieces
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.shares import Selection, selections
 from cal_ratio_trainer.files.streams import StoredTable
 from cal_ratio_trainer.ntuple.pieces import piece_file, remove_pieces
-from cal_ratio_trainer.prefetch import prefetched
-from cal_ratio_trainer.processes import available_cores
+from cal_ratio_trainer.runs.directory import run_at
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, FoldScorer, find_any_scorer, folds_of
 from cal_ratio_trainer.scoring.inputs import stream_options
@@ -28,7 +25,10 @@ from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, FOLDS, JetScores, 
 from cal_ratio_trainer.scoring.score_pieces import ScoredBatch, read_batches, write_batches
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally
-from cal_ratio_trainer.training.run_directory import run_at
+from cal_ratio_trainer.workers.executor import Crew, Report
+from cal_ratio_trainer.workers.files import Pieces
+from cal_ratio_trainer.workers.prefetch import prefetched
+from cal_ratio_trainer.workers.processes import available_cores
 
 
 @dataclass

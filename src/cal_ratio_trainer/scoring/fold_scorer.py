@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from cal_ratio_trainer.config.reading import ReadingSettings
+from cal_ratio_trainer.datasets.folds import FoldArray, FoldRule
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.fold_networks import NamedFolds, find_networks
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray, PartLookup
 from cal_ratio_trainer.scoring.scorer import Hypothesis, ScoreArray, Scorer, scorer_of
-from cal_ratio_trainer.training.fold_networks import NamedFolds, find_networks
-from cal_ratio_trainer.training.folds import FoldArray, FoldRule
-from cal_ratio_trainer.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

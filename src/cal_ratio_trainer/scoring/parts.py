@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.splits import split_jets
+from cal_ratio_trainer.datasets.used_events import EventGroup, known_columns, words_by
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.training.splits import split_jets
-from cal_ratio_trainer.training.used_events import EventGroup, known_columns, words_by
 
 PartArray = NDArray[np.int8]
 

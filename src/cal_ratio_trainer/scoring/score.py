@@ -7,10 +7,6 @@ from pathlib import Path
 
 from cal_ratio_trainer.config.scheduling import in_shard
 from cal_ratio_trainer.config.score import ScoreSettings
-from cal_ratio_trainer.distributed.crew import WorkerLost
-from cal_ratio_trainer.distributed.files import Steps, do_files
-from cal_ratio_trainer.distributed.following import Following
-from cal_ratio_trainer.distributed.opening import opened_crew
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.leases import Leases
@@ -27,6 +23,10 @@ from cal_ratio_trainer.scoring.file_scoring import (
 from cal_ratio_trainer.scoring.inputs import files_named, outputs_for
 from cal_ratio_trainer.scoring.streams import Region
 from cal_ratio_trainer.scoring.tally import ScoreTally
+from cal_ratio_trainer.workers.executor import WorkerLost
+from cal_ratio_trainer.workers.files import Steps, do_files
+from cal_ratio_trainer.workers.following import Following
+from cal_ratio_trainer.workers.opening import opened_crew
 
 __all__ = ["ScoreSummary", "ScoredFile", "score_files"]
 

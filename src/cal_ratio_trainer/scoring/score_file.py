@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cal_ratio_trainer import __version__
+from cal_ratio_trainer.datasets.folds import FOLD, FoldArray
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import remove_remains, replacing
 from cal_ratio_trainer.files.locks import held
@@ -24,7 +25,6 @@ from cal_ratio_trainer.scoring.blinding import hidden
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import JetBatch
-from cal_ratio_trainer.training.folds import FOLD, FoldArray
 
 SCORE_COLUMNS = tuple(f"jet_nn_{label.output}" for label in Label)
 SCORES_KEY = b"cal_ratio_trainer_scores"

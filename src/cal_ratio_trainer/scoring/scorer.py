@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.reading import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.checksum import sha256_of
@@ -24,12 +26,10 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.epoch_histograms import ranges_of
+from cal_ratio_trainer.runs.network_names import NamedNetwork, find_network
 from cal_ratio_trainer.scoring.parts import LookupByEvents, LookupByHash, NoLookup, PartLookup, is_training_file
-from cal_ratio_trainer.training.epoch_histograms import ranges_of
-from cal_ratio_trainer.training.folds import FoldRule
-from cal_ratio_trainer.training.network_names import NamedNetwork, find_network
-from cal_ratio_trainer.training.run_directory import RunDirectory
-from cal_ratio_trainer.training.used_events import read_used_events
 
 DEFAULT_PT_EDGES = (0.25, 0.5)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.datasets.compatibility import refuse_other_scaling, refuse_wrong_scale
 from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets import DataType, Jets, JetScalars, Label
@@ -21,7 +22,6 @@ from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.scoring.blinding import Origin
-from cal_ratio_trainer.training.compatibility import refuse_other_scaling, refuse_wrong_scale
 
 Region = Literal["main", "control"]
 

@@ -7,18 +7,18 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added, histograms_by_class
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.scoring.blinding import Blinding, hidden
-from cal_ratio_trainer.scoring.kept import KeptJets
-from cal_ratio_trainer.scoring.oddities import BAD_WEIGHT, known_weights, oddities_of, sentences_of
+from cal_ratio_trainer.scoring.data_quality import BAD_WEIGHT, known_weights, oddities_of, sentences_of
+from cal_ratio_trainer.scoring.kept_jets import KeptJets
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, Region
-from cal_ratio_trainer.training.weights import matched_control_weights
 
 _MASSES = ("llp_mH", "llp_mS")
 _WEIGHT = ("mcEventWeight",)

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.placement import DataPlace, Place
+from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.network.adversary import Adversary
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
-from cal_ratio_trainer.training.cuda_step import StaticStep
-from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.data_place import DataPlace, Place
+from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.splits import Part
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
 
 

@@ -21,12 +21,11 @@ from torch import Tensor
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
+from cal_ratio_trainer.runs.history import HistoryRow
 from cal_ratio_trainer.training.step import AdversarialStep
 
 FORMAT_VERSION = 2
 _STATE_KEY, _DIGEST_KEY = "training_state", "sha256"
-
-HistoryRow = dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from contextlib import suppress
 import numpy as np
 import torch
 
+from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.activation import Activation
-from cal_ratio_trainer.network.compiling_beside import recurrence_beside
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.engine import Engine, engine_for
+from cal_ratio_trainer.network.kernels.cpu.compile_process import recurrence_beside
 from cal_ratio_trainer.network.layers import Dense
-from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
+from cal_ratio_trainer.training.step import AdversarialStep
 
 _JETS = 64
 _SILENT_S = 1.0

@@ -12,11 +12,7 @@ from cal_ratio_trainer.config.mistakes import shown
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.launching import place
-from cal_ratio_trainer.training.checkpoint import checkpoint_progress
-from cal_ratio_trainer.training.fold_set import FoldSet
-from cal_ratio_trainer.training.initial_weights import InitialWeights, settings_layers
-from cal_ratio_trainer.training.record import machine
-from cal_ratio_trainer.training.run_directory import (
+from cal_ratio_trainer.runs.directory import (
     DIVERGED,
     IMPORTED,
     RunDirectory,
@@ -26,6 +22,10 @@ from cal_ratio_trainer.training.run_directory import (
     runs_of,
     say_without_digests,
 )
+from cal_ratio_trainer.runs.fold_set import FoldSet
+from cal_ratio_trainer.runs.initial_weights import InitialWeights, settings_layers
+from cal_ratio_trainer.runs.record import machine
+from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 
 AUTO = "auto"
 

@@ -8,35 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
-from cal_ratio_trainer.network.adversary import data_or_simulation_loss, right_guesses
-from cal_ratio_trainer.training.checkpoint import HistoryRow
-from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, histograms_of, ranges_of
-from cal_ratio_trainer.training.scored_parts import judged_main, scored_control
-from cal_ratio_trainer.training.splits import Part
-from cal_ratio_trainer.training.step import AdversarialStep, IndexArray, TrainingTensors
-from cal_ratio_trainer.training.tally import Tally
-
-HISTORY_NAMES = (
-    "ks_qcd_hist",
-    "ks_sig_hist",
-    "ks_bib_hist",
-    "adv_loss",
-    "adv_acc",
-    "val_adv_loss",
-    "val_adv_acc",
-    "original_lossf",
-    "original_acc",
-    "val_original_lossf",
-    "val_original_acc",
-    "original_adv_lossf",
-    "original_adv_acc",
-    "val_original_adv_lossf",
-    "val_original_adv_acc",
-)
-"""The figures of the earlier program's history, in its order; ours stand behind them."""
+from cal_ratio_trainer.network.domain.adversary import data_or_simulation_loss, right_guesses
+from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, histograms_of, ranges_of
+from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow
+from cal_ratio_trainer.runs.scored_parts import judged_main, scored_control
+from cal_ratio_trainer.training.step import AdversarialStep, IndexArray
+from cal_ratio_trainer.training.step_sums import Tally
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.training.checkpoint import HistoryRow
-from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.history import HistoryRow
 
 if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter

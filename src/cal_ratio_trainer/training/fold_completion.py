@@ -12,16 +12,16 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.plotting.worker import DrawingFailed, WorkerDied
-from cal_ratio_trainer.training.evaluation_file import write_evaluation
-from cal_ratio_trainer.training.fold_history import BestOfFolds, mean_history
-from cal_ratio_trainer.training.fold_networks import folds_at
-from cal_ratio_trainer.training.fold_sample import fold_sample, write_fold_sample
-from cal_ratio_trainer.training.fold_set import FINISHED, FoldSet
-from cal_ratio_trainer.training.outputs import history_text
-from cal_ratio_trainer.training.recommendation import DEFAULT_RULE
-from cal_ratio_trainer.training.record import now, record_text
-from cal_ratio_trainer.training.redraw import redraw_run
-from cal_ratio_trainer.training.run_directory import RunError
+from cal_ratio_trainer.runs.directory import RunError
+from cal_ratio_trainer.runs.evaluation_file import write_evaluation
+from cal_ratio_trainer.runs.fold_history import BestOfFolds, mean_history
+from cal_ratio_trainer.runs.fold_networks import folds_at
+from cal_ratio_trainer.runs.fold_sample import fold_sample, write_fold_sample
+from cal_ratio_trainer.runs.fold_set import FINISHED, FoldSet
+from cal_ratio_trainer.runs.history import history_text
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE
+from cal_ratio_trainer.runs.record import now, record_text
+from cal_ratio_trainer.runs.redraw import redraw_run
 
 
 @dataclass(frozen=True)

@@ -10,39 +10,26 @@ from pathlib import Path
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
-from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress, save_checkpoint
-from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.history import HistoryRow
+from cal_ratio_trainer.runs.kept_weights import ks_sums, lacks_control_region
+from cal_ratio_trainer.runs.record import Timings
+from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
 from cal_ratio_trainer.training.epoch import EpochResult, epoch_logits, evaluate_epoch
-from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped
-from cal_ratio_trainer.training.kept_weights import ks_sums, lacks_control_region
-from cal_ratio_trainer.training.run_directory import RunDirectory
 from cal_ratio_trainer.training.sampler import EpochsAhead, Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, TrainingTensors
-from cal_ratio_trainer.training.tally import Tally
+from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
+from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step_sums import Tally
 
 _CONFIDENTLY_WRONG = 2 * math.log(2)
 
 
 class TrainingDiverged(UserError):
     """The loss or a weight is NaN or infinite: nothing can be learned any more, and the settings have to change."""
-
-
-@dataclass
-class Timings:
-    """Where the time of a training went, in seconds, and what it got done."""
-
-    steps: float = 0.0
-    validation: float = 0.0
-    files: float = 0.0
-    main_jets: int = 0
-    epochs: list[float] = field(default_factory=list)
-
-    @property
-    def jets_a_second(self) -> float:
-        """Main jets a second in the steps alone."""
-        return self.main_jets / self.steps if self.steps else 0.0
 
 
 @dataclass(frozen=True)

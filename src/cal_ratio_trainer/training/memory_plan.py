@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from cal_ratio_trainer.datasets.memory import (
+    USABLE,
+    StepSize,
+    fitting_parts,
+    free_bytes,
+    gathered_bytes,
+    size_text,
+    step_bytes,
+)
+from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import NetworkShape
-from cal_ratio_trainer.training.memory import StepSize, fitting_parts, free_bytes, gathered_bytes, step_bytes
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import TrainingTensors
-
-_MIB, _GIB = 2**20, 2**30
-USABLE = 0.9
-"""Part of what is free that may be planned with: memory is handed out in blocks, and others use the machine."""
 
 
 class OutOfMemory(UserError):
@@ -195,12 +199,3 @@ def memory_plan(
 def _is_lack_of_memory(error: BaseException) -> bool:
     # On a CPU PyTorch raises a plain RuntimeError.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def size_text(size: float) -> str:
-    """A number of bytes to read: in GiB, and in MiB where two digits of a GiB would say little.
-
-    >>> size_text(3 * 2**29), size_text(2.3 * 2**20)
-    ('1.50 GiB', '2.3 MiB')
-    """
-    return f"{size / _GIB:.2f} GiB" if size == 0 or size >= 0.1 * _GIB else f"{size / _MIB:.1f} MiB"

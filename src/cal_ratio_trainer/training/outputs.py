@@ -1,33 +1,31 @@
 """The files a run leaves: after every epoch, and at its end."""
 
-import json
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.deployment.keras_file import keras_model_bytes
+from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
-from cal_ratio_trainer.files.atomic import write_bytes, write_text
+from cal_ratio_trainer.files.atomic import write_bytes
+from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import logits_of
-from cal_ratio_trainer.training.checkpoint import HistoryRow, Progress
-from cal_ratio_trainer.training.data import TrainingData
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.epoch_histograms import ranges_of
+from cal_ratio_trainer.runs.history import write_history
+from cal_ratio_trainer.runs.kept_weights import kept_epochs
+from cal_ratio_trainer.runs.network_digest import with_digest
+from cal_ratio_trainer.runs.scored_parts import scored_control, scored_jets, scored_main
+from cal_ratio_trainer.training.checkpoint import Progress
 from cal_ratio_trainer.training.epoch import EpochResult
-from cal_ratio_trainer.training.epoch_histograms import ranges_of
-from cal_ratio_trainer.training.kept_weights import kept_epochs
-from cal_ratio_trainer.training.network_digest import with_digest
-from cal_ratio_trainer.training.run_directory import RunDirectory
-from cal_ratio_trainer.training.scored_parts import scored_control, scored_jets, scored_main
-from cal_ratio_trainer.training.splits import Part
-from cal_ratio_trainer.training.step import TrainingTensors
 
 _TRAINED_STREAM = 3
 
@@ -53,24 +51,6 @@ def write_epoch(
     for earlier in range(epoch):
         if earlier not in kept:
             run.weights_file(earlier).unlink(missing_ok=True)
-
-
-def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:
-    """history.json, its copy in keras/, and the two loss files."""
-    text = history_text(history)
-    write_text(run.history_file, text)
-    write_text(run.path / "keras" / "history_checkpoint.json", text)
-    write_text(run.path / "train_loss.txt", "".join(f"{row['original_lossf']!r}\n" for row in history))
-    write_text(run.path / "test_loss.txt", "".join(f"{row['val_original_lossf']!r}\n" for row in history))
-
-
-def history_text(history: Sequence[HistoryRow]) -> str:
-    """The content of history.json: a list of rows; what is not a number is null."""
-    rows = [
-        {"epoch": number} | {name: value if math.isfinite(value) else None for name, value in row.items()}
-        for number, row in enumerate(history)
-    ]
-    return json.dumps(rows, indent=1) + "\n"
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 
 from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
+from cal_ratio_trainer.datasets.data import TrainingData, read_training_data
+from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
+from cal_ratio_trainer.datasets.placement import DataPlace, StepNeeds, data_place, step_size
+from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.datasets.selection import ChosenData, choose_training_data
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.network.engine import engine_for
+from cal_ratio_trainer.runs.record import DataFile
 from cal_ratio_trainer.training.assembly import mini_batches, network_shape, training_device
-from cal_ratio_trainer.training.choosing import ChosenData, choose_training_data
-from cal_ratio_trainer.training.data import TrainingData, read_training_data
-from cal_ratio_trainer.training.data_place import DataPlace, StepNeeds, data_place, step_size
-from cal_ratio_trainer.training.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.record import DataFile
-from cal_ratio_trainer.training.step import TrainingTensors
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
 
 def _demo_files(settings: TrainSettings) -> tuple[Path, ...]:
     # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
-    from cal_ratio_trainer.training.demo_data import demo_training_files
+    from cal_ratio_trainer.simulation.demo_data import demo_training_files
 
     files = demo_training_files(settings.cache_path)
     return files.main, files.control

@@ -22,7 +22,7 @@ from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
 from cal_ratio_trainer.launching import Place, first_failure, place, store
 from cal_ratio_trainer.network.packing import IndexArray
-from cal_ratio_trainer.processes import available_cores
+from cal_ratio_trainer.workers.processes import available_cores
 
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.1
 _LAST_WORDS_S = 5.0

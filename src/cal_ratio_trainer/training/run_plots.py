@@ -8,18 +8,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import TrainingData
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.plotting import Drawing, figure_labels
 from cal_ratio_trainer.plotting.finals import final_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.plotting.scores import epoch_drawings, epoch_plot_names
-from cal_ratio_trainer.processes import available_cores
-from cal_ratio_trainer.training.checkpoint import HistoryRow
-from cal_ratio_trainer.training.data import TrainingData
-from cal_ratio_trainer.training.epoch_histograms import EpochHistograms, ks_of_row, ranges_of
-from cal_ratio_trainer.training.figures import drawings_of_history, history_references
-from cal_ratio_trainer.training.run_directory import RunDirectory
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, ks_of_row, ranges_of
+from cal_ratio_trainer.runs.figures import drawings_of_history, history_references
+from cal_ratio_trainer.runs.history import HistoryRow
+from cal_ratio_trainer.workers.processes import available_cores
 
 _SHARE = 0.04
 """What refreshing plots during the training may cost: this share of its time."""

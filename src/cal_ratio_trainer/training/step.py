@@ -9,17 +9,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cal_ratio_trainer.network.adversary import Adversary, data_or_simulation_loss, right_guesses
-from cal_ratio_trainer.network.batch import JetTensors, on_device
+from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.network.batch import on_device
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.adversary import (
+    ADVERSARY_UPDATES,
+    Adversary,
+    data_or_simulation_loss,
+    right_guesses,
+)
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.tally import Tally
-
-ADVERSARY_UPDATES = 2
-"""How often the adversary is updated on the same control jets before the network is."""
+from cal_ratio_trainer.training.step_sums import Tally
 
 IndexArray = NDArray[np.int64]
 
@@ -57,21 +60,6 @@ class StepJets:
     def together(self) -> IndexArray:
         """All of them."""
         return np.concatenate([self.main, self.control, self.adversary])
-
-
-@dataclass(frozen=True)
-class TrainingTensors:
-    """All jets of a training with what the losses need, on the device.
-
-    Attributes:
-        jets: main jets, then control-region jets.
-        target: [jets] int64; class of a main jet, 1 or 0 for data or simulation of a control-region jet.
-        weight: [jets] float32, as the loss uses it.
-    """
-
-    jets: JetTensors
-    target: Tensor
-    weight: Tensor
 
 
 @dataclass(frozen=True)

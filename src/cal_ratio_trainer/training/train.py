@@ -13,29 +13,29 @@ from typing import Any
 
 import torch
 
+from cal_ratio_trainer.datasets.used_events import write_used_events
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.network.engine import engine_for
+from cal_ratio_trainer.runs.directory import DIVERGED, RunDirectory, refuse_unusable
+from cal_ratio_trainer.runs.evaluation_file import write_evaluation
+from cal_ratio_trainer.runs.initial_weights import InitialWeights
+from cal_ratio_trainer.runs.kept_weights import best_epochs
+from cal_ratio_trainer.runs.network_names import network_of
+from cal_ratio_trainer.runs.record import new_record, now, record_text, shares_of, timings_of, versions
 from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_progress, load_checkpoint
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.epoch import EpochResult
-from cal_ratio_trainer.training.evaluation_file import write_evaluation
 from cal_ratio_trainer.training.event_log import EventLog, event_log
-from cal_ratio_trainer.training.initial_weights import InitialWeights
-from cal_ratio_trainer.training.interrupts import StopRequest, TrainingStopped, stop_requests
-from cal_ratio_trainer.training.kept_weights import best_epochs
+from cal_ratio_trainer.training.follower_rank import COMPLETE, agree_on_late_signal, tell_the_others
 from cal_ratio_trainer.training.loop import Training, TrainingDiverged
-from cal_ratio_trainer.training.network_names import network_of
 from cal_ratio_trainer.training.outputs import score_test_part, write_epoch, write_test_sample
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.record import new_record, now, record_text, shares_of, timings_of, versions
-from cal_ratio_trainer.training.run_directory import DIVERGED, RunDirectory, refuse_unusable
 from cal_ratio_trainer.training.run_plots import RunPlots
-from cal_ratio_trainer.training.taking_part import COMPLETE, agree_on_late_signal, tell_the_others
+from cal_ratio_trainer.training.setup import Work, new_training, plan_of, prepared_work
+from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped, stop_requests
 from cal_ratio_trainer.training.threads import threads_given_back
-from cal_ratio_trainer.training.used_events import write_used_events
-from cal_ratio_trainer.training.work import Work, new_training, plan_of, prepared_work
 
 _log = logging.getLogger(__name__)
 

@@ -4,18 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from cal_ratio_trainer.config.training import Layers, TrainSettings
+from cal_ratio_trainer.datasets.folds import FoldRule
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory
+from cal_ratio_trainer.runs.fold_set import RUNNING, FoldSet
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, run_to_continue, start_from
 from cal_ratio_trainer.training.fold_completion import complete
-from cal_ratio_trainer.training.fold_set import RUNNING, FoldSet
 from cal_ratio_trainer.training.fold_sharing import begun_set, joined_set, new_fold_set, release
-from cal_ratio_trainer.training.folds import FoldRule
-from cal_ratio_trainer.training.interrupts import TrainingStopped
 from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.run_directory import IMPORTED, RunDirectory
+from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.train import TrainSummary, train
 
 _OF_THE_SET = ("fold", "epochs")

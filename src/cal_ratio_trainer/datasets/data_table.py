@@ -1,0 +1,68 @@
+"""What a user reads about the data before the first epoch."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import Sample, TrainingData
+from cal_ratio_trainer.datasets.splits import Part
+from cal_ratio_trainer.datasets.weights import ClassShare, class_shares, unfair_share
+from cal_ratio_trainer.jets import Label
+
+_CONTROL_NAMES = {0: "MC", 2: "data"}
+
+
+def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]:
+    """Files, parts, and what the loss sees of each class; warnings where something is far off."""
+    has_control = len(data.control.jets) > 0
+    yield _parts_line("main", data.main, settings)
+    if has_control:
+        yield _parts_line("control", data.control, settings)
+    else:
+        yield "no control-region file: no K-S, no figures of the control region"
+    main = _trained_shares(data.main)
+    yield f"what the loss sees (loss_weights: {settings.loss_weights}):"
+    yield _table(main, "main")
+    if has_control:
+        yield _table(_trained_shares(data.control), "control")
+    warning = unfair_share(main)
+    if warning:
+        yield f"warning: {warning}"
+    yield from _missing_classes("main", data.main, {label: label.name for label in Label})
+    if has_control:
+        yield from _missing_classes("control", data.control, _CONTROL_NAMES)
+
+
+def _missing_classes(name: str, sample: Sample, classes: Mapping[int, str]) -> Iterator[str]:
+    for part, verb in ((Part.VALIDATION, "validate"), (Part.TEST, "test")):
+        there = np.unique(sample.jets.label[sample.part == part])
+        missing = [title for label, title in classes.items() if label not in there]
+        if missing:
+            yield f"warning: {name} has no {' and no '.join(missing)} jets to {verb}: figures that need them are NaN"
+
+
+def _trained_shares(sample: Sample) -> list[ClassShare]:
+    trained = sample.positions(Part.TRAIN)
+    return class_shares(sample.loss_weight[trained], sample.jets.label[trained])
+
+
+def _parts_line(name: str, sample: Sample, settings: TrainSettings) -> str:
+    counts = [len(sample.positions(part)) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST)]
+    told_apart = f"split by {sample.identity}" if settings.split == "event" else "split by row"
+    used = f"using {100 * settings.sample_fraction:g} % of the jets (sample_fraction)"
+    fraction = f", {used}" if settings.sample_fraction < 1 else ""
+    left_out = f", without fold {settings.fold} of {settings.folds}" if settings.folds is not None else ""
+    return (
+        f"{name}: {sample.file}: {counts[0]} jets to train on, {counts[1]} to validate, {counts[2]} to test; "
+        f"{told_apart}{fraction}{left_out}"
+    )
+
+
+def _table(shares: list[ClassShare], sample: str) -> str:
+    rows = [f"  {sample + ' class':<16}{'jets':>10}{'sum of weights':>16}{'effective':>12}{'share of loss':>15}"]
+    for row in shares:
+        name = _CONTROL_NAMES[row.label] if sample == "control" else row.label.name
+        numbers = f"{row.jets:>10}{row.sum_of_weights:>16.4g}{row.effective_number:>12.1f}{100 * row.share:>13.3g} %"
+        rows.append(f"  {name:<16}{numbers}")
+    return "\n".join(rows)

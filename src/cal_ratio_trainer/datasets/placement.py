@@ -1,0 +1,155 @@
+"""Where the jets' constituents lie during a training: on the device, in the host's memory, or on disk."""
+
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.memory import USABLE, StepSize, free_bytes, size_text
+from cal_ratio_trainer.datasets.selection import ChosenData
+from cal_ratio_trainer.datasets.splits import Part
+from cal_ratio_trainer.files.cache import default_cache_path
+from cal_ratio_trainer.jets.disk_rows import Disk, NoRoomOnDisk
+from cal_ratio_trainer.jets.features import CONSTITUENTS
+from cal_ratio_trainer.jets.filling import Memory, Storage
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.distant_jets import DistantJets
+
+_FLOAT = 4
+
+
+class Place(StrEnum):
+    """Where the constituents lie."""
+
+    DEVICE = "device"
+    HOST = "host"
+    DISK = "disk"
+
+
+@dataclass(frozen=True)
+class StepNeeds:
+    """What a step takes of the device.
+
+    Attributes:
+        step: beside the jets. [bytes]
+        gathered: further for constituents, where they do not lie there. [bytes]
+    """
+
+    step: int
+    gathered: int
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where the constituents of a training lie.
+
+    Attributes:
+        place: on the device, or not.
+        size: how large they are, about. [bytes]
+        folder: whose file system holds them where they lie on disk.
+    """
+
+    place: Place
+    size: int
+    folder: Path
+
+    @property
+    def storage(self) -> Storage:
+        """Where they are filled."""
+        return Disk(self.folder) if self.place is Place.DISK else Memory()
+
+    @property
+    def tensors(self) -> type[JetTensors]:
+        """What makes batches of them."""
+        return JetTensors if self.place is Place.DEVICE else DistantJets
+
+    def sentence(self) -> str | None:
+        """What a user reads where they do not lie on the device."""
+        told = f"the constituents of the jets ({size_text(self.size)})"
+        ahead = "each step's are fetched while the one before is computed"
+        if self.place is Place.DEVICE:
+            return None
+        if self.place is Place.HOST:
+            return f"{told} stay in the host's memory; {ahead}"
+        return f"{told} lie on disk, in unnamed files in {self.folder}; {ahead}"
+
+    def described(self) -> dict[str, Any]:
+        """For run.json."""
+        return {"data_place": self.place.value, "constituents_bytes": self.size}
+
+
+def data_place(
+    settings: TrainSettings, chosen: ChosenData, device: torch.device, needs: StepNeeds, processes: int = 1
+) -> DataPlace:
+    """Where the constituents of the chosen jets are to lie.
+
+    Args:
+        settings: of the training.
+        chosen: the jets.
+        device: where the network runs.
+        needs: what a step takes there.
+        processes: how many of the training share this machine; each holds all jets.
+
+    Raises:
+        NoRoomOnDisk: they are to lie on disk, and it has no room for them.
+    """
+    size, folder = _bytes_of(chosen), (settings.cache_path or default_cache_path()).expanduser()
+    place = (
+        Place(settings.data_place)
+        if settings.data_place != "auto"
+        else _first_with_room(device, size, needs, processes)
+    )
+    if place is Place.HOST and device.type == "cpu":
+        place = Place.DEVICE
+    if place is Place.DISK:
+        _refuse_full_disk(folder, processes * size)
+    return DataPlace(place, size, folder)
+
+
+def step_size(settings: TrainSettings, chosen: ChosenData) -> StepSize:
+    """The jets of an epoch as one step."""
+    main, control = (int((each.sample.part == Part.TRAIN).sum()) for each in (chosen.main, chosen.control))
+    if not settings.adversary_weight:
+        control = 0
+    return StepSize(main, main if control else 0, control, chosen.mean_constituents)
+
+
+def _bytes_of(chosen: ChosenData) -> int:
+    floats = 0.0
+    for part, which in ((chosen.main, 0), (chosen.control, 1)):
+        tested = int((part.sample.part == Part.TEST).sum())
+        for kind in CONSTITUENTS:
+            columns = len(kind.inputs) * len(part.rows) + len(kind.features) * tested
+            floats += chosen.mean_constituents[kind.name][which] * columns
+    return int(_FLOAT * floats)
+
+
+def _first_with_room(device: torch.device, size: int, needs: StepNeeds, processes: int) -> Place:
+    host = free_bytes(torch.device("cpu"))
+    host = host if host is None else host // processes
+    free = host if device.type == "cpu" else free_bytes(device)
+    if free is None or _fits(size, needs, USABLE * free):
+        return Place.DEVICE
+    # There they are gathered in memory that cannot be paged out, from which the GPU copies.
+    if device.type != "cpu" and (host is None or size + needs.gathered <= USABLE * host):
+        return Place.HOST
+    return Place.DISK
+
+
+def _fits(size: int, needs: StepNeeds, room: float) -> bool:
+    # A step that has no room even without the jets gets none by moving them; what helps there is said before it.
+    return size + needs.step <= room or (needs.step + needs.gathered > room >= size)
+
+
+def _refuse_full_disk(folder: Path, size: int) -> None:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise NoRoomOnDisk(
+            f"{folder} has {size_text(free)} free, and the constituents of the jets take {size_text(size)}, which are "
+            "to lie there (data_place disk); cache_path names another folder"
+        )

@@ -1,0 +1,184 @@
+"""A training file that was looked over: its scalar columns in memory, its constituents still on disk.
+
+Which jets are used is decided by scalars alone; the constituents then come in one pass, and only those of used jets
+stay.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.compatibility import refuse_wrong_scale
+from cal_ratio_trainer.datasets.folds import seen_jets
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars
+from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_missing_t0
+from cal_ratio_trainer.jets.features import MUON_SEGMENTS
+from cal_ratio_trainer.jets.jet_file import JetFile
+from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.loading import is_built, open_jets
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray
+
+_log = logging.getLogger(__name__)
+
+Lists = Mapping[str, ListColumns]
+
+
+@dataclass(frozen=True)
+class TrainingFile:
+    """An opened training file.
+
+    Attributes:
+        file: where it is.
+        opened: the same, to read constituents from.
+        seen: [jets of the file] which of them the run may see: all but those of a fold that is left out.
+        jets: the scalars of these, network inputs made finite.
+        cleaning: counts what is odd; complete when the constituents were read.
+        missing_t0: what stands for a muon segment's time that was not measured [ns]; None leaves it.
+        fold_notes: on the jets that are left out.
+    """
+
+    file: Path
+    opened: JetFile
+    seen: NDArray[np.bool_]
+    jets: JetScalars
+    cleaning: Cleaning
+    missing_t0: float | None
+    fold_notes: Sequence[str]
+
+    @classmethod
+    def open(cls, settings: TrainSettings, file: Path, kind: str) -> "TrainingFile":
+        """Look a file over.
+
+        Args:
+            settings: of the training.
+            file: to open.
+            kind: what it was given as, 'main' or 'control'.
+
+        Raises:
+            InputFileError, MissingColumn: it cannot be used; says why.
+        """
+        opened = open_jets(file)
+        for sentence in opened.report.sentences():
+            _log.warning("%s: %s", file, sentence)
+        if opened.rows == 0:
+            raise InputFileError(file, "holds no jets")
+        if opened.metadata.kind not in (None, kind):
+            raise InputFileError(file, f"is a {opened.metadata.kind} training file, but was given as the {kind} one")
+        jets, cleaning = opened.all_scalars(), Cleaning()
+        seen, fold_notes = seen_jets(settings, jets, file)
+        if not seen.all():
+            jets = jets.where(seen)
+        if not is_built(opened.metadata, _jets_to_judge_by(opened, seen)):
+            raise InputFileError(
+                file, "holds converted jets (pt in GeV); make a training file of it with 'cr_trainer build'"
+            )
+        refuse_wrong_scale(file, jets, opened.metadata)
+        return cls(file, opened, seen, cleaning.scalars(jets), cleaning, settings.missing_t0, fold_notes)
+
+    @property
+    def metadata(self) -> JetMetadata:
+        """What the file says of itself."""
+        return self.opened.metadata
+
+    @property
+    def padding(self) -> dict[str, FloatArray]:
+        """For each kind's name what stands in an empty slot, [features]."""
+        zeros = {kind.name: [0.0] * len(kind.features) for kind in CONSTITUENTS}
+        return {name: np.asarray(self.metadata.padding.get(name, zeros[name]), np.float32) for name in zeros}
+
+    def constituents(self, *, fill_slots: bool = False) -> "ConstituentPass":
+        """The pass over its constituents; to be taken once.
+
+        Args:
+            fill_slots: write every empty slot out as a constituent; padding rows are then zero.
+        """
+        return ConstituentPass(self, fill_slots)
+
+
+@dataclass
+class ConstituentPass:
+    """One pass over the constituents of a file, batch by batch.
+
+    Attributes:
+        file: they come from.
+        fill_slots: see `TrainingFile.constituents`.
+        replaced_t0: how many times of muon segments were replaced so far.
+    """
+
+    file: TrainingFile
+    fill_slots: bool
+    replaced_t0: int = field(default=0, init=False)
+
+    def batches(self) -> Iterator[tuple[slice, Lists]]:
+        """The jets' positions among those that are seen, and their constituents as the network is to read them.
+
+        Raises:
+            InputFileError, MissingColumn: the file is damaged, or was changed since it was opened.
+        """
+        read, given = 0, 0
+        for lists in self.file.opened.lists():
+            seen, read = self.file.seen[read : read + _jets_in(lists)], read + _jets_in(lists)
+            if read > len(self.file.seen):
+                break
+            cleaning, mine = self.file.cleaning, {name: columns.where(seen) for name, columns in lists.items()}
+            cleaned = self._with_times({kind.name: cleaning.lists(kind, mine[kind.name]) for kind in CONSTITUENTS})
+            place = slice(given, given + _jets_in(cleaned))
+            given = place.stop
+            yield place, cleaned
+        if read != len(self.file.seen):
+            raise InputFileError(self.file.file, "was changed while it was read")
+
+    def chosen(self, batch: Lists, kept: NDArray[np.bool_]) -> Lists:
+        """Some jets of a batch, `kept` [jets of the batch]."""
+        lists = {name: columns.where(kept) for name, columns in batch.items()}
+        if not self.fill_slots:
+            return lists
+        return {kind.name: lists[kind.name].filled(kind.limit) for kind in CONSTITUENTS}
+
+    def notes(self) -> tuple[str, ...]:
+        """What was odd in the file, a sentence each; complete after the last batch. Some are warnings in the log."""
+        report = self.file.cleaning.report()
+        for sentence in report.sentences():
+            _log.warning("%s: %s", self.file.file, sentence)
+        notes = [*self.file.fold_notes, *self.file.opened.report.sentences(), *report.sentences()]
+        if self.file.missing_t0 is not None:
+            notes.append(f"{self.replaced_t0} values of MSeg_t0 were not measured and became {self.file.missing_t0:g}")
+        return tuple(notes)
+
+    def _with_times(self, lists: dict[str, ListColumns]) -> dict[str, ListColumns]:
+        if self.file.missing_t0 is None:
+            return lists
+        segments, position = lists[MUON_SEGMENTS.name], MUON_SEGMENTS.position("t0")
+        missing = is_missing_t0(segments.values[position])
+        self.replaced_t0 += int(missing.sum())
+        values = segments.values.copy()
+        values[position, missing] = self.file.missing_t0
+        return {**lists, MUON_SEGMENTS.name: replace(segments, values=values)}
+
+
+def mask_of(rows: IndexArray, jets: int) -> NDArray[np.bool_]:
+    """True at the given positions, [jets]."""
+    mask = np.zeros(jets, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def _jets_to_judge_by(opened: JetFile, seen: NDArray[np.bool_]) -> Jets:
+    if opened.metadata.stage != "unknown":
+        # A file that says its stage is not judged by its jets.
+        return Jets.empty()
+    if seen.all():
+        return opened.first(JETS_TO_JUDGE_BY)
+    first = opened.first(2 * JETS_TO_JUDGE_BY)
+    return first.where(seen[: len(first)])
+
+
+def _jets_in(lists: Lists) -> int:
+    return len(next(iter(lists.values())).lengths)

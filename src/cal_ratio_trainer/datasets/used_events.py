@@ -1,0 +1,170 @@
+"""Which events a run used, and in which part: a small file of 64-bit words that any other file can be held against.
+
+The words are those of the split, so the same event has the same word in an ntuple, in the file converted from it and in
+the training file, whatever its place there.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.datasets.data import Sample, TrainingData
+from cal_ratio_trainer.datasets.splits import EVENT_COLUMNS, UIntArray, event_words
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.files.parquet import open_parquet, read_columns, write_parquet
+from cal_ratio_trainer.jets import JetScalars
+
+EVENTS_FILE = "events.parquet"
+_KEY = b"cal_ratio_trainer_events"
+_VERSION = 1
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EventGroup:
+    """Events of one training file that were told apart by the same columns.
+
+    Attributes:
+        sample: 'main' or 'control'.
+        columns: those of mcChannelNumber, runNumber and eventNumber that were known; none where each jet counts as an
+            event of its own, told apart by its pt, eta and phi.
+        words: [events] uint64, rising, each once.
+        part: [events] int8, see `Part`.
+        runs: the run numbers that occur, where they are known.
+    """
+
+    sample: str
+    columns: tuple[str, ...]
+    words: UIntArray
+    part: NDArray[np.int8]
+    runs: tuple[int, ...]
+
+
+def write_used_events(folder: Path, data: TrainingData, by_row: bool) -> None:
+    """Write the events of a run that is about to begin; what an earlier start of it used stays in the file.
+
+    Args:
+        folder: of the run.
+        data: what it trains on.
+        by_row: its split takes every jet for itself.
+    """
+    file = folder / EVENTS_FILE
+    groups = list(read_used_events(folder) or ())
+    for sample, jets in (("main", data.main), ("control", data.control)):
+        groups += _groups_of(sample, jets, by_row)
+    _write(file, _merged(groups))
+
+
+def read_used_events(folder: Path) -> tuple[EventGroup, ...] | None:
+    """The events of a run; None of a run that did not write them.
+
+    Raises:
+        InputFileError: the file is damaged.
+    """
+    file = folder / EVENTS_FILE
+    if not file.is_file():
+        return None
+    try:
+        opened = open_parquet(file)
+        told = json.loads((opened.metadata.metadata or {})[_KEY])["groups"]
+        return tuple(_cut(read_columns(file, opened, ["word", "part"]), told))
+    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise InputFileError(file, f"is no complete list of a run's events ({error})") from error
+
+
+def known_columns(jets: JetScalars) -> dict[tuple[str, ...], BoolArray]:
+    """Which columns tell the event of each jet: combination of columns -> [jets] true where exactly these are known.
+
+    Without an event number the others say nothing, so such jets are under the empty combination.
+    """
+    known = {name: _is_known(name, jets) for name in EVENT_COLUMNS}
+    event = known["eventNumber"]
+    result: dict[tuple[str, ...], BoolArray] = {(): ~event}
+    for channel in (True, False):
+        for run in (True, False):
+            has = event & (known["mcChannelNumber"] == channel) & (known["runNumber"] == run)
+            flags = (channel, run, True)
+            result[tuple(name for name, flag in zip(EVENT_COLUMNS, flags, strict=True) if flag)] = has
+    return {columns: jets_there for columns, jets_there in result.items() if jets_there.any()}
+
+
+def words_by(columns: Sequence[str], jets: JetScalars) -> UIntArray:
+    """The words of jets, [jets], when only the given columns tell events apart (none: every jet for itself)."""
+    return event_words(jets.without_columns([name for name in EVENT_COLUMNS if name not in columns]))[0]
+
+
+def _is_known(name: str, jets: JetScalars) -> BoolArray:
+    if name not in jets or not pa.types.is_integer(jets.scalars.column(name).type):
+        return np.zeros(len(jets), dtype=bool)
+    return np.asarray(jets.scalars.column(name).is_valid())
+
+
+def _groups_of(sample: str, used: Sample, by_row: bool) -> Iterator[EventGroup]:
+    if by_row:
+        yield _group(sample, (), words_by((), used.jets), used.part, ())
+        return
+    words = event_words(used.jets)[0]
+    for columns, here in known_columns(used.jets).items():
+        runs: tuple[int, ...] = ()
+        if "runNumber" in columns:
+            runs = tuple(np.unique(used.jets["runNumber"][here]).astype(np.int64).tolist())
+        yield _group(sample, columns, words[here], used.part[here], runs)
+
+
+def _group(
+    sample: str, columns: tuple[str, ...], words: UIntArray, part: NDArray[np.int8], runs: tuple[int, ...]
+) -> EventGroup:
+    # Of equal words the first stays: the one of the lowest part, for trained on once is trained on.
+    order = np.lexsort((part, words))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = words[order][1:] != words[order][:-1]
+    kept = order[first]
+    return EventGroup(sample, columns, words[kept], part[kept].astype(np.int8), runs)
+
+
+def _merged(groups: Sequence[EventGroup]) -> list[EventGroup]:
+    """One group for each sample and combination of columns."""
+    merged = []
+    for sample, columns in dict.fromkeys((group.sample, group.columns) for group in groups):
+        same = [group for group in groups if (group.sample, group.columns) == (sample, columns)]
+        words, part = np.concatenate([group.words for group in same]), np.concatenate([group.part for group in same])
+        merged.append(_group(sample, columns, words, part, tuple(sorted({run for g in same for run in g.runs}))))
+    return merged
+
+
+def _write(file: Path, groups: Sequence[EventGroup]) -> None:
+    table = pa.table(
+        {
+            "word": np.concatenate([group.words for group in groups]),
+            "part": np.concatenate([group.part for group in groups]),
+        }
+    )
+    told = [
+        {"sample": group.sample, "columns": group.columns, "runs": group.runs, "events": len(group.words)}
+        for group in groups
+    ]
+    metadata = {_KEY: json.dumps({"version": _VERSION, "groups": told}).encode()}
+    with replacing(file) as temporary:
+        # Hashes do not compress, and no dictionary helps.
+        write_parquet(temporary, table, metadata, use_dictionary=False)
+
+
+def _cut(table: pa.Table, told: Sequence[dict[str, Any]]) -> Iterator[EventGroup]:
+    """The groups of a file, which stand one after the other."""
+    words, part = table.column("word").to_numpy(), table.column("part").to_numpy()
+    if sum(group["events"] for group in told) != len(words):
+        raise ValueError(f"it holds {len(words)} words, and says it holds others")
+    start = 0
+    for group in told:
+        end = start + group["events"]
+        columns, runs = tuple(group["columns"]), tuple(group["runs"])
+        yield EventGroup(group["sample"], columns, words[start:end], part[start:end], runs)
+        start = end

@@ -1,0 +1,205 @@
+"""Reads the HDF5 data of a Keras file in a process of its own: `python -m cal_ratio_trainer.formats.hdf5_reader`.
+
+The HDF5 library can be made to run for ever, to take all memory or to crash by a file with a few wrong bytes. Here it
+does so where nobody is harmed. Standard input holds the file; standard output gets what `numpy.savez` writes: a JSON
+text that says what there is, and the arrays.
+"""
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+MOST_NUMBERS = 1 << 24
+"""Numbers that all weights of a file may hold together: 280 times those of the 2019 network."""
+
+_MOST_NAMES = 4096
+_LONGEST_NAME = 1024
+_LONGEST_CONFIG = 1 << 23
+_CPU_S = 10
+_MEMORY_BYTES = 4 << 30
+_CONTAINERS = ("_layer_checkpoint_dependencies", "layers")
+"""Where Keras 2.12 to 2.15 and Keras 3 keep the layers of a model in files of their newer form."""
+
+_PARTS = ("kernel", "recurrent_kernel", "bias")
+"""What Keras calls the weights of a layer, in its order."""
+_KINDS = {
+    **{"conv1d": "Conv1D", "dense": "Dense", "lstm": "LSTM"},
+    **{"dropout": "Dropout", "concatenate": "Concatenate", "input_layer": "InputLayer"},
+}
+_GROUP = re.compile(r"([a-z0-9_]*?[a-z0-9])(?:_(\d{1,6}))?")
+
+
+class BadHdf5(ValueError):
+    """The file is none of Keras', or holds something that is not read; names the place."""
+
+
+def main() -> None:
+    """Answer for the file on standard input."""
+    content = sys.stdin.buffer.read()
+    _limit_resources()
+    arrays: list[np.ndarray[Any, Any]] = []
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            said: dict[str, Any] = _legacy(file, arrays) if _is_legacy(file) else _newer(file, arrays)
+    except BadHdf5 as error:
+        said = {"error": str(error)}
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, RecursionError) as error:
+        said = {"error": f"the HDF5 data is damaged: {' '.join(str(error).split())[:200]}"}
+    if "error" in said:
+        # It goes to a terminal, and may hold names out of the file.
+        said = {"error": said["error"] if said["error"].isprintable() else ascii(said["error"])}
+        arrays = []
+    buffer = io.BytesIO()
+    text = np.frombuffer(json.dumps(said).encode(), dtype=np.uint8)
+    np.savez(buffer, text, *arrays)
+    sys.stdout.buffer.write(buffer.getvalue())
+
+
+def _limit_resources() -> None:
+    try:
+        import resource
+    except ImportError:
+        return  # on a system without limits there is still the time that the caller waits
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime) + _CPU_S
+    limits = {resource.RLIMIT_CPU: seconds, resource.RLIMIT_AS: _MEMORY_BYTES, resource.RLIMIT_CORE: 0}
+    for limit, value in limits.items():
+        _, hard = resource.getrlimit(limit)
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(limit, (allowed, hard))
+        except (ValueError, OSError):
+            continue
+
+
+def _is_legacy(file: h5py.File) -> bool:
+    return "layer_names" in file.attrs or "model_weights" in file
+
+
+def _legacy(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """`model.save_weights` and `model.save` of Keras 2: a group a layer, named in attributes."""
+    top = _plain(file, "model_weights") if "model_weights" in file else file
+    config = _text(file, "model_config", _LONGEST_CONFIG) if "model_config" in file.attrs else None
+    layers = []
+    for name in _names(top, "layer_names"):
+        group = _plain(top, name)
+        weights = _names(group, "weight_names")
+        _check_order(weights, name)
+        indices = [_keep(arrays, _plain(group, weight), f"{name}/{weight}") for weight in weights]
+        kind = _kind([arrays[index] for index in indices], name)
+        layers.append({"kind": kind, "name": name, "place": name, "arrays": indices})
+    version = _text(file, "keras_version", _LONGEST_NAME) if "keras_version" in file.attrs else None
+    return {"form": "legacy", "keras_version": version, "config": config, "layers": layers}
+
+
+def _newer(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """`model.weights.h5` of Keras 2.12 and later: groups that are numbered by the class of the layer."""
+    containers = [name for name in _CONTAINERS if name in file]
+    if len(containers) != 1:
+        raise BadHdf5("is no HDF5 file of Keras: it has neither layer_names nor a group of layers")
+    groups = _plain(file, containers[0])
+    numbered = sorted(_numbered_groups(groups))
+    layers = []
+    for stem, _, name in numbered:
+        place = f"{containers[0]}/{name}"
+        inside = _plain(groups, f"{name}/cell/vars" if stem == "lstm" else f"{name}/vars")
+        places = sorted(inside, key=lambda key: (len(key), key))
+        indices = [_keep(arrays, _plain(inside, key), f"{place}/{key}") for key in places]
+        holder = _plain(groups, f"{name}/vars")
+        owner = _text(holder, "name", _LONGEST_NAME) if "name" in holder.attrs else None
+        layers.append({"kind": _KINDS.get(stem, stem), "name": owner, "place": place, "arrays": indices})
+    return {"form": containers[0], "keras_version": None, "config": None, "layers": layers}
+
+
+def _numbered_groups(groups: h5py.Group) -> Iterator[tuple[str, int, str]]:
+    if len(groups) > _MOST_NAMES:
+        raise BadHdf5(f"has {len(groups)} layers; files with at most {_MOST_NAMES} are read")
+    for name in groups:
+        match = _GROUP.fullmatch(name)
+        if match is None:
+            raise BadHdf5(f"has a group {name!r:.80} where one of a layer was expected")
+        yield match[1], int(match[2] or 0), name
+
+
+def _check_order(weights: list[str], name: str) -> None:
+    """Keras goes by the order alone; the two kernels of an LSTM can have one shape."""
+    said = [weight.rpartition("/")[2].partition(":")[0] for weight in weights]
+    known = [part for part in _PARTS if part in said]
+    if said != known and set(said) <= set(_PARTS):
+        raise BadHdf5(f"layer {name!r} has its weights in the order {', '.join(said)}, expected {', '.join(known)}")
+
+
+def _kind(arrays: list[np.ndarray[Any, Any]], name: str) -> str:
+    """The class of a layer by its weights: the older form does not say it."""
+    axes = [array.ndim for array in arrays]
+    known = {(): "", (3, 1): "Conv1D", (2, 1): "Dense", (2, 2, 1): "LSTM"}
+    if tuple(axes) not in known:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise BadHdf5(f"layer {name!r} has weights of shapes {shapes}, which no layer of the network has")
+    return known[tuple(axes)]
+
+
+def _keep(arrays: list[np.ndarray[Any, Any]], data: Any, place: str) -> int:
+    """Read an array and say at which position it stands."""
+    if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
+        raise BadHdf5(f"{place} is no plain data")
+    if data.dtype != np.float32:
+        raise BadHdf5(f"{place} is {data.dtype}, expected float32")
+    if data.ndim > 3 or data.size is None or sum(array.size for array in arrays) + data.size > MOST_NUMBERS:
+        raise BadHdf5(f"{place} has shape {data.shape}; files with at most {MOST_NUMBERS} numbers are read")
+    arrays.append(data[()])
+    return len(arrays) - 1
+
+
+def _names(holder: Any, attribute: str) -> list[str]:
+    if attribute not in holder.attrs:
+        raise BadHdf5(f"{holder.name} has no attribute {attribute}")
+    there = holder.attrs.get_id(attribute)
+    if there.shape == (0,):
+        return []
+    if len(there.shape) != 1 or there.shape[0] > _MOST_NAMES or not _is_text(there.dtype):
+        raise BadHdf5(f"{attribute} of {holder.name} is {there.dtype} {there.shape}, expected a list of names")
+    return [_decoded(name, attribute, _LONGEST_NAME) for name in holder.attrs[attribute]]
+
+
+def _text(holder: Any, attribute: str, longest: int) -> str:
+    there = holder.attrs.get_id(attribute)
+    if there.shape != () or not _is_text(there.dtype):
+        raise BadHdf5(f"{attribute} of {holder.name} is {there.dtype} {there.shape}, expected a text")
+    return _decoded(holder.attrs[attribute], attribute, longest)
+
+
+def _is_text(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "S" or h5py.check_string_dtype(dtype) is not None
+
+
+def _decoded(text: Any, attribute: str, longest: int) -> str:
+    decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+    if not isinstance(decoded, str) or len(decoded) > longest:
+        raise BadHdf5(f"{attribute} holds a {type(text).__name__}, expected a text of at most {longest} characters")
+    if longest == _LONGEST_NAME and not decoded.isprintable():
+        raise BadHdf5(f"{attribute} holds {decoded!a:.80}, expected a name")
+    return decoded.encode("utf-8").decode("utf-8")  # bytes that are no UTF-8 come as half characters, refused here
+
+
+def _plain(holder: Any, place: str) -> Any:
+    """What lies at a place that is reached without soft or external links: those could lead to other files."""
+    found = holder
+    for name in place.split("/"):
+        link = found.get(name, getlink=True) if isinstance(found, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            raise BadHdf5(f"{place} of {holder.name} is missing")
+        found = found[name]
+    return found
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
+    main()

@@ -1,0 +1,205 @@
+"""What `build` does to jets, as nodes in front of an ONNX network: it then takes jets as `convert` writes them.
+
+The formulas are those of `building.scaling`, in double precision as there. A slot is empty when all its features are 0
+(or NaN); such a slot becomes the network's padding row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cal_ratio_trainer.formats.layers import JET_INPUT, input_name
+from cal_ratio_trainer.formats.onnx_graph import OnnxGraph
+from cal_ratio_trainer.jets import CONSTITUENTS
+from cal_ratio_trainer.jets.features import (
+    CLUSTER_LAYERS,
+    CLUSTERS,
+    GEV_A_TEV,
+    JET_INPUTS,
+    MEV_A_GEV,
+    MISSING_T0,
+    MUON_SEGMENTS,
+    TRACK_Z0_UNIT_MM,
+    TRACKS,
+    Constituent,
+)
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
+
+CONVERTED_JETS = "converted_jets"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network wants done to converted jets.
+
+    Attributes:
+        scaling: the range [GeV] that becomes 0-1.
+        missing_t0: what it reads for segments without a measured time [ns]; None leaves 99999.
+        padding: for each branch what it reads in an empty slot, [inputs]; zeros where it is not said.
+    """
+
+    scaling: Scaling
+    missing_t0: float | None = None
+    padding: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def padding_of(self, branch: BranchShape) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        """The padding row of a branch, [inputs]."""
+        return np.asarray(self.padding.get(branch.name, np.zeros(branch.inputs)), dtype=np.float32)
+
+
+def converted_input(branch: BranchShape) -> str:
+    """What the input of a branch is called when it takes converted constituents.
+
+    The names differ from those of scaled inputs, so that one is never taken for the other.
+    """
+    return f"converted_{branch.name}"
+
+
+def add_preprocessing(graph: OnnxGraph, shape: NetworkShape, preprocessing: Preprocessing) -> dict[str, str]:
+    """Add inputs of converted jets and what scales them.
+
+    The inputs are, for each branch, `converted_<kind>` [jets, slots, inputs], features as converted, zeros in empty
+    slots, and `converted_jets` [jets, 3 + masses] with pt and masses in GeV. Masses stand there only: the nodes give
+    them to the constituents.
+
+    Returns:
+        For each input layer of the network the tensor that takes its place.
+    """
+    for branch in shape.branches:
+        graph.add_input(converted_input(branch), (branch.slots, branch.inputs))
+    jets = graph.add_input(CONVERTED_JETS, (shape.jet_inputs,))
+    tensors = {JET_INPUT: _scaled_jets(graph, jets, shape, preprocessing.scaling)}
+    kinds = {kind.name: kind for kind in CONSTITUENTS}
+    for branch in shape.branches:
+        part = _Branch(graph, kinds[branch.name], branch, preprocessing)
+        tensors[input_name(branch)] = part.scaled(converted_input(branch), tensors[JET_INPUT], shape.masses)
+    return tensors
+
+
+def _scaled_jets(graph: OnnxGraph, jets: str, shape: NetworkShape, scaling: Scaling) -> str:
+    shift, unit = np.zeros(shape.jet_inputs), np.ones(shape.jet_inputs)
+    shift[0], unit[0] = scaling.min_jet_pt, scaling.max_jet_pt - scaling.min_jet_pt
+    unit[shape.jet_inputs - shape.masses :] = GEV_A_TEV
+    scaled = _linear(graph, _cast(graph, jets, f"{CONVERTED_JETS}/double", np.float64), CONVERTED_JETS, shift, unit)
+    return _finite(graph, _cast(graph, scaled, f"{CONVERTED_JETS}/float", np.float32), CONVERTED_JETS)
+
+
+class _Branch:
+    """The nodes of one kind of constituent."""
+
+    def __init__(self, graph: OnnxGraph, kind: Constituent, branch: BranchShape, preprocessing: Preprocessing) -> None:
+        self._graph, self._kind, self._branch, self._preprocessing = graph, kind, branch, preprocessing
+        self._names = [kind.features[i].name for i in kind.inputs]
+
+    def scaled(self, source: str, jets: str, masses: int) -> str:
+        """The tensor that the network reads, [jets, slots, inputs + masses]; `jets` ends with the masses."""
+        graph, name = self._graph, self._branch.name
+        filled = self._filled(source)
+        values = _cast(graph, self._with_missing_t0(source), f"{name}/double", np.float64)
+        scaled = self._with_fractions(values, self._with_units(values))
+        turned = self._turned(values, _cast(graph, scaled, f"{name}/float", np.float32))
+        padding = graph.constant(f"{name}/padding", self._preprocessing.padding_of(self._branch))
+        result = graph.add("Where", [filled, _finite(graph, turned, name), padding], f"{name}/scaled")
+        if not masses:
+            return result
+        return graph.add("Concat", [result, self._masses(filled, jets, masses)], f"{name}/with_masses", axis=2)
+
+    def _filled(self, source: str) -> str:
+        """True for slots that hold a constituent, [jets, slots, 1]."""
+        graph, name = self._graph, self._branch.name
+        zero = graph.constant("zero", np.float32(0))
+        ones = graph.constant(f"{name}/ones", np.ones((self._branch.inputs, 1), dtype=np.float32))
+        unknown = graph.add("IsNaN", [source], f"{name}/unknown")
+        known = graph.add("Where", [unknown, zero, source], f"{name}/known")
+        size = graph.add("MatMul", [graph.add("Abs", [known], f"{name}/sizes"), ones], f"{name}/size")
+        return graph.add("Greater", [size, zero], f"{name}/filled")
+
+    def _with_missing_t0(self, source: str) -> str:
+        value, graph, name = self._preprocessing.missing_t0, self._graph, self._branch.name
+        if value is None or self._kind is not MUON_SEGMENTS:
+            return source
+        is_t0 = graph.constant(f"{name}/is_t0", np.array([feature == "t0" for feature in self._names]))
+        missing = graph.constant(f"{name}/not_measured", np.float32(MISSING_T0))
+        equal = graph.add("Equal", [source, missing], f"{name}/is_not_measured")
+        chosen = graph.add("And", [equal, is_t0], f"{name}/t0_is_not_measured")
+        replacement = graph.constant(f"{name}/missing_t0", np.float32(value))
+        return graph.add("Where", [chosen, replacement, source], f"{name}/with_missing_t0")
+
+    def _with_units(self, values: str) -> str:
+        scaling = self._preprocessing.scaling
+        width = scaling.max_jet_pt - scaling.min_jet_pt
+        shift, unit = np.zeros(self._branch.inputs), np.ones(self._branch.inputs)
+        if self._kind in (CLUSTERS, TRACKS):
+            pt = self._names.index("pt")
+            shift[pt], unit[pt] = scaling.min_jet_pt, width * (MEV_A_GEV if self._kind is CLUSTERS else 1)
+        if self._kind is TRACKS:
+            unit[self._names.index("z0")] = TRACK_Z0_UNIT_MM
+        return _linear(self._graph, values, self._branch.name, shift, unit)
+
+    def _with_fractions(self, values: str, scaled: str) -> str:
+        """Layer energies divided by their sum; what is not finite becomes 0 at the end, like everything else."""
+        if self._kind is not CLUSTERS:
+            return scaled
+        graph, name = self._graph, self._branch.name
+        first, after = self._names.index(CLUSTER_LAYERS[0]), self._names.index(CLUSTER_LAYERS[-1]) + 1
+        energies = self._columns(values, "energies", range(first, after))
+        everywhere = graph.constant(f"{name}/all_layers", np.ones((after - first, after - first)))
+        total = graph.add("MatMul", [energies, everywhere], f"{name}/energy")
+        parts = [
+            self._columns(scaled, "before_layers", range(first)),
+            graph.add("Div", [energies, total], f"{name}/fractions"),
+            self._columns(scaled, "behind_layers", range(after, self._branch.inputs)),
+        ]
+        return graph.add("Concat", parts, f"{name}/with_fractions", axis=2)
+
+    def _turned(self, values: str, scaled: str) -> str:
+        """Eta times the sign of sum(eta * pt) over the jet; a sum of 0, or an unknown one, counts as positive."""
+        if self._kind not in (CLUSTERS, TRACKS):
+            return scaled
+        graph, name = self._graph, self._branch.name
+        pt, eta = (self._columns(values, feature, [self._names.index(feature)]) for feature in ("pt", "eta"))
+        product = graph.add("Mul", [pt, eta], f"{name}/eta_times_pt")
+        ones = graph.constant(f"{name}/all_slots", np.ones((1, self._branch.slots)))
+        # The ones stand left: a transposed product of doubles is fused by onnxruntime 1.15 to what it has no code for.
+        sums = graph.add("MatMul", [ones, product], f"{name}/side")
+        negative = graph.add("Less", [sums, graph.constant("zero_double", np.float64(0))], f"{name}/is_negative")
+        signs = np.where(np.array(self._names) == "eta", np.float32(-1), np.float32(1))
+        turning, resting = graph.constant(f"{name}/turn_eta", signs), graph.constant("one", np.float32(1))
+        factor = graph.add("Where", [negative, turning, resting], f"{name}/sign")
+        return graph.add("Mul", [scaled, factor], f"{name}/turned")
+
+    def _masses(self, filled: str, jets: str, count: int) -> str:
+        graph, name = self._graph, self._branch.name
+        wanted = graph.constant("masses/columns", np.arange(len(JET_INPUTS), len(JET_INPUTS) + count))
+        chosen = graph.add("Gather", [jets, wanted], f"{name}/masses", axis=1)
+        one_slot = graph.constant("masses/shape", np.array([-1, 1, count], dtype=np.int64))
+        wide = graph.add("Reshape", [chosen, one_slot], f"{name}/masses_of_slots")
+        weight = _cast(graph, filled, f"{name}/filled_as_number", np.float32)
+        return graph.add("Mul", [weight, wide], f"{name}/masses_of_filled")
+
+    def _columns(self, source: str, what: str, columns: range | list[int]) -> str:
+        chosen = self._graph.constant(f"{self._branch.name}/{what}/columns", np.array(list(columns), dtype=np.int64))
+        return self._graph.add("Gather", [source, chosen], f"{self._branch.name}/{what}", axis=2)
+
+
+def _linear(graph: OnnxGraph, source: str, name: str, shift: np.ndarray[Any, Any], unit: np.ndarray[Any, Any]) -> str:
+    """(source - shift) / unit, by feature, in double precision."""
+    shifted = graph.add("Sub", [source, graph.constant(f"{name}/shift", shift)], f"{name}/shifted")
+    return graph.add("Div", [shifted, graph.constant(f"{name}/unit", unit)], f"{name}/in_units")
+
+
+def _finite(graph: OnnxGraph, source: str, name: str) -> str:
+    """What is not finite becomes 0, as when jets are loaded for training."""
+    zero = graph.constant("zero", np.float32(0))
+    unknown, infinite = graph.add("IsNaN", [source], f"{name}/is_nan"), graph.add("IsInf", [source], f"{name}/is_inf")
+    bad = graph.add("Or", [unknown, infinite], f"{name}/is_bad")
+    return graph.add("Where", [bad, zero, source], f"{name}/finite")
+
+
+def _cast(graph: OnnxGraph, source: str, output: str, kind: type[np.floating[Any]]) -> str:
+    from onnx import helper
+
+    return graph.add("Cast", [source], output, to=helper.np_dtype_to_tensor_dtype(np.dtype(kind)))

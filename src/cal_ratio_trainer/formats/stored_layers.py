@@ -1,0 +1,118 @@
+"""The weights of a file, layer by layer, and giving them to the layers of a network that is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.formats.layers import Layer, classifier_layers
+from cal_ratio_trainer.network.shape import NetworkShape
+
+FloatArray = NDArray[np.float32]
+Weights = dict[str, FloatArray]
+
+WEIGHTS_OF = {"Conv1D": 2, "Dense": 2, "LSTM": 3}
+"""How many arrays a layer of each class has: kernel, recurrent kernel (LSTM), bias."""
+
+
+class BadWeightsFile(ValueError):
+    """The weights in a file are those of another network, or damaged; names the layer."""
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """One layer with weights as a file holds it.
+
+    Attributes:
+        kind: the Keras class.
+        name: in the file; None where the file does not say.
+        place: where in the file its weights stand, for messages.
+        arrays: kernel, recurrent kernel (LSTM), bias, as Keras stores them.
+    """
+
+    kind: str
+    name: str | None
+    place: str
+    arrays: tuple[FloatArray, ...]
+
+
+def weights_by_name(shape: NetworkShape, names: Mapping[str, str], stored: Mapping[str, StoredLayer]) -> Weights:
+    """The weights of a network under our names.
+
+    Args:
+        shape: of the network.
+        names: our name of each layer -> the file's.
+        stored: the file's layers with weights, by the file's names.
+
+    Raises:
+        BadWeightsFile: a layer is missing or left over, or a weight has another shape or is not finite.
+    """
+    weights: Weights = {}
+    left_over, shapes = dict(stored), shape.weight_shapes()
+    for layer in classifier_layers(shape):
+        if not layer.weights:
+            continue
+        name = names[layer.name]
+        if name not in left_over:
+            raise BadWeightsFile(f"the weights of layer {name!r} are missing")
+        weights |= weights_of_layer(layer, left_over.pop(name), shapes)
+    if left_over:
+        raise BadWeightsFile(f"holds weights of a layer {next(iter(left_over))!r}, which the network does not have")
+    return weights
+
+
+def weights_of_layer(layer: Layer, stored: StoredLayer, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
+    """The weights of one layer under our names.
+
+    Args:
+        layer: ours.
+        stored: the same layer in the file.
+        shapes: what shape each weight must have, by our names.
+
+    Raises:
+        BadWeightsFile: it is of another class, or a weight has another shape or is not finite.
+    """
+    where = f"layer {stored.name or layer.name!r} ({stored.place})"
+    if stored.kind != layer.kind or len(stored.arrays) != len(layer.weights):
+        found = f"{len(stored.arrays)} weights of a {stored.kind} layer"
+        raise BadWeightsFile(f"{where}: {found}, expected {len(layer.weights)} of a {layer.kind} layer")
+    weights = {}
+    for name, array in zip(layer.weights, stored.arrays, strict=True):
+        # A kernel-1 convolution is a dense layer on rows; Keras gives its kernel one more axis, [1, in, out].
+        wanted = (1, *shapes[name]) if layer.kind == "Conv1D" and len(shapes[name]) == 2 else shapes[name]
+        if array.shape != wanted:
+            raise BadWeightsFile(f"{where}: {_part(name)} has shape {array.shape}, expected {wanted}")
+        if bad := int(np.count_nonzero(~np.isfinite(array))):
+            raise BadWeightsFile(f"{where}: {_part(name)} holds {bad} values that are not finite")
+        weights[name] = array.reshape(shapes[name])
+    return weights
+
+
+def paired_by_class(layers: Sequence[tuple[str, str]], stored: Sequence[StoredLayer]) -> dict[str, StoredLayer]:
+    """Stored layers for layers that are told apart by their class and their place among those of their class.
+
+    Args:
+        layers: (class, name) of the network's layers with weights, in Keras' order.
+        stored: the file's, in order of the number within each class.
+
+    Raises:
+        BadWeightsFile: the file has another number of layers of a class, or says that one belongs to another layer.
+    """
+    pairs = {}
+    for kind in WEIGHTS_OF:
+        names = [name for its_kind, name in layers if its_kind == kind]
+        there = [layer for layer in stored if layer.kind == kind]
+        if len(names) != len(there):
+            raise BadWeightsFile(
+                f"holds weights of {len(there)} layers of class {kind}, expected {len(names)} ({', '.join(names)})"
+            )
+        for name, layer in zip(names, there, strict=True):
+            if layer.name not in (None, name):
+                raise BadWeightsFile(f"{layer.place} holds the weights of layer {layer.name!r}, expected {name!r}")
+            pairs[name] = layer
+    return pairs
+
+
+def _part(name: str) -> str:
+    return name.rpartition(".")[2]

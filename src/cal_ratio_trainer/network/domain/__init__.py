@@ -1,0 +1,1 @@
+"""Methods that make the network's outputs agree between data and simulation."""

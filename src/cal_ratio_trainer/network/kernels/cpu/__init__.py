@@ -1,0 +1,1 @@
+"""Loops for CPUs, compiled by numba, with their autograd functions."""

@@ -1,0 +1,1 @@
+"""Kernels for graphics cards, compiled by Triton, with their autograd functions."""

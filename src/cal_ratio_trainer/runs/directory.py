@@ -1,0 +1,366 @@
+"""The folder of a run: its number, its files, who may write to it."""
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
+from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
+from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
+from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.json_text import read_json
+from cal_ratio_trainer.runs.record_check import read_record
+
+DIVERGED = "diverged"
+"""Status of a run whose loss became NaN: going on would end the same way."""
+
+IMPORTED = "imported"
+"""Status of a run that was not trained here: there is nothing to go on with but its weights."""
+
+_FOLD = "fold_"
+"""What the folder of one network of a fold set is called, before its number."""
+
+_DIGITS = 5
+_LARGEST_FIGURE = 1e100
+"""In a history; its losses are sums of single-precision numbers. Squares of it can be computed with."""
+_WAIT_FOR_LOCK_S = 0.5
+"""Longer than another process needs to see whether the run is in use."""
+
+_log = logging.getLogger(__name__)
+
+
+class RunError(UserError):
+    """A run that is asked for is not there, or cannot be used as asked."""
+
+
+class NoRunName(RunError):
+    """A word that is meant for a run is neither a name of one nor the path of its folder."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is no run; give NAME/RUN, e.g. default/0, default/-1 for the newest, or the folder of a run"
+        )
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run: training_results/<model name>/<number>, or fold_<i> in the folder of a fold set."""
+
+    path: Path
+
+    @property
+    def fold_number(self) -> int | None:
+        """Which fold of a set it is; None for a run of its own."""
+        word = self.path.name.removeprefix(_FOLD)
+        return int(word) if word != self.path.name and word.isdecimal() else None
+
+    @property
+    def numbered_folder(self) -> Path:
+        """<model name>/<number>: its own folder, or that of the set that it belongs to."""
+        return self.path if self.fold_number is None else self.path.parent
+
+    @property
+    def number(self) -> int:
+        """The run's number; for a fold that of its set."""
+        return int(self.numbered_folder.name)
+
+    @property
+    def name(self) -> str:
+        """How a user names it: 'model/00003', 'model/00003/fold_1'."""
+        words = [self.numbered_folder.parent.name, self.numbered_folder.name]
+        return "/".join(words if self.fold_number is None else [*words, self.path.name])
+
+    def fold(self, number: int) -> "RunDirectory":
+        """The run within this one that leaves a fold out, whether it is there or not."""
+        return RunDirectory(self.path / f"{_FOLD}{number}")
+
+    @property
+    def settings_file(self) -> Path:
+        """Every option as it was used."""
+        return self.path / "training_params.yaml"
+
+    @property
+    def record_file(self) -> Path:
+        """Versions, hardware, data, timings, status."""
+        return self.path / "run.json"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """What a continuation starts from."""
+        return self.path / "keras" / "checkpoint.safetensors"
+
+    @property
+    def history_file(self) -> Path:
+        """One row an epoch."""
+        return self.path / "history.json"
+
+    @property
+    def evaluation_file(self) -> Path:
+        """Figures of merit of the newest evaluation."""
+        return self.path / "evaluation.json"
+
+    def histograms_file(self, epoch: int) -> Path:
+        """The score histograms of an epoch."""
+        return self.path / "histograms" / f"{epoch:03d}.json"
+
+    def weights_file(self, epoch: int) -> Path:
+        """The whole network after an epoch."""
+        return self.path / "keras" / f"final_model_weights_{epoch}.keras"
+
+    def read_record(self) -> dict[str, Any]:
+        """The content of run.json; empty where there is no such file.
+
+        Raises:
+            InputFileError: it cannot be read, is damaged, or is no record of a run.
+        """
+        try:
+            return read_record(self.record_file)
+        except FileNotFoundError:
+            return {}
+
+    def read_history(self) -> list[dict[str, float]]:
+        """One row an epoch, from epoch 0; what is not known is NaN.
+
+        Raises:
+            RunError: there is no history.
+            InputFileError: it cannot be read, is damaged, or is no history.
+        """
+        try:
+            rows = read_json(self.history_file)
+        except FileNotFoundError as error:
+            raise RunError(f"run {self.name} has no history that can be read ({self.history_file.name})") from error
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise InputFileError(self.history_file, "is no history of a training: expected a list with a row an epoch")
+        for number, row in enumerate(rows):
+            for name, value in row.items():
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                if value is not None and not (is_number and abs(value) < _LARGEST_FIGURE):
+                    raise InputFileError(
+                        self.history_file, f"is no history of a training: {name} of row {number} is {value!r:.80}"
+                    )
+            if row.get("epoch", number) != number:
+                raise InputFileError(self.history_file, f"has epoch {row['epoch']} as row {number}: rows are missing")
+        return [{name: math.nan if value is None else float(value) for name, value in row.items()} for row in rows]
+
+    def read_settings(self) -> dict[str, Any]:
+        """Every setting as the run used it, under today's names.
+
+        Raises:
+            InputFileError: training_params.yaml is missing, damaged, not as the run wrote it, or lacks settings.
+        """
+        file, known = self.settings_file, self.read_record().get("settings_sha256")
+        try:
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            settings = TrainSettings.with_new_names(read_config(file, LARGEST_OF_A_RUN))
+        except ValueError as error:
+            raise InputFileError(file, str(error)) from error
+        except OSError as error:
+            raise InputFileError(file, f"cannot be read: {error.strerror or error}") from error
+        if known is not None and digest not in known:
+            raise InputFileError(
+                file,
+                f"is not as run {self.name} wrote it (run.json has another digest): it was edited, or it is damaged. "
+                f"'cr_trainer train --config {file}' starts a new run with what it says",
+            )
+        missing = [name for name in FIRST_SETTINGS if name not in settings]
+        if missing:
+            raise InputFileError(
+                file, f"lacks {', '.join(missing)}: every setting of a run stands in it, so it was edited or is damaged"
+            )
+        return settings
+
+    def write_settings(self, settings: TrainSettings, before: Mapping[str, Any] | None = None) -> list[str]:
+        """Write training_params.yaml; a kill between two files leaves it readable.
+
+        Args:
+            settings: of the run.
+            before: the record of a run that goes on; it is written with the digests of both contents.
+
+        Returns:
+            The digests for `settings_sha256` of the record.
+        """
+        text = settings.as_yaml()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if before and digest not in before.get("settings_sha256", [digest]):
+            self.write_record({**before, "settings_sha256": [*before["settings_sha256"], digest]})
+        write_text(self.settings_file, text)
+        return [digest]
+
+    def refuse_removed(self, run_id: str | None) -> None:
+        """Look whether the run's folder is still there, before something is written that would make it anew.
+
+        Raises:
+            RunError: it was removed, or another run has its place.
+        """
+        record = self.read_record()
+        if not record or record.get("id") != run_id:
+            raise RunError(
+                f"run {self.name}: its folder {self.path} was removed, moved or replaced while it was trained; nothing "
+                "more is written there"
+            )
+
+    def kept_epochs(self) -> list[int]:
+        """The epochs whose weights are on disk, rising."""
+        stem = self.weights_file(0).stem.removesuffix("0")
+        numbers = [path.stem.removeprefix(stem) for path in (self.path / "keras").glob(f"{stem}*.keras")]
+        return sorted(int(number) for number in numbers if number.isdecimal())
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Replace run.json."""
+        write_text(self.record_file, json.dumps(record, indent=2, default=str) + "\n")
+
+    def remove_remains(self) -> None:
+        """Remove what a killed process was writing; for the process that has the lock."""
+        for remains in self.path.rglob(".*.part*"):
+            remains.unlink(missing_ok=True)
+
+    @property
+    def is_in_use(self) -> bool:
+        """True while a process trains it."""
+        try:
+            with self.lock():
+                return False
+        except RunError:
+            return True
+
+    def lock(self) -> AbstractContextManager[BaseFileLock]:
+        """Take the run for this process, until the end of a `with` block.
+
+        Raises:
+            RunError: another process is training it.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            # Entering the lock itself would take it a second time, and leaving would not give it back.
+            return lock.acquire(timeout=_WAIT_FOR_LOCK_S)
+        except Timeout as error:
+            raise RunError(f"run {self.name} is being trained by another process") from error
+
+
+@cache
+def say_without_digests(run: str) -> None:
+    """Say, once in a process, that damage to the files of an older run is not noticed."""
+    _log.warning(
+        "run %s is of an earlier version, which kept no digests: whether its settings, checkpoint or networks were "
+        "changed is not known",
+        run,
+    )
+
+
+def new_run(output_path: Path, model_name: str) -> RunDirectory:
+    """Make the folder of the next free number; two processes never get the same."""
+    model = output_path / model_name
+    number = max((run.number for run in runs_of(output_path, model_name)), default=-1) + 1
+    while True:
+        path = model / f"{number:0{_DIGITS}d}"
+        try:
+            # With the folders above: a run that failed may be removing them, with its own, at this moment.
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            continue
+        return RunDirectory(path)
+
+
+def refuse_unusable(output_path: Path, model_name: str) -> None:
+    """Look whether a run's folder can be made, before work is done that it would then have no place for.
+
+    Raises:
+        RunError: something else lies there, or it cannot be written to.
+    """
+    model = output_path / model_name
+    there = next((path for path in (model, *model.parents) if os.access(path, os.F_OK)), Path())
+    if not there.is_dir():
+        raise RunError(f"output_path: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunError(f"output_path: {there} cannot be written to")
+
+
+def runs_of(output_path: Path, model_name: str) -> list[RunDirectory]:
+    """The runs of a model by rising number; none where there is no such model."""
+    model = output_path / model_name
+    if not model.is_dir():
+        return []
+    folders = [path for path in model.iterdir() if path.is_dir() and path.name.isdecimal()]
+    return [RunDirectory(path) for path in sorted(folders, key=lambda path: int(path.name))]
+
+
+def find_run(output_path: Path, model_name: str, number: int) -> RunDirectory:
+    """A run by its number; -1 is the newest, -2 the one before.
+
+    Raises:
+        RunError: there is no such model or run; names what is there.
+    """
+    runs = runs_of(output_path, model_name)
+    if not runs:
+        raise RunError(_no_model(output_path, model_name))
+    if number < 0 and -number <= len(runs):
+        return runs[number]
+    for run in runs:
+        if run.number == number:
+            return run
+    there = ", ".join(str(run.number) for run in runs)
+    raise RunError(f"model {model_name} has no run {number} under {output_path}; its runs: {there}")
+
+
+def _no_model(output_path: Path, name: str) -> str:
+    folders = [path.name for path in output_path.iterdir() if path.is_dir()] if output_path.is_dir() else []
+    models = sorted(folder for folder in folders if runs_of(output_path, folder))
+    there = f"models there: {', '.join(models)}" if models else "there are no runs; --output_path says where they are"
+    return f"no model {name}{did_you_mean(name, models)} under {output_path}; {there}"
+
+
+def named_run(name: str, output_path: Path) -> RunDirectory:
+    """The run that a user names: 'model/3', 'model/-1' for the newest of a model, 'model/3/fold_0' for one of a set.
+
+    Args:
+        name: also the path of a run's folder, as `train` and `import` print it.
+        output_path: the folder that holds all runs; a path may lead elsewhere.
+
+    Raises:
+        RunError: this is no name of a run, or there is no such run; names those that are there.
+    """
+    run, rest = run_and_rest(name, output_path)
+    if rest:
+        raise NoRunName(name)
+    return run
+
+
+def run_and_rest(name: str, output_path: Path) -> tuple[RunDirectory, list[str]]:
+    """The run that a name, or a path, begins with, and the words behind it. Raises RunError as `named_run`."""
+    model, *words = name.strip("/").split("/")
+    is_name = bool(words) and words[0].removeprefix("-").isdecimal()
+    at_path = None if is_name and runs_of(output_path, model) else run_at(Path(name))
+    if at_path is not None:
+        run, words = at_path
+    elif is_name:
+        run, words = find_run(output_path, model, int(words[0])), words[1:]
+    else:
+        raise NoRunName(name)
+    if not words or not words[0].startswith(_FOLD):
+        return run, words
+    folder = RunDirectory(run.path / words[0])
+    if folder.fold_number is None or not folder.path.is_dir():
+        there = ", ".join(sorted(path.name for path in run.path.glob(f"{_FOLD}*"))) or "it is no fold set"
+        raise RunError(f"run {run.name} has no {words[0]}; there is: {there}")
+    return folder, words[1:]
+
+
+def run_at(path: Path) -> tuple[RunDirectory, list[str]] | None:
+    """The run whose folder a path is or leads through, and the words behind it; None where there is none."""
+    path = Path(os.path.normpath(path.absolute()))
+    for folder in (path, *path.parents):
+        run = RunDirectory(folder)
+        if folder.name.isdecimal() and (run.record_file.is_file() or run.settings_file.is_file()):
+            return run, list(path.relative_to(folder).parts)
+    return None

@@ -1,0 +1,111 @@
+"""A training that starts from the weights of an imported run, with everything else fresh."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers
+from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.network.shape import NetworkShape
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.runs.imported_settings import UNKNOWN_FILE
+from cal_ratio_trainer.runs.network_names import NEWEST, network_of
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Where the weights come from: the imported run, its file on this machine, and the file's checksum."""
+
+    run: str
+    file: str
+    sha256: str
+
+    @classmethod
+    def of_run(cls, run: RunDirectory) -> "InitialWeights":
+        """The newest weights of an imported run.
+
+        Raises:
+            RunError: they are gone.
+            InputFileError: they were changed since the import.
+        """
+        file = run.path / "keras" / "final_model.keras"
+        if not file.is_file():
+            raise RunError(f"run {run.name} has lost {file.name}; it cannot be continued")
+        file = network_of(run, NEWEST).file
+        return cls(run.name, str(file.absolute()), sha256_of(file))
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "InitialWeights | None":
+        """Those that a run's run.json names; None where it names none."""
+        known = record.get("initial_weights")
+        return cls(**known) if known else None
+
+    def described(self) -> dict[str, str]:
+        """For run.json."""
+        return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        """What a user is told, and the new run's record says."""
+        return (
+            f"It starts from the newest weights of the imported run {self.run}, as a new run with a fresh adversary, "
+            "fresh optimisers and a new split: its test jets may be some that the imported network was trained on."
+        )
+
+    def read(self, shape: NetworkShape) -> dict[str, NDArray[np.float32]]:
+        """The weights by name.
+
+        Args:
+            shape: of the network that they are for; its dropout may be another.
+
+        Raises:
+            InputFileError: the file is gone, damaged, or not what it was when a run began with it.
+            ConfigError: the settings describe another network.
+        """
+        file = Path(self.file)
+        stored, weights = read_keras(file)
+        if sha256_of(file) != self.sha256:
+            raise InputFileError(file, f"is not what it was when a run began with it (of {self.run}): it was changed")
+        if replace(stored, dropout=shape.dropout) != shape:
+            difference = _difference(stored, shape)
+            raise ConfigError([f"the settings describe another network than that of {self.run}: {difference}"])
+        return weights
+
+
+def settings_layers(run: RunDirectory, stored: Mapping[str, Any], layers: Layers) -> Layers:
+    """The sources of settings for a training that starts from an imported run.
+
+    Args:
+        run: the imported run.
+        stored: its settings.
+        layers: where the user's settings come from, the packaged defaults first.
+
+    Raises:
+        ConfigError: no training files are known.
+    """
+    # The demo's profile is for a network that begins with the demo.
+    given = [(source, content) for source, content in layers[1:] if source != DEMO_PROFILE]
+    merged: dict[str, Any] = dict(stored)
+    for _, content in given:
+        merged |= content
+    missing = [name for name in ("main_training_file", "cr_training_file") if merged.get(name) == UNKNOWN_FILE]
+    if missing:
+        raise ConfigError(
+            f"run {run.name} was imported without its training files; say one to go on with, with --{name}"
+            for name in missing
+        )
+    return [layers[0], (f"run {run.name}", dict(stored)), *given]
+
+
+def _difference(stored: NetworkShape, asked: NetworkShape) -> str:
+    found, wanted = stored.weight_shapes(), asked.weight_shapes()
+    for name, shape in found.items():
+        if wanted.get(name) != shape:
+            return f"its {name} has shape {shape}, the settings want {wanted.get(name, 'none')}"
+    return "the settings want more layers"

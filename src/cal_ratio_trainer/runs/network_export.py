@@ -1,0 +1,133 @@
+"""Writes a trained network in the formats that other programs read, with its card: `cr_trainer convert training`."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.formats.export import Exported, OnnxOptions, Probes, export_network, output_files
+from cal_ratio_trainer.formats.load_tests import is_sensitive
+from cal_ratio_trainer.formats.model_card import NetworkFacts
+from cal_ratio_trainer.formats.network_inputs import NetworkInputs, constituent_inputs, jet_inputs, padded_inputs
+from cal_ratio_trainer.formats.onnx_graph import require_onnx
+from cal_ratio_trainer.formats.probe_jets import drawn_jets, probes_of
+from cal_ratio_trainer.formats.self_check import KnownScores
+from cal_ratio_trainer.jets import Jets, Ragged
+from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
+from cal_ratio_trainer.jets.features import GEV_A_TEV
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.runs.network_facts import network_facts, test_jets_of
+from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.test_sample import TestJets
+
+_PROBED_JETS = 128
+_FEWEST_SENSITIVE = 12
+"""Jets that are not saturated, of which those for frugally-deep's load check are taken."""
+_ALL_SATURATED = "All its scores are near 0 or 1, so the check of frugally-deep on loading sees large mistakes only"
+_MASS_SEED = 2019
+_LARGEST_MASS_TEV = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingExport:
+    """What was written, and the network that it is of."""
+
+    name: str
+    notes: tuple[str, ...]
+    exported: Exported
+
+
+def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
+    """Find a network, write it in the wanted formats, check each file, and write the card.
+
+    Raises:
+        RunError: there is no such run or epoch.
+        InputFileError: its .keras file is missing, damaged or no network of ours.
+        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `deployment.export.export_network`; nothing is left.
+    """
+    files = output_files(settings.output_json, settings.format)
+    if "onnx" in files:
+        require_onnx()
+    network = find_network(settings.training, settings.output_path, settings.rule)
+    classifier = network.load()
+    test = test_jets_of(network.run)
+    facts = network_facts(network, classifier, test)
+    probes = probes_for(classifier, facts, test, converted=settings.with_preprocessing)
+    facts = with_note_of(probes, facts)
+    options = OnnxOptions(settings.opset, settings.with_preprocessing)
+    exported = export_network(files, facts, classifier.weights(), probes, options)
+    return TrainingExport(facts.name, told_of(facts), exported)
+
+
+def with_note_of(probes: Probes, facts: NetworkFacts) -> NetworkFacts:
+    """The facts, with a note where no jet of the load check is a sensitive one."""
+    if is_sensitive(probes.scaled.scores).any():
+        return facts
+    return replace(facts, notes=(*facts.notes, _ALL_SATURATED))
+
+
+def told_of(facts: NetworkFacts) -> tuple[str, ...]:
+    """What a user should know of what was written, a sentence each."""
+    return facts.notes if facts.folds is None else (facts.folds.sentence, *facts.notes)
+
+
+def probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
+    """Jets of the run's own test part, where it has one, else drawn ones; those as converted are always drawn.
+
+    Drawn ones stand behind a test part that has too few jets for the load check, or none but saturated ones.
+    """
+    drawn, fillings = probes_of(drawn_jets(_PROBED_JETS), _PROBED_JETS)
+    built = _built(drawn, facts, test)
+    scaled = _known_scores(classifier, built)
+    as_converted = None
+    if converted:
+        masses = _masses(len(drawn), classifier.shape.masses)
+        as_converted = KnownScores(_converted_inputs(drawn, classifier, masses), scaled.scores)
+    if test is not None and len(test.jets):
+        own_jets, own_fillings = probes_of(test.jets, _PROBED_JETS)
+        own = _known_scores(classifier, own_jets)
+        is_enough = np.count_nonzero(is_sensitive(own.scores)) >= _FEWEST_SENSITIVE
+        scaled = own if is_enough else own.followed_by(scaled)
+        fillings = own_fillings if is_enough else np.concatenate([own_fillings, fillings])
+    return Probes(scaled, fillings, as_converted)
+
+
+def _known_scores(classifier: Classifier, jets: Jets) -> KnownScores:
+    masses = _masses(len(jets), classifier.shape.masses)
+    return KnownScores(padded_inputs(jets, classifier.shape, masses), _scores(classifier, jets, masses))
+
+
+def _built(converted: Jets, facts: NetworkFacts, test: TestJets | None) -> Jets:
+    """What `build`, and then the loading for training, make of converted jets."""
+    scaled = scale(converted, facts.preprocessing.scaling).jets
+    if facts.preprocessing.missing_t0 is not None:
+        scaled, _ = with_missing_t0(scaled, facts.preprocessing.missing_t0)
+    jets, _ = clean_for_training(scaled)
+    if test is None:
+        return jets
+    lists = {
+        name: Ragged(ragged.values, ragged.offsets, test.padding[name]) for name, ragged in jets.constituents.items()
+    }
+    return replace(jets, constituents=lists)
+
+
+def _converted_inputs(jets: Jets, classifier: Classifier, masses: NDArray[np.float32] | None) -> NetworkInputs:
+    in_gev = None if masses is None else masses * np.float32(GEV_A_TEV)
+    return NetworkInputs((*constituent_inputs(jets, classifier.shape), jet_inputs(jets, in_gev)))
+
+
+def _masses(jets: int, count: int) -> NDArray[np.float32] | None:
+    if not count:
+        return None
+    drawn = np.random.default_rng(_MASS_SEED).uniform(0, _LARGEST_MASS_TEV, (jets, count))
+    masses: NDArray[np.float32] = drawn.astype(np.float32)
+    return masses
+
+
+def _scores(classifier: Classifier, jets: Jets, masses: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    return scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), masses))

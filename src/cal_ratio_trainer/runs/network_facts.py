@@ -1,0 +1,204 @@
+"""What is known of a network besides its weights, collected from its run: for the card beside an exported file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cal_ratio_trainer
+from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
+from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.jets import CONSTITUENTS, Label
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.runs.fold_networks import FoldClassifiers
+from cal_ratio_trainer.runs.network_names import NamedNetwork
+from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets, known_settings
+
+_MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}
+_UNKNOWN_MASS = "mass"
+_FILE_FACTS = ("size_bytes", "sha256", "jets_used", "simulation", "events_told_apart_by")
+_TRAINING_FACTS = ("tag", "note", "started", "seed", "planned_epochs", "finished_epochs")
+
+
+def test_jets_of(run: RunDirectory | None) -> TestJets | None:
+    """The main test jets that a run keeps; None where it kept none (an imported one, or one that did not finish).
+
+    Raises:
+        InputFileError, MissingColumn: they are damaged, or without what is needed.
+    """
+    if run is None or not (run.path / MAIN_FILE).is_file():
+        return None
+    return TestJets.read(run.path / MAIN_FILE)
+
+
+def network_facts(network: NamedNetwork, classifier: Classifier, test: TestJets | None) -> NetworkFacts:
+    """Everything that its run says of a network.
+
+    Args:
+        network: which one; without a run little is known.
+        classifier: the network itself, on the CPU.
+        test: the run's main test jets; the figures of merit are those of this network on them and on its control
+            region.
+
+    Raises:
+        InputFileError: the network reads masses that the test jets lack.
+    """
+    record = network.run.read_record() if network.run else {}
+    settings = run_settings(network.run)
+    scaling, notes = _scaling(record, test)
+    mass_names = _mass_names(settings, classifier.shape.masses)
+    if _UNKNOWN_MASS in mass_names:
+        notes.append("Which mass the network reads is not known: mH or mS, as it was trained")
+    if _simulation(record) == "demo":
+        notes.append("Trained on the built-in demo: of no use for physics")
+    figures: dict[str, float] = {}
+    if network.run:
+        try:
+            figures = test_figures(network.run, settings, classifier, test)
+        except NoFigures as error:
+            notes.append(f"{error}, so there are no figures of merit")
+    return NetworkFacts(
+        name=network.name if network.run else network.file.name,
+        shape=classifier.shape,
+        preprocessing=Preprocessing(scaling, settings.get("missing_t0"), _padding(test)),
+        mass_names=mass_names,
+        training=_training(network, record),
+        data=data_facts(record),
+        figures=figures,
+        notes=(*notes, *(str(note).rstrip(".") for note in record.get("notes", ()))),
+        folds=_fold_facts(network.run, settings),
+    )
+
+
+def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFacts | None:
+    count, fold = settings.get("folds"), settings.get("fold")
+    if run is None or count is None or fold is None:
+        return None
+    set_name = run.name.rpartition("/")[0] if run.fold_number is not None else run.name
+    return FoldFacts(set_name, FoldRule(count).expression, count, fold)
+
+
+def run_settings(run: RunDirectory | None) -> Mapping[str, Any]:
+    """The settings of a run under today's names, their values unchecked; empty where there are none.
+
+    Raises:
+        InputFileError: they cannot be read, or were changed since the run wrote them.
+    """
+    return {} if run is None or not run.settings_file.exists() else run.read_settings()
+
+
+def _scaling(record: Mapping[str, Any], test: TestJets | None) -> tuple[Scaling, list[str]]:
+    if test and test.metadata.scaling:
+        return test.metadata.scaling, []
+    said = _main_file(record).get("scaling")
+    if said:
+        return Scaling.model_validate(said), []
+    if "imported" in record:
+        return LEGACY_SCALING, []  # the import said so, and its notes go on the card
+    note = f"How the training jets were scaled is not known: {LEGACY_SCALING} is assumed, the usual range"
+    return LEGACY_SCALING, [note]
+
+
+def _main_file(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    about: Mapping[str, Any] = record.get("data", {}).get("main", {})
+    return about
+
+
+def _simulation(record: Mapping[str, Any]) -> str | None:
+    return _main_file(record).get("simulation")
+
+
+def _mass_names(settings: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    names = tuple(name for setting, name in _MASSES.items() if settings.get(setting))
+    if len(names) == count:
+        return names
+    return tuple(_MASSES.values()) if count == len(_MASSES) else (_UNKNOWN_MASS,) * count
+
+
+def _padding(test: TestJets | None) -> dict[str, tuple[float, ...]]:
+    if test is None:
+        return {}
+    rows = test.padding
+    return {kind.name: tuple(float(value) for value in rows[kind.name][list(kind.inputs)]) for kind in CONSTITUENTS}
+
+
+def _training(network: NamedNetwork, record: Mapping[str, Any]) -> dict[str, Any]:
+    if "imported" in record:
+        # Versions, seed and times of such a record are those of the import, not of the training.
+        origin = _origin(record["imported"])
+    else:
+        origin = {**{name: record.get(name) for name in _TRAINING_FACTS}, "versions": record.get("versions", {})}
+    facts: dict[str, Any] = {
+        "run": network.run.name if network.run else None,
+        "epoch": network.epoch,
+        **origin,
+        "exported_by": f"cal_ratio_trainer {cal_ratio_trainer.__version__}",
+    }
+    return {name: value for name, value in facts.items() if value not in (None, {})}
+
+
+def _origin(imported: Mapping[str, Any]) -> dict[str, Any]:
+    checksums = {name: about.get("sha256") for name, about in imported.get("files", {}).items()}
+    source = _short(str(imported.get("from", "")))
+    return {"imported_from": source, "newest_weights_from": imported.get("newest"), "form": imported.get("form")} | (
+        {"sha256": checksums} if checksums else {}
+    )
+
+
+def data_facts(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a run.json says of the training files, without the folders of this machine."""
+    return {
+        name: {
+            "file": _short(str(about.get("file", ""))),
+            **{fact: about[fact] for fact in _FILE_FACTS if about.get(fact)},
+        }
+        for name, about in record.get("data", {}).items()
+        if isinstance(about, Mapping)
+    }
+
+
+def _short(file: str) -> str:
+    """A file's name without the folders of this machine; a URL without what may be secret behind its question mark."""
+    return file.partition("?")[0] if "://" in file else Path(file).name
+
+
+class NoFigures(Exception):
+    """A run has no figures of merit; says why."""
+
+
+def test_figures(
+    run: RunDirectory, settings: Mapping[str, Any], classifier: Classifier | FoldClassifiers, test: TestJets | None
+) -> dict[str, float]:
+    """Figures of merit of a network, or of the networks of a fold set, on the test jets that its run keeps.
+
+    Args:
+        run: its folder, or that of the set.
+        settings: as `run_settings` gives them.
+        classifier: the network, on the CPU.
+        test: the main test jets.
+
+    Raises:
+        NoFigures: the run has none; says why.
+        InputFileError: the network reads masses that the test jets lack.
+    """
+    if test is None:
+        raise NoFigures("The run keeps no test jets")
+    if settings.get("cr_training_file", "") is None:
+        control = test.without_jets()
+    elif (run.path / CONTROL_FILE).is_file():
+        control = TestJets.read(run.path / CONTROL_FILE)
+    else:
+        raise NoFigures("The run keeps no test jets of its control region")
+    try:
+        sample = RunSample(test, control, known_settings(run, settings), torch.device("cpu"))
+        main, control_region = sample.scored_by(classifier)
+    except RunError as error:
+        # Its own words name folders of this machine.
+        raise NoFigures("The run's settings cannot be used") from error
+    counts = {f"jets_{label.output}": float(main.count(label)) for label in Label}
+    return {**counts, **evaluate_test_sample(main, control_region, pt_ranges=sample.pt_ranges).numbers()}

@@ -1,0 +1,241 @@
+"""What can be said of a run from its folder, whatever state that is in: for tables of runs.
+
+Nothing here fails over a damaged file: what cannot be read is not known, and its reason is.
+"""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.store import read_scalars
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError, runs_of
+from cal_ratio_trainer.runs.kept_weights import ks_sums
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, Rule, recommended_epoch
+
+Content = TypeVar("Content")
+
+KILLED, UNKNOWN = "killed", "unknown"
+"""Status of a run that says it is running but that no process holds, and of one without a record that can be read."""
+
+_RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The epoch that a rule recommends, by the validation part: AUC, K-S sum, and what identical distributions give."""
+
+    epoch: int
+    auc: float
+    ks_sum: float
+    ks_expected: float
+    ks_spread: float
+
+    @classmethod
+    def of(cls, epoch: int, row: Mapping[str, float]) -> "BestEpoch":
+        """From the epoch's row of the history."""
+        expected, spread = (
+            sum(row.get(f"ks_{output}_{figure}", math.nan) for output in ("qcd", "sig", "bib"))
+            for figure in ("expected", "spread")
+        )
+        return cls(epoch, row.get("val_auc", math.nan), ks_sums([row])[0], expected, spread)
+
+    @property
+    def ks_excess(self) -> float:
+        """How far the sum is above the expected one, in units of its spread; this grows with the sample."""
+        return (self.ks_sum - self.ks_expected) / self.ks_spread if self.ks_spread else math.nan
+
+
+@dataclass(frozen=True)
+class RunOverview:
+    """A run as its files describe it.
+
+    Attributes:
+        run: its folder.
+        record: the content of run.json; empty where it cannot be read.
+        settings: the content of training_params.yaml likewise.
+        history: one row an epoch; empty where there is none that can be read.
+        trouble: which files cannot be read, and why; empty where all can.
+    """
+
+    run: RunDirectory
+    record: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    history: tuple[Mapping[str, float], ...]
+    trouble: str
+
+    @classmethod
+    def of(cls, run: RunDirectory) -> "RunOverview":
+        """Read what there is."""
+        troubles: list[str] = []
+        record = _known(run.read_record, troubles) or {}
+        settings = _known(run.read_settings, troubles) if record and os.path.lexists(run.settings_file) else None
+        history = _known(run.read_history, troubles) if os.path.lexists(run.history_file) else None
+        return cls(run, record, settings or {}, tuple(history or ()), "; ".join(troubles))
+
+    @cached_property
+    def status(self) -> str:
+        """finished, running, interrupted, failed, diverged, imported, killed, or unknown."""
+        status = self.word("status") or UNKNOWN
+        # Only what says that it is running is asked for its lock: that a table is made disturbs nobody.
+        return KILLED if status == _RUNNING and not _is_held(self.run) else status
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are done."""
+        return len(self.history) or self.integer("finished_epochs") or 0
+
+    @property
+    def planned_epochs(self) -> int | None:
+        """How many there are to be."""
+        return self.integer("planned_epochs")
+
+    @property
+    def simulation(self) -> str | None:
+        """What simulated the jets where it was not the experiment's own simulation, e.g. 'demo'."""
+        return self.word("data", "main", "simulation") or self.word("data", "control", "simulation")
+
+    @property
+    def kinds_of_jets(self) -> tuple[str, ...]:
+        """'main' and, where it was trained with a control region, 'control'."""
+        return tuple(self.record.get("data") or ("main", "control"))
+
+    @property
+    def data(self) -> str:
+        """Names of the training files without their folders; 'demo' for the built-in ones."""
+        names = [self.word("data", kind, "file") for kind in ("main", "control")]
+        short = [name.rstrip("/").rpartition("/")[2] for name in names if name]
+        return " + ".join(dict.fromkeys(short))
+
+    @property
+    def commit(self) -> str:
+        """The program's commit, ten digits, with '-dirty' where files differed; empty where not known."""
+        commit, _, dirty = (self.word("versions", "commit") or "").partition("-")
+        return commit[:10] + (f"-{dirty}" if dirty else "")
+
+    @property
+    def seconds(self) -> float | None:
+        """From the start to the end, to now for a run that goes on, to the last epoch for one that was killed."""
+        started = _time(self.word("started"))
+        if started is None:
+            return None
+        ended = _time(self.word("ended"))
+        if self.status == _RUNNING:
+            ended = datetime.now(UTC)
+        elif self.status == KILLED and self.run.history_file.is_file():
+            ended = datetime.fromtimestamp(self.run.history_file.stat().st_mtime, UTC)
+        return None if ended is None else max(0.0, (ended - started).total_seconds())
+
+    @cached_property
+    def test_jets(self) -> Mapping[Label, int] | None:
+        """How many signal, QCD and BIB jets the test part has; the compound AUC depends on it. None if not known."""
+        try:
+            labels = read_scalars(self.run.path / "test_sample.parquet", ["label"]).column("label").to_numpy()
+        except (UserError, OSError):
+            return None
+        counts = Counter(labels.tolist())
+        return {label: counts[int(label)] for label in Label}
+
+    def best(self, rule: Rule = DEFAULT_RULE) -> BestEpoch | None:
+        """The recommended epoch; None where there is none."""
+        epoch = recommended_epoch(self.history, rule)
+        return None if epoch is None else BestEpoch.of(epoch, self.history[epoch])
+
+    def setting(self, name: str) -> str:
+        """A setting as text; empty where it is not there or null."""
+        value = self.settings.get(name)
+        return "" if value is None else str(value)
+
+    def word(self, *names: str) -> str | None:
+        """A text of the record, by the names that lead to it; None where it is not there."""
+        value = self._found(names)
+        return value if isinstance(value, str) else None
+
+    def number(self, *names: str) -> float | None:
+        """A number of the record likewise."""
+        value = self._found(names)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return float(value) if is_number else None
+
+    def integer(self, *names: str) -> int | None:
+        """A whole number of the record likewise."""
+        value = self.number(*names)
+        return None if value is None else int(value)
+
+    def _found(self, names: tuple[str, ...]) -> Any:
+        value: Any = self.record
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+
+def all_runs(output_path: Path) -> list[RunDirectory]:
+    """All runs of all models, by the time they started, the newest last; those without a known start come first.
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    if not output_path.is_dir():
+        raise RunError(f"there is no folder {output_path} with runs; --output_path says where they are")
+    models = sorted(path.name for path in output_path.iterdir() if path.is_dir())
+    runs = [run for model in models for run in runs_of(output_path, model)]
+    return sorted(runs, key=_start_of)
+
+
+def _known(read: Callable[[], Content], troubles: list[str]) -> Content | None:
+    try:
+        return read()
+    except UserError as error:
+        troubles.append(str(error))
+        return None
+
+
+def _start_of(run: RunDirectory) -> float:
+    try:
+        started = _time(run.read_record().get("started"))
+    except UserError:
+        return 0.0
+    return started.timestamp() if started else 0.0
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _is_held(run: RunDirectory) -> bool:
+    try:
+        return run.is_in_use
+    except OSError:
+        # A folder that cannot be written to: somebody else's run, whose lock can be asked for but not taken.
+        return _is_locked(run.path / ".lock")
+
+
+def _is_locked(lock: Path) -> bool:
+    if os.name != "posix":
+        return True
+    import fcntl
+
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

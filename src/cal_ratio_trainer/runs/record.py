@@ -1,0 +1,167 @@
+"""What run.json says of a run: versions, machine, data, timings, status."""
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+import cal_ratio_trainer
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import Sample, TrainingData
+from cal_ratio_trainer.files.checksum import sha256_of
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A training file as the user named it, and where it lies on this machine."""
+
+    name: str
+    path: Path
+
+    def described(self, sample: Sample) -> dict[str, Any]:
+        """Name, size, checksum and what the file says of itself."""
+        return {
+            "file": self.name,
+            "path": str(self.path),
+            "size_bytes": self.path.stat().st_size,
+            "sha256": sha256_of(self.path),
+            "jets_used": len(sample.jets),
+            "stage": sample.metadata.stage,
+            "simulation": sample.metadata.simulation,
+            "scaling": sample.metadata.scaling.model_dump() if sample.metadata.scaling else None,
+            "events_told_apart_by": sample.identity,
+            "notes": list(sample.notes),
+        }
+
+
+@dataclass
+class Timings:
+    """Where the time of a training went, in seconds, and what it got done."""
+
+    steps: float = 0.0
+    validation: float = 0.0
+    files: float = 0.0
+    main_jets: int = 0
+    epochs: list[float] = field(default_factory=list)
+
+    @property
+    def jets_a_second(self) -> float:
+        """Main jets a second in the steps alone."""
+        return self.main_jets / self.steps if self.steps else 0.0
+
+
+def new_record(
+    data: TrainingData, files: Sequence[DataFile], settings: TrainSettings, planned_epochs: int
+) -> dict[str, Any]:
+    """The record of a run that is about to start; `files` are the main one and, if there is one, the control region."""
+    samples = {"main": data.main, "control": data.control}
+    return {
+        "status": "running",
+        "started": now(),
+        "tag": settings.tag,
+        "note": settings.note,
+        "command": " ".join(sys.argv),
+        "seed": settings.seed,
+        "planned_epochs": planned_epochs,
+        "finished_epochs": 0,
+        "versions": versions(),
+        "machine": machine(),
+        "data": {kind: file.described(sample) for (kind, sample), file in zip(samples.items(), files, strict=False)},
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """This program, Python and the libraries that decide numbers.
+
+    Where the program runs from a checkout its commit stands there too, with '-dirty' behind it where files differ.
+    """
+    return {
+        "cal_ratio_trainer": cal_ratio_trainer.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where it runs."""
+    return {
+        "host": socket.gethostname(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def timings_of(timings: Timings, data_s: float, compiling_s: float) -> dict[str, float]:
+    """Seconds by stage, and throughput."""
+    total = data_s + compiling_s + timings.steps + timings.validation + timings.files
+    return {
+        "data_s": data_s,
+        "compiling_s": compiling_s,
+        "steps_s": timings.steps,
+        "validation_s": timings.validation,
+        "files_s": timings.files,
+        "total_s": total,
+        "main_jets_per_second": timings.jets_a_second,
+        "seconds_an_epoch": sum(timings.epochs) / len(timings.epochs) if timings.epochs else 0.0,
+    }
+
+
+def shares_of(timings: Mapping[str, float]) -> dict[str, float]:
+    """Which share of the time each stage took, in their order; of all that `timings_of` gives and `end_s`."""
+    seconds = {stage: timings[f"{stage}_s"] for stage in ("data", "compiling", "steps", "validation", "files", "end")}
+    total = sum(seconds.values())
+    return {stage: each / total if total else 0.0 for stage, each in seconds.items()}
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """What a person wants to know of a record: when, with what, where, and on which data."""
+    told = {name: record[name] for name in ("tag", "note") if record[name]}
+    told |= {name: record[name] for name in ("started", "command", "seed", "planned_epochs", "versions", "machine")}
+    data = {
+        name: {key: file[key] for key in ("file", "sha256", "jets_used", "events_told_apart_by", "notes")}
+        for name, file in record["data"].items()
+    }
+    text: str = yaml.safe_dump({**told, "data": data}, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the millisecond: runs that start in one second keep their order."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _commit() -> str | None:
+    # An environment can lie within somebody else's checkout, whose commit says nothing of this program.
+    tracked, commit = ("ls-files", "--error-unmatch", "__init__.py"), ("describe", "--always", "--dirty", "--exclude=*")
+    folder = Path(cal_ratio_trainer.__file__).parent
+    try:
+        for words in (tracked, (*commit, "--abbrev=40")):
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, check=True
+            )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

@@ -1,0 +1,223 @@
+"""The test jets that a run left, scored anew with any of its networks: no training file is needed."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.compatibility import refuse_other_scaling
+from cal_ratio_trainer.datasets.data import load_control_jets, load_main_jets
+from cal_ratio_trainer.datasets.mass_selection import parametrised_masses
+from cal_ratio_trainer.datasets.splits import UIntArray, event_words
+from cal_ratio_trainer.datasets.weights import evaluation_weights
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.evaluation.ks import PtRange
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.runs.epoch_histograms import ranges_of
+from cal_ratio_trainer.runs.fold_networks import FoldClassifiers, scores_by
+from cal_ratio_trainer.runs.scored_parts import scored_jets
+
+MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
+
+_WEIGHT = "evaluation_weight"
+_TOLD_APART_BY = ("label", "jet_pt", "jet_eta", "jet_phi", _WEIGHT)
+
+
+@dataclass(frozen=True, eq=False)
+class TestJets:
+    """One of the two files: its jets, and what it says of itself."""
+
+    file: Path
+    jets: Jets
+    metadata: JetMetadata
+
+    # The name begins with "Test", but there is nothing to collect here.
+    __test__ = False
+
+    @classmethod
+    def read(cls, file: Path) -> "TestJets":
+        """Read a file.
+
+        Raises:
+            InputFileError, MissingColumn: there is none, or it is damaged, empty or without what is needed.
+        """
+        loaded = load_jets(file)
+        if len(loaded.jets) == 0:
+            raise InputFileError(file, "holds no jets")
+        # Raises where one is missing.
+        for name in _TOLD_APART_BY:
+            loaded.jets[name]
+        return cls(file, loaded.jets, loaded.metadata)
+
+    def without_jets(self) -> "TestJets":
+        """The same with none of its jets: of main jets, what stands in place of a control region."""
+        return replace(self, jets=self.jets.slice(0, 0))
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """[jets] as figures of merit use them."""
+        weights: NDArray[np.float64] = self.jets[_WEIGHT].astype(np.float64)
+        return weights
+
+    @property
+    def padding(self) -> dict[str, NDArray[np.float32]]:
+        """For each kind of constituent what stands in an empty slot, [features]."""
+        return {name: ragged.padding for name, ragged in self.jets.constituents.items()}
+
+    @cached_property
+    def events(self) -> UIntArray:
+        """[jets] a number that all jets of an event share."""
+        return event_words(self.jets)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class RunSample:
+    """The test part of both files of a run.
+
+    Attributes:
+        main: signal, QCD and BIB.
+        control: data and multijet MC; no jets of a training without control region.
+        settings: of the training: what its network reads, and of which jets.
+        device: where networks are run.
+    """
+
+    main: TestJets
+    control: TestJets
+    settings: TrainSettings
+    device: torch.device
+
+    @classmethod
+    def read(cls, run: RunDirectory, settings: Mapping[str, Any], device: torch.device | None = None) -> "RunSample":
+        """Read what a run left.
+
+        Args:
+            run: its folder.
+            settings: as its training_params.yaml has them; names of other versions of this program are passed over.
+            device: where networks are run; None for the CPU.
+
+        Raises:
+            UserError: a file is missing, damaged, or not what it should be.
+        """
+        checked = known_settings(run, settings)
+        main = TestJets.read(run.path / MAIN_FILE)
+        without = checked.cr_training_file is None
+        control = main.without_jets() if without else TestJets.read(run.path / CONTROL_FILE)
+        return cls(main, control, checked, device or torch.device("cpu"))
+
+    @classmethod
+    def of_files(
+        cls,
+        files: tuple[Path, Path],
+        settings: TrainSettings,
+        scaling: Scaling = LEGACY_SCALING,
+        device: torch.device | None = None,
+    ) -> "RunSample":
+        """All jets of a main training file and of a control region, for networks whose test jets are not known.
+
+        Args:
+            files: main, control; as a training takes them.
+            settings: of the training: weights, masses, what its network reads.
+            scaling: that its network wants.
+            device: where networks are run; None for the CPU.
+
+        Raises:
+            InputFileError, MissingColumn: a file cannot be used; says which and why.
+        """
+        # All jets are judged, those of the fold that a network of a set leaves out above all.
+        reading = settings.model_copy(update={"folds": None, "fold": None})
+        main, control = load_main_jets(reading, files[0]), load_control_jets(reading, files[1])
+        weights = (evaluation_weights(main.weights, main.jets.label), control.weights)
+        parts = []
+        for file, loaded, weight in zip(files, (main, control), weights, strict=True):
+            refuse_other_scaling(file, loaded.metadata.scaling, scaling, "build it anew with that range")
+            parts.append(TestJets(file, loaded.jets.with_columns({_WEIGHT: weight}), loaded.metadata))
+        return cls(parts[0], parts[1], settings, device or torch.device("cpu"))
+
+    @property
+    def pt_ranges(self) -> tuple[PtRange, ...]:
+        """The ranges of jet pt in which the training compares data and MC."""
+        return ranges_of(self.settings.pt_ranges, self.control.metadata.scaling)
+
+    @cached_property
+    def checksum(self) -> str:
+        """Of labels, kinematics and weights of the jets: two runs with the same have the same test part. 16 digits."""
+        digest = hashlib.sha256()
+        for part in (self.main, self.control):
+            for name in _TOLD_APART_BY:
+                digest.update(np.ascontiguousarray(part.jets[name]).tobytes())
+        return digest.hexdigest()[:16]
+
+    def scored_by(self, classifier: Classifier | FoldClassifiers) -> tuple[ScoredJets, ScoredControlJets]:
+        """Main and control jets with the scores of a network, in inference mode, or of the networks of a fold set.
+
+        A network with parametrised masses reads the signal's own; any other jet is given those of a signal jet of the
+        test part, drawn with the run's seed. (The training draws from its own part, so its figures differ a little.)
+
+        Raises:
+            RunError: the network reads another number of masses than the settings say.
+        """
+        columns = self.settings.parametrised_masses
+        if classifier.shape.masses != len(columns):
+            raise RunError(
+                f"{self.main.file.parent} has a network that reads {classifier.shape.masses} masses, but settings for "
+                f"{len(columns)}"
+            )
+        network = classifier.to(self.device).eval()
+        parts = zip((self.main, self.control), self._tensors, strict=True)
+        main, control = (scores_by(network, part.jets, tensors, part.file) for part, tensors in parts)
+        return (
+            scored_jets(self.main.jets.scalars, main, self.main.weights, self.main.metadata),
+            ScoredControlJets(
+                scores=control,
+                is_data=np.asarray(self.control.jets.label == CONTROL_DATA),
+                weights=self.control.weights,
+                scaled_pt=self.control.jets["jet_pt"],
+            ),
+        )
+
+    @cached_property
+    def _tensors(self) -> tuple[JetTensors, JetTensors]:
+        main, control = self.main.jets, self.control.jets
+        columns, seed = self.settings.parametrised_masses, self.settings.seed
+        drawn = parametrised_masses([main, control], columns, seed, self._trained_on())
+        split = len(main)
+        of_main, of_control = (None, None) if drawn is None else (drawn[:split], drawn[split:])
+        return (
+            JetTensors.from_jets([main], self.device, of_main),
+            JetTensors.from_jets([control], self.device, of_control),
+        )
+
+    def _trained_on(self) -> NDArray[np.bool_] | None:
+        """Which test jets have masses that were trained on; None for all."""
+        if self.settings.masses == "all":
+            return None
+        wanted = self.settings.low_masses if self.settings.masses == "low" else self.settings.high_masses
+        jets = self.main.jets
+        return np.asarray((jets.label != Label.SIGNAL) | np.isin(jets["llp_mH"], wanted))
+
+
+def known_settings(run: RunDirectory, settings: Mapping[str, Any]) -> TrainSettings:
+    """The settings of a run, checked; names of other versions of this program are passed over.
+
+    Raises:
+        RunError: a value cannot be used.
+    """
+    known = {name: value for name, value in settings.items() if name in TrainSettings.model_fields}
+    try:
+        return TrainSettings.make(**known)
+    except ValueError as error:
+        raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error

@@ -1,0 +1,177 @@
+"""From drafted events to the branches of the ntuple: constituents, soft jets, what belongs to no jet, indices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.simulation import draws
+from cal_ratio_trainer.simulation.bib import IN_TIME as IN_TIME_KIND
+from cal_ratio_trainer.simulation.bib import bib_jets
+from cal_ratio_trainer.simulation.draws import Generator, IntArray
+from cal_ratio_trainer.simulation.event_draft import (
+    DECAY,
+    HALO,
+    IN_TIME,
+    MULTIJET,
+    EventDraft,
+    distances,
+    same_event_pairs,
+    wrapped_difference,
+)
+from cal_ratio_trainer.simulation.lists import Axes, Constituents, Lists, slots, within
+from cal_ratio_trainer.simulation.multijet import multijets
+from cal_ratio_trainer.simulation.muon_segments import cavern_segments
+from cal_ratio_trainer.simulation.parameters import parameters
+from cal_ratio_trainer.simulation.signal import Decays, signal_jets
+from cal_ratio_trainer.simulation.soft_jets import with_soft_jets
+from cal_ratio_trainer.simulation.tracks import hits, impact, pileup_pt, pileup_vertex_particles
+
+
+@dataclass(frozen=True)
+class FullEvents:
+    """Events with everything in them.
+
+    Attributes:
+        jets: jets of each event, highest pt first; columns pT, eta, phi.
+        clusters: grouped by event, then by jet; `jetIndex` is the jet's position in its event.
+        tracks: grouped by event, those of jets first; `jetIndex` is -1 for those of none.
+        muon_segments: grouped by event.
+        segment_jets: for each segment the positions of the jets it belongs to, as a list.
+    """
+
+    jets: Lists
+    clusters: Lists
+    tracks: Lists
+    muon_segments: Lists
+    segment_jets: Lists
+
+
+def full_events(random: Generator, draft: EventDraft, is_data: bool) -> FullEvents:
+    """Give every jet its constituents and every event its soft jets, pile-up tracks and cavern background."""
+    hard = _constituents(random, draft, is_data)
+    events, constituents, is_hard = with_soft_jets(random, draft, hard, is_data)
+    position = slots(events.counts)
+    jets = Lists(
+        events.counts,
+        {"pT": events.axes.pt, "eta": events.axes.eta, "phi": events.axes.phi},
+    )
+    segments = _segments(random, events, constituents.muon_segments, is_hard, is_data)
+    return FullEvents(
+        jets=jets,
+        clusters=_by_event(constituents.clusters, events.counts, position),
+        tracks=_tracks(random, events, constituents.tracks, position, is_data),
+        muon_segments=segments,
+        segment_jets=_segment_jets(events, segments),
+    )
+
+
+def _constituents(random: Generator, draft: EventDraft, is_data: bool) -> Constituents:
+    """Constituents of the hard jets, in their order, each kind of jet made by its own model."""
+    parts, rows = [], []
+    for makers in ((MULTIJET,), (DECAY,), (HALO, IN_TIME)):
+        chosen = np.flatnonzero(np.isin(draft.maker, makers))
+        if len(chosen) == 0:
+            continue
+        axes = Axes(draft.axes.pt[chosen], draft.axes.eta[chosen], draft.axes.phi[chosen])
+        rows.append(chosen)
+        if makers == (MULTIJET,):
+            parts.append(multijets(random, axes, is_data))
+        elif makers == (DECAY,):
+            decays = draft.decays
+            columns = (decays.transverse, decays.longitudinal, decays.opening, decays.delay)
+            parts.append(signal_jets(random, axes, Decays(*(column[chosen] for column in columns))))
+        else:
+            kind = np.where(draft.maker[chosen] == IN_TIME, IN_TIME_KIND, 0).astype(np.int8)
+            parts.append(bib_jets(random, axes, kind))
+    position = np.empty(len(draft.axes), np.int64)
+    position[np.concatenate(rows)] = np.arange(len(position))
+    return Constituents.concatenate(parts).take(position)
+
+
+def _by_event(lists: Lists, jets: IntArray, position: IntArray) -> Lists:
+    """Things of jets as things of events, with the position of their jet."""
+    first = np.cumsum(jets) - jets
+    sums = np.concatenate([[0], np.cumsum(lists.counts)])
+    counts = sums[first + jets] - sums[first]
+    return Lists(counts, {**lists.columns, "jetIndex": position[lists.owners].astype(np.int32)})
+
+
+def _tracks(random: Generator, events: EventDraft, of_jets: Lists, position: IntArray, is_data: bool) -> Lists:
+    matched = _by_event(of_jets, events.counts, position)
+    return _joined(matched, _unmatched_tracks(random, events, is_data))
+
+
+def _unmatched_tracks(random: Generator, events: EventDraft, is_data: bool) -> Lists:
+    numbers = parameters("events")["unmatched_tracks"]
+    counts = draws.negative_binomial(random, numbers["mean"], numbers["k"], len(events))
+    size = int(counts.sum())
+    axes = Axes(pileup_pt(random, size), draws.uniform(random, size, -2.5, 2.5), draws.angle(random, size))
+    alpha, beta = parameters("tracks")["no_vertex_beta"]
+    no_vertex = draws.uniform(random, size) < alpha / (alpha + beta)
+    particles = np.where(no_vertex, np.float32(-1), pileup_vertex_particles(random, size, "multijet"))
+    origin = "data" if is_data else "mc"
+    z0 = parameters("tracks")["vertex_z_sigma"][origin] * draws.normal(random, size)
+    columns: dict[str, NDArray[Any]] = {"pT": axes.pt, "eta": axes.eta, "phi": axes.phi, "z0": z0.astype(np.float32)}
+    columns |= {"vertex_nParticles": particles, **impact(random, axes.pt, no_vertex, is_data)}
+    columns |= hits(random, no_vertex, "multijet", origin)
+    columns["jetIndex"] = np.full(size, -1, np.int32)
+    i, j = same_event_pairs(counts, events.counts)
+    near = np.abs(axes.eta[i] - events.axes.eta[j]) < parameters("tracks")["matched_radius"]
+    i, j = i[near], j[near]
+    outside = np.ones(size, bool)
+    outside[i[distances(axes, i, events.axes, j) < parameters("tracks")["matched_radius"]]] = False
+    return Lists(counts, columns).where(outside)
+
+
+def _segments(
+    random: Generator, events: EventDraft, of_jets: Lists, is_hard: NDArray[np.bool_], is_data: bool
+) -> Lists:
+    """Segments of jets and of the cavern, by event; the latter keep out of the windows of hard jets, whose own
+    background is drawn with the jet."""
+    numbers = parameters("events")["unmatched_segments"]
+    counts = draws.negative_binomial(random, numbers["data" if is_data else "mc"], numbers["k"], len(events))
+    cavern = Lists(counts, cavern_segments(random, int(counts.sum()), is_data))
+    position = slots(events.counts)
+    own = _by_event(of_jets, events.counts, position)
+    of_hard = is_hard[of_jets.owners]
+    columns = {name: column for name, column in own.columns.items() if name != "jetIndex"}
+    joined = _joined(
+        Lists(own.counts, {**columns, "of_hard": of_hard}),
+        Lists(cavern.counts, {**cavern.columns, "of_hard": np.zeros(len(cavern.columns["t0"]), bool)}),
+    )
+    hard_events = events.where(is_hard)
+    i, j = same_event_pairs(joined.counts, hard_events.counts)
+    window = parameters("muon_segments")["window"]
+    inside = np.zeros(len(joined.columns["t0"]), bool)
+    inside[i[_same_azimuth(joined.columns["phiPos"][i], hard_events.axes.phi[j], window)]] = True
+    kept = joined.where(joined.columns["of_hard"] | ~inside)
+    return Lists(kept.counts, {name: column for name, column in kept.columns.items() if name != "of_hard"})
+
+
+def _same_azimuth(first: NDArray[Any], second: NDArray[Any], window: float) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(wrapped_difference(first, second)) < window)
+
+
+def _segment_jets(events: EventDraft, segments: Lists) -> Lists:
+    """For each segment the jets within 0.2 in azimuth, at any pseudorapidity; [-1] where there is none."""
+    i, j = same_event_pairs(segments.counts, events.counts)
+    near = _same_azimuth(segments.columns["phiPos"][i], events.axes.phi[j], parameters("muon_segments")["window"])
+    position = slots(events.counts)
+    found = np.bincount(i[near], minlength=len(segments.columns["phiPos"]))
+    counts = np.maximum(found, 1)
+    index = np.full(int(counts.sum()), -1, np.int32)
+    index[np.repeat(found > 0, counts)] = position[j[near]]
+    return Lists(counts, {"jetIndex": index})
+
+
+def _joined(first: Lists, second: Lists) -> Lists:
+    """The things of each event of the first, then those of the second."""
+    events = len(first.counts)
+    rows = np.stack([np.arange(events), events + np.arange(events)], axis=1).ravel()
+    both = Lists.concatenate([first, second])
+    index = within(both.counts, rows)
+    columns: Mapping[str, NDArray[Any]] = {name: column[index] for name, column in both.columns.items()}
+    return Lists(first.counts + second.counts, columns)

@@ -1,0 +1,119 @@
+"""The demo data set: simulated, converted and built once, then kept in the cache folder."""
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cal_ratio_trainer.building import build_training_file
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.files.cache import default_cache_path
+from cal_ratio_trainer.ntuple import convert_files
+from cal_ratio_trainer.simulation import simulate
+
+VERSION = 1
+"""Raised whenever simulation, conversion or building give other jets than before from the same parameters."""
+
+MAIN_JETS, CONTROL_JETS, SEED = 20_000, 10_000, 1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """The two training files of the demo."""
+
+    main: Path
+    control: Path
+
+
+def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> DemoFiles:
+    """The demo's training files; made when they are first asked for, which takes about a minute on two cores.
+
+    Several processes can ask at once: one makes them, the others wait. What a process leaves that is killed is never
+    taken for the data, and removed by the next one that makes them.
+
+    Args:
+        cache_path: where they are kept; None for the user's cache folder.
+        workers: processes that simulate and convert.
+    """
+    folder = (cache_path or default_cache_path()).expanduser() / _folder_name()
+    files = DemoFiles(folder / "main.parquet", folder / "control.parquet")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _held(FileLock(folder.with_name(f"{folder.name}.lock"))):
+        if not folder.is_dir():
+            # The lock is held, so these are nobody's: a process that made them was killed.
+            for remains in folder.parent.glob(f".{folder.name}-*"):
+                shutil.rmtree(remains, ignore_errors=True)
+            make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers)
+    return files
+
+
+@contextmanager
+def _held(lock: FileLock) -> Iterator[None]:
+    """Hold a lock; where another process has it, say so and wait."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.warning("another process is making the demo data set; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _folder_name() -> str:
+    # Other parameters of the model give other jets, which must not be taken for those of before.
+    parameters = resources.files("cal_ratio_trainer.simulation").joinpath("parameters.yaml").read_bytes()
+    return f"demo-v{VERSION}-{hashlib.sha256(parameters).hexdigest()[:8]}"
+
+
+def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: int) -> None:
+    """Simulate, convert and build; `folder` appears with main.parquet and control.parquet in it when all is done.
+
+    Args:
+        folder: must not be there; the folder above it must.
+        main_jets: jets of each class in the main file.
+        control_jets: jets of MC and of data in the control-region file.
+        workers: processes that simulate and convert.
+
+    Raises:
+        UserError: a file could not be converted.
+    """
+    _log.warning("making the demo data set in %s; this is done once", folder)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+        ntuples, built = Path(name) / "ntuples", Path(name) / "built"
+        built.mkdir()
+        simulate(
+            DemoSettings.make(
+                output_path=ntuples, jets=main_jets, control_jets=control_jets, seed=SEED, workers=workers
+            )
+        )
+        converted = {**_inputs_below(ntuples / "convert.yaml"), "output_path": ntuples / "converted"}
+        conversion = convert_files(ConvertSettings.make(**converted, workers=workers))
+        if conversion.failed:
+            raise UserError(f"the demo could not be converted: {conversion}")
+        for kind in ("main", "control"):
+            inputs = _inputs_below(ntuples / f"build_{kind}.yaml")
+            build_training_file(BuildSettings.make(**{**inputs, "output_file": built / f"{kind}.parquet"}))
+        built.rename(folder)
+
+
+def _inputs_below(config: Path) -> dict[str, Any]:
+    """The settings that the demo leaves for the next step, with input files as absolute paths."""
+    content = read_config(config)
+    inputs = [{**each, "input_file": str(config.parent / each["input_file"])} for each in content["input_files"]]
+    return {**content, "input_files": inputs}

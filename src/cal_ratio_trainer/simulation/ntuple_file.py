@@ -1,0 +1,164 @@
+"""One simulated ntuple: its events from its own random numbers, and the ROOT file that they go to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.simulation import draws
+from cal_ratio_trainer.simulation.assembly import full_events
+from cal_ratio_trainer.simulation.branches import Extras, branches
+from cal_ratio_trainer.simulation.draws import Generator
+from cal_ratio_trainer.simulation.event_draft import EventDraft
+from cal_ratio_trainer.simulation.lists import Lists, slots
+from cal_ratio_trainer.simulation.parameters import parameters
+from cal_ratio_trainer.simulation.quota import events_with
+from cal_ratio_trainer.simulation.samples import Sample
+
+SIMULATION = "demo"
+"""What the object `cal_ratio_trainer_simulation` of each file holds."""
+NOT_A_DETECTOR_SIMULATION = (
+    "Simulated by cr_trainer demo: a parametric model tuned on a few hundred real jets, not a detector simulation. "
+    "Draw no physics conclusions from it."
+)
+TREE = "trees_DV_"
+
+_SIGNAL_TRIGGERS = [
+    f"pass_HLT_j30_jes_cleanLLP_PS_llp_{isolation}L1{seed}"
+    for isolation in ("", "noiso_")
+    for seed in ("TAU60", "TAU100", "LLP-NOMATCH", "LLP-RO")
+]
+_FIRING = _SIGNAL_TRIGGERS[4]
+"""The one trigger that fires in the demo: where there is a trigger jet."""
+
+
+@dataclass(frozen=True)
+class FileTask:
+    """One file to simulate: a piece of a sample, which piece, where it goes, and the seed of the whole demo."""
+
+    sample: Sample
+    piece: int
+    path: Path
+    seed: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one file holds: events in it, jets that convert will keep, events that were tried for them."""
+
+    path: Path
+    events: int
+    jets: int
+    tried: float
+
+
+def write_ntuple(task: FileTask) -> Written:
+    """Simulate one file; the content depends on the seed, the sample and the piece, and on nothing else."""
+    random = np.random.default_rng([task.seed, task.sample.number, task.piece])
+    draft, jets = _drafted(random, task.sample)
+    array = _branches(random, task, draft)
+    step = parameters("samples")["events_a_cluster"]
+    with replacing(task.path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
+        file["cal_ratio_trainer_simulation"] = SIMULATION
+        file["cal_ratio_trainer_note"] = NOT_A_DETECTOR_SIMULATION
+        file["MetaData_EventCount"] = _event_count(task.sample, draft)
+        tree = file.mkrntuple(TREE, array[:step])
+        for start in range(step, len(array), step):
+            tree.extend(array[start : start + step])
+    return Written(task.path, len(draft), jets, draft.tried)
+
+
+def _drafted(random: Generator, sample: Sample) -> tuple[EventDraft, int]:
+    """The events of all sources of a sample, mixed, and how many of their jets convert will keep."""
+    parts = [(events_with(random, source, jets), source) for source, jets in sample.sources()]
+    jets = sum(int(source.kept(part).sum()) for part, source in parts)
+    everything = EventDraft.concatenate([part for part, _ in parts])
+    return everything.take(random.permutation(len(everything))), jets
+
+
+def _branches(random: Generator, task: FileTask, draft: EventDraft) -> Any:
+    events = full_events(random, draft, task.sample.is_data)
+    size = int(events.jets.counts.sum())
+    clean = draws.uniform(random, size) < parameters("events")["clean_probability"]
+    lists = {"HLT_jet": _trigger_jets(random, draft, events.jets, task.sample.is_data)}
+    if task.sample.point is not None:
+        lists["llp"] = _decays(draft)
+    jet_columns = {"jet_isClean_LooseBadLLP": clean, "nn_jet_index": slots(events.jets.counts)}
+    decisions = {name: np.zeros(len(draft), np.int32) for name in _SIGNAL_TRIGGERS}
+    decisions[_FIRING] = (lists["HLT_jet"].counts > 0).astype(np.int32)
+    return branches(events, Extras(jet_columns, _scalars(random, task, len(draft)) | decisions, lists))
+
+
+def _scalars(random: Generator, task: FileTask, events: int) -> dict[str, NDArray[Any]]:
+    """Numbers of the events: identity, pile-up, and in simulation their weights."""
+    sample, numbers = task.sample, parameters("samples")
+    first = (1 + task.piece) * numbers["event_numbers_a_file"]
+    if sample.is_data:
+        # Data of a sample share their runs; each sample has a range of event numbers of its own.
+        first += sample.number * 1_000_000_000
+        runs = numbers["bib_runs" if sample.role == "main" else "control_runs"]
+        run = np.asarray(runs)[random.integers(0, len(runs), events)]
+    else:
+        run = np.full(events, numbers["run_of_simulation"])
+    mean, sigma = parameters("events")["pileup_interactions"]["data" if sample.is_data else "mc"]
+    pileup = np.maximum(mean + sigma * draws.normal(random, events), 5)
+    columns = {
+        "runNumber": run,
+        "eventNumber": first + random.permutation(events),
+        "actualInteractionsPerCrossing": pileup,
+        "pileupWeight": np.zeros(events),
+    }
+    if not sample.is_data:
+        spread = parameters("events")["pileup_weight_sigma"]
+        columns["pileupWeight"] = np.exp(spread * draws.normal(random, events))
+        columns["mcEventWeight"] = np.full(events, sample.weight)
+        columns["mcChannelNumber"] = np.full(events, sample.channel)
+    return columns
+
+
+def _trigger_jets(random: Generator, draft: EventDraft, jets: Lists, is_data: bool) -> Lists:
+    """None or one trigger jet an event: the one drawn with the event, else at times one on the leading jet."""
+    names = ("HLT_jet_pT", "HLT_jet_eta", "HLT_jet_phi", "HLT_jet_isBIB")
+    if "HLT_jet_there" in draft.per_event:
+        return Lists(
+            np.ones(len(draft), np.int64), {name.removeprefix("HLT_jet_"): draft.per_event[name] for name in names}
+        )
+    numbers = parameters("events")
+    probability = numbers["hlt_probability"]["data" if is_data else "mc"]
+    there = (draws.uniform(random, len(draft)) < probability) & (jets.counts > 0)
+    leading = (np.cumsum(jets.counts) - jets.counts)[there]
+    smear = numbers["hlt_smear"] * draws.normal(random, (2, len(leading)))
+    columns: dict[str, NDArray[Any]] = {
+        "pT": jets.columns["pT"][leading] * np.float32(0.9),
+        "eta": jets.columns["eta"][leading] + smear[0],
+        "phi": draws.wrap(jets.columns["phi"][leading] + smear[1]),
+        "isBIB": np.zeros(len(leading), np.int32),
+    }
+    return Lists(there.astype(np.int64), columns)
+
+
+def _decays(draft: EventDraft) -> Lists:
+    """The two long-lived particles of each event."""
+    names = ("llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
+    columns = {name.removeprefix("llp_"): draft.per_event[name].ravel() for name in names}
+    return Lists(np.full(len(draft), 2), columns)
+
+
+def _event_count(sample: Sample, draft: EventDraft) -> hist.Hist:
+    """The histogram by which simulation is normalised, with the bins of the real ntuples."""
+    weight = 1.0 if sample.weight is None else float(np.float32(sample.weight))
+    tried = float(round(draft.tried))
+    contents = {
+        f"{name} {stage}": number * weight**power
+        for power, name in enumerate(("nEvents", "sumOfWeights", "sumOfWeightsSquared"))
+        for stage, number in (("initial", tried), ("selected", float(len(draft))))
+    }
+    bins = hist.axis.StrCategory(list(contents), name="count", label="")
+    histogram = hist.Hist(bins, storage=hist.storage.Double(), name="MetaData_EventCount")
+    histogram.view()[:] = list(contents.values())
+    return histogram

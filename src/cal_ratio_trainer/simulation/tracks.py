@@ -1,0 +1,202 @@
+"""Tracks within 0.2 of a jet's axis: from the primary vertex, from pile-up, and without vertex."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.simulation import draws
+from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray
+from cal_ratio_trainer.simulation.lists import Axes, Lists, slots, sum_by
+from cal_ratio_trainer.simulation.parameters import parameters
+
+NO_VERTEX = -1.0
+"""What track_vertex_nParticles holds for a track without vertex."""
+
+
+@dataclass(frozen=True)
+class TrackRecipe:
+    """What one class of jets is like: tracks from the primary vertex and their pt sum over the jet's [jets].
+
+    Attributes:
+        flavour: 'signal', 'multijet' or 'bib': chooses pile-up and hit tables.
+        is_data: whether the tables of data are used.
+    """
+
+    primary: IntArray
+    charged_share: FloatArray
+    flavour: str
+    is_data: bool
+
+    @property
+    def origin(self) -> str:
+        """'data' or 'mc', as the tables are called."""
+        return "data" if self.is_data else "mc"
+
+
+def multijet_primaries(random: Generator, jets: Axes) -> tuple[IntArray, FloatArray]:
+    """Number of primary tracks and their pt sum over the jet's, for multijets, each [jets]."""
+    count, share = parameters("tracks")["primary"], parameters("tracks")["charged_share"]
+    mean = np.maximum(count["constant"] + count["slope"] * jets.lp, count["minimum"])
+    spread = np.exp(count["log_mean"] + count["log_sigma"] * draws.normal(random, len(jets)))
+    with_pt = np.clip(share["constant"] + share["slope"] * jets.lp, *share["clip"])
+    charged = share["median"] * np.exp(share["sigma"] * draws.normal(random, len(jets))) * with_pt
+    return random.poisson(mean * spread), np.minimum(charged, share["maximum"]).astype(np.float32)
+
+
+def tracks(random: Generator, jets: Axes, recipe: TrackRecipe) -> Lists:
+    """Draw the tracks of jets; columns are the ROOT branches without 'track_'."""
+    mean, k = parameters("tracks")["pileup"][recipe.flavour]
+    pileup = draws.negative_binomial(random, mean, k, len(jets))
+    counts = recipe.primary + pileup
+    owners = np.repeat(np.arange(len(jets)), counts)
+    primary = slots(counts) < recipe.primary[owners]
+    pt = _momenta(random, jets, recipe, owners, primary)
+    eta, phi = _directions(random, jets, owners, primary, pt)
+    no_vertex = _without_vertex(random, owners, len(jets))
+    columns = {"pT": pt, "eta": eta, "phi": phi}
+    columns |= _vertices(random, jets, recipe, owners, primary, no_vertex)
+    columns |= impact(random, pt, no_vertex, recipe.is_data)
+    columns["z0"] = _z0(random, columns.pop("vertex_z"), pt, no_vertex, primary)
+    columns |= hits(random, no_vertex, recipe.flavour, recipe.origin)
+    return Lists(counts, columns).where(pt > parameters("tracks")["smallest_pt"])
+
+
+def _momenta(
+    random: Generator, jets: Axes, recipe: TrackRecipe, owners: IntArray, primary: NDArray[np.bool_]
+) -> FloatArray:
+    numbers = parameters("tracks")
+    weight = np.exp(np.float32(numbers["weight_sigma"]) * draws.normal(random, len(owners)))
+    total = np.maximum(sum_by(owners, np.where(primary, weight, np.float32(0)), len(jets)), np.float32(1e-9))
+    of_jet = weight * (recipe.charged_share * jets.pt / total)[owners]
+    wrong = draws.uniform(random, len(owners)) < numbers["mismeasured"]["probability"]
+    of_jet[wrong] *= np.float32(numbers["mismeasured"]["factor"]) * draws.exponential(random, int(wrong.sum()))
+    return np.where(primary, np.maximum(of_jet, _floor(random, len(owners))), pileup_pt(random, len(owners)))
+
+
+def _floor(random: Generator, size: int) -> FloatArray:
+    # Softer tracks are not reconstructed; those just above the threshold pile up there, as in data.
+    return np.float32(parameters("tracks")["smallest_pt"]) + np.float32(0.3) * draws.exponential(random, size)
+
+
+def pileup_pt(random: Generator, size: int) -> FloatArray:
+    """pt of pile-up tracks [GeV], all above the threshold, [size]."""
+    numbers = parameters("tracks")
+    pt = numbers["pileup"]["pt"] * np.exp(np.float32(numbers["pileup"]["sigma"]) * draws.normal(random, size))
+    return np.where(pt > numbers["smallest_pt"], pt, _floor(random, size)).astype(np.float32)
+
+
+def _directions(
+    random: Generator, jets: Axes, owners: IntArray, primary: NDArray[np.bool_], pt: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    numbers = parameters("tracks")
+    radius = np.float32(numbers["matched_radius"] * 0.999)
+    shape = numbers["primary_radius"]
+    scale = shape["scale"] / np.sqrt(pt) * ((50 / jets.pt) ** shape["power"])[owners]
+    in_jet = draws.rayleigh(random, len(owners)) * scale
+    in_disc = radius * np.sqrt(draws.uniform(random, len(owners)))
+    distance = np.where(primary & (in_jet < radius), in_jet, in_disc).astype(np.float32)
+    turn = draws.angle(random, len(owners))
+    eta = jets.eta[owners] + distance * np.cos(turn)
+    return eta, draws.wrap(jets.phi[owners] + distance * np.sin(turn))
+
+
+def _without_vertex(random: Generator, owners: IntArray, jets: int) -> NDArray[np.bool_]:
+    alpha, beta = parameters("tracks")["no_vertex_beta"]
+    probability = random.beta(alpha, beta, jets).astype(np.float32)
+    return draws.uniform(random, len(owners)) < probability[owners]
+
+
+def _vertices(
+    random: Generator,
+    jets: Axes,
+    recipe: TrackRecipe,
+    owners: IntArray,
+    primary: NDArray[np.bool_],
+    no_vertex: NDArray[np.bool_],
+) -> dict[str, FloatArray]:
+    """Where the vertex of each track lies along the beam and how many tracks it has."""
+    size = len(jets)
+    sigma = np.float32(parameters("tracks")["vertex_z_sigma"][recipe.origin])
+    z = sigma * draws.normal(random, 3 * size).reshape(size, 3)
+    number = np.stack(
+        [
+            primary_vertex_particles(random, jets.pt, recipe.is_data),
+            pileup_vertex_particles(random, size, recipe.flavour),
+            pileup_vertex_particles(random, size, recipe.flavour),
+        ],
+        axis=1,
+    )
+    which = np.where(primary, 0, 1 + (draws.uniform(random, len(owners)) < 0.5))
+    particles = np.where(no_vertex, np.float32(NO_VERTEX), number[owners, which])
+    return {"vertex_nParticles": particles, "vertex_z": z[owners, which]}
+
+
+def primary_vertex_particles(random: Generator, jet_pt: FloatArray, is_data: bool) -> FloatArray:
+    """How many tracks the primary vertex has, [jets]."""
+    numbers = parameters("tracks")["vertex_particles_primary"]
+    count = np.maximum(numbers["mean"] + numbers["sigma"] * draws.normal(random, len(jet_pt)), numbers["minimum"])
+    count = count * np.where(jet_pt < numbers["below"], numbers["factor"], 1.0)
+    factor = parameters("data_minus_mc")["vertex_particles"] if is_data else 1.0
+    return np.asarray(np.rint(count * factor), np.float32)
+
+
+def pileup_vertex_particles(random: Generator, size: int, flavour: str) -> FloatArray:
+    """How many tracks a pile-up vertex has, [size]."""
+    numbers = parameters("tracks")["vertex_particles_pileup"]
+    count = numbers[flavour] * np.exp(numbers["sigma"] * draws.normal(random, size))
+    return np.asarray(np.maximum(np.rint(count), 2), np.float32)
+
+
+def impact(random: Generator, pt: FloatArray, no_vertex: NDArray[np.bool_], is_data: bool) -> dict[str, FloatArray]:
+    """Transverse impact parameter d0 [mm] and the fit's chi squared."""
+    numbers, size = parameters("tracks"), len(pt)
+    near, far = numbers["d0_vertex"], numbers["d0_no_vertex"]
+    at_vertex = (near["constant"] + near["slope"] / pt) * draws.student_t(random, near["freedom"], size)
+    narrow = draws.uniform(random, size) < far["narrow"]
+    elsewhere = np.where(narrow, far["sigma"] * draws.normal(random, size), far["scale"] * draws.laplace(random, size))
+    d0 = np.where(no_vertex, elsewhere, at_vertex) + (parameters("data_minus_mc")["d0_offset"] if is_data else 0.0)
+    fit = numbers["chi2"]
+    mean = np.where(no_vertex, fit["no_vertex"][0], fit["vertex"][0])
+    sigma = np.where(no_vertex, fit["no_vertex"][1], fit["vertex"][1])
+    chi2 = np.abs(mean + sigma * draws.normal(random, size)) + fit["offset"]
+    bad = draws.uniform(random, size) < fit["tail_probability"]
+    chi2 += np.where(bad, fit["tail_scale"] * draws.exponential(random, size), 0)
+    return {"d0": d0.astype(np.float32), "chiSquared": chi2.astype(np.float32)}
+
+
+def _z0(
+    random: Generator, vertex_z: FloatArray, pt: FloatArray, no_vertex: NDArray[np.bool_], primary: NDArray[np.bool_]
+) -> FloatArray:
+    numbers, size = parameters("tracks"), len(pt)
+    at = numbers["z0_vertex"]
+    with_vertex = vertex_z + (at["constant"] + at["slope"] / pt) * draws.normal(random, size)
+    off = numbers["z0_no_vertex"]
+    near = vertex_z + off["scale"] * draws.student_t(random, off["freedom"], size)
+    anywhere = off["sigma"] * draws.normal(random, size)
+    is_near = primary & (draws.uniform(random, size) < off["near"])
+    z0 = np.where(no_vertex, np.where(is_near, near, anywhere), with_vertex)
+    return np.asarray(np.clip(z0, -off["maximum"], off["maximum"]), np.float32)
+
+
+def hits(random: Generator, no_vertex: NDArray[np.bool_], flavour: str, origin: str) -> dict[str, NDArray[Any]]:
+    """Hits, holes and shared hits in pixel and SCT detectors, [tracks] each."""
+    table: Mapping[str, Any] = parameters("track_hits")
+    size = len(no_vertex)
+    other = "bib" if flavour == "bib" else "other"
+
+    def by_vertex(name: str, with_vertex: Any, without: Any) -> NDArray[Any]:
+        drawn = draws.choose(random, with_vertex, size)
+        drawn[no_vertex] = draws.choose(random, without, int(no_vertex.sum()))
+        return drawn.astype(np.float32)
+
+    return {
+        "PixelShared": draws.choose(random, table["pixel_shared"], size).astype(np.float32),
+        "PixelHoles": by_vertex("PixelHoles", table["pixel_holes_vertex"], table["pixel_holes_no_vertex"][other]),
+        "PixelHits": by_vertex("PixelHits", table["pixel_vertex"][origin], table["pixel_no_vertex"][origin]),
+        "SCTShared": draws.choose(random, table["sct_shared"][flavour], size).astype(np.float32),
+        "SCTHoles": by_vertex("SCTHoles", table["sct_holes_vertex"][origin], table["sct_holes_no_vertex"][other]),
+        "SCTHits": by_vertex("SCTHits", table["sct_vertex"], table["sct_no_vertex"]),
+    }

@@ -1,0 +1,164 @@
+"""Where constituents lie during a training."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets import placement as places
+from cal_ratio_trainer.datasets.data import read_training_data
+from cal_ratio_trainer.datasets.memory import USABLE
+from cal_ratio_trainer.datasets.placement import Place, StepNeeds, data_place
+from cal_ratio_trainer.datasets.selection import ChosenData, choose_training_data
+from cal_ratio_trainer.jets.disk_rows import NoRoomOnDisk
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.distant_jets import DistantJets
+from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.preparation import prepare
+from cal_ratio_trainer.training.ranks import Ranks
+from cal_ratio_trainer.training.train import train
+from tests.training.test_engine_choice import settings_in
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+STEP = StepNeeds(1 << 20, 0)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
+    """Of a small training whose files are there."""
+    return settings_in(tmp_path_factory.mktemp("data"), epoch_plots=False, tensorboard=False)
+
+
+@pytest.fixture(scope="module")
+def chosen(settings: TrainSettings) -> ChosenData:
+    """Its jets."""
+    return choose_training_data(settings, Path(settings.main_training_file), Path(settings.cr_training_file or ""))
+
+
+def with_room(monkeypatch: pytest.MonkeyPatch, **free: int | None) -> None:
+    monkeypatch.setattr(places, "free_bytes", lambda device: free[device.type])
+
+
+def test_auto_takes_the_first_place_with_room_for_constituents_and_step(
+    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, plenty = data_place(settings, chosen, CPU, STEP).size, 1 << 40
+    for device, free, expected in (
+        (CPU, {"cpu": plenty}, Place.DEVICE),
+        (CPU, {"cpu": None}, Place.DEVICE),
+        (CPU, {"cpu": size + STEP.step}, Place.DISK),
+        (CUDA, {"cpu": size, "cuda": plenty}, Place.DEVICE),
+        (CUDA, {"cpu": 2 * size, "cuda": size + STEP.step}, Place.HOST),
+        (CUDA, {"cpu": size, "cuda": size + STEP.step}, Place.DISK),
+    ):
+        with_room(monkeypatch, **free)
+        assert data_place(settings, chosen, device, STEP).place is expected, (device, free)
+
+
+def test_auto_counts_what_is_gathered_where_the_constituents_do_not_lie(
+    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, free = data_place(settings, chosen, CPU, STEP).size, 1 << 30
+    room = int(USABLE * free)
+    with_room(monkeypatch, cpu=free, cuda=free)
+    for step, gathered, expected in (
+        (room - size - 1, room, Place.DEVICE),
+        (room - size + 1, size - 2, Place.DISK),
+        # Moved they would leave a step no more room than where they are.
+        (room - size + 1, size + 2, Place.DEVICE),
+    ):
+        assert data_place(settings, chosen, CPU, StepNeeds(step, gathered)).place is expected
+    with_room(monkeypatch, cpu=int(1.2 * size), cuda=size)
+    for gathered, expected in ((0, Place.HOST), (int(0.2 * size), Place.DISK)):
+        assert data_place(settings, chosen, CUDA, StepNeeds(size // 2, gathered)).place is expected
+
+
+def test_a_step_that_fits_nowhere_moves_no_constituents(
+    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_room(monkeypatch, cpu=1 << 30)
+    assert data_place(settings, chosen, CPU, StepNeeds(1 << 40, 0)).place is Place.DEVICE
+
+
+def test_on_a_cpu_the_host_is_the_device(settings: TrainSettings, chosen: ChosenData) -> None:
+    host = settings.model_copy(update={"data_place": "host"})
+    assert data_place(host, chosen, CPU, STEP).place is Place.DEVICE
+    assert data_place(host, chosen, CUDA, STEP).place is Place.HOST
+    assert data_place(host, chosen, CUDA, STEP).tensors is DistantJets
+    assert data_place(host, chosen, CPU, STEP).tensors is JetTensors
+
+
+def test_the_size_is_that_of_what_is_filled(settings: TrainSettings, chosen: ChosenData) -> None:
+    data, inputs = read_training_data(chosen, data_place(settings, chosen, CPU, STEP).storage)
+    tested = [part.test_constituents.values() for part in (data.main, data.control)]
+    filled = sum(each.nbytes for each in inputs.values.values())
+    filled += sum(ragged.values.nbytes for part in tested for ragged in part)
+    assert data_place(settings, chosen, CPU, STEP).size == pytest.approx(filled, rel=0.05)
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_read(
+    settings: TrainSettings, chosen: ChosenData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    wanted = settings.model_copy(update={"data_place": "disk", "cache_path": tmp_path / "not" / "there"})
+    with pytest.raises(NoRoomOnDisk, match=r"there has 0\.0 MiB free.*cache_path names another folder"):
+        data_place(wanted, chosen, CPU, STEP)
+
+
+def test_constituents_on_disk_train_the_same_network_and_leave_nothing_there(
+    settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Drawing takes most of the time of so small a training.
+    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+    runs = {}
+    for place in ("device", "disk"):
+        said: list[str] = []
+        changes = {"data_place": place, "output_path": tmp_path / place, "cache_path": tmp_path / "cache"}
+        summary = train(Start(settings.model_copy(update=changes)), say=said.append, details=lambda figures: "")
+        runs[place] = summary.run.path
+        assert any("lie on disk, in unnamed files" in line for line in said) == (place == "disk")
+        memory = json.loads((runs[place] / "run.json").read_text())["memory"]
+        assert (memory["data_place"], memory["gathered_bytes"] > 0) == (place, place == "disk")
+    # The file itself says which run it is of.
+    states = [load_file(run / "keras" / "checkpoint.safetensors") for run in runs.values()]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    for name in ("history.json", "test_sample.parquet", "evaluation.json"):
+        first, second = ((run / name).read_bytes() for run in runs.values())
+        assert first == second, name
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_unused_half_is_not_held(settings: TrainSettings) -> None:
+    half = settings.model_copy(update={"sample_fraction": 0.5})
+    files = Path(settings.main_training_file), Path(settings.cr_training_file or "")
+    some = choose_training_data(half, *files)
+    data, inputs = read_training_data(some, data_place(half, some, CPU, STEP).storage)
+    jets = len(data.main.jets) + len(data.control.jets)
+    assert jets == pytest.approx(250, abs=40)
+    for name, values in inputs.values.items():
+        assert len(values) == inputs.offsets[name][-1] + 1
+        assert len(inputs.offsets[name]) == jets + 1
+    assert np.all(some.main.source.jets["jet_pt"][some.main.rows] == data.main.jets["jet_pt"])
+
+
+def test_of_several_processes_none_looks_for_room_before_all_are_there(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Several(Ranks):
+        def meet(self) -> None:
+            done.append("met")
+
+    def free_bytes(device: torch.device) -> int:
+        done.append("looked")
+        return 1 << 40
+
+    done: list[str] = []
+    monkeypatch.setattr(places, "free_bytes", free_bytes)
+    prepare(settings, Several())
+    assert done == ["met", "looked"]

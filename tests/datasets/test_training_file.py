@@ -1,0 +1,138 @@
+"""Training files read in one pass: the same as whole tables, cleaned and then cut."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import load_main_jets, read_training_data
+from cal_ratio_trainer.datasets.selection import choose_training_data
+from cal_ratio_trainer.datasets.splits import Part
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.jets import Jets, Ragged
+from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
+from cal_ratio_trainer.jets.features import CLUSTERS, MISSING_T0, MUON_SEGMENTS
+from cal_ratio_trainer.jets.filling import Memory
+from cal_ratio_trainer.jets.legacy import write_flat
+from cal_ratio_trainer.jets.loading import RaggedFile, load_jets
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.store import iterate_lists, write_jets
+from cal_ratio_trainer.network.batch import JetTensors
+from tests.jets.some_jets import assert_same_constituents, assert_same_jets
+from tests.training.synthetic import synthetic_jets
+
+SETTINGS = TrainSettings.make(sample_fraction=0.6, train_fraction=0.6, missing_t0=-1.0)
+
+
+def odd_jets(labels: np.ndarray) -> Jets:
+    """Jets with what cleaning is for: infinite times, angles beyond pi, times that were not measured, a NaN pt."""
+    jets = synthetic_jets(labels, len(labels))
+    clusters = jets.constituents["clusters"].values.copy()
+    clusters[::50, CLUSTERS.position("time")] = np.inf
+    clusters[::70, CLUSTERS.position("phi")] = 4.0
+    segments = jets.constituents["muon_segments"].values.copy()
+    segments[::5, MUON_SEGMENTS.position("t0")] = MISSING_T0
+    changed = {"clusters": clusters, "muon_segments": segments}
+    lists = {name: ragged.with_values(changed.get(name, ragged.values)) for name, ragged in jets.constituents.items()}
+    pt = np.where(np.arange(len(jets)) == 3, np.nan, jets["jet_pt"])
+    return Jets(jets.scalars, lists).with_columns({"jet_pt": pt})
+
+
+@pytest.fixture(scope="module", params=["ragged", "flat", "pickle"])
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A main and a control-region file of each format."""
+    folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(1)
+    end = ".pkl" if request.param == "pickle" else ".parquet"
+    write = write_jets if request.param == "ragged" else write_flat
+    paths = folder / f"main{end}", folder / f"control{end}"
+    write(paths[0], odd_jets(rng.integers(0, 3, 400)), JetMetadata(stage="built", kind="main"))
+    write(paths[1], odd_jets(rng.choice([0, 2], 300)), JetMetadata(stage="built", kind="control"))
+    return paths
+
+
+def prepared(file: Path) -> Jets:
+    """All jets of a file as whole tables are prepared."""
+    return with_missing_t0(clean_for_training(load_jets(file).jets)[0], -1.0)[0]
+
+
+def test_one_pass_gives_what_whole_tables_give(files: tuple[Path, Path]) -> None:
+    chosen = choose_training_data(SETTINGS, *files)
+    data, inputs = read_training_data(chosen, Memory())
+    parts = [prepared(file).take(part.rows) for file, part in zip(files, (chosen.main, chosen.control), strict=True)]
+    expected = JetTensors.from_jets(parts, torch.device("cpu"))
+    found = data.tensors(inputs, torch.device("cpu")).jets
+    assert torch.equal(found.jet, expected.jet)
+    for name in expected.values:
+        assert torch.equal(found.values[name], expected.values[name])
+        np.testing.assert_array_equal(found.offsets[name], expected.offsets[name])
+    for sample, jets in zip((data.main, data.control), parts, strict=True):
+        assert_same_jets(sample.test_jets, jets.where(sample.part == Part.TEST))
+
+
+def test_oddities_are_counted_over_all_jets_of_the_file_the_unused_ones_too(files: tuple[Path, Path]) -> None:
+    data, _ = read_training_data(choose_training_data(SETTINGS, *files), Memory())
+    jets = load_jets(files[0]).jets
+    report = clean_for_training(jets)[1]
+    assert list(report.non_finite) == ["jet_pt", "clus_time"]
+    times = jets.constituents["muon_segments"].values[:, MUON_SEGMENTS.position("t0")]
+    replaced = f"{int((times == MISSING_T0).sum())} values of MSeg_t0 were not measured and became -1"
+    assert list(data.main.notes)[-len(report.sentences()) - 1 :] == [*report.sentences(), replaced]
+
+
+def test_all_jets_that_have_a_weight_come_whole(files: tuple[Path, Path]) -> None:
+    assert_same_constituents(load_main_jets(SETTINGS, files[0]).jets, prepared(files[0]))
+
+
+def test_where_padding_rows_differ_empty_slots_are_written_out(tmp_path: Path) -> None:
+    rng, paths = np.random.default_rng(1), (tmp_path / "main.parquet", tmp_path / "control.parquet")
+    main, control = synthetic_jets(rng.integers(0, 3, 200), 1), synthetic_jets(rng.choice([0, 2], 200), 2)
+    lists = {name: Ragged(r.values, r.offsets, r.padding - 0.25) for name, r in control.constituents.items()}
+    write_jets(paths[0], main, JetMetadata(stage="built", kind="main"))
+    write_jets(paths[1], Jets(control.scalars, lists), JetMetadata(stage="built", kind="control"))
+    chosen = choose_training_data(SETTINGS, *paths)
+    data, inputs = read_training_data(chosen, Memory())
+    parts = [prepared(file).take(part.rows) for file, part in zip(paths, (chosen.main, chosen.control), strict=True)]
+    expected = JetTensors.from_jets([part.with_filled_slots() for part in parts], torch.device("cpu"))
+    for name in expected.values:
+        np.testing.assert_array_equal(inputs.values[name], expected.values[name].numpy())
+    tested = parts[1].where(data.control.part == Part.TEST)
+    assert_same_constituents(data.control.test_jets, tested.with_filled_slots())
+
+
+def test_a_file_that_changes_between_its_scalars_and_its_constituents_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "main.parquet"
+    write_jets(path, synthetic_jets(np.arange(90) % 3, 1), JetMetadata(stage="built", kind="main"))
+
+    def cut(self: RaggedFile) -> Iterator[object]:
+        for lists in iterate_lists(self.path):
+            yield {name: columns.where(np.arange(90) < 80) for name, columns in lists.items()}
+
+    monkeypatch.setattr(RaggedFile, "lists", cut)
+    with pytest.raises(InputFileError, match="was changed while it was read"):
+        load_main_jets(SETTINGS, path)
+
+
+def test_jets_of_the_fold_that_is_left_out_are_neither_counted_nor_kept(tmp_path: Path) -> None:
+    rng, paths = np.random.default_rng(1), (tmp_path / "main.parquet", tmp_path / "control.parquet")
+    write_jets(paths[0], odd_jets(rng.integers(0, 3, 400)), JetMetadata(stage="built", kind="main"))
+    write_jets(paths[1], odd_jets(rng.choice([0, 2], 300)), JetMetadata(stage="built", kind="control"))
+    settings = SETTINGS.model_copy(update={"folds": 3, "fold": 1})
+    chosen = choose_training_data(settings, *paths)
+    data, inputs = read_training_data(chosen, Memory())
+    seen = [load_jets(path).jets for path in paths]
+    seen = [jets.where(jets["eventNumber"] % 3 != 1) for jets in seen]
+    cleaned, report = clean_for_training(seen[0])
+    assert set(report.sentences()) <= set(data.main.notes)
+    parts = [
+        with_missing_t0(clean_for_training(jets)[0], -1.0)[0].take(part.rows)
+        for jets, part in zip(seen, (chosen.main, chosen.control), strict=True)
+    ]
+    expected = JetTensors.from_jets(parts, torch.device("cpu"))
+    for name in expected.values:
+        np.testing.assert_array_equal(inputs.values[name], expected.values[name].numpy())
+    assert len(cleaned) > len(data.main.jets)

@@ -1,0 +1,65 @@
+"""Ways in which a frugally-deep file can be wrong, as changes to its JSON."""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cal_ratio_trainer.formats.fdeep_floats import decoded_floats, encoded_floats
+
+Content = dict[str, Any]
+
+
+def entry(content: Content, layer: str) -> Content:
+    """The description of a layer."""
+    found: Content = next(each for each in content["architecture"]["config"]["layers"] if each["name"] == layer)
+    return found
+
+
+def with_swapped_gates(content: Content, layer: str, first: int, second: int) -> Content:
+    """Two gates of an LSTM exchanged in all of its weights."""
+    changed = copy.deepcopy(content)
+    parameters, units = changed["trainable_params"][layer], entry(changed, layer)["config"]["units"]
+    for name, strings in parameters.items():
+        gates = decoded_floats(strings).reshape(-1, 4, units).copy()
+        gates[:, [first, second]] = gates[:, [second, first]]
+        parameters[name] = encoded_floats(gates)
+    return changed
+
+
+def with_kernel_as_keras_has_it(content: Content, layer: str) -> Content:
+    """The kernel of a convolution [in, out], where the library goes through it output by output."""
+    changed = copy.deepcopy(content)
+    parameters, filters = changed["trainable_params"][layer], entry(changed, layer)["config"]["filters"]
+    parameters["weights"] = encoded_floats(decoded_floats(parameters["weights"]).reshape(filters, -1).T)
+    return changed
+
+
+def without_recurrent_activation(content: Content, layer: str) -> Content:
+    """An LSTM that does not say its recurrent activation."""
+    changed = copy.deepcopy(content)
+    del entry(changed, layer)["config"]["recurrent_activation"]
+    return changed
+
+
+def with_other_activation(content: Content, layer: str) -> Content:
+    """A layer that does not cut below zero any more."""
+    changed = copy.deepcopy(content)
+    entry(changed, layer)["config"]["activation"] = "tanh"
+    return changed
+
+
+def all_damages(content: Content) -> Iterator[tuple[str, Callable[[Content], Content]]]:
+    """Every one of these for every layer it can be done to, with a name."""
+    for layer in content["architecture"]["config"]["layers"]:
+        name, kind = layer["name"], layer["class_name"]
+        if kind == "LSTM":
+            for first, second in itertools.combinations(range(4), 2):
+                yield (
+                    f"{name}: gates {first} and {second}",
+                    lambda said, n=name, a=first, b=second: with_swapped_gates(said, n, a, b),  # type: ignore[misc]
+                )
+            yield f"{name}: recurrent_activation", lambda said, n=name: without_recurrent_activation(said, n)  # type: ignore[misc]
+        if kind == "Conv1D":
+            yield f"{name}: kernel", lambda said, n=name: with_kernel_as_keras_has_it(said, n)  # type: ignore[misc]
+            yield f"{name}: activation", lambda said, n=name: with_other_activation(said, n)  # type: ignore[misc]

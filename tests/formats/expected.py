@@ -1,0 +1,35 @@
+"""Jets with a network's scores, as files are checked against them; the scores are those of the tests' numpy network."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.formats.graph import graph_of
+from cal_ratio_trainer.formats.network_inputs import NetworkInputs, padded_inputs
+from cal_ratio_trainer.formats.probe_jets import drawn_jets, probes_of
+from cal_ratio_trainer.formats.self_check import Expected, KnownScores
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.network.shape import NetworkShape
+from tests.formats import numpy_network
+
+USUAL = Scaling(min_jet_pt=0, max_jet_pt=500)
+
+
+def probe_inputs(shape: NetworkShape) -> tuple[NetworkInputs, np.ndarray]:
+    """Scaled jets with every filling, and their fillings."""
+    jets, fillings = probes_of(drawn_jets(24), 24)
+    masses = np.random.default_rng(3).uniform(0.05, 1, (len(jets), shape.masses)).astype(np.float32)
+    return padded_inputs(scale(jets, USUAL).jets, shape, masses), fillings
+
+
+def known_scores(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> KnownScores:
+    """These jets with the scores of a network."""
+    inputs, _ = probe_inputs(shape)
+    *constituents, jets = inputs.arrays
+    return KnownScores(inputs, numpy_network.scores(shape, weights, constituents, jets).astype(np.float32))
+
+
+def expected_of(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> Expected:
+    """What a file of a network should hold and give."""
+    return Expected(graph_of(shape, weights), known_scores(shape, weights))

@@ -1,0 +1,135 @@
+"""frugally-deep files: what stands in them, read back by a reader that knows the library only."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cal_ratio_trainer.formats.checked_weights import NonFiniteWeights
+from cal_ratio_trainer.formats.fdeep_config import Flavour
+from cal_ratio_trainer.formats.fdeep_file import LoadTest, fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_reading import BadFdeepFile, read_fdeep
+from cal_ratio_trainer.formats.graph import evaluate
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from tests.formats import damage
+from tests.formats.numpy_network import random_inputs, random_weights, scores
+from tests.formats.shapes import SHAPES
+
+FILLED = (0, 1, 5, 30)
+
+
+def load_tests() -> list[LoadTest]:
+    """Two jets with made-up scores."""
+    constituents, jets = random_inputs(DEFAULT_SHAPE, (1, 30), seed=3)
+    inputs = [*constituents, jets]
+    return [
+        LoadTest(tuple(array[i] for array in inputs), np.array([0.2, 0.3, 0.5], dtype=np.float32)) for i in range(2)
+    ]
+
+
+def written(flavour: Flavour = Flavour.KERAS_2) -> bytes:
+    """A file of the default network with random weights."""
+    return fdeep_bytes(DEFAULT_SHAPE, random_weights(DEFAULT_SHAPE, seed=1), flavour, load_tests())
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_file_read_as_the_library_does_gives_the_network_s_scores(name: str, flavour: Flavour) -> None:
+    shape, weights = SHAPES[name], random_weights(SHAPES[name], seed=1)
+    found = read_fdeep(fdeep_bytes(shape, weights, flavour, []))
+    constituents, jets = random_inputs(shape, FILLED, seed=2)
+    expected = scores(shape, weights, constituents, jets)
+    np.testing.assert_allclose(evaluate(found.graph, [*constituents, jets]), expected, rtol=0, atol=1e-12)
+    assert found.flavour is flavour
+    assert found.hash == found.computed_hash
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_the_shapes_of_inputs_and_output_stand_in_the_file(flavour: Flavour) -> None:
+    content = json.loads(written(flavour))
+    assert content["input_shapes"] == [[30, 12], [20, 10], [30, 6], [3]]
+    assert content["output_shapes"] == [[3]]
+    assert content["image_data_format"] == "channels_last"
+
+
+def test_jets_of_the_load_check_come_back_as_they_were() -> None:
+    inputs, found = read_fdeep(written()).test_arrays()
+    for i, test in enumerate(load_tests()):
+        np.testing.assert_array_equal(found[i], test.scores)
+        for array, wanted in zip(inputs, test.inputs, strict=True):
+            np.testing.assert_array_equal(array[i], wanted)
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_the_same_weights_give_the_same_bytes_and_other_weights_do_not(flavour: Flavour) -> None:
+    weights = random_weights(DEFAULT_SHAPE, seed=1)
+    first = fdeep_bytes(DEFAULT_SHAPE, weights, flavour, load_tests())
+    time.sleep(1.1)  # nothing in it may be a time
+    backwards = dict(reversed(weights.items()))
+    assert fdeep_bytes(DEFAULT_SHAPE, backwards, flavour, load_tests()) == first
+    weights["output.bias"][0] += 1
+    assert fdeep_bytes(DEFAULT_SHAPE, weights, flavour, load_tests()) != first
+
+
+def test_weights_of_a_diverged_training_are_refused() -> None:
+    weights = random_weights(DEFAULT_SHAPE, seed=1)
+    weights["output.bias"][0] = np.inf
+    with pytest.raises(NonFiniteWeights, match=r"output\.bias holds 1 values"):
+        fdeep_bytes(DEFAULT_SHAPE, weights, Flavour.KERAS_2, [])
+
+
+def test_an_unsaid_recurrent_activation_is_read_with_the_library_s_default() -> None:
+    for flavour, default in ((Flavour.KERAS_2, "hard_sigmoid"), (Flavour.KERAS_3, "sigmoid")):
+        content = damage.without_recurrent_activation(json.loads(written(flavour)), "lstm_1")
+        graph = read_fdeep(json.dumps(content).encode()).graph
+        assert graph.layers["lstm_1"].config["recurrent_activation"] == default
+        assert graph.layers["lstm"].config["recurrent_activation"] == "sigmoid"
+
+
+def drop(*path: str) -> Callable[[Any], None]:
+    """A change that takes something out."""
+
+    def change(content: Any) -> None:
+        *outer, last = path
+        for name in outer:
+            content = content[name]
+        del content[last]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (drop("architecture"), "lacks what a file of frugally-deep has (KeyError('architecture'))"),
+        (drop("trainable_params", "lstm"), "layer 'lstm' lacks 'lstm'"),
+        (drop("trainable_params", "lstm", "bias"), "layer 'lstm' lacks 'bias'"),
+        (lambda c: c["trainable_params"]["lstm"].update(bias=["AA"]), "layer 'lstm': no base64"),
+        (
+            lambda c: c["trainable_params"]["dense_1"].update(weights=["AAAAAA=="]),
+            "layer 'dense_1': 1 weights do not fit",
+        ),
+        (lambda c: damage.entry(c, "conv1d")["config"].update(kernel_size=[2]), "layer 'conv1d': a kernel of size [2]"),
+        (lambda c: damage.entry(c, "conv1d").update(inbound_nodes=[1]), "lacks what a file"),
+        (lambda c: c["architecture"]["config"].update(output_layers=[]), "not enough values"),
+        (
+            lambda c: c["architecture"]["config"].update(layers=[]),
+            "neither batch_input_shape (Keras 2) nor batch_shape",
+        ),
+    ],
+)
+def test_a_damaged_file_is_refused_by_the_name_of_its_layer(change: Callable[[Any], None], said: str) -> None:
+    content = json.loads(written())
+    change(content)
+    with pytest.raises(BadFdeepFile, match=re.escape(said)):
+        read_fdeep(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"[1]", b"null", b"\xff\xfe\x00"])
+def test_what_is_no_such_file_is_refused(content: bytes) -> None:
+    with pytest.raises(BadFdeepFile):
+        read_fdeep(content)

@@ -1,0 +1,120 @@
+"""Which epoch is recommended."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cal_ratio_trainer.runs.kept_weights import kept_epochs, pareto_epochs
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, Rule, classifying_epochs, recommended_epoch
+
+Row = dict[str, float]
+
+
+def row(auc: float, ks: float, expected: float = 0.0, spread: float = 0.03, loss: float = 0.5) -> Row:
+    values = {"val_auc": auc, "val_original_lossf": loss, "val_original_adv_lossf": 0.7, "val_adv_loss": 0.7}
+    for output in ("qcd", "sig", "bib"):
+        figures = {"hist": ks, "expected": expected, "spread": spread}
+        values |= {f"ks_{output}_{name}": value / 3 for name, value in figures.items()}
+    return values
+
+
+def test_a_little_more_ks_is_taken_for_a_higher_auc_and_much_more_is_not() -> None:
+    history = [row(0.99, 0.90), row(0.984, 0.31), row(0.985, 0.325), row(0.983, 0.30)]
+    assert recommended_epoch(history) == 2
+
+
+def test_an_epoch_whose_outputs_are_all_the_same_is_not_recommended_for_its_lack_of_a_distance() -> None:
+    history = [row(0.90, 0.9, expected=0.4), row(0.52, 0.01, expected=0.4), row(0.96, 0.7, expected=0.4)]
+    assert recommended_epoch(history) == 2
+    assert recommended_epoch(history, "ks-sum") == 1
+
+
+def test_an_epoch_at_chance_does_not_classify_even_where_the_best_is_poor() -> None:
+    assert classifying_epochs([row(0.60, 0.5), row(0.50, 0.0), row(0.53, 0.0), row(0.58, 0.4)]) == [0, 3]
+
+
+def test_where_no_epoch_is_better_than_chance_the_best_of_them_classifies_all_the_same() -> None:
+    assert classifying_epochs([row(0.40, 0.5), row(0.45, 0.5)]) == [1]
+
+
+def test_distances_below_what_identical_distributions_give_are_all_the_same() -> None:
+    history = [row(0.990, 0.50, expected=0.5), row(0.985, 0.30, expected=0.5), row(0.991, 0.54, expected=0.5)]
+    assert recommended_epoch(history) == 0
+    assert recommended_epoch([*history[:2], row(0.991, 0.52, expected=0.5)]) == 2
+
+
+def test_of_a_large_and_a_small_sample_the_one_with_the_smaller_true_distance_is_recommended() -> None:
+    large, small = row(0.99, 0.80, expected=0.3, spread=0.05), row(0.99, 1.00, expected=0.9, spread=0.16)
+    # sqrt(0.80^2 - 0.3^2) = 0.74 in the large sample, sqrt(1.00^2 - 0.9^2) = 0.44 in the small one.
+    assert recommended_epoch([large, small]) == 1
+
+
+def test_of_equal_epochs_the_earliest_is_recommended() -> None:
+    assert recommended_epoch([row(0.9, 0.3), row(0.9, 0.3)]) == 0
+
+
+def test_an_epoch_without_ks_or_auc_is_never_recommended() -> None:
+    assert recommended_epoch([row(math.nan, 0.1), row(0.9, math.nan), row(0.8, 0.3), {}]) == 2
+    assert recommended_epoch([row(math.nan, 0.1), row(0.9, math.nan), {}]) is None
+    assert recommended_epoch([]) is None
+
+
+figure = st.floats(0.0, 3.0) | st.sampled_from([0.0, 0.3, 0.45, math.nan])
+rows = st.builds(
+    row,
+    auc=st.floats(0.3, 1.0) | st.sampled_from([0.5, 0.99, 0.991, 1.0, math.nan]),
+    ks=figure,
+    expected=figure,
+    spread=st.floats(0.0, 0.2) | st.just(math.nan),
+    loss=figure,
+)
+
+
+@given(history=st.lists(rows, max_size=12), rule=st.sampled_from(list(RULES)))
+@settings(max_examples=200, deadline=None)
+def test_the_weights_of_an_epoch_are_kept_from_the_day_it_was_trained_until_a_rule_recommends_it(
+    history: list[Row], rule: Rule
+) -> None:
+    chosen = recommended_epoch(history, rule)
+    if chosen is None:
+        return
+    for done in range(chosen + 1, len(history) + 1):
+        assert chosen in kept_epochs(history[:done], "rule", ks_limit=0.01)
+
+
+@given(history=st.lists(rows, max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_no_epoch_has_both_figures_as_good_and_one_better_than_the_recommended_one(history: list[Row]) -> None:
+    chosen = recommended_epoch(history)
+    assert chosen is None or chosen in pareto_epochs(history)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_said_in_words(rule: Rule) -> None:
+    assert len(RULES[rule]) > 20
+    assert DEFAULT_RULE in RULES
+
+
+def test_an_epoch_is_recommended_where_distances_have_no_spread_and_sums_round_differently() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        distances = dict(zip(("qcd", "sig", "bib"), random.random(3), strict=True))
+        history = [{"val_auc": 0.9} | {f"ks_{output}_hist": each for output, each in distances.items()}]
+        assert recommended_epoch(history) == 0
+
+
+def test_without_control_region_the_highest_auc_is_recommended_the_earliest_of_equal_ones() -> None:
+    distances = dict.fromkeys(("ks_qcd_hist", "ks_sig_hist", "ks_bib_hist"), math.nan)
+    history = [{"val_auc": auc} | distances for auc in (0.8, 0.9, math.nan, 0.9, 0.5)]
+    assert recommended_epoch(history) == 1
+    assert 1 in classifying_epochs(history)
+    assert 4 not in classifying_epochs(history)
+    assert recommended_epoch(history, "ks-sum") is None
+
+
+def test_epochs_whose_distances_are_not_known_for_lack_of_jets_in_a_range_are_not_recommended() -> None:
+    distances = dict.fromkeys(("ks_qcd_hist", "ks_sig_hist", "ks_bib_hist"), math.nan)
+    assert recommended_epoch([{"val_auc": 0.9, "ks_low_mc": 30.0, "ks_low_data": 0.0} | distances]) is None

@@ -1,0 +1,54 @@
+"""Worker processes of this machine when the command is interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cal_ratio_trainer.workers.executor import Report, Task
+from cal_ratio_trainer.workers.local_processes import LocalProcesses
+
+PROJECT = Path(__file__).parents[2]
+
+
+def write_and_wait(report: Report, file: Path) -> None:
+    """A task that is half way for good, and cleans up when it is stopped."""
+    try:
+        file.touch()
+        time.sleep(600)
+    finally:
+        file.unlink()
+
+
+def interrupted_crew(folder: Path) -> None:
+    """Gets ^C, as a terminal sends it to all processes, once both workers are at work."""
+    crew = LocalProcesses(2, lambda key, done, of: None)
+    files = [folder / "a", folder / "b"]
+    for number, file in enumerate(files):
+        crew.submit(Task((number, 0), write_and_wait, (file,)))
+    try:
+        while True:
+            crew.wait(0.05)
+            if all(file.exists() for file in files):
+                os.killpg(os.getpgid(0), signal.SIGINT)
+    except KeyboardInterrupt:
+        crew.close(in_peace=False)
+
+
+def test_an_interrupt_ends_the_workers_without_a_traceback_and_they_clean_up(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys; from tests.workers.test_local_processes import interrupted_crew; "
+        "__name__ == '__main__' and interrupted_crew(pathlib.Path(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        start_new_session=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
