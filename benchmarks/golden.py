@@ -59,6 +59,8 @@ _TIMES = re.compile(
 
 _MASKS = (
     (r"\b[0-9a-f]{64}\b", "SHA256"),
+    (r"\b[0-9a-f]{40}(-dirty)?\b|(?<=\| )[0-9a-f]{10}(-dirty)?(?= \|)|(?<=>)[0-9a-f]{10}(-dirty)?(?=<)", "COMMIT"),
+    (r" [0-9a-f]{10}(-dirty)? +(?=\d{4}-)", " COMMIT "),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(\+00:00)?", "TIME"),
     (r"\b[\d.]+[kM]? (figures|epochs|jets|main jets|events|files|plots|MiB|bytes|B)(/s| a second)", "RATE"),
     (r"\b(\d+ min )?[\d.]+ (s|GiB|MiB)\b", "AMOUNT"),
@@ -67,8 +69,8 @@ _MASKS = (
     (r"seconds in .*|compiling what computes.*", "SHARES"),
     # Seconds and jets per second of the tables of convert and score.
     (r"[\d.]+ │\n", "SECONDS │\n"),
-    (r"(?<=\| )[\d.]+ \| \d+(?= \| \S+\.(parquet|root) \|)", "SECONDS"),
-    (r"(?<=>)[\d.]+</td>\n<td[^>]*>\d+(?=</td>\n<td[^>]*>\S+\.(parquet|root)<)", "SECONDS"),
+    (r"(?<=\| )[\d.]+ \| [\d,]+(?= \| \S+\.(parquet|root) \|)", "SECONDS"),
+    (r"(?<=>)[\d.]+</td>\n<td[^>]*>[\d,]+(?=</td>\n<td[^>]*>\S+\.(parquet|root)<)", "SECONDS"),
     # Widths and alignment of columns follow what stands in them.
     (r"\|[:| -]+\|\n| style=\"text-align:\w+\"", ""),
     (r"[ ─━]+", " "),

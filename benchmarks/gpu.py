@@ -43,7 +43,8 @@ from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
 from cal_ratio_trainer.network.layers import Dense
-from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.sequences import Sequences
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, BranchShape
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start

@@ -233,6 +233,22 @@ def test_the_arrows_make_no_circle() -> None:
     assert next(iter(TopologicalSorter(ARROWS).static_order())) == "files"
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    files = {
+        ".".join(path.relative_to(SOURCES.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in SOURCES.rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+        wanted = {(str(node.module), alias.name) for node in imports for alias in node.names}
+        found = {f"{module}.{what}" if f"{module}.{what}" in files else module for module, what in wanted}
+        graph[name] = (found & files.keys()) - {name}
+    # Raises CycleError, which names the circle.
+    TopologicalSorter(graph).prepare()
+
+
 @pytest.mark.parametrize("package", FOREIGN)
 def test_packages_leave_libraries_to_those_whose_business_they_are(package: str) -> None:
     used = {(file, name.partition(".")[0]) for file, name in imports_of(package)}

@@ -11,6 +11,7 @@ import torch
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
+from cal_ratio_trainer.datasets import memory
 from cal_ratio_trainer.datasets.memory import StepSize, fitting_parts, gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
@@ -25,7 +26,6 @@ from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
-from cal_ratio_trainer.training import memory
 from cal_ratio_trainer.training import ranks as ranks_module
 from cal_ratio_trainer.training.ranks import ALONE, SeveralRanks
 from cal_ratio_trainer.training.sampler import Sampler

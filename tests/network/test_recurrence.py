@@ -9,7 +9,8 @@ import torch
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.kernels import reference as recurrence_torch
 from cal_ratio_trainer.network.packing import pack
-from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.sequences import Sequences
 
 LENGTHS = {
     "mixed": [2, 0, 5, 1, 3],

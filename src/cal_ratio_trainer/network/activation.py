@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, keep_mask
+from cal_ratio_trainer.network.dropout import DropoutKey, DropoutSource, MaskRows, keep_mask
 from cal_ratio_trainer.network.engine import Engine
 
 
@@ -66,3 +66,23 @@ class Activation:
         if self.key is not None:
             gradient[rows:] /= self.scale
         return gradient.sum(dim=0)
+
+
+def dropped(
+    x: Tensor, dropout: DropoutSource | None, engine: Engine = Engine.TORCH, rows: MaskRows | None = None
+) -> Tensor:
+    """Dropout of values of either sign, without its factor: what reads it multiplies with `scale_of(dropout)`.
+
+    Args:
+        x: [rows, units].
+        dropout: gives the mask; None drops nothing.
+        engine: what computes it.
+        rows: which rows of the mask these are; None where a row has its own.
+    """
+    if dropout is None or dropout.rate == 0:
+        return x
+    if engine is Engine.TRITON:
+        from cal_ratio_trainer.network.kernels.gpu.activation import dropped_by_key
+
+        return dropped_by_key(x, dropout.key(), dropout.rate, rows)
+    return x * dropout.keep(x.shape, rows)

@@ -8,8 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cal_ratio_trainer.network.engine import Engine
-
 _LEVELS = 1 << 16
 
 
@@ -148,26 +146,6 @@ def random_halves(elements: int, generator: torch.Generator) -> Tensor:
         -(1 << 31), 1 << 31, (words,), generator=generator, device=generator.device, dtype=torch.int32
     )
     return drawn.view(torch.int16)[:elements]
-
-
-def dropped(
-    x: Tensor, dropout: DropoutSource | None, engine: Engine = Engine.TORCH, rows: MaskRows | None = None
-) -> Tensor:
-    """Dropout of values of either sign, without its factor: what reads it multiplies with `scale_of(dropout)`.
-
-    Args:
-        x: [rows, units].
-        dropout: gives the mask; None drops nothing.
-        engine: what computes it.
-        rows: which rows of the mask these are; None where a row has its own.
-    """
-    if dropout is None or dropout.rate == 0:
-        return x
-    if engine is Engine.TRITON:
-        from cal_ratio_trainer.network.kernels.gpu.activation import dropped_by_key
-
-        return dropped_by_key(x, dropout.key(), dropout.rate, rows)
-    return x * dropout.keep(x.shape, rows)
 
 
 def scale_of(dropout: DropoutSource | None) -> float:

@@ -21,8 +21,9 @@ from cal_ratio_trainer.scoring.explanation import Explanation, explain
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, find_any_scorer
 from cal_ratio_trainer.scoring.inputs import files_named, stream_options
 from cal_ratio_trainer.scoring.networks import ColumnScores, Contestant, NetworkScores, score_patterns
+from cal_ratio_trainer.scoring.open_stream import open_stream
 from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, BLINDED, SCORE_COLUMNS, writing_scores
-from cal_ratio_trainer.scoring.streams import Region, StreamOptions, open_stream
+from cal_ratio_trainer.scoring.streams import Region, StreamOptions
 
 SCORES_FILE = "compared.parquet"
 

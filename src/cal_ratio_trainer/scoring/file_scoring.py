@@ -20,10 +20,11 @@ from cal_ratio_trainer.runs.directory import run_at
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, FoldScorer, find_any_scorer, folds_of
 from cal_ratio_trainer.scoring.inputs import stream_options
+from cal_ratio_trainer.scoring.open_stream import open_stream
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, FOLDS, JetScores, score_table, writing_scores
 from cal_ratio_trainer.scoring.score_pieces import ScoredBatch, read_batches, write_batches
-from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions, open_stream
+from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import Crew, Report
 from cal_ratio_trainer.workers.files import Pieces

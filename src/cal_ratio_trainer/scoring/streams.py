@@ -4,9 +4,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.datasets.compatibility import refuse_other_scaling, refuse_wrong_scale
 from cal_ratio_trainer.errors import MissingColumn
-from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets import DataType, Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.features import REQUIRED_SCALARS
@@ -196,32 +194,6 @@ def _built_batch(jets: Jets, scaling: Scaling) -> JetBatch:
     width = scaling.max_jet_pt - scaling.min_jet_pt
     in_gev = jets["jet_pt"].astype(np.float64) * width + scaling.min_jet_pt
     return JetBatch(cleaned, in_gev.astype(np.float32), None, report)
-
-
-def open_stream(name: str, options: StreamOptions) -> JetStream:
-    """Open a file of any kind that can be scored.
-
-    Raises:
-        InputFileError: it is missing, damaged, none of ours, or scaled otherwise than the network's training file.
-        MissingColumn: it lacks columns or branches.
-        ForbiddenPickle: a pickle that asks for more than a frame.
-    """
-    if _is_ntuple(name):
-        # uproot is needed for ntuples only.
-        from cal_ratio_trainer.scoring.ntuple_stream import NtupleStream
-
-        return NtupleStream(name, options)
-    return FileOfJets(name, local_copy(name, options.cache_path), options)
-
-
-def _is_ntuple(name: str) -> bool:
-    if is_remote(name):
-        return PurePosixPath(urlsplit(name).path).suffix == ".root"
-    path = local_copy(name)
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == b"root"
 
 
 def _region(metadata: JetMetadata, asked: Region | None) -> Region:

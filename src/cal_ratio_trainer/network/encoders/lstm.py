@@ -5,13 +5,14 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from cal_ratio_trainer.network.activation import Activation
+from cal_ratio_trainer.network.activation import Activation, dropped
 from cal_ratio_trainer.network.batch import BranchBatch
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
-from cal_ratio_trainer.network.dropout import DropoutSource, MaskRows, dropped
+from cal_ratio_trainer.network.dropout import DropoutSource, MaskRows
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.layers import Dense, LstmWeights
-from cal_ratio_trainer.network.recurrence import Sequences, hidden_states
+from cal_ratio_trainer.network.recurrence import hidden_states
+from cal_ratio_trainer.network.sequences import Sequences
 from cal_ratio_trainer.network.shape import BranchShape
 
 

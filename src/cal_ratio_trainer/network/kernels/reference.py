@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cal_ratio_trainer.network.recurrence import Sequences, keeps_for_backward
+from cal_ratio_trainer.network.sequences import Sequences, keeps_for_backward
 
 
 def torch_hidden_states(sequences: Sequences, recurrent_kernel: Tensor, every_slot: bool) -> Tensor:

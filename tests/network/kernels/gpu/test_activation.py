@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from cal_ratio_trainer.network.activation import Activation
-from cal_ratio_trainer.network.dropout import DropoutKey, DropoutSource, MaskRows, dropped
+from cal_ratio_trainer.network.activation import Activation, dropped
+from cal_ratio_trainer.network.dropout import DropoutKey, DropoutSource, MaskRows
 from cal_ratio_trainer.network.engine import Engine
 from tests.network.activated import activated
 from tests.network.triton_interpreter import DEVICE

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.recurrence import Sequences, hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
+from cal_ratio_trainer.network.sequences import Sequences
 from tests.network.test_recurrence import LENGTHS, inputs
 from tests.network.triton_interpreter import DEVICE
 

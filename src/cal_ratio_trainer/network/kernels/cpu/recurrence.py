@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.kernels.cpu.recurrence_loops import TILE, recurrence_backward, recurrence_forward
 from cal_ratio_trainer.network.kernels.cpu.tiles import over_tiles
-from cal_ratio_trainer.network.recurrence import Sequences, keeps_for_backward
+from cal_ratio_trainer.network.sequences import Sequences, keeps_for_backward
 
 
 def numba_hidden_states(sequences: Sequences, recurrent_kernel: Tensor, every_slot: bool) -> Tensor:

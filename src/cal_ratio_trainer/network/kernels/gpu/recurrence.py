@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from cal_ratio_trainer.network.engine import triton_precision
 from cal_ratio_trainer.network.kernels.gpu import recurrence_kernels as triton_recurrence
 from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS
-from cal_ratio_trainer.network.recurrence import Sequences, keeps_for_backward
+from cal_ratio_trainer.network.sequences import Sequences, keeps_for_backward
 
 _PROGRAMS = 1024
 """Of the backward pass, however many jets there are: each leaves sums, and a fixed number makes their order fixed."""
