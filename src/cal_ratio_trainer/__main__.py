@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from types import FrameType
 
 _INTERRUPTED = 130
@@ -9,12 +10,16 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; ^C while it is being imported ends it as later on: with a word, and no traceback."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
+    is_ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if is_ours:
         signal.signal(signal.SIGINT, _leave)
     from cal_ratio_trainer.cli.main import main as command_line
 
-    signal.signal(signal.SIGINT, before)
+    if is_ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     command_line()
 
 

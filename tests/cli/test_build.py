@@ -109,6 +109,10 @@ def test_a_build_that_was_killed_before_its_report_writes_it_the_next_time(
     content = output.read_bytes()
     assert typed(monkeypatch, *words, "--seed", 7) == 2
     assert "exists already" in capsys.readouterr().err
+    of_input = converted_file.read_bytes()
+    converted_file.write_bytes(of_input[:-1] + bytes([of_input[-1] ^ 1]))
+    assert typed(monkeypatch, *words) == 2, "an input of the same size is another one"
+    converted_file.write_bytes(of_input)
     assert typed(monkeypatch, *words) == 0
     assert output.with_name("main_report.html").is_file()
     assert output.read_bytes() == content

@@ -55,6 +55,16 @@ def test_remains_of_a_name_that_is_a_pattern_are_found(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_longest_name_that_a_file_can_have_is_written_and_its_remains_are_found(tmp_path: Path) -> None:
+    path = tmp_path / f"{'é' * 123}.parquet"
+    temporary = replacing(path).__enter__()
+    temporary.write_text("half")
+    remove_remains(path)
+    assert list(tmp_path.iterdir()) == []
+    write_text(path, "text")
+    assert path.read_text() == "text"
+
+
 def test_text_is_written_in_utf_8_and_bytes_as_they_are(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "ΔR")
     assert (tmp_path / "a").read_bytes() == "ΔR".encode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,8 +94,10 @@ def test_a_copy_is_recorded_with_the_version_that_came_with_its_content(server: 
 def test_a_file_that_does_not_fit_the_disk_is_refused_before_a_byte_is_written(
     server: BadServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "FREE_MARGIN_BYTES", 1 << 60)
-    with pytest.raises(InputFileError, match=r"it has 16384 bytes, and .* has room for 0"):
-        fetched(server, "/good", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=16384))
+    assert fetched(server, "/good", tmp_path) == BODY
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=16383))
+    with pytest.raises(InputFileError, match=r"it has 16384 bytes, and 16383 are free in "):
+        fetched(server, "/good", tmp_path / "other")
     with pytest.raises(InputFileError, match=r"more than .* bytes came"):
         fetched(server, "/endless", tmp_path)

@@ -110,6 +110,12 @@ def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_free_at_once(tmp
         assert lease is not None
 
 
+def test_a_process_of_which_the_system_tells_nothing_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = this_process()
+    monkeypatch.setattr("cal_ratio_trainer.files.this_process._state_and_start", lambda pid: ("", ""))
+    assert not is_gone(me)
+
+
 def test_a_number_that_another_process_has_by_now_does_not_count() -> None:
     me = this_process()
     assert not is_gone(me)

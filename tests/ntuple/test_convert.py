@@ -291,6 +291,16 @@ def test_a_file_that_another_process_converts_is_left_to_it(tmp_path: Path) -> N
     assert statuses(convert(tmp_path, file)) == [Status.CONVERTED]
 
 
+def test_a_file_that_another_process_has_done_meanwhile_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    convert(tmp_path, file)
+    # As when the other process gives its lease back after this one has passed by.
+    monkeypatch.setattr("cal_ratio_trainer.files.leases.Leases.take", lambda leases, path: None)
+    assert statuses(convert(tmp_path, file)) == [Status.ALREADY_DONE]
+
+
 def test_a_killed_conversion_leaves_no_output_and_is_done_again(tmp_path: Path) -> None:
     file = write_ntuple(tmp_path / "a.root", TWO_JETS, splits=(1,))
     folder = tmp_path / "jets"
@@ -362,9 +372,9 @@ def test_an_error_of_the_output_ends_the_command(tmp_path: Path) -> None:
 
 def test_files_of_any_name_are_converted_or_listed_so_that_the_list_finds_them(tmp_path: Path) -> None:
     good = write_ntuple(tmp_path / "good.root", TWO_JETS)
-    for name in ("with\nnew line.root", "\x1b[31mred.root", " space .root"):
+    for name in ("with\nnew line.root", "\x1b[31mred.root", " space .root", "x" * 240 + ".root"):
         shutil.copy(good, tmp_path / name)
-    listed = {os.fsdecode(b"not\xffutf8.root"), "x" * 240 + ".root", "x" * 250 + ".root", "lost\n\x1b.root", "# .root"}
+    listed = {os.fsdecode(b"not\xffutf8.root"), "x" * 250 + ".root", "lost\n\x1b.root", "# .root"}
     for name in listed - {"lost\n\x1b.root", "# .root"}:
         shutil.copy(good, tmp_path / name)
     summary = convert(tmp_path, *(tmp_path / name for name in listed), tmp_path / "*.root")
@@ -465,6 +475,13 @@ def test_seconds_are_those_of_the_file(tmp_path: Path) -> None:
     start = time.monotonic()
     summary = convert(tmp_path, write_ntuple(tmp_path / "a.root", TWO_JETS))
     assert 0 < summary.rows[0].seconds <= time.monotonic() - start
+
+
+def test_an_absolute_output_dir_below_output_path_is_taken(tmp_path: Path) -> None:
+    file = write_ntuple(tmp_path / "a.root", TWO_JETS)
+    given = [{"input_file": str(file), "output_dir": tmp_path / "jets" / "qcd"}]
+    summary = convert_files(ConvertSettings.make(input_files=given, data_type="qcd", output_path=tmp_path / "jets"))
+    assert [row.output for row in summary.rows] == [tmp_path / "jets" / "qcd" / "a.parquet"]
 
 
 @pytest.mark.parametrize("folder", ["../..", "../elsewhere", "below/../../elsewhere", "/tmp", "~"])

@@ -8,6 +8,7 @@ import keyword
 import logging
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Mapping
 from types import FrameType
@@ -162,8 +163,8 @@ def main() -> None:
         contextlib.redirect_stderr(cast(TextIO, _HarmlessStream(sys.stderr))),
     ):
         status = _status_of_command()
-    if status == EXIT_INTERRUPTED:
-        # Workers are being waited for; a second ^C ends that at once.
+    if status == EXIT_INTERRUPTED and not hasattr(sys, "ps1") and threading.current_thread() is threading.main_thread():
+        # Workers are being waited for; a second ^C ends that at once. A notebook lives on, and keeps its handler.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     leave(status)
 
@@ -175,7 +176,8 @@ def _status_of_command() -> int:
         interrupts.append(number)
         raise KeyboardInterrupt
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if is_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, take_note)
     try:
         status = cr_trainer().main(standalone_mode=False)

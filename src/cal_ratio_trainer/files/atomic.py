@@ -17,6 +17,9 @@ USED_BY = r"\d{1,10}-(?:[0-9a-f]{12})?[0-9a-f]{8}"
 """Part of the name of a temporary file: number and tag of the process (older versions: no tag), and random digits."""
 
 _TEMPORARY = re.compile(r"\..*\.(?P<pid>\d{1,10})-(?P<tag>[0-9a-f]{12})[0-9a-f]{8}\.part(?:\.[^.]+)?", re.DOTALL)
+_MAX_NAME_BYTES = 255
+_MAX_ADDED_BYTES = len(".." + "-" + ".part") + 10 + 12 + 8
+"""Letters beside stem and suffix: those of `USED_BY` among them."""
 _swept: set[tuple[int, Path]] = set()
 
 
@@ -57,7 +60,13 @@ def temporary_for(path: Path) -> Path:
     """A new name beside `path` that says which process uses it, so that what it leaves behind is found."""
     process = this_process()
     unique = f"{process.pid}-{process.tag}{secrets.token_hex(4)}"
-    return path.with_name(f".{path.stem}.{unique}.part{path.suffix}")
+    return path.with_name(f".{_stem_of(path)}.{unique}.part{path.suffix}")
+
+
+def _stem_of(path: Path) -> str:
+    """The stem of a file, cut so that the name of its temporary file is none that is too long."""
+    room = _MAX_NAME_BYTES - _MAX_ADDED_BYTES - len(os.fsencode(path.suffix))
+    return os.fsencode(path.stem)[: max(room, 1)].decode("utf-8", "ignore") or "_"
 
 
 def sweep_once(folder: Path) -> None:
@@ -78,7 +87,7 @@ def remove_remains(path: Path) -> None:
 
     Only for who knows that nobody is writing it: by a lock, say.
     """
-    ours = re.compile(rf"\.{re.escape(path.stem)}\.{USED_BY}\.part{re.escape(path.suffix)}")
+    ours = re.compile(rf"\.{re.escape(_stem_of(path))}\.{USED_BY}\.part{re.escape(path.suffix)}")
     if path.parent.is_dir():
         for found in path.parent.iterdir():
             if ours.fullmatch(found.name):

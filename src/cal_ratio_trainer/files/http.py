@@ -87,10 +87,11 @@ class PatientHttp(HTTPFileSystem):  # type: ignore[misc]
             self._raise_not_found_for_status(answer, url)
             described = _described(url, answer)
             size = described["size"]
-            room = shutil.disk_usage(path.parent).free - remote.FREE_MARGIN_BYTES
-            if size is not None and size > room:
-                raise remote.TooLarge(f"it has {size} bytes, and {path.parent} has room for {max(room, 0)}")
-            most = min(room, remote.MAX_BYTES) if size is None else size
+            free = shutil.disk_usage(path.parent).free
+            if size is not None and size > free:
+                raise remote.TooLarge(f"it has {size} bytes, and {free} are free in {path.parent}")
+            unannounced = min(free - min(remote.FREE_MARGIN_BYTES, free // 2), remote.MAX_BYTES)
+            most = unannounced if size is None else size
             done = 0
             try:
                 with path.open("wb") as file:

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -42,11 +42,14 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     if not path.is_file():
         raise InputFileError(path, "no such file")
     try:
-        blocks = _blocks_of(path)
+        # Opened once: a file that another process puts in its place meanwhile is none of the one that is read.
+        opened = path.open("rb")
+        blocks = _blocks_in(path, opened)
         if blocks is None:
+            opened.close()
             file = pq.ParquetFile(path, page_checksum_verification=True)
         else:
-            file = pq.ParquetFile(_VerifiedFile(path, blocks))
+            file = pq.ParquetFile(_VerifiedFile(path, opened, blocks))
         names = file.schema_arrow.names
         rows = sum(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
     except UnicodeDecodeError as error:
@@ -65,7 +68,8 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 def is_verified(path: Path) -> bool:
     """True for a file of ours, whose footer was verified; of another one pyarrow aborts at odd metadata of columns."""
-    return _blocks_of(path) is not None
+    with path.open("rb") as file:
+        return _blocks_in(path, file) is not None
 
 
 def read_row_group(path: Path, file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
@@ -178,8 +182,8 @@ class _BlockFile(io.RawIOBase):
 class _VerifiedFile(io.RawIOBase):
     """A file to read from, whose blocks are verified as they are read."""
 
-    def __init__(self, path: Path, blocks: NDArray[Any]) -> None:
-        self._path, self._file = path, path.open("rb")
+    def __init__(self, path: Path, file: BinaryIO, blocks: NDArray[Any]) -> None:
+        self._path, self._file = path, file
         self._size = os.fstat(self._file.fileno()).st_size
         self._ends = np.append(np.uint64(0), blocks["end"]).astype(np.int64)
         self._sums = blocks["crc"]
@@ -253,26 +257,24 @@ def _insert_blocks(path: Path, written: Sequence[tuple[int, int]]) -> None:
         file.write(table + hashlib.sha256(table + _MARK + footer).digest() + _MARK + footer)
 
 
-def _blocks_of(path: Path) -> NDArray[Any] | None:
-    """Blocks of a file; None where it has no table. Raises InputFileError where it or the footer is damaged."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = _footer_start(file, size)
-        if start < _TRAILER:
-            return None
-        file.seek(start - _TRAILER)
-        trailer = file.read(_TRAILER)
-        if not trailer.endswith(_MARK):
-            return None
-        length = _BLOCK.itemsize * int.from_bytes(trailer[:8], "little")
-        table_start = start - _TRAILER - length
-        if table_start >= 0:
-            file.seek(table_start)
-            table = file.read(length)
-            file.seek(start)
-            footer = file.read()
-            if hashlib.sha256(table + trailer[:8] + _MARK + footer).digest() == trailer[8:40]:
-                return np.frombuffer(table, dtype=_BLOCK)
+def _blocks_in(path: Path, file: BinaryIO) -> NDArray[Any] | None:
+    """Blocks of an open file; None where it has no table. Raises InputFileError where it or the footer is damaged."""
+    start = _footer_start(file, os.fstat(file.fileno()).st_size)
+    if start < _TRAILER:
+        return None
+    file.seek(start - _TRAILER)
+    trailer = file.read(_TRAILER)
+    if not trailer.endswith(_MARK):
+        return None
+    length = _BLOCK.itemsize * int.from_bytes(trailer[:8], "little")
+    table_start = start - _TRAILER - length
+    if table_start >= 0:
+        file.seek(table_start)
+        table = file.read(length)
+        file.seek(start)
+        footer = file.read()
+        if hashlib.sha256(table + trailer[:8] + _MARK + footer).digest() == trailer[8:40]:
+            return np.frombuffer(table, dtype=_BLOCK)
     raise InputFileError(path, "its footer is damaged: columns, counts and metadata are not those that were written")
 
 

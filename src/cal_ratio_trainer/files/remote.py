@@ -25,7 +25,7 @@ MAX_BYTES = 64 << 30
 """What is fetched at most of a file whose length the server does not announce."""
 
 FREE_MARGIN_BYTES = 1 << 30
-"""What a fetched file leaves free on the disk."""
+"""What a file of which the server announces no length leaves free on the disk, or half of that where less is free."""
 
 _FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 _FOR_GOOD_IN_XROOTD = ("[3010]", "[3011]", "[3005]", "No such file", "Permission denied", "Not authorized")

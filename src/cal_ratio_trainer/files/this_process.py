@@ -71,6 +71,9 @@ def _has_ended(pid: int, is_its_start: Callable[[str], bool]) -> bool:
         # It runs, and is somebody else's.
         return False
     state, start = _state_and_start(pid)
+    if not state:
+        # The system does not tell (hidden processes, no free descriptor, a Mac): it lives, for all that is known.
+        return False
     # A number may have been given to another process by now, and a dead one that nobody waited for keeps its own.
     return state in _DEAD or not is_its_start(start)
 

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.files.leases import lease_file
 from cal_ratio_trainer.files.remote import in_words
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
 from cal_ratio_trainer.jets.table import Jets
@@ -125,6 +126,17 @@ def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) ->
     for piece in pieces:
         piece.path.unlink(missing_ok=True)
     return replace(row, seconds=sum(piece.seconds for piece in pieces) + time.monotonic() - start)
+
+
+def looked_at_again(request: Request, row: ConversionRow) -> ConversionRow:
+    """The row of a file that was left to another process: done, if that process is done with it by now."""
+    if row.status is not Status.ELSEWHERE or lease_file(request.output).exists():
+        return row
+    try:
+        before = previous_result(request, size_of(request.file))
+    except (InputFileError, OSError):
+        return row
+    return row if before is None else _row_from(replace(row, reason=""), before, Status.ALREADY_DONE)
 
 
 def _row_of(request: Request) -> ConversionRow:

@@ -11,7 +11,7 @@ from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import remove_remains
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.files.remote import in_words
-from cal_ratio_trainer.ntuple.conversion import convert_piece, convert_whole, join_pieces
+from cal_ratio_trainer.ntuple.conversion import convert_piece, convert_whole, join_pieces, looked_at_again
 from cal_ratio_trainer.ntuple.failures import record_failures
 from cal_ratio_trainer.ntuple.inputs import work_for
 from cal_ratio_trainer.ntuple.output import metadata_beside
@@ -56,6 +56,7 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
             _sweep(work.requests, leases)
             requests = [each.with_absolute_paths() for each in work.requests] if crew.is_elsewhere else work.requests
             rows = do_files(crew, requests, _STEPS, leases, finished)
+            rows = [looked_at_again(request, row) for request, row in zip(requests, rows, strict=True)]
             # Workers that were lost on the way.
             _sweep(work.requests, leases)
     record_failures(rows)

@@ -68,8 +68,9 @@ def _check(settings: ConvertSettings) -> None:
         for mass in ("llp_mH", "llp_mS"):
             if data_type is DataType.SIGNAL and getattr(each, mass) is None and getattr(settings, mass) is None:
                 mistakes.append(f"{each.input_file}: signal needs {mass}, a mass in GeV")
-        inside = Path(os.path.normpath(each.output_dir or ""))
-        if inside.is_absolute() or inside.parts[:1] == (os.pardir,):
+        # Links are not followed: a folder below output_path may be one to another disk.
+        root = Path(os.path.normpath(settings.output_path.absolute()))
+        if not Path(os.path.normpath(root / (each.output_dir or ""))).is_relative_to(root):
             mistakes.append(
                 f"{each.input_file}: its output_dir should be a folder below output_path ({settings.output_path}), got "
                 f"{each.output_dir}"

@@ -10,7 +10,7 @@ from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.mistakes import shown
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
-from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place
 from cal_ratio_trainer.runs.directory import (
     DIVERGED,
@@ -229,7 +229,11 @@ def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
             if fold_set.can_go_on():
                 return run
             continue
-        record = run.read_record()
+        try:
+            record = run.read_record()
+        except InputFileError as error:
+            remedy = "move the folder of that run away, or name the run to go on with: --continue NUMBER"
+            raise InputFileError(error.file, f"{error.reason}; {remedy}") from error
         if record and record.get("status") not in ("finished", DIVERGED, IMPORTED) and not run.is_in_use:
             return run
     return None
