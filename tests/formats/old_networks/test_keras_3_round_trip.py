@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_keras(folder / f"{name}.keras", SHAPES[name], random_weights(SHAPES[name], seed=1))
         constituents, jets = random_inputs(SHAPES[name], FILLED, seed=2)
         np.savez(folder / f"{name}.npz", *constituents, jets)
-    script = Path(__file__).parents[1] / "deployment" / "keras_scores.py"
+    script = Path(__file__).parents[1] / "keras_scores.py"
     subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=300)
     return folder
 

@@ -55,9 +55,9 @@ def test_what_is_kept_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     stats = type("Stats", (), {"cache_path": str(tmp_path)})
     monkeypatch.setattr(numba_recurrence, "recurrence_backward", type("Kernel", (), {"stats": stats}))
     assert compiling_beside._nothing_is_kept()
-    (tmp_path / "numba_dense.chain_forward-1.py311.nbi").touch()
+    (tmp_path / "dense_loops.chain_forward-1.py311.nbi").touch()
     assert compiling_beside._nothing_is_kept()
-    kept = tmp_path / "numba_recurrence.recurrence_forward-1.py311.nbi"
+    kept = tmp_path / "recurrence_loops.recurrence_forward-1.py311.nbi"
     kept.touch()
     assert not compiling_beside._nothing_is_kept()
     os.utime(kept, (0, 0))
