@@ -1,14 +1,10 @@
-import io
-
 import numpy as np
 import pytest
-from rich.console import Console
 
 from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.reporting.training_details import (
     training_details,
-    training_details_tables,
     training_details_text,
 )
 
@@ -102,15 +98,6 @@ def test_the_text_holds_every_cell_and_lines_up(figures: TestFigures) -> None:
         for row in table.rows:
             assert any(all(cell in line for cell in row) for line in text.splitlines())
     assert not any(line != line.rstrip() for line in text.splitlines())
-
-
-def test_the_terminals_tables_show_brackets_and_fit_eighty_columns(figures: TestFigures) -> None:
-    console = Console(file=io.StringIO(), width=80, force_terminal=False)
-    console.print(training_details_tables(figures))
-    assert isinstance(console.file, io.StringIO)
-    shown = console.file.getvalue()
-    assert "excess [sigma]" in shown
-    assert "…" not in shown
 
 
 def test_without_control_jets_there_is_no_ks_table() -> None:

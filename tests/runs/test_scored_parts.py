@@ -6,7 +6,7 @@ import pytest
 
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
-from cal_ratio_trainer.runs.scored_parts import jet_kinematics, scored_jets, scored_test_sample
+from cal_ratio_trainer.runs.scored_parts import jet_kinematics, scored_jets
 
 
 def table(**columns: object) -> pa.Table:
@@ -52,15 +52,6 @@ def test_the_truth_of_real_jets_is_known(real: Path) -> None:
     assert ((known.llp_lxy[barrel] > 1200) & (known.llp_lxy[barrel] < 4000)).all()
     assert ((np.abs(known.llp_lz[~barrel]) > 3500) & (np.abs(known.llp_lz[~barrel]) < 6000)).all()
     assert ((known.pt >= 40) & (known.pt < 500)).all()
-
-
-def test_a_runs_test_sample_is_read_with_its_weights_and_scores() -> None:
-    columns = {f"jet_nn_{name}": pa.array(scores) for name, scores in zip(("qcd", "sig", "bib"), SCORES, strict=True)}
-    jets = table(evaluation_weight=pa.array([0.5, 2.0]), llp_mH=pa.array([125.0, 0.0], pa.float32()), **columns)
-    scored = scored_test_sample(jets, JetMetadata(stage="built"))
-    np.testing.assert_array_equal(scored.scores, np.array(SCORES).T)
-    assert scored.weights.tolist() == [0.5, 2.0]
-    assert scored.higgs_masses == (125.0,)
 
 
 SCORES = ([0.1, 0.7], [0.8, 0.2], [0.1, 0.1])

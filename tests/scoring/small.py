@@ -1,5 +1,6 @@
 """Small networks, files and trainings for tests of scoring."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label, Ragged
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
@@ -16,6 +18,7 @@ from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.scoring.score_file import SCORES_KEY
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
 from tests.training.synthetic import write_training_files
@@ -93,3 +96,9 @@ def small_run(folder: Path, **changes: Any) -> tuple[RunDirectory, Path, Path]:
 def scores_in(table: Any) -> np.ndarray:
     """The three score columns of a table, [jets, 3]."""
     return np.stack([table.column(f"jet_nn_{label.output}").to_numpy() for label in Label], axis=1)
+
+
+def read_score_description(path: Path) -> dict[str, Any]:
+    """Returns what a file of scores says of itself in its metadata."""
+    description: dict[str, Any] = json.loads((open_parquet(path).metadata.metadata or {})[SCORES_KEY])
+    return description

@@ -16,10 +16,18 @@ from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.reporting.score_report import score_with_report
 from cal_ratio_trainer.scoring.file_scoring import ScoreJob, ScoreRequest, score_piece, score_whole
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.scoring.score_file import BLINDED, read_score_description
+from cal_ratio_trainer.scoring.score_file import BLINDED
 from cal_ratio_trainer.workers.own_process import OwnProcess
 from tests.ntuple.tiny_ntuples import random_events, write_ntuple
-from tests.scoring.small import OUTPUTS, SCALING, converted_jets, score_settings, scores_in, write_converted
+from tests.scoring.small import (
+    OUTPUTS,
+    SCALING,
+    converted_jets,
+    read_score_description,
+    score_settings,
+    scores_in,
+    write_converted,
+)
 
 ABOVE = 0.4
 OFFICIAL = "jet_nn_calRatio_main_sig_lowMass_v3Adv"

@@ -15,8 +15,14 @@ from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.fold_scorer import FoldScorer, find_any_scorer
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.scoring.score_file import read_score_description
-from tests.scoring.small import SCALING, converted_jets, score_settings, scores_in, write_converted
+from tests.scoring.small import (
+    SCALING,
+    converted_jets,
+    read_score_description,
+    score_settings,
+    scores_in,
+    write_converted,
+)
 from tests.training.fold_sets import set_settings, train_set
 from tests.training.synthetic import write_training_files
 

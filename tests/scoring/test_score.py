@@ -23,11 +23,11 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.scoring.score_file import read_score_description
 from cal_ratio_trainer.scoring.scorer import Scorer
 from tests.scoring.small import (
     SCALING,
     converted_jets,
+    read_score_description,
     score_settings,
     scores_in,
     write_built,

@@ -14,10 +14,10 @@ from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.evaluation.working_point import WorkingPoint
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.reporting.table import ReportTable, as_rich, as_text
+from cal_ratio_trainer.reporting.table import ReportTable, as_text
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    pass
 
 _LABEL_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 _NOT_KNOWN = "-"
@@ -26,13 +26,6 @@ _NOT_KNOWN = "-"
 def training_details_text(figures: TestFigures) -> str:
     """All tables as plain text, for training_details.txt."""
     return "\n".join(as_text(table) for table in training_details(figures))
-
-
-def training_details_tables(figures: TestFigures) -> "Group":
-    """All tables for the terminal: `rich.print` shows them."""
-    from rich.console import Group
-
-    return Group(*(as_rich(table) for table in training_details(figures)))
 
 
 def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:

@@ -10,7 +10,6 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.kinematics import JetKinematics
 from cal_ratio_trainer.evaluation.sample import FloatArray
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
-from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 
 
@@ -30,17 +29,6 @@ def judged_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
         labels=data.main.jets.label[positions],
         weights=data.main.weight[positions],
     )
-
-
-def scored_test_sample(jets: pa.Table, metadata: JetMetadata) -> ScoredJets:
-    """The main test jets of a run as its test_sample.parquet holds them, weights and scores included.
-
-    Args:
-        jets: the scalar columns of that file.
-        metadata: of that file.
-    """
-    scores = np.stack([jets.column(f"jet_nn_{label.output}").to_numpy() for label in Label], axis=1)
-    return scored_jets(jets, scores, jets.column("evaluation_weight").to_numpy(), metadata)
 
 
 def scored_jets(jets: pa.Table, scores: FloatArray, weights: FloatArray, metadata: JetMetadata) -> ScoredJets:

@@ -214,12 +214,3 @@ def is_score_file(path: Path) -> bool:
         return SCORES_KEY in (open_parquet(path).metadata.metadata or {})
     except InputFileError:
         return False
-
-
-def read_score_description(path: Path) -> dict[str, Any]:
-    """What a file of scores says of itself. Raises InputFileError where it is none."""
-    raw = (open_parquet(path).metadata.metadata or {}).get(SCORES_KEY)
-    if raw is None:
-        raise InputFileError(path, "is no file of scores of 'cr_trainer score'")
-    description: dict[str, Any] = json.loads(raw)
-    return description
