@@ -192,9 +192,9 @@ def test_a_full_disk_or_an_interrupt_leaves_the_old_scores_and_nothing_else(
 
 def test_remains_of_a_killed_process_are_removed(network: Path, tmp_path: Path) -> None:
     file = write_converted(tmp_path / "jets.parquet", converted_jets(20))
-    remains = tmp_path / "scores" / ".jets.77-0123abcd.part.parquet"
-    remains.parent.mkdir()
-    remains.write_bytes(b"half")
+    (tmp_path / "scores").mkdir()
+    for name in (".jets.77-0123abcd.part.parquet", ".jets.parquet.0123456789abcdef.piece"):
+        (tmp_path / "scores" / name).write_bytes(b"half")
     score_files(score_settings(tmp_path, [file], network))
     assert leftovers(tmp_path) == []
 

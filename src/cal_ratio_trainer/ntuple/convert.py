@@ -2,20 +2,18 @@
 
 import errno
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import InputFileError, UserError
-from cal_ratio_trainer.files.atomic import remove_remains
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.files.remote import in_words
 from cal_ratio_trainer.ntuple.conversion import convert_piece, convert_whole, join_pieces, looked_at_again
 from cal_ratio_trainer.ntuple.failures import record_failures
 from cal_ratio_trainer.ntuple.inputs import work_for
 from cal_ratio_trainer.ntuple.output import metadata_beside
-from cal_ratio_trainer.ntuple.pieces import outputs_with_remains, remove_pieces
+from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
 from cal_ratio_trainer.progress import progress
@@ -53,29 +51,17 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
             Leases(settings.lease_timeout) as leases,
             opened_crew(settings, len(work.requests), following.report, line.message) as crew,
         ):
-            _sweep(work.requests, leases)
+            # Flat files have their metadata beside them.
+            written = {each.output: each.output for each in work.requests}
+            written |= {metadata_beside(each.output): each.output for each in work.requests if each.layout == "flat"}
+            remove_all_remains(written, leases)
             requests = [each.with_absolute_paths() for each in work.requests] if crew.is_elsewhere else work.requests
             rows = do_files(crew, requests, _STEPS, leases, finished)
             rows = [looked_at_again(request, row) for request, row in zip(requests, rows, strict=True)]
             # Workers that were lost on the way.
-            _sweep(work.requests, leases)
+            remove_all_remains(written, leases)
     record_failures(rows)
     return ConversionSummary((*rows, *work.not_found))
-
-
-def _sweep(requests: Iterable[Request], leases: Leases) -> None:
-    """Remove what killed processes left beside the outputs that nobody is at work on.
-
-    Once for all: to look for it beside each takes a second a file where there are 100,000.
-    """
-    written = {each.output: each.output for each in requests}
-    written |= {metadata_beside(each.output): each.output for each in requests if each.layout == "flat"}
-    for path in outputs_with_remains(written):
-        lease = leases.take(written[path])
-        if lease is not None:
-            remove_pieces(path)
-            remove_remains(path)
-            leases.release(lease)
 
 
 def _begun(request: Request) -> Request:

@@ -4,11 +4,12 @@ import glob
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cal_ratio_trainer.files.atomic import USED_BY, replacing
+from cal_ratio_trainer.files.atomic import USED_BY, remove_remains, replacing
+from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import from_arrow, to_arrow
@@ -96,16 +97,28 @@ def remove_pieces(output: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def outputs_with_remains(outputs: Iterable[Path]) -> list[Path]:
-    """Outputs beside which somebody left pieces or half a file, or is writing them; each folder is listed once."""
+def remove_all_remains(written: Mapping[Path, Path], leases: Leases) -> None:
+    """Removes pieces and temporary files that killed processes left beside many outputs; lists each folder once.
+
+    Outputs whose lease another process holds are left alone.
+
+    Args:
+        written: every file that is written, and the output whose lease covers it.
+        leases: of this process.
+
+    Raises:
+        OSError: a folder cannot be read or written.
+    """
     by_folder: dict[Path, dict[str, Path]] = {}
-    for output in outputs:
-        by_folder.setdefault(output.parent, {})[output.name] = output
-    found: dict[Path, None] = {}
+    for path in written:
+        by_folder.setdefault(path.parent, {})[path.name] = path
     for folder, by_name in by_folder.items():
         names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - 100,000 paths take their time
-        for match in filter(None, map(_REMAINS.fullmatch, names)):
-            name = match["of_piece"] or f"{match['stem']}{match['suffix']}"
-            if name in by_name:
-                found[by_name[name]] = None
-    return list(found)
+        matches = list(filter(None, map(_REMAINS.fullmatch, names)))
+        found = {match["of_piece"] or f"{match['stem']}{match['suffix']}" for match in matches}
+        for path in (by_name[name] for name in sorted(found & by_name.keys())):
+            lease = leases.take(written[path])
+            if lease is not None:
+                remove_pieces(path)
+                remove_remains(path)
+                leases.release(lease)

@@ -15,7 +15,7 @@ from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.shares import Selection, selections
 from cal_ratio_trainer.files.streams import StoredTable
-from cal_ratio_trainer.ntuple.pieces import piece_file, remove_pieces
+from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.runs.directory import run_at
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, FoldScorer, find_any_scorer, folds_of
@@ -193,7 +193,8 @@ def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]
     stream.note_oddities(oddities)
     batches = (batch for piece in pieces for batch in read_batches(piece.path, piece.batches))
     done = _write(request, stream, batches, begin - sum(piece.seconds for piece in pieces))
-    remove_pieces(request.output)
+    for piece in pieces:
+        piece.path.unlink(missing_ok=True)
     return done
 
 

@@ -10,7 +10,7 @@ from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.leases import Leases
-from cal_ratio_trainer.ntuple.pieces import remove_pieces
+from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.file_scoring import (
     ScoredFile,
@@ -123,7 +123,11 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
                 discard=lambda request: remove_pieces(request.output),
             )
             requests = [ScoreRequest(file, outputs[file].absolute(), job) for file in own]
+            written = {each.output: each.output for each in requests}
+            remove_all_remains(written, leases)
             done = do_files(crew, requests, steps, leases, finished)
+            # Workers that were lost on the way.
+            remove_all_remains(written, leases)
     for file in done:
         if file.output is not None:
             file.output = outputs[file.file]

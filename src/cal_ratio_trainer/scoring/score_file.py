@@ -187,7 +187,7 @@ def writing_scores(path: Path, is_leased: bool = False) -> Iterator[ScoreWriter]
 
     Args:
         path: the file.
-        is_leased: whoever gave this out holds its lease already.
+        is_leased: the caller holds its lease already, and has removed what killed processes left.
 
     Raises:
         InputFileError: another process is writing it, or what is there is no file of scores.
@@ -198,8 +198,9 @@ def writing_scores(path: Path, is_leased: bool = False) -> Iterator[ScoreWriter]
             raise InputFileError(path, "is being written by another process")
         if path.exists() and not is_score_file(path):
             raise InputFileError(path, "is in the way: it is no file of scores; give another --output_report")
-        # The lease is held, so these are nobody's: a process that wrote them was killed.
-        remove_remains(path)
+        if not is_leased:
+            # The lease is held here, so the process that wrote them was killed.
+            remove_remains(path)
         with replacing(path) as temporary:
             writer = ScoreWriter(temporary)
             try:
