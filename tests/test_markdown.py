@@ -22,7 +22,7 @@ def test_a_name_with_a_line_break_begins_no_block(line_break: str) -> None:
 
 
 def test_what_cannot_be_shown_or_written_is_named() -> None:
-    assert escaped("a\x1b[2J\udcff\u202eb") == r"a\\x1b\[2J\\udcff\\u202eb"
+    assert escaped("a\x1b[2J\udcff\u202eb") == r"a\\x1b\[2J\\xff\\u202eb"
 
 
 @pytest.mark.parametrize("name", [HOSTILE, "a`b", "a|b", "a\\`b", "plain_name.keras", "", "\udcff", "` `"])

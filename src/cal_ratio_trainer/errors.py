@@ -5,13 +5,9 @@ ordinary Python exceptions and keep their traceback.
 """
 
 import difflib
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-_NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but for tab and new line, those that turn the direction of a line, and bytes that are no UTF-8."""
 
 
 class UserError(Exception):
@@ -19,6 +15,16 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return harmless(super().__str__())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles message, attributes and notes; the default would call `__init__` with the message alone."""
+        return _restored, (type(self), self.args), vars(self)
+
+
+def _restored(kind: type[UserError], args: tuple[Any, ...]) -> UserError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class ConfigError(UserError):
@@ -38,10 +44,6 @@ class InputFileError(UserError):
         self.reason = reason
         super().__init__(f"{file}: {reason}")
 
-    def __reduce__(self) -> tuple[type["InputFileError"], tuple[str, str], dict[str, Any]]:
-        """Both parts travel between processes (a bare Exception would pass on its message only), and notes do."""
-        return type(self), (self.file, self.reason), vars(self)
-
 
 class MissingColumn(InputFileError):
     """A file or table lacks columns; names them, and for each the nearest that is there."""
@@ -50,9 +52,6 @@ class MissingColumn(InputFileError):
         self.missing, self.present = sorted(missing), sorted(present)
         named = ", ".join(f"{name}{did_you_mean(name, self.present)}" for name in self.missing)
         super().__init__(file, f"lacks {named}")
-
-    def __reduce__(self) -> tuple[type["MissingColumn"], tuple[str, list[str], list[str]]]:  # type: ignore[override]
-        return type(self), (self.file, self.missing, self.present)
 
 
 class SameOutput(UserError):
@@ -65,23 +64,28 @@ class SameOutput(UserError):
         super().__init__(f"{both} would both be written to {output}; {remedy}")
 
 
-def harmless(text: str) -> str:
-    r"""Text of unknown origin for a terminal: characters that would control it are written as escapes.
+def harmless(text: str, kept: str = "\t\n") -> str:
+    r"""Replaces characters that are not printable by escape sequences, so that text cannot control a terminal.
+
+    Args:
+        text: of unknown origin.
+        kept: characters that stay although they are not printable; empty for a single line.
 
     >>> harmless("n_\x1b[31mred\udcff.root")
     'n_\\x1b[31mred\\xff.root'
     """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in kept else _escape_sequence(each) for each in text)
 
-    def escaped(found: re.Match[str]) -> str:
-        # Python stands U+DC80 to U+DCFF for the bytes of a file name that are no UTF-8.
-        code = ord(found[0]) - 0xDC00 if "\udc80" <= found[0] <= "\udcff" else ord(found[0])
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
-    return _NOT_TEXT.sub(escaped, text)
+def _escape_sequence(letter: str) -> str:
+    # Python represents a byte 0x80 to 0xFF of a file name that is not UTF-8 as U+DC80 to U+DCFF.
+    return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else ascii(letter)[1:-1]
 
 
 def system_error_in_words(error: OSError) -> str:
-    """File that an error of the system is about and what is wrong with it, without its number.
+    """Describes an error of the operating system as 'file: reason', without its number.
 
     >>> system_error_in_words(IsADirectoryError(21, "Is a directory", "/tmp"))
     '/tmp: is a directory'

@@ -1,5 +1,3 @@
-import pickle
-
 import numpy as np
 import pytest
 
@@ -28,8 +26,3 @@ def test_non_finite_input_is_refused_and_counted(values: list[float], weights: l
 def test_values_and_weights_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="must be two equal"):
         Sample(np.zeros(3), np.zeros(2))
-
-
-def test_the_error_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(NonFiniteInput("scores", 2, 9)))  # noqa: S301 - our own bytes
-    assert (error.name, error.bad, error.total) == ("scores", 2, 9)

@@ -1,6 +1,5 @@
 """Conditions that users write, held against pandas' query."""
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -151,12 +150,6 @@ def test_large_powers_take_no_time() -> None:
 def test_a_column_of_text_cannot_stand_in_a_condition() -> None:
     with pytest.raises(ExpressionError, match="source_file holds no numbers"):
         parse_condition("source_file > 1").holds({"source_file": np.array(["a", "b"], dtype=object)})
-
-
-def test_the_error_travels_between_processes() -> None:
-    error = ExpressionError("a > ", "cannot be read")
-    again = pickle.loads(pickle.dumps(error))  # noqa: S301
-    assert str(again) == str(error)
 
 
 def test_names_that_are_no_words_stand_in_backticks() -> None:

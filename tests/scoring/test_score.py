@@ -46,7 +46,7 @@ def in_memory(network: Path, jets: Jets, masses: np.ndarray | None = None) -> np
 
 def leftovers(folder: Path) -> list[str]:
     """What an unfinished write would leave."""
-    return [path.name for path in folder.rglob("*") if ".part" in path.name]
+    return [path.name for path in folder.rglob("*") if path.name.startswith(".")]
 
 
 def test_scores_of_a_stream_are_those_of_all_jets_at_once(

@@ -19,10 +19,6 @@ class NonFiniteInput(UserError):
         self.name, self.bad, self.total = name, bad, total
         super().__init__(f"{bad} of {total} {name} are NaN or infinite; expected finite numbers")
 
-    def __reduce__(self) -> tuple[type["NonFiniteInput"], tuple[str, int, int]]:
-        """All parts travel between processes."""
-        return type(self), (self.name, self.bad, self.total)
-
 
 def check_finite(name: str, values: FloatArray) -> None:
     """Refuse arrays with NaN or infinity.

@@ -36,10 +36,6 @@ class ExpressionError(UserError):
         self.text, self.reason = text, reason
         super().__init__(f"condition '{text if len(text) <= 200 else text[:200] + '...'}': {reason}")
 
-    def __reduce__(self) -> tuple[type["ExpressionError"], tuple[str, str]]:
-        """Both parts travel between processes."""
-        return type(self), (self.text, self.reason)
-
 
 @dataclass(frozen=True)
 class Condition:

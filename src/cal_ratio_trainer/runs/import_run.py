@@ -14,7 +14,7 @@ import numpy as np
 
 from cal_ratio_trainer.config.import_training import ImportSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.errors import ConfigError, InputFileError, harmless
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets
 from cal_ratio_trainer.files.atomic import write_bytes, write_text
@@ -22,7 +22,6 @@ from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.formats.layers import classifier_layers
 from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.foreign_words import listed, readable
 from cal_ratio_trainer.formats.old_networks.network_file import read_architecture, read_content, read_network
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
@@ -30,7 +29,7 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, new_run
 from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, read_history
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
-from cal_ratio_trainer.runs.imported_settings import imported_settings
+from cal_ratio_trainer.runs.imported_settings import imported_settings, listed
 from cal_ratio_trainer.runs.network_digest import with_digest
 from cal_ratio_trainer.runs.record import machine, now, versions
 
@@ -187,7 +186,8 @@ def _description(training: _Training) -> str:
     epochs = list(training.epochs)
     several = f"weights of {len(epochs)} epochs ({epochs[0]} to {epochs[-1]}), " if len(epochs) > 1 else ""
     one = f"weights of epoch {epochs[0]}, " if len(epochs) == 1 else ""
-    return f"{several or one}{parameters:,} parameters, from {readable(file.name)} ({readable(network.form)})"
+    source = harmless(f"{file.name} ({network.form})", kept="")
+    return f"{several or one}{parameters:,} parameters, from {source}"
 
 
 def _write(run: RunDirectory, training: _Training, settings: TrainSettings) -> None:
@@ -227,21 +227,23 @@ def _record(training: _Training, settings: TrainSettings) -> dict[str, Any]:
         "data": {},
         "notes": list(training.notes),
         "imported": {
-            "from": readable(str(source.path)),
-            "newest": readable(newest.name),
+            "from": harmless(str(source.path), kept=""),
+            "newest": harmless(newest.name, kept=""),
             "form": network.form,
             "epochs": list(training.epochs),
             "layers": list(network.layer_names),
             "assumed_scaling_gev": [LEGACY_SCALING.min_jet_pt, LEGACY_SCALING.max_jet_pt],
             "files": {
-                readable(file.name): {"size_bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files
+                harmless(file.name, kept=""): {"size_bytes": file.stat().st_size, "sha256": sha256_of(file)}
+                for file in files
             },
         },
     }
 
 
 def _details(training: _Training) -> str:
-    lines = [f"Imported from {readable(str(training.source.path))}: {_description(training)}", *training.notes]
+    source = harmless(str(training.source.path), kept="")
+    lines = [f"Imported from {source}: {_description(training)}", *training.notes]
     text = "\n".join(lines) + "\n"
     if training.source.details is not None:
         earlier = read_content(training.source.details, _LARGEST_DETAILS).decode("utf-8", errors="replace")

@@ -1,21 +1,27 @@
 """The settings of an imported training: those that it left, and what its network says."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config, settings_from
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.foreign_words import listed, readable
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape
 
 UNKNOWN_FILE = "unknown"
 """In place of the training files of an imported run that does not say them."""
 
 _NO_SETTINGS = "It has no training_params.yaml: what its network does not say stands at today's defaults."
+_MAX_LIST = 500
+
+
+def listed(names: Iterable[str]) -> str:
+    """Joins names out of files with commas, and cuts off what is too long for a message."""
+    text = ", ".join(harmless(name, kept="") for name in names)
+    return text if len(text) <= _MAX_LIST else f"{text[:_MAX_LIST]}..."
 
 
 def imported_settings(
@@ -39,9 +45,8 @@ def imported_settings(
     fixed = _shape_settings(shape, said) | ({"dropout": shape.dropout} if network.dropout_is_said else {})
     for name, value in fixed.items():
         if name in said and said[name] != value:
-            notes.append(
-                f"Its {name} is {readable(str(said[name])):.80} in training_params.yaml, but the network has {value}."
-            )
+            found = harmless(str(said[name]), kept="")
+            notes.append(f"Its {name} is {found:.80} in training_params.yaml, but the network has {value}.")
     if fixed["hidden_layer_fraction"] is None:
         fixed.pop("hidden_layer_fraction")
         widths = " and ".join(map(str, shape.hidden))

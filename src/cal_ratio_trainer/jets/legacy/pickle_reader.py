@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, harmless
 
 _NUMBERS = re.compile(r"[biuf][1248]")
 _LABELS = (str, int, float, bool, type(None))
@@ -105,8 +105,8 @@ class _FrameUnpickler(pickle._Unpickler):
 
     def _refuse(self, wanted: str) -> NoReturn:
         newer = wanted.startswith(("pandas.", "pyarrow."))
-        wanted = wanted[:100] if wanted.isprintable() else ascii(wanted[:100])
         hint = " (a frame of pandas 3 with text in Arrow arrays can be given as Parquet file)" if newer else ""
+        wanted = harmless(wanted[:100], kept="")
         raise ForbiddenPickle(
             self._path, f"is refused: it asks for {wanted}, which no frame of jets needs; nothing of it was run{hint}"
         )
