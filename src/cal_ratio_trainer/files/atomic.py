@@ -11,15 +11,15 @@ from pathlib import Path
 from cal_ratio_trainer.files.this_process import is_gone_by_tag, this_process
 
 ERRORS_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Numbers of errors that can be of nothing but a file that is written: full disk, quota, size limit, read-only disk."""
+"""Error numbers that only writing a file gives: full disk, quota, size limit, read-only file system."""
 
 USED_BY = r"\d{1,10}-(?:[0-9a-f]{12})?[0-9a-f]{8}"
-"""Part of the name of a temporary file: number and tag of the process (older versions: no tag), and random digits."""
+"""Part of a temporary file's name: process number, process tag (not in older versions) and random digits."""
 
 _TEMPORARY = re.compile(r"\..*\.(?P<pid>\d{1,10})-(?P<tag>[0-9a-f]{12})[0-9a-f]{8}\.part(?:\.[^.]+)?", re.DOTALL)
 _MAX_NAME_BYTES = 255
 _MAX_ADDED_BYTES = len(".." + "-" + ".part") + 10 + 12 + 8
-"""Letters beside stem and suffix: those of `USED_BY` among them."""
+"""Bytes of a temporary name beside stem and suffix, those of `USED_BY` included."""
 _swept: set[tuple[int, Path]] = set()
 
 
@@ -57,24 +57,24 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 def temporary_for(path: Path) -> Path:
-    """A new name beside `path` that says which process uses it, so that what it leaves behind is found."""
+    """Returns a new name beside `path` with the number and tag of this process, so that `sweep_once` finds it."""
     process = this_process()
     unique = f"{process.pid}-{process.tag}{secrets.token_hex(4)}"
     return path.with_name(f".{_stem_of(path)}.{unique}.part{path.suffix}")
 
 
 def _stem_of(path: Path) -> str:
-    """The stem of a file, cut so that the name of its temporary file is none that is too long."""
+    """Returns the stem of a file, cut so that the name of its temporary file is not too long."""
     room = _MAX_NAME_BYTES - _MAX_ADDED_BYTES - len(os.fsencode(path.suffix))
     return os.fsencode(path.stem)[: max(room, 1)].decode("utf-8", "ignore") or "_"
 
 
 def sweep_once(folder: Path) -> None:
-    """Remove temporary files of processes of this machine that are certainly gone; once a folder and process."""
+    """Removes temporary files of processes of this machine that have ended; once per folder and process."""
     if (os.getpid(), folder) in _swept:
         return
     _swept.add((os.getpid(), folder))
-    # A folder of somebody else, or one that vanishes, is no reason not to write.
+    # A folder without permission to delete, or one that vanishes, does not prevent writing.
     with suppress(OSError):
         for found in folder.iterdir():
             ours = _TEMPORARY.fullmatch(found.name)

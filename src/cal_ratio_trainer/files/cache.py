@@ -107,7 +107,7 @@ def _announced(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fetch(url: str, system: Any, remote_path: str, copy: Path, said: dict[str, Any]) -> dict[str, Any]:
-    """Fetch the content; returns what tells its version, which the server may say anew with it."""
+    """Fetches the content; returns its version from the headers that came with it, where the server sends any."""
     size = said.get("size")
     try:
         with replacing(copy) as temporary, progress(f"fetch {copy.name}", size, "bytes") as line:

@@ -1,6 +1,6 @@
-"""Files on web servers: patient while bytes flow, brief with a silent server, and no byte more or less than announced.
+"""Files on web servers: a timeout on silence but not on a whole transfer, and exactly as many bytes as announced.
 
-Imported only when an http or https URL is opened; fsspec takes the class from `files.remote`.
+Imported only when an http or https URL is opened; `files.remote` registers the class with fsspec by name.
 """
 
 import errno
@@ -17,7 +17,7 @@ from cal_ratio_trainer.files import remote
 
 _BLOCK = 1 << 20
 _WITHOUT_HEAD = (403, 405, 501)
-"""Statuses of servers that allow GET only, such as those of signed URLs."""
+"""Status codes of servers that allow GET only, e.g. for signed URLs."""
 
 
 async def _client(**given: Any) -> aiohttp.ClientSession:
@@ -27,9 +27,12 @@ async def _client(**given: Any) -> aiohttp.ClientSession:
 
 
 class PatientHttp(HTTPFileSystem):  # type: ignore[misc]
-    """As fsspec's, which ends every transfer after 300 s, calls every error 'not found' and believes every length."""
+    """HTTP file system with its own timeout, errors and length checks.
 
-    # Older versions of fsspec would take the name that it is registered by.
+    That of fsspec ends every transfer after 300 s, reports every error as 'not found', and trusts every length.
+    """
+
+    # Older versions of fsspec would take the name under which it is registered.
     protocol = ("http", "https")
 
     def __init__(self, **options: Any) -> None:
@@ -41,7 +44,7 @@ class PatientHttp(HTTPFileSystem):  # type: ignore[misc]
         response.raise_for_status()
 
     def _request(self, session: aiohttp.ClientSession, method: str, url: str, **headers: str) -> Any:
-        # A packed body would have another length than the file.
+        # A compressed body would have another length than the file.
         wanted = {"headers": {**self.kwargs.get("headers", {}), "Accept-Encoding": "identity", **headers}}
         return session.request(method, self.encode_url(url), allow_redirects=True, **{**self.kwargs, **wanted})
 
@@ -56,7 +59,7 @@ class PatientHttp(HTTPFileSystem):  # type: ignore[misc]
             return _described(url, answer)
 
     async def _cat_file(self, url: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        """A part of a file; of a server that sends whole files only their beginning can be had."""
+        """Returns bytes `start` to `end`; from a server that ignores ranges, only those from the beginning."""
         ranges = {} if start is None and end is None else {"Range": await self._process_limits(url, start, end)}
         session = await self.set_session()
         async with self._request(session, "GET", url, **ranges) as answer:
@@ -73,7 +76,7 @@ class PatientHttp(HTTPFileSystem):  # type: ignore[misc]
             return bytes(content[:end])
 
     async def _cat_ranges(self, paths: Any, starts: Any, ends: Any, *rest: Any, **options: Any) -> list[bytes]:
-        """Parts of files; raises the first error, which fsspec would return in the place of a part."""
+        """Returns parts of files; raises the first error, which fsspec would return in place of a part."""
         found: list[Any] = await super()._cat_ranges(paths, starts, ends, *rest, **options)
         for part in found:
             if isinstance(part, BaseException):
@@ -81,7 +84,12 @@ class PatientHttp(HTTPFileSystem):  # type: ignore[misc]
         return found
 
     async def _download_with_headers(self, url: str, path: Path, advance: Callable[[float], None]) -> dict[str, Any]:
-        """Copy a file to `path`; returns what `info` does, from the headers that came with the content."""
+        """Copies a file to `path`; returns the same as `info`, from the headers that came with the content.
+
+        Raises:
+            TooLarge: more bytes than announced, than free on the disk, or than the limit for unannounced lengths.
+            ConnectionError: the connection ended early.
+        """
         session = await self.set_session()
         async with self._request(session, "GET", url) as answer:
             self._raise_not_found_for_status(answer, url)
@@ -114,7 +122,7 @@ class PatientHttp(HTTPFileSystem):  # type: ignore[misc]
 
 def _described(url: str, answer: aiohttp.ClientResponse) -> dict[str, Any]:
     headers = answer.headers
-    is_packed = headers.get("Content-Encoding", "identity") not in ("identity", "")
-    size = None if is_packed else answer.content_length
-    told = {name: headers[name] for name in ("ETag", "Last-Modified") if name in headers}
-    return {"name": url, "type": "file", "size": size, **told}
+    is_compressed = headers.get("Content-Encoding", "identity") not in ("identity", "")
+    size = None if is_compressed else answer.content_length
+    version = {name: headers[name] for name in ("ETag", "Last-Modified") if name in headers}
+    return {"name": url, "type": "file", "size": size, **version}

@@ -1,4 +1,4 @@
-"""JSON from files that are not trusted: no duplicate names, no endless nesting, numbers and texts that are some."""
+"""JSON from untrusted files: refuses duplicate names, deep nesting, numbers that are not finite, and broken text."""
 
 import itertools
 import json
@@ -11,24 +11,23 @@ from cal_ratio_trainer.errors import InputFileError
 
 
 class BadJson(ValueError):
-    """A text is no JSON, or holds what is not read; says what."""
+    """A text is not JSON, or has content that is refused; the message says which."""
 
 
 def parsed(text: str | bytes, bad_numbers: bool = False) -> Any:
-    """What stands in a JSON text.
+    """Parses a JSON text.
 
     Args:
         text: of the file.
-        bad_numbers: take NaN and infinities, as Python writes them, where they stand.
+        bad_numbers: accept NaN and infinities as Python writes them.
 
     Raises:
-        BadJson: it is none, or holds NaN, a number too large, a name twice in one object, half a character or too deep
-            a nesting.
+        BadJson: it is not JSON; or it has NaN, a number that is too large, a name twice in one object, a lone
+            surrogate, or nesting that is too deep.
     """
+    number_checks: dict[str, Any] = {} if bad_numbers else {"parse_constant": _refuse, "parse_float": _finite}
     try:
-        if bad_numbers:
-            return json.loads(text, object_pairs_hook=_without_repeats)
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_repeats)
+        return json.loads(text, object_pairs_hook=_without_repeats, **number_checks)
     except BadJson:
         raise
     except RecursionError as error:
@@ -40,11 +39,11 @@ def parsed(text: str | bytes, bad_numbers: bool = False) -> Any:
 
 
 def read_json(file: Path, bad_numbers: bool = False) -> Any:
-    """What stands in a JSON file; arguments as `parsed`.
+    """Reads a JSON file; arguments as `parsed`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        InputFileError: it cannot be read, or is no JSON that `parsed` takes.
+        InputFileError: it cannot be read, or `parsed` refuses it.
     """
     try:
         return parsed(file.read_bytes().decode("utf-8"), bad_numbers)
@@ -72,7 +71,7 @@ def _finite(digits: str) -> float:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for text in itertools.chain.from_iterable(pairs):
         if isinstance(text, str):
-            text.encode()  # what no file and no terminal takes is refused here
+            text.encode()  # lone surrogates, which no file and no terminal accepts
     content = dict(pairs)
     if len(content) != len(pairs):
         repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]

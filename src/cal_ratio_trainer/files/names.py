@@ -1,10 +1,10 @@
-"""File names as lines of text, whatever bytes they are made of."""
+"""File names of any bytes as lines of a text file, and back."""
 
 import json
 
 
 def quoted(name: str) -> str:
-    r"""A file name as one line of UTF-8: as it is, or in JSON's quotes where it holds what such a line cannot.
+    r"""Writes a file name as one line of UTF-8: unchanged where that is possible, else as a JSON string.
 
     >>> quoted("a b.root"), quoted("a\nb.root"), quoted("a\udcff.root")
     ('a b.root', '"a\\nb.root"', '"a\\udcff.root"')
@@ -14,7 +14,7 @@ def quoted(name: str) -> str:
 
 
 def unquoted(line: str) -> str:
-    r"""The file name that `quoted` made a line of; any other line is taken as it is.
+    r"""Reads a line that `quoted` wrote; returns any other line unchanged.
 
     >>> unquoted("a b.root"), unquoted('"a\\nb.root"'), unquoted('"a.root')
     ('a b.root', 'a\nb.root', '"a.root')

@@ -1,4 +1,4 @@
-"""Servers of files: what to do when one does not answer, and what their protocols need."""
+"""File servers: opening URLs, retries, and sentences for their errors."""
 
 import logging
 import os
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
+from cal_ratio_trainer.errors import system_error_in_words
 from cal_ratio_trainer.files.atomic import ERRORS_OF_WRITING
 
 _log = logging.getLogger(__name__)
@@ -16,22 +17,22 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 WAITS_S = (1.0, 4.0, 16.0)
-"""How long is waited after each failure; after the last the next failure is final. [s]"""
+"""Waiting time after each failure; the failure after the last one is final. [s]"""
 
 SILENCE_S = 60.0
-"""A web server that sends no byte for so long is given up; there is no limit on a whole transfer. [s]"""
+"""Timeout of a web server that sends no byte; a whole transfer has none. [s]"""
 
 MAX_BYTES = 64 << 30
-"""What is fetched at most of a file whose length the server does not announce."""
+"""Upper limit on a file whose length the server does not announce. [bytes]"""
 
 FREE_MARGIN_BYTES = 1 << 30
-"""What a file of which the server announces no length leaves free on the disk, or half of that where less is free."""
+"""Free disk space that a file of unannounced length leaves; half of the free space where that is less. [bytes]"""
 
 _FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 _FOR_GOOD_IN_XROOTD = ("[3010]", "[3011]", "[3005]", "No such file", "Permission denied", "Not authorized")
 _WORTH_ASKING_AGAIN = (408, 425, 429)
 _SERVERS_OWN_FAULT = 500
-_LONGEST_SENTENCE = 200
+_MAX_SENTENCE = 200
 
 _XROOTD_PATIENCE = {"XRD_CONNECTIONWINDOW": "15", "XRD_CONNECTIONRETRY": "1"}
 """XRootD's client tries a server that does not answer for ten minutes, without a word, before we hear of it. [s; 1]"""
@@ -41,21 +42,25 @@ for _name, _value in _XROOTD_PATIENCE.items():
     os.environ.setdefault(_name, _value)
 
 _HTTP = "cal_ratio_trainer-http"
-# By its name: it imports aiohttp, and most commands never meet a web server.
+# Registered by name, because the module imports aiohttp, which few commands need.
 fsspec.register_implementation(_HTTP, "cal_ratio_trainer.files.http.PatientHttp", clobber=True)
 
 
 class TooLarge(Exception):
-    """More bytes than were announced, than the disk has room for, or than are fetched without announcement."""
+    """A file has more bytes than announced, than are free on the disk, or than `MAX_BYTES`."""
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """What reads a URL, and its name there. Raises ValueError or ImportError for an unknown protocol."""
+    """Returns the fsspec file system of a URL and the path in it.
+
+    Raises:
+        ValueError, ImportError: the protocol is unknown, or its package is missing.
+    """
     return fsspec.core.url_to_fs(url, **opening_options(url))  # type: ignore[no-any-return]
 
 
 def opening_options(url: str) -> dict[str, str]:
-    """What fsspec, or uproot which calls it, has to be told to open a URL as `file_system` does."""
+    """Returns the options with which fsspec, or uproot through it, opens a URL as `file_system` does."""
     return {"protocol": _HTTP} if url.startswith(("http://", "https://")) else {}
 
 
@@ -83,13 +88,13 @@ def persistently(ask: Callable[[], _Result], what: str) -> _Result:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same call may succeed later: connections that broke, a server that is overloaded or starting."""
+    """True where a retry may succeed: the connection broke, or the server is overloaded or starting."""
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return status >= _SERVERS_OWN_FAULT or status in _WORTH_ASKING_AGAIN
     is_of_http = type(error).__module__.partition(".")[0] == "aiohttp"
     if is_of_http or _is_silence(error):
-        # A bad URL or certificate is a ValueError there; a silent server has been given its time.
+        # aiohttp reports a bad URL or certificate as ValueError; a silent server has used up its timeout.
         return not isinstance(error, ValueError) and not _is_silence(error)
     if isinstance(error, _FOR_GOOD) or not isinstance(error, OSError) or error.errno in ERRORS_OF_WRITING:
         return False
@@ -97,24 +102,25 @@ def may_pass(error: BaseException) -> bool:
 
 
 def _is_silence(error: BaseException) -> bool:
-    """True for the time-out of a web server; fsspec packs that in one of its own."""
+    """True for the timeout of a web server, also inside the timeout of fsspec."""
     both = (error, error.__cause__)
     return isinstance(error, TimeoutError) and any(type(each).__module__.startswith("aiohttp") for each in both)
 
 
 def in_words(error: BaseException) -> str:
-    """An error of a server or of a library that reads from one, for a sentence: '403 Forbidden', for example."""
+    """Describes an error of a server, or of a library that reads from one, e.g. '403 Forbidden'."""
     name, status = type(error).__name__, getattr(error, "status", None)
     if _is_silence(error):
         return f"the server sent nothing for {SILENCE_S:g} s"
     if name == "TooManyRedirects":
         return "its redirects do not end"
     if isinstance(status, int):
-        # Of an answer that is none the library makes an error with a status of its own.
+        # aiohttp gives an answer that is not HTTP a status of its own, and a cause.
         is_answer = error.__cause__ is None
         return f"{status if is_answer else 'no answer in HTTP:'} {_first_line(getattr(error, 'message', ''))}".strip()
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None or "://" in str(error.filename) else _first_line(str(error))
+        # The caller names the URL.
+        return error.strerror if "://" in str(error.filename) else _first_line(system_error_in_words(error))
     text = _first_line(str(error))
     if text and type(error) in (OSError, ConnectionError, TooLarge):
         return text
@@ -122,7 +128,7 @@ def in_words(error: BaseException) -> str:
 
 
 def _first_line(text: str) -> str:
-    return next(iter(text.strip().splitlines()), "")[:_LONGEST_SENTENCE].rstrip(" :")
+    return next(iter(text.strip().splitlines()), "")[:_MAX_SENTENCE].rstrip(" :")
 
 
 def xrootd_hint(url: str, error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Tables that our own processes hand to each other in files: one Arrow stream each, verified as it is read."""
+"""Arrow tables that processes of one command pass to each other in files, with a checksum each."""
 
 import zlib
 from dataclasses import dataclass
@@ -12,7 +12,13 @@ from cal_ratio_trainer.errors import InputFileError
 
 @dataclass(frozen=True)
 class StoredTable:
-    """A table in a file: its first byte, its size in bytes and their CRC-32."""
+    """Place of a table in a file.
+
+    Attributes:
+        start: offset of its first byte. [bytes]
+        size: of its Arrow stream. [bytes]
+        crc: CRC-32 of the stream.
+    """
 
     start: int
     size: int
@@ -20,7 +26,7 @@ class StoredTable:
 
 
 def append_table(file: IO[bytes], table: pa.Table, compression: str | None = None) -> StoredTable:
-    """Write a table where the file is now."""
+    """Appends a table to a file as one Arrow stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as stream:
         stream.write_table(table)
@@ -31,7 +37,7 @@ def append_table(file: IO[bytes], table: pa.Table, compression: str | None = Non
 
 
 def read_table(file: IO[bytes], stored: StoredTable, path: Path) -> pa.Table:
-    """Read a table; `path` is for messages. Raises InputFileError where it is not what was written."""
+    """Reads a table; `path` names the file in messages. Raises InputFileError where the bytes have changed."""
     file.seek(stored.start)
     content = file.read(stored.size)
     if len(content) != stored.size or zlib.crc32(content) != stored.crc:

@@ -1,4 +1,4 @@
-"""What a process is called so that others can tell whether it still runs."""
+"""Names processes so that others can tell whether they still run."""
 
 import hashlib
 import os
@@ -38,12 +38,12 @@ class ProcessName:
         """From what `as_json` made. Raises KeyError, TypeError and ValueError where it did not."""
         pid = content["process"]
         if type(pid) is not int or not 0 < pid <= _MAX_PID:
-            raise ValueError(f"{pid!r} is no process number")
+            raise ValueError(f"{pid!r} is not a process number")
         return cls(str(content["host"]), str(content["machine"]), pid, str(content["process_start"]))
 
     @property
     def tag(self) -> str:
-        """Machine and start in twelve hexadecimal digits, for names of files; see `is_gone_by_tag`."""
+        """Hash of machine (8 hexadecimal digits) and start (4), for file names; see `is_gone_by_tag`."""
         return _digits(self.machine, 8) + _digits(self.start, 4)
 
 
@@ -72,7 +72,7 @@ def _has_ended(pid: int, is_its_start: Callable[[str], bool]) -> bool:
         return False
     state, start = _state_and_start(pid)
     if not state:
-        # The system does not tell (hidden processes, no free descriptor, a Mac): it lives, for all that is known.
+        # Unknown (hidden processes, no free descriptor, macOS): taken to be alive.
         return False
     # A number may have been given to another process by now, and a dead one that nobody waited for keeps its own.
     return state in _DEAD or not is_its_start(start)
