@@ -66,12 +66,12 @@ def be_quiet_unless_first() -> None:
 
 
 def open_closed_streams() -> None:
-    """Lead standard streams that are closed (`2>&-`) to nowhere: the next files opened would get their numbers."""
+    """Opens closed standard streams (`2>&-`) on the null device; the next files would get their descriptors otherwise."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number is that one. Child processes get it too.
+            # open() takes the lowest free descriptor, which is this one. Child processes inherit it.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -79,12 +79,12 @@ def open_closed_streams() -> None:
 
 
 def error_of_output(name: Literal["stdout", "stderr"] = "stdout") -> OSError | None:
-    """The error of writing what a standard stream still holds, which is then dropped; None where all is written."""
+    """Flushes a standard stream; returns the error and drops the rest of the text where that fails, else None."""
     stream = getattr(sys, name)
     try:
         stream.flush()
     except OSError as error:
-        # Python tries once more at its end, and would say so in a traceback.
+        # Python flushes once more when it exits, and would print a traceback.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
@@ -98,7 +98,7 @@ def failed(sentence: str, status: int) -> int:
         The exit status: that of the first one.
     """
     if place().processes == 1:
-        # On a full disk there is nobody to tell, but the status.
+        # Where standard error cannot be written, the exit status still tells of the failure.
         with suppress(OSError):
             print(sentence, file=sys.stderr, flush=True)
         return status

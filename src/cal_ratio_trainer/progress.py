@@ -75,7 +75,7 @@ class ProgressLine:
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
-                # While the bar is shown sys.stderr is rich's own, and what is behind it must take the bar as it is.
+                # The stream behind ours, which would escape the bar's control characters.
                 console=Console(file=getattr(sys.stderr, "rich_proxied_file", sys.stderr)),
                 transient=True,
             )

@@ -96,5 +96,5 @@ def test_columns_of_one_name_and_names_that_are_no_text_are_refused(tmp_path: Pa
         open_parquet(path)
     pq.write_table(TABLE, path, store_schema=False)
     path.write_bytes(path.read_bytes().replace(b"part", b"pa\xfft"))
-    with pytest.raises(InputFileError, match=r"file\.parquet: has a column whose name is no UTF-8 text"):
+    with pytest.raises(InputFileError, match=r"file\.parquet: has a column whose name is not UTF-8"):
         open_parquet(path)

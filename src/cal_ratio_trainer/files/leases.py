@@ -1,16 +1,15 @@
-"""Leases: who is at work on a file, told by a small file beside it that its holder keeps fresh.
+"""Leases: small files beside outputs that say which process is working on them, renewed by heartbeats.
 
-Locks of the kernel (flock) are not passed on by every network file system (NFS, Lustre, EOS), so nothing here asks for
-one: only that a file can be created where none is, that a rename replaces, and that a file has a time of change.
+Locks of the kernel (flock) do not work on every network file system (NFS, Lustre, EOS). Leases need only three
+guarantees: exclusive creation of a file, a rename that replaces, and modification times.
 
-No two hosts' clocks are compared with each other. How old a lease is is the time of change of a file made just now in
-the same folder less its own. A file server sets both; where the hosts do it themselves, their clocks may differ, and so
-a lease that looks stale is watched for some heartbeats first, by the watcher's own clock, and one from the far future,
-which a clock that was set back leaves, for as long as it is good for. A wrong clock can delay a takeover, and cannot
-cause one.
+Clocks of different hosts are never compared. The age of a lease is the modification time of a file made just now in
+the same folder less that of the lease; a file server sets both. Where the hosts set them, their clocks may differ.
+Therefore a lease that looks stale is first watched for some heartbeats by the watcher's own clock, and one from the
+future, left by a clock that was set back, for its timeout as well. A wrong clock can delay a takeover, not cause one.
 
-A lease file comes from anybody who can write to the folder: nothing in it becomes a path, no link is followed, and
-what is no lease counts as one of an unknown holder.
+Lease files are untrusted input, since anybody with access to the folder can write them: no content becomes a path,
+links are not followed, and a file that is not a lease counts as a lease of an unknown holder.
 """
 
 import atexit
@@ -35,23 +34,30 @@ from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_proc
 
 DEFAULT_TIMEOUT_S = 120.0
 HEARTBEATS = 6
-"""How many heartbeats fall into the time after which a lease is stale."""
+"""Heartbeats per timeout."""
 _WATCHED_HEARTBEATS = 2.0
 _LETTERS_OF_ID = 16
 _MAX_TIMEOUT_S = 7 * 24 * 3600.0
-"""For so long at most a lease is believed to be good without a heartbeat, whatever stands in it."""
+"""Upper limit on the timeout that a lease file may state. [s]"""
 _MAX_BYTES = 1 << 16
 _LEASE = re.compile(r"\.(?!.*\.part\.lease).+\.lease(?:\.[0-9a-f]+)*", re.DOTALL)
 
 
 def lease_file(path: Path) -> Path:
-    """The lease of a file: a hidden one beside it."""
+    """Returns the path of the lease of a file: a hidden file beside it."""
     return path.with_name(f".{path.name}.lease")
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A lease file as it was found: who holds it, and what tells one heartbeat from the next."""
+    """State of a lease file; differs after each heartbeat.
+
+    Attributes:
+        id: random, of this lease; empty for a file that is not a lease.
+        holder: the process; None where it is unknown.
+        timeout: without a heartbeat, as the holder states it. [s]
+        changed_ns: modification time, which a heartbeat renews. [ns]
+    """
 
     id: str
     holder: ProcessName | None
@@ -60,7 +66,7 @@ class _Seen:
 
     @property
     def id_in_names(self) -> str:
-        """The id where it can be one, for the name of a file; a digest of what else stands in its place."""
+        """Returns the id, or a digest where it could not be the id of a lease, for use in a file name."""
         if re.fullmatch(rf"[0-9a-f]{{1,{_LETTERS_OF_ID}}}", self.id):
             return self.id
         digest = hashlib.sha256(f"{self.id} {self.changed_ns}".encode(errors="surrogatepass"))
@@ -69,11 +75,11 @@ class _Seen:
 
 @dataclass
 class Lease:
-    """One file that this process is at work on; made by `Leases.take`.
+    """A file that this process is working on; made by `Leases.take`.
 
     Attributes:
-        path: the file that the work is for.
-        lost: somebody else took it over, for this process did not renew it in time.
+        path: the output.
+        lost: another process took over, because the lease was not renewed in time.
     """
 
     path: Path
@@ -87,10 +93,10 @@ class Lease:
             if seen is None or seen.id != self._id:
                 self.lost = True
                 return
-            # The time is the file server's, where it sets times; see the head of this file.
+            # Without arguments, so that a file server can set the time by its own clock.
             os.utime(self._file)
         except OSError:
-            # A hiccup of the file server; the next heartbeat tries again.
+            # The file server failed for a moment; the next heartbeat tries again.
             return
 
     def _remove(self) -> None:
@@ -101,10 +107,10 @@ class Lease:
 
 
 class Leases:
-    """The leases that one task holds; they are renewed by a thread until the block ends.
+    """The leases of one task, renewed by a thread until the block ends.
 
     Args:
-        timeout: after so many seconds without a heartbeat a lease is stale. [s]
+        timeout: a lease without a heartbeat for this long is stale. [s]
     """
 
     def __init__(self, timeout: float = DEFAULT_TIMEOUT_S) -> None:
@@ -128,7 +134,7 @@ class Leases:
         atexit.unregister(self._release_all)
 
     def take(self, path: Path) -> Lease | None:
-        """The lease of a file; None where somebody else has it, or may have it: see `is_suspect`.
+        """Takes the lease of a file; None where another process has it, or may have it: see `is_suspect`.
 
         Raises:
             OSError: the folder cannot be written.
@@ -137,7 +143,7 @@ class Leases:
         if path.parent not in self._folders:
             self._folders.add(path.parent)
             sweep_once(path.parent)
-            # Those of other machines that look stale now are watched until the end.
+            # Starts to watch stale leases of other machines, for the sweep at the end.
             self._stale_in(path.parent)
         lease = Lease(path, lease_file(path))
         if not self._taken(lease):
@@ -151,16 +157,16 @@ class Leases:
         return lease
 
     def is_suspect(self, path: Path) -> bool:
-        """The last `take` found a lease that looks stale and is being watched: taking it later may succeed."""
+        """True where the last `take` found a lease that looks stale and is being watched: a later one may succeed."""
         return lease_file(path) in self._suspects
 
     @property
     def watch_s(self) -> float:
-        """How long a lease that looks stale is watched. [s]"""
+        """Time for which a lease that looks stale is watched. [s]"""
         return _WATCHED_HEARTBEATS * self.timeout / HEARTBEATS
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back."""
+        """Gives a lease back."""
         with self._lock:
             self._held.pop(lease.path, None)
         lease._remove()
@@ -172,7 +178,7 @@ class Leases:
             lease._remove()
 
     def _sweep(self, folder: Path) -> None:
-        """Remove the leases that nobody will take over any more: of outputs that are in no list of this process."""
+        """Removes stale leases of outputs that this process does not make."""
         for file, seen in self._stale_in(folder):
             with contextlib.suppress(OSError):
                 lease = Lease(file, file)
@@ -203,14 +209,14 @@ class Leases:
             seen = _look(lease._file)
             if seen is not None:
                 return self._is_stale(lease._file, seen, None) and self._taken_over(lease, seen)
-            # It was given back in this moment.
+            # Its holder has just given it back.
         return True
 
     def _taken_over(self, lease: Lease, stale: _Seen) -> bool:
-        """Replace a stale lease; of several that try it at the same time one succeeds.
+        """Replaces a stale lease; exactly one of several concurrent processes succeeds.
 
-        The right to replace just this lease is a lease too, whose name holds the id of the stale one: whoever comes
-        second finds it taken, and whoever comes later finds another id in the place of the stale one.
+        The right to replace is itself a lease, with the id of the stale one in its name: a concurrent process finds it
+        taken, and a later one finds that the id of the replaced lease has changed.
         """
         file = lease._file
         right = Lease(lease.path, file.with_name(f"{file.name}.{stale.id_in_names}"))
@@ -232,7 +238,7 @@ class Leases:
     def _is_stale(self, file: Path, seen: _Seen, now_ns: int | None) -> bool:
         if seen.holder is not None and is_gone(seen.holder):
             return True
-        # Who holds a lease says how long it is good for; that may be longer than what is usual here.
+        # The holder may have set a longer timeout than this process.
         good_for = max(self.timeout, seen.timeout or 0.0)
         age_s = ((now_ns or _now_ns(file)) - seen.changed_ns) / 1e9
         if -good_for <= age_s < good_for:
@@ -248,9 +254,9 @@ class Leases:
 
 @contextlib.contextmanager
 def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S) -> Iterator[Lease | None]:
-    """The lease of one file during the block; None where somebody else has it.
+    """Holds the lease of one file during the block; gives None where another process has it.
 
-    Where that somebody seems to be gone this waits until it is sure.
+    Where that process seems to have ended, waits until that is certain.
 
     Raises:
         OSError: the folder cannot be written.
@@ -269,7 +275,7 @@ def _created(file: Path, lease_id: str, timeout: float) -> bool:
         **this_process().as_json(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "stale_after_s": timeout,
-        "heartbeat": "the time of change of this file",
+        "heartbeat": "the modification time of this file",
     }
     try:
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -281,18 +287,18 @@ def _created(file: Path, lease_id: str, timeout: float) -> bool:
 
 
 def _look(file: Path) -> _Seen | None:
-    """What stands in a lease file; None without one.
+    """Reads a lease file; None without one.
 
     Raises:
-        OSError: a folder is in its place, or the file system fails.
+        OSError: it is a folder, or the file system fails.
     """
     try:
-        # Opened anew each time: NFS asks the server about a file when it is opened, and else believes what it knew.
+        # Opened anew each time, since NFS checks its cache against the server only when a file is opened.
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return None
     except OSError:
-        # A link, a socket, or somebody else's file: its time of change still tells whether somebody renews it.
+        # A link, a socket, or a file without permission to read: its modification time still shows heartbeats.
         try:
             return _Seen("", None, None, file.lstat().st_mtime_ns)
         except FileNotFoundError:
@@ -308,15 +314,15 @@ def _look(file: Path) -> _Seen | None:
         said = json.loads(content)
         timeout = float(said["stale_after_s"])
         if not math.isfinite(timeout):
-            raise ValueError(f"{timeout} is no time")
+            raise ValueError(f"{timeout} is not a timeout")
         return _Seen(str(said["id"]), ProcessName.from_json(said), min(timeout, _MAX_TIMEOUT_S), status.st_mtime_ns)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        # Being written, left by somebody who died before it was, or no lease at all.
+        # It is being written, its writer was killed, or it is not a lease.
         return _Seen("", None, None, status.st_mtime_ns)
 
 
 def _now_ns(file: Path) -> int:
-    """The time by the clock that files in the folder of a lease get their times from. [ns]"""
+    """Returns the current time by the clock that sets modification times in the folder of a lease. [ns]"""
     probe = temporary_for(file)
     try:
         probe.touch(exist_ok=False)
