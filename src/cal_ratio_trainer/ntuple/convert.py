@@ -2,7 +2,7 @@
 
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import WorkerLost
 from cal_ratio_trainer.workers.files import Steps, do_files
 from cal_ratio_trainer.workers.following import Following
-from cal_ratio_trainer.workers.opening import opened_crew
+from cal_ratio_trainer.workers.opening import opened_executor
 
 _log = logging.getLogger(__name__)
 
@@ -51,11 +51,13 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
 
         with (
             Leases(settings.lease_timeout) as leases,
-            opened_crew(settings, len(work.requests), following.report, line.message) as crew,
+            opened_executor(settings, len(work.requests), following.report, line.message) as executor,
         ):
             _sweep(work.requests, leases)
-            requests = [each.with_absolute_paths() for each in work.requests] if crew.is_elsewhere else work.requests
-            rows = do_files(crew, requests, _STEPS, leases, finished)
+            requests: Sequence[Request] = work.requests
+            if executor.is_elsewhere:
+                requests = [each.with_absolute_paths() for each in requests]
+            rows = do_files(executor, requests, _STEPS, leases, finished)
             rows = [looked_at_again(request, row) for request, row in zip(requests, rows, strict=True)]
             # Workers that were lost on the way.
             _sweep(work.requests, leases)

@@ -26,7 +26,7 @@ from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import WorkerLost
 from cal_ratio_trainer.workers.files import Steps, do_files
 from cal_ratio_trainer.workers.following import Following
-from cal_ratio_trainer.workers.opening import opened_crew
+from cal_ratio_trainer.workers.opening import opened_executor
 
 __all__ = ["ScoreSummary", "ScoredFile", "score_files"]
 
@@ -107,9 +107,9 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
 
         with (
             Leases(settings.lease_timeout) as leases,
-            opened_crew(settings, len(own), following.report, line.message) as crew,
+            opened_executor(settings, len(own), following.report, line.message) as executor,
         ):
-            job = ScoreJob.of(settings, crew)
+            job = ScoreJob.of(settings, executor)
             scorer = job.work().scorer
             steps = Steps(
                 begun=lambda request: request,
@@ -123,7 +123,7 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
                 discard=lambda request: remove_pieces(request.output),
             )
             requests = [ScoreRequest(file, outputs[file].absolute(), job) for file in own]
-            done = do_files(crew, requests, steps, leases, finished)
+            done = do_files(executor, requests, steps, leases, finished)
     for file in done:
         if file.output is not None:
             file.output = outputs[file.file]

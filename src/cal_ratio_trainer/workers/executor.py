@@ -1,4 +1,4 @@
-"""What everybody who does work can do: take tasks, tell of progress, hand back results."""
+"""Interface of all executors: they take tasks, report progress and return results."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -8,14 +8,14 @@ from typing import Any
 from cal_ratio_trainer.errors import UserError
 
 Key = tuple[int, int]
-"""What a task is called: the number of its file, and of its piece of that."""
+"""Identifies a task: the number of its file, and of its piece of that file."""
 
 Report = Callable[[int, int], None]
-"""How a task tells how far it is: units done, and units that there are in all."""
+"""Reports the progress of a task: units done, and units in all."""
 
 
 class SchedulerError(UserError):
-    """Nobody can do the work as it was asked for: no such cluster, no package, no shared disk."""
+    """The executor that was asked for cannot be used: no such cluster, no package, no shared disk."""
 
 
 class WorkerLost(Exception):
@@ -40,10 +40,10 @@ class Done:
     error: BaseException | None = None
 
 
-class Crew(ABC):
-    """Does tasks, in any order; made by `opening.opened_crew`.
+class Executor(ABC):
+    """Runs tasks, in any order; made by `opening.opened_executor`.
 
-    A task whose worker is lost is done again by another. It must therefore leave nothing half done.
+    A task whose worker is lost runs again on another. It must therefore leave nothing half done.
 
     Attributes:
         is_alone: True where this process does everything itself, so that cutting a file into pieces gains nothing.
@@ -67,7 +67,7 @@ class Crew(ABC):
         """What has ended since the last call; waits for it, at most so long. Progress is passed on meanwhile.
 
         Raises:
-            SchedulerError: the crew is gone for good.
+            SchedulerError: the executor is lost.
         """
 
     @abstractmethod
