@@ -19,7 +19,7 @@ from cal_ratio_trainer.ntuple.pieces import outputs_with_remains, remove_pieces
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.workers.executor import WorkerLost
+from cal_ratio_trainer.workers.executor import TaskFailed, WorkerLost
 from cal_ratio_trainer.workers.files import Steps, do_files
 from cal_ratio_trainer.workers.following import Following
 from cal_ratio_trainer.workers.opening import opened_executor
@@ -104,7 +104,9 @@ def _failed(request: Request, error: BaseException) -> ConversionRow:
         # What the system says of the output is true of the next file too.
         raise error
     else:
-        reason = in_words(error)
+        # So that the files after it are converted.
+        found = str(error) if isinstance(error, TaskFailed) else in_words(error)
+        reason = f"an error that no check foresaw ({found}); -v shows where"
     return _row(request, Status.FAILED, reason)
 
 

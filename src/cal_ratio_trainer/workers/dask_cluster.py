@@ -241,4 +241,4 @@ def _work(expected: dict[str, str], topic: str, task: Task) -> Any:
             last = now
             worker.log_event(topic, (task.key, done, of))
 
-    return task.function(report, *task.arguments)
+    return task.run_in_worker(report)

@@ -1,5 +1,7 @@
 """Interface of all executors: they take tasks, report progress and return results."""
 
+import pickle
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ class WorkerLost(Exception):
     """Every worker that was given this task was lost: most likely it needs more memory than they have."""
 
 
+class TaskFailed(Exception):
+    """Error of a task that cannot be pickled as it is; the message is its type and text."""
+
+
 @dataclass(frozen=True)
 class Task:
     """Something to do: `function(report, *arguments)`, a function that other processes can import."""
@@ -29,6 +35,25 @@ class Task:
     key: Key
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+
+    def run_in_worker(self, report: Report) -> Any:
+        """Runs it in a process that returns the result, or the error, pickled. Errors carry the traceback as a note.
+
+        Raises:
+            TaskFailed: the error cannot be pickled and unpickled; a pool of processes would break at it.
+            Any other error of the function, without its causes, which Dask would pickle too.
+        """
+        try:
+            return self.function(report, *self.arguments)
+        except Exception as error:
+            failure, chain = error, traceback.format_exc()
+        failure.__cause__ = failure.__context__ = None
+        try:
+            pickle.loads(pickle.dumps(failure))  # noqa: S301 - bytes of this very process
+        except Exception:
+            failure = TaskFailed(f"{type(failure).__name__}: {failure}")
+        failure.add_note(chain)
+        raise failure.with_traceback(None)
 
 
 @dataclass(frozen=True)

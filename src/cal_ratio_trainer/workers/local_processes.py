@@ -159,7 +159,7 @@ def _work(task: Task) -> Any:
             _words.put((task.key, done, of))
 
     try:
-        return task.function(report, *task.arguments)
+        return task.run_in_worker(report)
     except SystemExit:
         # The pool would take it for the result of this task, and give out the next one.
         os._exit(_TERMINATED)
