@@ -22,7 +22,7 @@ from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
-from cal_ratio_trainer.ntuple.conversion import blames_the_file, convert_whole
+from cal_ratio_trainer.ntuple.conversion import convert_whole
 from cal_ratio_trainer.ntuple.failures import failed_in
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.workers.executor import Report
@@ -80,7 +80,6 @@ def die(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | P
     return convert_whole(report, request, may_be_cut)
 
 
-@blames_the_file
 def trip(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
     """A conversion with an error that nobody thought of, which cannot travel between processes as it is."""
     if "bad" in request.file:

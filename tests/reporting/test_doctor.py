@@ -1,6 +1,9 @@
 """The state of an installation."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,23 @@ def test_what_cannot_be_found_out_is_a_failed_check_and_the_rest_goes_on(
     assert failed(found).keys() == {"BLAS", "engines", "training step", "Parquet file of jets"}
     assert failed(found)["BLAS"] == "ImportError: libarrow.so: cannot open shared object file"
     assert "PyTorch sees no GPU" in failed(found)["training step"]
+
+
+def test_versions_are_listed_although_pytorch_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so: cannot open shared object file')")
+    program = (
+        "import sys; from cal_ratio_trainer.__main__ import main; sys.argv = ['cr_trainer', 'doctor', '--json']; main()"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    found = json.loads(done.stdout)
+    assert found["versions"]["torch"] is not None
+    checks = {check["name"]: check["passed"] for check in found["checks"]}
+    assert not checks["training step"]
+    assert checks["required packages"]
+    assert "versions" not in checks
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,25 +22,25 @@ def write_and_wait(report: Report, file: Path) -> None:
         file.unlink()
 
 
-def interrupted_crew(folder: Path) -> None:
+def interrupted_executor(folder: Path) -> None:
     """Gets ^C, as a terminal sends it to all processes, once both workers are at work."""
-    crew = LocalProcesses(2, lambda key, done, of: None)
+    executor = LocalProcesses(2, lambda key, done, of: None)
     files = [folder / "a", folder / "b"]
     for number, file in enumerate(files):
-        crew.submit(Task((number, 0), write_and_wait, (file,)))
+        executor.submit(Task((number, 0), write_and_wait, (file,)))
     try:
         while True:
-            crew.wait(0.05)
+            executor.wait(0.05)
             if all(file.exists() for file in files):
                 os.killpg(os.getpgid(0), signal.SIGINT)
     except KeyboardInterrupt:
-        crew.close(in_peace=False)
+        executor.close(in_peace=False)
 
 
 def test_an_interrupt_ends_the_workers_without_a_traceback_and_they_clean_up(tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys; from tests.workers.test_local_processes import interrupted_crew; "
-        "__name__ == '__main__' and interrupted_crew(pathlib.Path(sys.argv[1]))"
+        "import pathlib, sys; from tests.workers.test_local_processes import interrupted_executor; "
+        "__name__ == '__main__' and interrupted_executor(pathlib.Path(sys.argv[1]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],

@@ -11,9 +11,9 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.leases import Leases, lease_file
 from cal_ratio_trainer.ntuple.pieces import remove_pieces
 from cal_ratio_trainer.progress import ProgressLine
-from cal_ratio_trainer.workers.executor import Crew, Key, Task, WorkerLost
+from cal_ratio_trainer.workers.executor import Executor, Key, Task, WorkerLost
 from cal_ratio_trainer.workers.files import on_shared_disk
-from cal_ratio_trainer.workers.opening import opened_crew
+from cal_ratio_trainer.workers.opening import opened_executor
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Workers:
     def __init__(self, output: Path) -> None:
         self.output = output
         self.line: ProgressLine | None = None
-        self._crew: Crew | None = None
+        self._executor: Executor | None = None
         self._told: dict[Key, int] = {}
 
     def telling(self, line: ProgressLine) -> "Workers":
@@ -85,9 +85,9 @@ class Workers:
                 yield Task((number, 0), job.function, job.arguments)
 
     @property
-    def _opened(self) -> Crew:
-        assert self._crew is not None
-        return self._crew
+    def _opened(self) -> Executor:
+        assert self._executor is not None
+        return self._executor
 
     def _report(self, key: Key, done: int, of: int) -> None:
         """A job is so far. What a lost worker had done counts once."""
@@ -119,8 +119,8 @@ def opened_workers(
             raise InputFileError(output, "is being made by another process")
         remove_pieces(output.absolute())
         try:
-            with opened_crew(settings, inputs, workers._report, say) as crew:
-                workers._crew = crew
+            with opened_executor(settings, inputs, workers._report, say) as executor:
+                workers._executor = executor
                 yield workers
         finally:
             remove_pieces(output.absolute())

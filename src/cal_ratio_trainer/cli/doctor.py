@@ -7,7 +7,7 @@ from cal_ratio_trainer.config.doctor import DoctorSettings
 
 
 def run(settings: DoctorSettings, as_json: bool) -> int:
-    """Examine the installation and print what was found; 1 where a check failed."""
+    """Prints the examination of the installation; returns 1 where a check failed."""
     from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
     from cal_ratio_trainer.reporting.doctor import examine
 
@@ -19,8 +19,8 @@ def run(settings: DoctorSettings, as_json: bool) -> int:
 command = SettingsCommand(
     name="doctor",
     help="Examine this installation: versions, devices, engines, memory, folders, and a training step that is checked "
-    "against PyTorch's own operations. The exit status is 0 when all checks pass. The output belongs into bug reports; "
-    "it holds no names of users or hosts but those in the paths of folders.",
+    "against PyTorch's own operations. The exit status is 0 when all checks pass. Include the output in bug reports; "
+    "it names no users or hosts, except in the paths of folders.",
     settings=DoctorSettings,
     run=run,
     options=(click.Option(["as_json", "--json"], is_flag=True, help="Print it as JSON, for programs."),),

@@ -9,7 +9,7 @@ from cal_ratio_trainer.config.base import Settings
 
 
 class DoctorSettings(Settings):
-    """What `cr_trainer doctor` looks at beside the installation."""
+    """Device and folders that `cr_trainer doctor` examines besides the installation."""
 
     defaults_file: ClassVar[str | None] = "doctor"
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}

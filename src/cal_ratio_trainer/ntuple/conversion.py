@@ -1,16 +1,12 @@
 """One ntuple to one file of jets, whole or in pieces; who holds which file is settled elsewhere."""
 
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
 
-from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.leases import lease_file
-from cal_ratio_trainer.files.remote import in_words
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.branches import check_branches, required_branches
@@ -30,35 +26,6 @@ COMMAND = "convert divertanalysis"
 Chunk = tuple[Jets, Tally]
 """The jets of some events, and what was counted in these."""
 
-_Asked = ParamSpec("_Asked")
-_Result = TypeVar("_Result")
-
-
-def blames_the_file(
-    step: Callable[Concatenate[Report, Request, _Asked], _Result],
-) -> Callable[Concatenate[Report, Request, _Asked], _Result]:
-    """A step of a conversion whose unforeseen errors are the file's, so that the files after it are converted.
-
-    Errors of users stay as they are, and so do those of the system, which are about the output: of the input they are
-    errors of the file already. What is raised can travel between processes, as not every exception can.
-    """
-
-    @wraps(step)
-    def blaming(report: Report, request: Request, /, *args: _Asked.args, **kwargs: _Asked.kwargs) -> _Result:
-        try:
-            return step(report, request, *args, **kwargs)
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            reason = f"an error that no check foresaw ({in_words(error)}); -v shows where"
-            blamed = error if isinstance(error, UserError) else InputFileError(request.file, reason)
-            # What it was raised from is a note, for not every exception can travel between processes.
-            blamed.add_note(traceback.format_exc())
-        blamed.__context__ = None
-        raise blamed.with_traceback(None) from None
-
-    return blaming
-
 
 @dataclass(frozen=True)
 class _Content:
@@ -70,7 +37,6 @@ class _Content:
     chunks: Iterable[Chunk]
 
 
-@blames_the_file
 def convert_whole(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
     """Convert one file unless it is done.
 
@@ -105,7 +71,6 @@ def convert_whole(report: Report, request: Request, may_be_cut: bool) -> Convers
     return replace(row, seconds=time.monotonic() - start)
 
 
-@blames_the_file
 def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) -> WrittenPiece:
     """Convert some chunks of a file into a file of their own, from which `join_pieces` takes them. Raises as above."""
     start = time.monotonic()
@@ -116,7 +81,6 @@ def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) ->
     return replace(written, seconds=time.monotonic() - start)
 
 
-@blames_the_file
 def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) -> ConversionRow:
     """Put the pieces of a file together: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
     start = time.monotonic()

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.workers.executor import WorkerLost
+from cal_ratio_trainer.workers.executor import TaskFailed, WorkerLost
 from cal_ratio_trainer.workers.files import Steps, do_files
 from cal_ratio_trainer.workers.following import Following
-from cal_ratio_trainer.workers.opening import opened_crew
+from cal_ratio_trainer.workers.opening import opened_executor
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +50,16 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
 
         with (
             Leases(settings.lease_timeout) as leases,
-            opened_crew(settings, len(work.requests), following.report, line.message) as crew,
+            opened_executor(settings, len(work.requests), following.report, line.message) as executor,
         ):
             # Flat files have their metadata beside them.
             written = {each.output: each.output for each in work.requests}
             written |= {metadata_beside(each.output): each.output for each in work.requests if each.layout == "flat"}
             remove_all_remains(written, leases)
-            requests = [each.with_absolute_paths() for each in work.requests] if crew.is_elsewhere else work.requests
-            rows = do_files(crew, requests, _STEPS, leases, finished)
+            requests: Sequence[Request] = work.requests
+            if executor.is_elsewhere:
+                requests = [each.with_absolute_paths() for each in requests]
+            rows = do_files(executor, requests, _STEPS, leases, finished)
             rows = [looked_at_again(request, row) for request, row in zip(requests, rows, strict=True)]
             # Workers that were lost on the way.
             remove_all_remains(written, leases)
@@ -88,7 +91,9 @@ def _failed(request: Request, error: BaseException) -> ConversionRow:
         # What the system says of the output is true of the next file too.
         raise error
     else:
-        reason = in_words(error)
+        # So that the files after it are converted.
+        found = str(error) if isinstance(error, TaskFailed) else in_words(error)
+        reason = f"an error that no check foresaw ({found}); -v shows where"
     return _row(request, Status.FAILED, reason)
 
 

@@ -1,8 +1,9 @@
 """The state of an installation, for `cr_trainer doctor`: facts about it, and checks that have to pass.
 
-Nothing large is imported before its own part of the examination, so that a broken library is a failed check.
+Each part imports the libraries that it needs itself, so that a broken one is a failed check of that part.
 """
 
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cal_ratio_trainer import __version__
 from cal_ratio_trainer.config.doctor import DoctorSettings
 
 if TYPE_CHECKING:
@@ -26,18 +28,20 @@ if TYPE_CHECKING:
 _PACKAGE = "cal_ratio_trainer"
 _GIB = 1 << 30
 _JETS = 30
+_TOLERANCE = 1e-3
+"""Largest relative difference of loss and gradients between engines; rounding gives some 1e-6."""
 
 VARIABLES = (
     *("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"),
     *("GOMP_SPINCOUNT", "NUMBA_NUM_THREADS", "NUMBA_CPU_FEATURES", "NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT"),
     *("TRITON_INTERPRET", "MPLBACKEND", "LD_PRELOAD"),
 )
-"""The environment variables that are shown, where they are set. No others: some hold passwords."""
+"""Environment variables that are shown if set. No others: some hold passwords."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that has to work: its name, whether it does, and what was found."""
+    """One thing that has to work: its name, the outcome, and a description of what was found."""
 
     name: str
     passed: bool
@@ -46,7 +50,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found: facts by subject and name, and checks."""
+    """Result of an examination: facts by subject and name, and checks."""
 
     facts: dict[str, dict[str, Any]]
     checks: tuple[Check, ...]
@@ -57,12 +61,12 @@ class Examination:
         return all(check.passed for check in self.checks)
 
     def as_json(self) -> str:
-        """For programs: the facts, `checks` and `is_well`."""
+        """JSON with the facts by subject, `checks` and `is_well`."""
         content = {**self.facts, "checks": [asdict(check) for check in self.checks], "is_well": self.is_well}
         return json.dumps(content, indent=2, default=str)
 
     def as_text(self) -> str:
-        """For people."""
+        """Table of the facts, then the checks and their summary."""
         lines = []
         for subject, facts in self.facts.items():
             lines += [subject, *(f"  {name:22} {_in_words(value)}" for name, value in facts.items()), ""]
@@ -81,13 +85,16 @@ def _in_words(value: Any) -> str:
 
 
 def examine(settings: DoctorSettings) -> Examination:
-    """Look at the installation, the machine and the folders, and try what a training needs.
+    """Examines the installation, the machine and the folders, and tries what a training needs.
 
-    Nothing raises: what cannot be found out is a check that failed. Folders are left as they were.
+    Nothing raises: a fact that cannot be determined is a failed check. Folders are left as they were.
+
+    Args:
+        settings: the device to try, and the folders of runs and of copies.
     """
     facts: dict[str, dict[str, Any]] = {}
     checks: list[Check] = []
-    for subject, look in (
+    for subject, find in (
         ("versions", _versions),
         ("extras", _extras),
         ("machine", _machine),
@@ -98,10 +105,10 @@ def examine(settings: DoctorSettings) -> Examination:
         ("environment", lambda: {name: os.environ[name] for name in VARIABLES if name in os.environ}),
     ):
         try:
-            facts[subject] = look()
+            facts[subject] = find()
         except Exception as error:
             checks.append(Check(subject, False, _error(error)))
-    missing = [name for name, version in facts.get("versions", {}).items() if version is None and name != "commit"]
+    missing = [package for package, extra in _requirements() if extra is None and _version(package) is None]
     checks.append(Check("required packages", not missing, f"missing: {', '.join(missing)}" if missing else "all there"))
     for name, folder in facts.get("folders", {}).items():
         if name != "current":
@@ -125,7 +132,7 @@ def _error(error: Exception) -> str:
 
 
 def _requirements() -> list[tuple[str, str | None]]:
-    """The packages that the program asks for, each with the extra that it belongs to."""
+    """Names of the packages in this program's own metadata, each with the extra that asks for it (None: required)."""
     found = []
     for text in importlib.metadata.requires(_PACKAGE) or []:
         name = re.match(r"[\w.-]+", text)
@@ -143,10 +150,13 @@ def _version(package: str) -> str | None:
 
 
 def _versions() -> dict[str, Any]:
-    from cal_ratio_trainer.runs.record import versions
+    found: dict[str, str | None] = {_PACKAGE: __version__, "python": platform.python_version()}
+    # A run's record imports PyTorch, which may be what is broken; it has a check of its own.
+    with contextlib.suppress(ImportError, OSError):
+        from cal_ratio_trainer.runs.record import versions
 
-    ours = {name: version for name, version in versions().items() if name in (_PACKAGE, "commit", "python")}
-    return ours | {package: _version(package) for package, extra in _requirements() if extra is None}
+        found |= {"commit": versions()["commit"]}
+    return found | {package: _version(package) for package, extra in _requirements() if extra is None}
 
 
 def _extras() -> dict[str, Any]:
@@ -233,20 +243,20 @@ def _folders(settings: DoctorSettings) -> dict[str, Any]:
 
 
 def _folder(path: Path) -> dict[str, Any]:
-    # One that is not there yet is made in the nearest that is.
-    there = next(each for each in (path, *path.parents) if each.exists())
+    # A missing folder would be made in the nearest existing one.
+    existing = next(each for each in (path, *path.parents) if each.exists())
     try:
-        with tempfile.TemporaryFile(dir=there) as file:
+        with tempfile.TemporaryFile(dir=existing) as file:
             file.write(b"x")
             file.flush()
         writable = True
     except OSError:
         writable = False
-    return {"path": str(path), "writable": writable, "free_GiB": round(shutil.disk_usage(there).free / _GIB, 1)}
+    return {"path": str(path), "writable": writable, "free_GiB": round(shutil.disk_usage(existing).free / _GIB, 1)}
 
 
 def _some_jets() -> "Jets":
-    """Jets of random numbers, scaled as training files are."""
+    """Jets of random numbers of about the size that scaled features have, so that rounding stays small."""
     import numpy as np
 
     from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
@@ -262,7 +272,7 @@ def _some_jets() -> "Jets":
 
 
 def _training_step(wanted: str) -> str:
-    """One step of the default network on the chosen engine, whose loss and gradients have to be those of PyTorch."""
+    """Compares loss and gradients of the chosen engine, for the default network, with those of PyTorch's operations."""
     import torch
 
     from cal_ratio_trainer.network.device import chosen_device
@@ -277,15 +287,16 @@ def _training_step(wanted: str) -> str:
         expected_loss, expected = _loss_and_gradients(Engine.TORCH.value, device)
     finally:
         torch.set_float32_matmul_precision(precision)
-    off = abs(loss - expected_loss) / expected_loss
+    difference = abs(loss - expected_loss) / expected_loss
     for name, gradient in gradients.items():
-        off = max(off, float((gradient - expected[name]).abs().max() / expected[name].abs().max().clamp_min(1e-6)))
-    # Not below, so that NaN fails too.
-    if not off < 1e-3:
+        scale = expected[name].abs().max().clamp_min(1e-6)
+        difference = max(difference, float((gradient - expected[name]).abs().max() / scale))
+    # NaN fails too.
+    if not difference < _TOLERANCE:
         raise ArithmeticError(
-            f"engine {engine.value} on {device}: loss or gradients differ from PyTorch's by {off:.1e}"
+            f"engine {engine.value} on {device}: loss or gradients differ from PyTorch's by {difference:.1e}"
         )
-    return f"engine {engine.value} on {device}: loss and gradients are PyTorch's (largest difference {off:.0e})"
+    return f"engine {engine.value} on {device}: loss and gradients are PyTorch's (largest difference {difference:.0e})"
 
 
 def _loss_and_gradients(engine: str, device: "torch.device") -> tuple[float, dict[str, "torch.Tensor"]]:

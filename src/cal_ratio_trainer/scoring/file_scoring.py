@@ -26,7 +26,7 @@ from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, FOLDS, JetScores, 
 from cal_ratio_trainer.scoring.score_pieces import ScoredBatch, read_batches, write_batches
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions
 from cal_ratio_trainer.scoring.tally import ScoreTally
-from cal_ratio_trainer.workers.executor import Crew, Report
+from cal_ratio_trainer.workers.executor import Executor, Report
 from cal_ratio_trainer.workers.files import Pieces
 from cal_ratio_trainer.workers.prefetch import prefetched
 from cal_ratio_trainer.workers.processes import available_cores
@@ -73,16 +73,16 @@ class ScoreJob:
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @classmethod
-    def of(cls, settings: ScoreSettings, crew: Crew) -> "ScoreJob":
-        """For a crew, whose processes share the cores of a machine."""
+    def of(cls, settings: ScoreSettings, executor: Executor) -> "ScoreJob":
+        """For an executor, whose processes share the cores of a machine."""
         changes: dict[str, Any] = {}
-        if crew.is_elsewhere:
+        if executor.is_elsewhere:
             changes["output_path"] = settings.output_path.absolute()
             given = Path(settings.training or "")
             if settings.training is not None and (given.exists() or run_at(given) is not None):
                 changes["training"] = str(given.absolute())
-        elif not crew.is_alone and settings.threads is None:
-            changes["threads"] = max(1, available_cores() // crew.places)
+        elif not executor.is_alone and settings.threads is None:
+            changes["threads"] = max(1, available_cores() // executor.places)
         return cls(settings.model_copy(update=changes))
 
     def work(self) -> "Work":

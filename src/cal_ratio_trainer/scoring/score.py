@@ -26,7 +26,7 @@ from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import WorkerLost
 from cal_ratio_trainer.workers.files import Steps, do_files
 from cal_ratio_trainer.workers.following import Following
-from cal_ratio_trainer.workers.opening import opened_crew
+from cal_ratio_trainer.workers.opening import opened_executor
 
 __all__ = ["ScoreSummary", "ScoredFile", "score_files"]
 
@@ -107,9 +107,9 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
 
         with (
             Leases(settings.lease_timeout) as leases,
-            opened_crew(settings, len(own), following.report, line.message) as crew,
+            opened_executor(settings, len(own), following.report, line.message) as executor,
         ):
-            job = ScoreJob.of(settings, crew)
+            job = ScoreJob.of(settings, executor)
             scorer = job.work().scorer
             steps = Steps(
                 begun=lambda request: request,
@@ -125,7 +125,7 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
             requests = [ScoreRequest(file, outputs[file].absolute(), job) for file in own]
             written = {each.output: each.output for each in requests}
             remove_all_remains(written, leases)
-            done = do_files(crew, requests, steps, leases, finished)
+            done = do_files(executor, requests, steps, leases, finished)
             # Workers that were lost on the way.
             remove_all_remains(written, leases)
     for file in done:

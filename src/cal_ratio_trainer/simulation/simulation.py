@@ -10,8 +10,8 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.simulation.ntuple_file import FileTask, Written, write_ntuple
 from cal_ratio_trainer.simulation.recipes import write_recipes
 from cal_ratio_trainer.simulation.samples import Sample, all_samples
-from cal_ratio_trainer.workers.executor import Crew, Report, Task
-from cal_ratio_trainer.workers.opening import opened_crew
+from cal_ratio_trainer.workers.executor import Executor, Report, Task
+from cal_ratio_trainer.workers.opening import opened_executor
 
 
 class OutputNotEmpty(UserError):
@@ -105,11 +105,13 @@ def _run(tasks: list[FileTask], settings: DemoSettings) -> dict[Path, Written]:
     results: dict[Path, Written] = {}
     with (
         progress("demo", total, "jets") as line,
-        opened_crew(settings, len(tasks), lambda *told: None, line.message) as crew,
+        opened_executor(settings, len(tasks), lambda *told: None, line.message) as executor,
     ):
-        # The largest files first, so that no worker is left alone with one at the end.
-        order = range(len(tasks)) if crew.is_alone else sorted(range(len(tasks)), key=lambda i: -tasks[i].sample.jets)
-        for done in crew.all_of(Task((i, 0), _write, (_placed(tasks[i], crew),)) for i in order):
+        order = list(range(len(tasks)))
+        if not executor.is_alone:
+            # The largest files first, so that no worker is left alone with one at the end.
+            order.sort(key=lambda i: -tasks[i].sample.jets)
+        for done in executor.all_of(Task((i, 0), _write, (_placed(tasks[i], executor),)) for i in order):
             if done.error is not None:
                 raise done.error
             task = tasks[done.key[0]]
@@ -118,9 +120,9 @@ def _run(tasks: list[FileTask], settings: DemoSettings) -> dict[Path, Written]:
     return results
 
 
-def _placed(task: FileTask, crew: Crew) -> FileTask:
-    """The task for a crew that may have another current folder."""
-    return replace(task, path=task.path.absolute()) if crew.is_elsewhere else task
+def _placed(task: FileTask, executor: Executor) -> FileTask:
+    """The task for an executor that may have another current folder."""
+    return replace(task, path=task.path.absolute()) if executor.is_elsewhere else task
 
 
 def _write(report: Report, task: FileTask) -> Written:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cal_ratio_trainer
-from cal_ratio_trainer.workers.executor import Crew, Done, Key, SchedulerError, Task, WorkerLost
+from cal_ratio_trainer.workers.executor import Done, Executor, Key, SchedulerError, Task, WorkerLost
 
 _CONNECT_S = 30
 _FETCH_S = 30
@@ -26,7 +26,7 @@ _LOOK_FOR_FILE_EVERY_S = 0.2
 _INSTALL = "install the same everywhere"
 
 
-class DaskCluster(Crew):
+class DaskCluster(Executor):
     """The workers of one scheduler, as many as there are at a time: they may come and go."""
 
     is_elsewhere = True
@@ -78,7 +78,7 @@ class DaskCluster(Crew):
         future.add_done_callback(self._ended.put)
 
     def wait(self, seconds: float) -> list[Done]:
-        """See `Crew.wait`."""
+        """See `Executor.wait`."""
         futures = []
         with contextlib.suppress(queue.Empty):
             futures.append(self._ended.get(timeout=seconds))
@@ -241,4 +241,4 @@ def _work(expected: dict[str, str], topic: str, task: Task) -> Any:
             last = now
             worker.log_event(topic, (task.key, done, of))
 
-    return task.function(report, *task.arguments)
+    return task.run_in_worker(report)

@@ -1,5 +1,7 @@
-"""What everybody who does work can do: take tasks, tell of progress, hand back results."""
+"""Interface of all executors: they take tasks, report progress and return results."""
 
+import pickle
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,18 +10,22 @@ from typing import Any
 from cal_ratio_trainer.errors import UserError
 
 Key = tuple[int, int]
-"""What a task is called: the number of its file, and of its piece of that."""
+"""Identifies a task: the number of its file, and of its piece of that file."""
 
 Report = Callable[[int, int], None]
-"""How a task tells how far it is: units done, and units that there are in all."""
+"""Reports the progress of a task: units done, and units in all."""
 
 
 class SchedulerError(UserError):
-    """Nobody can do the work as it was asked for: no such cluster, no package, no shared disk."""
+    """The executor that was asked for cannot be used: no such cluster, no package, no shared disk."""
 
 
 class WorkerLost(Exception):
     """Every worker that was given this task was lost: most likely it needs more memory than they have."""
+
+
+class TaskFailed(Exception):
+    """Error of a task that cannot be pickled as it is; the message is its type and text."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,25 @@ class Task:
     key: Key
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+
+    def run_in_worker(self, report: Report) -> Any:
+        """Runs it in a process that returns the result, or the error, pickled. Errors carry the traceback as a note.
+
+        Raises:
+            TaskFailed: the error cannot be pickled and unpickled; a pool of processes would break at it.
+            Any other error of the function, without its causes, which Dask would pickle too.
+        """
+        try:
+            return self.function(report, *self.arguments)
+        except Exception as error:
+            failure, chain = error, traceback.format_exc()
+        failure.__cause__ = failure.__context__ = None
+        try:
+            pickle.loads(pickle.dumps(failure))  # noqa: S301 - bytes of this very process
+        except Exception:
+            failure = TaskFailed(f"{type(failure).__name__}: {failure}")
+        failure.add_note(chain)
+        raise failure.with_traceback(None)
 
 
 @dataclass(frozen=True)
@@ -40,10 +65,10 @@ class Done:
     error: BaseException | None = None
 
 
-class Crew(ABC):
-    """Does tasks, in any order; made by `opening.opened_crew`.
+class Executor(ABC):
+    """Runs tasks, in any order; made by `opening.opened_executor`.
 
-    A task whose worker is lost is done again by another. It must therefore leave nothing half done.
+    A task whose worker is lost runs again on another. It must therefore leave nothing half done.
 
     Attributes:
         is_alone: True where this process does everything itself, so that cutting a file into pieces gains nothing.
@@ -67,7 +92,7 @@ class Crew(ABC):
         """What has ended since the last call; waits for it, at most so long. Progress is passed on meanwhile.
 
         Raises:
-            SchedulerError: the crew is gone for good.
+            SchedulerError: the executor is lost.
         """
 
     @abstractmethod

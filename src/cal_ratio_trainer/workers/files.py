@@ -1,4 +1,4 @@
-"""Many files through a crew: each whole, or cut into pieces whose results are put together in order.
+"""Many files through an executor: each whole, or cut into pieces whose results are put together in order.
 
 The process that runs this holds the lease of each file that is under way, so that a lost worker's file is free for
 another worker at once, while other runs on the same list see that somebody is at it.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from cal_ratio_trainer.files.leases import Lease, Leases, lease_file
-from cal_ratio_trainer.workers.executor import Crew, Done, Key, Report, SchedulerError, Task
+from cal_ratio_trainer.workers.executor import Done, Executor, Key, Report, SchedulerError, Task
 
 _WAIT_S = 0.5
 _WHOLE, _JOINED = -1, -2
@@ -38,10 +38,10 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Steps(Generic[Request, Result]):
-    """What is done to a file: `whole`, `piece` and `join` where the crew works, the others in this process.
+    """What is done to a file: `whole`, `piece` and `join` where the executor works, the others in this process.
 
     Attributes:
-        begun: the request as the crew gets it, once this process has the lease.
+        begun: the request as the executor gets it, once this process has the lease.
         whole: does a file, or cuts it where it is large and may be cut: (report, request, may be cut).
         piece: does a piece: (report, request, piece); what it gives goes to `join`.
         join: puts the results of all pieces, in order, together: (report, request, results).
@@ -60,7 +60,7 @@ class Steps(Generic[Request, Result]):
 
 
 def do_files(
-    crew: Crew,
+    executor: Executor,
     requests: Sequence[Request],
     steps: Steps[Request, Result],
     leases: Leases,
@@ -69,7 +69,7 @@ def do_files(
     """Do all files that nobody else is at work on.
 
     Args:
-        crew: who does them.
+        executor: runs the steps.
         requests: one a file, each with an `output` of its own.
         steps: what is done to a file.
         leases: holds the files under way for this process.
@@ -82,7 +82,7 @@ def do_files(
         SchedulerError: nobody can do the work.
         Whatever the steps raise that `steps.failed` does not take for the file's own fault.
     """
-    return _Course(crew, requests, steps, leases, finished).run()
+    return _Course(executor, requests, steps, leases, finished).run()
 
 
 @dataclass
@@ -100,13 +100,14 @@ class _File:
 class _Course(Generic[Request, Result]):
     def __init__(
         self,
-        crew: Crew,
+        executor: Executor,
         requests: Sequence[Request],
         steps: Steps[Request, Result],
         leases: Leases,
         finished: Callable[[int, Result], None],
     ) -> None:
-        self._crew, self._requests, self._steps, self._leases, self._tell = crew, requests, steps, leases, finished
+        self._executor, self._requests, self._steps = executor, requests, steps
+        self._leases, self._tell = leases, finished
         self._waiting = deque(range(len(requests)))
         self._suspects: deque[int] = deque()
         self._ready: deque[Task] = deque()
@@ -118,7 +119,7 @@ class _Course(Generic[Request, Result]):
         while self._waiting or self._open or self._suspects:
             self._give_out()
             if self._under_way:
-                for done in self._crew.wait(_WAIT_S):
+                for done in self._executor.wait(_WAIT_S):
                     self._take_in(done)
             elif self._suspects:
                 time.sleep(min(_WAIT_S, self._leases.watch_s / 10))
@@ -126,7 +127,7 @@ class _Course(Generic[Request, Result]):
 
     def _give_out(self) -> None:
         # Some more than can be done at the same time, so that nobody waits; not all, for others may share the list.
-        most = 1 if self._crew.is_alone else 2 * self._crew.places
+        most = 1 if self._executor.is_alone else 2 * self._executor.places
         while self._under_way < most and (self._ready or self._waiting or self._suspects):
             if self._ready:
                 self._submit(self._ready.popleft())
@@ -151,7 +152,7 @@ class _Course(Generic[Request, Result]):
             return
         if lease is not None:
             self._open[number] = _File(lease, self._steps.begun(request))
-            self._submit(self._task((number, _WHOLE), self._steps.whole, not self._crew.is_alone))
+            self._submit(self._task((number, _WHOLE), self._steps.whole, not self._executor.is_alone))
         elif self._leases.is_suspect(request.output):
             self._suspects.append(number)
         else:
@@ -159,14 +160,14 @@ class _Course(Generic[Request, Result]):
 
     def _task(self, key: Key, function: Callable[..., Any], argument: Any) -> Task:
         request = self._open[key[0]].request
-        if self._crew.is_elsewhere:
+        if self._executor.is_elsewhere:
             return Task(key, on_shared_disk, (lease_file(request.output).absolute(), function, request, argument))
         return Task(key, function, (request, argument))
 
     def _submit(self, task: Task) -> None:
         self._under_way += 1
         self._open[task.key[0]].tasks += 1
-        self._crew.submit(task)
+        self._executor.submit(task)
 
     def _take_in(self, done: Done) -> None:
         number, which = done.key

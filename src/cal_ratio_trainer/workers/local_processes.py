@@ -14,7 +14,7 @@ from multiprocessing.queues import Queue
 from types import FrameType
 from typing import Any
 
-from cal_ratio_trainer.workers.executor import Crew, Done, Key, Task, WorkerLost
+from cal_ratio_trainer.workers.executor import Done, Executor, Key, Task, WorkerLost
 from cal_ratio_trainer.workers.processes import deaf_to_interrupts, end_with_parent
 
 _Word = tuple[Key, int, int]
@@ -22,7 +22,7 @@ _LOSSES_UNTIL_ALONE = 2
 _TERMINATED = 128 + signal.SIGTERM
 
 
-class LocalProcesses(Crew):
+class LocalProcesses(Executor):
     """A pool of processes.
 
     When one dies, the pool dies with all that was under way, and nobody says whose fault it was. All is done again in a
@@ -49,7 +49,7 @@ class LocalProcesses(Crew):
             self._to_be_alone.append(task)
 
     def wait(self, seconds: float) -> list[Done]:
-        """See `Crew.wait`."""
+        """See `Executor.wait`."""
         if self._to_be_alone and not self._lonely.under_way:
             self._lonely.submit(self._to_be_alone.popleft())
         under_way = [*self._common.under_way, *self._lonely.under_way]
@@ -67,7 +67,7 @@ class LocalProcesses(Crew):
         return [*ended, *ended_alone, *blamed]
 
     def close(self, in_peace: bool) -> None:
-        """See `Crew.close`."""
+        """See `Executor.close`."""
         self._common.close(in_peace)
         self._lonely.close(in_peace)
 
@@ -159,7 +159,7 @@ def _work(task: Task) -> Any:
             _words.put((task.key, done, of))
 
     try:
-        return task.function(report, *task.arguments)
+        return task.run_in_worker(report)
     except SystemExit:
         # The pool would take it for the result of this task, and give out the next one.
         os._exit(_TERMINATED)

@@ -1,21 +1,21 @@
-"""From the settings to somebody who does the work."""
+"""Opens the executor that the settings ask for."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cal_ratio_trainer.config.scheduling import SchedulingSettings
-from cal_ratio_trainer.workers.executor import Crew, Key
+from cal_ratio_trainer.workers.executor import Executor, Key
 from cal_ratio_trainer.workers.own_process import OwnProcess
 
 
 @contextmanager
-def opened_crew(
+def opened_executor(
     settings: SchedulingSettings,
     tasks: int,
     on_progress: Callable[[Key, int, int], None],
     say: Callable[[str], None],
-) -> Iterator[Crew]:
-    """Who does the work that the settings ask for; dismissed when the block ends.
+) -> Iterator[Executor]:
+    """Executor that the settings ask for; closed when the block ends.
 
     Args:
         settings: name the scheduler, and how many processes.
@@ -26,13 +26,13 @@ def opened_crew(
     Raises:
         SchedulerError: there is no such cluster, or the package for it is missing.
     """
-    crew = _make(settings, tasks, on_progress, say)
+    executor = _make(settings, tasks, on_progress, say)
     try:
-        yield crew
+        yield executor
     except BaseException:
-        crew.close(in_peace=False)
+        executor.close(in_peace=False)
         raise
-    crew.close(in_peace=True)
+    executor.close(in_peace=True)
 
 
 def _make(
@@ -40,7 +40,7 @@ def _make(
     tasks: int,
     on_progress: Callable[[Key, int, int], None],
     say: Callable[[str], None],
-) -> Crew:
+) -> Executor:
     if settings.scheduler is None or tasks == 0:
         return OwnProcess(on_progress)
     if settings.scheduler != "local":

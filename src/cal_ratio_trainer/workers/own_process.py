@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Callable
 
-from cal_ratio_trainer.workers.executor import Crew, Done, Key, Task
+from cal_ratio_trainer.workers.executor import Done, Executor, Key, Task
 
 
-class OwnProcess(Crew):
+class OwnProcess(Executor):
     """No scheduler at all."""
 
     is_alone = True
