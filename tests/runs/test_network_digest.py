@@ -67,6 +67,20 @@ def test_no_flipped_bit_of_a_kept_network_is_used(runs: Path) -> None:
             find_network("default/0/0", runs)
 
 
+@pytest.mark.parametrize(
+    "comment",
+    [b"7", b"[]", b"{}", b'{"cal_ratio_trainer_run": ', b'{"cal_ratio_trainer_run": "%s", "epoch": 0}' % (b"a" * 70_000)],
+    ids=["number", "list", "nothing", "cut off", "longer than a comment can be"],
+)
+@pytest.mark.parametrize("content", [b"", b"a", ZIP], ids=["empty", "one byte", "zip"])
+def test_a_comment_that_the_run_did_not_write_is_refused(tmp_path: Path, content: bytes, comment: bytes) -> None:
+    run = write_run(tmp_path / "m" / "00000", [{}], {"id": "a" * 32})
+    run.weights_file(0).parent.mkdir()
+    run.weights_file(0).write_bytes(content + comment)
+    with pytest.raises(InputFileError, match="is not as run m/00000 wrote it"):
+        network_of(run, "0")
+
+
 def test_a_network_of_another_run_or_epoch_is_refused_whatever_uses_it(runs: Path, tmp_path: Path) -> None:
     shutil.copy(_network(runs, 1, 0), _network(runs, 0, 0))
     export = ConvertTrainingSettings.make(
