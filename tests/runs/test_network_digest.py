@@ -12,7 +12,7 @@ from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
 from cal_ratio_trainer.config.reading import ReadingSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.keras_file import read_keras
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError, say_without_digests
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_without_digests
 from cal_ratio_trainer.runs.fold_export import write_training
 from cal_ratio_trainer.runs.network_digest import with_digest
 from cal_ratio_trainer.runs.network_names import find_network, network_of
@@ -69,7 +69,13 @@ def test_no_flipped_bit_of_a_kept_network_is_used(runs: Path) -> None:
 
 @pytest.mark.parametrize(
     "comment",
-    [b"7", b"[]", b"{}", b'{"cal_ratio_trainer_run": ', b'{"cal_ratio_trainer_run": "%s", "epoch": 0}' % (b"a" * 70_000)],
+    [
+        b"7",
+        b"[]",
+        b"{}",
+        b'{"cal_ratio_trainer_run": ',
+        b'{"cal_ratio_trainer_run": "%s", "epoch": 0}' % (b"a" * 70_000),
+    ],
     ids=["number", "list", "nothing", "cut off", "longer than a comment can be"],
 )
 @pytest.mark.parametrize("content", [b"", b"a", ZIP], ids=["empty", "one byte", "zip"])
@@ -132,7 +138,7 @@ def test_networks_of_a_run_of_an_earlier_version_are_taken_and_that_is_said_once
     run.weights_file(0).parent.mkdir()
     for epoch in (0, 1):
         run.weights_file(epoch).write_bytes(ZIP)
-    say_without_digests.cache_clear()
+    warn_without_digests.cache_clear()
     assert [find_network(f"m/0/{epoch}", tmp_path).file for epoch in (0, 1)] == [
         run.weights_file(0),
         run.weights_file(1),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import parsed
-from cal_ratio_trainer.runs.directory import RunDirectory, say_without_digests
+from cal_ratio_trainer.runs.directory import RunDirectory, warn_without_digests
 
 _BEGINNING = b'{"cal_ratio_trainer_run": '
 
@@ -37,7 +37,7 @@ def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
     content = file.read_bytes()
     start = content.rfind(_BEGINNING)
     if start < 0 and run_id is None:
-        say_without_digests(run.name)
+        warn_without_digests(run.name)
         return True
     try:
         comment = parsed(content[start:])

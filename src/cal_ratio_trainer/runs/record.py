@@ -1,4 +1,4 @@
-"""What run.json says of a run: versions, machine, data, timings, status."""
+"""Content of run.json as it is written: versions, machine, data, timings, status (see `record_check` for reading)."""
 
 import os
 import platform
