@@ -9,5 +9,5 @@ if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Triton is for Linux only. Doctests are looked for by importing every module, and these cannot be imported without it.
-_NEED_TRITON = ["src/*/network/kernels/gpu/*.py", "tests/network/triton_compile.py"]
+_NEED_TRITON = ["src/*/network/kernels/gpu/*.py", "tests/network/kernels/gpu/compile_all.py"]
 collect_ignore_glob = [] if find_spec("triton") else _NEED_TRITON

@@ -12,7 +12,7 @@ from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
 from cal_ratio_trainer.config.reading import ReadingSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.keras_file import read_keras
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError, say_without_digests
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_without_digests
 from cal_ratio_trainer.runs.fold_export import write_training
 from cal_ratio_trainer.runs.network_digest import with_digest
 from cal_ratio_trainer.runs.network_names import find_network, network_of
@@ -67,6 +67,26 @@ def test_no_flipped_bit_of_a_kept_network_is_used(runs: Path) -> None:
             find_network("default/0/0", runs)
 
 
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"7",
+        b"[]",
+        b"{}",
+        b'{"cal_ratio_trainer_run": ',
+        b'{"cal_ratio_trainer_run": "%s", "epoch": 0}' % (b"a" * 70_000),
+    ],
+    ids=["number", "list", "nothing", "cut off", "longer than a comment can be"],
+)
+@pytest.mark.parametrize("content", [b"", b"a", ZIP], ids=["empty", "one byte", "zip"])
+def test_a_comment_that_the_run_did_not_write_is_refused(tmp_path: Path, content: bytes, comment: bytes) -> None:
+    run = write_run(tmp_path / "m" / "00000", [{}], {"id": "a" * 32})
+    run.weights_file(0).parent.mkdir()
+    run.weights_file(0).write_bytes(content + comment)
+    with pytest.raises(InputFileError, match="is not as run m/00000 wrote it"):
+        network_of(run, "0")
+
+
 def test_a_network_of_another_run_or_epoch_is_refused_whatever_uses_it(runs: Path, tmp_path: Path) -> None:
     shutil.copy(_network(runs, 1, 0), _network(runs, 0, 0))
     export = ConvertTrainingSettings.make(
@@ -118,7 +138,7 @@ def test_networks_of_a_run_of_an_earlier_version_are_taken_and_that_is_said_once
     run.weights_file(0).parent.mkdir()
     for epoch in (0, 1):
         run.weights_file(epoch).write_bytes(ZIP)
-    say_without_digests.cache_clear()
+    warn_without_digests.cache_clear()
     assert [find_network(f"m/0/{epoch}", tmp_path).file for epoch in (0, 1)] == [
         run.weights_file(0),
         run.weights_file(1),

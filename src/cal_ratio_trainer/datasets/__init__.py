@@ -1,1 +1,1 @@
-"""Training files as a training reads them: selection, weights, split by event, folds, place in memory or on disk."""
+"""Training files as a training reads them: selection, weights, split by event, folds, storage in memory or on disk."""

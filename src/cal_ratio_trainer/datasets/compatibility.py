@@ -21,11 +21,11 @@ _ACCEPTANCE = ("min_jet_pt", "max_jet_pt", "max_abs_jet_eta")
 
 
 def refuse_wrong_scale(file: Path, jets: JetScalars, metadata: JetMetadata) -> None:
-    """Refuse jets whose pt cannot have been scaled exactly once, or cannot be at all.
+    """Refuse jets whose pt cannot have been scaled exactly once, or is physically impossible.
 
     Raises:
-        InputFileError: the median pt is far above 1, or so small that the scaling was applied twice; or some pt is
-            beyond all energy.
+        InputFileError: the median pt is far above 1, or so small that the scaling was applied twice; or a pt is
+            impossible (see `refuse_impossible_pt`).
     """
     known = jets["jet_pt"][np.isfinite(jets["jet_pt"])]
     median = float(np.median(known)) if len(known) else math.nan
@@ -65,11 +65,11 @@ def refuse_other_scaling(file: Path, found: Scaling | None, wanted: Scaling, rem
 
 
 def refuse_different_files(main: tuple[Path, JetMetadata], control: tuple[Path, JetMetadata]) -> None:
-    """Refuse two files whose jets differ by how they were made: what files do not say is not compared.
+    """Refuse two files whose jets were made differently, as far as both files say how.
 
     Raises:
-        InputFileError: of the control file: one is simulated as the demo is and the other not, or its scaling, units
-            or cuts are not the main file's; names all that differ.
+        InputFileError: names the control file: it comes from another simulation (e.g. the demo) than the main file, or
+            has other scaling, units or cuts; lists all differences.
     """
     (main_file, first), (control_file, second) = main, control
     if first.simulation != second.simulation:

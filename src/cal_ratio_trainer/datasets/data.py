@@ -39,13 +39,14 @@ _log = logging.getLogger(__name__)
 def load_training_data(
     settings: TrainSettings, main_file: Path, control_file: Path | None = None
 ) -> tuple[TrainingData, NetworkInputs]:
-    """Read both files into memory and prepare them.
+    """Read the files into memory and prepare them.
 
     Scalar columns are read first and say which jets are used; then each file's constituents come in one pass.
 
     Args:
         settings: of the training.
-        main_file, control_file: to read; None where there is no control region.
+        main_file: to read.
+        control_file: likewise; None for a training without control region.
 
     Raises:
         InputFileError, MissingColumn: a file cannot be used; says which and why.
@@ -74,6 +75,7 @@ def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingDa
 
 def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, storage: Storage) -> Sample:
     if not len(chosen.rows):
+        # Stands for a control region that is not there; its source is the main file, which is read for the main sample.
         return chosen.sample
     sample, jets = chosen.sample, len(chosen.source.jets)
     used, tested = mask_of(chosen.rows, jets), mask_of(chosen.rows[sample.part == Part.TEST], jets)

@@ -1,6 +1,6 @@
 """What a user reads about the data before the first epoch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -9,35 +9,32 @@ from cal_ratio_trainer.datasets.data import Sample, TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.datasets.weights import ClassShare, class_shares, unfair_share
 from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 
-_CONTROL_NAMES = {0: "MC", 2: "data"}
+_CLASS_NAMES = {"main": {label: label.name for label in Label}, "control": {CONTROL_MC: "MC", CONTROL_DATA: "data"}}
 
 
 def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]:
     """Files, parts, and what the loss sees of each class; warnings where something is far off."""
-    has_control = len(data.control.jets) > 0
-    yield _parts_line("main", data.main, settings)
-    if has_control:
-        yield _parts_line("control", data.control, settings)
-    else:
+    for name, sample in data.samples.items():
+        yield _parts_line(name, sample, settings)
+    if "control" not in data.samples:
         yield "no control-region file: no K-S, no figures of the control region"
-    main = _trained_shares(data.main)
     yield f"what the loss sees (loss_weights: {settings.loss_weights}):"
-    yield _table(main, "main")
-    if has_control:
-        yield _table(_trained_shares(data.control), "control")
-    warning = unfair_share(main)
+    shares = {name: _trained_shares(sample) for name, sample in data.samples.items()}
+    for name, each in shares.items():
+        yield _table(each, name)
+    warning = unfair_share(shares["main"])
     if warning:
         yield f"warning: {warning}"
-    yield from _missing_classes("main", data.main, {label: label.name for label in Label})
-    if has_control:
-        yield from _missing_classes("control", data.control, _CONTROL_NAMES)
+    for name, sample in data.samples.items():
+        yield from _missing_classes(name, sample)
 
 
-def _missing_classes(name: str, sample: Sample, classes: Mapping[int, str]) -> Iterator[str]:
+def _missing_classes(name: str, sample: Sample) -> Iterator[str]:
     for part, verb in ((Part.VALIDATION, "validate"), (Part.TEST, "test")):
         there = np.unique(sample.jets.label[sample.part == part])
-        missing = [title for label, title in classes.items() if label not in there]
+        missing = [title for label, title in _CLASS_NAMES[name].items() if label not in there]
         if missing:
             yield f"warning: {name} has no {' and no '.join(missing)} jets to {verb}: figures that need them are NaN"
 
@@ -62,7 +59,7 @@ def _parts_line(name: str, sample: Sample, settings: TrainSettings) -> str:
 def _table(shares: list[ClassShare], sample: str) -> str:
     rows = [f"  {sample + ' class':<16}{'jets':>10}{'sum of weights':>16}{'effective':>12}{'share of loss':>15}"]
     for row in shares:
-        name = _CONTROL_NAMES[row.label] if sample == "control" else row.label.name
+        name = _CLASS_NAMES[sample][row.label]
         numbers = f"{row.jets:>10}{row.sum_of_weights:>16.4g}{row.effective_number:>12.1f}{100 * row.share:>13.3g} %"
         rows.append(f"  {name:<16}{numbers}")
     return "\n".join(rows)

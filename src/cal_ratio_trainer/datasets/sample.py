@@ -62,7 +62,7 @@ class Sample:
     test_constituents: Mapping[str, Ragged] = field(default_factory=dict)
 
     def without_jets(self) -> "Sample":
-        """The same with none of its jets: of a main sample, what stands in place of a control region."""
+        """The same file with no jets used: stands for the control region of a training without one."""
         none = np.zeros(0, dtype=np.int64)
         part, weight = self.part[none], self.weight[none]
         return replace(self, jets=self.jets.take(none), part=part, loss_weight=self.loss_weight[none], weight=weight)
@@ -90,12 +90,18 @@ class Sample:
 class TrainingData:
     """Both samples, and the masses that a parametrised network reads ([main + control jets, 0, 1 or 2], TeV).
 
-    Without control-region file the control sample has no jets, and says of them what the main file does of its own.
+    Without control-region file `control` is the main sample without jets, so that figures of it are NaN or empty.
     """
 
     main: Sample
     control: Sample
     masses: NDArray[np.float32] | None
+
+    @property
+    def samples(self) -> dict[str, Sample]:
+        """'main' and, where there is a control region, 'control'."""
+        both = {"main": self.main, "control": self.control}
+        return {name: sample for name, sample in both.items() if len(sample.jets)}
 
     def tensors(
         self, inputs: NetworkInputs, device: torch.device, kind: type[JetTensors] = JetTensors

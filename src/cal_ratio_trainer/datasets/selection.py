@@ -87,16 +87,16 @@ class ChosenData:
 
 
 def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path | None = None) -> ChosenData:
-    """Which jets are used, with parts and weights; arguments and errors as `load_training_data`."""
+    """Choose the jets of a training, with parts and weights; arguments and errors as `load_training_data`."""
     main = _main_sample(settings, main_file)
     if control_file is None:
         control = ChosenJets(main.source, main.rows[:0], main.sample.without_jets())
+        _refuse_empty_parts(main.sample)
     else:
         control = _control_sample(settings, control_file)
         refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
-    _refuse_empty_parts(main.sample)
-    if control_file is not None:
-        _refuse_empty_parts(control.sample)
+        for sample in (main.sample, control.sample):
+            _refuse_empty_parts(sample)
     trained = main.sample.part == Part.TRAIN
     both = [main.sample.jets, control.sample.jets]
     masses = parametrised_masses(both, settings.parametrised_masses, settings.seed, trained)

@@ -54,16 +54,18 @@ def read_hdf5(content: bytes) -> Hdf5Content:
     Raises:
         BadHdf5: it is damaged, none of Keras', or holds something that is not read; names the layer.
     """
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
+    command, environment = [sys.executable, *_READER], {**os.environ, **one_thread}
     try:
-        answer, status = _answer(content)
+        done = subprocess.run(command, input=content, capture_output=True, timeout=_LONGEST_WAIT_S, env=environment)
     except subprocess.TimeoutExpired as error:
         raise BadHdf5("the HDF5 data is damaged: reading it does not end") from error
     try:
-        with np.load(io.BytesIO(answer), allow_pickle=False) as parts:
+        with np.load(io.BytesIO(done.stdout), allow_pickle=False) as parts:
             said, *arrays = (parts[name] for name in parts.files)
         told: dict[str, Any] = json.loads(said.tobytes())
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadHdf5(f"the HDF5 data is damaged: the library that reads it ended with {status}") from error
+        raise BadHdf5(f"the HDF5 data is damaged: the library that reads it ended with {done.returncode}") from error
     if "error" in told:
         raise BadHdf5(told["error"])
     layers = tuple(
@@ -71,16 +73,3 @@ def read_hdf5(content: bytes) -> Hdf5Content:
         for each in told["layers"]
     )
     return Hdf5Content(told["form"], told["keras_version"], told["config"], layers)
-
-
-def _answer(content: bytes) -> tuple[bytes, int]:
-    """What the reader's process writes, and its exit status."""
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
-    done = subprocess.run(
-        [sys.executable, *_READER],
-        input=content,
-        capture_output=True,
-        timeout=_LONGEST_WAIT_S,
-        env={**os.environ, **one_thread},
-    )
-    return done.stdout, done.returncode

@@ -53,7 +53,7 @@ def main() -> None:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, RecursionError) as error:
         said = {"error": f"the HDF5 data is damaged: {' '.join(str(error).split())[:200]}"}
     if "error" in said:
-        # It goes to a terminal, and may hold names out of the file.
+        # The error is printed on a terminal, and may hold names from the file.
         said = {"error": said["error"] if said["error"].isprintable() else ascii(said["error"])}
         arrays = []
     buffer = io.BytesIO()
@@ -95,8 +95,7 @@ def _legacy(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, An
         indices = [_keep(arrays, _plain(group, weight), f"{name}/{weight}") for weight in weights]
         kind = _kind([arrays[index] for index in indices], name)
         layers.append({"kind": kind, "name": name, "place": name, "arrays": indices})
-    version = _text(file, "keras_version", _LONGEST_NAME) if "keras_version" in file.attrs else None
-    return {"form": "legacy", "keras_version": version, "config": config, "layers": layers}
+    return {"form": "legacy", "keras_version": _name(file, "keras_version"), "config": config, "layers": layers}
 
 
 def _newer(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
@@ -112,8 +111,7 @@ def _newer(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any
         inside = _plain(groups, f"{name}/cell/vars" if stem == "lstm" else f"{name}/vars")
         places = sorted(inside, key=lambda key: (len(key), key))
         indices = [_keep(arrays, _plain(inside, key), f"{place}/{key}") for key in places]
-        holder = _plain(groups, f"{name}/vars")
-        owner = _text(holder, "name", _LONGEST_NAME) if "name" in holder.attrs else None
+        owner = _name(_plain(groups, f"{name}/vars"), "name")
         layers.append({"kind": _KINDS.get(stem, stem), "name": owner, "place": place, "arrays": indices})
     return {"form": containers[0], "keras_version": None, "config": None, "layers": layers}
 
@@ -166,7 +164,11 @@ def _names(holder: Any, attribute: str) -> list[str]:
         return []
     if len(there.shape) != 1 or there.shape[0] > _MOST_NAMES or not _is_text(there.dtype):
         raise BadHdf5(f"{attribute} of {holder.name} is {there.dtype} {there.shape}, expected a list of names")
-    return [_decoded(name, attribute, _LONGEST_NAME) for name in holder.attrs[attribute]]
+    return [_printable(_decoded(name, attribute, _LONGEST_NAME), attribute) for name in holder.attrs[attribute]]
+
+
+def _name(holder: Any, attribute: str) -> str | None:
+    return _printable(_text(holder, attribute, _LONGEST_NAME), attribute) if attribute in holder.attrs else None
 
 
 def _text(holder: Any, attribute: str, longest: int) -> str:
@@ -184,9 +186,14 @@ def _decoded(text: Any, attribute: str, longest: int) -> str:
     decoded = text.decode("utf-8") if isinstance(text, bytes) else text
     if not isinstance(decoded, str) or len(decoded) > longest:
         raise BadHdf5(f"{attribute} holds a {type(text).__name__}, expected a text of at most {longest} characters")
-    if longest == _LONGEST_NAME and not decoded.isprintable():
-        raise BadHdf5(f"{attribute} holds {decoded!a:.80}, expected a name")
     return decoded.encode("utf-8").decode("utf-8")  # bytes that are no UTF-8 come as half characters, refused here
+
+
+def _printable(name: str, attribute: str) -> str:
+    """The name, which messages of the caller will show."""
+    if not name.isprintable():
+        raise BadHdf5(f"{attribute} holds {name!a:.80}, expected a name")
+    return name
 
 
 def _plain(holder: Any, place: str) -> Any:

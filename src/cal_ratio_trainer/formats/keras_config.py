@@ -71,7 +71,11 @@ def network_shape(config: Any) -> NetworkShape:
 
 
 def _entries(layers: Sequence[Any]) -> dict[str, Any]:
-    """The entries of a config by the names of their layers, which must be unique and short."""
+    """The layer entries of a config by name.
+
+    Raises:
+        NotOurNetwork: there are too many, or a name is repeated, too long or given in two ways.
+    """
     if len(layers) > _MAX_LAYERS:
         raise NotOurNetwork(f"has {len(layers)} layers; networks of at most {_MAX_LAYERS} are read")
     entries: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.shape import NetworkShape
 
 FORMAT_VERSION = 2
-"""2: files have `scores_agree_within`, the tolerance of their check, in the place of `largest_difference`."""
+"""In version 2 files have `scores_agree_within`, the tolerance of their check, in place of `largest_difference`."""
 
 OUTPUT_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 """What the outputs mean, in order."""
@@ -161,7 +161,7 @@ def card_properties(facts: NetworkFacts, converted: bool) -> dict[str, str]:
 
 
 def _file(file: WrittenFile) -> dict[str, Any]:
-    """A file as it stands on the card. The difference itself depends on the processor, and the card must not."""
+    """Entry of a file on the card, without the difference itself: it depends on the processor, and the card must not."""
     known = {name: value for name, value in vars(file).items() if name != "largest_difference"}
     return {**known, "scores_agree_within": TOLERANCE}
 

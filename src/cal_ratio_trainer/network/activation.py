@@ -1,6 +1,6 @@
-"""What follows a dense layer: ReLU and dropout in one, with their gradient.
+"""Bias, ReLU and dropout behind a dense layer as one operation with its gradient; dropout alone behind a recurrence.
 
-Engines that take a chain of layers at once do it themselves (see `dense_chain`); here it is for the others.
+Engines that take a chain of layers at once apply it themselves (see `dense_chain`); the others use this module.
 """
 
 from dataclasses import dataclass
@@ -59,9 +59,9 @@ class Activation:
         """
         rows = len(result) - self.last_is_empty_slot
         if self.engine is Engine.TRITON:
-            from cal_ratio_trainer.network.kernels.gpu import activation as activation_triton
+            from cal_ratio_trainer.network.kernels.gpu.activation import gradient_
 
-            return activation_triton.gradient_(gradient, result, 1 / self.scale, rows)
+            return gradient_(gradient, result, 1 / self.scale, rows)
         torch.ops.aten.threshold_backward.grad_input(gradient, result, 0, grad_input=gradient)
         if self.key is not None:
             gradient[rows:] /= self.scale
@@ -71,13 +71,16 @@ class Activation:
 def dropped(
     x: Tensor, dropout: DropoutSource | None, engine: Engine = Engine.TORCH, rows: MaskRows | None = None
 ) -> Tensor:
-    """Dropout of values of either sign, without its factor: what reads it multiplies with `scale_of(dropout)`.
+    """Dropout of values of either sign, without its factor: the next layer multiplies with `scale_of(dropout)`.
 
     Args:
         x: [rows, units].
         dropout: gives the mask; None drops nothing.
         engine: what computes it.
-        rows: which rows of the mask these are; None where a row has its own.
+        rows: rows of the mask that belong to those of x; None where they are the same.
+
+    Returns:
+        [rows, units]; x itself where nothing is dropped.
     """
     if dropout is None or dropout.rate == 0:
         return x

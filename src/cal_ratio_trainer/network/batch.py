@@ -25,7 +25,7 @@ class BranchBatch:
         values: [constituents + 1, inputs (+ masses)], slot by slot; the last row is what stands in an empty slot.
         counts: how many jets have a constituent at slot 0, 1, ...
         inverse: [jets] int64, where each jet of the batch stands among the jets sorted by number of constituents.
-        places: in place of the counts where they stay on the device (see `recurrence.Sequences`); `values` may then
+        places: in place of the counts where they stay on the device (see `sequences.Sequences`); `values` may then
             have rows before the last that no jet reads.
         mask_rows: which rows of the dropout masks the constituents have; None where each has its own.
     """

@@ -1,4 +1,4 @@
-"""The gate inputs that the recurrence reads, slot by slot, and what its engines ask of them."""
+"""Gate inputs of the recurrence, slot by slot, as all engines read them."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sequences:
-    """What the recurrence reads.
+    """Gate inputs of a batch of jets, sorted by their number of constituents.
 
     Attributes:
         gates: [4 units, constituents + 1], kernel times input plus bias, slot by slot (see `packing.Packing`); the last
             column is that of an empty slot.
         counts: how many jets have a constituent at slot 0, 1, ...; these jets come first.
-        jets: how many jets there are.
-        slots: how many slots are run over.
-        places: [2, slots] int64 beside the gates: where the constituents of a slot begin, and how many jets have one.
-            Given in place of `counts` where the numbers are to stay on the device; `gates` may then have columns
-            before the last that no jet reads.
+        jets: number of jets.
+        slots: number of slots that the recurrence runs over.
+        places: [2, slots] int64 on the device of the gates: column of a slot's first constituent, and number of jets
+            with a constituent there. Replaces `counts` where the numbers must stay on the device; `gates` may then
+            have columns before the last that no jet reads.
     """
 
     gates: Tensor
@@ -36,12 +36,12 @@ class Sequences:
         return (*counts, *[0] * (self.slots - len(counts)))[: self.slots]
 
     def places_tensor(self) -> Tensor:
-        """`places`, made from the counts where they are not given."""
+        """`places`, computed from the counts where they are not given."""
         if self.places is not None:
             return self.places
         if self.counts == (self.jets,) * self.slots:
-            # As a further layer has it. Nothing is copied from the host: a CUDA graph would read the host's memory at
-            # every replay.
+            # A second LSTM layer has a state at every slot. Nothing is copied from the host here: a CUDA graph would
+            # read the host's memory at every replay.
             slot = torch.arange(self.slots, device=self.gates.device)
             return torch.stack([slot * self.jets, torch.full_like(slot, self.jets)])
         places = torch.from_numpy(self.places_array())
@@ -60,9 +60,9 @@ class Sequences:
 
 
 def keeps_for_backward(sequences: Sequences, recurrent_kernel: Tensor) -> bool:
-    """True where a gradient may be asked for.
+    """True where a backward pass may follow, for which states have to be kept.
 
-    Within an autograd function's `forward` gradients are always off, and a parameter needs one even where none will be
-    asked for.
+    To be called outside an autograd function's `forward`, in which gradients are always off. `requires_grad` alone does
+    not tell: parameters have it in scoring too.
     """
     return torch.is_grad_enabled() and (sequences.gates.requires_grad or recurrent_kernel.requires_grad)

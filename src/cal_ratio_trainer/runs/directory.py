@@ -1,4 +1,4 @@
-"""The folder of a run: its number, its files, who may write to it."""
+"""The folder of a run: its number, its files, its lock."""
 
 import hashlib
 import json
@@ -31,8 +31,8 @@ _FOLD = "fold_"
 """What the folder of one network of a fold set is called, before its number."""
 
 _DIGITS = 5
-_LARGEST_FIGURE = 1e100
-"""In a history; its losses are sums of single-precision numbers. Squares of it can be computed with."""
+_MAX_FIGURE = 1e100
+"""Bound on the figures of a history, which come from float32 numbers; the square of a figure must not overflow."""
 _WAIT_FOR_LOCK_S = 0.5
 """Longer than another process needs to see whether the run is in use."""
 
@@ -44,7 +44,7 @@ class RunError(UserError):
 
 
 class NoRunName(RunError):
-    """A word that is meant for a run is neither a name of one nor the path of its folder."""
+    """A text given for a run is neither the name of one nor the path of its folder."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -129,31 +129,30 @@ class RunDirectory:
             return {}
 
     def read_history(self) -> list[dict[str, float]]:
-        """One row an epoch, from epoch 0; what is not known is NaN.
+        """One row per epoch, from epoch 0; unknown figures are NaN.
 
         Raises:
             RunError: there is no history.
             InputFileError: it cannot be read, is damaged, or is no history.
         """
+        file, no_history = self.history_file, "is no history of a training"
         try:
-            rows = read_json(self.history_file)
+            rows = read_json(file)
         except FileNotFoundError as error:
-            raise RunError(f"run {self.name} has no history that can be read ({self.history_file.name})") from error
+            raise RunError(f"run {self.name} has no history that can be read ({file.name})") from error
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise InputFileError(self.history_file, "is no history of a training: expected a list with a row an epoch")
+            raise InputFileError(file, f"{no_history}: expected a list of rows, one per epoch")
         for number, row in enumerate(rows):
             for name, value in row.items():
                 is_number = isinstance(value, int | float) and not isinstance(value, bool)
-                if value is not None and not (is_number and abs(value) < _LARGEST_FIGURE):
-                    raise InputFileError(
-                        self.history_file, f"is no history of a training: {name} of row {number} is {value!r:.80}"
-                    )
+                if value is not None and not (is_number and abs(value) < _MAX_FIGURE):
+                    raise InputFileError(file, f"{no_history}: {name} of row {number} is {value!r:.80}")
             if row.get("epoch", number) != number:
-                raise InputFileError(self.history_file, f"has epoch {row['epoch']} as row {number}: rows are missing")
+                raise InputFileError(file, f"has epoch {row['epoch']} as row {number}: rows are missing")
         return [{name: math.nan if value is None else float(value) for name, value in row.items()} for row in rows]
 
     def read_settings(self) -> dict[str, Any]:
-        """Every setting as the run used it, under today's names.
+        """All settings of the run, under today's names.
 
         Raises:
             InputFileError: training_params.yaml is missing, damaged, not as the run wrote it, or lacks settings.
@@ -180,14 +179,15 @@ class RunDirectory:
         return settings
 
     def write_settings(self, settings: TrainSettings, before: Mapping[str, Any] | None = None) -> list[str]:
-        """Write training_params.yaml; a kill between two files leaves it readable.
+        """Write training_params.yaml.
 
         Args:
             settings: of the run.
-            before: the record of a run that goes on; it is written with the digests of both contents.
+            before: the record of a run that goes on. It is first written with the digests of the old and the new
+                settings, so that a kill between the two files leaves settings that can be read.
 
         Returns:
-            The digests for `settings_sha256` of the record.
+            `settings_sha256` for the record: the digests of settings that are accepted.
         """
         text = settings.as_yaml()
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -197,10 +197,13 @@ class RunDirectory:
         return [digest]
 
     def refuse_removed(self, run_id: str | None) -> None:
-        """Look whether the run's folder is still there, before something is written that would make it anew.
+        """Checks that the folder is still that of the run, before a write that would create it again.
+
+        Args:
+            run_id: `id` of run.json when the training began.
 
         Raises:
-            RunError: it was removed, or another run has its place.
+            RunError: the folder was removed, or holds another run.
         """
         record = self.read_record()
         if not record or record.get("id") != run_id:
@@ -248,8 +251,8 @@ class RunDirectory:
 
 
 @cache
-def say_without_digests(run: str) -> None:
-    """Say, once in a process, that damage to the files of an older run is not noticed."""
+def warn_without_digests(run: str) -> None:
+    """Warns, once per process, that changes to the files of a run of an earlier version cannot be detected."""
     _log.warning(
         "run %s is of an earlier version, which kept no digests: whether its settings, checkpoint or networks were "
         "changed is not known",
@@ -324,8 +327,8 @@ def named_run(name: str, output_path: Path) -> RunDirectory:
     """The run that a user names: 'model/3', 'model/-1' for the newest of a model, 'model/3/fold_0' for one of a set.
 
     Args:
-        name: also the path of a run's folder, as `train` and `import` print it.
-        output_path: the folder that holds all runs; a path may lead elsewhere.
+        name: such a name, or the path of a run's folder, as `train` and `import` print it.
+        output_path: the folder that holds all runs; a path may lead to a run elsewhere.
 
     Raises:
         RunError: this is no name of a run, or there is no such run; names those that are there.
@@ -337,7 +340,7 @@ def named_run(name: str, output_path: Path) -> RunDirectory:
 
 
 def run_and_rest(name: str, output_path: Path) -> tuple[RunDirectory, list[str]]:
-    """The run that a name, or a path, begins with, and the words behind it. Raises RunError as `named_run`."""
+    """The run at the beginning of a name or path, and the remaining words. Raises RunError as `named_run`."""
     model, *words = name.strip("/").split("/")
     is_name = bool(words) and words[0].removeprefix("-").isdecimal()
     at_path = None if is_name and runs_of(output_path, model) else run_at(Path(name))
@@ -357,7 +360,7 @@ def run_and_rest(name: str, output_path: Path) -> tuple[RunDirectory, list[str]]
 
 
 def run_at(path: Path) -> tuple[RunDirectory, list[str]] | None:
-    """The run whose folder a path is or leads through, and the words behind it; None where there is none."""
+    """The run whose folder is a path or one of its parents, and the remaining words; None where there is none."""
     path = Path(os.path.normpath(path.absolute()))
     for folder in (path, *path.parents):
         run = RunDirectory(folder)

@@ -27,8 +27,8 @@ class EpochHistograms:
 
     Attributes:
         histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
-            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'; none of these without control region.
-        ks: data and MC in the control validation part; None without, and in files of the first versions.
+            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'; 'main' alone without control region.
+        ks: data and MC in the control validation part; None without control region, and in files of the first versions.
     """
 
     histograms: Mapping[str, ScoreHistograms]
@@ -64,7 +64,7 @@ def histograms_of(main: ScoredJets, control: ScoredControlJets, ks: ControlRegio
 
     Args:
         main: signal, QCD and BIB jets.
-        control: jets of the control region; none of a training without, which has no such histograms.
+        control: jets of the control region; empty for a training without one, which has no such histograms.
         ks: data and MC in it; its pt ranges have histograms of their own.
     """
     if not len(control):

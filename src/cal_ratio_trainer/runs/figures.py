@@ -17,7 +17,7 @@ from cal_ratio_trainer.runs.kept_weights import lacks_control_region
 def drawings_of_history(
     history: Sequence[Mapping[str, float]], references: HistoryReferences, with_adversary: bool
 ) -> list[Drawing]:
-    """Histories of loss, accuracy, AUC and K-S; a training without adversary or control region has no figures of it."""
+    """Histories of loss, accuracy, AUC and K-S; those of adversary or control region only where there is one."""
     with_ks = not lacks_control_region(history)
     # Not every epoch needs to know all: a run can have been continued by a later version of this program.
     names = [
@@ -32,7 +32,7 @@ def history_references(data: TrainingData, settings: TrainSettings) -> HistoryRe
     """What the histories are held against: knowing nothing, and always saying the most frequent class."""
     main = data.main.jets.label[data.main.positions(Part.VALIDATION)]
     main_majority = float(np.bincount(main).max() / len(main))
-    if not len(data.control.jets):
+    if "control" not in data.samples:
         return HistoryReferences(clueless_loss=None, main_majority=main_majority)
     control = data.control.is_data[data.control.positions(Part.VALIDATION)]
     validated, trained = (

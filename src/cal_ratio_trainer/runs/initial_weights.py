@@ -31,7 +31,7 @@ class InitialWeights:
         """The newest weights of an imported run.
 
         Raises:
-            RunError: they are gone.
+            RunError: there are none any more.
             InputFileError: they were changed since the import.
         """
         file = run.path / "keras" / "final_model.keras"
@@ -65,13 +65,13 @@ class InitialWeights:
             shape: of the network that they are for; its dropout may be another.
 
         Raises:
-            InputFileError: the file is gone, damaged, or not what it was when a run began with it.
+            InputFileError: the file is missing, damaged, or was changed since a run began with it.
             ConfigError: the settings describe another network.
         """
         file = Path(self.file)
         stored, weights = read_keras(file)
         if sha256_of(file) != self.sha256:
-            raise InputFileError(file, f"is not what it was when a run began with it (of {self.run}): it was changed")
+            raise InputFileError(file, f"was changed since a run began with these weights of {self.run}")
         if replace(stored, dropout=shape.dropout) != shape:
             difference = _difference(stored, shape)
             raise ConfigError([f"the settings describe another network than that of {self.run}: {difference}"])

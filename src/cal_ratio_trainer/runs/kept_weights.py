@@ -12,7 +12,7 @@ def kept_epochs(history: Sequence[Mapping[str, float]], choice: Literal["rule", 
 
     'rule' keeps those whose BIB K-S sum is below `ks_limit`, the best by each of `best_epochs`, those on the
     Pareto front of AUC against K-S, and the newest. An epoch whose K-S is NaN passes no K-S rule and is never best.
-    Without control region the front is the epoch of the highest AUC.
+    Without control region there is no K-S, and the Pareto front is the epoch of the highest AUC.
     """
     if choice == "all":
         return set(range(len(history)))
@@ -50,14 +50,17 @@ def pareto_epochs(history: Sequence[Mapping[str, float]]) -> set[int]:
 
 
 def ks_to_choose_by(history: Sequence[Mapping[str, float]]) -> list[float]:
-    """For each epoch `ks_beyond_identical`; 0 for all without control region, where the AUC alone decides."""
+    """K-S that epochs are chosen by: `ks_beyond_identical`, or 0 for all epochs of a training without control region.
+
+    With equal K-S everywhere the AUC alone decides.
+    """
     if lacks_control_region(history):
         return [0.0] * len(history)
     return [ks_beyond_identical(row) for row in history]
 
 
 def lacks_control_region(history: Sequence[Mapping[str, float]]) -> bool:
-    """True where no epoch has a K-S figure: even a distance that is NaN has its numbers of jets beside it."""
+    """True where no epoch has a finite K-S figure; with control region even a NaN distance has finite jet counts."""
     return not any(name.startswith("ks_") and math.isfinite(value) for row in history for name, value in row.items())
 
 

@@ -1,6 +1,6 @@
-"""The networks that a run keeps say whose they are: run, epoch and a digest of all bytes, as the comment of their zip.
+"""Identity of the networks that a run keeps: run, epoch and a digest of all bytes, in the comment of the zip file.
 
-All of it in the one file, so that no kill between two files can make them differ. Keras does not look at the comment.
+Identity and network are one file, so that a kill between two writes cannot make them differ. Keras ignores the comment.
 """
 
 import hashlib
@@ -8,18 +8,19 @@ import json
 from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.runs.directory import RunDirectory, say_without_digests
+from cal_ratio_trainer.files.json_text import parsed
+from cal_ratio_trainer.runs.directory import RunDirectory, warn_without_digests
 
 _BEGINNING = b'{"cal_ratio_trainer_run": '
 
 
 def with_digest(content: bytes, run_id: str | None, epoch: int | None) -> bytes:
-    """A `.keras` file without comment, with one that says what it is.
+    """Returns a `.keras` file with its identity as comment.
 
     Args:
-        content: of the file.
-        run_id: the run's, see run.json.
-        epoch: whose weights it holds; None where that is not known.
+        content: of the file, without comment.
+        run_id: `id` of run.json.
+        epoch: of the weights; None where it is not known.
     """
     digest = hashlib.sha256(json.dumps([run_id, epoch]).encode() + content).hexdigest()
     comment = json.dumps({"cal_ratio_trainer_run": run_id, "epoch": epoch, "sha256": digest}).encode()
@@ -27,24 +28,24 @@ def with_digest(content: bytes, run_id: str | None, epoch: int | None) -> bytes:
 
 
 def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
-    """Whether a network in a run's folder is that of an epoch; a file without a digest is taken for it in older runs.
+    """True where a network in a run's folder is that of an epoch; of older runs, which kept no digests, any file is.
 
     Raises:
-        InputFileError: it was changed since the run wrote it, or is another run's.
+        InputFileError: the file was changed since the run wrote it, or belongs to another run.
     """
     run_id = run.read_record().get("id")
     content = file.read_bytes()
     start = content.rfind(_BEGINNING)
     if start < 0 and run_id is None:
-        say_without_digests(run.name)
+        warn_without_digests(run.name)
         return True
     try:
-        said = json.loads(content[start:]) if start > 1 else {}
-        owner, number = said.get("cal_ratio_trainer_run"), said.get("epoch")
-        is_whole = with_digest(content[: max(start - 2, 0)] + b"\0\0", owner, number) == content
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        is_whole = False
-    if not is_whole:
+        comment = parsed(content[start:])
+        owner, number = comment["cal_ratio_trainer_run"], comment["epoch"]
+        is_unchanged = with_digest(content[: start - 2] + b"\0\0", owner, number) == content
+    except (ValueError, LookupError, TypeError, OverflowError):
+        is_unchanged = False
+    if not is_unchanged:
         raise InputFileError(file, f"is not as run {run.name} wrote it: it was changed, or is damaged")
     if owner != run_id:
         raise InputFileError(file, f"is a network of another run than {run.name}: its run id is not that in run.json")

@@ -48,7 +48,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
     Raises:
         RunError: there is no such run or epoch.
         InputFileError: its .keras file is missing, damaged or no network of ours.
-        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `deployment.export.export_network`; nothing is left.
+        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_network`; nothing is left.
     """
     files = output_files(settings.output_json, settings.format)
     if "onnx" in files:

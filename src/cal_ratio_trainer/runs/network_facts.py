@@ -84,7 +84,7 @@ def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFa
 
 
 def run_settings(run: RunDirectory | None) -> Mapping[str, Any]:
-    """The settings of a run under today's names, their values unchecked; empty where there are none.
+    """The settings of a run under today's names, with unchecked values; empty where there is no run or no file.
 
     Raises:
         InputFileError: they cannot be read, or were changed since the run wrote them.

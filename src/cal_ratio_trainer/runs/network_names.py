@@ -90,16 +90,16 @@ def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> Named
 
     Raises:
         RunError: its weights are not there.
-        InputFileError: they were changed since the run wrote them, or are another run's.
+        InputFileError: they were changed since the run wrote them, or belong to another run or epoch.
     """
     newest = len(run.read_history()) - 1 if run.history_file.exists() else None
     epoch = _epoch(run, word, newest, rule)
-    # A process that was killed while it wrote an epoch leaves a final_model.keras that is ahead of the history.
+    # A process that was killed while it wrote an epoch leaves a final_model.keras of an epoch the history lacks.
     final = run.path / "keras" / "final_model.keras"
     if epoch == newest and final.is_file() and holds_epoch(run, final, epoch):
         return NamedNetwork(final, run, epoch)
-    file = run.weights_file(epoch) if epoch is not None else final
-    if epoch is None or not file.is_file():
+    file = None if epoch is None else run.weights_file(epoch)
+    if file is None or not file.is_file():
         wanted = "any epoch" if epoch is None else f"epoch {epoch}"
         there = ", ".join(map(str, run.kept_epochs())) or "none yet"
         raise RunError(f"run {run.name} has no weights of {wanted}; kept are {there}")

@@ -1,6 +1,6 @@
-"""What can be said of a run from its folder, whatever state that is in: for tables of runs.
+"""Summary of a run from its folder, whatever state that is in: for tables of runs.
 
-Nothing here fails over a damaged file: what cannot be read is not known, and its reason is.
+A damaged file is no error here: its content counts as empty, and `RunOverview.trouble` has the reason.
 """
 
 import math
@@ -62,7 +62,7 @@ class RunOverview:
         record: the content of run.json; empty where it cannot be read.
         settings: the content of training_params.yaml likewise.
         history: one row an epoch; empty where there is none that can be read.
-        trouble: which files cannot be read, and why; empty where all can.
+        trouble: the files that cannot be read, with the reasons; empty where all can.
     """
 
     run: RunDirectory
@@ -104,7 +104,7 @@ class RunOverview:
 
     @property
     def kinds_of_jets(self) -> tuple[str, ...]:
-        """'main' and, where it was trained with a control region, 'control'."""
+        """'main' and, for a training with control region, 'control'; both where the record does not say."""
         return tuple(self.record.get("data") or ("main", "control"))
 
     @property
@@ -217,7 +217,7 @@ def _is_held(run: RunDirectory) -> bool:
     try:
         return run.is_in_use
     except OSError:
-        # A folder that cannot be written to: somebody else's run, whose lock can be asked for but not taken.
+        # The folder is read-only for this user: its lock can be tested, but not taken.
         return _is_locked(run.path / ".lock")
 
 
@@ -227,15 +227,10 @@ def _is_locked(lock: Path) -> bool:
     import fcntl
 
     try:
-        descriptor = os.open(lock, os.O_RDONLY)
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except OSError:
         return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
     return False

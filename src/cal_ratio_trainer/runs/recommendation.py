@@ -43,7 +43,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
     A network whose outputs are all the same has no K-S distance at all and an AUC of 1/2, so how well an epoch
     classifies is asked first. Distances below what identical distributions give are chance, and so are differences
     within one spread: among such epochs the AUC decides. With it the choice is always on the Pareto front.
-    Without control region the AUC decides among all epochs, and of equal ones the earliest is chosen.
+    Without control region the AUC decides among all epochs; of equal ones the earliest is chosen.
 
     Args:
         history: a row an epoch. Epochs of several runs may follow each other: K-S sums of samples of different size
@@ -60,7 +60,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
         return None
     beyond = ks_to_choose_by(history)
     lowest = min(known, key=lambda epoch: beyond[epoch])
-    # Without a spread the lowest itself could be above the limit, by rounding.
+    # With a spread of 0, rounding could put the lowest itself above the limit.
     limit = max(_still_near(history[lowest]), beyond[lowest])
     near = [epoch for epoch in known if beyond[epoch] <= limit]
     return max(near, key=lambda epoch: (history[epoch]["val_auc"], -beyond[epoch], -epoch))
@@ -69,8 +69,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
 def classifying_epochs(history: Sequence[Mapping[str, float]]) -> list[int]:
     """Epochs whose 1/(1 - AUC) is at least half way from chance (2) to the highest, among those with AUC and K-S.
 
-    Without control region it is among those with an AUC.
-
+    Without control region, among those with AUC.
     For a good network this means at most twice the 1 - AUC of the best; one that is no better than chance is left out
     wherever a better one is.
     """

@@ -1,4 +1,4 @@
-"""What run.json says of a run: versions, machine, data, timings, status."""
+"""Content of run.json as it is written: versions, machine, data, timings, status (see `record_check` for reading)."""
 
 import os
 import platform
@@ -46,7 +46,7 @@ class DataFile:
 
 @dataclass
 class Timings:
-    """Where the time of a training went, in seconds, and what it got done."""
+    """Seconds that the stages of a training took, each epoch's among them, and the main jets that were trained on."""
 
     steps: float = 0.0
     validation: float = 0.0
@@ -63,8 +63,8 @@ class Timings:
 def new_record(
     data: TrainingData, files: Sequence[DataFile], settings: TrainSettings, planned_epochs: int
 ) -> dict[str, Any]:
-    """The record of a run that is about to start; `files` are the main one and, if there is one, the control region."""
-    samples = {"main": data.main, "control": data.control}
+    """The record of a run that is about to start; `files` in the order of `data.samples`."""
+    described = zip(data.samples.items(), files, strict=True)
     return {
         "status": "running",
         "started": now(),
@@ -76,7 +76,7 @@ def new_record(
         "finished_epochs": 0,
         "versions": versions(),
         "machine": machine(),
-        "data": {kind: file.described(sample) for (kind, sample), file in zip(samples.items(), files, strict=False)},
+        "data": {name: file.described(sample) for (name, sample), file in described},
     }
 
 

@@ -1,4 +1,7 @@
-"""The content of run.json as it is read: what this program uses of it has the right types, or the file is refused."""
+"""Content of run.json as it is read: the entries that this program uses have the right types, or the file is refused.
+
+Separate from `record`, which writes the file and needs PyTorch: commands that list runs start without it.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +16,7 @@ _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Checked(BaseModel):
-    """Every entry may be missing; of entries that are not named here nothing is known."""
+    """Every entry may be missing; entries without a field here are not checked."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 

@@ -120,7 +120,7 @@ def _data(run: RunDirectory, name: str) -> dict[str, Any]:
     if record.get("status") == IMPORTED:
         return {}  # the earlier program left no word on them
     try:
-        # Where there is no control region the main file speaks for it.
+        # Without control region its scaling and simulation are those of the main file.
         described: dict[str, Any] = record["data"].get(name) or record["data"]["main"]
     except KeyError as error:
         raise RunError(f"run {run.name} has no {run.record_file.name} that says what its jets are") from error

@@ -64,7 +64,7 @@ class TestJets:
         return cls(file, loaded.jets, loaded.metadata)
 
     def without_jets(self) -> "TestJets":
-        """The same with none of its jets: of main jets, what stands in place of a control region."""
+        """The same file with no jets: stands for the control region of a training without one."""
         return replace(self, jets=self.jets.slice(0, 0))
 
     @property
@@ -90,7 +90,7 @@ class RunSample:
 
     Attributes:
         main: signal, QCD and BIB.
-        control: data and multijet MC; no jets of a training without control region.
+        control: data and multijet MC; empty for a training without control region.
         settings: of the training: what its network reads, and of which jets.
         device: where networks are run.
     """

@@ -1,9 +1,9 @@
-"""Everything that is needed to go on exactly, in one safetensors file.
+"""The complete state of a training, to go on exactly, in one safetensors file.
 
 Random numbers need no state: what an epoch or a step draws depends only on the seed and its number.
 
-It names the run that it belongs to and carries a digest of all it holds, so that neither a damaged one nor that of
-another run is taken. Those of format version 1 have neither.
+A checkpoint holds the id of its run and a digest of its whole content, so that a damaged one or that of another run is
+refused. Those of format version 1 have neither.
 """
 
 import hashlib
@@ -87,7 +87,7 @@ def load_checkpoint(path: Path, step: AdversarialStep, run_id: str | None) -> Pr
 
 
 def checkpoint_progress(path: Path, run_id: str | None) -> Progress:
-    """How far a run has come; its beginning where it has no checkpoint yet. Raises InputFileError for a damaged one."""
+    """Progress in a checkpoint; that of a new run where there is none yet. Raises InputFileError for a damaged one."""
     return _read(path, run_id)[0] if path.is_file() else Progress()
 
 

@@ -20,7 +20,7 @@ from cal_ratio_trainer.runs.directory import (
     find_run,
     new_run,
     runs_of,
-    say_without_digests,
+    warn_without_digests,
 )
 from cal_ratio_trainer.runs.fold_set import FoldSet
 from cal_ratio_trainer.runs.initial_weights import InitialWeights, settings_layers
@@ -151,12 +151,11 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
         _refuse_without_checkpoint(run)
     settings, asked, given = changed_settings(run, layers)
     changed = [name for name in given if getattr(asked, name) != getattr(settings, name)]
-    if run.read_record().get("id") is None:
-        say_without_digests(run.name)
-    threads: int | None = None
-    if run.checkpoint_file.is_file():
-        threads = checkpoint_progress(run.checkpoint_file, run.read_record().get("id")).threads
-    processes = run.read_record().get("computed_by", {}).get("processes", 1)
+    record, has_checkpoint = run.read_record(), run.checkpoint_file.is_file()
+    if record.get("id") is None:
+        warn_without_digests(run.name)
+    threads = checkpoint_progress(run.checkpoint_file, record.get("id")).threads if has_checkpoint else None
+    processes = record.get("computed_by", {}).get("processes", 1)
     if processes != place().processes:
         here = place().processes
         _log.warning("the run had %d processes so far; with %d its figures differ by rounding", processes, here)
@@ -170,13 +169,13 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
             _log.warning("%s was %s so far; from here on figures differ by rounding", name, getattr(settings, name))
     if "accumulate" in changed:
         _log.warning("accumulate was %d so far; from here on dropout masks are others", settings.accumulate)
-    planned, is_finished = run.read_record().get("planned_epochs"), run.read_record().get("status") == "finished"
+    planned, is_finished = record.get("planned_epochs"), record.get("status") == "finished"
     more_epochs = asked.epochs if "epochs" in given else None
     if not is_finished and more_epochs not in (None, planned):
         _log.warning("the run was not finished and gets its planned %s epochs; --epochs is for finished ones", planned)
     unchanged = asked.model_copy(update={"epochs": settings.epochs})
     # Without a checkpoint it begins anew: with the weights that it began with.
-    initial = None if run.checkpoint_file.is_file() else InitialWeights.of_record(run.read_record())
+    initial = None if has_checkpoint else InitialWeights.of_record(record)
     return Start(unchanged, run, more_epochs, planned, is_finished, threads, initial)
 
 

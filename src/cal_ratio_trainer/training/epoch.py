@@ -71,7 +71,7 @@ def evaluate_epoch(
     control = scored_control(data, Part.VALIDATION, logits.control)
     ks = ks_of_control_jets(control, ranges_of(pt_edges, data.control.metadata.scaling))
     row = _losses(step, tensors, data, tally, logits.main, logits.control)
-    # Without control jets there is nothing to say but that it is not known.
+    # Without control region the columns that every history has are NaN, and there are no others.
     row |= ks.to_dict() if len(control) else dict.fromkeys(HISTORY_NAMES[:3], math.nan)
     row["val_auc"] = roc_auc(main)
     row = {name: row.pop(name) for name in HISTORY_NAMES} | row

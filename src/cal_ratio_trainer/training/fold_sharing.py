@@ -110,7 +110,7 @@ def _is_same_training(found: FoldSet, settings: TrainSettings) -> bool:
     try:
         stored = found.settings
     except ValueError:
-        # Of another version of this program.
+        # Settings of another version of this program.
         return False
     return _compared(stored) == _compared(settings)
 

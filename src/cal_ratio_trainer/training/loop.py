@@ -39,7 +39,7 @@ class Training:
     Attributes:
         settings: as the user gave them.
         run: where its files go.
-        run_id: what its run.json calls it; None for a run of an earlier version.
+        run_id: `id` of run.json; None for a run of an earlier version, and where this process writes no files.
         data: jets with parts and weights.
         tensors: the same on the device.
         step: networks and optimisers.

@@ -24,6 +24,7 @@ from cal_ratio_trainer.runs.history import write_history
 from cal_ratio_trainer.runs.kept_weights import kept_epochs
 from cal_ratio_trainer.runs.network_digest import with_digest
 from cal_ratio_trainer.runs.scored_parts import scored_control, scored_jets, scored_main
+from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
 from cal_ratio_trainer.training.checkpoint import Progress
 from cal_ratio_trainer.training.epoch import EpochResult
 
@@ -47,7 +48,7 @@ def write_epoch(
         write_bytes(run.weights_file(epoch), network)
     result.histograms.write(run.histograms_file(epoch))
     write_history(run, progress.history)
-    # Last, for until the history has this epoch the one before is the newest, whose network final_model.keras is not.
+    # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.
     for earlier in range(epoch):
         if earlier not in kept:
             run.weights_file(earlier).unlink(missing_ok=True)
@@ -59,7 +60,7 @@ class ScoredTestPart:
 
     Attributes:
         main: the main test part.
-        control: the control test part; no jets without control region.
+        control: the control test part; empty for a training without control region.
         trained: main jets of the training part, at most as many as the test part has.
         pt_ranges: in which data and MC are compared.
     """
@@ -100,13 +101,10 @@ def _some_trained(data: TrainingData, seed: int) -> NDArray[np.int64]:
 
 
 def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:
-    """The test jets of each file with weights and scores: later analyses need no training file."""
-    for name, sample, scores in (
-        ("test_sample", data.main, scored.main.scores),
-        ("control_test_sample", data.control, scored.control.scores),
-    ):
-        if not len(sample.jets):
-            continue
+    """Write the test jets of each file with weights and scores: later analyses need no training file."""
+    files = {"main": (MAIN_FILE, scored.main.scores), "control": (CONTROL_FILE, scored.control.scores)}
+    for kind, sample in data.samples.items():
+        name, scores = files[kind]
         positions = sample.positions(Part.TEST)
         jets = sample.test_jets.with_columns(
             {
@@ -117,7 +115,7 @@ def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestP
         )
         note = f"test part of run {run.name}, scored by its newest network"
         metadata = sample.metadata.model_copy(update={"notes": [*sample.metadata.notes, note]})
-        with writing(run.path / f"{name}.parquet") as writer:
+        with writing(run.path / name) as writer:
             for start in range(0, len(jets), ROWS_A_GROUP):
                 writer.write(jets.slice(start, start + ROWS_A_GROUP))
             writer.finish(metadata)

@@ -22,7 +22,7 @@ from cal_ratio_trainer.training.ranks import ALONE, Ranks
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data in memory, before a run has a folder; `files` as `training_files` gives them."""
+    """Data in memory, before a run has a folder; `files` are those of `training_files`."""
 
     data: TrainingData
     tensors: TrainingTensors
@@ -62,7 +62,7 @@ def _data_place(settings: TrainSettings, chosen: ChosenData, ranks: Ranks) -> Da
 
 
 def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
-    """Main and, if there is one, control-region file on this machine: copied if remote, made if they are the demo.
+    """Main file and, if any, control-region file on this machine: remote files are copied, those of the demo made.
 
     Raises:
         ConfigError: only one of them is the demo.

@@ -50,7 +50,7 @@ class RunPlots:
         self._run, self._settings = run, settings
         self._labels = figure_labels(settings, data.main.metadata.simulation, data.control.metadata.simulation)
         self._scaling = data.control.metadata.scaling
-        self._with_control = len(data.control.jets) > 0
+        self._with_control = "control" in data.samples
         self.references = history_references(data, settings)
         cores = max(1, available_cores() // 2)
         self._processes = cores if settings.plot_processes is None else settings.plot_processes

@@ -90,7 +90,7 @@ def prepared_work(
 
 
 def new_training(run: RunDirectory, work: Work, run_id: str | None = None) -> Training:
-    """What is trained with, without what an epoch leaves; who writes no files needs no `run_id`."""
+    """The training, without `record_epoch`; `run_id` is for the process that writes files."""
     return Training(
         settings=work.settings,
         run=run,

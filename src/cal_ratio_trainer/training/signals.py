@@ -43,7 +43,8 @@ class StopRequest:
 def stopped_at_once() -> Iterator[None]:
     """Turn SIGTERM inside the block into TrainingStopped: before the first step there is nothing to complete.
 
-    What it interrupts may swallow that, or make another error of it, as modules do that are being imported.
+    The interrupted code may swallow the exception or raise another one for it, as imports do; the block ends with
+    TrainingStopped all the same.
     """
     owner, asked = os.getpid(), False
 

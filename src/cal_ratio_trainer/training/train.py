@@ -100,7 +100,7 @@ def _train_in(run: RunDirectory, work: Work) -> TrainSummary:
     record: dict[str, Any] = {}
     try:
         with stop_requests() as stop, RunPlots(run, work.settings, work.prepared.data) as plots:
-            record |= _begin_record(run, work, (len(progress.history), epochs), plots)
+            record |= _begin_record(run, work, plots, done=len(progress.history), planned=epochs)
             work.say(f"run {run.name} in {run.path}")
             with event_log(run, work.settings, progress.history) as events:
                 training = _recorded(new_training(run, work, record["id"]), plots, events)
@@ -190,9 +190,9 @@ def _recorded(training: Training, plots: RunPlots, events: EventLog | None) -> T
     return replace(training, record_epoch=record_epoch)
 
 
-def _begin_record(run: RunDirectory, work: Work, epochs: tuple[int, int], plots: RunPlots) -> dict[str, Any]:
-    """Write what a run has from its start, or from its going on; epochs are those that are done and those planned."""
-    prepared, (done, planned) = work.prepared, epochs
+def _begin_record(run: RunDirectory, work: Work, plots: RunPlots, *, done: int, planned: int) -> dict[str, Any]:
+    """Write settings, events and record of a run that starts or goes on, with its epochs done and planned."""
+    prepared = work.prepared
     before = run.read_record() if work.start.run is not None else {}
     record: dict[str, Any] = {"id": before.get("id") if before else secrets.token_hex(16)}
     record |= new_record(prepared.data, prepared.files, work.settings, planned)
@@ -274,7 +274,7 @@ def _end_early(run: RunDirectory, work: Work, record: dict[str, Any], error: Bas
         finished = len(checkpoint_progress(run.checkpoint_file, known.get("id")).history)
     except UserError as unusable:
         if str(unusable) != str(error):
-            _log.warning("that the run has ended is not written down: %s", unusable)
+            _log.warning("run.json does not say that the run has ended: %s", unusable)
         return
     reason = str(error) or type(error).__name__
     ended = {"status": _status_after(error), "reason": reason, "ended": now(), "finished_epochs": finished}

@@ -30,7 +30,7 @@ class Branch(nn.Module):
     def forward(
         self, batch: BranchBatch, dropout: DropoutSource | None, engine: Engine, jet_rows: MaskRows | None = None
     ) -> Tensor:
-        """[jets, lstm units], in the batch's order, with dropout but without its factor (see `dropout`).
+        """[jets, lstm units], in the batch's order, with dropout but without its factor (see `activation.dropped`).
 
         Args:
             batch: the constituents.

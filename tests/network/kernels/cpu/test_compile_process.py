@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.network.kernels.cpu import compile_process as compiling_beside
+from cal_ratio_trainer.network.kernels.cpu import compile_process
 from cal_ratio_trainer.network.kernels.cpu.compile_process import recurrence_beside
 
 SIGNATURES = """
 import torch
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.kernels.cpu.recurrence_loops import compile_kernels
-from cal_ratio_trainer.network.kernels.cpu.recurrence_loops import recurrence_backward, recurrence_forward
-from cal_ratio_trainer.network.recurrence import Sequences, hidden_states
-compile_kernels()
+from cal_ratio_trainer.network.kernels.cpu import recurrence_loops as loops
+from cal_ratio_trainer.network.recurrence import hidden_states
+from cal_ratio_trainer.network.sequences import Sequences
+loops.compile_kernels()
 weights = torch.rand(3, 12, requires_grad=True)
 for every_slot in (False, True):
     sequences = Sequences(torch.rand(12, 8, requires_grad=True), (4, 2, 1), 5, 6)
     hidden_states(sequences, weights, every_slot=every_slot, engine=Engine.NUMBA).sum().backward()
-print(len(recurrence_forward.signatures), len(recurrence_backward.signatures))
+print(len(loops.recurrence_forward.signatures), len(loops.recurrence_backward.signatures))
 """
 
 
@@ -32,15 +32,15 @@ def test_kernels_are_compiled_for_what_the_network_gives_them() -> None:
 
 @pytest.mark.parametrize(("cores", "kept"), [(1, False), (2, True)])
 def test_no_process_is_started_where_it_would_not_help(cores: int, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling_beside, "available_cores", lambda: cores)
-    monkeypatch.setattr(compiling_beside, "_nothing_is_kept", lambda: not kept)
+    monkeypatch.setattr(compile_process, "available_cores", lambda: cores)
+    monkeypatch.setattr(compile_process, "_nothing_is_kept", lambda: not kept)
     with recurrence_beside() as process:
         assert process is None
 
 
 def test_the_process_compiles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling_beside, "available_cores", lambda: 2)
-    monkeypatch.setattr(compiling_beside, "_nothing_is_kept", lambda: True)
+    monkeypatch.setattr(compile_process, "available_cores", lambda: 2)
+    monkeypatch.setattr(compile_process, "_nothing_is_kept", lambda: True)
     with recurrence_beside() as process:
         assert process is not None
         assert process.wait(120) == 0
@@ -50,17 +50,17 @@ def test_the_process_compiles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_kept_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cal_ratio_trainer.network.kernels.cpu import recurrence_loops as numba_recurrence
+    from cal_ratio_trainer.network.kernels.cpu import recurrence_loops
 
     stats = type("Stats", (), {"cache_path": str(tmp_path)})
-    monkeypatch.setattr(numba_recurrence, "recurrence_backward", type("Kernel", (), {"stats": stats}))
-    assert compiling_beside._nothing_is_kept()
+    monkeypatch.setattr(recurrence_loops, "recurrence_backward", type("Kernel", (), {"stats": stats}))
+    assert compile_process._nothing_is_kept()
     (tmp_path / "dense_loops.chain_forward-1.py311.nbi").touch()
-    assert compiling_beside._nothing_is_kept()
+    assert compile_process._nothing_is_kept()
     kept = tmp_path / "recurrence_loops.recurrence_forward-1.py311.nbi"
     kept.touch()
-    assert not compiling_beside._nothing_is_kept()
+    assert not compile_process._nothing_is_kept()
     os.utime(kept, (0, 0))
-    assert compiling_beside._nothing_is_kept()
+    assert compile_process._nothing_is_kept()
     stats.cache_path = None  # type: ignore[attr-defined]
-    assert not compiling_beside._nothing_is_kept()
+    assert not compile_process._nothing_is_kept()

@@ -38,12 +38,12 @@ def recurrence_beside() -> Iterator["subprocess.Popen[bytes] | None"]:
 
 
 def _nothing_is_kept() -> bool:
-    from cal_ratio_trainer.network.kernels.cpu import recurrence_loops as numba_recurrence
+    from cal_ratio_trainer.network.kernels.cpu import recurrence_loops
 
-    folder = numba_recurrence.recurrence_backward.stats.cache_path  # type: ignore[attr-defined]
+    folder = recurrence_loops.recurrence_backward.stats.cache_path  # type: ignore[attr-defined]
     if folder is None:
         return False
-    source = Path(numba_recurrence.__file__)
+    source = Path(recurrence_loops.__file__)
     try:
         written = [each.stat().st_mtime for each in Path(folder).glob(f"{source.stem}.*.nbi")]
         # What an earlier version of the file left counts for nothing.

@@ -1,4 +1,4 @@
-"""How the loops of the CPU engine are compiled by numba.
+"""Compilation of the CPU engine's loops by numba.
 
 Imported only where they are used: importing numba takes half a second. Kernels give back the interpreter's lock, so
 that threads run them side by side on ranges of tiles (see `tiles`). The gradients of weights are summed up range by

@@ -33,7 +33,7 @@ def numba_chain(x: Tensor, weights: Sequence[Tensor], scales: Sequence[float], b
 
 
 def _described(behind: Sequence[Activation], rows: int) -> _Dropout:
-    """The dropout as the kernels want it (see `numba_dense.chain_forward`)."""
+    """The dropout as the loops take it (see `dense_loops.chain_forward`)."""
     keys = [each.key.as_array() if each.key is not None else np.zeros(2, np.uint32) for each in behind]
     below = [drop_below(each.rate) if each.key is not None else 0 for each in behind]
     mask_rows = behind[0].mask_rows

@@ -1,4 +1,4 @@
-"""The loops of the CPU engine for dense layers with ReLU and dropout, and their gradient (see `numba_compiler`).
+"""The loops of the CPU engine for dense layers with ReLU and dropout, and their gradient (see `compiler`).
 
 A tile of rows goes through all layers while it is in the cache of a core. What is between the layers is not kept for
 the gradient but computed again there: that takes less time than to write it to memory and to read it back.

@@ -1,4 +1,4 @@
-"""The loops of the CPU engine for the recurrence and its gradient (see `numba_compiler`)."""
+"""The loops of the CPU engine for the recurrence and its gradient (see `compiler`)."""
 
 from typing import Any
 
@@ -281,7 +281,7 @@ def recurrence_backward(tiles, gradient, recurrent, jet_places, kept, gradients)
 
 
 def compile_kernels() -> None:
-    """Compile both kernels for the types of array that `recurrence_numba` gives them; nothing is computed."""
+    """Compile both kernels for the types of array that `recurrence` gives them; nothing is computed."""
     tiles, weights, jet_places = (0, 0, 0), np.empty((1, 4), np.float32), (0, np.empty((2, 1), np.int64))
     gates, room = np.empty((4, 1), np.float32), np.empty((0, 1, 5, TILE), np.float32)
     states, sums = np.empty((1, 1, 0), np.float32), np.empty((0, 2, 4), np.float32)

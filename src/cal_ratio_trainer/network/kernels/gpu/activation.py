@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, drop_below
-from cal_ratio_trainer.network.kernels.gpu import activation_kernels as triton_activation
+from cal_ratio_trainer.network.kernels.gpu import activation_kernels
 from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS
 from cal_ratio_trainer.network.kernels.gpu.random_bits import ROWS
 
@@ -23,7 +23,7 @@ def finish(
     rows_with_dropout: int,
     mask_rows: MaskRows | None = None,
 ) -> None:
-    """Bias, ReLU and dropout in place; see `triton_activation.relu_dropout`.
+    """Bias, ReLU and dropout in place; see `activation_kernels.relu_dropout`.
 
     Args:
         y: [rows, units], contiguous.
@@ -38,7 +38,7 @@ def finish(
     words = key.on(y.device) if key is not None else torch.zeros(2, dtype=torch.int32, device=y.device)
     factor = 1.0 - rate if key is not None else 1.0
     numbers, named = _numbers(mask_rows, y.device)
-    triton_activation.relu_dropout[(-(-rows // block),)](
+    activation_kernels.relu_dropout[(-(-rows // block),)](
         *(y, bias.detach(), words, numbers, below, rows, units, rows_with_dropout, factor),
         BLOCK_ROWS=block,
         HALF=half,
@@ -57,7 +57,7 @@ def gradient_(gradient: Tensor, result: Tensor, factor: float, rows_with_dropout
     width, block = _block(units)
     programs = -(-rows // ROWS)
     sums = gradient.new_empty(programs, units)
-    triton_activation.relu_dropout_gradient[(programs,)](
+    activation_kernels.relu_dropout_gradient[(programs,)](
         *(gradient, result, sums, rows, units, rows_with_dropout, factor),
         BLOCK_ROWS=block,
         WIDTH=width,
@@ -67,7 +67,7 @@ def gradient_(gradient: Tensor, result: Tensor, factor: float, rows_with_dropout
 
 
 def dropped_by_key(x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None = None) -> Tensor:
-    """Dropout of values [rows, units] of either sign, without its factor; see `dropout.dropped`."""
+    """Dropout of values [rows, units] of either sign, without its factor; see `network.activation.dropped`."""
     result: Tensor = _Dropped.apply(x, key, rate, mask_rows)  # type: ignore[no-untyped-call]
     return result
 
@@ -89,7 +89,7 @@ def _drop(x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None) -
     result, (rows, units) = torch.empty_like(x), x.shape
     half, block = _block((units + 1) // 2)
     numbers, named = _numbers(mask_rows, x.device)
-    triton_activation.drop[(-(-rows // block),)](
+    activation_kernels.drop[(-(-rows // block),)](
         *(x, result, key.on(x.device), numbers, drop_below(rate), rows, units),
         BLOCK_ROWS=block,
         HALF=half,

@@ -13,7 +13,7 @@ from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import MaskRows, StoredKey, drop_below
 from cal_ratio_trainer.network.engine import triton_precision
 from cal_ratio_trainer.network.flat_weights import apart, flattened, offsets_of
-from cal_ratio_trainer.network.kernels.gpu import dense_kernels as triton_dense
+from cal_ratio_trainer.network.kernels.gpu import dense_kernels
 from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS
 from cal_ratio_trainer.network.kernels.gpu.limits import filled_up
 
@@ -41,7 +41,7 @@ def triton_chain(x: Tensor, weights: Sequence[Tensor], behind: Sequence[Activati
 
 @dataclass(frozen=True)
 class _Dropout:
-    """The dropout as the kernels want it (see `triton_dense`)."""
+    """The dropout as the kernels take it (see `dense_kernels`)."""
 
     keys: Tensor
     numbers: Tensor
@@ -87,7 +87,7 @@ class _Chain(torch.autograd.Function):
         widths = (x.shape[1], *(kernel.shape[1] for kernel in weights[::2]))
         x, flat = x.contiguous(), flattened(weights)
         out = x.new_empty(widths[-1], len(x))
-        triton_dense.chain_forward[(max(1, -(-len(x) // ROWS_FORWARD)),)](
+        dense_kernels.chain_forward[(max(1, -(-len(x) // ROWS_FORWARD)),)](
             *(x, flat, dropout.keys, dropout.numbers, out),
             *(len(x), x.shape[1], dropout.rows, dropout.below, dropout.scale),
             **_constants(widths, dropout, ROWS_FORWARD),
@@ -103,7 +103,7 @@ class _Chain(torch.autograd.Function):
         tiles = max(1, -(-len(x) // ROWS_BACKWARD))
         programs = min(tiles, _PROGRAMS)
         sums = x.new_empty(programs, len(flat))
-        triton_dense.chain_backward[(programs,)](
+        dense_kernels.chain_backward[(programs,)](
             *(gradient.contiguous(), x, flat, dropout.keys, dropout.numbers, sums),
             *(len(x), x.shape[1], dropout.rows, dropout.below, dropout.scale, tiles),
             **_constants(ctx.widths, dropout, ROWS_BACKWARD),
@@ -126,7 +126,7 @@ def _constants(widths: Sequence[int], dropout: _Dropout, block: int) -> dict[str
 
 
 def sizes_of(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """What the kernels are compiled for (see `triton_dense`), from the widths of the input and each layer's output.
+    """Compile-time constants of the kernels (see `dense_kernels`), from the widths of the input and of all outputs.
 
     Clusters and tracks differ in their inputs alone, and share kernels.
     """

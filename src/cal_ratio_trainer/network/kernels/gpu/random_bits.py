@@ -1,4 +1,4 @@
-"""The dropout's random bits on a GPU: those of the CPU engine (see `numba_dense`)."""
+"""The dropout's random bits on a GPU: those of the CPU engine (see `kernels.cpu.dense_loops`)."""
 
 import triton.language as tl
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.engine import triton_precision
-from cal_ratio_trainer.network.kernels.gpu import recurrence_kernels as triton_recurrence
+from cal_ratio_trainer.network.kernels.gpu import recurrence_kernels
 from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS
 from cal_ratio_trainer.network.sequences import Sequences, keeps_for_backward
 
@@ -50,7 +50,7 @@ class _Recurrence(torch.autograd.Function):
         states = gates.new_empty(slots if every_slot or kept else 1, units, jets)
         cells = gates.new_empty(slots if kept else 0, units, jets)
         padded, block, warps = tile_of(units)
-        triton_recurrence.recurrence_forward[(_number(jets, block),)](
+        recurrence_kernels.recurrence_forward[(_number(jets, block),)](
             *(gates, recurrent, places, states, cells, jets, gates.shape[1], slots),
             units * jets if len(states) > 1 else 0,
             UNITS=units,
@@ -77,7 +77,7 @@ class _Recurrence(torch.autograd.Function):
         tiles = _number(jets, block)
         programs = min(tiles, _PROGRAMS)
         sums = gates.new_empty(programs, units + 1, 4 * units)
-        triton_recurrence.recurrence_backward[(programs,)](
+        recurrence_kernels.recurrence_backward[(programs,)](
             *(gradient.contiguous(), gates, recurrent, places, states, cells, gates_gradient, sums),
             *(jets, gates.shape[1], slots, tiles),
             UNITS=units,

@@ -1,6 +1,6 @@
-"""Compiles every kernel for graphics cards that need not be there, as a process of its own, and prints what came out.
+"""Compiles every kernel for graphics cards that need not be there, as a process of its own, and prints the results.
 
-For capabilities, numbers of units and precisions: `python tests/network/triton_compile.py 80,90 5,10 ieee,tf32`.
+Arguments: capabilities, numbers of units, precisions, e.g. `python .../gpu/compile_all.py 80,90 5,10 ieee,tf32`.
 Behind these, 'products' leaves out the kernels of activations alone, which know no precision, and 'brief' the registers
 and instructions, which take as long to read as half of the kernels to compile.
 """
@@ -16,10 +16,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cal_ratio_trainer.network.kernels.gpu import activation_kernels as triton_activation
-from cal_ratio_trainer.network.kernels.gpu import dense as dense_triton
-from cal_ratio_trainer.network.kernels.gpu import dense_kernels as triton_dense
-from cal_ratio_trainer.network.kernels.gpu import recurrence_kernels as triton_recurrence
+from cal_ratio_trainer.network.kernels.gpu import activation_kernels, dense, dense_kernels, recurrence_kernels
 from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS
 from cal_ratio_trainer.network.kernels.gpu.recurrence import tile_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
@@ -81,8 +78,8 @@ def compile_recurrence(capability: int, units: int, precision: str) -> None:
     padded, block, warps = tile_of(units)
     sizes: dict[str, Any] = {"UNITS": units, "PADDED": padded, "BLOCK": block, "PRECISION": precision}
     for choice in (False, True):
-        print(compiled(triton_recurrence.recurrence_forward, capability, warps, **sizes, KEPT=choice))
-        print(compiled(triton_recurrence.recurrence_backward, capability, warps, **sizes, EVERY=choice))
+        print(compiled(recurrence_kernels.recurrence_forward, capability, warps, **sizes, KEPT=choice))
+        print(compiled(recurrence_kernels.recurrence_backward, capability, warps, **sizes, EVERY=choice))
 
 
 def compile_chains(capability: int, precision: str) -> None:
@@ -91,17 +88,17 @@ def compile_chains(capability: int, precision: str) -> None:
         widths = (branch.inputs, *branch.dense, 4 * branch.lstm_units)
         drops = (False,) + (True,) * (len(branch.dense) - 1)
         sizes: dict[str, Any] = {
-            **dense_triton.sizes_of(widths),
+            **dense.sizes_of(widths),
             "DROPS": drops,
             "NAMED": False,
             "PRECISION": precision,
         }
-        warps = dense_triton.warps_of(precision)
+        warps = dense.warps_of(precision)
         for kernel, rows in (
-            (triton_dense.chain_forward, dense_triton.ROWS_FORWARD),
-            (triton_dense.chain_backward, dense_triton.ROWS_BACKWARD),
+            (dense_kernels.chain_forward, dense.ROWS_FORWARD),
+            (dense_kernels.chain_backward, dense.ROWS_BACKWARD),
         ):
-            print(compiled(kernel, capability, warps, stages=dense_triton.STAGES, **sizes, BLOCK=rows))
+            print(compiled(kernel, capability, warps, stages=dense.STAGES, **sizes, BLOCK=rows))
 
 
 def compile_activations(capability: int) -> None:
@@ -109,9 +106,9 @@ def compile_activations(capability: int) -> None:
     for half in (1, 256):
         for named in (False, True):
             sizes = {"BLOCK_ROWS": 16, "HALF": half, "NAMED": named}
-            print(compiled(triton_activation.relu_dropout, capability, 4, **sizes))
-            print(compiled(triton_activation.drop, capability, 4, **sizes))
-        print(compiled(triton_activation.relu_dropout_gradient, capability, 4, BLOCK_ROWS=8, WIDTH=2 * half))
+            print(compiled(activation_kernels.relu_dropout, capability, 4, **sizes))
+            print(compiled(activation_kernels.drop, capability, 4, **sizes))
+        print(compiled(activation_kernels.relu_dropout_gradient, capability, 4, BLOCK_ROWS=8, WIDTH=2 * half))
 
 
 if __name__ == "__main__":

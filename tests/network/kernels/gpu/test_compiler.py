@@ -1,4 +1,4 @@
-"""That Triton's kernels compile for graphics cards, which needs none of them."""
+"""Compilation of Triton's kernels for graphics cards that need not be there."""
 
 import os
 import subprocess
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 
-# Not by importing it: it looks at that moment whether it is to interpret (see `triton_interpreter`).
+# Not by importing it: Triton decides at that moment whether it interprets (see `tests.network.triton_interpreter`).
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 @pytest.mark.slow
 def test_every_kernel_compiles_for_an_a100_and_an_h100(tmp_path: Path) -> None:
     # A process of its own: this one may have the interpreter in place of the compiler.
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    script = Path(__file__).with_name("triton_compile.py")
+    script = Path(__file__).with_name("compile_all.py")
     for words, activations in ((("80", "10", "tf32", "brief", "products"), 0), (("90", "10", "ieee", "brief"), 10)):
         done = subprocess.run(
             [sys.executable, str(script), *words], env=environment, capture_output=True, text=True, check=False

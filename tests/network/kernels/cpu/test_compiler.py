@@ -1,4 +1,4 @@
-"""Compiled loops where there is no folder to keep them in."""
+"""Compilation of the loops where numba has no folder to keep them in."""
 
 import subprocess
 import sys
