@@ -66,7 +66,7 @@ def be_quiet_unless_first() -> None:
 
 
 def open_closed_streams() -> None:
-    """Opens closed standard streams (`2>&-`) on the null device; the next files would get their descriptors otherwise."""
+    """Opens closed standard streams (`2>&-`) on the null device, before other files get their descriptors."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -39,7 +39,7 @@ _SHAPE = NetworkShape(
 _WEIGHTS = random_weights(_SHAPE, seed=1)
 
 
-def _forked_answer(content: bytes) -> tuple[bytes, int]:
+def _forked_reader(content: bytes) -> tuple[bytes, int]:
     """What the reader's process answers, as `hdf5_content` asks it."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -68,12 +68,12 @@ def _made(content: Callable[[], bytes], name: str) -> Callable[[Path], Path]:
 
 
 def _read_ours(file: Path) -> None:
-    hdf5_content._answer = _forked_answer
+    hdf5_content._run_reader = _forked_reader
     read_keras(file)
 
 
 def _read_foreign(file: Path) -> None:
-    hdf5_content._answer = _forked_answer
+    hdf5_content._run_reader = _forked_reader
     read_network(file)
 
 

@@ -54,18 +54,16 @@ def read_hdf5(content: bytes) -> Hdf5Content:
     Raises:
         BadHdf5: it is damaged, none of Keras', or holds something that is not read; names the layer.
     """
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
-    command, environment = [sys.executable, *_READER], {**os.environ, **one_thread}
     try:
-        done = subprocess.run(command, input=content, capture_output=True, timeout=_LONGEST_WAIT_S, env=environment)
+        answer, status = _run_reader(content)
     except subprocess.TimeoutExpired as error:
         raise BadHdf5("the HDF5 data is damaged: reading it does not end") from error
     try:
-        with np.load(io.BytesIO(done.stdout), allow_pickle=False) as parts:
+        with np.load(io.BytesIO(answer), allow_pickle=False) as parts:
             said, *arrays = (parts[name] for name in parts.files)
         told: dict[str, Any] = json.loads(said.tobytes())
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadHdf5(f"the HDF5 data is damaged: the library that reads it ended with {done.returncode}") from error
+        raise BadHdf5(f"the HDF5 data is damaged: the library that reads it ended with {status}") from error
     if "error" in told:
         raise BadHdf5(told["error"])
     layers = tuple(
@@ -73,3 +71,11 @@ def read_hdf5(content: bytes) -> Hdf5Content:
         for each in told["layers"]
     )
     return Hdf5Content(told["form"], told["keras_version"], told["config"], layers)
+
+
+def _run_reader(content: bytes) -> tuple[bytes, int]:
+    """Returns the standard output and the exit status of the reader's process."""
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
+    command, environment = [sys.executable, *_READER], {**os.environ, **one_thread}
+    done = subprocess.run(command, input=content, capture_output=True, timeout=_LONGEST_WAIT_S, env=environment)
+    return done.stdout, done.returncode

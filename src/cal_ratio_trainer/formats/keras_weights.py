@@ -1,4 +1,4 @@
-"""The model.weights.h5 of a Keras 3 file: place of each weight, writing, and reading of files written by this program."""
+"""The model.weights.h5 of a Keras 3 file: place of each weight, writing, and reading of files by this program."""
 
 import io
 import math

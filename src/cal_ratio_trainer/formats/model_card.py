@@ -161,7 +161,7 @@ def card_properties(facts: NetworkFacts, converted: bool) -> dict[str, str]:
 
 
 def _file(file: WrittenFile) -> dict[str, Any]:
-    """Entry of a file on the card, without the difference itself: it depends on the processor, and the card must not."""
+    """Entry of a file on the card, without the difference itself, which depends on the processor."""
     known = {name: value for name, value in vars(file).items() if name != "largest_difference"}
     return {**known, "scores_agree_within": TOLERANCE}
 
