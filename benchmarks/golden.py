@@ -103,9 +103,9 @@ def main() -> None:
         raise SystemExit(bool(differences))
 
 
-def sums_of(folder: Path) -> dict[str, str]:
-    """A digest of the content of each file below a folder, by its path; what depends on the moment is left out."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+def sums_of(folder: Path, since: float = 0.0) -> dict[str, str]:
+    """Digests of the files below a folder that were changed since a time, by path, without times, ids and caches."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_mtime >= since)
     return {
         str(path.relative_to(folder)): _digest(content_of(path, folder))
         for path in files

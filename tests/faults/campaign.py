@@ -1,6 +1,7 @@
 """Damaged copies of a good file, each read by a loader in a child process that may crash, hang or fail."""
 
 import importlib
+import os
 import shutil
 import tempfile
 import traceback
@@ -124,7 +125,9 @@ def _answer(connection: Connection, name: str, seed: int, numbers: range, folder
         return
     content = (good / file).read_bytes()
     for number in numbers:
-        shutil.copytree(good, tried)
+        # Links, since a loader leaves the files beside the damaged one as they are.
+        shutil.copytree(good, tried, copy_function=os.link)
+        (tried / file).unlink()
         (tried / file).write_bytes(loader.damage(content, np.random.default_rng([seed, number])))
         connection.send(_tried(loader, tried / file, expected))
         shutil.rmtree(tried, ignore_errors=True)

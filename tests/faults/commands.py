@@ -11,9 +11,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import matplotlib
-import matplotlib.backends.backend_agg
-import matplotlib.font_manager
-import mplhep  # noqa: F401 (imported once, before processes are forked)
 import numpy as np
 
 import cal_ratio_trainer
@@ -26,9 +23,10 @@ _LONGEST_S = 300.0
 _OUTPUT = "output.txt"
 
 # Commands import what they need when they run; half of their time would go into that.
-for _module in pkgutil.walk_packages(cal_ratio_trainer.__path__, "cal_ratio_trainer."):
-    if ".gpu" not in _module.name and not _module.name.endswith("__main__"):
-        importlib.import_module(_module.name)
+_OWN = [each.name for each in pkgutil.walk_packages(cal_ratio_trainer.__path__, "cal_ratio_trainer.")]
+for _name in ("matplotlib.backends.backend_agg", "matplotlib.font_manager", "mplhep", "torch._dynamo", *_OWN):
+    if ".gpu" not in _name and not _name.endswith("__main__"):
+        importlib.import_module(_name)
 
 
 def start(words: Sequence[object], folder: Path, output: Path | None = None) -> BaseProcess:

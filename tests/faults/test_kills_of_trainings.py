@@ -19,7 +19,7 @@ def test_a_training_killed_ten_times_and_continued_equals_one_that_was_not(befor
     folder.mkdir()
     for kind in ("main", "control"):
         shutil.copyfile(before / f"{kind}.parquet", folder / f"{kind}.parquet")
-    for moment, with_children in kill_moments("train", 3.0):
+    for moment, with_children in kill_moments("train", 2.0):
         kill_after(_next_words(folder), folder, moment, with_children)
     while _next_words(folder) != []:
         run_well(_next_words(folder), folder)

@@ -17,7 +17,7 @@ COMMANDS = {
     "score": "score main.parquet default/0/last --threads 1",
     "compare": "compare default/0/0 default/0/1 --threads 1 --replicas 5",
     "analyze": "analyze default/0 --replicas 10 --plotted_epochs 1",
-    "plot": "plot main.parquet --common_plots jet_pt,clus_pt",
+    "plot": "plot control.parquet --common_plots jet_pt",
     "export": "convert training default/0/last --format all",
 }
 
