@@ -28,7 +28,7 @@ from cal_ratio_trainer.formats.probe_jets import drawn_jets, probes_of
 from cal_ratio_trainer.formats.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
-from cal_ratio_trainer.jets.features import GEV_A_TEV
+from cal_ratio_trainer.jets.schema import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of

@@ -20,8 +20,8 @@ from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.cleaning import with_missing_t0
-from cal_ratio_trainer.jets.features import GEV_A_TEV, MASS_INPUTS
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
+from cal_ratio_trainer.jets.schema import GEV_A_TEV, MASS_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device
