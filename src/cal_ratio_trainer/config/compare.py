@@ -1,7 +1,7 @@
 """Settings of `cr_trainer compare`."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -11,28 +11,36 @@ from cal_ratio_trainer.config.reading import ReadingSettings
 class CompareSettings(ReadingSettings):
     """What `cr_trainer compare` holds against what, on which jets."""
 
-    defaults_file: ClassVar[str | None] = "compare"
-
-    first: str | None = Field(description="The first network: NAME/RUN/EPOCH or a .keras file; in place of word one.")
+    first: str | None = Field(
+        default=None, description="The first network: NAME/RUN/EPOCH or a .keras file; in place of word one."
+    )
     second: str | None = Field(
-        description="The second network; null where scores in the files are compared with, or it is word two."
+        default=None,
+        description="The second network; null where scores in the files are compared with, or it is word two.",
     )
     input_files: list[str] = Field(
-        description="Files of jets or ntuples; without any the test samples of the first network's run."
+        default=[], description="Files of jets or ntuples; without any the test samples of the first network's run."
     )
     column: str | None = Field(
+        default=None,
         description="Scores in the files to compare with, in place of a second network: their columns' name with {} "
-        "where qcd, sig and bib stand, e.g. jet_nn_calRatio_main_{}_lowMass_v3Adv."
+        "where qcd, sig and bib stand, e.g. jet_nn_calRatio_main_{}_lowMass_v3Adv.",
     )
     output_report: Path = Field(
-        description="Markdown file to write; the HTML page, the figures and the scores of both stand beside it."
+        default=Path("compare_report/report.md"),
+        description="Markdown file to write; the HTML page, the figures and the scores of both stand beside it.",
     )
-    all_jets: bool = Field(description="Take jets too that one of the networks was trained on or chosen by.")
-    replicas: int = Field(ge=2, description="How many samples are drawn anew for the errors of differences. [samples]")
-    seed: int = Field(ge=0, description="Seed of these draws. [1]")
-    disagreements: int = Field(ge=0, description="How many of the jets that differ most are listed. [jets]")
+    all_jets: bool = Field(
+        default=False, description="Take jets too that one of the networks was trained on or chosen by."
+    )
+    replicas: int = Field(
+        default=200, ge=2, description="How many samples are drawn anew for the errors of differences. [samples]"
+    )
+    seed: int = Field(default=1, ge=0, description="Seed of these draws. [1]")
+    disagreements: int = Field(default=20, ge=0, description="How many of the jets that differ most are listed. [jets]")
     explain: bool = Field(
-        description="Where a network and scores in the files differ, try which change of the inputs makes them agree."
+        default=True,
+        description="Where a network and scores in the files differ, try which change of the inputs makes them agree.",
     )
 
     @model_validator(mode="after")

@@ -13,23 +13,32 @@ from cal_ratio_trainer.config.rule import Rule
 class ConvertTrainingSettings(Settings):
     """Which network `cr_trainer convert training` writes, in which formats, and where."""
 
-    defaults_file: ClassVar[str | None] = "convert_training"
     aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path"}
 
     training: str = Field(description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file.")
-    output_json: Path = Field(description="File to write; its ending gives way to that of the format.")
-    format: Literal["fdeep", "fdeep-keras3", "keras", "onnx", "all"] = Field(
-        description="What is written: for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, Keras 3, ONNX, or all."
+    output_json: Path = Field(
+        default=Path("model.json"), description="File to write; its ending gives way to that of the format."
     )
-    opset: int = Field(ge=11, description="Version of ONNX' operators; runtimes read theirs and older ones. [1]")
+    format: Literal["fdeep", "fdeep-keras3", "keras", "onnx", "all"] = Field(
+        default="fdeep",
+        description="What is written: for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, Keras 3, ONNX, or "
+        "all.",
+    )
+    opset: int = Field(
+        default=11, ge=11, description="Version of ONNX' operators; runtimes read theirs and older ones. [1]"
+    )
     with_preprocessing: bool = Field(
-        description="The ONNX file takes jets as converted (GeV, MeV, mm) and does the scaling of build itself."
+        default=False,
+        description="The ONNX file takes jets as converted (GeV, MeV, mm) and does the scaling of build itself.",
     )
     folds: bool = Field(
-        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which."
+        default=False,
+        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which.",
     )
-    rule: Rule = Field(description="By which rule the epoch 'best' is chosen.")
-    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
 
     @field_validator("training", mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """Settings that every command which draws figures has."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -14,12 +14,17 @@ class FigureSettings(Settings):
     stands here, and never a luminosity.
     """
 
-    defaults_file: ClassVar[str | None] = "figures"
-
-    experiment: str = Field(min_length=1, description="Name over every figure.")
-    status: str = Field(description="What stands behind the experiment's name: Internal, Preliminary, or nothing.")
-    energy_tev: float | None = Field(gt=0, description="Centre-of-mass energy over every figure; null: none. [TeV]")
-    luminosity_fb: float | None = Field(gt=0, description="Luminosity over every figure; null: none. [1/fb]")
+    experiment: str = Field(default="ATLAS", min_length=1, description="Name over every figure.")
+    status: str = Field(
+        default="Internal", description="What stands behind the experiment's name: Internal, Preliminary, or nothing."
+    )
+    energy_tev: float | None = Field(
+        default=13.0, gt=0, description="Centre-of-mass energy over every figure; null: none. [TeV]"
+    )
+    luminosity_fb: float | None = Field(
+        default=139.0, gt=0, description="Luminosity over every figure; null: none. [1/fb]"
+    )
     plot_format: Literal["png", "pdf", "both"] = Field(
-        description="Write figures as PNG, as PDF, or as both. HTML reports show PNG, and make one beside each PDF."
+        default="png",
+        description="Write figures as PNG, as PDF, or as both. HTML reports show PNG, and make one beside each PDF.",
     )

@@ -12,16 +12,17 @@ from cal_ratio_trainer.config.network_name import model_name
 class ImportSettings(Settings):
     """What `cr_trainer import` brings in, and under which name."""
 
-    defaults_file: ClassVar[str | None] = "import_training"
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     path: Path = Field(
         description="Run folder of the earlier program, or one file: Keras (zip or HDF5) or frugally-deep JSON."
     )
     model_name: str | None = Field(
-        description="Name of the model that the run becomes one of; null takes it from the path."
+        default=None, description="Name of the model that the run becomes one of; null takes it from the path."
     )
-    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
 
     @field_validator("model_name")
     @classmethod

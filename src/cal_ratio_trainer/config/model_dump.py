@@ -11,8 +11,9 @@ from cal_ratio_trainer.config.base import Settings
 class ModelDumpSettings(Settings):
     """Which network `cr_trainer model-dump` shows."""
 
-    defaults_file: ClassVar[str | None] = "model_dump"
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras file of ours.")
-    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )

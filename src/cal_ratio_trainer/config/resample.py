@@ -1,7 +1,6 @@
 """Settings of `cr_trainer resample`."""
 
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -11,11 +10,11 @@ from cal_ratio_trainer.config.base import Settings
 class ResampleSettings(Settings):
     """What `cr_trainer resample` takes of which file."""
 
-    defaults_file: ClassVar[str | None] = "resample"
-
     input_file: str = Field(description="File of jets of any format, or its URL.")
     output_file: Path = Field(description="File to write; .pkl makes a pickled flat frame.")
     fraction: float = Field(gt=0, le=1, description="Share of the jets of each label that is taken. [1]")
-    seed: int = Field(ge=0, description="Seed of the sampling; the same seed gives the same jets. [1]")
-    overwrite: bool = Field(description="Replace the output file where it exists.")
-    cache_path: Path | None = Field(description="Folder for a copy of a remote input; the user's cache folder if null.")
+    seed: int = Field(default=1, ge=0, description="Seed of the sampling; the same seed gives the same jets. [1]")
+    overwrite: bool = Field(default=False, description="Replace the output file where it exists.")
+    cache_path: Path | None = Field(
+        default=None, description="Folder for a copy of a remote input; the user's cache folder if null."
+    )

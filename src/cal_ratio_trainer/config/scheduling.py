@@ -1,7 +1,7 @@
 """Settings of commands that do many files: who does the work, and how it is shared with others."""
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -14,13 +14,12 @@ _LOCAL = "local"
 class SchedulingSettings(Settings):
     """Who does the work on many files."""
 
-    defaults_file: ClassVar[str | None] = "scheduling"
-
     scheduler: str | None = Field(
+        default="local",
         description="Who does the work: none (this process), local (as many processes here as workers says), or a Dask "
-        "cluster by the address of its scheduler (tcp://host:port) or its scheduler file."
+        "cluster by the address of its scheduler (tcp://host:port) or its scheduler file.",
     )
-    workers: int = Field(ge=1, description="How many processes the scheduler 'local' has. [processes]")
+    workers: int = Field(default=1, ge=1, description="How many processes the scheduler 'local' has. [processes]")
 
     def apart_from_who_works(self) -> dict[str, Any]:
         """The settings that a result depends on, for its metadata: without who does the work."""
@@ -42,17 +41,18 @@ class SchedulingSettings(Settings):
 class SharedListSettings(SchedulingSettings):
     """The same, for commands that make a file of each file and so can share one list."""
 
-    defaults_file: ClassVar[str | None] = "shared_list"
-
     piece_events: int = Field(
+        default=100000,
         ge=1,
         description="Files with more events (or jets) than this are cut into pieces of about this size, which several "
         "workers do at the same time. [events]",
     )
     shard: str | None = Field(
-        description="Do only a part of the list: i/n takes every n-th file from the i-th on, with i from 0 to n - 1."
+        default=None,
+        description="Do only a part of the list: i/n takes every n-th file from the i-th on, with i from 0 to n - 1.",
     )
     lease_timeout: float = Field(
+        default=120.0,
         ge=1,
         description="A file that another process is at work on is taken over when that has given no sign of life for "
         "this long. [s]",

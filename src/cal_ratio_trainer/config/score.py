@@ -1,7 +1,7 @@
 """Settings of `cr_trainer score`."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,17 +13,19 @@ from cal_ratio_trainer.config.scheduling import SharedListSettings
 class ScoreSettings(ReadingSettings, SharedListSettings):
     """What `cr_trainer score` scores, with which network."""
 
-    defaults_file: ClassVar[str | None] = "score"
-
-    input_files: list[str] = Field(description="Files of jets or ntuples: paths, patterns or URLs.")
+    input_files: list[str] = Field(default=[], description="Files of jets or ntuples: paths, patterns or URLs.")
     training: str | None = Field(
+        default=None,
         description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file; in place of the last "
-        "word."
+        "word.",
     )
     output_report: Path = Field(
-        description="Markdown file to write; the HTML page, the figures and the scores stand beside it."
+        default=Path("score_report/report.md"),
+        description="Markdown file to write; the HTML page, the figures and the scores stand beside it.",
     )
-    cuts: list[float] = Field(description="Cuts on the signal output whose shares the report tells. [1]")
+    cuts: list[float] = Field(
+        default=[0.5, 0.8, 0.9, 0.99], description="Cuts on the signal output whose shares the report tells. [1]"
+    )
 
     @classmethod
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
