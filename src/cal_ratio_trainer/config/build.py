@@ -1,4 +1,4 @@
-"""Settings of `cr_trainer build`."""
+"""Settings of the commands that make training files: `cr_trainer build` and `resample`."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -6,9 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.samples import Sample
-from cal_ratio_trainer.config.scheduling import SchedulingSettings
+from cal_ratio_trainer.config.shared import FigureSettings, SchedulingSettings
 from cal_ratio_trainer.jets.labels import DataType
 
 
@@ -151,3 +150,16 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         if self.reweight_mc and self.kind != "control":
             raise ValueError("reweight_mc needs kind control: a main file has no data to weigh simulation to")
         return self
+
+
+class ResampleSettings(Settings):
+    """What `cr_trainer resample` takes of which file."""
+
+    input_file: str = Field(description="File of jets of any format, or its URL.")
+    output_file: Path = Field(description="File to write; .pkl makes a pickled flat frame.")
+    fraction: float = Field(gt=0, le=1, description="Share of the jets of each label that is taken. [1]")
+    seed: int = Field(default=1, ge=0, description="Seed of the sampling; the same seed gives the same jets. [1]")
+    overwrite: bool = Field(default=False, description="Replace the output file where it exists.")
+    cache_path: Path | None = Field(
+        default=None, description="Folder for a copy of a remote input; the user's cache folder if null."
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from cal_ratio_trainer.config.scheduling import SchedulingSettings
+from cal_ratio_trainer.config.shared import SchedulingSettings
 
 
 class DemoSettings(SchedulingSettings):

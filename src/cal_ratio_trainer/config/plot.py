@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import demo_beside_file
 
 

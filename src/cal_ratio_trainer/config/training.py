@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.figures import FigureSettings
-from cal_ratio_trainer.config.network_name import model_name
+from cal_ratio_trainer.config.shared import FigureSettings, model_name
 from cal_ratio_trainer.errors import ConfigError
 
 DEMO = "demo"
