@@ -318,7 +318,7 @@ def test_options_in_the_pages_are_options_of_a_command(page: Path) -> None:
 
 
 def test_the_test_named_for_profiling_exists() -> None:
-    (name,) = set(re.findall(r"pytest --profile (\S+)", readme()))
+    (name,) = set(re.findall(r"pytest --profile (\S+)", (ROOT / "docs" / "development.md").read_text("utf-8")))
     file, _, function = name.partition("::")
     assert re.search(rf"^def {function}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE)
 

@@ -15,11 +15,11 @@ import torch
 
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.jets.features import JET_INPUTS
 from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
+from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
-from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.networks import find_network
 
 
 def text_rows(jets: Jets) -> np.ndarray:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.jets import Jets, Ragged
-from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, MUON_SEGMENTS, TRACKS
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.schema import CLUSTER_LAYERS, CLUSTERS, MUON_SEGMENTS, TRACKS
 
 from .jet_files import random_jets
 

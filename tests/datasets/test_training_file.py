@@ -14,11 +14,11 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
-from cal_ratio_trainer.jets.features import CLUSTERS, MISSING_T0, MUON_SEGMENTS
 from cal_ratio_trainer.jets.filling import Memory
 from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import RaggedFile, load_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.schema import CLUSTERS, MISSING_T0, MUON_SEGMENTS
 from cal_ratio_trainer.jets.store import iterate_lists, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from tests.jets.some_jets import assert_same_constituents, assert_same_jets

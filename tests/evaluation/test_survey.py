@@ -9,7 +9,7 @@ import pytest
 from cal_ratio_trainer.evaluation.survey import JetClass, Survey, classes_of, weights_of
 from cal_ratio_trainer.evaluation.variables import Variable
 from cal_ratio_trainer.jets import DataType, Jets
-from cal_ratio_trainer.jets.features import MISSING_T0
+from cal_ratio_trainer.jets.schema import MISSING_T0
 from tests.jets.some_jets import some_jets
 
 PT = Variable("jet_pt", "jet_pt", "scalar")

@@ -6,7 +6,7 @@ import pytest
 from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.evaluation.variables import COUNTS, Variable, find_variable, known_names, values_of
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
-from cal_ratio_trainer.jets.features import MISSING_T0
+from cal_ratio_trainer.jets.schema import MISSING_T0
 
 
 def three_jets() -> Jets:

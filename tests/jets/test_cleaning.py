@@ -5,8 +5,8 @@ import pytest
 
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
-from cal_ratio_trainer.jets.features import CLUSTERS, TRACKS
 from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.schema import CLUSTERS, TRACKS
 
 from .some_jets import converted, some_jets
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
-from cal_ratio_trainer.jets.features import TRACKS
 from cal_ratio_trainer.jets.legacy import SLOT_COLUMNS, flat_names, flat_writing, name_of_today, read_frame, write_flat
 from cal_ratio_trainer.jets.loading import is_built, iterate_any, load_jets, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.schema import TRACKS
 
 from .some_jets import assert_same_constituents, converted, some_jets
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cal_ratio_trainer.jets.features import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, Constituent
 from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.schema import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, Constituent
 from tests.ntuple.tiny_ntuples import Event, Thing
 
 

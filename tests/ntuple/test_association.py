@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.jets.features import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, TRACKS
 from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.schema import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, TRACKS
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.reading import opened

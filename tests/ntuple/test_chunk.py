@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.branches import check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk

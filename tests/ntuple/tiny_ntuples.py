@@ -16,7 +16,7 @@ import uproot
 import xxhash
 from uproot.writing import _cascadentuple
 
-from cal_ratio_trainer.jets.features import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, TRACKS, Constituent
+from cal_ratio_trainer.jets.schema import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, TRACKS, Constituent
 from cal_ratio_trainer.ntuple.branches import CHANNEL, EVENT, HLT_JETS, JET_INDEX, JETS, LLPS, RUN, WEIGHT
 
 _SINGLE_PRECISION = ("clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquared")

@@ -11,8 +11,8 @@ from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import control_region_ks
 from cal_ratio_trainer.evaluation.paired import PairedFigure
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.features import TRACKS
 from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.schema import TRACKS
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.reporting.compare_report import compare_with_report
 from cal_ratio_trainer.reporting.compare_tables import figure_table, ks_table

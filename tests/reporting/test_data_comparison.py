@@ -13,9 +13,9 @@ from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.survey import JetClass
 from cal_ratio_trainer.jets import DataType, Jets
-from cal_ratio_trainer.jets.features import MISSING_T0
 from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.jets.schema import MISSING_T0
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.plotting.png import png_bytes

@@ -8,7 +8,7 @@ import pytest
 
 from cal_ratio_trainer.config.score import ScoreSettings
 from cal_ratio_trainer.jets import CONSTITUENTS, Constituent, Jets
-from cal_ratio_trainer.jets.features import CLUSTERS, MUON_SEGMENTS, TRACKS
+from cal_ratio_trainer.jets.schema import CLUSTERS, MUON_SEGMENTS, TRACKS
 from cal_ratio_trainer.scoring.explanation import Explanation, explain
 from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
 from cal_ratio_trainer.scoring.streams import JetBatch, converted_batch

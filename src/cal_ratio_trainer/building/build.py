@@ -28,10 +28,10 @@ from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.checksum import sha256_of
-from cal_ratio_trainer.jets.features import REQUIRED_SCALARS
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout
+from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS
 from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import Report

@@ -7,8 +7,8 @@ from cal_ratio_trainer.building.cuts import cuts_of
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.summary import BuildSummary
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, Scaling, converted_units
+from cal_ratio_trainer.jets.schema import CLUSTER_LAYERS, CLUSTERS
 
 
 def built_metadata(

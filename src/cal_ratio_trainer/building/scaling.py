@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, MEV_A_GEV, TRACK_Z0_UNIT_MM, TRACKS, Constituent
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
+from cal_ratio_trainer.jets.schema import CLUSTER_LAYERS, CLUSTERS, MEV_A_GEV, TRACK_Z0_UNIT_MM, TRACKS, Constituent
 from cal_ratio_trainer.jets.table import Jets
 
 _LAYERS = [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]

@@ -22,10 +22,10 @@ from cal_ratio_trainer.building.shuffle import MOST_BUCKETS, Buckets, Scatter, S
 from cal_ratio_trainer.building.workers import Job, Workers
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.cleaning import Cleaning
-from cal_ratio_trainer.jets.features import CONSTITUENTS, EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.schema import CONSTITUENTS, EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.workers.executor import Report

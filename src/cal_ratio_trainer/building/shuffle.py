@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
-from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.jets.table import Jets
 
 JETS_A_BUCKET = 65536

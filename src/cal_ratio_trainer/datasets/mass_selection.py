@@ -10,7 +10,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import JetScalars, Label
-from cal_ratio_trainer.jets.features import GEV_A_TEV
+from cal_ratio_trainer.jets.schema import GEV_A_TEV
 
 _SELECTION_STREAM, _MASS_STREAM = 4, 5
 

@@ -14,8 +14,8 @@ from cal_ratio_trainer.datasets.selection import ChosenData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.jets.disk_rows import Disk, NoRoomOnDisk
-from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.filling import Memory, Storage
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 

@@ -18,12 +18,12 @@ from cal_ratio_trainer.datasets.folds import seen_jets
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_missing_t0
-from cal_ratio_trainer.jets.features import MUON_SEGMENTS
 from cal_ratio_trainer.jets.jet_file import JetFile
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.loading import is_built, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray
+from cal_ratio_trainer.jets.schema import MUON_SEGMENTS
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.scored import WeightedSample
 from cal_ratio_trainer.evaluation.variables import SENTINELS, Variable, is_number, values_of
-from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.jets.weights import effective_number_of
 

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.jets.features import CONSTITUENTS, MISSING_T0, Constituent
 from cal_ratio_trainer.jets.legacy.names import name_of_today
+from cal_ratio_trainer.jets.schema import CONSTITUENTS, MISSING_T0, Constituent
 from cal_ratio_trainer.jets.table import Jets
 
 SENTINELS = {"MSeg_t0": MISSING_T0}

@@ -10,7 +10,8 @@ from cal_ratio_trainer.formats.onnx_preprocessing import (
     converted_input,
 )
 from cal_ratio_trainer.jets import CONSTITUENTS
-from cal_ratio_trainer.jets.features import (
+from cal_ratio_trainer.jets.metadata import converted_units
+from cal_ratio_trainer.jets.schema import (
     CLUSTER_LAYERS,
     CLUSTERS,
     GEV_A_TEV,
@@ -22,7 +23,6 @@ from cal_ratio_trainer.jets.features import (
     TRACKS,
     Constituent,
 )
-from cal_ratio_trainer.jets.metadata import converted_units
 from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
 
 _ORDER = {

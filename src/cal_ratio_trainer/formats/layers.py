@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cal_ratio_trainer.jets.features import CLUSTERS, MUON_SEGMENTS, TRACKS
+from cal_ratio_trainer.jets.schema import CLUSTERS, MUON_SEGMENTS, TRACKS
 from cal_ratio_trainer.network.shape import OUTPUTS, BranchShape, NetworkShape
 
 BRANCH_PREFIXES = {CLUSTERS.name: "constit", TRACKS.name: "track", MUON_SEGMENTS.name: "MSeg"}

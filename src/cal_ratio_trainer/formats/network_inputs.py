@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.jets.features import JET_INPUTS
+from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.shape import NetworkShape
 
 FloatArray = NDArray[np.float32]

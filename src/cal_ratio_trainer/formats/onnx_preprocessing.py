@@ -13,7 +13,8 @@ import numpy as np
 from cal_ratio_trainer.formats.layers import JET_INPUT, input_name
 from cal_ratio_trainer.formats.onnx_graph import OnnxGraph
 from cal_ratio_trainer.jets import CONSTITUENTS
-from cal_ratio_trainer.jets.features import (
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.schema import (
     CLUSTER_LAYERS,
     CLUSTERS,
     GEV_A_TEV,
@@ -25,7 +26,6 @@ from cal_ratio_trainer.jets.features import (
     TRACKS,
     Constituent,
 )
-from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
 
 CONVERTED_JETS = "converted_jets"

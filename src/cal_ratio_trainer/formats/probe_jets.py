@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
-from cal_ratio_trainer.jets.features import CLUSTER_LAYERS, CLUSTERS, MISSING_T0, MUON_SEGMENTS, TRACKS, Constituent
+from cal_ratio_trainer.jets.schema import CLUSTER_LAYERS, CLUSTERS, MISSING_T0, MUON_SEGMENTS, TRACKS, Constituent
 
 _SEED = 20190
 _LABELS = 3

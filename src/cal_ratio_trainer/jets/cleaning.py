@@ -10,7 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.features import (
+from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.ragged import FloatArray, Ragged, by_feature
+from cal_ratio_trainer.jets.schema import (
     CLUSTER_LAYERS,
     CLUSTERS,
     CONSTITUENTS,
@@ -19,9 +22,6 @@ from cal_ratio_trainer.jets.features import (
     MUON_SEGMENTS,
     Constituent,
 )
-from cal_ratio_trainer.jets.list_columns import ListColumns
-from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.ragged import FloatArray, Ragged, by_feature
 from cal_ratio_trainer.jets.table import Jets, JetScalars
 
 _ANGLES = {"phi", "phiPos", "phiDir"}

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, Ragged
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.jets.table import Jets
 
 _GROWTH = 1.1

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 
 FORMAT_VERSION = 1
 METADATA_KEY = b"cal_ratio_trainer"

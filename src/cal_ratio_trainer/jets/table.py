@@ -9,9 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import MissingColumn
-from cal_ratio_trainer.jets.features import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
+from cal_ratio_trainer.jets.schema import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars
-from cal_ratio_trainer.jets.features import JET_INPUTS
 from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.dropout import MaskRows
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
 from cal_ratio_trainer.network.packing import IndexArray, pack, rows_in_whole

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.filling import ListFilling, Storage
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 
 
 @dataclass(frozen=True)

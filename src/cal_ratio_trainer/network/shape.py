@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cal_ratio_trainer.jets.features import CONSTITUENTS, JET_INPUTS
+from cal_ratio_trainer.jets.schema import CONSTITUENTS, JET_INPUTS
 
 OUTPUTS = 3
 HIDDEN_WIDTHS = (512, 64)

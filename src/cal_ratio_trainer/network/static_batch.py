@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cal_ratio_trainer.jets import CONSTITUENTS
-from cal_ratio_trainer.jets.features import Constituent
+from cal_ratio_trainer.jets.schema import Constituent
 from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.packing import IndexArray

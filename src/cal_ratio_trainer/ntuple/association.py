@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cal_ratio_trainer.jets.features import MUON_SEGMENTS, Constituent
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
+from cal_ratio_trainer.jets.schema import MUON_SEGMENTS, Constituent
 from cal_ratio_trainer.ntuple.coordinates import Doubles, make_relative
 from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists
 

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.jets.features import CONSTITUENTS
 from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 
 TREE = "trees_DV_"
 JET_PT, JET_ETA, JET_PHI, JET_CLEAN = JETS = ("jet_pT", "jet_eta", "jet_phi", "jet_isClean_LooseBadLLP")

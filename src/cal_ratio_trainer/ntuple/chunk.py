@@ -7,9 +7,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.features import CLUSTERS, CONSTITUENTS, SCALAR_TYPES
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.ragged import Ragged
+from cal_ratio_trainer.jets.schema import CLUSTERS, CONSTITUENTS, SCALAR_TYPES
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple import branches as names
 from cal_ratio_trainer.ntuple import tally as counted

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.jets.features import CLUSTERS, MUON_SEGMENTS, TRACKS, Constituent
 from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.schema import CLUSTERS, MUON_SEGMENTS, TRACKS, Constituent
 
 Doubles = NDArray[np.float64]
 

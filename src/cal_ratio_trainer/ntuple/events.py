@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.features import SCALAR_TYPES
 from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.schema import SCALAR_TYPES
 from cal_ratio_trainer.ntuple import branches as names
 from cal_ratio_trainer.ntuple import tally as counted
 from cal_ratio_trainer.ntuple.coordinates import Doubles, as_doubles

@@ -27,9 +27,14 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.runs.fold_history import BestOfFolds
-from cal_ratio_trainer.runs.kept_weights import ks_sums, lacks_control_region
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS
+from cal_ratio_trainer.runs.recommendation import (
+    DEFAULT_RULE,
+    RULES,
+    WITHOUT_KS,
+    BestOfFolds,
+    ks_sums,
+    lacks_control_region,
+)
 
 _NO_BETTER_THAN_CHANCE = 0.6
 

@@ -20,10 +20,10 @@ from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
-from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, histograms_of
-from cal_ratio_trainer.runs.fold_networks import find_networks
-from cal_ratio_trainer.runs.kept_weights import ks_sums
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of
+from cal_ratio_trainer.runs.networks import find_networks
 from cal_ratio_trainer.runs.overview import BestEpoch
+from cal_ratio_trainer.runs.recommendation import ks_sums
 from cal_ratio_trainer.runs.test_sample import RunSample
 
 BACKGROUNDS = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)

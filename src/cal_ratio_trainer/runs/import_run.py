@@ -27,10 +27,9 @@ from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, new_run
-from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, read_history
+from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, imported_settings, listed, read_history
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
-from cal_ratio_trainer.runs.imported_settings import imported_settings, listed
-from cal_ratio_trainer.runs.network_digest import with_digest
+from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.runs.record import machine, now, versions
 
 _LARGEST_DETAILS = 1 << 20

@@ -20,7 +20,7 @@ from cal_ratio_trainer.files.atomic import remove_remains, replacing
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.files.parquet import ParquetOutput, open_parquet
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.features import SCALAR_TYPES
+from cal_ratio_trainer.jets.schema import SCALAR_TYPES
 from cal_ratio_trainer.scoring.blinding import hidden
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray

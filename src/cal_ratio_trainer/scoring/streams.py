@@ -15,10 +15,10 @@ from cal_ratio_trainer.datasets.compatibility import refuse_other_scaling, refus
 from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.jets import DataType, Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
-from cal_ratio_trainer.jets.features import REQUIRED_SCALARS
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS
 from cal_ratio_trainer.scoring.blinding import Origin
 
 Region = Literal["main", "control"]

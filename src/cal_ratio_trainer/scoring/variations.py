@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.jets import CONSTITUENTS, Constituent, Jets, Ragged
-from cal_ratio_trainer.jets.features import (
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.schema import (
     CLUSTER_LAYERS,
     CLUSTERS,
     JET_INPUTS,
@@ -20,7 +21,6 @@ from cal_ratio_trainer.jets.features import (
     TRACK_Z0_UNIT_MM,
     TRACKS,
 )
-from cal_ratio_trainer.jets.metadata import Scaling
 
 _TITLES = {CLUSTERS.name: "cluster", TRACKS.name: "track", MUON_SEGMENTS.name: "muon segment"}
 _LAYERS = [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]

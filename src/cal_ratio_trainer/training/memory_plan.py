@@ -19,7 +19,7 @@ from cal_ratio_trainer.datasets.memory import (
 )
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.jets.features import CONSTITUENTS
+from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.training.ranks import ALONE, Ranks

@@ -8,7 +8,7 @@ from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
 
 def run(settings: ConvertTrainingSettings) -> int:
     """Write the network, then say what was written and how it was checked."""
-    from cal_ratio_trainer.runs.fold_export import write_training
+    from cal_ratio_trainer.runs.network_export import write_training
 
     done = write_training(settings)
     for note in done.notes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, OUTPUT_LAYER, Layer, classifier_layers
 from cal_ratio_trainer.formats.old_networks.architecture import Architecture, BadArchitecture, FileLayer
-from cal_ratio_trainer.jets.features import CONSTITUENTS, JET_INPUTS, MASS_INPUTS
+from cal_ratio_trainer.jets.schema import CONSTITUENTS, JET_INPUTS, MASS_INPUTS
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, BranchShape, NetworkShape, branch_shape
 
 _MAY_BE_UNSAID: dict[str, Any] = {

@@ -13,7 +13,7 @@ from cal_ratio_trainer.formats.stored_layers import (
     Weights,
     weights_of_layer,
 )
-from cal_ratio_trainer.jets.features import CONSTITUENTS, JET_INPUTS, MASS_INPUTS
+from cal_ratio_trainer.jets.schema import CONSTITUENTS, JET_INPUTS, MASS_INPUTS
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 
 _MOST_OF_A_CLASS = 40

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.parquet import damage_named, read_columns, refuse_missing_rows
-from cal_ratio_trainer.jets.features import EVENT_SCALARS, JET_INPUTS
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import checked_labels
 from cal_ratio_trainer.jets.legacy.names import SLOT_COLUMNS, name_of_today
@@ -25,6 +24,7 @@ from cal_ratio_trainer.jets.legacy.reader import (
     padding_rows,
 )
 from cal_ratio_trainer.jets.metadata import JetMetadata, padding_mistake
+from cal_ratio_trainer.jets.schema import EVENT_SCALARS, JET_INPUTS
 from cal_ratio_trainer.jets.table import Jets
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cal_ratio_trainer.jets.features import CONSTITUENTS, EVENT_SCALARS, JET_INPUTS
+from cal_ratio_trainer.jets.schema import CONSTITUENTS, EVENT_SCALARS, JET_INPUTS
 
 _OLD_PREFIX = re.compile(r"^(nn|aux)_")
 _OLD_PT = re.compile(r"_pT(?=_\d+$|$)")

@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.jets.features import CONSTITUENTS, EVENT_SCALARS, JET_INPUTS, SCALAR_TYPES, Constituent
 from cal_ratio_trainer.jets.labels import checked_labels
 from cal_ratio_trainer.jets.legacy.names import FlatNames, flat_names
 from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
+from cal_ratio_trainer.jets.schema import CONSTITUENTS, EVENT_SCALARS, JET_INPUTS, SCALAR_TYPES, Constituent
 from cal_ratio_trainer.jets.table import Jets, as_arrow
 
 ROWS_AT_A_TIME = 4096

@@ -12,9 +12,9 @@ from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.scoring.compare import compare
-from cal_ratio_trainer.scoring.fold_scorer import FoldScorer, find_any_scorer
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import score_files
+from cal_ratio_trainer.scoring.scorer import FoldScorer, find_any_scorer
 from tests.scoring.small import (
     SCALING,
     converted_jets,

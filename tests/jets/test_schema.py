@@ -1,7 +1,7 @@
 """The one table of features."""
 
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Label
-from cal_ratio_trainer.jets.features import CLUSTERS, JET_INPUTS, TRACKS
+from cal_ratio_trainer.jets.schema import CLUSTERS, JET_INPUTS, TRACKS
 
 
 def test_the_network_reads_12_10_and_6_numbers_of_30_20_and_30_constituents_and_3_of_the_jet() -> None:
