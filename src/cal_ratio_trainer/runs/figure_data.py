@@ -1,4 +1,4 @@
-"""The score histograms of an epoch as a file: all that its figures are drawn from, then and later."""
+"""Files that the figures of a run are drawn from: score histograms of each epoch, figures of merit of an evaluation."""
 
 import json
 import math
@@ -12,10 +12,12 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_his
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.history import HistoryRow
 
 _KS = "ks"
@@ -112,3 +114,23 @@ def ks_of_row(row: HistoryRow, pt_ranges: tuple[PtRange, ...]) -> ControlRegionK
 def _comparison(row: HistoryRow, name: str) -> KsComparison:
     reference = KsReference(row[f"{name}_expected"], row[f"{name}_spread"], row[f"{name}_critical"])
     return KsComparison(row[name], reference)
+
+
+def write_evaluation(run: RunDirectory, epoch: int, figures: TestFigures) -> None:
+    """Keep the figures of merit of an epoch's network on the test part, complete or not at all."""
+    write_text(run.evaluation_file, json.dumps({"epoch": epoch, "figures": figures.to_dict()}) + "\n")
+
+
+def read_evaluation(run: RunDirectory) -> tuple[int, TestFigures]:
+    """The epoch that was evaluated last, and its figures of merit.
+
+    Raises:
+        InputFileError: there is no such file, or it is damaged.
+    """
+    try:
+        plain = read_json(run.evaluation_file, bad_numbers=True)
+        return int(plain["epoch"]), TestFigures.from_dict(plain["figures"])
+    except FileNotFoundError as error:
+        raise InputFileError(run.evaluation_file, "no such figures of merit; the run was not evaluated") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise InputFileError(run.evaluation_file, f"is not a complete file of figures of merit ({error})") from error

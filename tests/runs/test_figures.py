@@ -10,11 +10,10 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.plotting import write_all
 from cal_ratio_trainer.plotting.scores import epoch_plot_names
-from cal_ratio_trainer.runs import redraw
+from cal_ratio_trainer.runs import figures
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, ks_of_row, ranges_of
-from cal_ratio_trainer.runs.evaluation_file import read_evaluation
-from cal_ratio_trainer.runs.redraw import drawings_of_run, labels_of_run, redraw_run
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
+from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run, redraw_run
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
 from tests.training.synthetic import write_training_files
@@ -70,7 +69,7 @@ def test_all_of_it_is_drawn_where_one_says_and_in_the_format_one_says(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = drawings_of_run(run)[18:20]
-    monkeypatch.setattr(redraw, "drawings_of_run", lambda run: few)
+    monkeypatch.setattr(figures, "drawings_of_run", lambda run: few)
     written = redraw_run(run, tmp_path / "plots", {"plot_format": "pdf", "experiment": "ATLAS"})
     assert written == [tmp_path / "plots" / f"{drawing.name}.pdf" for drawing in few]
     assert all(path.read_bytes().startswith(b"%PDF") for path in written)

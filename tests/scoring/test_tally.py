@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.scoring.kept_jets import KeptJets
+from cal_ratio_trainer.scoring.tally import KeptJets
 
 
 @given(st.lists(st.integers(0, 40), max_size=12))

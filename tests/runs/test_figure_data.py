@@ -11,7 +11,7 @@ from cal_ratio_trainer.evaluation import ScoredControlJets
 from cal_ratio_trainer.evaluation.histograms import control_histograms
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, ranges_of
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ranges_of
 
 
 def test_what_is_written_is_read_back_number_for_number(tmp_path: Path) -> None:

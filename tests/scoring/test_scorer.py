@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.scoring.compare import compare
-from cal_ratio_trainer.scoring.fold_scorer import FoldScorer, find_any_scorer
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import score_files
+from cal_ratio_trainer.scoring.scorer import FoldScorer, find_any_scorer
 from tests.scoring.small import (
     SCALING,
     converted_jets,
