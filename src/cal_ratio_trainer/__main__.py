@@ -9,13 +9,13 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; ^C while it is being imported ends it as later on: with a word, and no traceback."""
+    """Runs the command line; Ctrl-C during the imports also ends it with one word and no traceback."""
     is_ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if is_ours:
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, _exit_on_interrupt)
     from cal_ratio_trainer.cli.main import main as command_line
 
     if is_ours:
@@ -23,8 +23,8 @@ def main() -> None:
     command_line()
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    # No exception: a module that is half imported might catch it.
+def _exit_on_interrupt(number: int, frame: FrameType | None) -> None:
+    # Raises no exception, since a half-imported module might catch it.
     os.write(2, b"interrupted\n")
     os._exit(_INTERRUPTED)
 

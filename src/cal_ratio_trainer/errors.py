@@ -1,7 +1,7 @@
-"""The mistakes a user can make, one exception each, and the words that describe them.
+"""Exceptions for mistakes that a user can correct, and functions that word their messages.
 
-What is raised here ends as one sentence on the terminal (exit status 2, no traceback unless -v). Bugs are
-ordinary Python exceptions and keep their traceback.
+The command line prints a `UserError` as one sentence (exit status 2, a traceback only with -v). Bugs are ordinary
+Python exceptions and keep their traceback.
 """
 
 import difflib
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake the user can mend; the message names the file, column or option and says what was expected."""
+    """A mistake that the user can correct; the message names the file, column or option and what was expected."""
 
     def __str__(self) -> str:
         return harmless(super().__str__())
@@ -28,7 +28,7 @@ def _restored(kind: type[UserError], args: tuple[Any, ...]) -> UserError:
 
 
 class ConfigError(UserError):
-    """One or more settings are wrong; `mistakes` lists all of them, a sentence each."""
+    """One or more settings are wrong; `mistakes` lists all of them, one sentence each."""
 
     def __init__(self, mistakes: Iterable[str]) -> None:
         self.mistakes = list(mistakes)
@@ -37,7 +37,7 @@ class ConfigError(UserError):
 
 
 class InputFileError(UserError):
-    """An input file cannot be used: missing, truncated, of another format or without what is needed."""
+    """An input file cannot be used: it is missing, truncated, in another format or incomplete."""
 
     def __init__(self, file: str | Path, reason: str) -> None:
         self.file = str(file)
@@ -46,7 +46,7 @@ class InputFileError(UserError):
 
 
 class MissingColumn(InputFileError):
-    """A file or table lacks columns; names them, and for each the nearest that is there."""
+    """A file or table lacks columns; the message names each with the most similar column that is present."""
 
     def __init__(self, file: str | Path, missing: Iterable[str], present: Iterable[str]) -> None:
         self.missing, self.present = sorted(missing), sorted(present)
@@ -55,7 +55,7 @@ class MissingColumn(InputFileError):
 
 
 class SameOutput(UserError):
-    """Two inputs would be written to one file; names all three."""
+    """Two inputs would be written to the same file; the message names all three."""
 
     def __init__(
         self, first: str, second: str, output: str | Path, remedy: str = "give them an output_dir each"
@@ -65,11 +65,11 @@ class SameOutput(UserError):
 
 
 def harmless(text: str, kept: str = "\t\n") -> str:
-    r"""Replaces characters that are not printable by escape sequences, so that text cannot control a terminal.
+    r"""Replaces unprintable characters by escape sequences, so that text cannot control a terminal.
 
     Args:
-        text: of unknown origin.
-        kept: characters that stay although they are not printable; empty for a single line.
+        text: Text of unknown origin.
+        kept: Unprintable characters that stay; empty for a single line.
 
     >>> harmless("n_\x1b[31mred\udcff.root")
     'n_\\x1b[31mred\\xff.root'
@@ -97,7 +97,7 @@ def system_error_in_words(error: OSError) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known name as ' (did you mean X?)', or nothing where none is near.
+    """Returns the most similar known name as ' (did you mean X?)'; empty if none is similar.
 
     >>> did_you_mean("num_split", ["num_splits", "epochs"])
     ' (did you mean num_splits?)'

@@ -1,6 +1,6 @@
-"""Processes that torchrun starts side by side for one command: which this one is, and how they speak with one voice.
+"""Rank of this process among those that torchrun starts, and one common output, error message and exit status.
 
-PyTorch is imported only where they have something to tell each other: the command line reads this before anything else.
+PyTorch is imported only if the processes exchange messages, because the command line imports this module first.
 """
 
 import json
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_PATIENCE = timedelta(minutes=1)
+_STORE_TIMEOUT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process stands among those that torchrun started for the same command.
+    """Rank of a process among those that torchrun started for the same command.
 
     Attributes:
-        rank: its number among all; the first, 0, writes and speaks.
-        processes: how many there are.
-        local_rank, local_processes: the same among those on its machine.
-        nodes: on how many machines they are.
+        rank: Number of this process; rank 0 writes the files and prints.
+        processes: Number of processes on all machines.
+        local_rank, local_processes: The same for the processes on this machine.
+        nodes: Number of machines.
     """
 
     rank: int = 0
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the first process to fail did: the exit status of all, and a sentence."""
+    """Error of the first process that failed: the exit status of all processes, and a sentence."""
 
     status: int
     sentence: str
@@ -50,7 +50,7 @@ class Failure:
 
 @cache
 def place() -> Place:
-    """Where this process stands; a process that torchrun did not start, or that it started alone, has no others."""
+    """Returns the rank of this process; the default `Place` without torchrun or if torchrun started one process."""
     words = [os.environ.get(name) for name in _VARIABLES]
     if not all(words) or words[1] == "1":
         return Place()
@@ -59,8 +59,8 @@ def place() -> Place:
     return Place(rank, processes, local_rank, local_processes, nodes)
 
 
-def be_quiet_unless_first() -> None:
-    """Of several processes only the first says what it does; what it says is true of all."""
+def silence_other_ranks() -> None:
+    """Redirects the output of all processes but rank 0 to the null device."""
     if place().rank:
         sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
 
@@ -91,26 +91,26 @@ def error_of_output(name: Literal["stdout", "stderr"] = "stdout") -> OSError | N
     return None
 
 
-def failed(sentence: str, status: int) -> int:
-    """Say why the command ends. Of several processes the first one that fails says it, whichever that is.
+def report_failure(sentence: str, status: int) -> int:
+    """Prints the reason why the command ends. Of several processes only the first one that fails prints it.
 
     Returns:
-        The exit status: that of the first one.
+        The exit status of the first process that failed.
     """
     if place().processes == 1:
-        # Where standard error cannot be written, the exit status still tells of the failure.
+        # If standard error cannot be written, the exit status still reports the failure.
         with suppress(OSError):
             print(sentence, file=sys.stderr, flush=True)
         return status
-    first = _first_to_fail(Failure(status, sentence))
+    first = _earlier_failure(Failure(status, sentence))
     if first is None:
         with suppress(OSError):
             print(harmless(sentence), file=sys.__stderr__ or sys.stderr, flush=True)
     return first.status if first else status
 
 
-def leave(status: int) -> None:
-    """End this process; where one of several fails, without waiting for what the others will not answer any more."""
+def exit_process(status: int) -> None:
+    """Ends this process; with an error in one of several processes, at once and without a final barrier."""
     error_of_output("stderr")
     if status and place().processes > 1:
         for stream in (sys.stdout, sys.stderr, sys.__stderr__):
@@ -123,28 +123,32 @@ def leave(status: int) -> None:
 
 @cache
 def store() -> "Store":
-    """Where the processes of a command leave word for each other: torchrun keeps it for as long as it runs.
+    """Returns the key-value store that torchrun keeps for the processes of a command.
 
     Raises:
-        RuntimeError: it does not answer.
+        RuntimeError: The store does not answer.
     """
     from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
-    found, _, _ = next(rendezvous("env://", timeout=_PATIENCE))
-    # Processes that are started again after a failure begin with nothing.
+    found, _, _ = next(rendezvous("env://", timeout=_STORE_TIMEOUT))
+    # Processes that torchrun restarts after a failure get an empty store.
     return PrefixStore(f"cal_ratio_trainer/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", found)
 
 
 def first_failure() -> Failure | None:
-    """What the first process that failed left word of. Raises RuntimeError where the store does not answer."""
+    """Returns the failure in the store, None if no process failed.
+
+    Raises:
+        RuntimeError: The store does not answer.
+    """
     if not store().check(["failure"]):
         return None
     return Failure(**json.loads(store().get("failure")))
 
 
-def _first_to_fail(failure: Failure) -> Failure | None:
-    """The failure that came before this one; None where this is the first, which is made known to the others."""
-    # Where nobody is there to be told it is better said twice than not at all.
+def _earlier_failure(failure: Failure) -> Failure | None:
+    """Returns the failure of an earlier process; if there is none, stores this one for the others and returns None."""
+    # Without a store each process prints its own message: twice is better than not at all.
     with suppress(RuntimeError):
         if store().add("failures", 1) != 1:
             return first_failure() or failure

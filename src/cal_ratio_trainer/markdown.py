@@ -9,7 +9,7 @@ _SPECIAL = set("\\`*_{}[]<>#+!|~$&")
 
 
 def escaped(text: str) -> str:
-    r"""Escapes text so that Markdown shows it literally, on one line; not printable characters as in `harmless`.
+    r"""Escapes text so that Markdown shows it literally, on one line; unprintable characters as in `harmless`.
 
     >>> escaped("a_b | <c>")
     'a\\_b \\| \\<c\\>'
@@ -21,7 +21,7 @@ def escaped(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Formats a name as inline code; as `escaped` text where it has characters that inline code cannot show.
+    """Formats a name as inline code; as `escaped` text if inline code cannot show all characters.
 
     >>> code("a_b.json"), code("a`|b")
     ('`a_b.json`', 'a\\\\`\\\\|b')

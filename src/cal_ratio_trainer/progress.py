@@ -1,6 +1,6 @@
-"""How a long task tells that it goes on: one live line on a terminal, plain lines elsewhere.
+"""Progress of long tasks: one live line on a terminal, plain lines elsewhere.
 
-Everything goes to standard error, so that standard output stays for results.
+All of it goes to standard error; standard output is for results.
 """
 
 import multiprocessing
@@ -16,22 +16,22 @@ from rich.text import Text
 
 from cal_ratio_trainer.errors import harmless
 
-_FIRST_WORD_AFTER_S = 2.0
-_PLAIN_LINE_EVERY_S = 10.0
+_FIRST_LINE_AFTER_S = 2.0
+_LINE_INTERVAL_S = 10.0
 
-_on_the_terminal: list["ProgressLine"] = []
-"""The task that has the live line; tasks within it, and those of worker processes, say what they say in plain lines."""
+_live_lines: list["ProgressLine"] = []
+"""At most one task, which has the live line; tasks within it and in worker processes print plain lines."""
 
 
 class _RateColumn(ProgressColumn):
-    """How many units a second, e.g. '12.3k jets/s'."""
+    """Column with the units per second, e.g. '12.3k jets/s'."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{with_prefix(task.speed or 0.0)} {task.fields['unit']}/s")
 
 
 def with_prefix(number: float) -> str:
-    """A number with k, M or G, three digits.
+    """Formats a number with three digits and k, M or G.
 
     >>> with_prefix(12345.0), with_prefix(7.0), with_prefix(2.5e6), with_prefix(5000.0), with_prefix(999.6)
     ('12.3k', '7.00', '2.50M', '5.00k', '1.00k')
@@ -45,7 +45,7 @@ def with_prefix(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them.
+    """Formats a duration in seconds for a person.
 
     >>> duration(3.14159), duration(75), duration(3700.0)
     ('3.1 s', '1 min 15 s', '1 h 01 min')
@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
 
 
 class ProgressLine:
-    """Progress of one task with a known or unknown total; made by `progress`."""
+    """Progress of one task with a known or unknown total; `progress` makes it."""
 
     def __init__(self, description: str, total: float | None, unit: str) -> None:
         self.description, self.total, self.unit = description, total, unit
@@ -66,7 +66,7 @@ class ProgressLine:
         self.start = self.last_line = time.monotonic()
         self._bar: Progress | None = None
         self._task = None
-        if sys.stderr.isatty() and not _on_the_terminal and multiprocessing.parent_process() is None:
+        if sys.stderr.isatty() and not _live_lines and multiprocessing.parent_process() is None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
@@ -83,7 +83,7 @@ class ProgressLine:
 
     def __enter__(self) -> "ProgressLine":
         if self._bar is not None:
-            _on_the_terminal.append(self)
+            _live_lines.append(self)
             self._bar.start()
         return self
 
@@ -92,10 +92,10 @@ class ProgressLine:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-            _on_the_terminal.remove(self)
+            _live_lines.remove(self)
 
     def advance(self, amount: float = 1.0, note: str | None = None) -> None:
-        """Say that `amount` more units are done; `note` is shown at the end of the line."""
+        """Adds `amount` units to those done; `note` is shown at the end of the line."""
         self.done += amount
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, amount)
@@ -105,13 +105,13 @@ class ProgressLine:
             self._plain_line(note)
 
     def expect(self, total: float | None) -> None:
-        """Say anew how many units there will be, where that becomes known on the way."""
+        """Sets the total number of units, if it becomes known during the task."""
         self.total = total
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, total=total)
 
     def message(self, text: str) -> None:
-        """Print a line of its own above the bar."""
+        """Prints a line above the progress bar."""
         if self._bar is not None:
             self._bar.console.print(harmless(text), markup=False, highlight=False)
         else:
@@ -120,7 +120,7 @@ class ProgressLine:
     def _plain_line(self, note: str | None) -> None:
         now = time.monotonic()
         elapsed = now - self.start
-        if elapsed < _FIRST_WORD_AFTER_S or now - self.last_line < _PLAIN_LINE_EVERY_S:
+        if elapsed < _FIRST_LINE_AFTER_S or now - self.last_line < _LINE_INTERVAL_S:
             return
         self.last_line = now
         rate = self.done / elapsed
@@ -133,12 +133,12 @@ class ProgressLine:
 
 @contextmanager
 def progress(description: str, total: float | None, unit: str) -> Iterator[ProgressLine]:
-    """Follow a task: `with progress("convert", n_events, "events") as line: line.advance(500)`.
+    """Shows the progress of a task: `with progress("convert", n_events, "events") as line: line.advance(500)`.
 
     Args:
-        description: what is being done, one or two words.
-        total: how many units there are; None where that is not known.
-        unit: what is counted, plural.
+        description: The task in one or two words.
+        total: Number of units; None if it is not known.
+        unit: Name of the unit, plural.
     """
     with ProgressLine(description, total, unit) as line:
         yield line

@@ -334,8 +334,8 @@ def test_the_first_to_fail_says_why_and_the_others_end_with_its_status(
 ) -> None:
     monkeypatch.setattr(launching, "place", lambda: Place(1, 2, 1, 2, 1))
     monkeypatch.setattr(sys, "__stderr__", sys.stderr)
-    assert launching.failed("error: a file is missing", 2) == 2
-    assert launching.failed("stopped before the training began", 75) == 2
+    assert launching.report_failure("error: a file is missing", 2) == 2
+    assert launching.report_failure("stopped before the training began", 75) == 2
     assert capsys.readouterr().err == "error: a file is missing\n"
     assert launching.first_failure() == Failure(2, "error: a file is missing")
     with pytest.raises(OtherProcessFailed, match="a file is missing") as error:

@@ -19,12 +19,12 @@ import click
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import UserError, did_you_mean, harmless, system_error_in_words
 from cal_ratio_trainer.launching import (
-    be_quiet_unless_first,
     error_of_output,
-    failed,
-    leave,
+    exit_process,
     open_closed_streams,
     place,
+    report_failure,
+    silence_other_ranks,
 )
 
 EXIT_FAILED_PARTS = 1
@@ -157,7 +157,7 @@ class _HarmlessStream:
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 2."""
     open_closed_streams()
-    be_quiet_unless_first()
+    silence_other_ranks()
     with (
         contextlib.redirect_stdout(cast(TextIO, _HarmlessStream(sys.stdout))),
         contextlib.redirect_stderr(cast(TextIO, _HarmlessStream(sys.stderr))),
@@ -166,7 +166,7 @@ def main() -> None:
     if status == EXIT_INTERRUPTED and not hasattr(sys, "ps1") and threading.current_thread() is threading.main_thread():
         # Workers are being waited for; a second ^C ends that at once. A notebook lives on, and keeps its handler.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    leave(status)
+    exit_process(status)
 
 
 def _status_of_command() -> int:
@@ -184,19 +184,21 @@ def _status_of_command() -> int:
     except click.ClickException as error:
         with io.StringIO() as text:
             error.show(text)
-            status = failed(text.getvalue().rstrip("\n"), EXIT_USER_ERROR)
+            status = report_failure(text.getvalue().rstrip("\n"), EXIT_USER_ERROR)
     except (click.Abort, KeyboardInterrupt):
-        status = failed("interrupted", EXIT_INTERRUPTED)
+        status = report_failure("interrupted", EXIT_INTERRUPTED)
     except (UserError, OSError) as error:
         where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
         said = system_error_in_words(error) if isinstance(error, OSError) else str(error)
         if error_of_output() is not None:
             said = f"standard output: {said}"
-        status = failed(f"{where}error: {said}", getattr(error, "exit_status", EXIT_USER_ERROR))
+        status = report_failure(f"{where}error: {said}", getattr(error, "exit_status", EXIT_USER_ERROR))
     except Exception:
         # A module that was being imported may have made another error of the interrupt.
         status = (
-            failed("interrupted", EXIT_INTERRUPTED) if interrupts else failed(traceback.format_exc(), EXIT_FAILED_PARTS)
+            report_failure("interrupted", EXIT_INTERRUPTED)
+            if interrupts
+            else report_failure(traceback.format_exc(), EXIT_FAILED_PARTS)
         )
     finally:
         if signal.getsignal(signal.SIGINT) is take_note:
@@ -207,7 +209,7 @@ def _status_of_command() -> int:
         return status
     if unwritten.errno == errno.EPIPE:
         return EXIT_FAILED_PARTS
-    return failed(f"error: standard output: {system_error_in_words(unwritten)}", EXIT_USER_ERROR)
+    return report_failure(f"error: standard output: {system_error_in_words(unwritten)}", EXIT_USER_ERROR)
 
 
 def set_verbosity(verbose: int) -> None:

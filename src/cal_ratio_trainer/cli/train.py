@@ -8,7 +8,7 @@ import click
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice, resolve_layers
-from cal_ratio_trainer.launching import failed
+from cal_ratio_trainer.launching import report_failure
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.training.ranks import Ranks
@@ -43,7 +43,7 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
         else:
             status = _train_one(settings, continue_from, layers, ranks)
     except TrainingStopped as stopped:
-        return failed(str(stopped), stopped.exit_status)
+        return report_failure(str(stopped), stopped.exit_status)
     ranks.part()
     return status
 
