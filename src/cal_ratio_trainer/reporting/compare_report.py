@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.evaluation.agreement import TOLERANCES, Agreement, largest_differences
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.record import built_units
 from cal_ratio_trainer.config.plot import PlotInput, PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges
@@ -25,7 +24,7 @@ from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets
 from cal_ratio_trainer.jets.jet_file import LoadReport
 from cal_ratio_trainer.jets.loading import is_built, open_jets
-from cal_ratio_trainer.jets.metadata import JetMetadata, converted_units
+from cal_ratio_trainer.jets.metadata import JetMetadata, built_units, converted_units
 from cal_ratio_trainer.progress import ProgressLine, progress
 
 DEMO = "demo"
