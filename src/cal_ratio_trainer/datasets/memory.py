@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 
 from cal_ratio_trainer.network.domain.adversary import ADVERSARY_UPDATES
-from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.kernels.gpu.limits import chain_fits
+from cal_ratio_trainer.network.engine import Engine, chain_fits
 from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
 
 _FLOAT, _INDEX = 4, 8

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.activation import Activation
-from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.kernels.gpu.limits import chain_fits
+from cal_ratio_trainer.network.engine import Engine, chain_fits
 from cal_ratio_trainer.network.layers import Dense
 
 

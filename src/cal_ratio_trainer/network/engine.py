@@ -6,9 +6,12 @@
 * TRITON: compiled loops on a GPU, single precision; on a CPU in Triton's interpreter, to check what they compute.
 """
 
+import itertools
 import os
+from collections.abc import Sequence
 from enum import Enum
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import torch
@@ -17,6 +20,12 @@ from cal_ratio_trainer.errors import UserError
 
 LEAST_CAPABILITY = (8, 0)
 """Of the cards that Triton compiles for."""
+
+_MOST_LAYERS, _MOST_UNITS, _MOST_WEIGHTS = 6, 64, 8192
+"""Of a chain of dense layers in the registers of a program: layers, width of one, weights of all, filled up."""
+
+_LEAST_TRITON = (3, 5)
+"""Older ones do not compile kernels of any number of layers."""
 
 
 class Engine(Enum):
@@ -107,3 +116,27 @@ def _reason_against_triton(device: torch.device) -> str:
 @cache
 def _has(module: str) -> bool:
     return find_spec(module) is not None
+
+
+def filled_up(widths: Sequence[int]) -> tuple[int, ...]:
+    """Widths as the matrix unit takes them: powers of two, at least 16."""
+    return tuple(max(16, 1 << (width - 1).bit_length()) for width in widths)
+
+
+def chain_fits(widths: Sequence[int]) -> bool:
+    """True where one kernel takes a chain of dense layers, by the widths of its input and of each layer's output.
+
+    An H100's registers were looked at; a Triton older than 3.5 takes none.
+    """
+    weights = sum(inputs * units for inputs, units in itertools.pairwise(filled_up(widths)))
+    small = len(widths) - 1 <= _MOST_LAYERS and max(widths) <= _MOST_UNITS and weights <= _MOST_WEIGHTS
+    return small and _triton() >= _LEAST_TRITON
+
+
+@cache
+def _triton() -> tuple[int, int]:
+    try:
+        major, minor = version("triton").split(".")[:2]
+    except PackageNotFoundError:
+        return 0, 0
+    return int(major), int(minor)

@@ -21,10 +21,10 @@ from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.network.domain.adversary import correct_predictions, data_or_simulation_loss
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, histograms_of, ranges_of
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
-from cal_ratio_trainer.runs.kept_weights import kept_epochs, ks_sums, lacks_control_region
-from cal_ratio_trainer.runs.network_digest import with_digest
+from cal_ratio_trainer.runs.networks import with_digest
+from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.runs.scored_parts import judged_main, scored_control
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint

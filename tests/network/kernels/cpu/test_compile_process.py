@@ -13,7 +13,7 @@ from cal_ratio_trainer.network.kernels.cpu.compile_process import recurrence_bes
 SIGNATURES = """
 import torch
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.kernels.cpu import recurrence_loops as loops
+from cal_ratio_trainer.network.kernels.cpu import recurrence as loops
 from cal_ratio_trainer.network.recurrence import hidden_states
 from cal_ratio_trainer.network.sequences import Sequences
 loops.compile_kernels()
@@ -50,14 +50,14 @@ def test_the_process_compiles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_kept_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cal_ratio_trainer.network.kernels.cpu import recurrence_loops
+    from cal_ratio_trainer.network.kernels.cpu import recurrence
 
     stats = type("Stats", (), {"cache_path": str(tmp_path)})
-    monkeypatch.setattr(recurrence_loops, "recurrence_backward", type("Kernel", (), {"stats": stats}))
+    monkeypatch.setattr(recurrence, "recurrence_backward", type("Kernel", (), {"stats": stats}))
     assert compile_process._nothing_is_kept()
-    (tmp_path / "dense_loops.chain_forward-1.py311.nbi").touch()
+    (tmp_path / "dense.chain_forward-1.py311.nbi").touch()
     assert compile_process._nothing_is_kept()
-    kept = tmp_path / "recurrence_loops.recurrence_forward-1.py311.nbi"
+    kept = tmp_path / "recurrence.recurrence_forward-1.py311.nbi"
     kept.touch()
     assert not compile_process._nothing_is_kept()
     os.utime(kept, (0, 0))

@@ -16,7 +16,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cal_ratio_trainer.network.kernels.gpu import activation_kernels, dense, dense_kernels, recurrence_kernels
+from cal_ratio_trainer.network.kernels.gpu import activation, dense, recurrence
 from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS
 from cal_ratio_trainer.network.kernels.gpu.recurrence import tile_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
@@ -78,8 +78,8 @@ def compile_recurrence(capability: int, units: int, precision: str) -> None:
     padded, block, warps = tile_of(units)
     sizes: dict[str, Any] = {"UNITS": units, "PADDED": padded, "BLOCK": block, "PRECISION": precision}
     for choice in (False, True):
-        print(compiled(recurrence_kernels.recurrence_forward, capability, warps, **sizes, KEPT=choice))
-        print(compiled(recurrence_kernels.recurrence_backward, capability, warps, **sizes, EVERY=choice))
+        print(compiled(recurrence.recurrence_forward, capability, warps, **sizes, KEPT=choice))
+        print(compiled(recurrence.recurrence_backward, capability, warps, **sizes, EVERY=choice))
 
 
 def compile_chains(capability: int, precision: str) -> None:
@@ -95,8 +95,8 @@ def compile_chains(capability: int, precision: str) -> None:
         }
         warps = dense.warps_of(precision)
         for kernel, rows in (
-            (dense_kernels.chain_forward, dense.ROWS_FORWARD),
-            (dense_kernels.chain_backward, dense.ROWS_BACKWARD),
+            (dense.chain_forward, dense.ROWS_FORWARD),
+            (dense.chain_backward, dense.ROWS_BACKWARD),
         ):
             print(compiled(kernel, capability, warps, stages=dense.STAGES, **sizes, BLOCK=rows))
 
@@ -106,9 +106,9 @@ def compile_activations(capability: int) -> None:
     for half in (1, 256):
         for named in (False, True):
             sizes = {"BLOCK_ROWS": 16, "HALF": half, "NAMED": named}
-            print(compiled(activation_kernels.relu_dropout, capability, 4, **sizes))
-            print(compiled(activation_kernels.drop, capability, 4, **sizes))
-        print(compiled(activation_kernels.relu_dropout_gradient, capability, 4, BLOCK_ROWS=8, WIDTH=2 * half))
+            print(compiled(activation.relu_dropout, capability, 4, **sizes))
+            print(compiled(activation.drop, capability, 4, **sizes))
+        print(compiled(activation.relu_dropout_gradient, capability, 4, BLOCK_ROWS=8, WIDTH=2 * half))
 
 
 if __name__ == "__main__":

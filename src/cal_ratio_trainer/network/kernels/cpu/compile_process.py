@@ -11,7 +11,7 @@ from cal_ratio_trainer.workers.processes import available_cores
 _PROGRAM = """
 import sys
 sys.path[:] = sys.argv[1:]
-from cal_ratio_trainer.network.kernels.cpu.recurrence_loops import compile_kernels
+from cal_ratio_trainer.network.kernels.cpu.recurrence import compile_kernels
 compile_kernels()
 """
 
@@ -38,12 +38,12 @@ def recurrence_beside() -> Iterator["subprocess.Popen[bytes] | None"]:
 
 
 def _nothing_is_kept() -> bool:
-    from cal_ratio_trainer.network.kernels.cpu import recurrence_loops
+    from cal_ratio_trainer.network.kernels.cpu import recurrence
 
-    folder = recurrence_loops.recurrence_backward.stats.cache_path  # type: ignore[attr-defined]
+    folder = recurrence.recurrence_backward.stats.cache_path  # type: ignore[attr-defined]
     if folder is None:
         return False
-    source = Path(recurrence_loops.__file__)
+    source = Path(recurrence.__file__)
     try:
         written = [each.stat().st_mtime for each in Path(folder).glob(f"{source.stem}.*.nbi")]
         # What an earlier version of the file left counts for nothing.

@@ -1,17 +1,21 @@
 """Compilation of the CPU engine's loops by numba.
 
-Imported only where they are used: importing numba takes half a second. Kernels give back the interpreter's lock, so
-that threads run them side by side on ranges of tiles (see `tiles`). The gradients of weights are summed up range by
+Imported only where they are used: importing numba takes half a second. Kernels release the interpreter's lock, so
+that threads run them side by side on ranges of tiles (see `over_tiles`). The gradients of weights are summed range by
 range: with another number of threads they differ by rounding, and nothing else does. Kernels are compiled once and
 kept on disk; the first time takes some seconds.
 
-What is kept on disk is made anew when the file of a kernel changes, and not when that of a function it calls does:
-all that a kernel calls stands in its file.
+A kernel on disk is made anew when its own file changes, but not when the file of a function that it calls does: all
+that a kernel calls is in its file.
 """
 
+import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
+import torch
 from llvmlite import binding
 from numba import config, njit
 
@@ -54,3 +58,28 @@ def called(function: Callable[..., Any]) -> Callable[..., Any]:
     """A larger part of kernels: compiled once for all that call it."""
     made: Callable[..., Any] = njit(nogil=True, fastmath=_MATHS, error_model="numpy")(function)
     return made
+
+
+_FEWEST_TILES = 2
+"""Below this many tiles a thread, handing out work costs more than it saves."""
+
+
+def ranges(tiles: int) -> int:
+    """In how many ranges so many tiles are shared out."""
+    return max(1, min(torch.get_num_threads(), tiles // _FEWEST_TILES))
+
+
+def over_tiles(kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:
+    """Call `kernel((first, behind the last, number), *arguments)` on numbered ranges that together are all tiles."""
+    threads = ranges(tiles)
+    edges = [tiles * thread // threads for thread in range(threads + 1)]
+    its = [(first, behind, number) for number, (first, behind) in enumerate(itertools.pairwise(edges))]
+    others = [_pool(threads).submit(kernel, each, *arguments) for each in its[1:]]
+    kernel(its[0], *arguments)
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="tiles")

@@ -1,6 +1,6 @@
 """Compilation of the GPU engine's kernels by Triton.
 
-All modules of this package but `limits` are imported only where they are used: on Linux with a GPU, and in Triton's
+All modules of this package are imported only where they are used: on Linux with a GPU, and in Triton's
 interpreter (TRITON_INTERPRET=1 in the environment before this import), which runs kernels on the CPU, slowly, to check
 their results. All tensors that kernels are given are contiguous float32 where nothing else is said.
 """
