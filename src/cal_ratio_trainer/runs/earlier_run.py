@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson, parsed
-from cal_ratio_trainer.formats.old_networks.network_file import read_content
+from cal_ratio_trainer.formats.network_file import read_content
 
 _EPOCH_FILE = re.compile(r"final_model_weights_(\d{1,6})(?:\.weights)?\.\w+")
 _CHECKPOINT_FILE = re.compile(r"final_weights_checkpoint(?:\.weights)?\.\w+")

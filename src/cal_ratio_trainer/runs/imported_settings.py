@@ -8,7 +8,7 @@ from typing import Any
 from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config, settings_from
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError, harmless
-from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
+from cal_ratio_trainer.formats.stored_layers import EarlierNetwork
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape
 
 UNKNOWN_FILE = "unknown"
