@@ -18,8 +18,8 @@ from cal_ratio_trainer.plotting.histories import history_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.epoch_histograms import ranges_of
-from cal_ratio_trainer.runs.redraw import drawings_of_run
+from cal_ratio_trainer.runs.figure_data import ranges_of
+from cal_ratio_trainer.runs.figures import drawings_of_run
 from cal_ratio_trainer.workers.processes import available_cores
 
 _REPEATS = 3

@@ -19,7 +19,7 @@ from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_je
 from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
-from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.networks import find_network
 
 
 def text_rows(jets: Jets) -> np.ndarray:

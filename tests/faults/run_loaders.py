@@ -25,12 +25,16 @@ from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.reporting.analysis_runs import read_run
 from cal_ratio_trainer.reporting.runs import run_rows, runs_csv
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, histograms_of, ranges_of
-from cal_ratio_trainer.runs.evaluation_file import read_evaluation, write_evaluation
-from cal_ratio_trainer.runs.network_digest import with_digest
-from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.figure_data import (
+    EpochHistograms,
+    histograms_of,
+    ranges_of,
+    read_evaluation,
+    write_evaluation,
+)
+from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
+from cal_ratio_trainer.runs.networks import find_network, with_digest
 from cal_ratio_trainer.runs.record import machine
-from cal_ratio_trainer.runs.redraw import drawings_of_run, labels_of_run
 from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, save_checkpoint, state_bytes
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings

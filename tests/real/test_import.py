@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.formats.stored_layers import EarlierNetwork
@@ -18,7 +18,7 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
-from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.networks import find_network
 from tests.real.legacy_weights import legacy_weights
 
 pytestmark = pytest.mark.real

@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.config.runs import RunsSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings, RunsSettings
 from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.reporting.analysis_epochs import shortlist, with_results
 from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_runs
 from cal_ratio_trainer.reporting.runs import run_rows
-from cal_ratio_trainer.runs.fold_history import BestOfFolds, mean_row
-from cal_ratio_trainer.runs.recommendation import recommended_epoch
+from cal_ratio_trainer.runs.history import mean_row
+from cal_ratio_trainer.runs.recommendation import BestOfFolds, recommended_epoch
 from tests.training.fold_sets import TINY, set_settings, train_set
 from tests.training.run_folders import history_row, train_small
 from tests.training.synthetic import write_training_files

@@ -12,7 +12,7 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.reporting.model_dump import layer_rows
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError, new_run
-from cal_ratio_trainer.runs.network_names import network_file
+from cal_ratio_trainer.runs.networks import network_file
 
 
 @pytest.fixture

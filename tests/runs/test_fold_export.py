@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunError
-from cal_ratio_trainer.runs.fold_export import write_training
 from cal_ratio_trainer.runs.fold_set import FoldSet
-from cal_ratio_trainer.runs.network_export import TrainingExport
+from cal_ratio_trainer.runs.network_export import TrainingExport, write_training
 from tests.training.fold_sets import newest_weights, set_of, set_settings, train_set
 from tests.training.run_folders import train_small
 from tests.training.synthetic import write_training_files

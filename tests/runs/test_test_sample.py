@@ -9,7 +9,7 @@ from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.test_sample import RunSample, known_settings
 from tests.training.run_folders import train_small

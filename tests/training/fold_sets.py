@@ -40,7 +40,7 @@ def train_set(settings: TrainSettings, continue_from: str | None = None, **flags
     with pytest.MonkeyPatch.context() as patch:
         # Drawing takes most of the time of so small a training.
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        patch.setattr("cal_ratio_trainer.training.fold_completion.redraw_run", lambda run: [])
+        patch.setattr("cal_ratio_trainer.training.train_folds.redraw_run", lambda run: [])
         return train_folds(work, say=lambda text: None, details=lambda figures: f"AUC {figures.roc.auc}")
 
 

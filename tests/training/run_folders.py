@@ -7,7 +7,7 @@ from typing import Any
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.network_digest import with_digest
+from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
 

@@ -18,10 +18,9 @@ from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError, named_run
-from cal_ratio_trainer.runs.fold_networks import find_networks, folds_at
-from cal_ratio_trainer.runs.fold_overview import FoldSetOverview, overview_of
 from cal_ratio_trainer.runs.fold_set import FoldSet
-from cal_ratio_trainer.runs.network_names import find_network, network_file
+from cal_ratio_trainer.runs.networks import find_network, find_networks, folds_at, network_file
+from cal_ratio_trainer.runs.overview import FoldSetOverview, overview_of
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.outputs import write_epoch, write_test_sample
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
@@ -218,7 +217,7 @@ def test_a_set_that_was_killed_between_and_before_files_goes_on_too(
 
     settings = set_settings(files, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("cal_ratio_trainer.training.fold_completion.write_evaluation", killed)
+        patch.setattr("cal_ratio_trainer.training.train_folds.write_evaluation", killed)
         with pytest.raises(KeyboardInterrupt):
             train_set(settings, fold=None)
     found = set_of_run(tmp_path)

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.config.compare import CompareSettings
 from cal_ratio_trainer.config.loading import settings_from
-from cal_ratio_trainer.config.runs import RunsSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings, RunsSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.config.training import Layers, TrainSettings, resolve_layers
 from cal_ratio_trainer.datasets.data import load_training_data
 from cal_ratio_trainer.datasets.used_events import read_used_events
@@ -19,9 +18,9 @@ from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.reporting.runs import run_rows, runs_table
 from cal_ratio_trainer.runs import network_facts
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
+from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, recommended_epoch
-from cal_ratio_trainer.runs.redraw import drawings_of_run, labels_of_run
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, RunSample
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.model_dump import ModelDumpSettings
+from cal_ratio_trainer.config.runs import ModelDumpSettings
 
 _WIDE = 200
 
@@ -11,7 +11,7 @@ _WIDE = 200
 def run(settings: ModelDumpSettings) -> int:
     """Show the layers of a network."""
     from cal_ratio_trainer.reporting.model_dump import model_table
-    from cal_ratio_trainer.runs.network_names import network_file
+    from cal_ratio_trainer.runs.networks import network_file
 
     console = Console(highlight=False)
     table = model_table(network_file(settings.training, settings.output_path))

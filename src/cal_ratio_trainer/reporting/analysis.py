@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
 from cal_ratio_trainer.reporting.analysis_epochs import Candidate, shortlist, with_results
@@ -27,9 +27,14 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.runs.fold_history import BestOfFolds
-from cal_ratio_trainer.runs.kept_weights import ks_sums, lacks_control_region
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS
+from cal_ratio_trainer.runs.recommendation import (
+    DEFAULT_RULE,
+    RULES,
+    WITHOUT_KS,
+    BestOfFolds,
+    ks_sums,
+    lacks_control_region,
+)
 
 _NO_BETTER_THAN_CHANCE = 0.6
 

@@ -8,17 +8,15 @@ from typing import TypeVar
 
 import torch
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError, named_run
-from cal_ratio_trainer.runs.fold_history import BestOfFolds
-from cal_ratio_trainer.runs.fold_overview import FoldSetOverview, overview_of
-from cal_ratio_trainer.runs.network_names import BEST, NEWEST, find_network
-from cal_ratio_trainer.runs.overview import RunOverview, all_runs
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, Rule, classifying_epochs, recommended_epoch
+from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_network
+from cal_ratio_trainer.runs.overview import FoldSetOverview, RunOverview, all_runs, overview_of
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestOfFolds, Rule, classifying_epochs, recommended_epoch
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample
 from cal_ratio_trainer.scoring.given_files import GivenFiles, figures_to_choose_by, without_validation
 

@@ -11,8 +11,7 @@ from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
 from cal_ratio_trainer.reporting.table import ReportTable
-from cal_ratio_trainer.runs.fold_overview import FoldSetOverview, overview_of
-from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
+from cal_ratio_trainer.runs.overview import BestEpoch, FoldSetOverview, RunOverview, all_runs, overview_of
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS, Rule
 
 Value = str | float | int | None

@@ -1,17 +1,29 @@
-"""Which figures a training leaves, under the names of the manual, and what stands over them."""
+"""Figures of a training under the names of the manual, and all of them once more from what a run's folder holds."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cal_ratio_trainer.config.loading import settings_from
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
-from cal_ratio_trainer.plotting import Drawing
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
+from cal_ratio_trainer.plotting.finals import final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
-from cal_ratio_trainer.runs.kept_weights import lacks_control_region
+from cal_ratio_trainer.plotting.pool import draw_in_parallel
+from cal_ratio_trainer.plotting.scores import epoch_drawings
+from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
+from cal_ratio_trainer.runs.fold_set import FoldSet
+from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
 
 def drawings_of_history(
@@ -53,3 +65,109 @@ def stored_references(record: Mapping[str, Any]) -> HistoryReferences:
     stored = record.get("history_references", {})
     known = {name: stored.get(name) for name in HistoryReferences.__dataclass_fields__}
     return HistoryReferences(**known)
+
+
+_log = logging.getLogger(__name__)
+
+
+def redraw_run(
+    run: RunDirectory, folder: Path | None = None, figure_settings: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Draw every plot of a run: those of each epoch, the histories, the final ones.
+
+    What a run does not have is left out with a warning: an interrupted one may have no final plots.
+
+    Args:
+        run: the run.
+        folder: where the plots go; None for the run's own folder.
+        figure_settings: values of `FigureSettings` by name that are to take the place of the run's.
+
+    Returns:
+        The files written.
+
+    Raises:
+        RunError: the run has no record or history that can be read.
+        ConfigError: a value cannot be used.
+        OSError: a file cannot be written.
+    """
+    labels = labels_of_run(run, figure_settings)
+    return draw_in_parallel(drawings_of_run(run), folder or run.path, labels)
+
+
+def labels_of_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None = None) -> FigureLabels:
+    """What stands over the plots of a run; the demo's are the demo's, whatever the settings say.
+
+    Raises:
+        RunError: the run does not say what its jets are.
+        ConfigError: a value of `figure_settings` cannot be used.
+    """
+    stored = _settings(run)
+    of_figures = {name: getattr(stored, name) for name in FigureSettings.model_fields}
+    layers = [("run", of_figures), ("command line", dict(figure_settings or {}))]
+    simulations = [_data(run, name).get("simulation") for name in ("main", "control")]
+    return figure_labels(settings_from(FigureSettings, layers), *simulations)
+
+
+def drawings_of_run(run: RunDirectory) -> list[Drawing]:
+    """All plots of a run, still to be drawn, under the names of the manual.
+
+    Raises:
+        RunError: the run has no record or history that can be read.
+    """
+    record = run.read_record()
+    if record.get("status") == IMPORTED:
+        return _of_imported(run, record)
+    settings, history = _settings(run), run.read_history()
+    scaling = _data(run, "control").get("scaling")
+    pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
+    drawings: list[Drawing] = []
+    # The outputs after an epoch are a matter of each network of a fold set; its folder has none of its own.
+    for epoch, row in enumerate(history if FoldSet.of(run) is None else ()):
+        try:
+            stored = EpochHistograms.read(run.histograms_file(epoch))
+        except InputFileError as error:
+            _log.warning("the plots of epoch %d are left out: %s", epoch, error)
+        else:
+            drawings += epoch_drawings(epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges))
+    drawings += drawings_of_history(history, stored_references(record), bool(settings.adversary_weight))
+    return drawings + _finals(run, history)
+
+
+def _of_imported(run: RunDirectory, record: Mapping[str, Any]) -> list[Drawing]:
+    remedy = "'cr_trainer analyze' draws the outputs of its networks on files that are given to it"
+    if not run.history_file.is_file():
+        raise RunError(f"run {run.name} was imported without a history, so there is nothing to draw of it; {remedy}")
+    _log.warning("run %s was imported: its history is all that there is to draw; %s", run.name, remedy)
+    history = run.read_history()
+    # What the earlier program did not write down stands there as NaN: no empty figure is made of it.
+    known = {name for row in history for name, value in row.items() if math.isfinite(value)}
+    rows = [{name: value for name, value in row.items() if name in known} for row in history]
+    return drawings_of_history(rows, stored_references(record), bool(_settings(run).adversary_weight))
+
+
+def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[Drawing]:
+    try:
+        epoch, figures = read_evaluation(run)
+    except InputFileError as error:
+        _log.warning("the final plots are left out: %s", error)
+        return []
+    if epoch != len(history) - 1:
+        _log.warning("the final plots show epoch %d, the last one that was evaluated on the test part", epoch)
+    return final_drawings(figures)
+
+
+def _settings(run: RunDirectory) -> TrainSettings:
+    layers = [("packaged defaults", TrainSettings.defaults()), ("run", run.read_settings())]
+    return settings_from(TrainSettings, layers)
+
+
+def _data(run: RunDirectory, name: str) -> dict[str, Any]:
+    record = run.read_record()
+    if record.get("status") == IMPORTED:
+        return {}  # the earlier program left no word on them
+    try:
+        # Without control region its scaling and simulation are those of the main file.
+        described: dict[str, Any] = record["data"].get(name) or record["data"]["main"]
+    except KeyError as error:
+        raise RunError(f"run {run.name} has no {run.record_file.name} that says what its jets are") from error
+    return described

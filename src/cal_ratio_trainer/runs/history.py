@@ -1,8 +1,8 @@
-"""The history of a run: one row of figures per epoch, as history.json and the loss files hold it."""
+"""History of a run: one row of figures per epoch, as history.json and the loss files hold it."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.runs.directory import RunDirectory
@@ -45,3 +45,14 @@ def history_text(history: Sequence[HistoryRow]) -> str:
         for number, row in enumerate(history)
     ]
     return json.dumps(rows, indent=1) + "\n"
+
+
+def mean_history(histories: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
+    """Row by row the mean over the folds, as far as all have come."""
+    return [mean_row(rows) for rows in zip(*histories, strict=False)]
+
+
+def mean_row(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every figure that all rows have; NaN where it is not known of one."""
+    common = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: math.fsum(row[name] for row in rows) / len(rows) for name in common}

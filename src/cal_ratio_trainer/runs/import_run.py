@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, harmless
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
@@ -27,10 +27,9 @@ from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, new_run
-from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, read_history
+from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, imported_settings, listed, read_history
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
-from cal_ratio_trainer.runs.imported_settings import imported_settings, listed
-from cal_ratio_trainer.runs.network_digest import with_digest
+from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.runs.record import machine, now, versions
 
 _LARGEST_DETAILS = 1 << 20

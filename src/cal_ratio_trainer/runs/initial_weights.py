@@ -14,8 +14,8 @@ from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.imported_settings import UNKNOWN_FILE
-from cal_ratio_trainer.runs.network_names import NEWEST, network_of
+from cal_ratio_trainer.runs.earlier_run import UNKNOWN_FILE
+from cal_ratio_trainer.runs.networks import NEWEST, network_of
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,27 @@
-"""Writes a trained network in the formats that other programs read, with its card: `cr_trainer convert training`."""
+"""Writes trained networks in the formats that other programs read, with a card: `cr_trainer convert training`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
-from cal_ratio_trainer.formats.export import Exported, OnnxOptions, Probes, export_network, output_files
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
+from cal_ratio_trainer.formats.export import (
+    Exported,
+    NetworkToWrite,
+    OnnxOptions,
+    Probes,
+    export_network,
+    export_networks,
+    fold_output,
+    output_files,
+)
 from cal_ratio_trainer.formats.fdeep_file import is_sensitive
-from cal_ratio_trainer.formats.model_card import NetworkFacts
+from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
 from cal_ratio_trainer.formats.probe_jets import (
     NetworkInputs,
@@ -27,8 +38,16 @@ from cal_ratio_trainer.jets.schema import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
-from cal_ratio_trainer.runs.network_facts import network_facts, test_jets_of
-from cal_ratio_trainer.runs.network_names import find_network
+from cal_ratio_trainer.runs.directory import RunError
+from cal_ratio_trainer.runs.network_facts import (
+    NoFigures,
+    data_facts,
+    network_facts,
+    run_settings,
+    test_figures,
+    test_jets_of,
+)
+from cal_ratio_trainer.runs.networks import NamedFolds, NamedNetwork, find_network, find_networks
 from cal_ratio_trainer.runs.test_sample import TestJets
 
 _PROBED_JETS = 128
@@ -137,3 +156,69 @@ def _masses(jets: int, count: int) -> NDArray[np.float32] | None:
 
 def _scores(classifier: Classifier, jets: Jets, masses: NDArray[np.float32] | None) -> NDArray[np.float32]:
     return scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), masses))
+
+
+def write_training(settings: ConvertTrainingSettings) -> TrainingExport:
+    """Write the network, or with `folds` every network of a set, in the wanted formats with the card.
+
+    Raises:
+        RunError: there is no such run or epoch; or `folds` is given without a fold set, or the other way round.
+        InputFileError, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `export_training`; nothing is left.
+    """
+    found = find_networks(settings.training, settings.output_path, settings.rule)
+    if isinstance(found, NamedFolds) and settings.folds:
+        return _export_folds(found, settings)
+    if isinstance(found, NamedFolds):
+        count, first = found.fold_set.rule.count, found.networks[0].name
+        raise RunError(
+            f"{found.run.name} is a set of {count} networks: --folds writes all of them and the rule which jet gets "
+            f"which; one of them is named like {first}"
+        )
+    if settings.folds:
+        raise RunError(f"{found.name} is no fold set, so --folds has nothing to write; leave it out")
+    return export_training(settings)
+
+
+def _export_folds(found: NamedFolds, settings: ConvertTrainingSettings) -> TrainingExport:
+    networks = [_to_write(fold, network, settings) for fold, network in enumerate(found.networks)]
+    facts = _facts_of_set(found, [network.facts for network in networks])
+    options = OnnxOptions(settings.opset, settings.with_preprocessing)
+    exported = export_networks(networks, facts, settings.output_json, options)
+    return TrainingExport(facts.name, told_of(facts), exported)
+
+
+def _to_write(fold: int, network: NamedNetwork, settings: ConvertTrainingSettings) -> NetworkToWrite:
+    classifier, test = network.load(), test_jets_of(network.run)
+    facts = network_facts(network, classifier, test)
+    probes = probes_for(classifier, facts, test, converted=settings.with_preprocessing)
+    return NetworkToWrite(
+        files=output_files(fold_output(settings.output_json, fold), settings.format),
+        facts=with_note_of(probes, facts),
+        weights=classifier.weights(),
+        probes=probes,
+        details={"fold": fold},
+    )
+
+
+def _facts_of_set(found: NamedFolds, facts: Sequence[NetworkFacts]) -> NetworkFacts:
+    rule, notes = found.fold_set.rule, dict.fromkeys(note for each in facts for note in each.notes)
+    figures: dict[str, float] = {}
+    try:
+        test = test_jets_of(found.run)
+        figures = test_figures(found.run, run_settings(found.run), found.load(), test)
+    except NoFigures as error:
+        notes[f"{error}, so there are no figures of merit"] = None
+    training: Mapping[str, Any] = {
+        **facts[0].training,
+        "run": found.run.name,
+        "epoch": [network.epoch for network in found.networks],
+    }
+    return replace(
+        facts[0],
+        name=found.name,
+        training=training,
+        data=data_facts(found.run.read_record()) or facts[0].data,
+        figures=figures,
+        notes=tuple(notes),
+        folds=FoldFacts(found.run.name, rule.expression, rule.count),
+    )

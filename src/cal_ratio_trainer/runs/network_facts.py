@@ -15,8 +15,7 @@ from cal_ratio_trainer.jets import CONSTITUENTS, Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.fold_networks import FoldClassifiers
-from cal_ratio_trainer.runs.network_names import NamedNetwork
+from cal_ratio_trainer.runs.networks import FoldClassifiers, NamedNetwork
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets, known_settings
 
 _MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.compatibility import refuse_other_scaling
 from cal_ratio_trainer.datasets.data import load_control_jets, load_main_jets
+from cal_ratio_trainer.datasets.folds import FOLD
 from cal_ratio_trainer.datasets.mass_selection import parametrised_masses
 from cal_ratio_trainer.datasets.splits import UIntArray, event_words
-from cal_ratio_trainer.datasets.weights import evaluation_weights
+from cal_ratio_trainer.datasets.weights import WeightArray, evaluation_weights, file_weights
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
@@ -24,11 +25,13 @@ from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
+from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.epoch_histograms import ranges_of
-from cal_ratio_trainer.runs.fold_networks import FoldClassifiers, scores_by
+from cal_ratio_trainer.runs.figure_data import ranges_of
+from cal_ratio_trainer.runs.fold_set import FoldSet
+from cal_ratio_trainer.runs.networks import FoldClassifiers, scores_by
 from cal_ratio_trainer.runs.scored_parts import scored_jets
 
 MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
@@ -221,3 +224,72 @@ def known_settings(run: RunDirectory, settings: Mapping[str, Any]) -> TrainSetti
         return TrainSettings.make(**known)
     except ValueError as error:
         raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error
+
+
+_EVALUATION_WEIGHT = "evaluation_weight"
+_OVERWRITTEN = ("weight", _EVALUATION_WEIGHT)
+"""Columns of a test sample in which the file's own weights do not stand any more."""
+
+
+def fold_sample(fold_set: FoldSet, device: torch.device) -> RunSample:
+    """The test jets of a set, from those that its networks left.
+
+    Raises:
+        UserError: a file is missing, damaged, or not what it should be.
+    """
+    settings = fold_set.settings
+    main = _joined(fold_set, MAIN_FILE, settings)
+    without = settings.cr_training_file is None
+    control = main.without_jets() if without else _joined(fold_set, CONTROL_FILE, settings)
+    return RunSample(main, control, settings, device)
+
+
+def write_fold_sample(
+    sample: RunSample, networks: FoldClassifiers, fold_set: FoldSet
+) -> tuple[ScoredJets, ScoredControlJets]:
+    """Score the jets, write both files into the folder of the set, and give the scores back."""
+    main, control = sample.scored_by(networks)
+    for part, scores in ((sample.main, main.scores), (sample.control, control.scores)):
+        if not len(part.jets):
+            continue
+        columns = {f"jet_nn_{label.output}": scores[:, label] for label in Label}
+        note = f"test part of the fold set {fold_set.run.name}, each jet scored by the newest network of its fold"
+        metadata = part.metadata.model_copy(update={"notes": [note]})
+        write_jets(fold_set.run.path / part.file.name, part.jets.with_columns(columns), metadata)
+    return main, control
+
+
+def _joined(fold_set: FoldSet, name: str, settings: TrainSettings) -> TestJets:
+    left = [TestJets.read(run.path / name) for run in fold_set.folds]
+    parts = []
+    for fold in range(fold_set.rule.count):
+        source = left[(fold + 1) % fold_set.rule.count]
+        folds = fold_set.rule.folds_of(source.jets, source.file)
+        parts.append(source.jets.where(folds == fold).with_columns({FOLD: folds[folds == fold]}))
+    jets, file = Jets.concatenate(parts), fold_set.run.path / name
+    weights = _on_one_scale(jets, settings, file)
+    return TestJets(file, jets.with_columns({_EVALUATION_WEIGHT: weights}), left[0].metadata)
+
+
+def _on_one_scale(jets: Jets, settings: TrainSettings, file: Path) -> WeightArray:
+    """Weights for figures of merit, [jets].
+
+    Each network scaled QCD to the signal, and MC to the data, of its own jets. Here a class gets one factor for all
+    folds, so that jets of one class count among each other as in the file.
+    """
+    stored: WeightArray = jets[_EVALUATION_WEIGHT].astype(np.float64)
+    if settings.weight_column in _OVERWRITTEN:
+        return stored
+    raw = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))
+    if not np.isfinite(raw).all():
+        raise InputFileError(file, f"has jets whose {settings.weight_column} is not known")
+    return raw * _factors(stored, raw, jets.label)
+
+
+def _factors(stored: WeightArray, raw: WeightArray, labels: NDArray[np.int8]) -> WeightArray:
+    factors = np.ones_like(raw)
+    for label in np.unique(labels):
+        mine = labels == label
+        total = raw[mine].sum()
+        factors[mine] = stored[mine].sum() / total if total else 1.0
+    return factors

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.agreement import Agreement, agreement, agreements_by_class
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
@@ -16,13 +16,20 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_cont
 from cal_ratio_trainer.evaluation.paired import PairedFigure, PairedFigures, paired_figures, paired_ks
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
-from cal_ratio_trainer.scoring.compared import ComparedJets, Comparison, Source, joined
+from cal_ratio_trainer.scoring.compared import (
+    ColumnScores,
+    ComparedJets,
+    Comparison,
+    Contestant,
+    NetworkScores,
+    Source,
+    joined,
+    score_patterns,
+)
 from cal_ratio_trainer.scoring.explanation import Explanation, explain
-from cal_ratio_trainer.scoring.fold_scorer import AnyScorer, find_any_scorer
-from cal_ratio_trainer.scoring.inputs import files_named, stream_options
-from cal_ratio_trainer.scoring.networks import ColumnScores, Contestant, NetworkScores, score_patterns
-from cal_ratio_trainer.scoring.open_stream import open_stream
+from cal_ratio_trainer.scoring.inputs import files_named, open_stream, stream_options
 from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, BLINDED, SCORE_COLUMNS, writing_scores
+from cal_ratio_trainer.scoring.scorer import AnyScorer, find_any_scorer
 from cal_ratio_trainer.scoring.streams import Region, StreamOptions
 
 SCORES_FILE = "compared.parquet"

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.scoring.fold_scorer import AnyScorer
-from cal_ratio_trainer.scoring.scorer import ScoreArray
+from cal_ratio_trainer.scoring.scorer import AnyScorer, ScoreArray
 from cal_ratio_trainer.scoring.streams import JetBatch
 from cal_ratio_trainer.scoring.variations import ExplainedJets, Variation, variations
 

@@ -1,15 +1,15 @@
-"""Which files are scored, and where the scores of each go."""
+"""Files that a user names to be scored: found, opened as streams of jets, and where their scores go."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from cal_ratio_trainer.config.reading import ReadingSettings
+from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
-from cal_ratio_trainer.files.cache import is_remote
+from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.ntuple.inputs import files_matching
-from cal_ratio_trainer.scoring.streams import StreamOptions
+from cal_ratio_trainer.scoring.streams import FileOfJets, JetStream, StreamOptions
 
 
 def files_named(words: Sequence[str]) -> list[str]:
@@ -73,3 +73,29 @@ def stream_options(settings: ReadingSettings, scaling: Scaling, further: Sequenc
         keep_columns=tuple(dict.fromkeys([*settings.keep_columns, *further])),
         cache_path=settings.cache_path,
     )
+
+
+def open_stream(name: str, options: StreamOptions) -> JetStream:
+    """Open a file of any kind that can be scored.
+
+    Raises:
+        InputFileError: it is missing, damaged, none of ours, or scaled otherwise than the network's training file.
+        MissingColumn: it lacks columns or branches.
+        ForbiddenPickle: a pickle that asks for more than a frame.
+    """
+    if _is_ntuple(name):
+        # uproot is needed for ntuples only.
+        from cal_ratio_trainer.scoring.ntuple_stream import NtupleStream
+
+        return NtupleStream(name, options)
+    return FileOfJets(name, local_copy(name, options.cache_path), options)
+
+
+def _is_ntuple(name: str) -> bool:
+    if is_remote(name):
+        return PurePosixPath(urlsplit(name).path).suffix == ".root"
+    path = local_copy(name)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"root"

@@ -1,12 +1,14 @@
-"""What is counted while files are scored: shares, histograms, parts, oddities, and jets for figures of merit."""
+"""Counts while files are scored: shares, histograms, parts, oddities, and jets for figures of merit."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.datasets.splits import mixed
 from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added, histograms_by_class
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
@@ -14,11 +16,97 @@ from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.scoring.blinding import Blinding, hidden
-from cal_ratio_trainer.scoring.data_quality import BAD_WEIGHT, known_weights, oddities_of, sentences_of
-from cal_ratio_trainer.scoring.kept_jets import KeptJets
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, Region
+
+BAD_WEIGHT = "{n} jets have a weight that is NaN or infinite; they count with weight 1 here"
+
+
+def oddities_of(batch: JetBatch) -> Counter[str]:
+    """What was odd in the inputs of some jets: how often, by its sentence with `{n}`."""
+    found: Counter[str] = Counter()
+    for name, count in batch.cleaning.non_finite.items():
+        found[f"{{n}} NaN or infinite values of {name} were read as 0"] += count
+    for name, count in batch.cleaning.beyond_pi.items():
+        found[f"{{n}} values of {name} lie beyond pi and were read as they are"] += count
+    found["{n} clusters have energies that give no fractions; 0 was read"] += batch.without_fractions
+    return found
+
+
+def sentences_of(oddities: Counter[str]) -> list[str]:
+    """A sentence for each oddity that was met."""
+    return [sentence.format(n=count) for sentence, count in oddities.items() if count]
+
+
+def known_weights(jets: Jets, columns: Sequence[str]) -> tuple[NDArray[np.float64], int]:
+    """The weights of jets [jets], and how many of them were NaN or infinite, for which 1 is taken.
+
+    Args:
+        jets: the jets.
+        columns: where weights may stand; the first that is there counts. A null, or no such column, is weight 1.
+    """
+    for name in columns:
+        if name in jets:
+            weights = jets.scalars.column(name).fill_null(1.0).to_numpy().astype(np.float64)
+            finite = np.isfinite(weights)
+            return np.where(finite, weights, 1.0), int(np.count_nonzero(~finite))
+    return np.ones(len(jets)), 0
+
+
+MOST_KEPT = 1_000_000
+
+_SCALE = 2.0**-64
+
+
+@dataclass
+class KeptJets:
+    """Rows of arrays that grow batch by batch.
+
+    Attributes:
+        most: how many rows are kept; from then on each row stays with the same chance, wherever it stands.
+        met: how many rows there were.
+    """
+
+    most: int = MOST_KEPT
+    met: int = 0
+    _threshold: float = 1.0
+    _places: list[NDArray[np.float64]] = field(default_factory=list)
+    _columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=dict)
+
+    def add(self, columns: dict[str, NDArray[np.generic]]) -> None:
+        """Add rows: arrays [rows, ...] by name, the same names each time."""
+        rows = len(next(iter(columns.values())))
+        numbers = np.arange(self.met, self.met + rows, dtype=np.uint64)
+        self.met += rows
+        place = mixed(numbers).astype(np.float64) * _SCALE
+        kept = place < self._threshold
+        self._places.append(place[kept])
+        for name, values in columns.items():
+            self._columns.setdefault(name, []).append(values[kept])
+        if sum(map(len, self._places)) > self.most:
+            self._thin()
+
+    @property
+    def rows(self) -> int:
+        """How many rows are kept."""
+        return sum(map(len, self._places))
+
+    def column(self, name: str) -> NDArray[np.generic]:
+        """A column of the kept rows, in the order they came."""
+        return np.concatenate(self._columns[name])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def _thin(self) -> None:
+        places = np.concatenate(self._places)
+        # A bit below what is allowed, so that not every batch from now on thins again.
+        self._threshold = float(np.partition(places, int(0.8 * self.most))[int(0.8 * self.most)])
+        kept = places < self._threshold
+        self._places = [places[kept]]
+        self._columns = {name: [np.concatenate(values)[kept]] for name, values in self._columns.items()}
+
 
 _MASSES = ("llp_mH", "llp_mS")
 _WEIGHT = ("mcEventWeight",)

@@ -14,7 +14,7 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.network.domain.adversary import data_or_simulation_loss, right_guesses
-from cal_ratio_trainer.runs.epoch_histograms import EpochHistograms, histograms_of, ranges_of
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow
 from cal_ratio_trainer.runs.scored_parts import judged_main, scored_control
 from cal_ratio_trainer.training.step import AdversarialStep, IndexArray

@@ -16,7 +16,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.history import HistoryRow
-from cal_ratio_trainer.runs.kept_weights import ks_sums, lacks_control_region
+from cal_ratio_trainer.runs.recommendation import ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
 from cal_ratio_trainer.training.epoch import EpochResult, epoch_logits, evaluate_epoch

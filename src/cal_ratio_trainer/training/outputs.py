@@ -19,10 +19,10 @@ from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.epoch_histograms import ranges_of
+from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.history import write_history
-from cal_ratio_trainer.runs.kept_weights import kept_epochs
-from cal_ratio_trainer.runs.network_digest import with_digest
+from cal_ratio_trainer.runs.networks import with_digest
+from cal_ratio_trainer.runs.recommendation import kept_epochs
 from cal_ratio_trainer.runs.scored_parts import scored_control, scored_jets, scored_main
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
 from cal_ratio_trainer.training.checkpoint import Progress

@@ -19,10 +19,10 @@ from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.runs.directory import DIVERGED, RunDirectory, refuse_unusable
-from cal_ratio_trainer.runs.evaluation_file import write_evaluation
+from cal_ratio_trainer.runs.figure_data import write_evaluation
 from cal_ratio_trainer.runs.initial_weights import InitialWeights
-from cal_ratio_trainer.runs.kept_weights import best_epochs
-from cal_ratio_trainer.runs.network_names import network_of
+from cal_ratio_trainer.runs.networks import network_of
+from cal_ratio_trainer.runs.recommendation import best_epochs
 from cal_ratio_trainer.runs.record import new_record, now, record_text, shares_of, timings_of, versions
 from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_progress, load_checkpoint
 from cal_ratio_trainer.training.continuation import Start

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cal_ratio_trainer.config.scheduling import SchedulingSettings
+from cal_ratio_trainer.config.shared import SchedulingSettings
 from cal_ratio_trainer.workers.executor import Executor, Key
 from cal_ratio_trainer.workers.own_process import OwnProcess
 

@@ -3,12 +3,12 @@
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 
 
 def run(settings: ConvertTrainingSettings) -> int:
     """Write the network, then say what was written and how it was checked."""
-    from cal_ratio_trainer.runs.fold_export import write_training
+    from cal_ratio_trainer.runs.network_export import write_training
 
     done = write_training(settings)
     for note in done.notes:

@@ -1,0 +1,333 @@
+"""Networks of a run on disk: how a user names them, how they are found, checked and loaded."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.files.json_text import parsed
+from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.shape import NetworkShape
+from cal_ratio_trainer.runs.directory import (
+    IMPORTED,
+    NoRunName,
+    RunDirectory,
+    RunError,
+    run_and_rest,
+    warn_without_digests,
+)
+from cal_ratio_trainer.runs.fold_set import FoldSet
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, Rule, recommended_epoch
+
+_BEGINNING = b'{"cal_ratio_trainer_run": '
+
+
+def with_digest(content: bytes, run_id: str | None, epoch: int | None) -> bytes:
+    """Returns a `.keras` file with its identity as comment.
+
+    Args:
+        content: of the file, without comment.
+        run_id: `id` of run.json.
+        epoch: of the weights; None where it is not known.
+    """
+    digest = hashlib.sha256(json.dumps([run_id, epoch]).encode() + content).hexdigest()
+    comment = json.dumps({"cal_ratio_trainer_run": run_id, "epoch": epoch, "sha256": digest}).encode()
+    return content[:-2] + len(comment).to_bytes(2, "little") + comment
+
+
+def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
+    """True where a network in a run's folder is that of an epoch; of older runs, which kept no digests, any file is.
+
+    Raises:
+        InputFileError: the file was changed since the run wrote it, or belongs to another run.
+    """
+    run_id = run.read_record().get("id")
+    content = file.read_bytes()
+    start = content.rfind(_BEGINNING)
+    if start < 0 and run_id is None:
+        warn_without_digests(run.name)
+        return True
+    try:
+        comment = parsed(content[start:])
+        owner, number = comment["cal_ratio_trainer_run"], comment["epoch"]
+        is_unchanged = with_digest(content[: start - 2] + b"\0\0", owner, number) == content
+    except (ValueError, LookupError, TypeError, OverflowError):
+        is_unchanged = False
+    if not is_unchanged:
+        raise InputFileError(file, f"is not as run {run.name} wrote it: it was changed, or is damaged")
+    if owner != run_id:
+        raise InputFileError(file, f"is a network of another run than {run.name}: its run id is not that in run.json")
+    return bool(number == epoch)
+
+
+NEWEST = "last"
+BEST = "best"
+
+
+@dataclass(frozen=True)
+class NamedNetwork:
+    """A network on disk.
+
+    Attributes:
+        file: its .keras file.
+        run: the run it belongs to; None for a file that was named by its path.
+        epoch: the epoch its weights are of; None where that is not known.
+    """
+
+    file: Path
+    run: RunDirectory | None = None
+    epoch: int | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: 'model/00003/12', or the path of the file."""
+        if self.run is None:
+            return str(self.file)
+        return self.run.name if self.epoch is None else f"{self.run.name}/{self.epoch}"
+
+    def load(self) -> Classifier:
+        """The network itself, on the CPU.
+
+        Raises:
+            InputFileError: the file is missing, damaged or no network of ours.
+        """
+        shape, weights = read_keras(self.file)
+        classifier = Classifier(shape)
+        classifier.set_weights(weights)
+        return classifier.eval()
+
+
+def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NamedNetwork:
+    """The network that a user means.
+
+    Args:
+        name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/3/best' for the epoch that `rule`
+            recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, 'model/3/fold_0/12' for a network of
+            a fold set, or the path of a .keras file. The path of a run's folder, as `train` and `import` print it, may
+            stand for 'model/3'.
+        output_path: the folder that holds all runs.
+        rule: what 'best' means.
+
+    Raises:
+        RunError: there is no such run or epoch; names those that are there. Or it is a set of several networks.
+    """
+    if name.endswith(".keras"):
+        return NamedNetwork(Path(name))
+    run, word = split_name(name, output_path)
+    fold_set = FoldSet.of(run)
+    if fold_set is not None:
+        raise RunError(
+            f"{run.name} is a set of {fold_set.rule.count} networks, which cannot be taken for one here; name one of "
+            f"them, e.g. {fold_set.run.fold(0).name}"
+        )
+    return network_of(run, word, rule)
+
+
+def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
+    """The run that a network's name means, maybe a fold set, and the word for its epoch. Raises RunError."""
+    try:
+        run, rest = run_and_rest(name, output_path)
+    except NoRunName as error:
+        raise RunError(_no_network(name)) from error
+    if len(rest) > 1:
+        raise RunError(_no_network(name))
+    return run, rest[0] if rest else NEWEST
+
+
+def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> NamedNetwork:
+    """The network of a run after an epoch.
+
+    Raises:
+        RunError: its weights are not there.
+        InputFileError: they were changed since the run wrote them, or belong to another run or epoch.
+    """
+    newest = len(run.read_history()) - 1 if run.history_file.exists() else None
+    epoch = _epoch(run, word, newest, rule)
+    # A process that was killed while it wrote an epoch leaves a final_model.keras of an epoch the history lacks.
+    final = run.path / "keras" / "final_model.keras"
+    if epoch == newest and final.is_file() and holds_epoch(run, final, epoch):
+        return NamedNetwork(final, run, epoch)
+    file = None if epoch is None else run.weights_file(epoch)
+    if file is None or not file.is_file():
+        wanted = "any epoch" if epoch is None else f"epoch {epoch}"
+        there = ", ".join(map(str, run.kept_epochs())) or "none yet"
+        raise RunError(f"run {run.name} has no weights of {wanted}; kept are {there}")
+    if not holds_epoch(run, file, epoch):
+        raise InputFileError(file, f"is the network of another epoch of run {run.name}")
+    return NamedNetwork(file, run, epoch)
+
+
+def network_file(name: str, output_path: Path) -> Path:
+    """A .keras file with the layers that a user means; arguments and errors as `find_network`.
+
+    The networks of a fold set have the same layers: that of its first fold is taken.
+    """
+    if not name.endswith(".keras"):
+        run, word = split_name(name, output_path)
+        if FoldSet.of(run) is not None:
+            return network_of(run.fold(0), word).file
+    return find_network(name, output_path).file
+
+
+def _no_network(name: str) -> str:
+    if Path(name).is_file():
+        return f"{name} is no .keras file of this program; 'cr_trainer import' makes a run of other network files"
+    return (
+        f"{name} is no network: give NAME/RUN or NAME/RUN/EPOCH (e.g. default/0, default/0/best or default/0/12), the "
+        "folder of a run, or a .keras file"
+    )
+
+
+def _epoch(run: RunDirectory, word: str, newest: int | None, rule: Rule) -> int | None:
+    if word == NEWEST:
+        return newest
+    if word == BEST:
+        return _best_epoch(run, rule)
+    if not word.isdecimal():
+        raise RunError(f"{word} is no epoch; give a number, {BEST} or {NEWEST}")
+    return int(word)
+
+
+def _best_epoch(run: RunDirectory, rule: Rule) -> int:
+    if not run.history_file.is_file():
+        is_imported = run.read_record().get("status") == IMPORTED
+        why = "it was imported without a history" if is_imported else "none is finished"
+        raise RunError(f"run {run.name} has no best epoch: {why}; {run.name} alone is its newest network")
+    history = run.read_history()
+    best = recommended_epoch(history, rule)
+    if best is None:
+        others = [other for other in RULES if recommended_epoch(history, other) is not None]
+        remedy = f"; --rule {' or '.join(others)} finds one" if others else ""
+        raise RunError(f"run {run.name} has no best epoch: none has a finite value for the rule {rule}{remedy}")
+    return best
+
+
+@dataclass(frozen=True)
+class FoldClassifiers:
+    """The networks of a set, loaded.
+
+    Attributes:
+        networks: by fold; all read the same inputs.
+        rule: which events belong to which.
+    """
+
+    networks: tuple[Classifier, ...]
+    rule: FoldRule
+
+    @property
+    def shape(self) -> NetworkShape:
+        """The shape of each."""
+        return self.networks[0].shape
+
+    def to(self, device: torch.device) -> "FoldClassifiers":
+        """The same on a device."""
+        return FoldClassifiers(tuple(network.to(device) for network in self.networks), self.rule)
+
+    def eval(self) -> "FoldClassifiers":
+        """The same in inference mode."""
+        return FoldClassifiers(tuple(network.eval() for network in self.networks), self.rule)
+
+
+def scores_by(
+    network: Classifier | FoldClassifiers, jets: Jets, tensors: JetTensors, file: str | Path
+) -> NDArray[np.float32]:
+    """Scores [jets, 3] of a network, or of the networks of a set, each of the jets of its fold.
+
+    Args:
+        network: on the device of the jets.
+        jets: with the event numbers.
+        tensors: the same jets as the network reads them.
+        file: where they come from, for the message.
+
+    Raises:
+        InputFileError: some jets have no event number, and there are several networks.
+    """
+    if isinstance(network, Classifier):
+        return scores_of(network, tensors)
+    folds = network.rule.folds_of(jets, file)
+    scores = np.zeros((len(jets), 3), dtype=np.float32)
+    for fold, classifier in enumerate(network.networks):
+        mine = np.flatnonzero(folds == fold).astype(np.int64)
+        scores[mine] = scores_of(classifier, tensors, mine)
+    return scores
+
+
+@dataclass(frozen=True)
+class NamedFolds:
+    """The networks of a set on disk.
+
+    Attributes:
+        fold_set: the set.
+        networks: one for each fold.
+        word: which of each: an epoch for all, 'best' for each by itself, or 'last'.
+    """
+
+    fold_set: FoldSet
+    networks: tuple[NamedNetwork, ...]
+    word: str
+
+    @property
+    def run(self) -> RunDirectory:
+        """The folder of the set."""
+        return self.fold_set.run
+
+    @property
+    def name(self) -> str:
+        """For people: 'model/00003/best'."""
+        return f"{self.run.name}/{self.word}"
+
+    def load(self) -> FoldClassifiers:
+        """The networks themselves, on the CPU.
+
+        Raises:
+            InputFileError: a file is missing, damaged or no network of ours.
+        """
+        return FoldClassifiers(tuple(network.load() for network in self.networks), self.fold_set.rule)
+
+
+def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NamedNetwork | NamedFolds:
+    """The network that a user means, or all networks of a fold set.
+
+    Args:
+        name: as `find_network` takes it; a set is named as a run is, with an epoch for all networks, 'best' for the
+            best epoch of each, or 'last'.
+        output_path: the folder that holds all runs.
+        rule: what 'best' means.
+
+    Raises:
+        RunError: there is no such run or epoch, or a fold of the set lacks it; names those that are there.
+    """
+    if name.endswith(".keras"):
+        return find_network(name, output_path, rule)
+    run, word = split_name(name, output_path)
+    fold_set = FoldSet.of(run)
+    return find_network(name, output_path, rule) if fold_set is None else folds_at(fold_set, word, rule)
+
+
+def folds_at(fold_set: FoldSet, word: str = NEWEST, rule: Rule = DEFAULT_RULE) -> NamedFolds:
+    """The networks of a set: an epoch of all, 'best' of each, or 'last'. Raises RunError where one is not there."""
+    networks: Sequence[NamedNetwork] = [_network_of(run, word, rule) for run in fold_set.folds]
+    return NamedFolds(fold_set, tuple(networks), word)
+
+
+def _network_of(run: RunDirectory, word: str, rule: Rule) -> NamedNetwork:
+    if not run.path.is_dir():
+        raise RunError(
+            f"{run.name} is not trained yet, so the set cannot be used; 'cr_trainer train --continue' goes on"
+        )
+    try:
+        return network_of(run, word, rule)
+    except UserError as error:
+        remedy = "; 'best' takes the best epoch of each fold" if word.isdecimal() else ""
+        raise RunError(f"{error}{remedy}") from error
