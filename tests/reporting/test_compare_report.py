@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.building.scattering import scale
 from cal_ratio_trainer.config.compare import CompareSettings
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import control_region_ks

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.building.scattering import scale
 from cal_ratio_trainer.evaluation.intervals import Share, share
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.building.scattering import scale
 from cal_ratio_trainer.files.streams import read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
@@ -17,7 +17,7 @@ from cal_ratio_trainer.reporting.score_report import score_with_report
 from cal_ratio_trainer.scoring.file_scoring import ScoreJob, ScoreRequest, score_piece, score_whole
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.score_file import BLINDED
-from cal_ratio_trainer.workers.own_process import OwnProcess
+from cal_ratio_trainer.workers.opening import OwnProcess
 from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 from tests.scoring.small import (
     OUTPUTS,

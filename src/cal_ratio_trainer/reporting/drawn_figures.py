@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.locks import held_in_turn
 
 
