@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import CLUSTER_LAYERS, CLUSTERS, MUON_SEGMENTS, TRACKS

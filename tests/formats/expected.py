@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.graph import graph_of
 from cal_ratio_trainer.formats.network_inputs import NetworkInputs, padded_inputs
 from cal_ratio_trainer.formats.probe_jets import drawn_jets, probes_of

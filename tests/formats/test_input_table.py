@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.input_table import InputArray, input_arrays
 from cal_ratio_trainer.formats.network_inputs import padded_inputs
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing

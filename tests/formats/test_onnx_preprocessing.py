@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.layers import input_name, input_names
 from cal_ratio_trainer.formats.network_inputs import padded_inputs
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.probe_jets import Filling, drawn_jets, probes_of
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.cleaning import is_built

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
-from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings, ImportSettings
 from cal_ratio_trainer.formats.fdeep_config import Flavour
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import Graph, evaluate, graph_of

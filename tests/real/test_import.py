@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
 from cal_ratio_trainer.formats.old_networks.network_file import read_network

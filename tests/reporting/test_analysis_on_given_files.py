@@ -11,8 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings, ImportSettings
 from cal_ratio_trainer.datasets.weights import evaluation_weights
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.roc import roc_auc

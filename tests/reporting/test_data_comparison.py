@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cal_ratio_trainer.building.record import built_units
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.survey import JetClass
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.legacy import write_flat
-from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling, built_units
 from cal_ratio_trainer.jets.schema import MISSING_T0
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels

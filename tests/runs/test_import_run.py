@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from cal_ratio_trainer.config.import_training import ImportSettings
 from cal_ratio_trainer.config.loading import settings_from
+from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.training import Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.formats.fdeep_config import Flavour

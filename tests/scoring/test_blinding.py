@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.files.streams import read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, SameOutput
 from cal_ratio_trainer.files.locks import held
 from cal_ratio_trainer.formats.keras_file import read_keras

@@ -7,8 +7,7 @@ from typing import Any
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.summary import BuildSummary
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.jets.metadata import Cuts, InputFile, JetMetadata, Normalisation, Scaling, converted_units
-from cal_ratio_trainer.jets.schema import CLUSTER_LAYERS, CLUSTERS
+from cal_ratio_trainer.jets.metadata import Cuts, InputFile, JetMetadata, Normalisation, Scaling, built_units
 
 _log = logging.getLogger(__name__)
 
@@ -89,14 +88,6 @@ def built_metadata(
         cuts=cuts_of(files),
         details={**summary.as_details(), "normalisation_by_sample": {} if combined else _by_sample(files)},
     )
-
-
-def built_units() -> dict[str, str]:
-    """Units of every column of a built file, by column name."""
-    units = converted_units()
-    units |= dict.fromkeys(("jet_pt", "clus_pt", "track_pt"), "scaled to 0-1")
-    units |= {f"{CLUSTERS.prefix}_{layer}": "fraction of the cluster" for layer in CLUSTER_LAYERS}
-    return units | {"track_z0": "250 mm"}
 
 
 def summed(parts: Sequence[Normalisation | None]) -> Normalisation | None:

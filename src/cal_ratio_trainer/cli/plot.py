@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.plot import PlotSettings
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.progress import duration, with_prefix
 
 

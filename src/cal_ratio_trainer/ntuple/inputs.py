@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from fsspec import AbstractFileSystem
 
 from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
-from cal_ratio_trainer.config.scheduling import in_shard
+from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.json_text import unquoted

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings

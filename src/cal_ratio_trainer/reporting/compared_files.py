@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from cal_ratio_trainer.building.record import built_units
 from cal_ratio_trainer.config.plot import PlotInput, PlotSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.survey import JetClass, Survey
@@ -15,7 +14,7 @@ from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.jet_file import LoadReport
 from cal_ratio_trainer.jets.loading import is_built, open_jets
-from cal_ratio_trainer.jets.metadata import JetMetadata, converted_units
+from cal_ratio_trainer.jets.metadata import JetMetadata, built_units, converted_units
 
 DEMO = "demo"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.shares import ShareTally

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, harmless
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.scattering import scale
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.formats.export import (
     Exported,
     NetworkToWrite,

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.shares import Selection, selections
 from cal_ratio_trainer.files.atomic import replacing

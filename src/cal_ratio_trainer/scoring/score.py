@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cal_ratio_trainer.config.scheduling import in_shard
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
+from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.leases import Leases

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.config.reading import ReadingSettings
+from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldArray, FoldRule
 from cal_ratio_trainer.datasets.used_events import read_used_events

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.scattering import scale
+from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.jets import CONSTITUENTS, Constituent, Jets, Ragged
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import (

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.mistakes import shown
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cal_ratio_trainer.config.scheduling import SchedulingSettings
+from cal_ratio_trainer.config.shared import SchedulingSettings
 from cal_ratio_trainer.workers.executor import Done, Executor, Key, Task
 
 

@@ -1,11 +1,64 @@
-"""Settings of commands that do many files: who does the work, and how it is shared with others."""
+"""Settings and words that several commands share: rules, names, figures, who does the work."""
 
 import re
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from cal_ratio_trainer.config.base import Settings
+
+Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discriminator", "ks-sum"]
+
+
+_PARTS = ("name", "run", "epoch")
+
+
+def in_one_word(given: Any) -> Any:
+    """The earlier program's mapping of name, run and epoch as NAME/RUN/EPOCH; all else as it is.
+
+    Raises:
+        ValueError: a mapping lacks one of the three.
+    """
+    if not isinstance(given, dict):
+        return given
+    if missing := [part for part in _PARTS if part not in given]:
+        raise ValueError(f"lacks {', '.join(missing)}; expected name, run and epoch")
+    return "/".join(str(given[part]) for part in _PARTS)
+
+
+def model_name(given: str) -> str:
+    """A name of a model that can be a folder's name too.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", given):
+        raise ValueError(f"should be letters, digits and . _ + - only, a letter or digit first, got {given!r}")
+    return given
+
+
+class FigureSettings(Settings):
+    """What stands over a figure, and how it is written.
+
+    The heading is for data and simulation of an experiment; figures of the built-in demo say "demo simulation" whatever
+    stands here, and never a luminosity.
+    """
+
+    experiment: str = Field(default="ATLAS", min_length=1, description="Name over every figure.")
+    status: str = Field(
+        default="Internal", description="What stands behind the experiment's name: Internal, Preliminary, or nothing."
+    )
+    energy_tev: float | None = Field(
+        default=13.0, gt=0, description="Centre-of-mass energy over every figure; null: none. [TeV]"
+    )
+    luminosity_fb: float | None = Field(
+        default=139.0, gt=0, description="Luminosity over every figure; null: none. [1/fb]"
+    )
+    plot_format: Literal["png", "pdf", "both"] = Field(
+        default="png",
+        description="Write figures as PNG, as PDF, or as both. HTML reports show PNG, and make one beside each PDF.",
+    )
+
 
 _NOBODY_ELSE = "none"
 _LOCAL = "local"
@@ -14,13 +67,12 @@ _LOCAL = "local"
 class SchedulingSettings(Settings):
     """Who does the work on many files."""
 
-    defaults_file: ClassVar[str | None] = "scheduling"
-
     scheduler: str | None = Field(
+        default="local",
         description="Who does the work: none (this process), local (as many processes here as workers says), or a Dask "
-        "cluster by the address of its scheduler (tcp://host:port) or its scheduler file."
+        "cluster by the address of its scheduler (tcp://host:port) or its scheduler file.",
     )
-    workers: int = Field(ge=1, description="How many processes the scheduler 'local' has. [processes]")
+    workers: int = Field(default=1, ge=1, description="How many processes the scheduler 'local' has. [processes]")
 
     def apart_from_who_works(self) -> dict[str, Any]:
         """The settings that a result depends on, for its metadata: without who does the work."""
@@ -42,17 +94,18 @@ class SchedulingSettings(Settings):
 class SharedListSettings(SchedulingSettings):
     """The same, for commands that make a file of each file and so can share one list."""
 
-    defaults_file: ClassVar[str | None] = "shared_list"
-
     piece_events: int = Field(
+        default=100000,
         ge=1,
         description="Files with more events (or jets) than this are cut into pieces of about this size, which several "
         "workers do at the same time. [events]",
     )
     shard: str | None = Field(
-        description="Do only a part of the list: i/n takes every n-th file from the i-th on, with i from 0 to n - 1."
+        default=None,
+        description="Do only a part of the list: i/n takes every n-th file from the i-th on, with i from 0 to n - 1.",
     )
     lease_timeout: float = Field(
+        default=120.0,
         ge=1,
         description="A file that another process is at work on is taken over when that has given no sign of life for "
         "this long. [s]",
