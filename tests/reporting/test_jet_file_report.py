@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from cal_ratio_trainer.reporting.jet_file_report import compare_files
-from cal_ratio_trainer.reporting.jet_files import Quantity, compared
 
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
@@ -21,6 +19,8 @@ from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.plotting.variables import VariableFigure
+from cal_ratio_trainer.reporting.jet_file_report import compare_files
+from cal_ratio_trainer.reporting.jet_files import Quantity, compared
 from tests.jets.some_jets import converted, some_jets
 from tests.reporting.some_reports import HOSTILE
 
