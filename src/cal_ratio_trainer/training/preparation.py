@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 
 from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
-from cal_ratio_trainer.datasets.data import TrainingData, read_training_data
+from cal_ratio_trainer.datasets.data import ChosenData, TrainingData, choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.placement import DataPlace, StepNeeds, data_place, step_size
 from cal_ratio_trainer.datasets.sample import TrainingTensors
-from cal_ratio_trainer.datasets.selection import ChosenData, choose_training_data
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.network.engine import engine_for
