@@ -11,10 +11,9 @@ from safetensors.torch import load_file
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets import placement as places
-from cal_ratio_trainer.datasets.data import read_training_data
+from cal_ratio_trainer.datasets.data import ChosenData, choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.memory import USABLE
 from cal_ratio_trainer.datasets.placement import Place, StepNeeds, data_place
-from cal_ratio_trainer.datasets.selection import ChosenData, choose_training_data
 from cal_ratio_trainer.jets.disk_rows import NoRoomOnDisk
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets

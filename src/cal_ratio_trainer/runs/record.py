@@ -19,7 +19,7 @@ import yaml
 import cal_ratio_trainer
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import Sample, TrainingData
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import sha256_of
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.plotting.variables import VariableFigure
-from cal_ratio_trainer.reporting.compared_files import Quantity
-from cal_ratio_trainer.reporting.comparison import compared
-from cal_ratio_trainer.reporting.data_comparison import compare_files
+from cal_ratio_trainer.reporting.jet_file_report import compare_files
+from cal_ratio_trainer.reporting.jet_files import Quantity, compared
 from tests.jets.some_jets import converted, some_jets
 from tests.reporting.some_reports import HOSTILE
 
@@ -326,7 +325,7 @@ def test_weights_that_are_no_numbers_are_refused(main_file: Path) -> None:
 def test_a_mistake_in_the_last_file_is_told_before_the_first_is_read(
     tmp_path: Path, main_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cal_ratio_trainer.reporting.comparison._survey", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr("cal_ratio_trainer.reporting.jet_files._survey", lambda *_: pytest.fail("was read"))
     with pytest.raises(InputFileError, match="no such file"):
         compared(PlotSettings.make(input_files=[str(main_file), str(tmp_path / "none.pkl")]))
 

@@ -1,4 +1,4 @@
-"""The tables of a comparison of files of jets."""
+"""Tables of `cr_trainer plot`: files, labels, masses, constituents, columns and odd values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from cal_ratio_trainer.evaluation.survey import ClassTally, ColumnTally
 from cal_ratio_trainer.evaluation.variable_histograms import mean_of_centres
 from cal_ratio_trainer.jets import CONSTITUENTS
-from cal_ratio_trainer.reporting.compared_files import ComparedFile, Quantity
-from cal_ratio_trainer.reporting.comparison import Comparison
+from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity
 from cal_ratio_trainer.reporting.table import Markup, ReportTable
 
 LabelNames = Mapping[int, str]

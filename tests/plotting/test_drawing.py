@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, FigureLabels
-from cal_ratio_trainer.plotting.canvas import _canvas, drawing, drawing_with_ratio
+from cal_ratio_trainer.plotting.drawing import _canvas, drawing, drawing_with_ratio
 from cal_ratio_trainer.plotting.frame import _frames
 
 

@@ -1,4 +1,4 @@
-"""The report of `cr_trainer plot`: what is in files of jets, side by side."""
+"""Page of `cr_trainer plot`: contents of files of jets, side by side."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.variables import MOST_SERIES, Series, VariableFigure, variable_drawing
-from cal_ratio_trainer.reporting import comparison_tables as tables
-from cal_ratio_trainer.reporting.compared_files import ComparedFile, Quantity
-from cal_ratio_trainer.reporting.comparison import Comparison, compared
-from cal_ratio_trainer.reporting.comparison_tables import LabelNames
+from cal_ratio_trainer.reporting import jet_file_tables as tables
+from cal_ratio_trainer.reporting.jet_file_tables import LabelNames
+from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity, compared
 from cal_ratio_trainer.reporting.report import DrawAll, Report, file_stem
 from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.reporting.variable_titles import axis_title
