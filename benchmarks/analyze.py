@@ -9,7 +9,7 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from benchmarks.epoch import write_files
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.training import train as training

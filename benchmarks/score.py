@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.train import random_jets
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, iterate_jets, read_metadata, writing

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, SameOutput, UserError, harmless
-from cal_ratio_trainer.evaluation.sample import NonFiniteInput
+from cal_ratio_trainer.evaluation.scored import NonFiniteInput
 from cal_ratio_trainer.jets.expressions import ExpressionError
 
 

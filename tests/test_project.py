@@ -9,9 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from graphlib import TopologicalSorter
-from importlib import resources
 from pathlib import Path
 
 import click
@@ -28,21 +26,6 @@ from cal_ratio_trainer.config.loading import packaged_configs, read_config
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "cal_ratio_trainer"
 HEAVY = ("torch", "matplotlib", "awkward", "pydantic", "pandas", "uproot", "pyarrow", "numpy", "scipy", "h5py")
-
-
-@cache
-def settings_models() -> dict[str, type[Settings]]:
-    """Every settings model that has packaged defaults, by the stem of their file."""
-    for module in pkgutil.iter_modules(cal_ratio_trainer.config.__path__):
-        importlib.import_module(f"cal_ratio_trainer.config.{module.name}")
-    return {model.defaults_file: model for model in subclasses(Settings) if model.defaults_file}
-
-
-def subclasses(model: type[Settings]) -> Iterator[type[Settings]]:
-    """All models derived from one, near and far."""
-    for child in model.__subclasses__():
-        yield child
-        yield from subclasses(child)
 
 
 def leaf_commands() -> Iterator[tuple[str, click.Command]]:
@@ -69,43 +52,37 @@ OPTIONS = [
 ]
 
 
-def packaged_defaults() -> list[str]:
-    """Stems of the files with packaged defaults."""
-    folder = resources.files("cal_ratio_trainer.config").joinpath("defaults")
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+def settings_models() -> list[type[Settings]]:
+    """Every settings model, near and far from the base."""
+    for module in pkgutil.iter_modules(cal_ratio_trainer.config.__path__):
+        importlib.import_module(f"cal_ratio_trainer.config.{module.name}")
+    found, waiting = [], [Settings]
+    while waiting:
+        children = waiting.pop().__subclasses__()
+        found += children
+        waiting += children
+    return list(dict.fromkeys(found))
 
 
-@pytest.mark.parametrize("stem", packaged_defaults())
-def test_packaged_defaults_are_those_of_all_fields_and_parse(stem: str) -> None:
-    model = settings_models()[stem]
-    defaults = model.defaults()
-    assert defaults.keys() <= model.model_fields.keys()
-    assert [name for name, info in model.model_fields.items() if not info.is_required()] == []
-    # What must be given (an output file, say) has no default, null or an empty list; nothing else may be wrong.
-    assert [place for place in wrong_fields(model) if defaults.get(place) not in (None, [])] == []
-
-
-def wrong_fields(model: type[Settings]) -> set[str]:
-    """The fields whose packaged default their model refuses."""
+@pytest.mark.parametrize("model", settings_models(), ids=lambda model: model.__name__)
+def test_defaults_are_values_that_their_model_accepts(model: type[Settings]) -> None:
+    wrong = set()
     try:
-        model.make()
+        model()
     except ValidationError as error:
-        return {str(detail["loc"][0]) for detail in error.errors()}
-    return set()
+        wrong = {str(detail["loc"][0]) for detail in error.errors()}
+    # An empty list of inputs can be a mistake too.
+    assert wrong <= {name for name in model.model_fields if model.defaults().get(name) in (None, [])}
 
 
 @pytest.mark.parametrize("name", packaged_configs())
 def test_packaged_configurations_parse(name: str) -> None:
-    accepted = []
-    for model in settings_models().values():
-        given = model.with_new_names(read_config(name))
+    content, accepted = read_config(name), []
+    for model in settings_models():
+        given = model.with_new_names(content)
         if given.keys() <= model.model_fields.keys():
             accepted.append(model.make(**given))
     assert accepted
-
-
-def test_every_file_of_defaults_belongs_to_a_command() -> None:
-    assert sorted(settings_models()) == packaged_defaults()
 
 
 @pytest.mark.parametrize("option", OPTIONS)

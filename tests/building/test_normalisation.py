@@ -8,10 +8,9 @@ import pytest
 
 from cal_ratio_trainer.building import BuildSummary, build_training_file, resample_file
 from cal_ratio_trainer.building.samples import SampleError
-from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.loading import load_settings
-from cal_ratio_trainer.config.resample import ResampleSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.building import ResampleSummary, build_training_file, resample_file
 from cal_ratio_trainer.building.resample import sample_by_label
+from cal_ratio_trainer.config.build import ResampleSettings
 from cal_ratio_trainer.config.loading import load_settings
-from cal_ratio_trainer.config.resample import ResampleSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType
 from cal_ratio_trainer.jets.legacy import write_flat

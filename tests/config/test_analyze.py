@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
 from cal_ratio_trainer.config.loading import load_settings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.errors import ConfigError
 
 

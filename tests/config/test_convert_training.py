@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
 from cal_ratio_trainer.config.loading import load_settings
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.errors import ConfigError
 
 

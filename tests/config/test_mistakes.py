@@ -7,9 +7,9 @@ import pytest
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.import_training import ImportSettings
 from cal_ratio_trainer.config.loading import load_settings
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.runs import ImportSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.config.loading import load_settings
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
 
 

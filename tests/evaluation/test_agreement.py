@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from cal_ratio_trainer.evaluation.agreement import agreement, agreements_by_class, largest_differences
-from cal_ratio_trainer.evaluation.sample import NonFiniteInput
+from cal_ratio_trainer.evaluation.scored import NonFiniteInput
 from cal_ratio_trainer.jets.labels import Label
 
 FIRST = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1]])

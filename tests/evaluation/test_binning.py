@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges, is_logarithmic
-from cal_ratio_trainer.evaluation.sample import Sample
+from cal_ratio_trainer.evaluation.scored import WeightedSample
 
 RANDOM = np.random.default_rng(1)
 
 
 def edges_of(*samples: Any, choice: BinChoice | None = None) -> NDArray[np.float64]:
     """The edges for values that weigh 1 each."""
-    unweighted = [Sample.unweighted(np.asarray(sample, dtype=np.float64)) for sample in samples]
+    unweighted = [WeightedSample.unweighted(np.asarray(sample, dtype=np.float64)) for sample in samples]
     return bin_edges(unweighted, choice or BinChoice())
 
 
@@ -120,7 +120,7 @@ def test_large_whole_numbers_have_even_bins_and_no_logarithmic_axis() -> None:
 
 @pytest.mark.parametrize("values", [(0.3, 0.1 + 0.2), (1e9 + 0.5, 1e9 + 0.5000001), (1e17, 1e17 + 16), (0.0, 5e-324)])
 def test_values_that_differ_by_rounding_share_a_bin(values: tuple[float, float]) -> None:
-    edges = bin_edges([Sample.unweighted(np.array(values * 50))], BinChoice())
+    edges = bin_edges([WeightedSample.unweighted(np.array(values * 50))], BinChoice())
     assert len(edges) == 2
     assert edges[0] < min(values)
     assert max(values) < edges[1]
@@ -128,13 +128,13 @@ def test_values_that_differ_by_rounding_share_a_bin(values: tuple[float, float])
 
 def test_what_weighs_nothing_decides_nothing() -> None:
     values = np.concatenate([RANDOM.normal(0, 1, 9_000), RANDOM.normal(50, 1, 1_000)])
-    light = Sample(values, np.where(values > 25, 1e-6, 1.0))
+    light = WeightedSample(values, np.where(values > 25, 1e-6, 1.0))
     assert bin_edges([light], BinChoice())[-1] < 10
-    nothing = Sample(values, np.zeros(len(values)))
+    nothing = WeightedSample(values, np.zeros(len(values)))
     np.testing.assert_array_equal(bin_edges([nothing], BinChoice()), edges_of(values))
 
 
 def test_negative_weights_count_by_their_size() -> None:
     values = RANDOM.normal(0, 1, 1_000)
-    negative = Sample(values, np.full(1_000, -2.0))
+    negative = WeightedSample(values, np.full(1_000, -2.0))
     np.testing.assert_array_equal(bin_edges([negative], BinChoice()), edges_of(values))

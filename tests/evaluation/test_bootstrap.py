@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import roc_auc
+from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, roc_auc
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 

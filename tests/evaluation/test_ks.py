@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -7,24 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp, kstwobign
 
-from cal_ratio_trainer.evaluation import NonFiniteInput, Sample
+from cal_ratio_trainer.evaluation import NonFiniteInput, WeightedSample
 from cal_ratio_trainer.evaluation.ks import (
     KsComparison,
     KsReference,
     control_region_ks,
     expected_ks,
     ks_of_control_jets,
+    overtraining,
     weighted_ks,
 )
 from cal_ratio_trainer.jets.labels import Label
 
-from .jets import plausible_control_jets
+from .jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
 FEW_VALUES = st.lists(st.integers(0, 6), min_size=1, max_size=30).map(lambda values: np.array(values, dtype=float))
 
 
-def weighted(values: list[float], weights: list[float]) -> Sample:
-    return Sample(np.array(values), np.array(weights))
+def weighted(values: list[float], weights: list[float]) -> WeightedSample:
+    return WeightedSample(np.array(values), np.array(weights))
 
 
 def test_distance_of_two_weighted_samples_by_hand() -> None:
@@ -50,7 +52,7 @@ def test_negative_weights_enter_with_their_sign() -> None:
 
 
 @pytest.mark.parametrize("other", [weighted([], []), weighted([1.0], [0.0]), weighted([1, 2], [1, -2])])
-def test_a_sample_without_weight_is_at_no_distance(other: Sample) -> None:
+def test_a_sample_without_weight_is_at_no_distance(other: WeightedSample) -> None:
     some = weighted([1.0, 2.0], [1.0, 1.0])
     assert math.isnan(weighted_ks(some, other))
     assert math.isnan(weighted_ks(other, some))
@@ -61,7 +63,7 @@ def test_a_sample_without_weight_is_at_no_distance(other: Sample) -> None:
 # The warning is about its p-value, which is not asked for.
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:scipy")
 def test_without_weights_it_is_the_statistic_of_scipy(first: np.ndarray, second: np.ndarray) -> None:
-    ours = weighted_ks(Sample.unweighted(first), Sample.unweighted(second))
+    ours = weighted_ks(WeightedSample.unweighted(first), WeightedSample.unweighted(second))
     assert ours == pytest.approx(ks_2samp(first, second, method="asymp").statistic)
 
 
@@ -71,25 +73,25 @@ def test_order_scale_and_exchange_change_nothing(
     first: np.ndarray, second: np.ndarray, random: Random, scale: float
 ) -> None:
     weights = 1.0 + np.arange(len(first)) % 3
-    before = weighted_ks(Sample(first, weights), Sample.unweighted(second))
+    before = weighted_ks(WeightedSample(first, weights), WeightedSample.unweighted(second))
     order = np.array(random.sample(range(len(first)), len(first)))
-    changed = Sample(first[order], scale * weights[order])
-    assert weighted_ks(changed, Sample.unweighted(second)) == pytest.approx(before)
-    assert weighted_ks(Sample.unweighted(second), changed) == pytest.approx(before)
+    changed = WeightedSample(first[order], scale * weights[order])
+    assert weighted_ks(changed, WeightedSample.unweighted(second)) == pytest.approx(before)
+    assert weighted_ks(WeightedSample.unweighted(second), changed) == pytest.approx(before)
 
 
 @given(FEW_VALUES, FEW_VALUES)
 @settings(max_examples=30, deadline=None)
 def test_only_the_order_of_values_counts(first: np.ndarray, second: np.ndarray) -> None:
-    plain = weighted_ks(Sample.unweighted(first), Sample.unweighted(second))
-    stretched = weighted_ks(Sample.unweighted(np.exp(first)), Sample.unweighted(np.exp(second)))
+    plain = weighted_ks(WeightedSample.unweighted(first), WeightedSample.unweighted(second))
+    stretched = weighted_ks(WeightedSample.unweighted(np.exp(first)), WeightedSample.unweighted(np.exp(second)))
     assert stretched == pytest.approx(plain)
 
 
 @given(FEW_VALUES)
 @settings(max_examples=30, deadline=None)
 def test_a_sample_is_at_no_distance_from_itself(values: np.ndarray) -> None:
-    sample = Sample(values, 1.0 + np.arange(len(values)))
+    sample = WeightedSample(values, 1.0 + np.arange(len(values)))
     assert weighted_ks(sample, sample) == pytest.approx(0, abs=1e-15)
 
 
@@ -115,7 +117,7 @@ def test_the_reference_is_what_simulation_gives(first: int, second: int) -> None
 def test_the_reference_holds_for_spread_weights_at_the_effective_number() -> None:
     random = np.random.default_rng(2)
     weights = random.lognormal(0.0, 1.0, 300)
-    effective = Sample(weights, weights).effective_number
+    effective = WeightedSample(weights, weights).effective_number
     assert effective < 200
     distances = np.array([_distance_of_uniform(random, 300, weights) for _ in range(1500)])
     reference = expected_ks(300, effective)
@@ -217,5 +219,33 @@ def test_scores_of_a_network_that_diverged_are_refused() -> None:
 
 
 def _distance_of_uniform(random: np.random.Generator, first: int, second_weights: np.ndarray) -> float:
-    second = Sample(random.random(len(second_weights)), second_weights)
-    return weighted_ks(Sample.unweighted(random.random(first)), second)
+    second = WeightedSample(random.random(len(second_weights)), second_weights)
+    return weighted_ks(WeightedSample.unweighted(random.random(first)), second)
+
+
+def test_the_distance_by_hand() -> None:
+    # Train 0.2, 0.6; test 0.4, 0.8: between 0.2 and 0.4 half of train is below and none of test.
+    found = overtraining(jets_on_signal_output([0.2, 0.6], [], []), jets_on_signal_output([0.4, 0.8], [], []))
+    comparison = found.distance(Label.SIGNAL, Label.SIGNAL)
+    assert comparison.distance == pytest.approx(0.5)
+    assert comparison.reference == expected_ks(2, 2)
+    assert math.isnan(found.distance(Label.QCD, Label.SIGNAL).distance)
+    assert found.train.linear[Label.SIGNAL].jets.tolist() == [2, 0, 0]
+
+
+def test_each_label_on_each_output_is_that_of_scipy() -> None:
+    train, test = (
+        replace(jets, weights=np.ones(len(jets))) for jets in (plausible_jets(500, 1), plausible_jets(300, 2))
+    )
+    found = overtraining(train, test)
+    assert len(found.distances) == 9
+    for output in Label:
+        for label in Label:
+            first, second = train.sample(label, output), test.sample(label, output)
+            expected = ks_2samp(first.values, second.values).statistic
+            assert found.distance(label, output).distance == pytest.approx(expected)
+
+
+def test_identical_samples_have_no_distance() -> None:
+    jets = plausible_jets(200)
+    assert all(each.comparison.distance == pytest.approx(0, abs=1e-12) for each in overtraining(jets, jets).distances)

@@ -9,9 +9,17 @@ from scipy.integrate import trapezoid
 from sklearn.metrics import roc_auc_score
 
 from cal_ratio_trainer.evaluation import ScoredJets
-from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY
 from cal_ratio_trainer.evaluation.intervals import share
-from cal_ratio_trainer.evaluation.roc import mixed, roc_auc, roc_curve
+from cal_ratio_trainer.evaluation.roc import (
+    BIB_ONLY,
+    QCD_AND_BIB,
+    QCD_AND_TENTH_OF_BIB,
+    QCD_ONLY,
+    mass_name,
+    mixed,
+    roc_auc,
+    roc_curve,
+)
 from cal_ratio_trainer.jets.labels import Label
 
 from .jets import jets_on_signal_output, plausible_jets
@@ -181,3 +189,17 @@ def test_the_band_covers_the_true_rejection_about_as_often_as_it_says() -> None:
         inside += found.low <= 1 / (1 - 0.5**0.25) <= found.high
     # Clopper-Pearson covers no less than 68 % on counts; 200 tries have a standard deviation of 3.3 %.
     assert 0.62 < inside / 200 < 0.82
+
+
+def test_a_class_that_takes_no_part_is_not_counted() -> None:
+    jets = jets_on_signal_output([0.9], [0.1, 0.2], [0.3, 0.4, 0.5])
+    assert (BIB_ONLY.count(jets, Label.QCD), BIB_ONLY.count(jets, Label.BIB)) == (0, 3)
+    assert (QCD_AND_BIB.count(jets, Label.QCD), QCD_AND_BIB.count(jets, Label.BIB)) == (2, 3)
+
+
+def test_the_compound_takes_a_tenth_of_bib() -> None:
+    assert (QCD_AND_TENTH_OF_BIB.factor(Label.QCD), QCD_AND_TENTH_OF_BIB.factor(Label.BIB)) == (1.0, 0.1)
+
+
+def test_masses_are_named_as_in_the_manuals_files() -> None:
+    assert mass_name(1000) == "mH1000.0"

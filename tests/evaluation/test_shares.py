@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.evaluation.intervals import weighted_share
-from cal_ratio_trainer.evaluation.sample import NonFiniteInput
+from cal_ratio_trainer.evaluation.scored import NonFiniteInput
 from cal_ratio_trainer.evaluation.shares import Group, ShareTally, selections
 from cal_ratio_trainer.jets.labels import Label
 

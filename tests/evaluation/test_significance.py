@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.evaluation import ScoredJets
-from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_BIB, QCD_ONLY, Background
+from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_BIB, QCD_ONLY, Background
 from cal_ratio_trainer.evaluation.significance import CUTS, all_scans, significance_scan
 from cal_ratio_trainer.jets.labels import Label
 

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
-from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_ONLY
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import roc_auc
+from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_ONLY, roc_auc
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 
 from .jets import jets_on_signal_output, plausible_control_jets, plausible_jets

@@ -1,13 +1,21 @@
 import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.evaluation import Sample, ScoredJets
+from cal_ratio_trainer.evaluation import JetKinematics, ScoredJets, WeightedSample
 from cal_ratio_trainer.evaluation.intervals import share
-from cal_ratio_trainer.evaluation.working_point import cut_at_mistag, working_point
+from cal_ratio_trainer.evaluation.working_point import (
+    EDGES,
+    Dependence,
+    cut_at_mistag,
+    dependence,
+    dependences,
+    working_point,
+)
 from cal_ratio_trainer.jets.labels import Label
 
 from .jets import jets_on_signal_output, plausible_jets
@@ -31,18 +39,18 @@ def test_weights_decide_how_much_of_qcd_passes() -> None:
 
 
 def test_equal_scores_pass_together_or_not_at_all() -> None:
-    qcd = Sample.unweighted(np.array([0.8, 0.8, 0.8, 0.1]))
+    qcd = WeightedSample.unweighted(np.array([0.8, 0.8, 0.8, 0.1]))
     assert cut_at_mistag(qcd, 0.5) == 0.8
     assert cut_at_mistag(qcd, 0.75) == 0.1
 
 
 def test_everything_may_pass() -> None:
-    assert cut_at_mistag(Sample.unweighted(np.array([0.5, 0.2])), 1.0) == 0.2
+    assert cut_at_mistag(WeightedSample.unweighted(np.array([0.5, 0.2])), 1.0) == 0.2
 
 
 def test_with_negative_weights_the_tightest_cuts_count() -> None:
     # From above: 2/4, 1/4, 3/4, 4/4.
-    qcd = Sample(np.array([0.9, 0.8, 0.7, 0.6]), np.array([2.0, -1.0, 2.0, 1.0]))
+    qcd = WeightedSample(np.array([0.9, 0.8, 0.7, 0.6]), np.array([2.0, -1.0, 2.0, 1.0]))
     assert cut_at_mistag(qcd, 0.3) == 0.9
 
 
@@ -69,3 +77,114 @@ def test_no_more_than_asked_for_passes_and_one_more_step_would_be_too_much(mista
     assert again.cut == point.cut
     assert again.bib.value == pytest.approx(point.bib.value)
     assert again.bib.total == pytest.approx(point.bib.total)
+
+
+def of(found: tuple[Dependence, ...], quantity: str, label: Label) -> Dependence:
+    (result,) = [each for each in found if (each.quantity, each.label) == (quantity, label)]
+    return result
+
+
+def with_kinematics(**columns: list[float]) -> ScoredJets:
+    # Three signal jets pass the cut of 0.5, one does not; of two QCD jets one passes.
+    jets = jets_on_signal_output([0.9, 0.8, 0.2, 0.7], [0.6, 0.1], [])
+    return replace(jets, kinematics=JetKinematics(**{name: np.array(column) for name, column in columns.items()}))
+
+
+def test_signal_is_counted_in_the_bins_of_lxy_by_hand() -> None:
+    jets = with_kinematics(
+        llp_eta=[0.1, -1.39, 1.0, 1.41, math.nan, 0.0], llp_lxy=[1300.0, 1399.0, 1399.5, 1300.0, 1300.0, 1300.0]
+    )
+    found = of(dependences(jets, 0.5), "Lxy", Label.SIGNAL)
+    # Barrel: jets 0 and 1 pass, 2 does not, 3 is in the endcap.
+    assert (found.passed[0], found.total[0], found.jets, found.outside) == (2, 3, 3, 0)
+    assert found.value[0] == pytest.approx(2 / 3)
+    expected = share(2, 3)
+    assert (found.interval[0][0], found.interval[1][0]) == pytest.approx((expected.low, expected.high))
+    assert np.isnan(found.value[1:]).all()
+
+
+def test_decays_in_the_endcap_are_shown_by_their_distance_on_both_sides() -> None:
+    jets = with_kinematics(
+        llp_eta=[1.4, -2.0, 1.6, 0.1, 0.0, 0.0], llp_lz=[3600.0, -3600.0, -9000.0, 3600.0, 3600.0, 3600.0]
+    )
+    found = of(dependences(jets, 0.5), "Lz", Label.SIGNAL)
+    assert (found.passed[0], found.total[0]) == (2, 2)
+    assert (found.jets, found.outside) == (2, 1)
+
+
+def test_a_bin_holds_its_lower_edge_and_the_last_one_its_upper_edge_too() -> None:
+    edges = np.array([0.0, 1.0, 2.0])
+    values = np.array([0.0, 0.999, 1.0, 2.0, 2.001, -0.001, math.nan])
+    found = dependence(("pt", edges), Label.SIGNAL, values, np.ones(7), np.ones(7, dtype=bool))
+    assert found.total.tolist() == [2, 2]
+    assert (found.jets, found.outside) == (4, 2)
+
+
+def test_background_is_weighted_at_its_effective_number() -> None:
+    # One bin: weights 1, 1, 2; the 2 passes: e = 1/2, var = (4 + 2) / 4 / 16 = 3/32, n = 1/4 / (3/32) = 8/3.
+    found = dependence(
+        ("eta", np.array([-1.0, 1.0])),
+        Label.QCD,
+        np.zeros(3),
+        np.array([1.0, 1.0, 2.0]),
+        np.array([False, False, True]),
+    )
+    assert found.value.tolist() == [0.5]
+    assert found.total[0] == pytest.approx(8 / 3)
+    # None passes: the effective number is 16/6.
+    none = dependence(
+        ("eta", np.array([-1.0, 1.0])), Label.QCD, np.zeros(3), np.array([1.0, 1.0, 2.0]), np.zeros(3, dtype=bool)
+    )
+    assert (none.value[0], none.total[0]) == (0, pytest.approx(16 / 6))
+    assert none.interval[1][0] == pytest.approx(share(0, 16 / 6).high)
+
+
+@pytest.mark.parametrize("missing", [field.name for field in fields(JetKinematics)])
+def test_a_column_that_is_absent_or_null_leaves_its_figure_out(missing: str) -> None:
+    jets = plausible_jets(500)
+    assert jets.kinematics is not None
+    everything = {(each.quantity, each.label) for each in dependences(jets, 0.5)}
+    assert {quantity for quantity, _ in everything} == {"Lxy", "Lz", "pt", "eta", "phi"}
+    column = {"llp_lxy": {"Lxy"}, "llp_lz": {"Lz"}, "llp_eta": {"Lxy", "Lz"}}.get(missing, {missing})
+    for gone in (None, np.full(500, math.nan)):
+        without = replace(jets, kinematics=replace(jets.kinematics, **{missing: gone}))
+        left = {(each.quantity, each.label) for each in dependences(without, 0.5)}
+        assert everything - left == {each for each in everything if each[0] in column}
+
+
+def test_without_kinematics_or_working_point_there_is_nothing() -> None:
+    jets = plausible_jets(100)
+    assert dependences(replace(jets, kinematics=None), 0.5) == ()
+    assert dependences(jets, math.nan) == ()
+
+
+def test_many_jets_make_finer_bins() -> None:
+    jets = plausible_jets(3000)
+    sparse, dense = dependences(jets, 0.99), dependences(jets, 0.05)
+    assert len(of(sparse, "eta", Label.QCD).total) == len(of(sparse, "eta", Label.BIB).total) == 10
+    assert len(of(dense, "eta", Label.QCD).total) == 20
+    assert len(of(sparse, "eta", Label.SIGNAL).total) == 20
+    assert len(of(dependences(plausible_jets(300), 0.5), "eta", Label.SIGNAL).total) == 10
+
+
+def test_every_quantity_can_have_two_bins_taken_together() -> None:
+    assert all(edges[::2][-1] == edges[-1] for edges in EDGES.values())
+
+
+def test_kinematics_must_be_as_long_as_the_jets() -> None:
+    jets = plausible_jets(10)
+    with pytest.raises(ValueError, match="kinematics"):
+        replace(jets, kinematics=JetKinematics(pt=np.zeros(9)))
+
+
+def test_the_order_of_jets_and_the_scale_of_weights_change_nothing() -> None:
+    jets = plausible_jets(1000)
+    assert jets.kinematics is not None
+    order = np.random.default_rng(2).permutation(1000)
+    moved = JetKinematics(
+        **{field.name: getattr(jets.kinematics, field.name)[order] for field in fields(JetKinematics)}
+    )
+    changed = ScoredJets(jets.scores[order], jets.labels[order], 7 * jets.weights[order], kinematics=moved)
+    for first, second in zip(dependences(jets, 0.4), dependences(changed, 0.4), strict=True):
+        np.testing.assert_allclose(second.passed, first.passed)
+        np.testing.assert_allclose(second.total, first.total)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.scheduling import in_shard
+from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.ntuple.failures import FAILED_FILES
 from cal_ratio_trainer.ntuple.inputs import files_matching, work_for

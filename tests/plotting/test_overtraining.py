@@ -3,7 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from cal_ratio_trainer.evaluation.histograms import main_histograms
-from cal_ratio_trainer.evaluation.overtraining import overtraining
+from cal_ratio_trainer.evaluation.ks import overtraining
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.overtraining import draw_train_and_test, overtraining_drawings
 from tests.evaluation.jets import jets_on_signal_output, plausible_jets

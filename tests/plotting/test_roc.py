@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.evaluation.background import QCD_ONLY
-from cal_ratio_trainer.evaluation.roc import roc_curve
+from cal_ratio_trainer.evaluation.roc import QCD_ONLY, roc_curve
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.plotting.roc import draw_curve, roc_drawings

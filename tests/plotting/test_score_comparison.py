@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cal_ratio_trainer.evaluation.agreement import agreement
-from cal_ratio_trainer.evaluation.background import QCD_ONLY
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
 from cal_ratio_trainer.evaluation.histograms import histograms_by_class
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.paired import RocPair, paired_figures
-from cal_ratio_trainer.evaluation.roc import roc_curve
+from cal_ratio_trainer.evaluation.roc import QCD_ONLY, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.plotting import DEMO, frame, write_all
 from cal_ratio_trainer.plotting.score_comparison import (
@@ -25,7 +24,7 @@ from cal_ratio_trainer.plotting.score_comparison import (
     ks_drawing,
     roc_drawings,
 )
-from cal_ratio_trainer.plotting.score_report import score_report_drawings
+from cal_ratio_trainer.plotting.scores import score_report_drawings
 from tests.evaluation.jets import plausible_jets
 from tests.plotting.recording import legend_texts, legend_title, recorded
 from tests.plotting.test_images import TOLERANCE, at_half_size

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.scoring.compare import compare

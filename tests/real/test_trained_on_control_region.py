@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.runs.directory import RunDirectory

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling

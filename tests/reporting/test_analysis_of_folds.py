@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.config.runs import RunsSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings, RunsSettings
 from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.reporting.analysis_epochs import shortlist, with_results
 from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_runs

@@ -11,8 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings, ImportSettings
 from cal_ratio_trainer.datasets.weights import evaluation_weights
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.roc import roc_auc
@@ -27,8 +26,8 @@ from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_r
 from cal_ratio_trainer.runs.import_run import import_training
 from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.runs.scored_parts import scored_jets
+from tests.formats.earlier_files import keras_2_zip
 from tests.formats.numpy_network import random_weights
-from tests.formats.old_networks.earlier_files import keras_2_zip
 from tests.runs.test_import_run import SMALL, earlier_folder
 from tests.training.run_folders import history_row, write_run
 from tests.training.synthetic import write_training_files

@@ -2,9 +2,8 @@
 
 import pytest
 
-from cal_ratio_trainer.building.record import built_units
 from cal_ratio_trainer.evaluation.variables import COUNTS, find_variable, known_names
-from cal_ratio_trainer.jets.metadata import Scaling, converted_units
+from cal_ratio_trainer.jets.metadata import Scaling, built_units, converted_units
 from cal_ratio_trainer.reporting.variable_titles import axis_title
 
 UP_TO_500 = Scaling(min_jet_pt=0, max_jet_pt=500)

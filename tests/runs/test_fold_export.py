@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.network_export import TrainingExport, export_training

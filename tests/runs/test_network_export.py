@@ -10,8 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings, ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
-from cal_ratio_trainer.config.reading import ReadingSettings
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
+from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_without_digests

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.formats.keras_file import write_keras

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.datasets.splits import Part, split_jets
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, UserError
 from cal_ratio_trainer.jets import Label

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.jets import CONSTITUENTS, Constituent, Jets
 from cal_ratio_trainer.jets.schema import CLUSTERS, MUON_SEGMENTS, TRACKS
 from cal_ratio_trainer.scoring.explanation import Explanation, explain

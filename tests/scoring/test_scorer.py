@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.metadata import JetMetadata

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.simulation.bib import bib_axes, bib_jets
+from cal_ratio_trainer.simulation.events import HALO
 from cal_ratio_trainer.simulation.lists import Axes, Constituents
 from cal_ratio_trainer.simulation.multijet import multijets
 
@@ -47,7 +48,7 @@ def test_halo_jets_come_early_and_the_earlier_the_more_central() -> None:
     random = np.random.default_rng(4)
     axes, kind = bib_axes(random, N)
     time = leading(bib_jets(random, axes, kind), "time")
-    halo, abs_eta = kind == 0, np.abs(axes.eta)
+    halo, abs_eta = kind == HALO, np.abs(axes.eta)
     medians = [
         np.median(time[halo & (abs_eta > low) & (abs_eta < high)]) for low, high in ((0, 0.3), (1, 1.5), (1.5, 3))
     ]

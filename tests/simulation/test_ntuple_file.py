@@ -10,8 +10,8 @@ import uproot
 
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.simulation import DemoFile, DemoSummary
+from cal_ratio_trainer.simulation.draws import parameters
 from cal_ratio_trainer.simulation.ntuple_file import FileTask, write_ntuple
-from cal_ratio_trainer.simulation.parameters import parameters
 from cal_ratio_trainer.simulation.samples import all_samples
 
 JETS = {"jet_pT", "jet_eta", "jet_phi"}

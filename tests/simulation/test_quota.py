@@ -5,13 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.simulation.bib_events import bib_events, kept_in_bib
+from cal_ratio_trainer.simulation.bib import bib_events, kept_in_bib
 from cal_ratio_trainer.simulation.draws import Generator, IntArray
-from cal_ratio_trainer.simulation.event_draft import EventDraft
-from cal_ratio_trainer.simulation.multijet_events import kept_in_multijets, multijet_events
-from cal_ratio_trainer.simulation.quota import Source, events_with
+from cal_ratio_trainer.simulation.events import EventDraft, Source, events_with
+from cal_ratio_trainer.simulation.multijet import kept_in_multijets, multijet_events
 from cal_ratio_trainer.simulation.samples import Slice, shared, slice_source
-from cal_ratio_trainer.simulation.signal_events import MassPoint, kept_in_signal, signal_events
+from cal_ratio_trainer.simulation.signal import MassPoint, kept_in_signal, signal_events
 
 
 def signal_source() -> Source:
@@ -47,7 +46,7 @@ def test_tried_events_follow_the_acceptance() -> None:
 
 
 def test_a_source_that_never_gives_a_jet_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cal_ratio_trainer.simulation.quota._MOST_BATCHES", 3)
+    monkeypatch.setattr("cal_ratio_trainer.simulation.events._MOST_BATCHES", 3)
 
     def soft(random: Generator, size: int) -> EventDraft:
         return multijet_events(random, min(size, 50), (5.0, 8.0))

@@ -6,7 +6,7 @@ import yaml
 
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.simulation import DemoSummary
-from cal_ratio_trainer.simulation.parameters import parameters
+from cal_ratio_trainer.simulation.draws import parameters
 from cal_ratio_trainer.simulation.samples import Slice, all_samples, cross_section_pb, slice_source
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.simulation.showers import SPEED_OF_LIGHT, depth_at, halo_delay, halo_shares, shower_shares
+from cal_ratio_trainer.simulation.layers import SPEED_OF_LIGHT, depth_at, halo_delay, halo_shares, shower_shares
 
 N = 3000
 

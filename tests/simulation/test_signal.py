@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.simulation.events import Decays
 from cal_ratio_trainer.simulation.lists import Axes, Constituents
-from cal_ratio_trainer.simulation.signal import Decays, signal_jets
+from cal_ratio_trainer.simulation.signal import signal_jets
 
 N = 2000
 

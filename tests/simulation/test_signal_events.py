@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.simulation.parameters import parameters
-from cal_ratio_trainer.simulation.signal_events import MassPoint, _boosted, _pair, kept_in_signal, signal_events
+from cal_ratio_trainer.simulation.draws import parameters
+from cal_ratio_trainer.simulation.signal import MassPoint, _boosted, _pair, kept_in_signal, signal_events
 
 GRID = [MassPoint(*point) for point in parameters("samples")["signal_grid"]]
 
@@ -42,7 +42,7 @@ def test_the_share_of_fiducial_events_is_that_of_a_free_decay() -> None:
     """Accepting with weights must give the acceptance that brute force gives: 29 % in the real sample of this point."""
     point = MassPoint(125, 55, 1.05)
     draft = signal_events(np.random.default_rng(5), 100_000, point)
-    from cal_ratio_trainer.simulation.signal_events import _decay_freely, is_fiducial
+    from cal_ratio_trainer.simulation.signal import _decay_freely, is_fiducial
 
     random = np.random.default_rng(6)
     pair = _pair(random, 100_000, point)
@@ -54,7 +54,7 @@ def test_the_share_of_fiducial_events_is_that_of_a_free_decay() -> None:
 def test_both_decays_are_inside_as_often_as_with_free_decays() -> None:
     point = MassPoint(400, 100, 1.608)
     draft = signal_events(np.random.default_rng(5), 100_000, point)
-    from cal_ratio_trainer.simulation.signal_events import _decay_freely, is_fiducial
+    from cal_ratio_trainer.simulation.signal import _decay_freely, is_fiducial
 
     random = np.random.default_rng(6)
     inside = [is_fiducial(_decay_freely(random, *each, point)) for each in _pair(random, 100_000, point)]

@@ -19,8 +19,7 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.simulation import DemoSummary, OutputNotEmpty, simulate
-from cal_ratio_trainer.simulation.recipes import write_recipes
-from cal_ratio_trainer.simulation.simulation import LostFiles
+from cal_ratio_trainer.simulation.simulation import LostFiles, write_recipes
 
 JETS, CONTROL_JETS = 400, 300
 

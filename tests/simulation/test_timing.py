@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.simulation.timing import TimeRecipe, out_of_time, times
+from cal_ratio_trainer.simulation.clusters import TimeRecipe, out_of_time, times
 
 N = 20_000
 

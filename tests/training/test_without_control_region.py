@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
-from cal_ratio_trainer.config.compare import CompareSettings
 from cal_ratio_trainer.config.loading import settings_from
-from cal_ratio_trainer.config.runs import RunsSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings, RunsSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.config.training import Layers, TrainSettings, resolve_layers
 from cal_ratio_trainer.datasets.data import load_training_data
 from cal_ratio_trainer.datasets.used_events import read_used_events

@@ -1,15 +1,14 @@
-"""Scales jets to what the network reads: pt to 0-1, layer energies to fractions, eta to its side."""
+"""Scales jets to what the network reads: pt to 0-1, layer energies to fractions, eta to its side, by the schema."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
-from cal_ratio_trainer.jets.schema import CLUSTER_LAYERS, CLUSTERS, MEV_A_GEV, TRACK_Z0_UNIT_MM, TRACKS, Constituent
+from cal_ratio_trainer.jets.schema import UNITS_IN_GEV, Affine, Constituent, Feature
 from cal_ratio_trainer.jets.table import Jets
-
-_LAYERS = [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]
 
 
 @dataclass(frozen=True)
@@ -23,38 +22,51 @@ class ScaledJets:
 def scale(jets: Jets, scaling: Scaling) -> ScaledJets:
     """Scale jets as the earlier program's `build` did, real constituents only; padding rows stay as they are.
 
-    Computed in double from the stored float32, then stored as float32 again:
-        jet pt, track pt: (pt - min) / (max - min);  cluster pt: (pt - min) / (1000 (max - min)), from MeV.
-        layer energies: each divided by the sum of the eight; not finite becomes 0.
-        track z0: divided by 250 mm.
-        cluster and track eta: times the sign of sum(eta * pt) over the jet's clusters or tracks, of the unscaled pt;
-            a sum of 0 counts as positive.
+    Computed in double from the stored float32, then stored as float32 again. By the scaling of a feature:
+        pt_range: (pt - min) / (max - min);  from MeV (pt - min) / (1000 (max - min)), as the earlier program has it.
+        fraction: divided by the sum of all such features of the constituent; not finite becomes 0.
+        side: times the sign of sum(eta * pt) over the constituents of the kind, of the unscaled pt; a sum of 0 counts
+            as positive.
+        subtract, divide_by: (value - subtract) / divide_by.
 
     Args:
-        jets: as converted: GeV, clusters MeV, mm.
+        jets: as converted; their schema says how each feature is scaled.
         scaling: the range [GeV] that becomes 0-1.
     """
-    width = scaling.max_jet_pt - scaling.min_jet_pt
-    jet_pt = (jets["jet_pt"].astype(np.float64) - scaling.min_jet_pt) / width
-    clusters, without = _scaled_clusters(jets.constituents[CLUSTERS.name], scaling.min_jet_pt, width)
-    tracks = _scaled_tracks(jets.constituents[TRACKS.name], scaling.min_jet_pt, width)
-    lists = {**jets.constituents, CLUSTERS.name: clusters, TRACKS.name: tracks}
-    return ScaledJets(Jets(jets.scalars, lists).with_columns({"jet_pt": jet_pt.astype(np.float32)}), without)
+    own = {f.name: _moved(f, jets[f.name], scaling).astype(np.float32) for f in jets.schema.jet if f.scaling}
+    lists, without = dict(jets.constituents), 0
+    for kind in jets.schema.constituents:
+        if any(feature.scaling for feature in kind.features):
+            lists[kind.name], useless = _scaled(lists[kind.name], kind, scaling)
+            without += useless
+    return ScaledJets(replace(jets, constituents=lists).with_columns(own), without)
 
 
-def _scaled_clusters(clusters: Ragged, smallest: float, width: float) -> tuple[Ragged, int]:
-    columns = _columns(clusters)
-    useless = _make_fractions(columns)
-    _turn_eta(columns, clusters, CLUSTERS)
-    _scale_pt(columns, CLUSTERS, smallest, MEV_A_GEV * width)
-    return clusters.with_values(columns.T), useless
+def _scaled(ragged: Ragged, kind: Constituent, scaling: Scaling) -> tuple[Ragged, int]:
+    """The constituents of one kind, scaled, and how many have no finite fractions."""
+    # [features, constituents]: what is done to single features is done to neighbouring numbers.
+    columns = ragged.values.T.copy()
+    useless = _make_fractions(columns, [i for i, f in enumerate(kind.features) if f.scaling == "fraction"])
+    turned = [i for i, feature in enumerate(kind.features) if feature.scaling == "side"]
+    if turned:
+        pt, eta = kind.position("pt"), kind.position("eta")
+        sums = np.bincount(ragged.owners(), columns[eta].astype(np.float64) * columns[pt], minlength=len(ragged))
+        sign = np.where(sums < 0, np.float32(-1), np.float32(1))
+        for position in turned:
+            columns[position] *= np.repeat(sign, ragged.lengths)
+    for position, feature in enumerate(kind.features):
+        if feature.scaling == "pt_range" or isinstance(feature.scaling, Affine):
+            columns[position] = _moved(feature, columns[position], scaling)
+    return ragged.with_values(columns.T), useless
 
 
-def _make_fractions(columns: FloatArray) -> int:
-    """Divide layer energies by their sum; the number of clusters with a layer for which that gives nothing finite."""
-    total = columns[_LAYERS].sum(axis=0, dtype=np.float64)
+def _make_fractions(columns: FloatArray, layers: list[int]) -> int:
+    """Divide features by their sum; the number of constituents with one for which that gives nothing finite."""
+    if not layers:
+        return 0
+    total = columns[layers].sum(axis=0, dtype=np.float64)
     finite = np.ones(len(total), dtype=bool)
-    for layer in _LAYERS:
+    for layer in layers:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             fractions = columns[layer] / total
         own_finite = np.isfinite(fractions)
@@ -64,28 +76,16 @@ def _make_fractions(columns: FloatArray) -> int:
     return len(finite) - int(np.count_nonzero(finite))
 
 
-def _scaled_tracks(tracks: Ragged, smallest: float, width: float) -> Ragged:
-    columns = _columns(tracks)
-    _turn_eta(columns, tracks, TRACKS)
-    _scale_pt(columns, TRACKS, smallest, width)
-    z0 = TRACKS.position("z0")
-    columns[z0] = columns[z0].astype(np.float64) / TRACK_Z0_UNIT_MM
-    return tracks.with_values(columns.T)
+def _moved(feature: Feature, values: FloatArray, scaling: Scaling) -> NDArray[np.float64]:
+    """A feature with one shift and one unit, scaled in double precision."""
+    shift, unit = shift_and_unit(feature, scaling)
+    return (values.astype(np.float64) - shift) / unit
 
 
-def _columns(ragged: Ragged) -> FloatArray:
-    """The values, copied, [features, constituents]: what is done to single features is done to neighbouring numbers."""
-    return ragged.values.T.copy()
-
-
-def _scale_pt(columns: FloatArray, kind: Constituent, smallest: float, width: float) -> None:
-    pt = kind.position("pt")
-    columns[pt] = (columns[pt].astype(np.float64) - smallest) / width
-
-
-def _turn_eta(columns: FloatArray, ragged: Ragged, kind: Constituent) -> None:
-    """Give all jets the same side: eta times the sign of the pt-weighted sum. The columns hold the unscaled pt yet."""
-    pt, eta = kind.position("pt"), kind.position("eta")
-    sums = np.bincount(ragged.owners(), columns[eta].astype(np.float64) * columns[pt], minlength=len(ragged))
-    sign = np.where(sums < 0, np.float32(-1), np.float32(1))
-    columns[eta] *= np.repeat(sign, ragged.lengths)
+def shift_and_unit(feature: Feature, scaling: Scaling) -> tuple[float, float]:
+    """What a feature is scaled with, (value - shift) / unit; 0 and 1 where it is scaled in another way or not."""
+    if isinstance(feature.scaling, Affine):
+        return feature.scaling.subtract, feature.scaling.divide_by
+    if feature.scaling != "pt_range":
+        return 0.0, 1.0
+    return scaling.min_jet_pt, UNITS_IN_GEV[feature.unit] * (scaling.max_jet_pt - scaling.min_jet_pt)

@@ -5,7 +5,7 @@ import os
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 
 
 def run(settings: AnalyzeSettings) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.compare import CompareSettings
+from cal_ratio_trainer.config.scoring import CompareSettings
 
 Layers = list[tuple[str, dict[str, Any]]]
 

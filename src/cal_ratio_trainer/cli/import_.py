@@ -3,7 +3,7 @@
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.import_training import ImportSettings
+from cal_ratio_trainer.config.runs import ImportSettings
 
 
 def run(settings: ImportSettings) -> int:

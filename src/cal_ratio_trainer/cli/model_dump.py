@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.model_dump import ModelDumpSettings
+from cal_ratio_trainer.config.runs import ModelDumpSettings
 
 _WIDE = 200
 

@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.plot import PlotSettings
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.progress import duration, with_prefix
 
 
@@ -15,7 +15,7 @@ def run(settings: PlotSettings, layers: list[tuple[str, dict[str, Any]]]) -> int
     if settings.run is not None:
         return _redraw(settings, settings.run, layers)
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
-    from cal_ratio_trainer.reporting.data_comparison import compare_files
+    from cal_ratio_trainer.reporting.jet_file_report import compare_files
 
     summary = compare_files(settings, draw_in_parallel)
     rate = with_prefix(summary.jets / summary.seconds if summary.seconds > 0 else 0.0)

@@ -3,7 +3,7 @@
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.resample import ResampleSettings
+from cal_ratio_trainer.config.build import ResampleSettings
 
 
 def run(settings: ResampleSettings) -> int:

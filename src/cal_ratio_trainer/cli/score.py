@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.scoring.score import ScoredFile

@@ -1,7 +1,5 @@
 """What all settings have in common."""
 
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,15 +13,12 @@ class Settings(BaseModel):
     Class attributes:
         aliases: other name, such as that in configurations of the earlier program -> name here.
         ignored: names of the earlier program that mean nothing any more -> why, said once when met.
-        defaults_file: stem of the packaged YAML file with the default of every field; None for a nested part,
-            whose defaults stand in the model.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
 
     aliases: ClassVar[dict[str, str]] = {}
     ignored: ClassVar[dict[str, str]] = {}
-    defaults_file: ClassVar[str | None] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -66,12 +61,9 @@ class Settings(BaseModel):
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """The packaged default of every field that has one, by name; those of settings it extends too."""
-        merged: dict[str, Any] = {}
-        for model in reversed(cls.__mro__):
-            stem = vars(model).get("defaults_file")
-            merged |= _packaged(stem) if stem else {}
-        return merged
+        """The default of every field that has one, by name."""
+        fields = cls.model_fields.items()
+        return {name: info.get_default(call_default_factory=True) for name, info in fields if not info.is_required()}
 
     @classmethod
     def field_names(cls) -> list[str]:
@@ -81,8 +73,8 @@ class Settings(BaseModel):
 
     @classmethod
     def make(cls, **changes: Any) -> Self:
-        """The default settings with changes; for library calls and tests."""
-        return cls.model_validate({**cls.defaults(), **changes})
+        """The default settings with changes of any type that a YAML file or a flag could give."""
+        return cls.model_validate(changes)
 
     def as_yaml(self) -> str:
         """All settings as YAML that `--config` reads back to the same."""
@@ -90,10 +82,3 @@ class Settings(BaseModel):
         ordered = {name: values[name] for name in self.field_names()}
         text: str = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)
         return text
-
-
-@cache
-def _packaged(stem: str) -> dict[str, Any]:
-    text = resources.files("cal_ratio_trainer.config").joinpath("defaults", f"{stem}.yaml").read_text("utf-8")
-    content: dict[str, Any] = yaml.safe_load(text) or {}
-    return content

@@ -1,4 +1,4 @@
-"""Settings of `cr_trainer build`."""
+"""Settings of the commands that make training files: `cr_trainer build` and `resample`."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -6,9 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.samples import Sample
-from cal_ratio_trainer.config.scheduling import SchedulingSettings
+from cal_ratio_trainer.config.shared import FigureSettings, SchedulingSettings
 from cal_ratio_trainer.jets.labels import DataType
 
 
@@ -36,61 +35,76 @@ class BuildInput(Settings):
 class BuildSettings(FigureSettings, SchedulingSettings):
     """What `cr_trainer build` makes, and of which files."""
 
-    defaults_file: ClassVar[str | None] = "build"
     aliases: ClassVar[dict[str, str]] = {"min_jet_pT": "min_jet_pt", "max_jet_pT": "max_jet_pt"}
 
     input_files: list[BuildInput] = Field(
+        default=[],
         description="Files of jets: paths, patterns or URLs, or in a config file also mappings with input_file, "
-        "num_events, event_filter and data_type."
+        "num_events, event_filter and data_type.",
     )
     output_file: Path = Field(description="File to write; .pkl makes a pickled flat frame.")
     kind: Literal["main", "control"] = Field(
+        default="main",
         description="A main training file (signal, multijet, beam-induced background) or a control-region file "
-        "(multijet simulation and data)."
+        "(multijet simulation and data).",
     )
-    min_jet_pt: float = Field(ge=0, description="What becomes 0 when pt is scaled. [GeV]")
-    max_jet_pt: float = Field(description="What becomes 1 when jet and track pt are scaled. [GeV]")
-    seed: int = Field(ge=0, description="Seed of sampling and shuffling; the same seed gives the same file. [1]")
-    shuffle: bool = Field(description="Put the jets into random order; otherwise they stay in the order of the inputs.")
+    min_jet_pt: float = Field(default=0.0, ge=0, description="What becomes 0 when pt is scaled. [GeV]")
+    max_jet_pt: float = Field(default=500.0, description="What becomes 1 when jet and track pt are scaled. [GeV]")
+    seed: int = Field(
+        default=1, ge=0, description="Seed of sampling and shuffling; the same seed gives the same file. [1]"
+    )
+    shuffle: bool = Field(
+        default=True, description="Put the jets into random order; otherwise they stay in the order of the inputs."
+    )
     layout: Literal["ragged", "flat"] = Field(
-        description="Lists of constituents (ragged) or the earlier program's 800 slot columns (flat)."
+        default="ragged", description="Lists of constituents (ragged) or the earlier program's 800 slot columns (flat)."
     )
     remove_branches: list[str] = Field(
+        default=[],
         description="Further scalar columns to leave out, by name or pattern; HLT_jet_* and others that no training "
-        "reads are left out always."
+        "reads are left out always.",
     )
     samples: Path | dict[int, Sample] | None = Field(
+        default=None,
         description="What weighs simulated multijets: cross_section_pb, filter_efficiency and k_factor of each sample "
-        "by its mcChannelNumber, here or in a YAML file of that name."
+        "by its mcChannelNumber, here or in a YAML file of that name.",
     )
     period_luminosity_fb: float | dict[str, float] | None = Field(
+        default=None,
         description="Luminosity that samples are weighed to; in YAML also one for each period (2015-2016, 2017, 2018, "
-        "or a runNumber of the simulation). Null: weights are cross sections in pb. [1/fb]"
+        "or a runNumber of the simulation). Null: weights are cross sections in pb. [1/fb]",
     )
     normalise: Literal["samples", "none"] = Field(
-        description="Weigh multijets of several samples by the table of samples, or take mcEventWeight as it stands."
+        default="samples",
+        description="Weigh multijets of several samples by the table of samples, or take mcEventWeight as it stands.",
     )
     pileup_weight: bool = Field(
+        default=False,
         description="Multiply the weights of simulated multijets by pileupWeight, which convert keeps on request "
-        "(keep_branches)."
+        "(keep_branches).",
     )
     reweight_mc: list[str] = Field(
+        default=[],
         description="Weigh simulation in a control file so that it is distributed as the data in these columns, e.g. "
-        "jet_pt,actualInteractionsPerCrossing."
+        "jet_pt,actualInteractionsPerCrossing.",
     )
     flatten: list[str] = Field(
+        default=[],
         description="Weigh the jets of each class so that they are evenly distributed in these columns, e.g. "
-        "jet_pt,jet_eta."
+        "jet_pt,jet_eta.",
     )
     max_weight_share: float | None = Field(
+        default=None,
         gt=0,
         le=1,
         description="Lower the weights of single jets to at most this share of the sum of their class; null: as they "
         "are. [1]",
     )
-    report: bool = Field(description="Write a report with tables and figures beside the output file.")
-    cache_path: Path | None = Field(description="Folder for copies of remote inputs; the user's cache folder if null.")
-    overwrite: bool = Field(description="Replace the output file where it exists.")
+    report: bool = Field(default=False, description="Write a report with tables and figures beside the output file.")
+    cache_path: Path | None = Field(
+        default=None, description="Folder for copies of remote inputs; the user's cache folder if null."
+    )
+    overwrite: bool = Field(default=False, description="Replace the output file where it exists.")
 
     @field_validator("input_files", mode="before")
     @classmethod
@@ -136,3 +150,16 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         if self.reweight_mc and self.kind != "control":
             raise ValueError("reweight_mc needs kind control: a main file has no data to weigh simulation to")
         return self
+
+
+class ResampleSettings(Settings):
+    """What `cr_trainer resample` takes of which file."""
+
+    input_file: str = Field(description="File of jets of any format, or its URL.")
+    output_file: Path = Field(description="File to write; .pkl makes a pickled flat frame.")
+    fraction: float = Field(gt=0, le=1, description="Share of the jets of each label that is taken. [1]")
+    seed: int = Field(default=1, ge=0, description="Seed of the sampling; the same seed gives the same jets. [1]")
+    overwrite: bool = Field(default=False, description="Replace the output file where it exists.")
+    cache_path: Path | None = Field(
+        default=None, description="Folder for a copy of a remote input; the user's cache folder if null."
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.scheduling import SharedListSettings
+from cal_ratio_trainer.config.shared import SharedListSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
@@ -40,7 +40,6 @@ class ConversionInput(Settings):
 class ConvertSettings(SharedListSettings):
     """What `cr_trainer convert divertanalysis` reads, keeps and writes."""
 
-    defaults_file: ClassVar[str | None] = "convert"
     aliases: ClassVar[dict[str, str]] = _MASSES
     ignored: ClassVar[dict[str, str]] = {
         "signal_branches": _FIXED_BRANCHES,
@@ -50,47 +49,63 @@ class ConvertSettings(SharedListSettings):
     }
 
     input_files: list[ConversionInput] = Field(
-        description="Files, URLs or patterns; in YAML also entries with their own data_type, output_dir and masses."
+        default=[],
+        description="Files, URLs or patterns; in YAML also entries with their own data_type, output_dir and masses.",
     )
     data_type: DataType | None = Field(
+        default=None,
         description="What the files hold that do not say so themselves: signal, multijet simulation, beam-induced "
-        "background, or control-region data."
+        "background, or control-region data.",
     )
-    llp_mH: _Mass = Field(description="Mass of the mediator, needed for signal. [GeV]")
-    llp_mS: _Mass = Field(description="Mass of the long-lived particle, needed for signal. [GeV]")
-    min_jet_pt: float = Field(ge=0, description="Smallest jet pt that is kept. [GeV]")
-    max_jet_pt: float = Field(gt=0, description="Jets of this pt and above are dropped. [GeV]")
+    llp_mH: _Mass = Field(default=None, description="Mass of the mediator, needed for signal. [GeV]")
+    llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle, needed for signal. [GeV]")
+    min_jet_pt: float = Field(default=40.0, ge=0, description="Smallest jet pt that is kept. [GeV]")
+    max_jet_pt: float = Field(default=500.0, gt=0, description="Jets of this pt and above are dropped. [GeV]")
     max_hlt_delta_r: float | None = Field(
+        default=None,
         gt=0,
         description="Largest distance (Delta R) from a tagged trigger jet to its jet in BIB; null takes any. [1]",
     )
     event_selection: Conditions = Field(
+        default=None,
         description="Keep only events that fulfil this condition on branches of the tree, e.g. 'jet_pT[0] > 60'; "
-        "in YAML also a list of conditions, or a mapping of names to conditions."
+        "in YAML also a list of conditions, or a mapping of names to conditions.",
     )
     jet_selection: Conditions = Field(
+        default=None,
         description="Keep only jets that fulfil this condition on branches of the tree, e.g. 'jet_jvt > 0.5'; in YAML "
-        "also a list of conditions, or a mapping of names to conditions."
+        "also a list of conditions, or a mapping of names to conditions.",
     )
-    require_clean_jets: bool = Field(description="Keep only jets whose jet_isClean_LooseBadLLP is 1.")
+    require_clean_jets: bool = Field(default=False, description="Keep only jets whose jet_isClean_LooseBadLLP is 1.")
     max_jets_per_event: int | None = Field(
-        ge=1, description="Keep at most so many jets of an event, those of the highest pt; null keeps all. [jets]"
+        default=None,
+        ge=1,
+        description="Keep at most so many jets of an event, those of the highest pt; null keeps all. [jets]",
     )
-    output_path: Path = Field(description="Folder that the results are written to; made where it is missing.")
+    output_path: Path = Field(
+        default=Path("converted"), description="Folder that the results are written to; made where it is missing."
+    )
     layout: Literal["ragged", "flat"] = Field(
-        description="Lists of constituents, or the flat columns of the earlier program (clus_pt_0 and so on)."
+        default="ragged",
+        description="Lists of constituents, or the flat columns of the earlier program (clus_pt_0 and so on).",
     )
-    flat_format: Literal["parquet", "pkl"] = Field(description="File format of the flat layout.")
+    flat_format: Literal["parquet", "pkl"] = Field(default="parquet", description="File format of the flat layout.")
     keep_branches: list[str] = Field(
-        description="Further branches to carry through: one number an event, or one a jet by its position."
+        default=[], description="Further branches to carry through: one number an event, or one a jet by its position."
     )
-    max_events: int | None = Field(ge=1, description="How many events to read of each file; null reads all. [events]")
+    max_events: int | None = Field(
+        default=None, ge=1, description="How many events to read of each file; null reads all. [events]"
+    )
     chunk_events: int = Field(
-        ge=1, description="How many events are in memory at a time; whole clusters of an RNTuple. [events]"
+        default=4000,
+        ge=1,
+        description="How many events are in memory at a time; whole clusters of an RNTuple. [events]",
     )
-    overwrite: bool = Field(description="Convert again what is already done.")
+    overwrite: bool = Field(default=False, description="Convert again what is already done.")
     cache_path: Path | None = Field(
-        description="Folder that remote files are copied to before they are read; null streams them and stores nothing."
+        default=None,
+        description="Folder that remote files are copied to before they are read; null streams them and stores "
+        "nothing.",
     )
 
     @field_validator("input_files", mode="before")

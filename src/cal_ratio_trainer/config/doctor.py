@@ -11,11 +11,14 @@ from cal_ratio_trainer.config.base import Settings
 class DoctorSettings(Settings):
     """Device and folders that `cr_trainer doctor` examines besides the installation."""
 
-    defaults_file: ClassVar[str | None] = "doctor"
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
-    device: Literal["auto", "cpu", "cuda"] = Field(description="Device whose engines are tried: auto, cpu or cuda.")
-    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Device whose engines are tried: auto, cpu or cuda."
+    )
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
     cache_path: Path | None = Field(
-        description="Folder that remote files are copied to; the user's cache folder if none."
+        default=None, description="Folder that remote files are copied to; the user's cache folder if none."
     )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import demo_beside_file
 
 
@@ -22,39 +22,75 @@ class PlotInput(Settings):
 class PlotSettings(FigureSettings):
     """Which files `cr_trainer plot` compares, and in what."""
 
-    defaults_file: ClassVar[str | None] = "plot"
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     input_files: list[PlotInput] = Field(
+        default=[],
         description="Files of jets, each FILE or NAME=FILE; paths or URLs. In a config file also mappings with "
-        "input_file and legend_name. Without any, main_training_file and cr_training_file are compared."
+        "input_file and legend_name. Without any, main_training_file and cr_training_file are compared.",
     )
-    main_training_file: str = Field(description="Main training file where no files are given; a path, URL or 'demo'.")
+    main_training_file: str = Field(
+        default="demo", description="Main training file where no files are given; a path, URL or 'demo'."
+    )
     cr_training_file: str = Field(
-        description="Control-region training file where no files are given; a path, URL or 'demo'."
+        default="demo", description="Control-region training file where no files are given; a path, URL or 'demo'."
     )
     common_plots: list[str | list[str]] = Field(
+        default=[
+            "jet_pt",
+            "jet_eta",
+            "jet_phi",
+            "mcEventWeight",
+            "MSeg_t0_1",
+            "MSeg_etaPos_0",
+            "clus_time_0",
+            "clus_pt_0",
+            "clus_phi_1",
+            "clus_eta_1",
+            "track_pt_0",
+            "track_phi_1",
+            "track_eta_1",
+        ],
         description="What is compared: scalar columns, constituents' features in one slot (clus_pt_0) or of all "
         "constituents (clus_pt), numbers of constituents (n_clusters). In a config file an entry may be a list of "
-        "alternative names, of which a file gives the first that it has."
+        "alternative names, of which a file gives the first that it has.",
     )
-    plot_every_column: bool = Field(description="Draw every column of the files too, in the table of columns.")
-    data_labels_main: dict[int, str] = Field(description="Names of the labels in main training files, by number.")
-    data_labels_adversary: dict[int, str] = Field(description="Names of the labels in control-region files, by number.")
-    weight_column: str = Field(description="Which column holds the weights of the jets.")
-    bins: int = Field(ge=2, le=500, description="At most so many bins in a figure; small samples get fewer. [bins]")
+    plot_every_column: bool = Field(
+        default=False, description="Draw every column of the files too, in the table of columns."
+    )
+    data_labels_main: dict[int, str] = Field(
+        default={0: "Multijet MC", 1: "Signal MC", 2: "BIB data"},
+        description="Names of the labels in main training files, by number.",
+    )
+    data_labels_adversary: dict[int, str] = Field(
+        default={0: "Multijet MC", 2: "Multijet data"},
+        description="Names of the labels in control-region files, by number.",
+    )
+    weight_column: str = Field(default="mcEventWeight", description="Which column holds the weights of the jets.")
+    bins: int = Field(
+        default=40, ge=2, le=500, description="At most so many bins in a figure; small samples get fewer. [bins]"
+    )
     central_share: float = Field(
+        default=0.99,
         gt=0,
         le=1,
         description="Share of each class that an axis covers, far outliers apart; the rest is told. [fraction]",
     )
-    output_report: Path = Field(description="Markdown file to write; the HTML page and the figures stand beside it.")
-    cache_path: Path | None = Field(description="Folder for copies of remote inputs; the user's cache folder if null.")
-    run: str | None = Field(
-        description="Redraw every plot of the training NAME/RUN in its folder from its saved histograms, "
-        "without the data, instead of comparing files."
+    output_report: Path = Field(
+        default=Path("reports/report.md"),
+        description="Markdown file to write; the HTML page and the figures stand beside it.",
     )
-    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
+    cache_path: Path | None = Field(
+        default=None, description="Folder for copies of remote inputs; the user's cache folder if null."
+    )
+    run: str | None = Field(
+        default=None,
+        description="Redraw every plot of the training NAME/RUN in its folder from its saved histograms, "
+        "without the data, instead of comparing files.",
+    )
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
 
     @field_validator("input_files", mode="before")
     @classmethod

@@ -1,12 +1,12 @@
-"""Settings of `cr_trainer runs`."""
+"""Settings of the commands about runs: `cr_trainer runs`, `analyze`, `convert training`, `import` and `model-dump`."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.rule import Rule
+from cal_ratio_trainer.config.shared import FigureSettings, Rule, in_one_word, model_name
 
 Status = Literal[
     "finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "incomplete", "unknown"
@@ -16,15 +16,171 @@ Status = Literal[
 class RunsSettings(Settings):
     """Which runs `cr_trainer runs` lists, and how."""
 
-    defaults_file: ClassVar[str | None] = "runs"
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
-    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
-    sort: str = Field(
-        min_length=1, description="Column to sort by, rising; with a minus before it falling, e.g. -test_auc."
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
     )
-    status: list[Status] = Field(description="Only runs of these states; all if none is given.")
-    tag: list[str] = Field(description="Only runs with one of these tags; all if none is given.")
-    rule: Rule = Field(description="Rule by which the best epoch of a run is chosen, on its validation part.")
-    folds: bool = Field(description="List the networks of fold sets too, a line each below their set.")
-    csv: str | None = Field(description="Write the whole table as CSV to this file, or to standard output for -.")
+    sort: str = Field(
+        default="started",
+        min_length=1,
+        description="Column to sort by, rising; with a minus before it falling, e.g. -test_auc.",
+    )
+    status: list[Status] = Field(default=[], description="Only runs of these states; all if none is given.")
+    tag: list[str] = Field(default=[], description="Only runs with one of these tags; all if none is given.")
+    rule: Rule = Field(
+        default="auc-near-lowest-ks",
+        description="Rule by which the best epoch of a run is chosen, on its validation part.",
+    )
+    folds: bool = Field(default=False, description="List the networks of fold sets too, a line each below their set.")
+    csv: str | None = Field(
+        default=None, description="Write the whole table as CSV to this file, or to standard output for -."
+    )
+
+
+class AnalyzeSettings(FigureSettings):
+    """Which runs `cr_trainer analyze` looks at, and how."""
+
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+
+    runs_to_analyze: list[str] = Field(
+        default=[],
+        description="Runs as NAME/RUN; in a config file also mappings with name and run. Without any: all finished "
+        "runs under output_path.",
+    )
+    main_training_file: str | None = Field(
+        default=None,
+        description="Signal, QCD and BIB jets to judge runs by that left no test jets, e.g. imported ones: a path, URL "
+        "or 'demo'; null leaves these runs without such figures.",
+    )
+    cr_training_file: str | None = Field(
+        default=None, description="Control-region jets for the same runs, likewise; both files or none."
+    )
+    output_report: Path = Field(
+        default=Path("reports/analyze.md"),
+        description="Markdown file to write; the HTML page and the figures stand beside it.",
+    )
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
+    rule: Rule = Field(
+        default="auc-near-lowest-ks",
+        description="Rule by which an epoch is recommended; all look at the validation part.",
+    )
+    best_of_each: int = Field(
+        default=2,
+        ge=1,
+        description="How many epochs of a run are shortlisted by each criterion, the best first. [epochs]",
+    )
+    plotted_epochs: int = Field(
+        default=12,
+        ge=1,
+        description="Score plots are shown of all shortlisted epochs up to so many, then of fewer a run. [epochs]",
+    )
+    replicas: int = Field(
+        default=200,
+        ge=0,
+        le=10_000,
+        description="Samples drawn anew for the errors of AUC and K-S; 0 for none. [samples]",
+    )
+    seed: int = Field(default=1, ge=0, lt=2**63, description="Seed of these samples. [1]")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where to score; auto takes a GPU where there is one."
+    )
+
+    @model_validator(mode="after")
+    def _both_files(self) -> Self:
+        if (self.main_training_file is None) != (self.cr_training_file is None):
+            raise ValueError("main_training_file and cr_training_file go together: AUC is of one, K-S of the other")
+        return self
+
+    @field_validator("runs_to_analyze", mode="before")
+    @classmethod
+    def _in_one_word(cls, given: Any) -> Any:
+        return [_run_name(each) for each in given] if isinstance(given, list | tuple) else given
+
+
+def _run_name(given: Any) -> Any:
+    if isinstance(given, dict):
+        unknown = sorted(set(map(str, given)) - {"name", "run"})
+        if unknown or "name" not in given or "run" not in given:
+            raise ValueError(f"a run is given as NAME/RUN or with name and run, not with {', '.join(map(str, given))}")
+        return f"{given['name']}/{given['run']}"
+    return given
+
+
+class ConvertTrainingSettings(Settings):
+    """Which network `cr_trainer convert training` writes, in which formats, and where."""
+
+    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path"}
+
+    training: str = Field(description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file.")
+    output_json: Path = Field(
+        default=Path("model.json"), description="File to write; its ending gives way to that of the format."
+    )
+    format: Literal["fdeep", "fdeep-keras3", "keras", "onnx", "all"] = Field(
+        default="fdeep",
+        description="What is written: for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, Keras 3, ONNX, or "
+        "all.",
+    )
+    opset: int = Field(
+        default=11, ge=11, description="Version of ONNX' operators; runtimes read theirs and older ones. [1]"
+    )
+    with_preprocessing: bool = Field(
+        default=False,
+        description="The ONNX file takes jets as converted (GeV, MeV, mm) and does the scaling of build itself.",
+    )
+    folds: bool = Field(
+        default=False,
+        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which.",
+    )
+    rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _in_one_word(cls, given: Any) -> Any:
+        return in_one_word(given)
+
+    @model_validator(mode="after")
+    def _onnx_where_it_is_meant(self) -> Self:
+        given = {"with_preprocessing": self.with_preprocessing, "opset": self.opset != self.defaults()["opset"]}
+        meant = [name for name, is_given in given.items() if is_given]
+        if meant and self.format not in ("onnx", "all"):
+            verb = "is" if len(meant) == 1 else "are"
+            raise ValueError(f"{' and '.join(meant)} {verb} for ONNX files, but the format is {self.format}")
+        return self
+
+
+class ImportSettings(Settings):
+    """What `cr_trainer import` brings in, and under which name."""
+
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+
+    path: Path = Field(
+        description="Run folder of the earlier program, or one file: Keras (zip or HDF5) or frugally-deep JSON."
+    )
+    model_name: str | None = Field(
+        default=None, description="Name of the model that the run becomes one of; null takes it from the path."
+    )
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
+
+    @field_validator("model_name")
+    @classmethod
+    def _is_a_name(cls, given: str | None) -> str | None:
+        return None if given is None else model_name(given)
+
+
+class ModelDumpSettings(Settings):
+    """Which network `cr_trainer model-dump` shows."""
+
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+
+    training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras file of ours.")
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )

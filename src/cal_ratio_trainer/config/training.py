@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.figures import FigureSettings
-from cal_ratio_trainer.config.network_name import model_name
+from cal_ratio_trainer.config.shared import FigureSettings, model_name
 from cal_ratio_trainer.errors import ConfigError
 
 DEMO = "demo"
@@ -23,7 +22,6 @@ class TrainSettings(FigureSettings):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    defaults_file: ClassVar[str | None] = "training"
     aliases: ClassVar[dict[str, str]] = {
         "lr_values": "learning_rate",
         "filters_cnn_constit": "cluster_filters",
@@ -40,121 +38,191 @@ class TrainSettings(FigureSettings):
         "runs_path": "output_path",
     }
 
-    model_name: str = Field(description="Name of the model; its runs stand in a folder of this name.")
+    model_name: str = Field(
+        default="default", description="Name of the model; its runs stand in a folder of this name."
+    )
     main_training_file: str = Field(
-        description="Signal, QCD and BIB jets: a path, file:// or any other fsspec URL, or 'demo'."
+        default="demo", description="Signal, QCD and BIB jets: a path, file:// or any other fsspec URL, or 'demo'."
     )
     cr_training_file: str | None = Field(
+        default="demo",
         description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'. "
-        "Null trains without them, which adversary_weight 0 can; so it is where only main_training_file is given."
+        "Null trains without them, which adversary_weight 0 can; so it is where only main_training_file is given.",
     )
-    output_path: Path = Field(description="Folder that holds all runs, by model name and run number.")
-    tag: str | None = Field(description="A word to find the run by; it stands in run.json and in the table of runs.")
-    note: str | None = Field(description="A sentence on what the run is for; it stands beside the tag.")
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
+    tag: str | None = Field(
+        default=None, description="A word to find the run by; it stands in run.json and in the table of runs."
+    )
+    note: str | None = Field(default=None, description="A sentence on what the run is for; it stands beside the tag.")
     cache_path: Path | None = Field(
-        description="Folder for copies of remote files and for the demo data; null takes the user's cache folder."
+        default=None,
+        description="Folder for copies of remote files and for the demo data; null takes the user's cache folder.",
     )
     seed: int = Field(
-        ge=0, lt=2**63, description="Seed of everything random: split, sampling, weights, dropout, order. [1]"
+        default=1,
+        ge=0,
+        lt=2**63,
+        description="Seed of everything random: split, sampling, weights, dropout, order. [1]",
     )
 
-    epochs: int = Field(ge=1, description="How many epochs to train, or to add to a finished run. [epochs]")
-    num_splits: int | None = Field(ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]")
+    epochs: int = Field(
+        default=100, ge=1, description="How many epochs to train, or to add to a finished run. [epochs]"
+    )
+    num_splits: int | None = Field(
+        default=50, ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]"
+    )
     accumulate: int = Field(
+        default=1,
         ge=1,
         description="In how many pieces a mini-batch goes through the network, gradients added up: less memory, the "
         "same training but for dropout masks. [pieces]",
     )
-    batch_size: int | None = Field(ge=1, description="Main jets in a mini-batch, in place of num_splits. [jets]")
-    learning_rate: float = Field(gt=0, description="Learning rate of Nadam, for network and adversary. [1]")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="Main jets in a mini-batch, in place of num_splits. [jets]"
+    )
+    learning_rate: float = Field(
+        default=0.0008, gt=0, description="Learning rate of Nadam, for network and adversary. [1]"
+    )
     adversary_weight: float = Field(
-        ge=0, description="How much the adversary's loss counts against the network; 0 trains without adversary. [1]"
+        default=10.0,
+        ge=0,
+        description="How much the adversary's loss counts against the network; 0 trains without adversary. [1]",
     )
-    regularization: float = Field(ge=0, description="Strength of the L1 and of the L2 penalty on kernels. [1]")
-    dropout: float = Field(ge=0, lt=1, description="Share of values that each dropout layer drops. [fraction]")
+    regularization: float = Field(
+        default=1e-11, ge=0, description="Strength of the L1 and of the L2 penalty on kernels. [1]"
+    )
+    dropout: float = Field(
+        default=0.2, ge=0, lt=1, description="Share of values that each dropout layer drops. [fraction]"
+    )
 
-    cluster_filters: list[int] = Field(min_length=1, description="Widths of the layers on each cluster. [units]")
-    track_filters: list[int] = Field(min_length=1, description="Widths of the layers on each track. [units]")
+    cluster_filters: list[int] = Field(
+        default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each cluster. [units]"
+    )
+    track_filters: list[int] = Field(
+        default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each track. [units]"
+    )
     muon_segment_filters: list[int] = Field(
-        min_length=1, description="Widths of the layers on each muon segment. [units]"
+        default=[32, 16, 8], min_length=1, description="Widths of the layers on each muon segment. [units]"
     )
-    cluster_lstm_nodes: int = Field(ge=1, description="Width of the LSTM over clusters. [units]")
-    track_lstm_nodes: int = Field(ge=1, description="Width of the LSTM over tracks. [units]")
-    muon_segment_lstm_nodes: int = Field(ge=1, description="Width of the LSTM over muon segments. [units]")
-    lstm_layers: int = Field(ge=1, description="LSTM layers on top of each other, for each constituent. [layers]")
+    cluster_lstm_nodes: int = Field(default=10, ge=1, description="Width of the LSTM over clusters. [units]")
+    track_lstm_nodes: int = Field(default=10, ge=1, description="Width of the LSTM over tracks. [units]")
+    muon_segment_lstm_nodes: int = Field(default=5, ge=1, description="Width of the LSTM over muon segments. [units]")
+    lstm_layers: int = Field(
+        default=1, ge=1, description="LSTM layers on top of each other, for each constituent. [layers]"
+    )
     hidden_layer_fraction: float = Field(
-        gt=0, description="Factor on the widths 512 and 64 of the two hidden layers. [1]"
+        default=1.0, gt=0, description="Factor on the widths 512 and 64 of the two hidden layers. [1]"
     )
-    mH_parametrization: bool = Field(description="Give the network the mediator's mass as an input.")
-    mS_parametrization: bool = Field(description="Give the network the long-lived particle's mass as an input.")
+    mH_parametrization: bool = Field(default=False, description="Give the network the mediator's mass as an input.")
+    mS_parametrization: bool = Field(
+        default=False, description="Give the network the long-lived particle's mass as an input."
+    )
 
-    sample_fraction: float = Field(gt=0, le=1, description="Share of the jets of both files that is used. [fraction]")
+    sample_fraction: float = Field(
+        default=0.5, gt=0, le=1, description="Share of the jets of both files that is used. [fraction]"
+    )
     train_fraction: float = Field(
-        gt=0, lt=1, description="Share of the events trained on; the rest is half validation, half test. [fraction]"
+        default=0.9,
+        gt=0,
+        lt=1,
+        description="Share of the events trained on; the rest is half validation, half test. [fraction]",
     )
     split: Literal["event", "row"] = Field(
-        description="Split by event, so that no event stands in two parts, or by row as the earlier program did."
+        default="event",
+        description="Split by event, so that no event stands in two parts, or by row as the earlier program did.",
     )
     folds: int | None = Field(
+        default=None,
         ge=2,
         le=100,
         description="Train so many networks; network i never reads events whose eventNumber % folds is i, and is used "
         "on exactly these. Null trains one network on all events. [networks]",
     )
     fold: int | None = Field(
-        ge=0, description="Train only the network that leaves this fold out; null trains all of them. [1]"
+        default=None, ge=0, description="Train only the network that leaves this fold out; null trains all of them. [1]"
     )
-    reshuffle: bool = Field(description="Draw new mini-batches in each epoch.")
-    include_low_mass: bool = Field(description="Train on the low mediator masses; given alone, on these only.")
-    include_high_mass: bool = Field(description="Train on the high mediator masses; given alone, on these only.")
-    low_masses: list[float] = Field(description="Mediator masses that count as low. [GeV]")
-    high_masses: list[float] = Field(description="Mediator masses that count as high. [GeV]")
+    reshuffle: bool = Field(default=True, description="Draw new mini-batches in each epoch.")
+    include_low_mass: bool = Field(
+        default=True, description="Train on the low mediator masses; given alone, on these only."
+    )
+    include_high_mass: bool = Field(
+        default=True, description="Train on the high mediator masses; given alone, on these only."
+    )
+    low_masses: list[float] = Field(
+        default=[60.0, 125.0, 200.0], description="Mediator masses that count as low. [GeV]"
+    )
+    high_masses: list[float] = Field(
+        default=[400.0, 600.0, 1000.0], description="Mediator masses that count as high. [GeV]"
+    )
 
     loss_weights: Literal["file", "balanced", "none"] = Field(
-        description="Weights in the main loss: the file's, the file's with every class summing to the same, or all 1."
+        default="file",
+        description="Weights in the main loss: the file's, the file's with every class summing to the same, or all 1.",
     )
-    weight_column: str = Field(description="Which column holds the weights of the jets.")
+    weight_column: str = Field(default="mcEventWeight", description="Which column holds the weights of the jets.")
     bad_weights: Literal["error", "drop", "abs", "keep"] = Field(
+        default="error",
         description="Negative or non-finite weights: refuse the file, drop the jets, take absolute values (and drop "
-        "non-finite ones), or keep negative ones as they are."
+        "non-finite ones), or keep negative ones as they are.",
     )
     missing_t0: float | None = Field(
-        description="What the network reads where a muon segment's time was not measured (99999); null leaves it. [ns]"
+        default=None,
+        description="What the network reads where a muon segment's time was not measured (99999); null leaves it. [ns]",
     )
 
     keep_weights: Literal["rule", "all"] = Field(
-        description="Keep the weights of epochs that pass the K-S rule, of the best and of the newest, or of all."
+        default="rule",
+        description="Keep the weights of epochs that pass the K-S rule, of the best and of the newest, or of all.",
     )
-    ks_limit: float = Field(gt=0, description="An epoch passes the rule when its BIB K-S sum is below this. [1]")
+    ks_limit: float = Field(
+        default=0.3, gt=0, description="An epoch passes the rule when its BIB K-S sum is below this. [1]"
+    )
     pt_ranges: list[float] = Field(
-        min_length=2, max_length=2, description="Edges of scaled jet pt between the low, mid and high K-S ranges. [1]"
+        default=[0.25, 0.5],
+        min_length=2,
+        max_length=2,
+        description="Edges of scaled jet pt between the low, mid and high K-S ranges. [1]",
     )
     threads: int | None = Field(
+        default=None,
         ge=1,
         description="CPU threads of a process; null takes all cores, or its part where several share them. [threads]",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(description="Where to train; auto takes a GPU where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where to train; auto takes a GPU where there is one."
+    )
     data_place: Literal["auto", "device", "host", "disk"] = Field(
+        default="auto",
         description="Where the jets' constituents lie during the training: on the device, in the host's memory, or on "
-        "disk, in unnamed files under cache_path; auto takes the first that has room."
+        "disk, in unnamed files under cache_path; auto takes the first that has room.",
     )
     engine: Literal["auto", "reference", "torch", "numba", "triton"] = Field(
-        description="What computes the network's own loops; auto takes the fastest for the device: numba or triton."
+        default="auto",
+        description="What computes the network's own loops; auto takes the fastest for the device: numba or triton.",
     )
     matmul_precision: Literal["ieee", "tf32"] = Field(
-        description="How matrix products round on a GPU: as single precision does, or faster, with 10 bits of mantissa."
+        default="ieee",
+        description="How matrix products round on a GPU: as single precision does, or faster, with 10 bits of "
+        "mantissa.",
     )
     cuda_graph: bool = Field(
-        description="On a GPU with Triton record a step once and replay it; else its kernels are started one by one."
+        default=True,
+        description="On a GPU with Triton record a step once and replay it; else its kernels are started one by one.",
     )
-    epoch_plots: bool = Field(description="Draw the 18 score plots of every epoch; without, they can be drawn later.")
+    epoch_plots: bool = Field(
+        default=True, description="Draw the 18 score plots of every epoch; without, they can be drawn later."
+    )
     plot_processes: int | None = Field(
+        default=None,
         ge=0,
         description="How many processes may draw plots beside the training; null takes half of the cores, 0 draws them "
         "in between. [processes]",
     )
     tensorboard: bool = Field(
-        description="Write every epoch's figures for TensorBoard too, where it is installed (the extra 'tensorboard')."
+        default=True,
+        description="Write every epoch's figures for TensorBoard too, where it is installed (the extra 'tensorboard').",
     )
 
     @field_validator("model_name")

@@ -1,7 +1,11 @@
 """Figures of merit: arrays in, frozen dataclasses out. Nothing is drawn, printed or written here."""
 
-from cal_ratio_trainer.evaluation.kinematics import JetKinematics
-from cal_ratio_trainer.evaluation.sample import NonFiniteInput, Sample
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import (
+    JetKinematics,
+    NonFiniteInput,
+    ScoredControlJets,
+    ScoredJets,
+    WeightedSample,
+)
 
-__all__ = ["JetKinematics", "NonFiniteInput", "Sample", "ScoredControlJets", "ScoredJets"]
+__all__ = ["JetKinematics", "NonFiniteInput", "ScoredControlJets", "ScoredJets", "WeightedSample"]

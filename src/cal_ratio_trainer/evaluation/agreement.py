@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from cal_ratio_trainer.evaluation.sample import FloatArray, check_finite
+from cal_ratio_trainer.evaluation.scored import FloatArray, check_finite
 from cal_ratio_trainer.jets.labels import Label
 
 TOLERANCES = (1e-5, 1e-3, 1e-2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.sample import Sample
+from cal_ratio_trainer.evaluation.scored import WeightedSample
 
 _LOGARITHMIC_ABOVE = 300.0
 _FEWEST_BINS = 8
@@ -38,7 +38,7 @@ class BinChoice:
     central_share: float = 0.99
 
 
-def bin_edges(samples: Sequence[Sample], choice: BinChoice) -> NDArray[np.float64]:
+def bin_edges(samples: Sequence[WeightedSample], choice: BinChoice) -> NDArray[np.float64]:
     """Edges that show all samples.
 
     The range covers the central part of each sample, so that a small class is seen beside a large one; outliers that
@@ -82,7 +82,7 @@ def is_logarithmic(edges: NDArray[np.float64]) -> bool:
     return math.isclose(edges[1] / edges[0], edges[-1] / edges[-2], rel_tol=1e-3)
 
 
-def _bounds(sample: Sample, central_share: float) -> tuple[float, float, float]:
+def _bounds(sample: WeightedSample, central_share: float) -> tuple[float, float, float]:
     """(lowest, highest, width of the central nine tenths) of what is shown of a sample."""
     tail = (1 - central_share) / 2
     lowest, low, high, highest = _quantiles(sample, (tail, 0.05, 0.95, 1 - tail))
@@ -95,7 +95,7 @@ def _bounds(sample: Sample, central_share: float) -> tuple[float, float, float]:
     return lowest, highest, high - low
 
 
-def _quantiles(sample: Sample, shares: Sequence[float]) -> list[float]:
+def _quantiles(sample: WeightedSample, shares: Sequence[float]) -> list[float]:
     """The smallest values at which so much of the weight is reached."""
     order = np.argsort(sample.values)
     reached = np.cumsum(np.abs(sample.weights[order], dtype=np.float64))

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.background import Background
 from cal_ratio_trainer.evaluation.intervals import TAIL, Interval
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, PtRange, ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import roc_auc
-from cal_ratio_trainer.evaluation.sample import FloatArray
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.roc import Background, roc_auc
+from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
 EventArray = NDArray[np.integer[Any]]

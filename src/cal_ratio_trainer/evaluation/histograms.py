@@ -8,8 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.sample import FloatArray
-from cal_ratio_trainer.evaluation.scored import BoolArray, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import BoolArray, FloatArray, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
 LINEAR_EDGES = np.linspace(0.0, 1.0, 30)

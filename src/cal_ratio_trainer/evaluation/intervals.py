@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from cal_ratio_trainer.evaluation.sample import FloatArray
+from cal_ratio_trainer.evaluation.scored import FloatArray
 
 TAIL = (1 - math.erf(1 / math.sqrt(2))) / 2
 """The probability left out on each side of a 68.3 % interval."""

@@ -1,4 +1,4 @@
-"""Kolmogorov-Smirnov distances between simulation and data, and what identical distributions would give.
+"""Kolmogorov-Smirnov distances, of simulation and data and of train and test, beside those of identical distributions.
 
 A distance says nothing by itself: two samples of the same distribution have one that grows as their size falls. So
 every distance here comes with the expected one at the effective counts.
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.sample import FloatArray, Sample
-from cal_ratio_trainer.evaluation.scored import BoolArray, ScoredControlJets
+from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, main_histograms
+from cal_ratio_trainer.evaluation.scored import BoolArray, FloatArray, ScoredControlJets, ScoredJets, WeightedSample
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.weights import effective_number
 
@@ -133,7 +133,7 @@ def _flat(name: str, expected: float, spread: float, excess: float) -> dict[str,
     return {f"{name}_expected": expected, f"{name}_spread": spread, f"{name}_excess": excess}
 
 
-def weighted_ks(first: Sample, second: Sample) -> float:
+def weighted_ks(first: WeightedSample, second: WeightedSample) -> float:
     """Largest distance between the weighted cumulative distributions of two samples.
 
     Args:
@@ -232,3 +232,45 @@ def _distance(values: FloatArray, signed_shares: NDArray[np.float64]) -> float:
     difference = np.cumsum(signed_shares[order])[last_of_equal]
     # Behind the largest value both distributions are 1; only rounding would be left of the difference.
     return float(np.abs(difference[:-1]).max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class TrainTestKs:
+    """The K-S distance of train and test scores of the jets of one label on one output."""
+
+    label: Label
+    output: Label
+    comparison: KsComparison
+
+
+@dataclass(frozen=True)
+class Overtraining:
+    """Train against test.
+
+    Attributes:
+        train: the three outputs of signal, QCD and BIB jets that were trained on.
+        distances: one for each output and label, by output.
+    """
+
+    train: ScoreHistograms
+    distances: tuple[TrainTestKs, ...]
+
+    def distance(self, label: Label, output: Label) -> KsComparison:
+        """The comparison of one label on one output."""
+        return next(each.comparison for each in self.distances if (each.label, each.output) == (label, output))
+
+
+def overtraining(train: ScoredJets, test: ScoredJets) -> Overtraining:
+    """Train and test scores by label and output, weighted jet by jet; NaN where one of them has no jets.
+
+    Args:
+        train: jets that were trained on, all or a sample of them, scored as the test jets are.
+        test: the test jets.
+    """
+    distances = []
+    for output in Label:
+        for label in Label:
+            first, second = train.sample(label, output), test.sample(label, output)
+            reference = expected_ks(first.effective_number, second.effective_number)
+            distances.append(TrainTestKs(label, output, KsComparison(weighted_ks(first, second), reference)))
+    return Overtraining(main_histograms(train), tuple(distances))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, Background
 from cal_ratio_trainer.evaluation.bootstrap import (
     EventArray,
     Resampled,
@@ -22,7 +21,15 @@ from cal_ratio_trainer.evaluation.bootstrap import (
 )
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, PtRange
-from cal_ratio_trainer.evaluation.roc import REJECTION_AT, RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.roc import (
+    BIB_ONLY,
+    QCD_AND_TENTH_OF_BIB,
+    QCD_ONLY,
+    REJECTION_AT,
+    Background,
+    RocCurve,
+    roc_curve,
+)
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 

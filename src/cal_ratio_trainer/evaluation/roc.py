@@ -1,4 +1,4 @@
-"""ROC curves: signal against a mixture of backgrounds on the signal output."""
+"""ROC curves: signal against a mixture of QCD and BIB on the signal output."""
 
 import math
 from dataclasses import dataclass
@@ -7,12 +7,49 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
-from cal_ratio_trainer.evaluation.background import QCD_AND_TENTH_OF_BIB, Background, mass_name
 from cal_ratio_trainer.evaluation.intervals import clopper_pearson, effective_trials
 from cal_ratio_trainer.evaluation.plain import rounded
-from cal_ratio_trainer.evaluation.sample import Sample
-from cal_ratio_trainer.evaluation.scored import ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets, WeightedSample
 from cal_ratio_trainer.jets.labels import Label
+
+
+@dataclass(frozen=True)
+class Background:
+    """Mixture of QCD and BIB that signal is separated from.
+
+    Attributes:
+        name: for tables and axes.
+        qcd: factor on the QCD jets' normalised weights. [1]
+        bib: factor on the BIB jets' normalised weights. [1]
+    """
+
+    name: str
+    qcd: float
+    bib: float
+
+    def factor(self, label: Label) -> float:
+        """The factor of one background label."""
+        return {Label.QCD: self.qcd, Label.BIB: self.bib}[label]
+
+    def count(self, jets: ScoredJets, label: Label) -> int:
+        """Number of jets of one background label that take part."""
+        return jets.count(label) if self.factor(label) else 0
+
+
+QCD_AND_TENTH_OF_BIB = Background("QCD + 0.1 BIB", 1.0, 0.1)
+QCD_AND_BIB = Background("QCD + BIB", 1.0, 1.0)
+QCD_ONLY = Background("QCD only", 1.0, 0.0)
+BIB_ONLY = Background("BIB only", 0.0, 1.0)
+
+
+def mass_name(higgs_mass: float) -> str:
+    """Name of results for one mH, in file names too.
+
+    >>> mass_name(125)
+    'mH125.0'
+    """
+    return f"mH{float(higgs_mass)}"
+
 
 REJECTION_AT = (0.5, 0.7, 0.8, 0.9)
 """Signal efficiencies at which the rejection is quoted. [1]"""
@@ -129,20 +166,24 @@ def roc_auc(jets: ScoredJets, background: Background = QCD_AND_TENTH_OF_BIB, hig
     return _exact_curve(_signal(jets, higgs_mass), mixed(jets, background)).area
 
 
-def mixed(jets: ScoredJets, background: Background) -> Sample:
+def mixed(jets: ScoredJets, background: Background) -> WeightedSample:
     """The background's scores on the signal output; each class's weights sum to its count times the factor."""
     parts = []
     for label in (Label.QCD, Label.BIB):
         sample = jets.sample(label, Label.SIGNAL)
         total = sample.weights.sum(dtype=np.float64)
         if background.factor(label) and total > 0:
-            parts.append(Sample(sample.values, sample.weights * (background.factor(label) * len(sample) / total)))
+            parts.append(
+                WeightedSample(sample.values, sample.weights * (background.factor(label) * len(sample) / total))
+            )
     if not parts:
-        return Sample.unweighted(np.zeros(0))
-    return Sample(np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts]))
+        return WeightedSample.unweighted(np.zeros(0))
+    return WeightedSample(
+        np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts])
+    )
 
 
-def _signal(jets: ScoredJets, higgs_mass: float | None) -> Sample:
+def _signal(jets: ScoredJets, higgs_mass: float | None) -> WeightedSample:
     return jets.sample(Label.SIGNAL, Label.SIGNAL) if higgs_mass is None else jets.signal_sample(higgs_mass)
 
 
@@ -150,7 +191,7 @@ def _signal(jets: ScoredJets, higgs_mass: float | None) -> Sample:
 class _ExactCurve:
     """Every point of a curve; `order` and `steps` say which jets pass from one point to the next."""
 
-    samples: tuple[Sample, Sample]
+    samples: tuple[WeightedSample, WeightedSample]
     order: NDArray[np.intp]
     steps: NDArray[np.bool_]
     cuts: NDArray[np.float64]
@@ -180,7 +221,7 @@ class _ExactCurve:
         return effective_trials(efficiency, passing, self.samples[which].effective_number)
 
 
-def _exact_curve(signal: Sample, background: Sample) -> _ExactCurve:
+def _exact_curve(signal: WeightedSample, background: WeightedSample) -> _ExactCurve:
     totals = signal.weights.sum(dtype=np.float64), background.weights.sum(dtype=np.float64)
     if not (totals[0] > 0 and totals[1] > 0):
         nothing = np.zeros(0)

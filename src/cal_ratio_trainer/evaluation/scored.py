@@ -1,15 +1,103 @@
-"""Jets together with the network's scores: what the figures of merit are computed from."""
+"""Inputs of the figures of merit, checked for finite values: weighted samples, jets with scores, their kinematics."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.kinematics import JetKinematics
-from cal_ratio_trainer.evaluation.sample import FloatArray, Sample, check_finite
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.weights import effective_number
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+class NonFiniteInput(UserError):
+    """Values that a figure of merit is to be computed from are NaN or infinite; names which and how many."""
+
+    def __init__(self, name: str, bad: int, total: int) -> None:
+        self.name, self.bad, self.total = name, bad, total
+        super().__init__(f"{bad} of {total} {name} are NaN or infinite; expected finite numbers")
+
+
+def check_finite(name: str, values: FloatArray) -> None:
+    """Refuse arrays with NaN or infinity.
+
+    Raises:
+        NonFiniteInput: some of the values are; `name` says of what, in the plural.
+    """
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise NonFiniteInput(name, int(finite.size - np.count_nonzero(finite)), int(finite.size))
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedSample:
+    """Values of one quantity with a weight each; checked when made.
+
+    Attributes:
+        values: [jets], any unit.
+        weights: [jets]; may be negative (MC generators give such).
+
+    Raises:
+        NonFiniteInput: a value or weight is NaN or infinite.
+        ValueError: not two one-dimensional arrays of one length.
+    """
+
+    values: FloatArray
+    weights: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 1 or self.values.shape != self.weights.shape:
+            raise ValueError(f"values {self.values.shape} and weights {self.weights.shape} must be two equal [jets]")
+        check_finite("values", self.values)
+        check_finite("weights", self.weights)
+
+    @classmethod
+    def unweighted(cls, values: FloatArray) -> "WeightedSample":
+        """Every value with weight 1."""
+        return cls(values, np.ones(len(values)))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def effective_number(self) -> float:
+        """See `jets.weights.effective_number`."""
+        return effective_number(self.weights)
+
+
+BARREL_ETA = 1.4
+"""Long-lived particles with |eta| below this count as barrel, the others as endcap."""
+
+
+@dataclass(frozen=True, eq=False)
+class JetKinematics:
+    """Quantities of jets; None where a file does not hold them, NaN where one jet's is not known.
+
+    Attributes:
+        pt: [jets], GeV, not scaled.
+        eta: [jets].
+        phi: [jets], rad.
+        llp_eta: [jets] of the true long-lived particle of signal jets.
+        llp_lxy: [jets] its decay's distance from the beam, mm.
+        llp_lz: [jets] its decay's distance from the interaction point along the beam, mm, signed.
+    """
+
+    pt: FloatArray | None = None
+    eta: FloatArray | None = None
+    phi: FloatArray | None = None
+    llp_eta: FloatArray | None = None
+    llp_lxy: FloatArray | None = None
+    llp_lz: FloatArray | None = None
+
+    def fits(self, jets: int) -> bool:
+        """True where every array that is there is [jets]."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return all(column is None or column.shape == (jets,) for column in values)
+
 
 BoolArray = NDArray[np.bool_]
 
@@ -57,17 +145,17 @@ class ScoredJets:
         """How many jets carry a label."""
         return int(np.count_nonzero(self.labels == label))
 
-    def sample(self, label: Label, output: Label) -> Sample:
+    def sample(self, label: Label, output: Label) -> WeightedSample:
         """One output's scores of the jets of one label, with their weights."""
         chosen = self.positions[label]
-        return Sample(self.scores[chosen, output], self.weights[chosen])
+        return WeightedSample(self.scores[chosen, output], self.weights[chosen])
 
-    def signal_sample(self, higgs_mass: float) -> Sample:
+    def signal_sample(self, higgs_mass: float) -> WeightedSample:
         """The signal output's scores of the signal jets of one mH in GeV, with their weights."""
         chosen = self.positions[Label.SIGNAL]
         if self.higgs_mass is not None:
             chosen = chosen[self.higgs_mass[chosen] == higgs_mass]
-        return Sample(self.scores[chosen, Label.SIGNAL], self.weights[chosen])
+        return WeightedSample(self.scores[chosen, Label.SIGNAL], self.weights[chosen])
 
     @cached_property
     def higgs_masses(self) -> tuple[float, ...]:

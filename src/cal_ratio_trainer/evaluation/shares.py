@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.intervals import Share, WeightSums, share, share_of_sums
-from cal_ratio_trainer.evaluation.sample import FloatArray, check_finite
+from cal_ratio_trainer.evaluation.scored import FloatArray, check_finite
 from cal_ratio_trainer.jets.labels import Label
 
 

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
-from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_BIB, QCD_ONLY, Background, mass_name
 from cal_ratio_trainer.evaluation.plain import rounded
-from cal_ratio_trainer.evaluation.sample import Sample
-from cal_ratio_trainer.evaluation.scored import ScoredJets
+from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_BIB, QCD_ONLY, Background, mass_name
+from cal_ratio_trainer.evaluation.scored import ScoredJets, WeightedSample
 from cal_ratio_trainer.jets.labels import Label
 
 CUTS = np.concatenate([np.geomspace(1e-5, 0.1, 100), np.linspace(0.11, 0.89, 20), np.geomspace(0.9, 1.0, 600)])
@@ -104,9 +103,9 @@ def significance_scan(
     """
     signal = jets.sample(Label.SIGNAL, Label.SIGNAL) if higgs_mass is None else jets.signal_sample(higgs_mass)
     qcd, bib = (_scaled(jets, background, label) for label in (Label.QCD, Label.BIB))
-    passing_signal = _passing(Sample.unweighted(signal.values), CUTS)
+    passing_signal = _passing(WeightedSample.unweighted(signal.values), CUTS)
     passing_background = _passing(qcd, CUTS) + _passing(bib, CUTS)
-    squares = _passing(Sample(qcd.values, np.square(qcd.weights)), CUTS) + _passing(bib, CUTS)
+    squares = _passing(WeightedSample(qcd.values, np.square(qcd.weights)), CUTS) + _passing(bib, CUTS)
     enough = passing_background > MIN_BACKGROUND
     stop = len(CUTS) if enough.all() else int(np.argmin(enough))
     return SignificanceScan(
@@ -131,21 +130,21 @@ def _name(background: Background, higgs_mass: float | None) -> str:
     return "" if background == QCD_AND_BIB else background.name
 
 
-def _scaled(jets: ScoredJets, background: Background, label: Label) -> Sample:
+def _scaled(jets: ScoredJets, background: Background, label: Label) -> WeightedSample:
     sample = jets.sample(label, Label.SIGNAL)
     total = sample.weights.sum(dtype=np.float64)
     if background.factor(label) == 0 or len(sample) == 0:
-        return Sample.unweighted(np.zeros(0))
+        return WeightedSample.unweighted(np.zeros(0))
     if label == Label.BIB:
-        return Sample.unweighted(sample.values)
+        return WeightedSample.unweighted(sample.values)
     if not total > 0:
-        return Sample.unweighted(np.zeros(0))
+        return WeightedSample.unweighted(np.zeros(0))
     # "In the scan" means that there are such jets, not only that they were asked for.
     wanted = background.count(jets, Label.BIB) or len(sample)
-    return Sample(sample.values, sample.weights * (wanted / total))
+    return WeightedSample(sample.values, sample.weights * (wanted / total))
 
 
-def _passing(sample: Sample, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _passing(sample: WeightedSample, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
     order = np.argsort(sample.values)
     above = np.append(np.cumsum(sample.weights[order][::-1], dtype=np.float64)[::-1], 0.0)
     return above[np.searchsorted(sample.values[order], cuts, side="right")]

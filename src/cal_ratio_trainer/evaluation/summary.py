@@ -4,25 +4,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY
-from cal_ratio_trainer.evaluation.classification import ConfusionMatrix, confusion_matrix
-from cal_ratio_trainer.evaluation.dependence import Dependence, dependences
-from cal_ratio_trainer.evaluation.efficiency import (
+from cal_ratio_trainer.evaluation.classification import (
+    ConfusionMatrix,
     FalsePositives,
     MassPointEfficiency,
+    confusion_matrix,
     false_positives,
     signal_efficiencies,
     signal_efficiency,
 )
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.intervals import Share
-from cal_ratio_trainer.evaluation.ks import PT_RANGES, ControlRegionKs, PtRange, ks_of_control_jets
-from cal_ratio_trainer.evaluation.overtraining import Overtraining, overtraining
+from cal_ratio_trainer.evaluation.ks import (
+    PT_RANGES,
+    ControlRegionKs,
+    Overtraining,
+    PtRange,
+    ks_of_control_jets,
+    overtraining,
+)
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
-from cal_ratio_trainer.evaluation.roc import RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.significance import SignificanceScan, all_scans
-from cal_ratio_trainer.evaluation.working_point import MISTAG, WorkingPoint, working_point
+from cal_ratio_trainer.evaluation.working_point import MISTAG, Dependence, WorkingPoint, dependences, working_point
 
 _FORMAT = 1
 

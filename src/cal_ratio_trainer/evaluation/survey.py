@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.sample import Sample
+from cal_ratio_trainer.evaluation.scored import WeightedSample
 from cal_ratio_trainer.evaluation.variables import SENTINELS, Variable, is_number, values_of
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.schema import CONSTITUENTS
@@ -128,7 +128,7 @@ class Survey:
     seed: int = 1
     classes: dict[JetClass, ClassTally] = field(default_factory=dict)
     columns: dict[str, ColumnTally] = field(default_factory=dict)
-    samples: dict[Variable, dict[int, list[Sample]]] = field(default_factory=dict)
+    samples: dict[Variable, dict[int, list[WeightedSample]]] = field(default_factory=dict)
     bad_weights: int = 0
     unknown_weights: int = 0
 
@@ -146,10 +146,10 @@ class Survey:
         self._add_columns(jets)
         self._add_samples(jets)
 
-    def samples_of(self, variable: Variable) -> Iterator[Sample]:
+    def samples_of(self, variable: Variable) -> Iterator[WeightedSample]:
         """The sampled values of each label that has some."""
         for parts in self.samples.get(variable, {}).values():
-            yield Sample(
+            yield WeightedSample(
                 np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts])
             )
 
@@ -189,7 +189,7 @@ class Survey:
             labels = label[found.jets]
             for each in np.unique(labels):
                 its = labels == each
-                sample = Sample(found.values[its], weights[found.jets[its]])
+                sample = WeightedSample(found.values[its], weights[found.jets[its]])
                 by_label.setdefault(int(each), []).append(sample)
 
 

@@ -14,10 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.legacy.names import name_of_today
-from cal_ratio_trainer.jets.schema import CONSTITUENTS, MISSING_T0, Constituent
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS, Constituent
 from cal_ratio_trainer.jets.table import Jets
 
-SENTINELS = {"MSeg_t0": MISSING_T0}
+SENTINELS = {
+    column: feature.not_measured
+    for column, feature in CALRATIO_2019.columns.items()
+    if feature.not_measured is not None
+}
 """Columns in which a certain number stands for 'not measured'."""
 
 _KIND_OF_COLUMN = {column: kind for kind in CONSTITUENTS for column in kind.columns}

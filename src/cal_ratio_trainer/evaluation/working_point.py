@@ -1,12 +1,20 @@
-"""One cut on the signal output: what passes where a stated share of QCD does."""
+"""Cut on the signal output that a stated share of QCD passes: efficiencies there, also by kinematics and decay."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.intervals import Share, share, weighted_share
-from cal_ratio_trainer.evaluation.sample import Sample
-from cal_ratio_trainer.evaluation.scored import BoolArray, ScoredJets
+from cal_ratio_trainer.evaluation.intervals import Share, clopper_pearson, effective_trials, share, weighted_share
+from cal_ratio_trainer.evaluation.scored import (
+    BARREL_ETA,
+    BoolArray,
+    FloatArray,
+    JetKinematics,
+    ScoredJets,
+    WeightedSample,
+)
 from cal_ratio_trainer.jets.labels import Label
 
 MISTAG = 0.01
@@ -53,7 +61,7 @@ def working_point(jets: ScoredJets, mistag: float = MISTAG) -> WorkingPoint:
     )
 
 
-def cut_at_mistag(qcd: Sample, mistag: float) -> float:
+def cut_at_mistag(qcd: WeightedSample, mistag: float) -> float:
     """The lowest of QCD's scores above which no more than the given share of its weight lies.
 
     Negative weights can let the share fall again below: the tightest such stretch of cuts counts.
@@ -76,3 +84,144 @@ def cut_at_mistag(qcd: Sample, mistag: float) -> float:
 def passing(jets: ScoredJets, cut: float) -> BoolArray:
     """Which jets' signal output is above the cut, [jets]; none where the cut is NaN."""
     return np.asarray(jets.scores[:, Label.SIGNAL] > cut)
+
+
+EDGES = {
+    "Lxy": np.arange(1200.0, 4001.0, 200.0),
+    "Lz": np.arange(3500.0, 6001.0, 250.0),
+    "pt": np.array([40.0, 50, 60, 70, 85, 100, 125, 150, 200, 250, 300, 400, 500]),
+    "eta": np.linspace(-2.5, 2.5, 21),
+    "phi": np.linspace(-np.pi, np.pi, 17),
+}
+"""Bin edges by quantity: Lxy and |Lz| in mm, jet pt in GeV, jet eta, jet phi in rad."""
+
+_FINE_FROM_PASSING = 60
+"""With fewer QCD jets that pass the cut, two bins are taken together for the backgrounds."""
+
+_FINE_FROM_JETS = 200
+"""With fewer signal jets, two bins are taken together for signal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dependence:
+    """Which share of the jets of one label passes a cut, in bins of one quantity.
+
+    Attributes:
+        quantity: a name of `EDGES`.
+        label: which jets.
+        edges: [bins + 1]; the last bin holds its upper edge.
+        passed: [bins] jets that pass: counts of signal, effective numbers of background.
+        total: [bins] all of them likewise.
+        jets: how many jets there are in all bins.
+        outside: jets whose value is known and in no bin.
+    """
+
+    quantity: str
+    label: Label
+    edges: NDArray[np.float64]
+    passed: NDArray[np.float64]
+    total: NDArray[np.float64]
+    jets: int
+    outside: int
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """The share in each bin; NaN in one without jets."""
+        result = np.full(len(self.total), np.nan)
+        np.divide(self.passed, self.total, out=result, where=self.total > 0)
+        return result
+
+    @property
+    def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper end of each bin's 68 % Clopper-Pearson interval; NaN in one without jets."""
+        return clopper_pearson(self.passed, self.total)
+
+
+def dependences(jets: ScoredJets, cut: float) -> tuple[Dependence, ...]:
+    """Efficiency of signal and mistag of QCD and BIB against all quantities that are known.
+
+    Signal is counted; background is weighted, at its effective number in each bin. Lxy is shown for long-lived
+    particles in the barrel, |Lz| for those in the endcaps.
+
+    Args:
+        jets: main-sample jets; without kinematics there is nothing.
+        cut: on the signal output.
+    """
+    if jets.kinematics is None or np.isnan(cut):
+        return ()
+    passes = passing(jets, cut)
+    sparse_signal = jets.count(Label.SIGNAL) < _FINE_FROM_JETS
+    sparse_background = np.count_nonzero(passes[jets.positions[Label.QCD]]) < _FINE_FROM_PASSING
+    found = []
+    for label, quantity, values in _values(jets.kinematics):
+        rows = jets.positions[label]
+        weights = None if label == Label.SIGNAL else jets.weights[rows]
+        is_sparse = sparse_signal if label == Label.SIGNAL else sparse_background
+        edges = EDGES[quantity][:: 2 if is_sparse else 1]
+        made = dependence((quantity, edges), label, values[rows], weights, passes[rows])
+        if made.total.any():
+            found.append(made)
+    return tuple(found)
+
+
+def dependence(
+    binning: tuple[str, NDArray[np.float64]],
+    label: Label,
+    values: FloatArray,
+    weights: FloatArray | None,
+    passes: BoolArray,
+) -> Dependence:
+    """The share of jets that passes in each bin.
+
+    Args:
+        binning: the quantity, a name of `EDGES`, and the edges of its bins.
+        label: which jets these are.
+        values: [jets] of the quantity, NaN where it is not known.
+        weights: [jets]; None counts jets.
+        passes: [jets].
+    """
+    quantity, edges = binning
+    bins = np.searchsorted(edges, values, side="right") - 1
+    bins[values == edges[-1]] -= 1
+    inside = (bins >= 0) & (bins < len(edges) - 1)
+    outside = int(np.count_nonzero(np.isfinite(values) & ~inside))
+    counts = _counts(bins[inside], None if weights is None else weights[inside], passes[inside], len(edges) - 1)
+    return Dependence(quantity, label, edges, *counts, int(np.count_nonzero(inside)), outside)
+
+
+def _counts(
+    bins: NDArray[np.intp], weights: FloatArray | None, passes: BoolArray, length: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How many jets pass and how many there are in each bin, effective numbers where they carry weights."""
+    if weights is None:
+        passed, total = (np.bincount(each, minlength=length) for each in (bins[passes], bins))
+        return passed.astype(np.float64), total.astype(np.float64)
+    every = np.asarray(weights, dtype=np.float64)
+    passing = every * passes
+    sums = (
+        np.bincount(bins, weights=each, minlength=length)
+        for each in (every, np.square(every), passing, np.square(passing))
+    )
+    total, squares, passed, passed_squares = sums
+    known = total > 0
+    total, squares = np.where(known, total, 1.0), np.where(known, squares, 1.0)
+    effective = np.where(known, effective_trials(passed / total, passed_squares / squares, total**2 / squares), 0.0)
+    return effective * passed / total, effective
+
+
+def _values(known: JetKinematics) -> Iterator[tuple[Label, str, FloatArray]]:
+    if known.llp_eta is not None:
+        is_barrel = np.abs(known.llp_eta) < BARREL_ETA
+        is_endcap = np.abs(known.llp_eta) >= BARREL_ETA
+        if known.llp_lxy is not None:
+            yield Label.SIGNAL, "Lxy", np.where(is_barrel, known.llp_lxy, np.nan)
+        if known.llp_lz is not None:
+            yield Label.SIGNAL, "Lz", np.where(is_endcap, np.abs(known.llp_lz), np.nan)
+    for quantity, labels in (
+        ("pt", (Label.SIGNAL, Label.QCD, Label.BIB)),
+        ("eta", (Label.SIGNAL, Label.QCD, Label.BIB)),
+        ("phi", (Label.QCD, Label.BIB)),
+    ):
+        values: FloatArray | None = getattr(known, quantity)
+        if values is not None:
+            yield from ((label, quantity, values) for label in labels)

@@ -14,17 +14,16 @@ from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import FloatArray, Ragged, by_feature
 from cal_ratio_trainer.jets.schema import (
+    CALRATIO_2019,
     CLUSTER_LAYERS,
     CLUSTERS,
-    CONSTITUENTS,
-    JET_INPUTS,
     MISSING_T0,
     MUON_SEGMENTS,
     Constituent,
+    Schema,
 )
 from cal_ratio_trainer.jets.table import Jets, JetScalars
 
-_ANGLES = {"phi", "phiPos", "phiDir"}
 _BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
 JETS_TO_JUDGE_BY = 10_000
 """How many jets `is_built` looks at at most."""
@@ -61,9 +60,14 @@ class CleaningReport:
 
 
 class Cleaning:
-    """Makes network inputs finite and counts what is odd, as the jets of a file come."""
+    """Makes network inputs finite and counts what is odd, as the jets of a file come.
 
-    def __init__(self) -> None:
+    Args:
+        schema: of the file.
+    """
+
+    def __init__(self, schema: Schema = CALRATIO_2019) -> None:
+        self._schema = schema
         self._non_finite: Counter[str] = Counter()
         self._beyond_pi: Counter[str] = Counter()
         self._non_finite_weights = 0
@@ -71,7 +75,7 @@ class Cleaning:
     def scalars(self, jets: JetsType) -> JetsType:
         """The same jets with finite inputs of their own; weights are counted only."""
         columns = {}
-        for name in JET_INPUTS:
+        for name in self._schema.jet_inputs:
             bad = ~np.isfinite(jets[name])
             if bad.any():
                 self._non_finite[name] += int(bad.sum())
@@ -105,10 +109,10 @@ class Cleaning:
         return ragged.with_values(values)
 
     def report(self) -> CleaningReport:
-        """What was found so far, in the order of `features`."""
-        names = [*JET_INPUTS, *(column for kind in CONSTITUENTS for column in kind.columns)]
+        """What was found so far, in the order of the schema."""
         non_finite, beyond_pi = (
-            {name: found[name] for name in names if found[name]} for found in (self._non_finite, self._beyond_pi)
+            {name: found[name] for name in self._schema.columns if found[name]}
+            for found in (self._non_finite, self._beyond_pi)
         )
         return CleaningReport(non_finite, beyond_pi, self._non_finite_weights)
 
@@ -122,7 +126,7 @@ class Cleaning:
             if count:
                 bad.add(position)
                 self._non_finite[name] += count
-            if kind.features[position].name in _ANGLES:
+            if kind.features[position].angle == "phi":
                 self._beyond_pi[name] += int(np.count_nonzero((np.abs(column) > _BEYOND_PI) & finite))
         return bad
 
@@ -132,8 +136,8 @@ def clean_for_training(jets: Jets) -> tuple[Jets, CleaningReport]:
 
     Weights are counted only, for what to do with bad ones is a setting of the training.
     """
-    cleaning = Cleaning()
-    lists = {kind.name: cleaning.ragged(kind, jets.constituents[kind.name]) for kind in CONSTITUENTS}
+    cleaning = Cleaning(jets.schema)
+    lists = {kind.name: cleaning.ragged(kind, jets.constituents[kind.name]) for kind in jets.schema.constituents}
     return replace(cleaning.scalars(jets), constituents=lists), cleaning.report()
 
 

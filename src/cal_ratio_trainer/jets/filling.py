@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, Ragged
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.jets.table import Jets
 
 _GROWTH = 1.1
@@ -109,13 +109,25 @@ class ListFilling:
 
 
 class WholeLists:
-    """Complete constituents of all kinds while they come; see `ListFilling`."""
+    """Complete constituents of all kinds while they come; see `ListFilling`.
 
-    def __init__(self, jets: int, most: Mapping[str, int] = _UNKNOWN, storage: Storage | None = None) -> None:
-        self._fillings = {
-            kind.name: ListFilling(len(kind.features), jets, most.get(kind.name, 0), storage) for kind in CONSTITUENTS
-        }
-        self._padding = {kind.name: np.zeros(len(kind.features), dtype=np.float32) for kind in CONSTITUENTS}
+    Args:
+        jets: how many there will be.
+        most: for each kind's name an upper bound of the constituents, where it is known.
+        storage: holds the values; None for memory.
+        schema: of the jets.
+    """
+
+    def __init__(
+        self,
+        jets: int,
+        most: Mapping[str, int] = _UNKNOWN,
+        storage: Storage | None = None,
+        schema: Schema = CALRATIO_2019,
+    ) -> None:
+        widths = {kind.name: len(kind.features) for kind in schema.constituents}
+        self._fillings = {n: ListFilling(width, jets, most.get(n, 0), storage) for n, width in widths.items()}
+        self._padding = {name: np.zeros(width, dtype=np.float32) for name, width in widths.items()}
 
     def append(self, lists: Mapping[str, ListColumns]) -> None:
         """Add jets; all have the same padding rows."""
@@ -128,15 +140,21 @@ class WholeLists:
         return {name: Ragged(*filling.finish(), self._padding[name]) for name, filling in self._fillings.items()}
 
 
-def join_batches(batches: Iterable[Jets], jets: int, most_constituents: Mapping[str, int] = _UNKNOWN) -> Jets:
+def join_batches(
+    batches: Iterable[Jets],
+    jets: int,
+    most_constituents: Mapping[str, int] = _UNKNOWN,
+    schema: Schema = CALRATIO_2019,
+) -> Jets:
     """One table of all batches; each batch is free as soon as it is copied.
 
     Args:
         batches: with the same columns and padding rows.
         jets: how many jets they hold together.
         most_constituents: for each kind's name an upper bound of their number, where it is known.
+        schema: of all batches.
     """
-    lists = WholeLists(jets, most_constituents)
+    lists = WholeLists(jets, most_constituents, schema=schema)
     scalars: list[pa.Table] = []
     for batch in batches:
         scalars.append(batch.scalars)
@@ -144,6 +162,6 @@ def join_batches(batches: Iterable[Jets], jets: int, most_constituents: Mapping[
             {name: ListColumns(each.values.T, each.lengths, each.padding) for name, each in batch.constituents.items()}
         )
     if not scalars:
-        return Jets.empty()
+        return Jets.empty(schema)
     table = pa.concat_tables(scalars).unify_dictionaries().combine_chunks()
-    return Jets(table, lists.finish())
+    return Jets(table, lists.finish(), schema=schema)

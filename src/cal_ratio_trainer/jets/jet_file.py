@@ -10,7 +10,7 @@ import pyarrow as pa
 from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS
+from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.jets.table import Jets, JetScalars
 
 ROWS_A_BATCH = 16384
@@ -57,6 +57,11 @@ class JetFile(ABC):
     report: LoadReport
     rows: int
 
+    @property
+    def schema(self) -> Schema:
+        """The features that `batches` and `lists` give."""
+        return self.metadata.feature_schema
+
     @abstractmethod
     def scalar_names(self) -> list[str]:
         """Names of the scalar columns that `batches` will give."""
@@ -72,10 +77,11 @@ class JetFile(ABC):
     def all_scalars(self) -> JetScalars:
         """All scalar columns of all jets, in the order in which `batches` gives them. Raises MissingColumn."""
         table = self.scalars(self.scalar_names())
-        missing = [name for name in REQUIRED_SCALARS if name not in table.column_names]
+        needed = dict.fromkeys([*REQUIRED_SCALARS, *self.schema.jet_columns])
+        missing = [name for name in needed if name not in table.column_names]
         if missing:
             raise MissingColumn(self.path, missing, table.column_names)
-        return JetScalars(table.combine_chunks())
+        return JetScalars(table.combine_chunks(), schema=self.schema)
 
     def lists(self) -> Iterator[Mapping[str, ListColumns]]:
         """The constituents of all jets in order, by kind, some thousand jets at a time."""
@@ -93,7 +99,7 @@ class JetFile(ABC):
             found.append(batch)
             if sum(map(len, found)) >= jets:
                 break
-        return Jets.concatenate(found) if found else Jets.empty()
+        return Jets.concatenate(found) if found else Jets.empty(self.schema)
 
     def edges(self) -> list[int]:
         """Rows at which the file may be cut for `batches_within`, 0 and `rows` among them."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, is_built
 from cal_ratio_trainer.jets.filling import join_batches
@@ -16,6 +16,7 @@ from cal_ratio_trainer.jets.labels import checked_labels
 from cal_ratio_trainer.jets.legacy.file import FlatParquetFile, PickledFile
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.jets.store import (
     has_lists,
     is_ragged,
@@ -72,10 +73,10 @@ class LoadedJets:
 
 
 class RaggedFile(JetFile):
-    """A file of ours."""
+    """A file of ours, of which the features of a schema are read."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.metadata, self.report = path, read_metadata(path), LoadReport("ragged Parquet")
+    def __init__(self, path: Path, schema: Schema | None = None) -> None:
+        self.path, self.metadata, self.report = path, read_metadata(path, schema), LoadReport("ragged Parquet")
         labels = read_scalars(path, ["label"]).column("label").cast(pa.float64()).to_numpy()
         self.rows = len(checked_labels(path, labels))
 
@@ -89,11 +90,11 @@ class RaggedFile(JetFile):
 
     def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
         """All jets in order, at most `rows` at a time."""
-        return iterate_jets(self.path, rows)
+        return iterate_jets(self.path, rows, schema=self.schema)
 
     def lists(self) -> Iterator[Mapping[str, ListColumns]]:
         """The constituents of all jets in order, by kind, a row group at a time."""
-        return iterate_lists(self.path)
+        return iterate_lists(self.path, self.schema)
 
     def most_constituents(self) -> Mapping[str, int]:
         """For each kind's name at least as many constituents as there are."""
@@ -105,15 +106,20 @@ class RaggedFile(JetFile):
 
     def batches_within(self, within: range) -> Iterator[Jets]:
         """The jets of some row groups in order."""
-        return iterate_jets_within(self.path, within)
+        return iterate_jets_within(self.path, within, schema=self.schema)
 
 
-def open_jets(path: Path) -> JetFile:
+def open_jets(path: Path, schema: Schema | None = None) -> JetFile:
     """Open a file of jets of any format.
 
+    Args:
+        path: the file.
+        schema: the features to read, e.g. those of a network; None takes those of the file.
+
     Raises:
-        InputFileError: no such file, or no file of jets; says what it seems to be.
-        MissingColumn: a jet or constituent column is missing.
+        InputFileError: no such file, or no file of jets; says what it seems to be. Or its features have other units or
+            scaling than those of the schema.
+        MissingColumn: a jet or constituent column is missing; names those of the schema that are.
         ForbiddenPickle: a pickle that asks for more than a frame.
     """
     if not path.is_file():
@@ -126,13 +132,22 @@ def open_jets(path: Path) -> JetFile:
     if start.startswith(b"PAR1"):
         opened = open_parquet(path)
         if is_ragged(opened):
-            return RaggedFile(path)
+            return RaggedFile(path, schema)
         if has_lists(opened):
             raise InputFileError(path, _WITHOUT_METADATA)
-        return FlatParquetFile(path, opened)
+        return _flat(FlatParquetFile(path, opened), schema)
     if start[:1] == b"\x80":
-        return PickledFile(path)
+        return _flat(PickledFile(path), schema)
     raise InputFileError(path, "is neither a Parquet file nor a pickled frame" if start else "is empty")
+
+
+def _flat(file: JetFile, schema: Schema | None) -> JetFile:
+    """A flat frame, which can only be read with the features of 2019."""
+    if schema is None or schema == CALRATIO_2019:
+        return file
+    if missing := [name for name in schema.columns if name not in CALRATIO_2019.columns]:
+        raise MissingColumn(file.path, missing, [*file.scalar_names(), *CALRATIO_2019.list_columns])
+    raise InputFileError(file.path, "is a flat frame, which can only be read with the features of calratio2019")
 
 
 def load_jets(path: Path) -> LoadedJets:
@@ -147,7 +162,7 @@ def load_jets(path: Path) -> LoadedJets:
     for sentence in file.report.sentences():
         _log.warning("%s: %s", path, sentence)
     if isinstance(file, RaggedFile):
-        return LoadedJets(read_jets(path), file.metadata, file.report)
+        return LoadedJets(read_jets(path, schema=file.schema), file.metadata, file.report)
     return LoadedJets(join_batches(file.batches(), file.rows), file.metadata, file.report)
 
 

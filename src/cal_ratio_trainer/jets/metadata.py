@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from cal_ratio_trainer.jets.labels import DataType
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 
 FORMAT_VERSION = 1
 METADATA_KEY = b"cal_ratio_trainer"
@@ -89,9 +89,9 @@ class Normalisation(BaseModel):
 _LARGEST_PADDING = 1e6
 
 
-def padding_mistake(padding: Mapping[str, Sequence[float]]) -> str | None:
+def padding_mistake(padding: Mapping[str, Sequence[float]], schema: Schema = CALRATIO_2019) -> str | None:
     """A sentence on padding rows that cannot be, None where they can: zeros, or what scaling made of zeros."""
-    for kind in CONSTITUENTS:
+    for kind in schema.constituents:
         row = padding.get(kind.name, [0.0] * len(kind.features))
         if len(row) != len(kind.features):
             return f"the padding row of {kind.name} has {len(row)} numbers where {len(kind.features)} are expected"
@@ -111,6 +111,7 @@ class JetMetadata(BaseModel):
         cuts: which jets were kept, an entry for each different selection among the inputs; pt in GeV. Empty: not known.
         simulation: what made the events where it was not the experiment's own simulation, e.g. 'demo'.
         padding: the padding row of each kind of constituent.
+        feature_schema: the features of the jets; not written where it is the default, which files without it have.
         notes: what a reader should know, a sentence each.
         details: counts and tables of the step that made the file.
     """
@@ -130,17 +131,35 @@ class JetMetadata(BaseModel):
     scaling: Scaling | None = None
     rows: int = 0
     padding: dict[str, list[float]] = Field(default_factory=dict)
+    feature_schema: Schema = CALRATIO_2019
     cutflow: list[CutflowStep] = Field(default_factory=list)
     cuts: list[Cuts] = Field(default_factory=list)
     normalisation: Normalisation | None = None
     notes: list[str] = Field(default_factory=list)
     details: dict[str, Any] = Field(default_factory=dict)
 
+    @model_serializer(mode="wrap")
+    def _without_the_default_schema(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        if self.feature_schema == CALRATIO_2019:
+            del content["feature_schema"]
+        else:
+            content["feature_schema"] = self.feature_schema.model_dump(mode="json", exclude_defaults=True)
+        return content
 
-def converted_units() -> dict[str, str]:
+
+_TRUTH_UNITS = {
+    **{"llp_mH": "GeV", "llp_mS": "GeV", "llp_pt": "GeV"},
+    **{"llp_eta": "1", "llp_phi": "rad", "llp_Lxy": "mm", "llp_Lz": "mm"},
+}
+
+
+def converted_units(schema: Schema = CALRATIO_2019) -> dict[str, str]:
     """Units of every column of a converted file, by column name."""
-    units = {"jet_pt": "GeV", "jet_eta": "1", "jet_phi": "rad", "llp_mH": "GeV", "llp_mS": "GeV", "llp_pt": "GeV"}
-    units |= {"llp_eta": "1", "llp_phi": "rad", "llp_Lxy": "mm", "llp_Lz": "mm"}
-    for kind in CONSTITUENTS:
-        units |= {column: feature.unit for column, feature in zip(kind.columns, kind.features, strict=True)}
-    return units
+    units = {name: feature.unit for name, feature in schema.columns.items()}
+    return {name: units[name] for name in schema.jet_columns} | _TRUTH_UNITS | units
+
+
+def built_units(schema: Schema = CALRATIO_2019) -> dict[str, str]:
+    """Units of every column of a training file, by column name."""
+    return converted_units(schema) | {name: feature.built_unit for name, feature in schema.columns.items()}

@@ -1,125 +1,24 @@
-"""The one table of what a jet consists of: features, their order, units, limits, names in ROOT and on disk.
+"""The feature schema: the numbers of a jet and of its constituents, their order, units, limits, branches and scaling.
 
-ROOT branches, Parquet columns, flat columns and network inputs are all derived from here.
+ROOT branches, Parquet columns, flat columns, scaling and network inputs are all derived from it. The default is the
+packaged `schemas/calratio2019.yaml`; a user's schema file adds features to it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any, Literal, Self
 
 import pyarrow as pa
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from cal_ratio_trainer.errors import ConfigError, did_you_mean
 
-@dataclass(frozen=True)
-class Feature:
-    """One number of a constituent."""
+UNITS_IN_GEV = {"GeV": 1.0, "MeV": 1000.0}
+"""How many of a unit of energy are one GeV."""
 
-    name: str
-    unit: str
-    network_input: bool = True
-    branch: str | None = None  # the name in ROOT after the prefix, where it differs
-
-
-@dataclass(frozen=True)
-class Constituent:
-    """One kind of constituent: how it is called, how many a jet may have, and its features in order."""
-
-    name: str
-    prefix: str
-    limit: int
-    features: tuple[Feature, ...]
-    index_branch: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Parquet column names, in feature order, e.g. 'clus_pt'."""
-        return tuple(f"{self.prefix}_{feature.name}" for feature in self.features)
-
-    @property
-    def branches(self) -> tuple[str, ...]:
-        """ROOT branch names, in feature order, e.g. 'track_pT'."""
-        return tuple(f"{self.prefix}_{feature.branch or feature.name}" for feature in self.features)
-
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        """Positions of the features that the network reads, in order."""
-        return tuple(i for i, feature in enumerate(self.features) if feature.network_input)
-
-    def position(self, feature_name: str) -> int:
-        """Where a feature stands among the features of this kind."""
-        return [feature.name for feature in self.features].index(feature_name)
-
-    def flat_columns(self, slot: int) -> tuple[str, ...]:
-        """Column names of one slot in the earlier program's flat layout, e.g. 'clus_pt_0'."""
-        return tuple(f"{column}_{slot}" for column in self.columns)
-
-
-CLUSTER_LAYERS = ("l1hcal", "l1ecal", "l2hcal", "l2ecal", "l3hcal", "l3ecal", "l4ecal", "l4hcal")
-
-CLUSTERS = Constituent(
-    name="clusters",
-    prefix="clus",
-    limit=30,
-    index_branch="cluster_jetIndex",
-    features=(
-        Feature("pt", "MeV"),
-        Feature("eta", "from the leading cluster"),
-        Feature("phi", "rad from the leading cluster"),
-        *(Feature(layer, "MeV") for layer in CLUSTER_LAYERS),
-        Feature("time", "ns"),
-    ),
-)
-
-TRACKS = Constituent(
-    name="tracks",
-    prefix="track",
-    limit=20,
-    index_branch="track_jetIndex",
-    features=(
-        Feature("pt", "GeV", branch="pT"),
-        Feature("eta", "from the jet"),
-        Feature("phi", "rad from the jet"),
-        Feature("vertex_nParticles", "tracks"),
-        Feature("d0", "mm"),
-        Feature("z0", "mm"),
-        Feature("chiSquared", "1"),
-        Feature("PixelShared", "hits", network_input=False),
-        Feature("SCTShared", "hits"),
-        Feature("PixelHoles", "hits", network_input=False),
-        Feature("SCTHoles", "hits"),
-        Feature("PixelHits", "hits", network_input=False),
-        Feature("SCTHits", "hits"),
-    ),
-)
-
-MUON_SEGMENTS = Constituent(
-    name="muon_segments",
-    prefix="MSeg",
-    limit=30,
-    index_branch="MSeg_jetIndex",
-    features=(
-        Feature("etaPos", "from the jet"),
-        Feature("phiPos", "rad from the jet"),
-        Feature("etaDir", "1"),
-        Feature("phiDir", "rad from the jet"),
-        Feature("chiSquared", "1"),
-        Feature("t0", "ns"),
-    ),
-)
-
-CONSTITUENTS = (CLUSTERS, TRACKS, MUON_SEGMENTS)
-
-MISSING_T0 = 99999.0
-"""What MSeg_t0 holds where the time was not measured."""
-
-JET_INPUTS = ("jet_pt", "jet_eta", "jet_phi")
-"""The three numbers of the jet itself that the network reads, in order."""
-
-MASS_INPUTS = ("llp_mH", "llp_mS")
-"""The masses that a parametrised network reads after them, one or both, in order."""
-
-MEV_A_GEV = 1000.0
+MEV_A_GEV = UNITS_IN_GEV["MeV"]
 GEV_A_TEV = 1000.0
-TRACK_Z0_UNIT_MM = 250.0
-"""What a built track's z0 counts in."""
 
 REQUIRED_SCALARS: dict[str, pa.DataType] = {
     "label": pa.int8(),
@@ -156,3 +55,308 @@ ORIGIN_SCALARS: dict[str, pa.DataType] = {
 
 SCALAR_TYPES: dict[str, pa.DataType] = REQUIRED_SCALARS | EVENT_SCALARS | CONVERTED_SCALARS | ORIGIN_SCALARS
 """Types on disk of all scalar columns we know; others travel with the type they have."""
+
+MASS_INPUTS = ("llp_mH", "llp_mS")
+"""The masses that a parametrised network reads after the jet's own numbers, one or both, in order."""
+
+MAX_LIMIT = 127
+"""Largest number of constituents of one kind in a jet: batches are sorted by it as 8-bit numbers."""
+
+_SCALINGS = ("pt_range", "fraction", "side")
+_COLUMN = r"^[A-Za-z][A-Za-z0-9_]*$"
+
+
+class Affine(BaseModel):
+    """Scaling to (value - subtract) / divide_by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    subtract: float = 0.0
+    divide_by: float = 1.0
+
+    @model_validator(mode="after")
+    def _does_not_divide_by_zero(self) -> Self:
+        if self.divide_by == 0:
+            raise ValueError("divide_by must not be 0")
+        return self
+
+
+class Feature(BaseModel):
+    """One number of a jet or of a constituent.
+
+    Attributes:
+        name: of a jet's number the column; of a constituent's the column without the prefix of its kind.
+        unit: in converted files.
+        network_input: the network reads it; otherwise it is stored only.
+        branch: name in the ntuple; None where it is that of the column.
+        title: name in plots, in matplotlib's text; empty for the column's name.
+        scaling: made by `build`; see `schemas/calratio2019.yaml`. None leaves the number as it is.
+        angle: 'eta' or 'phi' of a constituent that `convert` makes relative to the origin of its kind.
+        not_measured: number that stands for "not measured".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(pattern=_COLUMN, max_length=60)
+    unit: str = Field(max_length=60)
+    network_input: bool = True
+    branch: str | None = Field(default=None, min_length=1)
+    title: str = ""
+    scaling: Literal["pt_range", "fraction", "side"] | Affine | None = None
+    angle: Literal["eta", "phi"] | None = None
+    not_measured: float | None = None
+
+    @field_validator("scaling", mode="before")
+    @classmethod
+    def _scaling_is_known(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            try:
+                return Affine.model_validate(given)
+            except ValidationError as error:
+                raise ValueError(_reason(error.errors()[0]["msg"])) from error
+        if given is None or given in _SCALINGS or isinstance(given, Affine):
+            return given
+        raise ValueError(f"should be {', '.join(_SCALINGS)} or {{subtract: a, divide_by: b}}, got {given!r:.40}")
+
+    @model_validator(mode="after")
+    def _has_a_unit_to_scale(self) -> Self:
+        if self.scaling == "pt_range" and self.unit not in UNITS_IN_GEV:
+            raise ValueError(f"scaling pt_range needs the unit GeV or MeV, got {self.unit!r}")
+        return self
+
+    @property
+    def built_unit(self) -> str:
+        """Unit in a training file."""
+        if isinstance(self.scaling, Affine):
+            shift = f" after {self.scaling.subtract:g} {self.unit} were subtracted" if self.scaling.subtract else ""
+            return f"{self.scaling.divide_by:g} {self.unit}{shift}"
+        return {"pt_range": "scaled to 0-1", "fraction": "fraction of the cluster"}.get(str(self.scaling), self.unit)
+
+
+class Constituent(BaseModel):
+    """One kind of constituent.
+
+    Attributes:
+        name: of the kind, e.g. 'clusters'.
+        prefix: of its columns.
+        limit: number of constituents that a jet keeps at most.
+        index_branch: branch with the jets that each constituent belongs to.
+        sorted_by: feature by which the constituents of a jet fall; None for the order of the ntuple.
+        origin: what angles are relative to: the axis of the jet, or the first constituent.
+        features: in order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    prefix: str = Field(pattern=_COLUMN)
+    limit: int = Field(ge=1, le=MAX_LIMIT)
+    index_branch: str = Field(min_length=1)
+    sorted_by: str | None = None
+    origin: Literal["jet", "leading"] = "jet"
+    features: tuple[Feature, ...]
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> Self:
+        names = [feature.name for feature in self.features]
+        if self.sorted_by is not None and self.sorted_by not in names:
+            raise ValueError(f"sorted_by names no feature: {self.sorted_by!r}{did_you_mean(self.sorted_by, names)}")
+        if any(feature.scaling == "side" for feature in self.features) and not {"pt", "eta"} <= set(names):
+            raise ValueError("scaling side needs features pt and eta")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Parquet column names, in feature order, e.g. 'clus_pt'."""
+        return tuple(f"{self.prefix}_{feature.name}" for feature in self.features)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """ROOT branch names, in feature order, e.g. 'track_pT'."""
+        return tuple(f.branch or column for f, column in zip(self.features, self.columns, strict=True))
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Positions of the features that the network reads, in order."""
+        return tuple(i for i, feature in enumerate(self.features) if feature.network_input)
+
+    def position(self, feature_name: str) -> int:
+        """Position of a feature among the features of this kind."""
+        return [feature.name for feature in self.features].index(feature_name)
+
+    def flat_columns(self, slot: int) -> tuple[str, ...]:
+        """Column names of one slot in the earlier program's flat layout, e.g. 'clus_pt_0'."""
+        return tuple(f"{column}_{slot}" for column in self.columns)
+
+
+def _packaged() -> dict[str, Any]:
+    """Content of the packaged schema file, its kinds as a list."""
+    text = resources.files("cal_ratio_trainer.jets").joinpath("schemas", "calratio2019.yaml").read_text("utf-8")
+    content: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    kinds = [{"name": name, **kind} for name, kind in content["constituents"].items()]
+    return {**content, "constituents": kinds}
+
+
+_PACKAGED = _packaged()
+_FIRST_OF_JET = tuple(Feature.model_validate(each) for each in _PACKAGED["jet"])
+_KINDS = tuple(Constituent.model_validate(each) for each in _PACKAGED["constituents"])
+_MAY_CHANGE = ("network_input", "branch", "title")
+
+
+class Schema(BaseModel):
+    """All features of a jet. The features of 2019 come first in each kind, so that their positions are the same.
+
+    Attributes:
+        jet: numbers of the jet itself; the first three are its pt, eta and phi.
+        constituents: clusters, tracks and muon segments.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    jet: tuple[Feature, ...]
+    constituents: tuple[Constituent, ...]
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> Self:
+        for feature in self.jet:
+            if feature.angle is not None or feature.scaling in ("fraction", "side"):
+                raise ValueError(f"{feature.name}: angle and the scalings fraction and side are for constituents")
+        columns = [*self.jet_columns, *(column for kind in self.constituents for column in kind.columns)]
+        if [(kind.name, kind.prefix, kind.origin) for kind in self.constituents] != [
+            (kind.name, kind.prefix, kind.origin) for kind in _KINDS
+        ]:
+            raise ValueError(
+                f"name, prefix and origin of the kinds {', '.join(kind.name for kind in _KINDS)} are fixed"
+            )
+        _refuse_changed("jet", self.jet, _FIRST_OF_JET)
+        for kind, first in zip(self.constituents, _KINDS, strict=True):
+            _refuse_changed(kind.name, kind.features, first.features)
+        further = (SCALAR_TYPES.keys() - REQUIRED_SCALARS.keys()) | {"label"}
+        taken = sorted({name for name in columns if columns.count(name) > 1 or name in further})
+        if taken:
+            raise ValueError(f"several columns would be called {', '.join(taken)}")
+        return self
+
+    @property
+    def jet_columns(self) -> tuple[str, ...]:
+        """Columns of the jet's own features, in order; they are the features' names."""
+        return tuple(feature.name for feature in self.jet)
+
+    @property
+    def jet_branches(self) -> tuple[str, ...]:
+        """ROOT branch names of the jet's own features, in order."""
+        return tuple(feature.branch or feature.name for feature in self.jet)
+
+    @property
+    def jet_inputs(self) -> tuple[str, ...]:
+        """Columns of the jet itself that the network reads, in order."""
+        return tuple(feature.name for feature in self.jet if feature.network_input)
+
+    @property
+    def list_columns(self) -> frozenset[str]:
+        """Columns of the constituents."""
+        return frozenset(column for kind in self.constituents for column in kind.columns)
+
+    @property
+    def columns(self) -> dict[str, Feature]:
+        """All features by column, those of the jet first."""
+        of_jet = zip(self.jet_columns, self.jet, strict=True)
+        return dict(of_jet) | {
+            column: feature
+            for kind in self.constituents
+            for column, feature in zip(kind.columns, kind.features, strict=True)
+        }
+
+    def kind(self, name: str) -> Constituent:
+        """The kind of constituent of a name."""
+        return next(kind for kind in self.constituents if kind.name == name)
+
+
+def _refuse_changed(place: str, features: tuple[Feature, ...], first: tuple[Feature, ...]) -> None:
+    """Raises ValueError where the first features are not those of 2019, of which little can change."""
+    for number, known in enumerate(first):
+        may_differ = {name: getattr(known, name) for name in _MAY_CHANGE}
+        if len(features) <= number or features[number].model_copy(update=may_differ) != known:
+            raise ValueError(
+                f"{place}: {known.name} should be feature {number + 1} as in calratio2019; "
+                f"only its {', '.join(_MAY_CHANGE)} can change"
+            )
+
+
+def extended_schema(source: str, content: Mapping[str, Any]) -> Schema:
+    """The 2019 schema with what a schema file adds and changes.
+
+    Args:
+        source: name of the file, for messages.
+        content: of the file: `jet`, a list of features, and `constituents`, a mapping of kinds to what changes in
+            them. A feature of a new name is added behind the others; of one that is there, `network_input`, `branch`
+            and `title` can be changed; of a kind, `limit`, `index_branch` and `sorted_by`.
+
+    Raises:
+        ConfigError: names all mistakes.
+    """
+    mistakes: list[str] = []
+    mistakes += [f"{key} is unknown{did_you_mean(key, _PACKAGED)}" for key in content if key not in _PACKAGED]
+    jet = _with_features(_PACKAGED["jet"], content.get("jet", []), "jet", mistakes)
+    kinds = {kind["name"]: kind for kind in _PACKAGED["constituents"]}
+    changes = content.get("constituents", {})
+    if not isinstance(changes, dict) or not all(isinstance(each, dict) for each in changes.values()):
+        mistakes.append("constituents should be a mapping of kinds to mappings")
+        changes = {}
+    for name, changed in changes.items():
+        place = f"constituents.{name}"
+        if name not in kinds:
+            mistakes.append(f"{place} is unknown; the kinds are {', '.join(kinds)}")
+            continue
+        features = _with_features(kinds[name]["features"], changed.get("features", []), f"{place}.features", mistakes)
+        kinds[name] = {**kinds[name], **changed, "features": features}
+    merged = {"jet": jet, "constituents": list(kinds.values())}
+    if not mistakes:
+        try:
+            return Schema.model_validate(merged)
+        except ValidationError as error:
+            mistakes = [f"{_place(merged, each['loc'])}{_reason(each['msg'])}" for each in error.errors()]
+    raise ConfigError([f"{source}: {mistake}" for mistake in dict.fromkeys(mistakes)])
+
+
+def _with_features(known: list[dict[str, Any]], given: Any, place: str, mistakes: list[str]) -> list[dict[str, Any]]:
+    """Features with those of a schema file, by name."""
+    if not isinstance(given, list) or not all(isinstance(each, dict) and "name" in each for each in given):
+        mistakes.append(f"{place} should be a list of features, each with a name")
+        return known
+    features = {feature["name"]: feature for feature in known}
+    names = [str(each["name"]) for each in given]
+    for name, each in zip(names, given, strict=True):
+        if names.count(name) > 1:
+            mistakes.append(f"{place}.{name} is given twice")
+        features[name] = features.get(name, {}) | each
+    return list(features.values())
+
+
+def _place(merged: Any, location: tuple[int | str, ...]) -> str:
+    """Place of a mistake with names in place of numbers, 'constituents.tracks.features.dEdx.unit: '."""
+    named, here = [], merged
+    for step in location:
+        here = here[step] if isinstance(step, int) else here.get(step, {})
+        named.append(str(here["name"] if isinstance(step, int) else step))
+    return f"{'.'.join(named)}: " if named else ""
+
+
+def _reason(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+CALRATIO_2019 = Schema(jet=_FIRST_OF_JET, constituents=_KINDS)
+"""The packaged schema, the default."""
+
+CONSTITUENTS = CLUSTERS, TRACKS, MUON_SEGMENTS = CALRATIO_2019.constituents
+JET_INPUTS = CALRATIO_2019.jet_inputs
+
+CLUSTER_LAYERS = tuple(feature.name for feature in CLUSTERS.features if feature.scaling == "fraction")
+
+MISSING_T0 = 99999.0
+"""Value of MSeg_t0 where the time was not measured."""
+
+TRACK_Z0_UNIT_MM = 250.0
+"""Unit of z0 of tracks in training files. [mm]"""

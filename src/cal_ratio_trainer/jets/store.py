@@ -1,7 +1,7 @@
 """Jets in Parquet: one row a jet, scalars as columns, constituent features as list columns, metadata in the file."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +19,10 @@ from cal_ratio_trainer.jets.filling import WholeLists
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata, padding_mistake
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.jets.schema import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES, Constituent
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, SCALAR_TYPES, Constituent, Schema
 from cal_ratio_trainer.jets.table import Jets
 
 ROWS_A_GROUP = 16384
-_LIST_COLUMNS = frozenset(column for kind in CONSTITUENTS for column in kind.columns)
 
 
 class JetsWriter:
@@ -33,28 +32,34 @@ class JetsWriter:
         self._path = path
         self._writer: ParquetOutput | None = None
         self._padding: dict[str, list[float]] = {}
+        self._schema = CALRATIO_2019
         self.rows = 0
 
     def write(self, jets: Jets) -> None:
-        """Append jets; all batches must have the same columns and padding rows."""
+        """Append jets; all batches must have the same columns, padding rows and schema."""
         table = to_arrow(jets)
         padding = {name: ragged.padding.tolist() for name, ragged in jets.constituents.items()}
         if self._writer is None:
-            self._padding = padding
-            self._writer = _parquet_writer(self._path, table.schema)
-        elif padding != self._padding:
-            raise ValueError("batches with different padding rows cannot go into one file")
+            self._padding, self._schema = padding, jets.schema
+            self._writer = _parquet_writer(self._path, table.schema, jets.schema.list_columns)
+        elif padding != self._padding or jets.schema != self._schema:
+            raise ValueError("batches with different padding rows or schemas cannot go into one file")
         for start in range(0, len(table), ROWS_A_GROUP):
             self._writer.write(table.slice(start, ROWS_A_GROUP))
         self.rows += len(table)
 
     def finish(self, metadata: JetMetadata) -> None:
-        """Close the file with its metadata; rows, padding and versions are filled in here."""
+        """Close the file with its metadata; rows, padding, schema and versions are filled in here."""
         if self._writer is None:
-            self.write(Jets.empty())
+            self.write(Jets.empty(metadata.feature_schema))
         assert self._writer is not None
         complete = metadata.model_copy(
-            update={"rows": self.rows, "padding": self._padding, "package_version": __version__}
+            update={
+                "rows": self.rows,
+                "padding": self._padding,
+                "feature_schema": self._schema,
+                "package_version": __version__,
+            }
         )
         self._writer.finish({METADATA_KEY: complete.model_dump_json().encode()})
 
@@ -64,15 +69,15 @@ class JetsWriter:
             self._writer.close()
 
 
-def _parquet_writer(path: Path, schema: pa.Schema) -> ParquetOutput:
+def _parquet_writer(path: Path, schema: pa.Schema, list_columns: Collection[str]) -> ParquetOutput:
     # Measured on jets of real occupancy: a dictionary of the constituents' floats makes the file half as large again
     # and reading twice as slow; splitting their bytes makes both smaller.
     return ParquetOutput(
         path,
         schema,
         compression_level=1,
-        use_dictionary=[name for name in schema.names if name not in _LIST_COLUMNS],
-        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in sorted(_LIST_COLUMNS)},
+        use_dictionary=[name for name in schema.names if name not in list_columns],
+        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in sorted(list_columns)},
     )
 
 
@@ -100,40 +105,45 @@ def write_jets(path: Path, jets: Jets, metadata: JetMetadata) -> None:
         writer.finish(metadata)
 
 
-def read_jets(path: Path, scalars: list[str] | None = None) -> Jets:
+def read_jets(path: Path, scalars: list[str] | None = None, schema: Schema | None = None) -> Jets:
     """Read a whole file of ours; for large ones see `iterate_jets`.
 
     Args:
         path: a Parquet file in the ragged layout.
         scalars: read only these scalar columns (and the required ones); None reads all.
+        schema: the features to read; None reads those of the file.
 
     Raises:
         InputFileError: no such file, no Parquet, or not written by this program.
         MissingColumn: a jet or constituent column is not there.
     """
-    metadata, file = _open(path)
-    lists = WholeLists(file.metadata.num_rows, _most_constituents(path, file))
+    metadata, file = _open(path, schema)
+    lists = WholeLists(file.metadata.num_rows, _most_constituents(path, metadata, file), schema=metadata.feature_schema)
     tables = []
-    for table in _row_groups(path, file, _wanted(path, file, scalars)):
-        tables.append(_scalars_of(path, table))
-        lists.append(_list_columns(path, table, metadata.padding))
+    for table in _row_groups(path, file, _wanted(path, metadata, file, scalars)):
+        tables.append(_scalars_of(path, table, metadata))
+        lists.append(_list_columns(path, table, metadata))
     if not tables:
-        return Jets.empty()
-    return Jets(pa.concat_tables(tables).unify_dictionaries().combine_chunks(), lists.finish())
+        return Jets.empty(metadata.feature_schema)
+    scalars_of_all = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    return Jets(scalars_of_all, lists.finish(), schema=metadata.feature_schema)
 
 
-def iterate_jets(path: Path, rows: int = ROWS_A_GROUP, scalars: list[str] | None = None) -> Iterator[Jets]:
+def iterate_jets(
+    path: Path, rows: int = ROWS_A_GROUP, scalars: list[str] | None = None, schema: Schema | None = None
+) -> Iterator[Jets]:
     """The jets of a file in batches of at most `rows`; memory does not grow with the file. Raises as `read_jets`."""
-    metadata, file = _open(path)
+    metadata, file = _open(path, schema)
     yield from _batches(path, metadata, file, rows, scalars)
 
 
-def iterate_lists(path: Path) -> Iterator[dict[str, ListColumns]]:
+def iterate_lists(path: Path, schema: Schema | None = None) -> Iterator[dict[str, ListColumns]]:
     """The constituents of a file of ours by kind, a row group at a time, without its scalars. Raises as `read_jets`."""
-    metadata, file = _open(path)
-    _refuse_missing(path, sorted(_LIST_COLUMNS), file.schema_arrow.names)
-    for table in _row_groups(path, file, sorted(_LIST_COLUMNS)):
-        yield _list_columns(path, table, metadata.padding)
+    metadata, file = _open(path, schema)
+    columns = sorted(metadata.feature_schema.list_columns)
+    _refuse_missing(path, columns, file.schema_arrow.names)
+    for table in _row_groups(path, file, columns):
+        yield _list_columns(path, table, metadata)
 
 
 def most_constituents(path: Path) -> dict[str, int]:
@@ -141,7 +151,7 @@ def most_constituents(path: Path) -> dict[str, int]:
 
     Raises as `read_jets`.
     """
-    return _most_constituents(path, _open(path)[1])
+    return _most_constituents(path, *_open(path))
 
 
 def row_group_edges(path: Path) -> list[int]:
@@ -150,9 +160,11 @@ def row_group_edges(path: Path) -> list[int]:
     return [0, *np.cumsum([footer.row_group(i).num_rows for i in range(footer.num_row_groups)]).tolist()]
 
 
-def iterate_jets_within(path: Path, within: range, rows: int = ROWS_A_GROUP) -> Iterator[Jets]:
+def iterate_jets_within(
+    path: Path, within: range, rows: int = ROWS_A_GROUP, schema: Schema | None = None
+) -> Iterator[Jets]:
     """The jets of some rows that begin and end at edges of row groups, as `iterate_jets`."""
-    metadata, file = _open(path)
+    metadata, file = _open(path, schema)
     edges = row_group_edges(path)
     groups = range(edges.index(within.start), edges.index(within.stop))
     yield from _batches(path, metadata, file, rows, None, groups)
@@ -168,12 +180,22 @@ def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
 
 def scalar_names(path: Path) -> list[str]:
     """Names of the scalar columns of a file of ours, in order. Raises as `read_jets`."""
-    return [name for name in _open(path)[1].schema_arrow.names if name not in _LIST_COLUMNS]
+    metadata, file = _open(path)
+    return [name for name in file.schema_arrow.names if name not in metadata.feature_schema.list_columns]
 
 
-def read_metadata(path: Path) -> JetMetadata:
-    """The metadata of a file of ours. Raises InputFileError where it is none."""
-    return _open(path)[0]
+def read_metadata(path: Path, schema: Schema | None = None) -> JetMetadata:
+    """The metadata of a file of ours.
+
+    Args:
+        path: the file.
+        schema: the features that are to be read, for which the metadata are then given; None takes those of the file.
+
+    Raises:
+        InputFileError: it is no file of ours, or its features are other than those of the schema.
+        MissingColumn: it lacks features of the schema.
+    """
+    return _open(path, schema)[0]
 
 
 def is_ragged(file: pq.ParquetFile) -> bool:
@@ -183,13 +205,13 @@ def is_ragged(file: pq.ParquetFile) -> bool:
 
 def has_lists(file: pq.ParquetFile) -> bool:
     """True for a file with constituents in lists as we write them."""
-    return any(name in _LIST_COLUMNS for name in file.schema_arrow.names)
+    return any(name in CALRATIO_2019.list_columns for name in file.schema_arrow.names)
 
 
 def to_arrow(jets: Jets) -> pa.Table:
     """Scalars and list columns as one arrow table."""
     table = jets.scalars
-    for kind in CONSTITUENTS:
+    for kind in jets.schema.constituents:
         ragged = jets.constituents[kind.name]
         offsets = pa.array(ragged.offsets.astype(np.int32))
         for position, column in enumerate(kind.columns):
@@ -200,19 +222,25 @@ def to_arrow(jets: Jets) -> pa.Table:
 
 def from_arrow(path: Path, table: pa.Table, metadata: JetMetadata) -> Jets:
     """Jets from a table with our columns; `path` is for messages."""
-    lists = _list_columns(path, table, metadata.padding)
-    return Jets(_scalars_of(path, table), {name: columns.ragged() for name, columns in lists.items()})
+    lists = _list_columns(path, table, metadata)
+    return Jets(
+        _scalars_of(path, table, metadata),
+        {name: columns.ragged() for name, columns in lists.items()},
+        schema=metadata.feature_schema,
+    )
 
 
-def _scalars_of(path: Path, table: pa.Table) -> pa.Table:
-    _refuse_missing(path, REQUIRED_SCALARS, table.column_names)
-    names = [name for name in table.column_names if name not in _LIST_COLUMNS]
+def _scalars_of(path: Path, table: pa.Table, metadata: JetMetadata) -> pa.Table:
+    _refuse_missing(path, [*REQUIRED_SCALARS, *metadata.feature_schema.jet_columns], table.column_names)
+    # Lists that the schema does not have are those of features that are not read.
+    names = [column.name for column in table.schema if not _is_list(column.type)]
     return table.select(names).replace_schema_metadata(None)
 
 
-def _list_columns(path: Path, table: pa.Table, padding: Mapping[str, list[float]]) -> dict[str, ListColumns]:
-    _refuse_missing(path, sorted(_LIST_COLUMNS), table.column_names)
-    return {kind.name: _columns_of(path, table, kind, padding) for kind in CONSTITUENTS}
+def _list_columns(path: Path, table: pa.Table, metadata: JetMetadata) -> dict[str, ListColumns]:
+    schema = metadata.feature_schema
+    _refuse_missing(path, sorted(schema.list_columns), table.column_names)
+    return {kind.name: _columns_of(path, table, kind, metadata.padding) for kind in schema.constituents}
 
 
 def _refuse_missing(path: Path, names: Iterable[str], present: Sequence[str]) -> None:
@@ -244,9 +272,9 @@ def _lengths(path: Path, table: pa.Table, column: str) -> IndexArray:
     return np.concatenate([np.zeros(0, np.int64), *lengths]).astype(np.int64)
 
 
-def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
+def _open(path: Path, schema: Schema | None = None) -> tuple[JetMetadata, pq.ParquetFile]:
+    """An opened file and its metadata; with a schema, those of the features to read, which must be there."""
     file = open_parquet(path)
-    _refuse_foreign_types(path, file.schema_arrow)
     raw = (file.metadata.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise InputFileError(
@@ -266,19 +294,46 @@ def _open(path: Path) -> tuple[JetMetadata, pq.ParquetFile]:
         raise InputFileError(path, f"has unreadable metadata: {place}: {first['msg']}") from error
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputFileError(path, f"has unreadable metadata: {error}") from error
-    if mistake := padding_mistake(metadata.padding):
+    _refuse_foreign_types(path, file.schema_arrow, metadata.feature_schema)
+    if mistake := padding_mistake(metadata.padding, metadata.feature_schema):
         raise InputFileError(path, f"has metadata that cannot be: {mistake}")
-    return metadata, file
+    return metadata if schema in (None, metadata.feature_schema) else _for_schema(path, metadata, schema), file
 
 
-def _refuse_foreign_types(path: Path, columns: pa.Schema) -> None:
+def _for_schema(path: Path, metadata: JetMetadata, schema: Schema) -> JetMetadata:
+    """The metadata of a file of which the features of a schema are read; refuses what the file has in another way."""
+    has = metadata.feature_schema
+    present, wanted = has.columns, schema.columns
+    _refuse_missing(path, wanted, list(present))
+    for name, feature in wanted.items():
+        for fact in ("unit", "scaling", "angle", "not_measured"):
+            found, expected = getattr(present[name], fact), getattr(feature, fact)
+            if found != expected:
+                raise InputFileError(path, f"column {name} has the {fact} {found}, where {expected} is read")
+    padding = {}
+    for kind in schema.constituents:
+        own = has.kind(kind.name)
+        if own.limit < kind.limit:
+            raise InputFileError(path, f"holds at most {own.limit} {kind.name} of a jet, where {kind.limit} are read")
+        if kind.name in metadata.padding:
+            row = dict(zip(own.columns, metadata.padding[kind.name], strict=True))
+            padding[kind.name] = [row[column] for column in kind.columns]
+    return metadata.model_copy(update={"feature_schema": schema, "padding": padding})
+
+
+def _refuse_foreign_types(path: Path, columns: pa.Schema, schema: Schema) -> None:
     """What is computed with has to be numbers, and constituents lists of them; nulls are told where they matter."""
+    numbers = {name for name, kind in SCALAR_TYPES.items() if _is_number(kind)} | set(schema.jet_columns)
     for name, found in zip(columns.names, columns.types, strict=True):
-        if name in _LIST_COLUMNS:
-            if not ((pa.types.is_list(found) or pa.types.is_large_list(found)) and _is_number(found.value_type)):
+        if name in schema.list_columns:
+            if not (_is_list(found) and _is_number(found.value_type)):
                 raise InputFileError(path, f"column {name} holds {found} where lists of numbers should be")
-        elif _is_number(SCALAR_TYPES.get(name, pa.null())) and not (_is_number(found) or pa.types.is_null(found)):
+        elif name in numbers and not (_is_number(found) or pa.types.is_null(found)):
             raise InputFileError(path, f"column {name} holds {found} where numbers should be")
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -293,7 +348,7 @@ def _batches(
     scalars: list[str] | None,
     groups: range | None = None,
 ) -> Iterator[Jets]:
-    columns = _wanted(path, file, scalars)
+    columns = _wanted(path, metadata, file, scalars)
     # Not iter_batches over the whole file: it holds on to what it has read until the end.
     for table in _row_groups(path, file, columns, groups):
         for start in range(0, len(table), rows):
@@ -315,18 +370,19 @@ def _row_groups(
             yield table
 
 
-def _most_constituents(path: Path, file: pq.ParquetFile) -> dict[str, int]:
+def _most_constituents(path: Path, metadata: JetMetadata, file: pq.ParquetFile) -> dict[str, int]:
     """Upper bounds for each kind, for Parquet counts an empty list as one value; empty of a file without checksums."""
     if not is_verified(path):
         return {}
     places = {name.partition(".")[0]: i for i, name in enumerate(_leaf_paths(file))}
     groups = range(file.metadata.num_row_groups)
-    missing = [kind.columns[0] for kind in CONSTITUENTS if kind.columns[0] not in places]
+    kinds = metadata.feature_schema.constituents
+    missing = [kind.columns[0] for kind in kinds if kind.columns[0] not in places]
     if missing:
         raise MissingColumn(path, missing, file.schema_arrow.names)
     return {
         kind.name: sum(file.metadata.row_group(i).column(places[kind.columns[0]]).num_values for i in groups)
-        for kind in CONSTITUENTS
+        for kind in kinds
     }
 
 
@@ -334,11 +390,12 @@ def _leaf_paths(file: pq.ParquetFile) -> list[str]:
     return [file.schema.column(i).path for i in range(len(file.schema))]
 
 
-def _wanted(path: Path, file: pq.ParquetFile, scalars: list[str] | None) -> list[str] | None:
+def _wanted(path: Path, metadata: JetMetadata, file: pq.ParquetFile, scalars: list[str] | None) -> list[str] | None:
     if scalars is None:
         return None
     present = file.schema_arrow.names
     missing = [name for name in scalars if name not in present]
     if missing:
         raise MissingColumn(path, missing, present)
-    return [*dict.fromkeys([*REQUIRED_SCALARS, *scalars]), *sorted(_LIST_COLUMNS)]
+    schema = metadata.feature_schema
+    return [*dict.fromkeys([*REQUIRED_SCALARS, *schema.jet_columns, *scalars]), *sorted(schema.list_columns)]

@@ -1,7 +1,7 @@
 """A table of jets in memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
-from cal_ratio_trainer.jets.schema import CONSTITUENTS, REQUIRED_SCALARS, SCALAR_TYPES
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, SCALAR_TYPES, Schema
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,15 @@ class JetScalars:
     Attributes:
         scalars: one row a jet: label, kinematics, event numbers, weights, truth, origin (see `features`), and whatever
             further columns the input had. Values that are not known are null.
+        schema: the features of the jets.
     """
 
     scalars: pa.Table
+    schema: Schema = field(default=CALRATIO_2019, kw_only=True)
 
     def __post_init__(self) -> None:
-        missing = [name for name in REQUIRED_SCALARS if name not in self.scalars.column_names]
+        needed = [*REQUIRED_SCALARS, *self.schema.jet_columns]
+        missing = [name for name in dict.fromkeys(needed) if name not in self.scalars.column_names]
         if missing:
             raise MissingColumn("table of jets", missing, self.scalars.column_names)
 
@@ -96,28 +99,31 @@ class Jets(JetScalars):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for kind in CONSTITUENTS:
+        for kind in self.schema.constituents:
             ragged = self.constituents[kind.name]
             if len(ragged) != len(self.scalars) or ragged.values.shape[1] != len(kind.features):
                 raise ValueError(f"{kind.name} {ragged.values.shape} of {len(ragged)} jets do not fit {len(self)} jets")
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Any], constituents: Mapping[str, Ragged]) -> "Jets":
+    def from_columns(
+        cls, columns: Mapping[str, Any], constituents: Mapping[str, Ragged], schema: Schema = CALRATIO_2019
+    ) -> "Jets":
         """From scalar columns (numpy or arrow arrays [jets] by name); known ones are cast to their type on disk."""
         arrays = {name: as_arrow(name, values) for name, values in columns.items()}
-        return cls(pa.table(arrays), constituents)
+        return cls(pa.table(arrays), constituents, schema=schema)
 
     @classmethod
-    def empty(cls) -> "Jets":
+    def empty(cls, schema: Schema = CALRATIO_2019) -> "Jets":
         """A table of no jets, with the required columns."""
-        columns = {name: np.zeros(0, dtype=np.float32) for name in REQUIRED_SCALARS}
-        return cls.from_columns(columns, {kind.name: Ragged.empty(len(kind.features)) for kind in CONSTITUENTS})
+        columns = {name: np.zeros(0, dtype=np.float32) for name in (*REQUIRED_SCALARS, *schema.jet_columns)}
+        lists = {kind.name: Ragged.empty(len(kind.features)) for kind in schema.constituents}
+        return cls.from_columns(columns, lists, schema)
 
     def slice(self, start: int, stop: int) -> "Jets":
         """Jets start to stop, sharing memory with this."""
         stop = min(stop, len(self))
         lists = {name: ragged.slice(start, stop) for name, ragged in self.constituents.items()}
-        return Jets(self.scalars.slice(start, stop - start), lists)
+        return Jets(self.scalars.slice(start, stop - start), lists, schema=self.schema)
 
     def take(self, jets: NDArray[np.integer]) -> Self:
         """The jets at the given positions, in that order."""
@@ -127,7 +133,7 @@ class Jets(JetScalars):
 
     def with_filled_slots(self) -> "Jets":
         """The same jets with every empty slot written out as a constituent; padding rows are then zero."""
-        lists = {kind.name: self.constituents[kind.name].filled(kind.limit) for kind in CONSTITUENTS}
+        lists = {kind.name: self.constituents[kind.name].filled(kind.limit) for kind in self.schema.constituents}
         return replace(self, constituents=lists)
 
     @staticmethod
@@ -135,15 +141,19 @@ class Jets(JetScalars):
         """One after the other; a column that some parts lack is null there.
 
         Raises:
-            ValueError: no parts, or different padding rows.
+            ValueError: no parts, different padding rows, or different schemas.
         """
         if not parts:
             raise ValueError("nothing to concatenate")
+        schema = parts[0].schema
+        if any(part.schema != schema for part in parts):
+            raise ValueError("jets with different schemas cannot be joined")
         scalars = pa.concat_tables([part.scalars for part in parts], promote_options="permissive")
         lists = {
-            kind.name: Ragged.concatenate([part.constituents[kind.name] for part in parts]) for kind in CONSTITUENTS
+            kind.name: Ragged.concatenate([part.constituents[kind.name] for part in parts])
+            for kind in schema.constituents
         }
-        return Jets(scalars.unify_dictionaries(), lists)
+        return Jets(scalars.unify_dictionaries(), lists, schema=schema)
 
 
 def as_arrow(name: str, values: Any) -> pa.Array | pa.ChunkedArray:

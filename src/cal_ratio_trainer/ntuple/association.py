@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
-from cal_ratio_trainer.jets.schema import MUON_SEGMENTS, Constituent
+from cal_ratio_trainer.jets.schema import Constituent
 from cal_ratio_trainer.ntuple.coordinates import Doubles, make_relative
 from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists
 
@@ -56,10 +56,8 @@ class JetTable:
 def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> tuple[Ragged, int]:
     """The constituents of one kind of the kept jets, finished: sorted, cut to the limit, in relative coordinates.
 
-    Clusters and tracks come by falling pt, segments in the order of the file.
-
     Args:
-        kind: which kind.
+        kind: of the constituents; its schema says what they are sorted by.
         columns: its branches of this chunk and its index branch; all lists of the same lengths.
         jets: the kept jets.
 
@@ -69,10 +67,10 @@ def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> 
     owners, positions, unknown = _members(columns[kind.index_branch], jets)
     features = [columns[branch] for branch in kind.branches]
     # Both sorts leave equal ones as they come: in the order of the file.
-    if kind is MUON_SEGMENTS:
+    if kind.sorted_by is None:
         order = np.argsort(owners, kind="stable")
     else:
-        order = np.lexsort((-_gathered(features[kind.position("pt")], positions), owners))
+        order = np.lexsort((-_gathered(features[kind.position(kind.sorted_by)], positions), owners))
     owners, positions = owners.take(order), positions.take(order)
     lengths = np.bincount(owners, minlength=len(jets.axis))
     within_limit = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths) < kind.limit

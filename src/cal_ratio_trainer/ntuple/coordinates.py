@@ -6,12 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.jets.schema import CLUSTERS, MUON_SEGMENTS, TRACKS, Constituent
+from cal_ratio_trainer.jets.schema import Constituent
 
 Doubles = NDArray[np.float64]
-
-_ETA_LIKE = {CLUSTERS.name: ("eta",), TRACKS.name: ("eta",), MUON_SEGMENTS.name: ("etaPos",)}
-_PHI_LIKE = {CLUSTERS.name: ("phi",), TRACKS.name: ("phi",), MUON_SEGMENTS.name: ("phiPos", "phiDir")}
 
 
 def wrapped(angle: Doubles) -> Doubles:
@@ -35,32 +32,29 @@ def delta_r(eta_difference: Doubles, phi_difference: Doubles) -> Doubles:
 
 
 def make_relative(kind: Constituent, values: Doubles, owners: IndexArray, jet_axis: Doubles) -> None:
-    """Replace absolute by relative angles, in place.
-
-    Clusters are taken relative to the leading (first) cluster of their jet, tracks and segments to the jet's axis. The
-    direction in eta of a segment stays as it is.
+    """Replaces absolute by relative angles, in place: relative to the first constituent of the jet or to its axis.
 
     Args:
-        kind: which kind of constituent.
-        values: [constituents, features], in the order of the jets, leading cluster first.
+        kind: of the constituents; its schema says which features are angles, and their origin.
+        values: [constituents, features], in the order of the jets, the leading constituent first.
         owners: [constituents], for each the position of its jet, rising.
         jet_axis: [jets, 2], eta and phi.
     """
     if not len(values):
         return
-    if kind is CLUSTERS:
+    if kind.origin == "leading":
         lengths = np.bincount(owners)
         leading = (np.cumsum(lengths) - lengths).take(owners)
         eta, phi = (values[:, kind.position(name)].take(leading) for name in ("eta", "phi"))
     else:
         eta, phi = (jet_axis[:, number].take(owners) for number in (0, 1))
-    for name in _ETA_LIKE[kind.name]:
-        values[:, kind.position(name)] -= eta
-    for name in _PHI_LIKE[kind.name]:
-        column = kind.position(name)
-        # Infinite angles become NaN, which is counted; numpy need not say so too.
-        with np.errstate(invalid="ignore"):
-            values[:, column] = wrapped(values[:, column] - phi)
+    for column, feature in enumerate(kind.features):
+        if feature.angle == "eta":
+            values[:, column] -= eta
+        elif feature.angle == "phi":
+            # Infinite angles become NaN, which is counted; numpy need not say so too.
+            with np.errstate(invalid="ignore"):
+                values[:, column] = wrapped(values[:, column] - phi)
 
 
 def as_doubles(values: NDArray[Any]) -> Doubles:

@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit
 from fsspec import AbstractFileSystem
 
 from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
-from cal_ratio_trainer.config.scheduling import in_shard
+from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
-from cal_ratio_trainer.files.names import unquoted
+from cal_ratio_trainer.files.json_text import unquoted
 from cal_ratio_trainer.files.remote import file_system, in_words, persistently, xrootd_hint
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.ntuple.failures import FAILED_FILES

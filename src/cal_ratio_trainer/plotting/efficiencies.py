@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.dependence import Dependence
-from cal_ratio_trainer.evaluation.efficiency import FalsePositives, MassPointEfficiency
+from cal_ratio_trainer.evaluation.classification import FalsePositives, MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.evaluation.working_point import WorkingPoint
+from cal_ratio_trainer.evaluation.working_point import Dependence, WorkingPoint
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.cells import Cells, draw_cells
 from cal_ratio_trainer.plotting.drawing import Drawing

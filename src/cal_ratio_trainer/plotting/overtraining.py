@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms
-from cal_ratio_trainer.evaluation.ks import KsComparison
-from cal_ratio_trainer.evaluation.overtraining import Overtraining
+from cal_ratio_trainer.evaluation.ks import KsComparison, Overtraining
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, RED

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.config.shared import FigureSettings
 
 # Told apart without colour too: by fill, line and marker. From the colour-blind safe set of Okabe and Ito.
 RED, BLUE, ORANGE, GREY = "#d62728", "#0072b2", "#e08a00", "#6e6e6e"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
 from cal_ratio_trainer.reporting.analysis_epochs import Candidate, shortlist, with_results

@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.evaluation.background import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
-from cal_ratio_trainer.evaluation.efficiency import (
+from cal_ratio_trainer.evaluation.classification import (
     FalsePositives,
     MassPointEfficiency,
     false_positives,
@@ -17,7 +16,7 @@ from cal_ratio_trainer.evaluation.efficiency import (
 )
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup

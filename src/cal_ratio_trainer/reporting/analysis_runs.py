@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from cal_ratio_trainer.config.analyze import AnalyzeSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.device import chosen_device

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from cal_ratio_trainer.evaluation.efficiency import MassPointEfficiency
+from cal_ratio_trainer.evaluation.classification import MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import Interval, Share
 from cal_ratio_trainer.evaluation.roc import REJECTION_AT
 from cal_ratio_trainer.jets.labels import Label

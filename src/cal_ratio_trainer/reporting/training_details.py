@@ -4,11 +4,9 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cal_ratio_trainer.evaluation.classification import ConfusionMatrix
-from cal_ratio_trainer.evaluation.efficiency import FalsePositives, MassPointEfficiency
+from cal_ratio_trainer.evaluation.classification import ConfusionMatrix, FalsePositives, MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import Share
-from cal_ratio_trainer.evaluation.ks import ControlRegionKs
-from cal_ratio_trainer.evaluation.overtraining import Overtraining
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs, Overtraining
 from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import TestFigures

@@ -2,34 +2,12 @@
 
 from cal_ratio_trainer.evaluation.variables import Variable
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.schema import CALRATIO_2019
 from cal_ratio_trainer.plotting.variables import plain_text
 
 _SCALED = "scaled to 0-1"
-_FEATURES = {
-    "pt": "$p_T$",
-    "eta": r"$\eta$",
-    "phi": r"$\phi$",
-    "etaPos": r"$\eta$",
-    "phiPos": r"$\phi$",
-    "etaDir": r"direction $\eta$",
-    "phiDir": r"direction $\phi$",
-    "time": "time",
-    "t0": "$t_0$",
-    "d0": "$d_0$",
-    "z0": "$z_0$",
-    "chiSquared": r"$\chi^2$",
-    "vertex_nParticles": "vertex multiplicity",
-    "PixelShared": "shared pixel hits",
-    "SCTShared": "shared SCT hits",
-    "PixelHoles": "pixel holes",
-    "SCTHoles": "SCT holes",
-    "PixelHits": "pixel hits",
-    "SCTHits": "SCT hits",
-}
 _SCALARS = {
-    "jet_pt": "Jet $p_T$",
-    "jet_eta": r"Jet $\eta$",
-    "jet_phi": r"Jet $\phi$",
+    **{feature.name: feature.title for feature in CALRATIO_2019.jet},
     "mcEventWeight": "Event weight",
     "llp_mH": "$m_H$",
     "llp_mS": "$m_S$",
@@ -65,18 +43,10 @@ def _name(variable: Variable) -> str:
     what = kind.name.replace("_", " ").removesuffix("s")
     if variable.shape == "count":
         return f"Number of {what}s"
-    feature = variable.column.removeprefix(f"{kind.prefix}_")
-    named = _FEATURES.get(feature, _layer(feature))
+    named = kind.features[kind.columns.index(variable.column)].title
     if variable.shape == "all":
         return f"{what.capitalize()} {named}"
-    return f"{_ordinal(variable.slot, kind.name != 'muon_segments')} {what} {named}"
-
-
-def _layer(feature: str) -> str:
-    for calorimeter, title in (("ecal", "ECal"), ("hcal", "HCal")):
-        if feature.endswith(calorimeter):
-            return f"energy in {title} layer {feature[1]}"
-    return feature
+    return f"{_ordinal(variable.slot, kind.sorted_by == 'pt')} {what} {named}"
 
 
 def _ordinal(slot: int, by_pt: bool) -> str:

@@ -29,7 +29,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
 from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
-from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.json_text import read_json

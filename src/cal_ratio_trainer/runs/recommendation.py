@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cal_ratio_trainer.config.rule import Rule
+from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.evaluation.pareto import pareto_front
 from cal_ratio_trainer.runs.history import mean_row
 

@@ -7,9 +7,7 @@ from torch import Tensor
 
 from cal_ratio_trainer.datasets.data import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
-from cal_ratio_trainer.evaluation.kinematics import JetKinematics
-from cal_ratio_trainer.evaluation.sample import FloatArray
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.shares import Selection, selections
 from cal_ratio_trainer.files.atomic import replacing
@@ -42,8 +42,7 @@ from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import Executor, Report
 from cal_ratio_trainer.workers.files import Pieces
-from cal_ratio_trainer.workers.prefetch import prefetched
-from cal_ratio_trainer.workers.processes import available_cores
+from cal_ratio_trainer.workers.processes import available_cores, prefetched
 
 _JETS, _SCORES = "jets.", "scores."
 _OF_DATA = "of_data"

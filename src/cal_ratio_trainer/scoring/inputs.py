@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from cal_ratio_trainer.config.reading import ReadingSettings
+from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets.metadata import Scaling

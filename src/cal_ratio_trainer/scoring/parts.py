@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.folds import FoldRule
-from cal_ratio_trainer.datasets.splits import split_jets
+from cal_ratio_trainer.datasets.splits import FoldRule, split_jets
 from cal_ratio_trainer.datasets.used_events import EventGroup, known_columns, words_by
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.jets import Jets
 
 PartArray = NDArray[np.int8]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cal_ratio_trainer.config.scheduling import in_shard
-from cal_ratio_trainer.config.score import ScoreSettings
+from cal_ratio_trainer.config.scoring import ScoreSettings
+from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.leases import Leases
@@ -24,8 +24,7 @@ from cal_ratio_trainer.scoring.inputs import files_named, outputs_for
 from cal_ratio_trainer.scoring.streams import Region
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import WorkerLost
-from cal_ratio_trainer.workers.files import Steps, do_files
-from cal_ratio_trainer.workers.following import Following
+from cal_ratio_trainer.workers.files import Following, Steps, do_files
 from cal_ratio_trainer.workers.opening import opened_executor
 
 __all__ = ["ScoreSummary", "ScoredFile", "score_files"]

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.config.reading import ReadingSettings
+from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.datasets.used_events import EventGroup, read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange

@@ -1,8 +1,9 @@
 """Parametric simulation of DiVertAnalysis ntuples, to try everything on. Not a detector simulation.
 
-A class of jets is a recipe of counts and distributions measured on real jets (`parameters.yaml`); events are drafted
-(`*_events`), cut to exactly the jets that were asked for (`quota`), given constituents (`assembly`) and written
-(`ntuple_file`). docs/demo.md says what the model is worth.
+A class of jets (`signal`, `multijet`, `bib`) is a recipe of counts and distributions measured on real jets
+(`parameters.yaml`); events are drafted and cut to exactly the jets that were asked for (`events`), given constituents
+(`clusters`, `tracks`, `muon_segments`, put together in `assembly`) and written (`ntuple_file`). docs/demo.md states
+the limits of the model.
 """
 
 from cal_ratio_trainer.simulation.simulation import DemoFile, DemoSummary, OutputNotEmpty, simulate

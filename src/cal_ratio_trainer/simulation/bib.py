@@ -7,35 +7,39 @@ ordinary jets that set off the trigger. All carry the label BIB, as in data.
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.simulation import draws, muon_segments, timing
-from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, draft, types
-from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray
-from cal_ratio_trainer.simulation.layers import Energies, ordinary_shares
+from cal_ratio_trainer.simulation import draws, muon_segments
+from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, TimeRecipe, draft, times, types
+from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
+from cal_ratio_trainer.simulation.events import (
+    HALO,
+    IN_TIME,
+    MULTIJET,
+    EventDraft,
+    from_columns,
+    nearest_selected,
+    no_decays,
+)
+from cal_ratio_trainer.simulation.layers import Energies, halo_delay, halo_shares, ordinary_shares, shower_shares
 from cal_ratio_trainer.simulation.lists import Axes, Constituents
-from cal_ratio_trainer.simulation.multijet import cluster_lists, finished, multijets, sum_share
+from cal_ratio_trainer.simulation.multijet import cluster_lists, extra_jet, finished, multijets, sum_share
 from cal_ratio_trainer.simulation.muon_segments import SegmentRecipe
-from cal_ratio_trainer.simulation.parameters import parameters
-from cal_ratio_trainer.simulation.showers import halo_delay, halo_shares, shower_shares
-from cal_ratio_trainer.simulation.timing import TimeRecipe
 from cal_ratio_trainer.simulation.tracks import TrackRecipe, tracks
-
-HALO, IN_TIME, ORDINARY = 0, 1, 2
-"""Kinds of jets in a BIB sample."""
 
 
 def bib_axes(random: Generator, size: int) -> tuple[Axes, NDArray[np.int8]]:
-    """Directions and momenta of jets of a BIB sample, and their kind, [size] each."""
+    """Directions and momenta of jets of a BIB sample, and their makers (HALO, IN_TIME or MULTIJET), [size] each."""
     numbers = parameters("bib")
     mixture = numbers["mixture"]
-    kind = draws.choose(random, [mixture["halo"], mixture["in_time"], mixture["ordinary"]], size)
+    drawn = draws.choose(random, [mixture["halo"], mixture["in_time"], mixture["ordinary"]], size)
+    maker = np.asarray([HALO, IN_TIME, MULTIJET], np.int8)[drawn]
     spectrum = numbers["pt"]
     pt = spectrum["minimum"] + spectrum["scale"] * np.exp(np.float32(spectrum["sigma"]) * draws.normal(random, size))
     narrow = np.abs(numbers["eta"]["sigma"] * draws.normal(random, size))
     is_narrow = draws.uniform(random, size) < numbers["eta"]["narrow_share"]
     abs_eta = np.where(is_narrow, narrow, draws.uniform(random, size, 0.0, 2.45))
     eta = np.minimum(abs_eta, 2.45) * draws.sign(random, size)
-    phi = np.where(kind == ORDINARY, draws.angle(random, size), _phi(random, abs_eta))
-    return Axes(pt.astype(np.float32), eta.astype(np.float32), phi.astype(np.float32)), kind
+    phi = np.where(maker == MULTIJET, draws.angle(random, size), _phi(random, abs_eta))
+    return Axes(pt.astype(np.float32), eta.astype(np.float32), phi.astype(np.float32)), maker
 
 
 def _phi(random: Generator, abs_eta: FloatArray) -> FloatArray:
@@ -50,12 +54,12 @@ def _phi(random: Generator, abs_eta: FloatArray) -> FloatArray:
     return draws.wrap(np.where(abs_eta < numbers["snap_below"], snapped, phi).astype(np.float32))
 
 
-def bib_jets(random: Generator, jets: Axes, kind: NDArray[np.int8]) -> Constituents:
+def bib_jets(random: Generator, jets: Axes, maker: NDArray[np.int8]) -> Constituents:
     """Draw the constituents of jets of a BIB sample."""
-    ordinary = kind == ORDINARY
+    ordinary = maker == MULTIJET
     parts = Constituents.concatenate(
         [
-            _halo_jets(random, jets.where(~ordinary), kind[~ordinary] == IN_TIME),
+            _halo_jets(random, jets.where(~ordinary), maker[~ordinary] == IN_TIME),
             multijets(random, jets.where(ordinary), is_data=True),
         ]
     )
@@ -81,7 +85,7 @@ def _halo_jets(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> Con
     delay[rows] = _delays(random, jets, clusters, rows, layer)
     delay[in_time[clusters.owners]] = 0
     tail = np.full(len(pt), parameters("time")["tail_scale"]["bib"], np.float32)
-    time = timing.times(random, pt, TimeRecipe(delay, tail))
+    time = times(random, pt, TimeRecipe(delay, tail))
     none = np.zeros(len(jets), np.int64)
     return Constituents(
         cluster_lists(clusters, pt, measured, time),
@@ -133,3 +137,40 @@ def _segment_recipe(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -
         is_data=True,
         narrow=numbers["sector"]["bib_factor"],
     )
+
+
+def bib_events(random: Generator, size: int) -> EventDraft:
+    """One jet of the BIB mixture in each event and perhaps an ordinary one; the trigger jet lies on the first.
+
+    In some events the trigger jet is not flagged as BIB, and in some it lies far from every jet that convert keeps: the
+    nearest one is then an ordinary jet, which a match without limit would label BIB.
+    """
+    numbers = parameters("events")
+    axes, maker = bib_axes(random, size)
+    extra, extra_maker, extra_decays, has_extra = extra_jet(random, size)
+    far = draws.uniform(random, size) < numbers["bib_far_trigger_share"]
+    smear = np.float32(numbers["hlt_smear"])
+    eta = np.where(far, draws.uniform(random, size, -2.5, 2.5), axes.eta + smear * draws.normal(random, size))
+    phi = np.where(far, axes.phi + np.float32(2.0), axes.phi + smear * draws.normal(random, size))
+    flagged = draws.uniform(random, size) >= numbers["unselected_share"]
+    trigger = {
+        "HLT_jet_pT": (axes.pt * (1 + 0.1 * draws.normal(random, size))).astype(np.float32),
+        "HLT_jet_eta": eta.astype(np.float32),
+        "HLT_jet_phi": draws.wrap(phi.astype(np.float32)),
+        "HLT_jet_isBIB": flagged.astype(np.int32),
+        "HLT_jet_there": np.ones(size, bool),
+    }
+    there = np.ones(size, bool)
+    jets = [
+        (axes, maker, no_decays(size), there),
+        (extra, extra_maker, extra_decays, has_extra & ~far),
+    ]
+    return from_columns(jets, trigger, float(size))
+
+
+def kept_in_bib(draft: EventDraft) -> IntArray:
+    """How many jets of each event convert keeps as BIB when it asks for a trigger jet within 0.4, [events]."""
+    flagged = draft.per_event["HLT_jet_isBIB"] == 1
+    eta, phi = (draft.per_event[name][flagged] for name in ("HLT_jet_eta", "HLT_jet_phi"))
+    jet = nearest_selected(draft, Axes(np.ones(len(eta), np.float32), eta, phi), flagged.astype(np.int64))
+    return np.bincount(draft.event[jet[jet >= 0]], minlength=len(draft))

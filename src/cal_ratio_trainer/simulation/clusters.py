@@ -1,4 +1,4 @@
-"""Calorimeter clusters of jets: how many, how they share the momentum, where they lie, of which type they are."""
+"""Calorimeter clusters of jets: number, shares of the momentum, directions, types, and times."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation import draws
-from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray
+from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
 from cal_ratio_trainer.simulation.lists import Axes, slots, sum_by
-from cal_ratio_trainer.simulation.parameters import parameters
 
 EM, MIXED, HAD = 0, 1, 2
 """Types of clusters: all in the ECal, in both, all in the HCal."""
@@ -123,3 +122,44 @@ def types(random: Generator, draft: Draft, flavour: str) -> NDArray[np.int8]:
         p_mixed = np.where(of_halo, 1 - table["bib_hard"]["had"], p_mixed)
     drawn = draws.uniform(random, len(ln_pt))
     return np.asarray((drawn > p_em).astype(np.int8) + (drawn > p_em + p_mixed), np.int8)
+
+
+@dataclass(frozen=True)
+class TimeRecipe:
+    """Delay [ns] and factor on the probability of a pile-up time, each [clusters]; whether it is data."""
+
+    delay: FloatArray
+    tail_scale: FloatArray
+    is_data: bool = False
+
+
+def times(random: Generator, pt: FloatArray, recipe: TimeRecipe) -> FloatArray:
+    """Cluster times [ns] for clusters of pt [GeV], relative to a particle from the collision at the speed of light."""
+    numbers = parameters("time")
+    size = len(pt)
+    step = np.searchsorted(numbers["pt_edges"], pt)
+    mean, sigma, tail_probability, zero = (
+        np.asarray(numbers[name], np.float32)[step] for name in ("mean", "sigma", "tail_probability", "zero")
+    )
+    core = numbers["core"]
+    wide = draws.uniform(random, size) < core["wide_probability"]
+    sigma = sigma * np.where(wide, np.float32(core["wide"]), np.float32(core["narrow"]))
+    if recipe.is_data:
+        shift = parameters("data_minus_mc")
+        mean = mean + np.asarray(shift["time_offset"], np.float32)[np.searchsorted(shift["time_edges"], pt)]
+        sigma = np.hypot(sigma, np.float32(shift["time_smear"]))
+    result = mean + recipe.delay + sigma * draws.normal(random, size)
+    tail = draws.uniform(random, size) < np.minimum(tail_probability * recipe.tail_scale, np.float32(0.9))
+    late = numbers["tail"]["mean"] + np.float32(numbers["tail"]["sigma"]) * draws.normal(random, int(tail.sum()))
+    result[tail] = late
+    result[draws.uniform(random, size) < zero] = 0
+    return result
+
+
+def out_of_time(random: Generator, jet_pt: FloatArray, is_data: bool) -> FloatArray:
+    """Delay [jets] of jets that come from a neighbouring bunch crossing; 0 for most [ns]."""
+    numbers = parameters("time")["out_of_time"]
+    fall = np.exp(-np.maximum(jet_pt - numbers["pt"], 0) / numbers["fall"])
+    late = draws.uniform(random, len(jet_pt)) < numbers["data" if is_data else "mc"] * fall
+    shift = numbers["shift"] + numbers["sigma"] * draws.normal(random, len(jet_pt))
+    return np.where(late, shift * draws.sign(random, len(jet_pt), numbers["negative"]), 0).astype(np.float32)

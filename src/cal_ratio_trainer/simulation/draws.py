@@ -1,8 +1,15 @@
-"""Random numbers of the distributions that the model uses, as float32 arrays unless counts are drawn."""
+"""Random numbers of the distributions that the model uses, and its parameters (`parameters.yaml`).
+
+Numbers are float32 arrays unless counts are drawn.
+"""
 
 from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float32]
@@ -79,3 +86,21 @@ def wrap(phi: FloatArray) -> FloatArray:
     """Angles in [-pi, pi)."""
     turns = np.floor((phi + np.float32(np.pi)) * np.float32(0.5 / np.pi))
     return np.asarray(phi - np.float32(2 * np.pi) * turns)
+
+
+@cache
+def parameters(section: str) -> dict[str, Any]:
+    """One section of the parameters, e.g. 'clusters'; treat it as read-only.
+
+    Raises:
+        KeyError: there is no such section.
+    """
+    content: dict[str, Any] = _all()[section]
+    return content
+
+
+@cache
+def _all() -> dict[str, Any]:
+    text = resources.files("cal_ratio_trainer.simulation").joinpath("parameters.yaml").read_text("utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content

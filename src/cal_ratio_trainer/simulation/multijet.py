@@ -1,4 +1,7 @@
-"""What multijets consist of: in simulation and, shifted by what data differ, in data."""
+"""Multijet events in slices of the leading jet's true pt, and the constituents of multijets.
+
+Data differ from simulation by shifts (`data_minus_mc` of the parameters).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,16 +9,71 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.simulation import draws, muon_segments, timing
-from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, draft, types
-from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray
-from cal_ratio_trainer.simulation.layers import LAYERS, Energies, noisy_energies, ordinary_shares
+from cal_ratio_trainer.simulation import draws, muon_segments
+from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, TimeRecipe, draft, out_of_time, times, types
+from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
+from cal_ratio_trainer.simulation.events import (
+    MULTIJET,
+    EventDraft,
+    JetColumn,
+    from_columns,
+    is_selected,
+    no_decays,
+)
+from cal_ratio_trainer.simulation.layers import LAYERS, Energies, noisy_energies, ordinary_shares, shower_shares
 from cal_ratio_trainer.simulation.lists import Axes, Constituents, Lists
 from cal_ratio_trainer.simulation.muon_segments import SegmentRecipe
-from cal_ratio_trainer.simulation.parameters import parameters
-from cal_ratio_trainer.simulation.showers import shower_shares
-from cal_ratio_trainer.simulation.timing import TimeRecipe
 from cal_ratio_trainer.simulation.tracks import TrackRecipe, multijet_primaries, tracks
+
+
+def multijet_events(random: Generator, size: int, pt_range: tuple[float, float]) -> EventDraft:
+    """Two jets back to back and perhaps a third; the true pt of the leading one falls by a power law in the slice."""
+    numbers = parameters("multijet_event")
+    truth = draws.power_law(random, *pt_range, parameters("slices")["power"], size)
+    eta, phi = _eta(random, size), draws.angle(random, size)
+    balance = 1 - np.minimum(np.abs(numbers["second_imbalance"] * draws.normal(random, size)), 0.7)
+    second_eta = eta + numbers["second_delta_eta"] * draws.normal(random, size)
+    second_phi = draws.wrap(phi + np.float32(np.pi) + numbers["second_delta_phi"] * draws.normal(random, size))
+    limit = numbers["eta_maximum"]
+    third = draws.uniform(random, size, *numbers["third_fraction"]) * truth
+    there = np.ones(size, bool)
+    has_third = draws.uniform(random, size) < numbers["third_probability"]
+    jets = [
+        (truth, eta, phi, there),
+        (truth * balance, np.clip(second_eta, -limit, limit), second_phi, there),
+        (third, _eta(random, size), draws.angle(random, size), has_third),
+    ]
+    return from_columns([_measured(random, *jet) for jet in jets], {}, float(size))
+
+
+def kept_in_multijets(draft: EventDraft) -> IntArray:
+    """How many jets of each event convert keeps as QCD or data, [events]."""
+    return np.bincount(draft.event[is_selected(draft.axes)], minlength=len(draft))
+
+
+def extra_jet(random: Generator, size: int) -> JetColumn:
+    """A further multijet beside what an event is about; some events have it."""
+    numbers = parameters("extra_jet")
+    pt = numbers["pt_minimum"] + numbers["pt_scale"] * draws.exponential(random, size)
+    axes = Axes(pt.astype(np.float32), _eta(random, size), draws.angle(random, size))
+    there = draws.uniform(random, size) < numbers["probability"]
+    return axes, np.full(size, MULTIJET, np.int8), no_decays(size), there
+
+
+def _measured(
+    random: Generator, truth: FloatArray, eta: FloatArray, phi: FloatArray, there: NDArray[np.bool_]
+) -> JetColumn:
+    smear = 1 + np.float32(parameters("multijet_event")["smear"]) * draws.normal(random, len(truth))
+    pt = np.maximum(truth * smear, np.float32(5)).astype(np.float32)
+    maker = np.full(len(pt), MULTIJET, np.int8)
+    return Axes(pt, eta.astype(np.float32), phi.astype(np.float32)), maker, no_decays(len(pt)), there
+
+
+def _eta(random: Generator, size: int) -> FloatArray:
+    numbers = parameters("multijet_event")
+    eta = numbers["eta_sigma"] * draws.normal(random, size)
+    limit = numbers["eta_maximum"]
+    return np.where(np.abs(eta) > limit, draws.uniform(random, size, -limit, limit), eta).astype(np.float32)
 
 
 def multijets(random: Generator, jets: Axes, is_data: bool) -> Constituents:
@@ -27,8 +85,8 @@ def multijets(random: Generator, jets: Axes, is_data: bool) -> Constituents:
     trackless = draws.uniform(random, len(jets)) < parameters("overlap")["qcd_trackless"]
     clusters = draft(random, jets, multijet_recipe(random, jets, is_data, trackless))
     energies, pt = _layers(random, clusters, trackless, is_data)
-    delay = timing.out_of_time(random, jets.pt, is_data)[clusters.owners]
-    time = timing.times(random, pt, TimeRecipe(delay, np.ones_like(delay), is_data))
+    delay = out_of_time(random, jets.pt, is_data)[clusters.owners]
+    time = times(random, pt, TimeRecipe(delay, np.ones_like(delay), is_data))
     primary, charged = multijet_primaries(random, jets)
     primary = np.where(trackless, np.minimum(primary, draws.choose(random, [0.6, 0.3, 0.1], len(jets))), primary)
     return Constituents(

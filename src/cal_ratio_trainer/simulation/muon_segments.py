@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.schema import MISSING_T0
 from cal_ratio_trainer.simulation import draws
-from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray
+from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
 from cal_ratio_trainer.simulation.lists import Axes, Lists
-from cal_ratio_trainer.simulation.parameters import parameters
 
 BACKGROUND, PUNCH, HALO = 0, 1, 2
 _ORIGINS = ("background", "punch", "halo")

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cal_ratio_trainer.jets.labels import DataType
-from cal_ratio_trainer.simulation.bib_events import bib_events, kept_in_bib
-from cal_ratio_trainer.simulation.multijet_events import kept_in_multijets, multijet_events
-from cal_ratio_trainer.simulation.parameters import parameters
-from cal_ratio_trainer.simulation.quota import Source
-from cal_ratio_trainer.simulation.signal_events import MassPoint, kept_in_signal, signal_events
+from cal_ratio_trainer.simulation.bib import bib_events, kept_in_bib
+from cal_ratio_trainer.simulation.draws import parameters
+from cal_ratio_trainer.simulation.events import Source
+from cal_ratio_trainer.simulation.multijet import kept_in_multijets, multijet_events
+from cal_ratio_trainer.simulation.signal import MassPoint, kept_in_signal, signal_events
 
 
 @dataclass(frozen=True)

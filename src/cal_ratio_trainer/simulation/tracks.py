@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation import draws
-from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray
+from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
 from cal_ratio_trainer.simulation.lists import Axes, Lists, slots, sum_by
-from cal_ratio_trainer.simulation.parameters import parameters
 
 NO_VERTEX = -1.0
 """What track_vertex_nParticles holds for a track without vertex."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from cal_ratio_trainer.config.figures import FigureSettings
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.mistakes import shown
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place
@@ -84,12 +84,12 @@ class Start:
             return self.fold_set.claimed(settings.fold)
         return new_run(settings.output_path, settings.model_name)
 
-    def for_the_others(self) -> dict[str, Any]:
+    def as_broadcast(self) -> dict[str, Any]:
         """What the first of several processes tells the others of it, in plain types."""
         return {"settings": self.settings.model_dump(mode="json"), "threads": self.threads}
 
     @classmethod
-    def told_by_first(cls, told: dict[str, Any]) -> "Start":
+    def from_broadcast(cls, told: dict[str, Any]) -> "Start":
         """What they make of that; the run itself is the first one's business."""
         return cls(TrainSettings.make(**told["settings"]), threads=told["threads"])
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock
 
-from cal_ratio_trainer.config.figures import FigureSettings
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.runs.directory import DIVERGED, FINISHED, RUNNING, RunDirectory, RunError, new_run, runs_of
 from cal_ratio_trainer.runs.record import machine, now, versions
 

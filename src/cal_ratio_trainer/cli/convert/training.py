@@ -3,7 +3,7 @@
 import click
 
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.convert_training import ConvertTrainingSettings
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 
 
 def run(settings: ConvertTrainingSettings) -> int:

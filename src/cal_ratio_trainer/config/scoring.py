@@ -1,0 +1,156 @@
+"""Settings of the commands that score jets: `cr_trainer score` and `cr_trainer compare`."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from cal_ratio_trainer.config.shared import FigureSettings, Rule, SharedListSettings, in_one_word
+from cal_ratio_trainer.jets.labels import DataType
+
+
+class ReadingSettings(FigureSettings):
+    """How a command that scores jets finds its networks and reads its files."""
+
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+
+    output_path: Path = Field(
+        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
+    )
+    rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
+    data_type: DataType | None = Field(
+        default=None,
+        description="What ntuples hold; null keeps every jet in range, without a label. Other files say it themselves.",
+    )
+    kind: Literal["main", "control"] | None = Field(
+        default=None,
+        description="Whether label 2 is beam-induced background (main) or data (control), for files that do not say "
+        "so.",
+    )
+    llp_mH: float | None = Field(
+        default=None,
+        gt=0,
+        description="Mediator mass: of signal ntuples, and the one that a parametrised network assumes. [GeV]",
+    )
+    llp_mS: float | None = Field(
+        default=None,
+        gt=0,
+        description="Long-lived particle's mass: of signal ntuples, and the one that a parametrised network assumes. "
+        "[GeV]",
+    )
+    min_jet_pt: float = Field(default=40.0, ge=0, description="Of ntuples: smallest jet pt that is kept. [GeV]")
+    max_jet_pt: float = Field(
+        default=500.0, gt=0, description="Of ntuples: jets of this pt and above are dropped. [GeV]"
+    )
+    max_hlt_delta_r: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of BIB ntuples: largest distance (Delta R) from trigger jet to jet; null takes any. [1]",
+    )
+    chunk_events: int = Field(
+        default=4000, ge=1, description="Of ntuples: how many events are in memory at a time. [events]"
+    )
+    keep_columns: list[str] = Field(
+        default=[], description="Further columns (branches, of ntuples) to carry into the result."
+    )
+    cache_path: Path | None = Field(
+        default=None, description="Folder for copies of remote files; null takes the user's cache folder."
+    )
+    blind_above: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Hide the scores of jets of data with a signal output above this, unless they come from a declared "
+        "control region (--kind control, or a control file); null hides nothing. [1]",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the network runs; auto takes a GPU if there is one."
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; null takes all cores. [threads]")
+
+    @model_validator(mode="after")
+    def _range_of_pt(self) -> Self:
+        if self.min_jet_pt >= self.max_jet_pt:
+            raise ValueError(f"min_jet_pt ({self.min_jet_pt:g}) must be below max_jet_pt ({self.max_jet_pt:g})")
+        return self
+
+
+class ScoreSettings(ReadingSettings, SharedListSettings):
+    """What `cr_trainer score` scores, with which network."""
+
+    input_files: list[str] = Field(default=[], description="Files of jets or ntuples: paths, patterns or URLs.")
+    training: str | None = Field(
+        default=None,
+        description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file; in place of the last "
+        "word.",
+    )
+    output_report: Path = Field(
+        default=Path("score_report/report.md"),
+        description="Markdown file to write; the HTML page, the figures and the scores stand beside it.",
+    )
+    cuts: list[float] = Field(
+        default=[0.5, 0.8, 0.9, 0.99], description="Cuts on the signal output whose shares the report tells. [1]"
+    )
+
+    @classmethod
+    def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """As for all settings; in the earlier program `output_path` was the report."""
+        path = given.get("output_path")
+        if isinstance(path, str | Path) and Path(path).suffix == ".md":
+            given = {"output_report" if name == "output_path" else name: value for name, value in given.items()}
+        return super().with_new_names(given)
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _in_one_word(cls, given: Any) -> Any:
+        return in_one_word(given)
+
+    @model_validator(mode="after")
+    def _cuts_of_scores(self) -> Self:
+        if any(not 0 <= cut < 1 for cut in self.cuts):
+            raise ValueError(f"cuts must be from 0 to below 1, got {self.cuts}")
+        return self
+
+
+class CompareSettings(ReadingSettings):
+    """What `cr_trainer compare` holds against what, on which jets."""
+
+    first: str | None = Field(
+        default=None, description="The first network: NAME/RUN/EPOCH or a .keras file; in place of word one."
+    )
+    second: str | None = Field(
+        default=None,
+        description="The second network; null where scores in the files are compared with, or it is word two.",
+    )
+    input_files: list[str] = Field(
+        default=[], description="Files of jets or ntuples; without any the test samples of the first network's run."
+    )
+    column: str | None = Field(
+        default=None,
+        description="Scores in the files to compare with, in place of a second network: their columns' name with {} "
+        "where qcd, sig and bib stand, e.g. jet_nn_calRatio_main_{}_lowMass_v3Adv.",
+    )
+    output_report: Path = Field(
+        default=Path("compare_report/report.md"),
+        description="Markdown file to write; the HTML page, the figures and the scores of both stand beside it.",
+    )
+    all_jets: bool = Field(
+        default=False, description="Take jets too that one of the networks was trained on or chosen by."
+    )
+    replicas: int = Field(
+        default=200, ge=2, description="How many samples are drawn anew for the errors of differences. [samples]"
+    )
+    seed: int = Field(default=1, ge=0, description="Seed of these draws. [1]")
+    disagreements: int = Field(default=20, ge=0, description="How many of the jets that differ most are listed. [jets]")
+    explain: bool = Field(
+        default=True,
+        description="Where a network and scores in the files differ, try which change of the inputs makes them agree.",
+    )
+
+    @model_validator(mode="after")
+    def _one_second(self) -> Self:
+        if self.second is not None and self.column is not None:
+            raise ValueError("give either a second network or --column, not both")
+        if self.column is not None and self.column.count("{}") != 1:
+            raise ValueError(f"column must hold {{}} once, where qcd, sig and bib stand, got {self.column}")
+        return self

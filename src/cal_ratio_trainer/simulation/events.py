@@ -1,0 +1,272 @@
+"""Events before their jets get constituents: hard jets, truth and trigger jets, and which of them convert keeps.
+
+`events_with` draws events until convert will keep exactly as many jets as were asked for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
+from cal_ratio_trainer.simulation.lists import Axes, within
+
+MULTIJET, DECAY, HALO, IN_TIME = 0, 1, 2, 3
+"""How the constituents of a jet are made."""
+
+SELECTED_PT = (40.0, 500.0)
+SELECTED_ABS_ETA = 2.5
+MATCHED_RADIUS = 0.4
+JET_RADIUS = 0.4
+
+
+@dataclass(frozen=True)
+class Decays:
+    """Decays of long-lived particles, each [decays].
+
+    Attributes:
+        transverse: distance from the beam line [mm].
+        longitudinal: along the beam [mm], absolute.
+        opening: angle between the two decay products as the calorimeter sees it.
+        delay: how much later than light they arrive [ns].
+    """
+
+    transverse: FloatArray
+    longitudinal: FloatArray
+    opening: FloatArray
+    delay: FloatArray
+
+
+@dataclass(frozen=True)
+class EventDraft:
+    """Events with their hard jets, jets grouped by event.
+
+    Attributes:
+        counts: hard jets of each event, [events].
+        axes: the jets.
+        maker: how each jet's constituents are made, [jets].
+        decays: for each jet the decay that made it; only those of maker DECAY mean something.
+        per_event: further numbers, each with one row an event: [events] or [events, 2].
+        tried: how many events were generated for these, before any selection (a fraction where it was sampled).
+    """
+
+    counts: IntArray
+    axes: Axes
+    maker: NDArray[np.int8]
+    decays: Decays
+    per_event: Mapping[str, NDArray[np.generic]]
+    tried: float
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def event(self) -> IntArray:
+        """The event of each jet, [jets]."""
+        return np.repeat(np.arange(len(self)), self.counts)
+
+    def take(self, events: IntArray) -> "EventDraft":
+        """The events at the given positions, in that order; `tried` stays."""
+        index = within(self.counts, events)
+        per_event = {name: column[events] for name, column in self.per_event.items()}
+        return replace(
+            self,
+            counts=self.counts[events],
+            per_event=per_event,
+            **_jet_columns(self, index),  # type: ignore[arg-type]
+        )
+
+    def where(self, kept: NDArray[np.bool_]) -> "EventDraft":
+        """The same events with those jets for which `kept` [jets] is true."""
+        counts = np.bincount(self.event[kept], minlength=len(self))
+        return replace(self, counts=counts, **_jet_columns(self, np.flatnonzero(kept)))  # type: ignore[arg-type]
+
+    @staticmethod
+    def concatenate(parts: Sequence["EventDraft"]) -> "EventDraft":
+        """One after the other; all must have the same further numbers."""
+        return EventDraft(
+            counts=np.concatenate([part.counts for part in parts]),
+            axes=joined_axes([part.axes for part in parts]),
+            maker=np.concatenate([part.maker for part in parts]),
+            decays=joined_decays([part.decays for part in parts]),
+            per_event={name: np.concatenate([part.per_event[name] for part in parts]) for name in parts[0].per_event},
+            tried=sum(part.tried for part in parts),
+        )
+
+
+JetColumn = tuple[Axes, NDArray[np.int8], Decays, NDArray[np.bool_]]
+"""One possible jet of every event: axes, maker, decay, and whether it is there, each [events]."""
+
+
+def _jet_columns(draft: EventDraft, index: NDArray[np.intp]) -> dict[str, object]:
+    axes, decays = draft.axes, draft.decays
+    return {
+        "axes": Axes(axes.pt[index], axes.eta[index], axes.phi[index]),
+        "maker": draft.maker[index],
+        "decays": Decays(
+            decays.transverse[index], decays.longitudinal[index], decays.opening[index], decays.delay[index]
+        ),
+    }
+
+
+def joined_axes(parts: Sequence[Axes]) -> Axes:
+    """One after the other."""
+    pt, eta, phi = (np.concatenate([getattr(part, name) for part in parts]) for name in ("pt", "eta", "phi"))
+    return Axes(pt, eta, phi)
+
+
+def joined_decays(parts: Sequence[Decays]) -> Decays:
+    """One after the other."""
+    names = ("transverse", "longitudinal", "opening", "delay")
+    return Decays(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def no_decays(size: int) -> Decays:
+    """Placeholders for jets that no decay made."""
+    zero = np.zeros(size, np.float32)
+    return Decays(zero, zero, zero, zero)
+
+
+def from_columns(
+    jets: Sequence[JetColumn],
+    per_event: Mapping[str, NDArray[np.generic]],
+    tried: float,
+) -> EventDraft:
+    """Events from jets in columns: each entry gives one possible jet of every event, and whether it is there.
+
+    Args:
+        jets: the possible jets.
+        per_event: further numbers of the events.
+        tried: see `EventDraft`.
+    """
+    events = len(jets[0][0])
+    order = np.arange(events * len(jets)).reshape(len(jets), events).T.ravel()
+    stacked = EventDraft(
+        counts=np.full(events, len(jets)),
+        axes=joined_axes([axes for axes, *_ in jets]),
+        maker=np.concatenate([maker for _, maker, *_ in jets]),
+        decays=joined_decays([decays for _, _, decays, _ in jets]),
+        per_event=per_event,
+        tried=tried,
+    )
+    ordered = replace(stacked, **_jet_columns(stacked, order))  # type: ignore[arg-type]
+    present = np.concatenate([there for *_, there in jets])[order]
+    return without_overlaps(ordered.where(present))
+
+
+def same_event_pairs(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray]:
+    """All pairs (i, j) of a thing of one kind and one of another in the same event, ordered by i, then j.
+
+    Args:
+        first, second: how many of each kind every event has, [events].
+    """
+    event = np.repeat(np.arange(len(first)), first)
+    return np.repeat(np.arange(len(event)), second[event]), within(second, event)
+
+
+def wrapped_difference(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+    """first - second as an angle between -pi and pi, in double precision."""
+    difference = first.astype(np.float64) - second
+    return np.asarray(difference - 2 * np.pi * np.rint(difference / (2 * np.pi)))
+
+
+def without_overlaps(draft: EventDraft) -> EventDraft:
+    """Without jets that lie within a jet radius of a harder one: they would have been one jet."""
+    i, j = same_event_pairs(draft.counts, draft.counts)
+    softer = draft.axes.pt[i] < draft.axes.pt[j]
+    i, j = i[softer], j[softer]
+    near = i[distances(draft.axes, i, draft.axes, j) < JET_RADIUS]
+    kept = np.ones(len(draft.axes), bool)
+    kept[near] = False
+    return draft.where(kept)
+
+
+def distances(first: Axes, i: IntArray, second: Axes, j: IntArray) -> NDArray[np.float64]:
+    """Delta R of the pairs (i, j)."""
+    eta = first.eta[i].astype(np.float64) - second.eta[j]
+    return np.asarray(np.hypot(eta, wrapped_difference(first.phi[i], second.phi[j])))
+
+
+def is_selected(axes: Axes) -> NDArray[np.bool_]:
+    """Whether convert's default selection keeps a jet for its pt and eta, [jets]."""
+    low, high = SELECTED_PT
+    return (axes.pt >= low) & (axes.pt < high) & (np.abs(axes.eta) <= SELECTED_ABS_ETA)
+
+
+def nearest_selected(draft: EventDraft, targets: Axes, wanted: IntArray) -> IntArray:
+    """For each target the position of the nearest selected jet of its event within 0.4, or -1, [targets].
+
+    Args:
+        draft: the events.
+        targets: what jets are sought for, grouped by event.
+        wanted: targets of each event, [events].
+    """
+    i, j = same_event_pairs(wanted, draft.counts)
+    possible = is_selected(draft.axes)[j]
+    i, j = i[possible], j[possible]
+    distance = distances(targets, i, draft.axes, j)
+    order = np.lexsort((distance, i))
+    i, j, distance = i[order], j[order], distance[order]
+    first = np.ones(len(i), bool)
+    first[1:] = i[1:] != i[:-1]
+    first &= distance <= MATCHED_RADIUS
+    result = np.full(len(targets), -1)
+    result[i[first]] = j[first]
+    return result
+
+
+_SMALLEST_BATCH = 256
+_MOST_BATCHES = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where events come from: `draw(random, size)` makes some, `kept(events)` counts the jets that convert keeps."""
+
+    draw: Callable[[Generator, int], EventDraft]
+    kept: Callable[[EventDraft], IntArray]
+
+
+def events_with(random: Generator, source: Source, jets: int) -> EventDraft:
+    """Events of which convert keeps exactly `jets` jets, and a share of events of which it keeps none.
+
+    Raises:
+        RuntimeError: the source hardly ever gives an event with a jet that is kept.
+    """
+    drafts: list[EventDraft] = []
+    batch = max(_SMALLEST_BATCH, jets)
+    for _ in range(_MOST_BATCHES):
+        drafts.append(source.draw(random, batch))
+        everything = EventDraft.concatenate(drafts)
+        kept = source.kept(everything)
+        chosen = _chosen(kept, jets)
+        if chosen is not None:
+            return _cut(everything, kept, chosen)
+        drafts = [everything]
+        rate = kept.sum() / max(everything.tried, 1.0)
+        batch = int(max(_SMALLEST_BATCH, min(20.0 * jets, 1.2 * (jets - kept.sum() + 8) / max(rate, 1e-3))))
+    raise RuntimeError(f"{_MOST_BATCHES} batches of events did not give {jets} jets")
+
+
+def _chosen(kept: IntArray, jets: int) -> IntArray | None:
+    """Positions of events whose kept jets add up to `jets`: the first ones, and one later one to fill up."""
+    sums = np.cumsum(kept)
+    stop = int(np.searchsorted(sums, jets, side="right"))
+    missing = jets - (int(sums[stop - 1]) if stop else 0)
+    first: IntArray = np.arange(stop)
+    if missing == 0:
+        return first
+    later = stop + np.flatnonzero(kept[stop:] == missing)
+    return np.append(first, later[0]) if len(later) else None
+
+
+def _cut(everything: EventDraft, kept: IntArray, chosen: IntArray) -> EventDraft:
+    selected = chosen[kept[chosen] > 0]
+    others = chosen[kept[chosen] == 0]
+    share = parameters("events")["unselected_share"]
+    wanted = int(np.ceil(len(selected) * share / (1 - share)))
+    events: NDArray[np.int64] = np.sort(np.concatenate([selected, others[:wanted]]))
+    # Only the events up to the last one taken in order count as tried; the one that fills up came later by chance.
+    used = len(chosen) / max(len(everything), 1)
+    return replace(everything.take(events), tried=everything.tried * min(used, 1.0))
