@@ -1,4 +1,4 @@
-"""The second pass of a build: taken jets are scaled and scattered over buckets, by this process or by several.
+"""The second pass of a build: scales the taken jets and scatters them over buckets, in one process or in several.
 
 Small files are taken together and large ones cut, so that there are neither many small pieces nor few large ones.
 """
