@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.checks import COMBINED, are_training_files, refuse_duplicates
 from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT, WEIGHT
-<<<<<<< HEAD
-from cal_ratio_trainer.building.record import built_metadata, common_schema, simulation_of
-from cal_ratio_trainer.building.scan import ScannedFile, scan_files
-=======
-from cal_ratio_trainer.building.record import built_metadata, cut_notes, simulation_of
+from cal_ratio_trainer.building.record import built_metadata, common_schema, cut_notes, simulation_of
 from cal_ratio_trainer.building.scan import ScannedFile, Source, find_sources, scan_files
->>>>>>> main
 from cal_ratio_trainer.building.scattering import KEPT_SCALARS, Recipe, scattered
 from cal_ratio_trainer.building.shuffle import POSITION, Buckets
 from cal_ratio_trainer.building.summary import BuildSummary, InputSummary, SampleStep, classes_of, cutflows, slices_of

@@ -7,12 +7,9 @@ from typing import Any
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.summary import BuildSummary
 from cal_ratio_trainer.config.build import BuildSettings
-<<<<<<< HEAD
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, Scaling, built_units
-from cal_ratio_trainer.jets.schema import Schema
-=======
 from cal_ratio_trainer.jets.metadata import Cuts, InputFile, JetMetadata, Normalisation, Scaling, built_units
+from cal_ratio_trainer.jets.schema import Schema
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +59,6 @@ def _from_options(file: ScannedFile) -> Cuts:
     options = file.metadata.options
     given = {name: options[name] for name in ("min_jet_pt", "max_jet_pt", "max_hlt_delta_r") if name in options}
     return Cuts(**given)
->>>>>>> main
 
 
 def built_metadata(
