@@ -6,16 +6,15 @@ from dataclasses import replace
 
 from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
+from cal_ratio_trainer.formats.architecture import Architecture, BadArchitecture, architecture_of
 from cal_ratio_trainer.formats.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
 from cal_ratio_trainer.formats.keras_file import CONFIG, LARGEST, METADATA, WEIGHTS
 from cal_ratio_trainer.formats.layers import Layer, in_keras_order
-from cal_ratio_trainer.formats.old_networks.architecture import Architecture, BadArchitecture, architecture_of
-from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.recognition import Recognised, recognised
-from cal_ratio_trainer.formats.old_networks.weight_order import network_from_weights
+from cal_ratio_trainer.formats.recognition import Recognised, network_from_weights, recognised
 from cal_ratio_trainer.formats.stored_layers import (
     WEIGHTS_OF,
     BadWeightsFile,
+    EarlierNetwork,
     StoredLayer,
     paired_by_class,
     weights_by_name,

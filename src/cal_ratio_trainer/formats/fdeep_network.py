@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from cal_ratio_trainer.files.json_text import parsed
-from cal_ratio_trainer.formats.fdeep_floats import BadFloats, decoded_floats
+from cal_ratio_trainer.formats.architecture import Architecture, architecture_of
+from cal_ratio_trainer.formats.fdeep_file import BadFloats, decoded_floats
 from cal_ratio_trainer.formats.graph import BadGraph, evaluate, graph_of
-from cal_ratio_trainer.formats.old_networks.architecture import Architecture, architecture_of
-from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.recognition import recognised
+from cal_ratio_trainer.formats.recognition import recognised
 from cal_ratio_trainer.formats.stored_layers import (
     BadWeightsFile,
+    EarlierNetwork,
     FloatArray,
     StoredLayer,
     Weights,

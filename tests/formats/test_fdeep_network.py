@@ -10,16 +10,14 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.files.json_text import BadJson
-from cal_ratio_trainer.formats.fdeep_config import Flavour
-from cal_ratio_trainer.formats.fdeep_floats import decoded_floats, encoded_floats
-from cal_ratio_trainer.formats.old_networks.architecture import BadArchitecture
-from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.fdeep_network import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.formats.stored_layers import BadWeightsFile
+from cal_ratio_trainer.formats.architecture import BadArchitecture
+from cal_ratio_trainer.formats.fdeep_file import Flavour, decoded_floats, encoded_floats
+from cal_ratio_trainer.formats.fdeep_network import BadFdeepFile, network_from_fdeep
+from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, EarlierNetwork
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.damage import all_damages
+from tests.formats.earlier_files import fdeep_file
 from tests.formats.numpy_network import random_weights
-from tests.formats.old_networks.earlier_files import fdeep_file
 
 BAD = (BadArchitecture, BadFdeepFile, BadJson, BadWeightsFile)
 Content = dict[str, Any]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.formats.keras_file import write_keras
-from cal_ratio_trainer.formats.old_networks.network_file import read_network
+from cal_ratio_trainer.formats.network_file import read_network
 from tests.formats.numpy_network import random_inputs, random_weights, scores
 from tests.formats.shapes import SHAPES
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_keras(folder / f"{name}.keras", SHAPES[name], random_weights(SHAPES[name], seed=1))
         constituents, jets = random_inputs(SHAPES[name], FILLED, seed=2)
         np.savez(folder / f"{name}.npz", *constituents, jets)
-    script = Path(__file__).parents[1] / "keras_scores.py"
+    script = Path(__file__).with_name("keras_scores.py")
     subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=300)
     return folder
 

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.formats.fdeep_config import Flavour
+from cal_ratio_trainer.formats.architecture import architecture_of
+from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
-from cal_ratio_trainer.formats.old_networks.architecture import architecture_of
-from cal_ratio_trainer.formats.old_networks.network_file import read_network
+from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
-from tests.formats.numpy_network import random_weights
-from tests.formats.old_networks.earlier_files import (
+from tests.formats.earlier_files import (
     Config,
     Weights,
     fdeep_file,
@@ -32,6 +31,7 @@ from tests.formats.old_networks.earlier_files import (
     written,
     zipped,
 )
+from tests.formats.numpy_network import random_weights
 from tests.formats.shapes import SHAPES
 
 EQUAL_WIDTHS = NetworkShape(

@@ -11,8 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cal_ratio_trainer.formats.fdeep_config import Flavour, architecture
-from cal_ratio_trainer.formats.fdeep_file import LoadTest, fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, architecture, fdeep_bytes
 from cal_ratio_trainer.formats.layers import Layer, classifier_layers
 from cal_ratio_trainer.network.shape import NetworkShape
 from tests.formats.numpy_network import random_inputs, scores

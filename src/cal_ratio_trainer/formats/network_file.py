@@ -4,17 +4,16 @@ from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson
+from cal_ratio_trainer.formats.architecture import Architecture, BadArchitecture
+from cal_ratio_trainer.formats.fdeep_network import BadFdeepFile, network_from_fdeep
 from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING
-from cal_ratio_trainer.formats.old_networks.architecture import Architecture, BadArchitecture
-from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.fdeep_network import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.formats.old_networks.keras_network import (
+from cal_ratio_trainer.formats.keras_network import (
     BadKerasFile,
     architecture_in,
     network_from_hdf5,
     network_from_zip,
 )
-from cal_ratio_trainer.formats.stored_layers import BadWeightsFile
+from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, EarlierNetwork
 
 LARGEST_FILE = 1 << 28
 """How many bytes a file may have: 700 times those of the 2019 network."""
