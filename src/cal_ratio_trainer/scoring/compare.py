@@ -100,10 +100,12 @@ def compare(settings: CompareSettings) -> CompareSummary:
     columns = ColumnScores(settings.column) if settings.column is not None else None
     if second_word is None and columns is None:
         columns = ColumnScores(_only_pattern(files, stream_options(settings, scorer.scaling)))
-    options = stream_options(settings, scorer.scaling, columns.columns if columns is not None else ())
+    other = None if columns is not None else find_scorer(second_word or "", settings)
+    schema = scorer.schema if other is None else scorer.schema.joined(other.schema)
+    options = stream_options(settings, scorer.scaling, columns.columns if columns is not None else (), schema)
     sources = list(_sources(files, options) if files else _test_samples(scorer, options))
     first = NetworkScores(scorer, options.scaling)
-    second: Contestant = columns or NetworkScores(find_scorer(second_word or "", settings), options.scaling)
+    second: Contestant = columns or NetworkScores(other or scorer, options.scaling)
     # Whether two programs agree is a question about all jets.
     fair_only = columns is None and not settings.all_jets
     comparison = Comparison(first, second, fair_only, settings.blind_above)

@@ -225,7 +225,9 @@ def _loaded(settings_json: str, run: str) -> Work:
     if settings.training is None:
         raise ConfigError(["no network is given: its name is the last word, or --training"])
     scorer = find_scorer(settings.training, settings)
-    return Work(scorer, stream_options(settings, scorer.scaling), selections(settings.cuts), settings)
+    return Work(
+        scorer, stream_options(settings, scorer.scaling, schema=scorer.schema), selections(settings.cuts), settings
+    )
 
 
 def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> ScoredFile | Pieces:

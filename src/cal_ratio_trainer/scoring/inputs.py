@@ -8,6 +8,7 @@ from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.ntuple.inputs import files_matching
 from cal_ratio_trainer.scoring.streams import FileOfJets, JetStream, StreamOptions
 
@@ -52,16 +53,20 @@ def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
     return outputs
 
 
-def stream_options(settings: ReadingSettings, scaling: Scaling, further: Sequence[str] = ()) -> StreamOptions:
-    """How the settings want files to be read, for a network that reads jets of this scaling.
+def stream_options(
+    settings: ReadingSettings, scaling: Scaling, further: Sequence[str] = (), schema: Schema = CALRATIO_2019
+) -> StreamOptions:
+    """How the settings want files to be read, for a network that reads jets of this scaling and schema.
 
     Args:
         settings: of the command.
         scaling: of the network's training file.
         further: columns that are needed beside those that the settings name.
+        schema: features to read.
     """
     return StreamOptions(
         scaling=scaling,
+        schema=schema,
         data_type=settings.data_type,
         kind=settings.kind,
         llp_mH=settings.llp_mH,

@@ -82,6 +82,7 @@ class NtupleStream(JetStream):
             llp_mS=math.nan if options.llp_mS is None else options.llp_mS,
             max_hlt_delta_r=options.max_hlt_delta_r,
             keep_branches=keep_branches,
+            schema=options.schema,
         )
 
     def batches(self) -> Iterator[tuple[JetBatch, int]]:

@@ -18,7 +18,7 @@ from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
-from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.scoring.blinding import Origin
 
 Region = Literal["main", "control"]
@@ -41,6 +41,7 @@ class StreamOptions:
 
     Attributes:
         scaling: range in GeV that converted jets are scaled with.
+        schema: features to read.
         data_type: what ntuples hold; None: not known, all jets are kept and have no label.
         kind: 'main' or 'control' for files that do not say so.
         llp_mH, llp_mS: true masses of signal ntuples in GeV.
@@ -52,6 +53,7 @@ class StreamOptions:
     """
 
     scaling: Scaling
+    schema: Schema = CALRATIO_2019
     data_type: DataType | None = None
     kind: Region | None = None
     llp_mH: float | None = None
@@ -151,7 +153,7 @@ class FileOfJets(JetStream):
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._file = open_jets(self.path)
+        self._file = open_jets(self.path, self.options.schema)
         metadata = self._file.metadata
         self.size, self.simulation = self._file.rows, metadata.simulation
         self.region = _region(metadata, self.options.kind)
