@@ -85,8 +85,8 @@ class RunOverview:
     def status(self) -> str:
         """finished, running, interrupted, failed, diverged, imported, killed, or unknown."""
         status = self.word("status") or UNKNOWN
-        # Only what says that it is running is asked for its lock: that a table is made disturbs nobody.
-        return KILLED if status == _RUNNING and not _is_held(self.run) else status
+        # Only the lease of a run that says it is running is looked at.
+        return KILLED if status == _RUNNING and not self.run.is_in_use else status
 
     @property
     def epochs(self) -> int:
@@ -212,29 +212,6 @@ def _time(text: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _is_held(run: RunDirectory) -> bool:
-    try:
-        return run.is_in_use
-    except OSError:
-        # The folder is read-only for this user: its lock can be tested, but not taken.
-        return _is_locked(run.path / ".lock")
-
-
-def _is_locked(lock: Path) -> bool:
-    if os.name != "posix":
-        return True
-    import fcntl
-
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 _TELLING = ("running", "diverged", "failed", "killed", "interrupted")
