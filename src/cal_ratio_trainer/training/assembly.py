@@ -33,6 +33,7 @@ def network_shape(settings: TrainSettings) -> NetworkShape:
         lstm_layers=settings.lstm_layers,
         masses=len(settings.parametrised_masses),
         dropout=settings.dropout,
+        encoder=settings.encoder,
     )
 
 
