@@ -18,8 +18,8 @@ from cal_ratio_trainer.jets.disk_rows import NoRoomOnDisk
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.preparation import prepare
 from cal_ratio_trainer.training.ranks import Ranks
+from cal_ratio_trainer.training.setup import load_data
 from cal_ratio_trainer.training.train import train
 from tests.training.test_engine_choice import settings_in
 
@@ -150,7 +150,7 @@ def test_of_several_processes_none_looks_for_room_before_all_are_there(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Several(Ranks):
-        def meet(self) -> None:
+        def barrier(self) -> None:
             done.append("met")
 
     def free_bytes(device: torch.device) -> int:
@@ -159,5 +159,5 @@ def test_of_several_processes_none_looks_for_room_before_all_are_there(
 
     done: list[str] = []
     monkeypatch.setattr(places, "free_bytes", free_bytes)
-    prepare(settings, Several())
+    load_data(settings, Several())
     assert done == ["met", "looked"]

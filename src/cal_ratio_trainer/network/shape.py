@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cal_ratio_trainer.jets.schema import CONSTITUENTS, JET_INPUTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER, BranchShape, encoder_named
 
 OUTPUTS = 3
@@ -14,7 +14,8 @@ HIDDEN_WIDTHS = (512, 64)
 class NetworkShape:
     """The whole classifier. Masses (0, 1 or 2 parametrised ones) are appended to every constituent and to the jet.
 
-    `encoder` names the architecture of the branches, `lstm_layers` is the number of its layers.
+    The schema says which features it reads, in which order; `encoder` names the architecture of the branches, and
+    `lstm_layers` is the number of its layers.
     """
 
     branches: tuple[BranchShape, ...]
@@ -22,12 +23,13 @@ class NetworkShape:
     lstm_layers: int = 1
     masses: int = 0
     dropout: float = 0.2
+    schema: Schema = CALRATIO_2019
     encoder: str = DEFAULT_ENCODER
 
     @property
     def jet_inputs(self) -> int:
         """How many numbers of the jet itself the network reads."""
-        return len(JET_INPUTS) + self.masses
+        return len(self.schema.jet_inputs) + self.masses
 
     @property
     def dropout_masks(self) -> int:
@@ -56,9 +58,9 @@ def _dense(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.kernel": (inputs, units), f"{name}.bias": (units,)}
 
 
-def branch_shape(name: str, dense: tuple[int, ...], lstm_units: int) -> BranchShape:
-    """The branch of one kind of constituent, with slots and inputs from the feature table."""
-    kind = next(kind for kind in CONSTITUENTS if kind.name == name)
+def branch_shape(name: str, dense: tuple[int, ...], lstm_units: int, schema: Schema = CALRATIO_2019) -> BranchShape:
+    """The branch of one kind of constituent, with slots and inputs from the schema."""
+    kind = schema.kind(name)
     return BranchShape(name, kind.limit, len(kind.inputs), dense, lstm_units)
 
 
