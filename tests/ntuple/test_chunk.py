@@ -45,7 +45,7 @@ def converted(
     selection = Selection(DataType(data_type), **options)
     tally = Tally(weighted=selection.data_type.is_simulation)
     with opened(str(path)) as ntuple:
-        check_branches(str(path), selection.data_type, selection.keep_branches, ntuple.branches)
+        check_branches(str(path), selection, ntuple.branches)
         parts = []
         for entries in ntuple.chunks(chunk_events, ntuple.entries):
             parts.append(convert_chunk(ntuple, entries, selection, tally))

@@ -213,7 +213,7 @@ def test_alternative_names_meet_in_one_figure(tmp_path: Path, main_file: Path) -
     _, drawn = reported(tmp_path, main_file, tmp_path / "b.parquet", common_plots=[["HT", "jet_eta"]])
     assert drawn.titles("all_jet_eta") == ["main", "b"]
     (_, other) = drawn.figures["all_jet_eta"].series
-    assert np.count_nonzero(other.counts.sums) == 1
+    assert np.count_nonzero(other.histogram.sums) == 1
 
 
 def test_a_flat_pickle_gives_the_same_counts_as_the_ragged_file(tmp_path: Path, main_file: Path) -> None:

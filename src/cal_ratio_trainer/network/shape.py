@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cal_ratio_trainer.jets.schema import CONSTITUENTS, JET_INPUTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 
 OUTPUTS = 3
 HIDDEN_WIDTHS = (512, 64)
@@ -22,18 +22,22 @@ class BranchShape:
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """The whole classifier. Masses (0, 1 or 2 parametrised ones) are appended to every constituent and to the jet."""
+    """The whole classifier. Masses (0, 1 or 2 parametrised ones) are appended to every constituent and to the jet.
+
+    The schema says which features it reads, in which order.
+    """
 
     branches: tuple[BranchShape, ...]
     hidden: tuple[int, ...] = HIDDEN_WIDTHS
     lstm_layers: int = 1
     masses: int = 0
     dropout: float = 0.2
+    schema: Schema = CALRATIO_2019
 
     @property
     def jet_inputs(self) -> int:
         """How many numbers of the jet itself the network reads."""
-        return len(JET_INPUTS) + self.masses
+        return len(self.schema.jet_inputs) + self.masses
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every weight of the classifier by name, in Keras' layout: kernels [in, out], LSTM gates in the order i f c o.
@@ -63,9 +67,9 @@ def _dense(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.kernel": (inputs, units), f"{name}.bias": (units,)}
 
 
-def branch_shape(name: str, dense: tuple[int, ...], lstm_units: int) -> BranchShape:
-    """The branch of one kind of constituent, with slots and inputs from the feature table."""
-    kind = next(kind for kind in CONSTITUENTS if kind.name == name)
+def branch_shape(name: str, dense: tuple[int, ...], lstm_units: int, schema: Schema = CALRATIO_2019) -> BranchShape:
+    """The branch of one kind of constituent, with slots and inputs from the schema."""
+    kind = schema.kind(name)
     return BranchShape(name, kind.limit, len(kind.inputs), dense, lstm_units)
 
 
