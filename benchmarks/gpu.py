@@ -41,11 +41,12 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
 from cal_ratio_trainer.network.sequences import Sequences
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, BranchShape
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep

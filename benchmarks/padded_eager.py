@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, OUTPUTS, BranchShape
+from cal_ratio_trainer.network.encoders.base import BranchShape
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, OUTPUTS
 
 
 class PaddedBranch(nn.Module):

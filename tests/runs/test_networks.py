@@ -13,7 +13,7 @@ from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_without_digests
-from cal_ratio_trainer.runs.network_export import write_training
+from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import find_network, network_file, network_of, with_digest
 from cal_ratio_trainer.scoring.scorer import find_scorer
 from tests.training.fold_sets import TINY
@@ -175,7 +175,7 @@ def test_a_network_of_another_run_or_epoch_is_refused_whatever_uses_it(runs: Pat
     )
     for use in (
         lambda: find_scorer("default/0/0", ReadingSettings.make(output_path=runs)),
-        lambda: write_training(export),
+        lambda: export_training(export),
         lambda: find_network("default/0/0", runs),
     ):
         with pytest.raises(InputFileError, match="is a network of another run than default/00000"):

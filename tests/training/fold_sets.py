@@ -9,7 +9,7 @@ import pytest
 from cal_ratio_trainer.config.training import Layers, TrainSettings
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.fold_set import FoldSet
+from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work, train_folds
 
 TINY: dict[str, Any] = {
