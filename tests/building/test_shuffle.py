@@ -1,4 +1,4 @@
-"""Jets in a given order, by way of buckets on disk."""
+"""Jets in a given order, shuffled through buckets on disk."""
 
 from tempfile import TemporaryFile
 

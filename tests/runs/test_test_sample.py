@@ -1,4 +1,4 @@
-"""The test jets of a run, scored anew with its networks."""
+"""Test jets of a run, scored again with its networks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How processes that train one set between them come together."""
+"""Processes that share the training of one set."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fold sets from settings to a run of several networks: what they read, how they go on, how jobs share them."""
+"""Fold sets from settings to a run of several networks: jets, continuation, and sharing between jobs."""
 
 import os
 import signal
@@ -41,12 +41,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(scope="module")
 def trained(files: Files, tmp_path_factory: pytest.TempPathFactory) -> FoldSetSummary:
-    """A set of two networks, trained in one go; do not change it."""
+    """Set of two networks, trained without interruption; do not change it."""
     return train_set(set_settings(files, tmp_path_factory.mktemp("whole")))
 
 
 def poisoned(file: Path, to: Path, fold: int) -> Path:
-    """The same file with jets of a fold that would be refused or would change a training."""
+    """The same file with jets of one fold that would be refused or would change a training."""
     jets = read_jets(file)
     bad = np.asarray(jets["eventNumber"] % 2 == fold)
     lists = {}
@@ -293,7 +293,7 @@ def set_of_run(folder: Path) -> FoldSet:
 
 
 def _stop_after_first_epoch_of(name: str, patch: pytest.MonkeyPatch) -> None:
-    """Send SIGTERM when the first epoch of a fold is written; the training then ends after the next step."""
+    """Sends SIGTERM when the first epoch of a fold is written; the training then ends after the next step."""
 
     def then_stop(run: RunDirectory, *arguments: Any) -> None:
         write_epoch(run, *arguments)
