@@ -1,4 +1,4 @@
-"""Which jets come out of a file, and with what."""
+"""Jets and their constituents after the conversion of a file."""
 
 import math
 from pathlib import Path
@@ -40,7 +40,7 @@ def converted(
     splits: tuple[int, ...] = (),
     **options: Any,
 ) -> tuple[Jets, Tally]:
-    """Write events, convert them."""
+    """Writes events and converts them."""
     write_ntuple(path, events, splits=splits)
     selection = Selection(DataType(data_type), **options)
     tally = Tally(weighted=selection.data_type.is_simulation)

@@ -26,7 +26,7 @@ WORDS = [part.word for part in JetPart]
 
 
 def parts_in(file: Path) -> np.ndarray:
-    """The parts that a file of scores holds, as numbers."""
+    """Parts in a file of scores, as numbers."""
     return np.array([WORDS.index(word) for word in pq.read_table(file).column("part").to_pylist()])
 
 
@@ -36,7 +36,7 @@ def split_of(run: RunDirectory, file: Path) -> np.ndarray:
 
 
 def score(folder: Path, run: Path, file: Path) -> np.ndarray:
-    """Score a file with a copy of a run; the parts."""
+    """Scores a file with a copy of a run; returns the parts."""
     shutil.copytree(run, folder / "default" / "00000", dirs_exist_ok=True)
     score_files(score_settings(folder, [file], "default/0"))
     return parts_in(folder / "scores" / f"{file.stem}.parquet")

@@ -1,4 +1,4 @@
-"""Scores of a fold set: each jet by the network that has not seen its event."""
+"""Scores of a fold set: each jet by the network that was not trained on its event."""
 
 from pathlib import Path
 

@@ -33,7 +33,7 @@ def set_settings(files: tuple[Path, Path], output_path: Path, **changes: Any) ->
 
 
 def train_set(settings: TrainSettings, continue_from: str | None = None, **flags: Any) -> FoldSetSummary:
-    """What `cr_trainer train` with `--continue` and further flags does, without drawing."""
+    """Trains a set as `cr_trainer train` with `--continue` and further flags, without drawing."""
     layers: Layers = [("packaged defaults", settings.model_dump()), ("command line", flags)]
     work = fold_work(layers, settings, continue_from)
     assert work is not None

@@ -1,4 +1,4 @@
-"""Fold sets from settings to a run of several networks: what they read, how they go on, how jobs share them."""
+"""Fold sets from settings to a run of several networks: jets, continuation, and sharing between jobs."""
 
 import os
 import signal
@@ -41,12 +41,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(scope="module")
 def trained(files: Files, tmp_path_factory: pytest.TempPathFactory) -> FoldSetSummary:
-    """A set of two networks, trained in one go; do not change it."""
+    """Set of two networks, trained without interruption; do not change it."""
     return train_set(set_settings(files, tmp_path_factory.mktemp("whole")))
 
 
 def poisoned(file: Path, to: Path, fold: int) -> Path:
-    """The same file with jets of a fold that would be refused or would change a training."""
+    """The same file with jets of one fold that would be refused or would change a training."""
     jets = read_jets(file)
     bad = np.asarray(jets["eventNumber"] % 2 == fold)
     lists = {}
@@ -163,7 +163,7 @@ def test_a_set_that_was_stopped_goes_on_in_the_middle_of_a_fold_and_equals_one_t
             assert all(are_equal(*pair) for pair in zip(found.folds, set_of(trained).folds, strict=True))
             assert found.folds[1].read_history() == set_of(trained).folds[1].read_history()
             assert summary.run.read_record()["test"] == trained.run.read_record()["test"]
-    # A finished set got as many epochs again, each network of it.
+    # Each network of a finished set got as many epochs again.
     assert [len(run.read_history()) for run in found.folds] == [4, 4]
     assert found.run.read_record()["finished_epochs"] == 4
 
@@ -223,7 +223,7 @@ def test_a_set_that_was_killed_between_and_before_files_goes_on_too(
             train_set(settings, fold=None)
     found = set_of_run(tmp_path)
     assert (found.lacking(), found.is_complete) == ([], False)
-    # As a process leaves a fold that is killed while it reads the data.
+    # State of a fold whose process was killed while it read the data.
     run = found.folds[0]
     for path in sorted(run.path.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -293,7 +293,7 @@ def set_of_run(folder: Path) -> FoldSet:
 
 
 def _stop_after_first_epoch_of(name: str, patch: pytest.MonkeyPatch) -> None:
-    """Send SIGTERM when the first epoch of a fold is written; the training then ends after the next step."""
+    """Sends SIGTERM when the first epoch of a fold is written; the training then ends after the next step."""
 
     def then_stop(run: RunDirectory, *arguments: Any) -> None:
         write_epoch(run, *arguments)

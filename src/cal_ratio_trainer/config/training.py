@@ -97,6 +97,11 @@ class TrainSettings(FigureSettings):
         default=0.2, ge=0, lt=1, description="Share of values that each dropout layer drops. [fraction]"
     )
 
+    encoder: str = Field(
+        default="lstm",
+        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', or one that is "
+        "registered under its name.",
+    )
     cluster_filters: list[int] = Field(
         default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each cluster. [units]"
     )
@@ -282,7 +287,18 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "cuda_graph", "data_place", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note"),
+    *(
+        "accumulate",
+        "cuda_graph",
+        "data_place",
+        "encoder",
+        "engine",
+        "epoch_plots",
+        "fold",
+        "folds",
+        "matmul_precision",
+        "note",
+    ),
     *("plot_processes", "tag", "tensorboard"),
     *FigureSettings.model_fields,
 }

@@ -36,6 +36,23 @@ class BranchBatch:
     places: Tensor | None = None
     mask_rows: MaskRows | None = None
 
+    def owners(self) -> Tensor:
+        """For each row of the values but the last the position in the batch of the jet that it belongs to.
+
+        Returns:
+            [constituents] int64; the number of jets for a row that no jet reads.
+        """
+        jets, rows = len(self.inverse), torch.arange(len(self.values) - 1, device=self.inverse.device)
+        filled = (
+            torch.tensor(self.counts, dtype=torch.int64, device=rows.device) if self.places is None else self.places[1]
+        )
+        order = torch.full((jets + 1,), jets, device=rows.device)
+        order[self.inverse] = torch.arange(jets, device=rows.device)
+        ends = filled.cumsum(dim=0)
+        slot = torch.searchsorted(ends, rows, right=True)
+        begins = torch.cat([ends - filled, ends[-1:]])
+        return order[torch.where(slot < len(ends), rows - begins[slot], jets)]
+
 
 @dataclass(frozen=True)
 class Batch:

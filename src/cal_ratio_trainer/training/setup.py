@@ -212,6 +212,7 @@ def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> Ne
         masses=len(settings.parametrised_masses),
         dropout=settings.dropout,
         schema=schema,
+        encoder=settings.encoder,
     )
 
 
