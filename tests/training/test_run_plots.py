@@ -22,7 +22,7 @@ from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training import run_plots
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.signals import TrainingStopped
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.training.manual_plots import EPOCH_PLOTS, FINAL_PLOTS, HISTORIES
 from tests.training.synthetic import write_training_files
@@ -259,11 +259,11 @@ def test_a_run_stopped_in_its_first_epoch_has_nothing_to_show(
 
 def _stop_in_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM comes while that step of the training is under way, counted from 1."""
-    step, done = AdversarialStep.__call__, itertools.count(1)
+    step, done = TrainingStep.__call__, itertools.count(1)
 
-    def stopped(self: AdversarialStep, *arguments: Any) -> None:
+    def stopped(self: TrainingStep, *arguments: Any) -> None:
         step(self, *arguments)
         if next(done) == number:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(AdversarialStep, "__call__", stopped)
+    monkeypatch.setattr(TrainingStep, "__call__", stopped)

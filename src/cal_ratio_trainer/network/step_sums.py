@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Tally:
+class StepSums:
     """Named sums in one tensor: losses weighted as in the loss, correct predictions and jets counted.
 
     Args:

@@ -21,7 +21,7 @@ from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.dropout import DropoutSource, StoredDropout
 from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.network.static_batch import DeviceJets, Positions, Room, room_for
-from cal_ratio_trainer.network.step_sums import Tally
+from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.step import Pass, StepJets, TrainingStep, keras_nadam
 
 _UNRECORDED = 2
@@ -49,17 +49,17 @@ class _Recorded:
         network: [main + control] int64, positions of the jets of the classifier's update.
         update: [updates, update] int64, those of the domain loss's updates.
         keys: [2 stages, layers, 2] int32, of the dropout masks.
-        tally: sums of one step.
-        sums: their copy at the end of a replayed step.
+        sums: of one step.
+        taken: their copy at the end of a replayed step.
     """
 
     network: Tensor
     update: Tensor
     keys: Tensor
-    tally: Tally
+    sums: StepSums
     runs: int = 0
     graph: "torch.cuda.CUDAGraph | None" = None
-    sums: Tensor | None = None
+    taken: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class StaticStep(TrainingStep):
             return super().logits(data, positions)
         return self._jets.logits(self.classifier, torch.from_numpy(positions).to(data.jets.device))
 
-    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
+    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
         """See `TrainingStep`."""
         now = self._epoch
         if now is None or now.number != epoch:
@@ -129,13 +129,13 @@ class StaticStep(TrainingStep):
                 network=main.new_empty(len(main) + len(control)),
                 update=main.new_empty(self.updates, len(update)),
                 keys=torch.empty_like(now.keys[step]),
-                tally=self.new_tally(data.jets.device),
+                sums=self.new_sums(data.jets.device),
             )
         recorded.network[: len(main)].copy_(main)
         recorded.network[len(main) :].copy_(control)
         recorded.update.copy_(update)
         recorded.keys.copy_(now.keys[step])
-        tally.sums += self._run(data, shape, recorded)
+        sums.sums += self._run(data, shape, recorded)
 
     def _run(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         recorded.runs += 1
@@ -146,9 +146,9 @@ class StaticStep(TrainingStep):
         if recorded.graph is None and not self._record(data, shape, recorded):
             return self._static_work(data, shape, recorded)
         assert recorded.graph is not None
-        assert recorded.sums is not None
+        assert recorded.taken is not None
         recorded.graph.replay()
-        return recorded.sums
+        return recorded.taken
 
     def _beside(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         """Runs on a stream of its own, as steps that will be recorded have to."""
@@ -172,7 +172,7 @@ class StaticStep(TrainingStep):
             self._pool = torch.cuda.graph_pool_handle()
         try:
             with torch.cuda.graph(graph, pool=self._pool):
-                recorded.sums = self._static_work(data, shape, recorded)
+                recorded.taken = self._static_work(data, shape, recorded)
         except RuntimeError as error:
             # Ending a recording that went wrong fails too, and leaves the recording's stream as the current one.
             torch.cuda.set_stream(before)
@@ -186,19 +186,18 @@ class StaticStep(TrainingStep):
 
     def _static_work(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         """One step on the jets in the buffers; gives the sums of its losses and correct predictions."""
-        assert self._jets is not None
         update_keys, network_keys = recorded.keys.unbind()
-        rooms, update = (dict(shape.update_room), dict(shape.network_room)), recorded.update.view(-1)
+        update = recorded.update.flatten()
         self._work(
             data,
-            recorded.tally,
+            recorded.sums,
             update=update[: shape.update],
-            update_passes=[self._static_pass(update, rooms[0], 0, update_keys)],
-            passes=[self._static_pass(recorded.network, rooms[1], shape.main, network_keys)],
+            update_passes=[self._static_pass(update, dict(shape.update_room), 0, update_keys)],
+            passes=[self._static_pass(recorded.network, dict(shape.network_room), shape.main, network_keys)],
             main=shape.main,
             control=shape.control,
         )
-        return recorded.tally.take()
+        return recorded.sums.take()
 
     def _static_pass(self, jets: Tensor, room: Room, main: int, keys: Tensor) -> Pass:
         assert self._jets is not None

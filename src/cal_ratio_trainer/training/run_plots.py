@@ -141,7 +141,7 @@ class RunPlots:
         self._pool.submit(drawings, self._run.path, self._labels, order=epoch)
 
     def _histories(self) -> list[Drawing]:
-        return drawings_of_history(self.history, self.references, bool(self._settings.adversary_weight))
+        return drawings_of_history(self.history, self.references, self._settings.has_adversary)
 
     def _draw_earlier(self, epoch: int, row: HistoryRow) -> None:
         try:

@@ -17,7 +17,7 @@ from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
-from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.domain.base import DomainSettings, domain_loss_named
 from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.record import DataFile
@@ -27,7 +27,7 @@ from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler, mini_batches, new_sampler
 from cal_ratio_trainer.training.signals import stopped_at_once
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.warm_up import compile_loops, keep_freed_memory
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Training:
     start: Start
     loaded: LoadedData
     sampler: Sampler
-    step: AdversarialStep
+    step: TrainingStep
     ranks: Ranks
     compiling_s: float
 
@@ -105,6 +105,7 @@ class Training:
         engine = engine_for(self.tensors.jets.device, torch.float32, settings.engine)
         plan = memory_plan(
             *(step.classifier.shape, engine, self.tensors, self.sampler, settings.accumulate, self.ranks),
+            updates=step.updates,
             recorded=step.records_graphs,
         )
         fitting = plan.as_it_fits()
@@ -208,7 +209,7 @@ def network_shape(settings: TrainSettings) -> NetworkShape:
     )
 
 
-def new_step(settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE) -> AdversarialStep:
+def new_step(settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE) -> TrainingStep:
     """Fresh networks and optimisers on the device of the training.
 
     Raises:
@@ -218,13 +219,23 @@ def new_step(settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE) ->
     engine = engine_for(device, torch.float32, settings.engine)
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(network_shape(settings), settings.seed, settings.engine).to(device)
-    adversary = Adversary(settings.seed + 1).to(device)
-    losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
+    domain = None
+    if settings.adversary_weight:
+        of_domain = DomainSettings(settings.adversary_weight, settings.seed + 1, tuple(settings.pt_ranges))
+        domain = domain_loss_named(settings.domain_loss)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
     at_once = settings.accumulate == 1 and place.place is Place.DEVICE and ranks.place.processes == 1
     recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
-    kind = StaticStep if recorded else AdversarialStep
-    return kind(classifier, adversary, settings.learning_rate, losses, settings.seed, settings.accumulate, ranks)
+    return (StaticStep if recorded else TrainingStep)(
+        classifier,
+        domain,
+        settings.learning_rate,
+        regularization=settings.regularization,
+        dropout=settings.dropout,
+        seed=settings.seed,
+        pieces=settings.accumulate,
+        ranks=ranks,
+    )
 
 
 def notices(settings: TrainSettings) -> Iterator[str]:

@@ -17,7 +17,7 @@ from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import OUTPUTS
-from cal_ratio_trainer.network.step_sums import Tally
+from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 
 IndexArray = NDArray[np.int64]
@@ -111,9 +111,9 @@ class TrainingStep:
         if self.domain is not None:
             yield self.domain.name, self.domain, self.domain.optimizer
 
-    def new_tally(self, device: torch.device, values: Mapping[str, float] | None = None) -> Tally:
+    def new_sums(self, device: torch.device, values: Mapping[str, float] | None = None) -> StepSums:
         """The sums that steps add to, beginning at 0 or at some values."""
-        return Tally(device, ("main", *(self.domain.stages if self.domain is not None else ())), values)
+        return StepSums(device, ("main", *(self.domain.stages if self.domain is not None else ())), values)
 
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Hook before each epoch, which gets the jets of its steps; no-op by default."""
@@ -131,7 +131,7 @@ class TrainingStep:
         pieces = [*zip(*cut, strict=True), *((piece,) for piece in repeated)]
         return np.concatenate([np.concatenate(piece)[self.ranks.share(*map(len, piece))] for piece in pieces])
 
-    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
+    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
         """Does one step; nothing here waits for the device.
 
         Args:
@@ -139,13 +139,13 @@ class TrainingStep:
             jets: those of this step.
             epoch: number of the epoch; with `step` and the seed it fixes all dropout masks.
             step: number of the step in the epoch.
-            tally: takes up losses and accuracies.
+            sums: of the epoch; losses and accuracies are added.
         """
         control = jets.control if self.domain is not None else jets.control[:0]
         repeated = np.tile(jets.update, self.updates)
         self._work(
             data,
-            tally,
+            sums,
             update=on_device(jets.update, data.jets.device),
             update_passes=self._passes(data, repeated[:0], repeated, self._masks(data, epoch, step, stage=0)),
             passes=self._passes(data, jets.main, control, self._masks(data, epoch, step, stage=1)),
@@ -177,7 +177,7 @@ class TrainingStep:
     def _work(
         self,
         data: TrainingTensors,
-        tally: Tally,
+        sums: StepSums,
         *,
         update: Tensor,
         update_passes: Iterable[Pass],
@@ -189,7 +189,7 @@ class TrainingStep:
 
         Args:
             data: all jets.
-            tally: takes up losses and accuracies.
+            sums: of the epoch; losses and accuracies are added.
             update: [k] int64, positions of the control jets of the domain loss's updates, on the device.
             update_passes: passes over these jets as often as there are updates.
             passes: passes of the classifier's update.
@@ -203,12 +203,12 @@ class TrainingStep:
                 is_data, weight = data.target[update].float(), data.weight[update]
                 inputs = data.jets.jet.index_select(0, update)
                 for part in torch.split(logits, len(update)):
-                    self.domain.update(ControlJets(part, is_data, weight, inputs), tally)
+                    self.domain.update(ControlJets(part, is_data, weight, inputs), sums)
             self.ranks.broadcast_([*self.domain.parameters(), *self.domain.buffers()])
         self.classifier_optimizer.zero_grad()
         for each in passes:
             if len(each.jets):
-                self._add_gradient(data, each, main, control, tally)
+                self._add_gradient(data, each, main, control, sums)
         self._sum_gradients()
         self._add_penalty_gradient()
         self.classifier_optimizer.step()
@@ -218,18 +218,18 @@ class TrainingStep:
         own = self.classifier(each.read(), each.masks) if len(each.jets) else data.jets.jet.new_zeros(0, OUTPUTS)
         return self.ranks.gather(own, each.whole)
 
-    def _add_gradient(self, data: TrainingTensors, each: Pass, main: int, control: int, tally: Tally) -> None:
+    def _add_gradient(self, data: TrainingTensors, each: Pass, main: int, control: int, sums: StepSums) -> None:
         """Adds the gradient of a pass's contribution to the means over all jets of the step."""
         logits = self.classifier(each.read(), each.masks)
         own, target, weight = slice(0, each.main), data.target[each.jets], data.weight[each.jets]
         losses = weight[own] * functional.cross_entropy(logits[own], target[own], reduction="none")
         total = losses.sum() / main
-        tally.add("main", losses, logits[own].argmax(dim=1) == target[own])
+        sums.add("main", losses, logits[own].argmax(dim=1) == target[own])
         if self.domain is not None and len(each.jets) > each.main:
             rest = slice(each.main, None)
             inputs = data.jets.jet.index_select(0, each.jets[rest])
             jets = ControlJets(logits[rest], target[rest].float(), weight[rest], inputs)
-            total = total + self.domain.penalty(jets, control, tally)
+            total = total + self.domain.penalty(jets, control, sums)
         total.backward()  # type: ignore[no-untyped-call]
 
     def _sum_gradients(self) -> None:

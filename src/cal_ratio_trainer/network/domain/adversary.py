@@ -7,7 +7,7 @@ from torch.nn import functional
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, domain_loss
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.shape import OUTPUTS
-from cal_ratio_trainer.network.step_sums import Tally
+from cal_ratio_trainer.network.step_sums import StepSums
 
 WIDTHS = (24, 12, 6)
 _MOMENTUM = 0.01
@@ -15,6 +15,7 @@ _EPSILON = 1e-3
 # Probabilities nearer to 0 or 1 than this are taken as this, as Keras does: the loss of one jet is at most 16.1.
 _PROBABILITY_EDGE = 1e-7
 _MAX_LOGIT = float(torch.logit(torch.tensor(1.0 - _PROBABILITY_EDGE, dtype=torch.float64)))
+
 
 class BatchNorm(nn.Module):
     """Batch normalisation whose running variance is the biased one, as Keras keeps it."""
@@ -68,7 +69,7 @@ class Adversary(DomainLoss):
                 x = torch.tanh(x)
         return x[:, 0]
 
-    def update(self, jets: ControlJets, sums: Tally) -> None:
+    def update(self, jets: ControlJets, sums: StepSums) -> None:
         """Descends its own loss on all jets at once, since it normalises by the batch."""
         self.train()
         logits = self(jets.logits.softmax(dim=1))
@@ -76,7 +77,7 @@ class Adversary(DomainLoss):
         self.descend(losses.mean())
         sums.add("adversary", losses, correct_predictions(logits, jets.is_data))
 
-    def penalty(self, jets: ControlJets, total: int, sums: Tally) -> Tensor:
+    def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
         """-weight * its mean loss; the adversary is frozen here, and normalises by the running values."""
         self.eval().requires_grad_(False)
         try:
@@ -87,7 +88,7 @@ class Adversary(DomainLoss):
         sums.add("control", losses, correct_predictions(logits, jets.is_data))
         return -self.settings.weight * (losses.sum() / total)
 
-    def metrics(self, sums: Tally, validation: ControlJets) -> dict[str, float]:
+    def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
         """Losses and accuracies under the names of the earlier program's history."""
         logits = self.eval()(validation.logits.softmax(dim=1))
         losses = validation.weight * data_or_simulation_loss(logits, validation.is_data)
@@ -107,7 +108,7 @@ def data_or_simulation_loss(logits: Tensor, is_data: Tensor) -> Tensor:
 
 
 def correct_predictions(logits: Tensor, is_data: Tensor) -> Tensor:
-    """True where the adversary predicts correctly, [jets] bool: a probability above 1/2 means data, exactly 1/2 means simulation.
+    """Correct predictions of the adversary, [jets] bool: a probability above 1/2 means data, 1/2 means simulation.
 
     Args:
         logits: [jets].

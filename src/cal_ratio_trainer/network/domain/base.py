@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.network.step_sums import Tally
+from cal_ratio_trainer.network.step_sums import StepSums
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class DomainLoss(nn.Module):
     updates: ClassVar[int] = 0
     """Calls of `update` in each step, each with a pass of its own through the classifier."""
     stages: ClassVar[tuple[str, ...]] = ()
-    """Sums that `update` and `penalty` add to; see `Tally`."""
+    """Sums that `update` and `penalty` add to; see `StepSums`."""
 
     optimizer: torch.optim.Optimizer | None = None
     """Updates its parameters, made by the training; None where it has none."""
@@ -75,7 +75,7 @@ class DomainLoss(nn.Module):
         super().__init__()
         self.settings = settings
 
-    def update(self, jets: ControlJets, sums: Tally) -> None:
+    def update(self, jets: ControlJets, sums: StepSums) -> None:
         """Updates its own state before the classifier's update; no-op by default.
 
         Args:
@@ -83,7 +83,7 @@ class DomainLoss(nn.Module):
             sums: of the epoch.
         """
 
-    def penalty(self, jets: ControlJets, total: int, sums: Tally) -> Tensor:
+    def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
         """Contribution of some control jets to the classifier's loss, with a gradient through `jets.logits`.
 
         Args:
@@ -96,7 +96,7 @@ class DomainLoss(nn.Module):
         """
         raise NotImplementedError
 
-    def metrics(self, sums: Tally, validation: ControlJets) -> dict[str, float]:
+    def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
         """Columns of the history after an epoch; none by default. Called without gradient.
 
         Args:
