@@ -1,4 +1,4 @@
-"""A training file is the same, to the last byte, whoever builds it, and nothing is left beside it."""
+"""A training file is the same to the last byte for any workers, and no other file is left."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from .jet_files import settings_for, write_converted
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """One of many row groups and five small ones."""
+    """One file of many row groups and five small ones."""
     folder = tmp_path_factory.mktemp("converted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_module, "ROWS_A_GROUP", 100)
@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def built(output: Path, files: list[Path], **changes: Any) -> bytes:
-    """The bytes of a training file; what is random about a sample of some files is drawn too."""
+    """Bytes of a training file; random samples of some files are drawn too."""
     given = [{"input_file": str(files[0]), "num_events": 700}, *files[1:]]
     build_training_file(settings_for(output, *given, **changes))
     assert [path.name for path in output.parent.iterdir()] == [output.name]
@@ -41,7 +41,7 @@ def built(output: Path, files: list[Path], **changes: Any) -> bytes:
 
 
 def renamed(folder: Path, name: str) -> Path:
-    """An output of one name in a folder of its own, for the name stands in the file."""
+    """Output of a fixed name in a separate folder, because the file contains the name."""
     (folder / name).mkdir()
     os.chdir(folder / name)
     return Path("main.parquet")

@@ -1,4 +1,4 @@
-"""`cr_trainer convert divertanalysis` as a user meets it."""
+"""`cr_trainer convert divertanalysis` on the command line."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ TWO_EVENTS = [event((100, 0.0, 0.0), number=1), event((30, 0.0, 0.0), number=2)]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: Path | str) -> int:
-    """The exit status of a call."""
+    """Exit status of a call."""
     monkeypatch.setattr(sys, "argv", ["cr_trainer", "convert", "divertanalysis", *map(str, words)])
     with pytest.raises(SystemExit) as caught:
         main()

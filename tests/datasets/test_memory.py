@@ -1,4 +1,4 @@
-"""Predicted memory of a step against what it takes, and how many mini-batches fit."""
+"""Predicted and measured memory of a step, and the number of mini-batches that fit."""
 
 import itertools
 import time
@@ -53,7 +53,7 @@ def size_of(data: TrainingTensors) -> StepSize:
 
 
 def measured_peak(shape: NetworkShape, data: TrainingTensors, engine: str, pieces: int) -> int:
-    """Most bytes of all tensors that a step makes and that live at the same time."""
+    """Largest sum of bytes of all simultaneous tensors of a step."""
     step = new_step(shape=shape, engine=engine, pieces=pieces)
     drawn = np.random.default_rng(1).integers(MAIN, MAIN + CONTROL, MAIN)
     jets = StepJets(np.arange(MAIN), drawn, np.arange(MAIN, MAIN + CONTROL))
@@ -105,7 +105,7 @@ def test_what_is_gathered_for_a_step_and_the_next_takes_what_is_predicted(
 
 
 def on_disk(parts: list[Jets], folder: Path) -> tuple[DistantJets, dict[str, tuple[float, float]]]:
-    """Jets on disk, and how many constituents those of each part have on average."""
+    """Jets on disk, and the mean number of constituents in each part."""
     filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, Disk(folder))
     means: dict[str, list[float]] = {kind.name: [] for kind in CONSTITUENTS}
     for jets in parts:
@@ -117,7 +117,7 @@ def on_disk(parts: list[Jets], folder: Path) -> tuple[DistantJets, dict[str, tup
 
 
 def held_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
-    """Bytes of everything that is gathered and still held."""
+    """Bytes of all gathered arrays that are still referenced."""
     held: dict[int, int] = {}
     gather, numbers = DistantJets._gather, itertools.count()
 

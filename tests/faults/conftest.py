@@ -1,4 +1,4 @@
-"""What the tests of faults share."""
+"""Fixtures of the fault tests."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.faults import worked_folder
 
 @pytest.fixture(scope="session")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which each command finds what it needs, made once for all workers of pytest-xdist."""
+    """Folder with the inputs of all commands, made once for all workers of pytest-xdist."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent

@@ -1,4 +1,4 @@
-"""Web servers with bad habits: what is fetched is whole, and what is not is named in a sentence."""
+"""Faulty web servers: a fetched file is complete, or a sentence names it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
-    """A bad server, and little patience with it."""
+    """Faulty server, and short timeouts."""
     from cal_ratio_trainer.files.http import PatientHttp
 
     monkeypatch.setattr(remote, "WAITS_S", (0.0, 0.0, 0.0))
@@ -30,7 +30,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
 
 
 def fetched(server: BadServer, path: str, folder: Path) -> bytes:
-    """The content of what was fetched."""
+    """Content of the fetched file."""
     return local_copy(server.url + path, folder).read_bytes()
 
 

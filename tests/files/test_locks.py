@@ -17,7 +17,7 @@ with held(Path(sys.argv[1])) as free:
 
 
 def holder(path: Path) -> "subprocess.Popen[str]":
-    """A process that holds the lock of a file until its input ends."""
+    """Process that holds the lock of a file until its input ends."""
     return subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

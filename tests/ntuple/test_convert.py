@@ -1,4 +1,4 @@
-"""Many files: what is done, shared, passed over, refused, and what is left when something goes wrong."""
+"""Many files: converted, shared, skipped and refused ones, and files that remain after errors."""
 
 import importlib
 import json
@@ -58,30 +58,30 @@ convert_files(ConvertSettings.make(input_files=[sys.argv[1]], data_type="qcd", o
 
 
 def convert(folder: Path, *files: Path | str, data_type: str | None = "qcd", **settings: Any) -> ConversionSummary:
-    """Convert files with the default settings but for those given."""
+    """Converts files with the default settings except the given ones."""
     given = {"input_files": [str(file) for file in files], "data_type": data_type, "output_path": folder / "jets"}
     return convert_files(ConvertSettings.make(**(given | settings)))
 
 
 def statuses(summary: ConversionSummary) -> list[Status]:
-    """What became of each file."""
+    """Status of each file."""
     return [row.status for row in summary.rows]
 
 
 def names_in(folder: Path) -> list[str]:
-    """All files in a folder, hidden ones too."""
+    """All files in a folder, including hidden ones."""
     return sorted(path.name for path in folder.iterdir())
 
 
 def die(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
-    """What a process does that runs out of memory at some file."""
+    """Kills the process at one file, as if memory were exhausted."""
     if "bad" in request.file:
         os._exit(9)
     return convert_whole(report, request, may_be_cut)
 
 
 def trip(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
-    """A conversion with an error that nobody thought of, which cannot travel between processes as it is."""
+    """Conversion with an unexpected error that cannot be pickled."""
     if "bad" in request.file:
         error = RuntimeError("no such thing")
         error.add_note("a note")
@@ -91,7 +91,7 @@ def trip(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | 
 
 
 def damaged(tmp_path: Path) -> dict[str, Path]:
-    """Files that cannot be converted, by the word that their reason must hold."""
+    """Files that cannot be converted, by a word of the expected reason."""
     good = write_ntuple(tmp_path / "whole.root", random_events(1, 40))
     truncated = tmp_path / "truncated.root"
     truncated.write_bytes(good.read_bytes()[: good.stat().st_size // 2])

@@ -1,4 +1,4 @@
-"""Numbers of runs, and who may write to one."""
+"""Numbers of runs, and exclusive write access."""
 
 import errno
 import multiprocessing
@@ -192,7 +192,7 @@ def test_a_run_killed_between_settings_and_record_can_be_read(
 
 
 def killed_after_record(run: RunDirectory) -> Callable[[Path, str], None]:
-    """In place of `write_text`: the process is killed before the settings are replaced."""
+    """Replacement of `write_text`: the process is killed before the settings are replaced."""
 
     def write(path: Path, text: str) -> None:
         if path == run.settings_file:

@@ -1,4 +1,4 @@
-"""What is said of a run, whatever state its folder is in."""
+"""Overview of a run in any state of its folder."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Files of any kind are scored in a stream, complete or not at all."""
+"""Files of any kind are scored in a stream; outputs are complete or absent."""
 
 import errno
 from pathlib import Path
@@ -45,7 +45,7 @@ def in_memory(network: Path, jets: Jets, masses: np.ndarray | None = None) -> np
 
 
 def leftovers(folder: Path) -> list[str]:
-    """What an unfinished write would leave."""
+    """Files that an unfinished write would leave."""
     return [path.name for path in folder.rglob("*") if path.name.startswith(".")]
 
 

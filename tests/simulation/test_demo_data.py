@@ -1,4 +1,4 @@
-"""The demo data set is made once, whole, and found again."""
+"""The demo data set is made once, completely, and found again."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from cal_ratio_trainer.simulation import demo_data
 
 
 def fake_making(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Replace the minute of simulation by two small files; tells which folders were made."""
+    """Replaces the minute of simulation by two small files; returns the folders that were made."""
     made: list[Path] = []
 
     def make(folder: Path, main_jets: int, control_jets: int, workers: int) -> None:

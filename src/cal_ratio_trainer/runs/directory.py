@@ -1,4 +1,17 @@
-"""The folder of a run: its number, its files, its lock."""
+"""The folder of a run: its number, its networks, its files, its lock.
+
+A run has networks 0 ... K-1. Without folds K is 1, and the folder is that of the network:
+
+    training_results/<model name>/<number>/
+
+Each network of a fold set is trained without one fold of the events and reads just the jets of these. It has a folder
+that is a whole run by itself:
+
+    training_results/<model name>/<number>/
+      run.json               status, rule, planned epochs; figures of the set once all folds are trained
+      training_params.yaml   the settings of the set: `folds` without `fold`
+      fold_0/ ... fold_<K-1>/
+"""
 
 import hashlib
 import json
@@ -16,10 +29,14 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
 from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.runs.record_check import read_record
+
+FINISHED, RUNNING, INCOMPLETE = "finished", "running", "incomplete"
+"""Status of a run or fold set that came to its end, of one that did not, and of a set that lacks folds."""
 
 DIVERGED = "diverged"
 """Status of a run whose loss became NaN: going on would end the same way."""
@@ -83,6 +100,20 @@ class RunDirectory:
     def fold(self, number: int) -> "RunDirectory":
         """The run within this one that leaves a fold out, whether it is there or not."""
         return RunDirectory(self.path / f"{_FOLD}{number}")
+
+    @property
+    def fold_rule(self) -> FoldRule | None:
+        """The rule by which each jet is read by one of the networks of a fold set; None for a run with one network."""
+        if self.fold_number is not None:
+            return None
+        folds = self.read_record().get("folds")
+        return FoldRule(folds["count"]) if folds else None
+
+    @property
+    def networks(self) -> tuple["RunDirectory", ...]:
+        """The folders of networks 0 ... K-1, whether they are there or not; a run with one network is its own."""
+        rule = self.fold_rule
+        return (self,) if rule is None else tuple(self.fold(number) for number in range(rule.count))
 
     @property
     def settings_file(self) -> Path:
