@@ -292,7 +292,7 @@ def main() -> None:
     if not tiny and not torch.cuda.is_available():
         parser.error("no GPU here; --tiny tries the commands on a CPU")
     if len(chosen) > 1:
-        # After some errors a process can use its card no more. Here it is left alone: some serve one process at a time.
+        # After some errors a process cannot use its card any more. This process leaves the card to its children.
         options = ["--epochs", str(arguments.epochs), *(["--tiny"] if tiny else [])]
         commands = [[sys.executable, "-m", "benchmarks.gpu", *options, "--only", name] for name in chosen]
         sys.exit(max(subprocess.run(command, check=False).returncode != 0 for command in commands))

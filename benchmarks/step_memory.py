@@ -1,7 +1,7 @@
 """Measured and predicted memory of steps on a CPU, with constituents in memory and on disk.
 
-Each row is a process of its own. Measured is what the process itself holds at most (`RssAnon`) beyond what it held
-before the first of the steps that are looked at.
+Each row is a separate process. The measured value is its largest anonymous memory (`RssAnon`) minus that
+before the first of the measured steps.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def measure(place: str, main_jets: int, splits: int) -> None:
         del parts
         classifier, adversary = Classifier(DEFAULT_SHAPE, 1), Adversary(DomainSettings(1.0, 2))
         step = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
-        # Loops are compiled and threads started before anything is looked at.
+        # Loops are compiled and threads are started before the measurement.
         _do(step, data, few)
         plan = memory_plan(DEFAULT_SHAPE, Engine.NUMBA, data, sampler, 1)
         before = anonymous_bytes()

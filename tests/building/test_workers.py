@@ -14,7 +14,7 @@ from cal_ratio_trainer.building import scattering as scattering_module
 from cal_ratio_trainer.building.scan import AlreadyBuilt
 from cal_ratio_trainer.config.shared import SchedulingSettings
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets import DataType
 from cal_ratio_trainer.jets import store as store_module
 from cal_ratio_trainer.workers.executor import Report
@@ -88,7 +88,7 @@ def test_mistakes_are_those_of_one_process(files: list[Path], tmp_path: Path) ->
 
 def test_an_output_that_another_process_makes_is_left_to_it(files: list[Path], tmp_path: Path) -> None:
     output = tmp_path / "main.parquet"
-    with held(output), pytest.raises(InputFileError, match="is being made by another process"):
+    with leased(output), pytest.raises(InputFileError, match="is being made by another process"):
         build_training_file(settings_for(output, files[1]))
     assert not output.exists()
 

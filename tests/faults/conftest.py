@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from cal_ratio_trainer.files.leases import held_in_turn
 from tests.faults import worked_folder
 
 
@@ -16,7 +16,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
     folder = shared / "worked_folder"
-    with FileLock(f"{folder}.lock"):
+    with held_in_turn(folder):
         if not folder.exists():
             made = tmp_path_factory.mktemp("made")
             worked_folder.make(made)

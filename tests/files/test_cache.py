@@ -162,7 +162,7 @@ def test_a_fetch_that_is_killed_does_not_count_as_a_copy(
 def test_what_a_killed_process_left_of_a_fetch_is_removed(served: Served, tmp_path: Path) -> None:
     served.files["/jets.pkl"] = (b"content", '"1"')
     copy = local_copy(f"{served.url}/jets.pkl", tmp_path)
-    (copy.parent / ".jets.123-abcdef.part.pkl").write_bytes(b"cont")
+    (copy.parent / ".jets.123-01234567.part.pkl").write_bytes(b"cont")
     assert local_copy(f"{served.url}/jets.pkl", tmp_path) == copy
     assert parts_of(tmp_path) == []
 

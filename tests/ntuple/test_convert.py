@@ -19,7 +19,7 @@ import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import ConfigError, SameOutput
-from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
 from cal_ratio_trainer.ntuple.conversion import convert_whole
@@ -282,8 +282,8 @@ def test_two_processes_share_a_list_without_doing_a_file_twice(tmp_path: Path) -
 
 def test_a_file_that_another_process_converts_is_left_to_it(tmp_path: Path) -> None:
     file = write_ntuple(tmp_path / "a.root", TWO_JETS)
-    with held(tmp_path / "jets" / "a.parquet") as free:
-        assert free
+    with leased(tmp_path / "jets" / "a.parquet") as lease:
+        assert lease is not None
         summary = convert(tmp_path, file)
     assert statuses(summary) == [Status.ELSEWHERE]
     assert summary.failed == ()
@@ -295,7 +295,7 @@ def test_a_file_that_another_process_has_done_meanwhile_is_done(
 ) -> None:
     file = write_ntuple(tmp_path / "a.root", TWO_JETS)
     convert(tmp_path, file)
-    # As when the other process gives its lease back after this one has passed by.
+    # As if the other process releases its lease after this one has skipped the file.
     monkeypatch.setattr("cal_ratio_trainer.files.leases.Leases.take", lambda leases, path: None)
     assert statuses(convert(tmp_path, file)) == [Status.ALREADY_DONE]
 
@@ -329,7 +329,7 @@ def test_what_a_killed_command_left_is_removed_though_its_file_is_not_converted_
     others = [".other.12-89abcdef.part.parquet", ".busy.12-89abcdef.part.parquet"]
     for name in (*left, *others):
         (folder / name).write_text("half")
-    with held(folder / "busy.parquet"):
+    with leased(folder / "busy.parquet"):
         convert(tmp_path, *files, layout="flat")
     remaining = names_in(folder)
     assert [name for name in left if name in remaining] == []

@@ -146,7 +146,7 @@ def test_final_plots_are_refreshed_as_often_as_that_costs_little(
 ) -> None:
     run = run_training(settings_of(files, tmp_path, epochs=3)).run
     names = [drawing.name for drawing, _, _ in asked]
-    # Three epochs of less than a second each are no time to evaluate anything in.
+    # Three epochs of less than a second each leave no time for an evaluation.
     assert names.count("sig_predictions") == 1
     assert names.count("ks_bib") == 1
     assert run.read_record()["plots"]["refreshes"] == 0

@@ -165,14 +165,14 @@ def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(m
     first, second = seen
     assert first.shape == second.shape == (40, 3)
     assert not torch.equal(first, second)
-    # The same jets in the same order: without dropout both are equal.
+    # The same jets in the same order, so both are equal without dropout.
     seen.clear()
     update_adversary(new_step(regularization=0.0, dropout=0.0), tensors())
     torch.testing.assert_close(seen[0], seen[1])
 
 
 def test_a_probability_of_exactly_one_half_means_simulation() -> None:
-    # right, wrong (1/2 is not above 1/2), right, wrong
+    # correct, wrong (1/2 is not above 1/2), correct, wrong
     right = correct_predictions(torch.tensor([0.04, 0.0, 0.0, 2.2]), torch.tensor([1, 1, 0, 0]))
     assert right.tolist() == [True, False, True, False]
 
@@ -181,7 +181,7 @@ def test_a_probability_of_exactly_one_half_means_simulation() -> None:
 def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Includes more pieces than jets. Without dropout, because each piece has its own masks."""
     data, found = tensors(), []
-    # The adversary's first update is of the size of its learning rate, whichever way rounding turns a gradient near 0.
+    # The adversary's first update has the size of its learning rate; for gradients near 0 rounding decides the sign.
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
     for count in (1, pieces):
         training = new_step(dropout=0.0, pieces=count)

@@ -104,8 +104,8 @@ class RunOverview:
         if self.fold_rule is not None and status != FINISHED:
             states = {fold.status for fold in self.folds}
             return next((state for state in _TELLING if state in states), INCOMPLETE)
-        # Only what says that it is running is asked for its lock: that a table is made disturbs nobody.
-        return KILLED if status == RUNNING and not _is_held(self.run) else status
+        # Only the lease of a run that says it is running is looked at.
+        return KILLED if status == RUNNING and not self.run.is_in_use else status
 
     @property
     def epochs(self) -> int:
@@ -246,29 +246,6 @@ def _time(text: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _is_held(run: RunDirectory) -> bool:
-    try:
-        return run.is_in_use
-    except OSError:
-        # The folder is read-only for this user: its lock can be tested, but not taken.
-        return _is_locked(run.path / ".lock")
-
-
-def _is_locked(lock: Path) -> bool:
-    if os.name != "posix":
-        return True
-    import fcntl
-
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 _TELLING = ("running", "diverged", "failed", "killed", "interrupted")

@@ -1,22 +1,21 @@
 """A fold set while it is trained: its state, and how several processes share it (who makes it, who has which fold).
 
-A fold belongs to whoever makes its folder, and then holds its lock.
+A fold belongs to the process that made its folder and holds its lease.
 """
 
 import secrets
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock
-
 from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.runs.directory import DIVERGED, FINISHED, RUNNING, RunDirectory, RunError, new_run, runs_of
 from cal_ratio_trainer.runs.record import machine, now, versions
 
@@ -132,7 +131,7 @@ def joined_set(settings: TrainSettings, fold: int) -> FoldSet:
 
     So the jobs of a batch system, each with a fold of its own, come together into one set.
     """
-    with _one_at_a_time(settings.output_path / settings.model_name):
+    with held_in_turn(_turn(settings.output_path / settings.model_name)):
         lacking = (found for found in _sets_of(settings) if not found.run.fold(fold).path.exists())
         fold_set = next(lacking, None) or new_fold_set(settings)
         fold_set.claimed(fold)
@@ -150,20 +149,17 @@ def release(fold_set: FoldSet, fold: int) -> None:
     if run.record_file.exists() or (run.path.is_dir() and run.is_in_use):
         return
     model = fold_set.run.path.parent
-    with _one_at_a_time(model) as lock:
+    with held_in_turn(_turn(model)):
         shutil.rmtree(run.path, ignore_errors=True)
         if not any(each.path.exists() for each in fold_set.folds):
             shutil.rmtree(fold_set.run.path, ignore_errors=True)
-            if not runs_of(model.parent, model.name):
-                Path(lock.lock_file).unlink(missing_ok=True)
     with suppress(OSError):
         model.rmdir()
 
 
-def _one_at_a_time(model: Path) -> AbstractContextManager[BaseFileLock]:
-    """Of several processes that look for a set, or make or remove one, one after the other does it."""
-    model.mkdir(parents=True, exist_ok=True)
-    return FileLock(model / ".folds.lock")
+def _turn(model: Path) -> Path:
+    """Name for the lease of the processes that look for a set of a model, or make or remove one, in turn."""
+    return model / "folds"
 
 
 def _sets_of(settings: TrainSettings) -> Sequence[FoldSet]:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -227,12 +228,12 @@ def complete(fold_set: FoldSet, say: Callable[[str], None], details: Callable[[T
         UserError: what a fold left cannot be read.
     """
     _refuse_different_files(fold_set)
-    try:
-        lock = fold_set.run.lock()
-    except RunError:
-        say(f"{fold_set.run.name} is being completed by another process")
-        return None
-    with lock:
+    with ExitStack() as held:
+        try:
+            held.enter_context(fold_set.run.lock())
+        except RunError:
+            say(f"{fold_set.run.name} is being completed by another process")
+            return None
         say(f"all folds are trained; {fold_set.run.name} is put together")
         figures = _written(fold_set, details)
     return Completed(figures, _undrawn(fold_set))
