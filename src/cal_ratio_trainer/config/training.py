@@ -297,7 +297,7 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "cuda_graph", "data_place", "domain_loss", "engine", "epoch_plots", "fold", "folds"),
+    *("accumulate", "cuda_graph", "data_place", "domain_loss", "encoder", "engine", "epoch_plots", "fold", "folds"),
     *("matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
     *FigureSettings.model_fields,
 }
