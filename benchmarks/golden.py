@@ -1,4 +1,4 @@
-"""Digests of all output of the program but timings: `python -m benchmarks.golden FOLDER` before and after a change.
+"""Digests of all output of the program except timings: `python -m benchmarks.golden FOLDER` before and after a change.
 
 Makes a demo and takes it through every command, on one thread, with a fixed seed. FOLDER/sums.json then holds a digest
 of the content of each output file, of each command's terminal output, and of `--help` and `--print_settings` of all
@@ -50,7 +50,7 @@ CHAIN = (
     "runs",
     "model-dump default/0/best",
 )
-"""The words of each command, run one after the other in one folder."""
+"""Arguments of the commands, which run one after the other in one folder."""
 
 _TIMES = re.compile(
     r"_s$|seconds|per_second|^(at|started|ended|since|shares|free_bytes|gib|sha256|size_bytes|pid|workers|id|run)$"
@@ -71,14 +71,14 @@ _MASKS = (
     (r"[\d.]+ │\n", "SECONDS │\n"),
     (r"(?<=\| )[\d.]+ \| [\d,]+(?= \| \S+\.(parquet|root) \|)", "SECONDS"),
     (r"(?<=>)[\d.]+</td>\n<td[^>]*>[\d,]+(?=</td>\n<td[^>]*>\S+\.(parquet|root)<)", "SECONDS"),
-    # Widths and alignment of columns follow what stands in them.
+    # Widths and alignment of columns depend on their content.
     (r"\|[:| -]+\|\n| style=\"text-align:\w+\"", ""),
     (r"[ ─━]+", " "),
 )
 
 
 def main() -> None:
-    """Run the chain and write the sums; compare them with earlier ones if asked to."""
+    """Runs the chain and writes the digests; compares them with earlier ones on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="new folder for the files and sums.json")
     parser.add_argument("--against", type=Path, help="sums.json of an earlier state")
@@ -116,7 +116,7 @@ def sums_of(folder: Path, since: float = 0.0) -> dict[str, str]:
 
 
 def content_of(path: Path, folder: Path) -> bytes:
-    """The bytes of a file that decide; text below `folder` does not name it."""
+    """Relevant bytes of a file; text below `folder` does not contain its name."""
     reader = _READERS.get(path.suffix, Path.read_bytes)
     return reader(path).replace(str(folder.resolve()).encode(), b"FOLDER")
 
@@ -124,7 +124,7 @@ def content_of(path: Path, folder: Path) -> bytes:
 def _of_parquet(path: Path) -> bytes:
     file = pq.ParquetFile(path)
     buffer = io.BytesIO()
-    # Without compression, dictionaries and statistics only the values are left.
+    # Without compression, dictionaries and statistics only the values remain.
     pq.write_table(file.read().replace_schema_metadata(None), buffer, compression="none", use_dictionary=False)
     known = {
         key.decode(): json.loads(value)

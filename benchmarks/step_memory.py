@@ -1,7 +1,7 @@
-"""Memory that steps take of a CPU against what the training predicts, where constituents lie in memory and on disk.
+"""Measured and predicted memory of steps on a CPU, with constituents in memory and on disk.
 
-Each row is a process of its own. Measured is what the process itself holds at most (`RssAnon`) beyond what it held
-before the first of the steps that are looked at.
+Each row is a separate process. The measured value is its largest anonymous memory (`RssAnon`) minus that
+before the first of the measured steps.
 """
 
 import argparse
@@ -38,7 +38,7 @@ _PLACES = ("device", "disk")
 
 
 def measure(place: str, main_jets: int, splits: int) -> None:
-    """Print the bytes predicted, those of them that are gathered, and the bytes measured."""
+    """Prints the predicted bytes, the gathered part of them, and the measured bytes."""
     rng = np.random.default_rng(1)
     control_jets = main_jets // 2
     parts = [random_jets(main_jets, "main", rng), random_jets(control_jets, "control", rng)]
@@ -51,7 +51,7 @@ def measure(place: str, main_jets: int, splits: int) -> None:
         data = TrainingTensors(tensors, target, torch.ones(len(jets)))
         del parts
         step = AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(1.0, 1e-11, 0.2), 1)
-        # Loops are compiled and threads started before anything is looked at.
+        # Loops are compiled and threads are started before the measurement.
         _do(step, data, few)
         plan = memory_plan(DEFAULT_SHAPE, Engine.NUMBA, data, sampler, 1)
         before = anonymous_bytes()
@@ -77,7 +77,7 @@ def _do(step: AdversarialStep, data: TrainingTensors, sampler: Sampler) -> None:
 
 
 def main() -> None:
-    """Print a table of predictions and measurements."""
+    """Prints a table of predictions and measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("main_jets", type=int, nargs="?", default=200_000)
     parser.add_argument("num_splits", type=int, nargs="*", default=[4, 10, 50])

@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: packaged settings, help texts, imports, the README and the files beside it."""
+"""Checks of the whole project: packaged settings, help texts, imports, the README and the files beside it."""
 
 import ast
 import importlib
@@ -29,7 +29,7 @@ HEAVY = ("torch", "matplotlib", "awkward", "pydantic", "pandas", "uproot", "pyar
 
 
 def leaf_commands() -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something, with the words that call it."""
+    """Leaf commands, with the words that call them."""
     waiting: list[tuple[str, click.Command]] = [("", cr_trainer())]
     while waiting:
         words, command = waiting.pop()
@@ -53,7 +53,7 @@ OPTIONS = [
 
 
 def settings_models() -> list[type[Settings]]:
-    """Every settings model, near and far from the base."""
+    """All settings models, direct and indirect subclasses."""
     for module in pkgutil.iter_modules(cal_ratio_trainer.config.__path__):
         importlib.import_module(f"cal_ratio_trainer.config.{module.name}")
     found, waiting = [], [Settings]
@@ -141,7 +141,7 @@ def imported_packages() -> dict[str, set[str]]:
 
 
 ARROWS: dict[str, set[str]] = {
-    # At the bottom what knows nothing of jets; a package may import those named here, besides the plain modules.
+    # The lowest packages do not depend on jets. A package may import those listed here, and the plain modules.
     "files": set(),
     "jets": {"files"},
     "config": {"jets"},
@@ -178,11 +178,11 @@ FOREIGN = {
     "network": {"matplotlib", "uproot", "awkward", "h5py", "pyarrow"},
     "config": {"torch", "matplotlib", "uproot", "awkward", "numpy", "pyarrow", "pandas"},
 }
-"""What a package must not import, for its place is elsewhere."""
+"""Libraries that a package must not import, because other packages use them."""
 
 
 def imports_of(package: str) -> Iterator[tuple[str, str]]:
-    """(file, module) of everything that a package imports, wherever in a file."""
+    """(file, module) of all imports of a package, anywhere in a file."""
     for path in sorted((SOURCES / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
@@ -237,7 +237,7 @@ def test_everything_the_sources_import_is_a_declared_dependency() -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
     for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu"):
         declared |= {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"][extra]}
-    declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which asks for the one version that fits
+    declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which requires the matching version
     owners = importlib.metadata.packages_distributions()
     undeclared = {
         package: files

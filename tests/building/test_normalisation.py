@@ -1,4 +1,4 @@
-"""Multijets weighed by cross section: numbers by hand, from ntuples to the training file."""
+"""Multijets weighted by cross section: numbers computed by hand, from ntuples to the training file."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def of_sample(channel: int, number: int, weight: float, pileup: float = 0.5, run
 
 
 def count(initial: float) -> dict[str, float]:
-    """MetaData_EventCount with so large an initial sum of weights."""
+    """MetaData_EventCount with this initial sum of weights."""
     return {"nEvents initial": 10 * initial, "sumOfWeights initial": initial, "sumOfWeights selected": 1.0}
 
 
@@ -61,7 +61,7 @@ def slices(tmp_path: Path) -> Path:
 
 
 def built(folder: Path, **changes: Any) -> tuple[Jets, BuildSummary]:
-    """Build all slices below a folder, in order."""
+    """Builds all slices below a folder, in order."""
     settings = {"samples": TABLE, "shuffle": False, "overwrite": True} | changes
     given = settings.pop("input_files", [str(folder / "*" / "*.parquet")])
     summary = build_training_file(BuildSettings.make(input_files=given, output_file=folder / "out.parquet", **settings))
@@ -93,7 +93,7 @@ def test_the_cutflows_account_for_every_jet_from_the_ntuples_to_the_file(slices:
     flows = {name: {step.step: step.jets for step in steps} for name, steps in summary.cutflows.items()}
     assert sorted(flows) == [f"qcd {FIRST}", f"qcd {SECOND}"]
     for number, flow in zip((3, 1), flows.values(), strict=True):
-        # All that convert kept is given to build; only what it did not read, the failed file, is nowhere.
+        # build gets all jets that convert kept; only the failed file is missing.
         assert flow["read"] == flow["with clusters"] == flow["given to build"] == number
     assert sum(flow["event_filter"] for flow in flows.values()) == 3
     assert sum(flow["taken"] for flow in flows.values()) == len(jets)

@@ -1,4 +1,4 @@
-"""What `cr_trainer train` says when it is done."""
+"""Output of `cr_trainer train` at its end."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
 
 @pytest.fixture
 def summary(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """What a training that is not run returns."""
+    """Result of a training that does not run."""
     stages = ("data_s", "compiling_s", "steps_s", "validation_s", "files_s", "end_s")
     times = {**dict.fromkeys(("main_jets_per_second", *stages), 1.0), "shares": {"data": 0.25, "steps": 0.75}}
     summary = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""The list of events that a run leaves."""
+"""List of events that a run writes."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.training.synthetic import synthetic_jets, write_training_files
 
 
 def data_of(folder: Path, **changes: object) -> TrainingData:
-    """What a training on two small files uses."""
+    """Jets that a training on two small files uses."""
     main, control = write_training_files(folder, 600, 400)
     settings = TrainSettings.make(**{"sample_fraction": 0.7, "train_fraction": 0.6, "seed": 5, **changes})
     return load_training_data(settings, main, control)[0]
@@ -79,7 +79,7 @@ def test_a_second_start_adds_to_the_list(tmp_path: Path) -> None:
     more = read_used_events(tmp_path)
     assert more is not None
     assert len(more[0].words) > len(before[0].words)
-    # What was trained on once stays trained on.
+    # Jets of an earlier training part stay in it.
     place = np.searchsorted(more[0].words, before[0].words)
     assert (more[0].part[place] <= before[0].part).all()
 

@@ -1,4 +1,4 @@
-"""Which bins a variable gets."""
+"""Binning of variables."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ RANDOM = np.random.default_rng(1)
 
 
 def edges_of(*samples: Any, choice: BinChoice | None = None) -> NDArray[np.float64]:
-    """The edges for values that weigh 1 each."""
+    """Bin edges for values of weight 1."""
     unweighted = [WeightedSample.unweighted(np.asarray(sample, dtype=np.float64)) for sample in samples]
     return bin_edges(unweighted, choice or BinChoice())
 
@@ -59,7 +59,7 @@ def test_outliers_do_not_stretch_the_axis() -> None:
 
 
 def test_outliers_leave_no_empty_end_of_the_axis() -> None:
-    # Two angles of four hundred that were not wrapped: more than half a per cent.
+    # Two of four hundred angles are not wrapped: more than half a per cent.
     values = np.append(RANDOM.uniform(-0.2, 0.2, 400), [-6.2, -6.1, -6.0])
     assert edges_of(values)[0] == pytest.approx(-0.2, abs=0.02)
 

@@ -1,4 +1,4 @@
-"""What a name means, and which numbers belong to it."""
+"""Variables by name, and their values."""
 
 import math
 
@@ -129,7 +129,7 @@ def variable(name: str) -> Variable:
 
 
 def counted(name: str, jets: Jets, weights: np.ndarray, groups: np.ndarray, batch: int = 7) -> list[WeightedHistogram]:
-    """Counted in small batches."""
+    """Histogram filled in small batches."""
     counter = VariableCounter(variable(name), EDGES, 2)
     for start in range(0, len(jets), batch):
         part = slice(start, start + batch)

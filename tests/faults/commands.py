@@ -1,4 +1,4 @@
-"""Runs `cr_trainer` commands in forked processes that have imported everything already: short enough to kill many."""
+"""Runs `cr_trainer` commands in forked processes that have already imported everything, so that many can be killed."""
 
 import importlib
 import os
@@ -22,7 +22,7 @@ SEED = 20261128
 _LONGEST_S = 300.0
 _OUTPUT = "output.txt"
 
-# Commands import what they need when they run; half of their time would go into that.
+# Commands import modules when they run, which would take half of their time.
 _OWN = [each.name for each in pkgutil.walk_packages(cal_ratio_trainer.__path__, "cal_ratio_trainer.")]
 for _name in ("matplotlib.backends.backend_agg", "matplotlib.font_manager", "mplhep", "torch._dynamo", *_OWN):
     if ".gpu" not in _name and not _name.endswith("__main__"):
@@ -30,17 +30,17 @@ for _name in ("matplotlib.backends.backend_agg", "matplotlib.font_manager", "mpl
 
 
 def start(words: Sequence[object], folder: Path, output: Path | None = None) -> BaseProcess:
-    """Begin a command in `folder`; it leads a process group and appends its output to a file, folder/output.txt."""
+    """Starts a command in `folder` as leader of a process group; it appends its output to folder/output.txt."""
     process = forking_context().Process(target=_run, args=([*map(str, words)], folder, output or folder / _OUTPUT))
     process.start()
     return process
 
 
 def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tuple[int, str]:
-    """Run a command to its end.
+    """Runs a command to its end.
 
     Returns:
-        Its exit status, negative the number of the signal that ended it, and what it wrote.
+        Its exit status (for a signal, its negative number) and its output.
     """
     output = output or folder / _OUTPUT
     begin = output.stat().st_size if output.exists() else 0
@@ -51,7 +51,7 @@ def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tu
 
 
 def run_well(words: Sequence[object], folder: Path, expected: int = 0) -> float:
-    """Run a command that has to end with the expected status; returns its duration. [s]"""
+    """Runs a command that must end with the expected status; returns its duration. [s]"""
     begin = time.monotonic()
     status, said = run(words, folder)
     assert status == expected, f"{words} ended with {status}:\n{said}"
@@ -59,7 +59,7 @@ def run_well(words: Sequence[object], folder: Path, expected: int = 0) -> float:
 
 
 def kill_after(words: Sequence[object], folder: Path, seconds: float, with_children: bool) -> None:
-    """Begin a command and kill it after some time, alone or with the processes that it started."""
+    """Starts a command and kills it after some time, alone or with its child processes."""
     process = start(words, folder)
     process.join(seconds)
     assert process.pid is not None
@@ -74,7 +74,7 @@ def kill_after(words: Sequence[object], folder: Path, seconds: float, with_child
 
 
 def kill_moments(name: str, seconds: float) -> list[tuple[float, bool]]:
-    """When to kill, and whether the processes that the command started die with it. [s]"""
+    """Times of the kills [s], and whether each also kills the child processes."""
     generator = np.random.default_rng([SEED, *name.encode()])
     return [(float(generator.uniform(0, seconds)), bool(generator.integers(2))) for _ in range(KILLS)]
 
@@ -82,7 +82,7 @@ def kill_moments(name: str, seconds: float) -> list[tuple[float, bool]]:
 def _run(words: list[str], folder: Path, output: Path) -> None:
     os.setsid()
     os.chdir(folder)
-    # The fonts are listed once and not in each folder.
+    # Fonts are listed once, not in each folder.
     os.environ["MPLCONFIGDIR"] = matplotlib.get_cachedir()
     os.environ |= {"XDG_CACHE_HOME": f"{output.parent}/cache", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -1,4 +1,4 @@
-"""A folder in which each command finds what it needs, and what each command leaves there."""
+"""Folder with the inputs of all commands, and the files that each command writes there."""
 
 import shutil
 from pathlib import Path
@@ -24,20 +24,20 @@ COMMANDS = {
 _NEEDED = ("converted", "qcd_JZ1", "qcd_JZ6", "main.parquet", "control.parquet", "training_results")
 
 STATUSES = {"analyze": 1}
-"""Exit status of a command that nothing disturbs, where it is not 0: so few jets recommend no epoch."""
+"""Exit status of undisturbed commands, if it is not 0: with so few jets no epoch is recommended."""
 
 _MOMENTARY = {"run.json", "training_details.txt", "output.txt"}
-"""Files that tell when and how often a command ran."""
+"""Files whose content depends on the time and the number of calls."""
 
 
 def make(folder: Path) -> None:
-    """Fill an empty folder with what the commands need: jets, training files and a run."""
+    """Fills an empty folder with the inputs of the commands: jets, training files and a run."""
     run_well(["demo", "--output_path", ".", "--jets", 30], folder)
     run_well(["convert", "divertanalysis", "--config", "convert.yaml"], folder)
     for kind in ("main", "control"):
         run_well(["build", "--config", f"build_{kind}.yaml"], folder)
     run_well(TRAIN.split(), folder)
-    # Each test copies the folder and each kill is followed by a look at all of it: what no command needs goes.
+    # Each test copies the folder, and all of it is checked after each kill, so files that no command needs are removed.
     for path in folder.iterdir():
         if path.name not in _NEEDED:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -47,5 +47,5 @@ def make(folder: Path) -> None:
 
 
 def sums(folder: Path) -> dict[str, str]:
-    """Digests of the files below a folder, without those that tell when and how often a command ran."""
+    """Digests of the files below a folder, except those that depend on the time and the number of calls."""
     return {name: value for name, value in sums_of(folder).items() if Path(name).name not in _MOMENTARY}

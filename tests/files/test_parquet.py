@@ -1,4 +1,4 @@
-"""Parquet files of ours: no damage to them is read as something else."""
+"""Parquet files of this program: damage is always detected."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ TABLE = pa.table(
 
 
 def content(path: Path) -> tuple[pa.Table, bytes]:
-    """What is read of a file."""
+    """Content read from a file."""
     file = open_parquet(path)
     return read_columns(path, file, TABLE.column_names), file.metadata.metadata[KEY]
 
@@ -40,7 +40,7 @@ def test_a_flipped_bit_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
             continue
         assert table.equals(TABLE), place
         assert value == b"value", place
-    # What is left are the first magic bytes, and the mark: without it the file counts as one of another writer.
+    # The first magic bytes and the mark remain; without the mark the file counts as one of another program.
     assert len(whole) - refused <= 12
 
 

@@ -1,4 +1,4 @@
-"""Writing a network in all formats: names, cards, and nothing left where something is wrong."""
+"""Writing a network in all formats: names, cards, and no files after an error."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ ALL_FILES = {"model.json", "model_keras3.json", "model.keras", "model.onnx", "mo
 
 
 def facts(shape: NetworkShape = DEFAULT_SHAPE) -> NetworkFacts:
-    """What is known of a network."""
+    """Facts for the card of a network."""
     masses = ("llp_mH", "llp_mS")[: shape.masses]
     return NetworkFacts(
         name="study/00003/12",
@@ -203,7 +203,7 @@ def test_a_file_that_scales_jets_itself_is_tried_on_converted_ones(tmp_path: Pat
     weights = random_weights(DEFAULT_SHAPE, 1)
     with pytest.raises(ValueError, match="needs converted jets"):
         export_network(files, facts(), weights, probes(), options)
-    # Empty jets alone, at the middle of the detector: scaling changes nothing of them but the pt.
+    # Only empty jets in the centre of the detector: scaling changes only their pt.
     empty = known_scores(DEFAULT_SHAPE, weights)
     inputs = empty.inputs.take(np.arange(5))
     raw = tuple(

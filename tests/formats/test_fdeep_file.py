@@ -1,4 +1,4 @@
-"""frugally-deep files: what stands in them, read back by a reader that knows the library only."""
+"""frugally-deep files: their content, read by code that follows the library only."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def test_jets_of_the_load_check_come_back_as_they_were() -> None:
 def test_the_same_weights_give_the_same_bytes_and_other_weights_do_not(flavour: Flavour) -> None:
     weights = random_weights(DEFAULT_SHAPE, seed=1)
     first = fdeep_bytes(DEFAULT_SHAPE, weights, flavour, load_tests())
-    time.sleep(1.1)  # nothing in it may be a time
+    time.sleep(1.1)  # it may not contain a time
     backwards = dict(reversed(weights.items()))
     assert fdeep_bytes(DEFAULT_SHAPE, backwards, flavour, load_tests()) == first
     weights["output.bias"][0] += 1
@@ -90,7 +90,7 @@ def test_an_unsaid_recurrent_activation_is_read_with_the_library_s_default() -> 
 
 
 def drop(*path: str) -> Callable[[Any], None]:
-    """A change that takes something out."""
+    """Change that removes an entry."""
 
     def change(content: Any) -> None:
         *outer, last = path

@@ -1,4 +1,4 @@
-"""Which jets a frugally-deep file carries for the library's check on loading."""
+"""Jets in a frugally-deep file for the library's check on loading."""
 
 import json
 
@@ -15,11 +15,11 @@ from tests.formats.numpy_network import random_weights
 from tests.formats.shapes import SHAPES
 
 LIBRARY_TOLERANCE = 1e-4
-"""By how much the library lets a score differ when it loads a file."""
+"""Largest difference of a score that the library accepts when it loads a file."""
 
 
 def load_tests(name: str) -> tuple[LoadTest, ...]:
-    """The jets that a file of a network with random weights gets."""
+    """Jets in a file of a network with random weights."""
     inputs, fillings = probe_inputs(SHAPES[name])
     expected = expected_of(SHAPES[name], random_weights(SHAPES[name], seed=1))
     return chosen_load_tests(inputs, fillings, evaluate(expected.graph, inputs.arrays))

@@ -1,4 +1,4 @@
-"""What follows a dense layer, by any engine: the CPU engine's loops only take a chain of layers."""
+"""Activation of a dense layer by any engine; the loops of the CPU engine accept only a chain of layers."""
 
 import torch
 
@@ -13,13 +13,13 @@ def activated(behind: Activation, x: torch.Tensor, kernel: torch.Tensor, bias: t
     if behind.engine is not Engine.NUMBA:
         return behind(x, kernel, bias)
     units = kernel.shape[1]
-    # A second layer that gives what it reads, which has the dropout's factor on it already.
+    # The second layer is the identity; its input already includes the factor of the dropout.
     layers = [dense(kernel, bias), dense(torch.eye(units), torch.zeros(units))]
     return dense_chain(x, layers, ChainPlan((behind,))) / behind.scale
 
 
 def dense(kernel: torch.Tensor, bias: torch.Tensor) -> Dense:
-    """A layer with these weights."""
+    """Layer with these weights."""
     layer = Dense(kernel.shape[0], kernel.shape[1], torch.Generator())
     layer.kernel, layer.bias = torch.nn.Parameter(kernel), torch.nn.Parameter(bias)
     return layer

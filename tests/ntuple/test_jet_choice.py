@@ -1,4 +1,4 @@
-"""Selections that a user writes: which events and jets are left, and that the cutflow accounts for every jet."""
+"""Selections of users: the remaining events and jets, and a cutflow that accounts for every jet."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ HARDEST = "two hardest in range"
 
 
 def converted(tmp_path: Path, events: list[Event], **options: Any) -> ConversionRow:
-    """Write events and convert them."""
+    """Writes events and converts them."""
     file = write_ntuple(tmp_path / "a.root", events)
     given = {"data_type": "qcd", "overwrite": True, "output_path": tmp_path / "jets"} | options
     return convert_files(ConvertSettings.make(input_files=[str(file)], **given)).rows[0]
@@ -134,7 +134,7 @@ def test_every_jet_of_the_input_is_accounted_for_in_the_cutflow(
     counts = [number for number, _ in found.values()]
     assert counts[0] == len(events)
     assert all(before >= after for before, after in pairwise(counts))
-    # Matching and clusters take the rest; at most so many jets of an event are left.
+    # Matching and clusters drop the rest; at most this many jets of an event remain.
     assert most is None or max(Counter(number for number, _ in kept(row)).values(), default=0) <= most
 
 

@@ -24,7 +24,7 @@ _SINGLE_PRECISION = ("clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquare
 
 @dataclass(frozen=True)
 class Thing:
-    """A cluster, track or segment: the jets it belongs to, and its features by name (others are 0)."""
+    """Cluster, track or segment: its jets, and its features by name (others are 0)."""
 
     jets: tuple[int, ...]
     features: dict[str, float]
@@ -35,12 +35,12 @@ class Event:
     """One event.
 
     Attributes:
-        jets: pt, eta, phi of each.
-        things: constituents by the name of their kind.
+        jets: pt, eta, phi of each jet.
+        things: Constituents by the name of their kind.
         llps: pt, eta, phi, Lxy, Lz of each.
         trigger_jets: pt, eta, phi, isBIB of each.
-        jet_index: what `nn_jet_index` holds where it is not the position.
-        further: branches of their own: a number, or a list of one a jet.
+        jet_index: Content of `nn_jet_index` if it is not the position.
+        further: Additional branches: a number, or a list with one number per jet.
     """
 
     jets: Sequence[tuple[float, float, float]] = ()
@@ -75,7 +75,7 @@ def event(
     segments: Sequence[Thing] = (),
     **others: Any,
 ) -> Event:
-    """An event; without clusters given each jet has one at its own place."""
+    """Event; by default each jet has one cluster at its own position."""
     if clusters is None:
         clusters = [cluster(number, eta=jet[1], phi=jet[2]) for number, jet in enumerate(jets)]
     kinds = {CLUSTERS.name: list(clusters), TRACKS.name: list(tracks), MUON_SEGMENTS.name: list(segments)}
@@ -83,7 +83,7 @@ def event(
 
 
 def random_events(seed: int, events: int) -> list[Event]:
-    """Events with everything in them: jets around the cuts, unmatched and shared constituents, decays, trigger jets."""
+    """Events with all features: jets around the cuts, unmatched and shared constituents, decays, trigger jets."""
     random = np.random.default_rng(seed)
     return [replace(_random_event(random), number=number) for number in range(events)]
 
@@ -105,7 +105,7 @@ _ADD_BLOB = _cascadentuple.NTuple.add_rblob
 
 @contextmanager
 def page_checksums() -> Iterator[None]:
-    """RNTuples that are written in this block have a checksum after each page, as those of ROOT; uproot writes none."""
+    """Adds a checksum after each page of RNTuples written in this block, as ROOT does; uproot writes none."""
     with (
         patch.object(_cascadentuple, "NTuple_PageDescription", _PageWithChecksum),
         patch.object(_cascadentuple.NTuple, "add_rblob", _with_checksum),
@@ -122,16 +122,16 @@ def write_ntuple(
     splits: Sequence[int] = (),
     checksums: bool = True,
 ) -> Path:
-    """Write events.
+    """Writes events.
 
     Args:
         path: the file.
-        events: what it holds.
+        events: Content of the file.
         without: branches to leave out, e.g. of data.
         event_count: labels and contents of `MetaData_EventCount`.
-        simulation: content of the string that says who simulated.
-        splits: where one cluster of the RNTuple ends and the next begins, rising.
-        checksums: pages have a checksum each.
+        simulation: String that names the simulation.
+        splits: Boundaries between clusters of the RNTuple, increasing.
+        checksums: Whether each page has a checksum.
     """
     edges = [0, *splits, len(events)]
     with page_checksums() if checksums else nullcontext(), uproot.recreate(path) as file:
@@ -234,7 +234,7 @@ def _random_event(random: np.random.Generator) -> Event:
 
 def _random_thing(random: np.random.Generator, kind: Constituent, jets: tuple[int, ...]) -> Thing:
     values = {feature.name: float(np.float32(random.normal(scale=3))) for feature in kind.features}
-    # Few different values, so that equal ones come and their order is tried too.
+    # Few different values, so that the order of equal ones is tested too.
     return Thing(jets, values | {"pt": float(random.integers(1, 30))})
 
 
@@ -244,7 +244,7 @@ def _owners(random: np.random.Generator, jets: int, most: int) -> tuple[int, ...
 
 
 def _near(random: np.random.Generator, jets: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """A direction, most of the time close to a jet, a few times beyond pi."""
+    """Direction, mostly close to a jet, sometimes beyond pi."""
     if not jets or random.random() < 0.3:
         return float(random.uniform(-3, 3)), float(random.uniform(-np.pi, np.pi))
     _, eta, phi = jets[int(random.integers(0, len(jets)))]

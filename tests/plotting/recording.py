@@ -1,4 +1,4 @@
-"""Draws on axes that are kept and not written, for a look at what is on them."""
+"""Draws on axes that tests can inspect, without writing files."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ def final(figures: TestFigures, *names: str) -> list[Drawing]:
 
 
 def recorded(drawings: Iterable[Drawing]) -> dict[str, Axes]:
-    """The axes of each drawing by its name."""
+    """Axes of each drawing by its name."""
     drawn = {}
     for each in drawings:
         drawn[each.name] = Figure().add_subplot()

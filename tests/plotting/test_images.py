@@ -1,6 +1,6 @@
-"""One figure of each kind, held against the image of it that somebody looked at.
+"""One figure of each kind, compared with a reviewed image.
 
-After a change that is meant: `pytest tests/plotting/test_images.py --mpl-generate-path=tests/plotting/baseline`, then
+After an intended change: `pytest tests/plotting/test_images.py --mpl-generate-path=tests/plotting/baseline`, then
 look at every image that differs.
 """
 
@@ -53,8 +53,8 @@ def drawings() -> dict[str, Drawing]:
 def test_looks_as_it_did(
     name: str, drawings: dict[str, Drawing], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Figure:
-    # Letters look different with every version of the font library. What they say is tested elsewhere; where the
-    # legend stands is seen by its lines and markers.
+    # Letters differ between versions of the font library. Other tests check the texts; the position of the
+    # legend is visible from its lines and markers.
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
     monkeypatch.setattr(frame, "_frames", OrderedDict())
     (path,) = drawings[name].write(tmp_path, DEMO)
@@ -62,7 +62,7 @@ def test_looks_as_it_did(
 
 
 def at_half_size(path: Path) -> Figure:
-    """The image that was written, four pixels to one: small baselines, and no matter on which side of a pixel."""
+    """Written image with four pixels averaged to one: small baselines, insensitive to shifts by a pixel."""
     pixels = imread(path)[:, :, :3]
     height, width = (2 * (length // 2) for length in pixels.shape[:2])
     mean = pixels[:height, :width].reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3))

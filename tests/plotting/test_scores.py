@@ -235,5 +235,5 @@ def test_figures_that_share_a_frame_look_like_those_that_do_not(
         (alone,) = replace(each, default_ticks=False).write(tmp_path / "alone", DEMO)
         assert again.read_bytes() == shared.read_bytes()
         first, second = (np.asarray(Image.open(path).convert("L"), dtype=float) for path in (shared, alone))
-        # Ticks stand above the data in the one and below them in the other.
+        # Ticks are above the data in one figure and below in the other.
         assert np.mean(np.abs(first - second) > 8) < 0.002

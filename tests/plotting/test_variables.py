@@ -1,4 +1,4 @@
-"""Overlaid variables: what is on the axes."""
+"""Overlaid variables: content of the axes."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def figure(number: int, **changes: Any) -> VariableFigure:
 
 
 def drawn(asked: VariableFigure) -> list[Any]:
-    """The axes, one or two."""
+    """Axes, one or two."""
     drawing = variable_drawing("name", asked)
     panels = list(Figure().subplots(2 if drawing.with_ratio else 1, squeeze=False)[:, 0])
     drawing.draw(*panels, *drawing.content)

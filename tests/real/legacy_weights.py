@@ -11,10 +11,10 @@ from cal_ratio_trainer.network.shape import NetworkShape
 
 
 def legacy_weights(path: Path, shape: NetworkShape) -> dict[str, NDArray[np.float32]]:
-    """The weights of a Keras 2 HDF5 file under our names.
+    """Weights of a Keras 2 HDF5 file under this program's names.
 
     Raises:
-        ValueError: the file holds other weights than the shape wants.
+        ValueError: The weights of the file do not match the shape.
     """
     expected = shape.weight_shapes()
     wanted = [layer.weights for layer in classifier_layers(shape) if layer.weights]

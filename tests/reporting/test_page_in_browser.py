@@ -1,4 +1,4 @@
-"""The page of a report in a headless Chromium: what a reader sees and does."""
+"""Page of a report in a headless Chromium: look and interaction."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ Promise.all([...document.querySelectorAll('main img')].map(async (image) => {
 })).then((names) => names.filter(Boolean))
 """
 A_MOMENT = "new Promise(done => setTimeout(done, 50))"
-"""In which events that follow from an action arrive."""
+"""Time in which events caused by an action arrive."""
 
 COLUMN = "[...document.querySelectorAll('table')[0].tBodies[0].rows].map(row => row.cells[{}].textContent)"
 NAMES = COLUMN.format(0)
@@ -28,7 +28,7 @@ NAMES = COLUMN.format(0)
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """A report with something of everything."""
+    """Report with all kinds of content."""
     return written_report(tmp_path_factory.mktemp("report"))
 
 

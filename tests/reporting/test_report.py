@@ -17,7 +17,7 @@ from tests.reporting.some_reports import HOSTILE, draw_line, written_report
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """A report with something of everything."""
+    """Report with all kinds of content."""
     return written_report(tmp_path_factory.mktemp("report"), images=2)
 
 
@@ -94,7 +94,7 @@ def test_parts_of_file_names_hold_no_folder() -> None:
 
 
 def write_report(folder: Path, *names: str, labels: FigureLabels = DEMO) -> Path:
-    """A report with figures of these names; returns their folder."""
+    """Writes a report with figures of these names; returns their folder."""
     report = Report("Some", folder / "some.md", labels)
     report.figures([Drawing(name, draw_line, ([float(len(name))],)) for name in names])
     report.write()
@@ -123,7 +123,7 @@ def test_what_the_program_did_not_draw_or_somebody_changed_stays(tmp_path: Path)
     (folder / "three.png").symlink_to(folder / "talk.png")
     write_report(tmp_path, "four")
     assert files_in(folder) == {"talk.png", "two.png", "three.png", "four.png"}
-    # Nor does it become the program's own by that.
+    # It does not become a file of the program by that.
     write_report(tmp_path, "five")
     assert files_in(folder) == {"talk.png", "two.png", "three.png", "five.png"}
 

@@ -34,20 +34,20 @@ OFFICIAL = "jet_nn_calRatio_main_sig_lowMass_v3Adv"
 
 
 def file_of(path: Path, jets: Jets, **metadata: Any) -> Path:
-    """A file of converted jets that says more of itself."""
+    """File of converted jets with further metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_jets(path, jets, JetMetadata(**({"stage": "converted"} | metadata)))
     return path
 
 
 def jets_of(label: Label | None, jets: int = 300) -> Jets:
-    """Jets of one label, or of all; with a score that the C++ gave them."""
+    """Jets of one label, or of all, with a score by C++."""
     found = converted_jets(jets)
     if label is not None:
         found = found.with_columns({"label": np.full(jets, int(label), dtype=np.int8)})
     for kind in CONSTITUENTS:
         angles = [position for position, feature in enumerate(kind.features) if "phi" in feature.name]
-        # An angle beyond pi is a remark in the report that has nothing to do with scores.
+        # An angle beyond pi is a note in the report that is independent of scores.
         found.constituents[kind.name].values[:, angles] = np.sin(found.constituents[kind.name].values[:, angles])
     return found.with_columns({OFFICIAL: np.linspace(0, 1, jets).astype(np.float32)})
 
@@ -59,7 +59,7 @@ def scored(folder: Path, file: Path, network: Path, **changes: Any) -> pa.Table:
 
 
 def signal_scores(table: pa.Table) -> np.ndarray:
-    """[jets] in double precision; NaN where hidden."""
+    """Signal scores [jets] in double precision; NaN where hidden."""
     return np.asarray(table.column("jet_nn_sig").to_numpy(), dtype=np.float64)
 
 
@@ -73,7 +73,7 @@ def test_all_outputs_of_the_tail_are_null_and_marked_and_all_else_is_as_it_was(n
     for name in OUTPUTS:
         np.testing.assert_array_equal(blind.column(name).is_null().to_numpy(), tail)
         assert blind.column(name).filter(pa.array(~tail)) == open_.column(name).filter(pa.array(~tail))
-    # Scores of other networks tell of the tail too.
+    # Scores of other networks would reveal the tail too.
     assert blind.column(OFFICIAL).null_count == len(blind)
     for name in set(open_.column_names) - {*OUTPUTS, OFFICIAL}:
         assert blind.column(name) == open_.column(name), name
@@ -150,7 +150,7 @@ def test_pieces_of_a_file_hold_nothing_hidden_and_become_the_whole(network: Path
             for each in done.batches:
                 column = read_table(raw, each, done.path).column("scores.jet_nn_sig")
                 hidden += column.null_count
-                # What stands in the memory of a null counts too.
+                # Also checks the bytes stored under null values.
                 for chunk in column.chunks:
                     assert not np.any(np.frombuffer(chunk.buffers()[1], np.float32)[: len(chunk)] > ABOVE)
     assert hidden > 10

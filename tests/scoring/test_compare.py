@@ -34,7 +34,7 @@ Run = tuple[RunDirectory, Path, Path]
 
 
 def compare_settings(folder: Path, first: Path | str, *words: Path | str, **changes: Any) -> CompareSettings:
-    """Settings that compare into folder/compared."""
+    """Settings of a comparison with output in folder/compared."""
     given = {"output_report": folder / "compared" / "report.md", "output_path": folder, "threads": 1, "replicas": 20}
     return CompareSettings.make(first=str(first), input_files=[str(word) for word in words], **(given | changes))
 
@@ -117,7 +117,7 @@ def test_without_files_the_test_samples_of_the_first_run_are_used(trained: Run, 
         expected = read_jets(run.path / f"{name}.parquet")
         sample = summary.samples[region]  # type: ignore[index]
         assert len(sample.jets) == len(expected)
-        # The first network's scores are those that the run itself left.
+        # The first network's scores are those in the run.
         own = np.stack([expected[output] for output in OUTPUTS], axis=1)
         np.testing.assert_allclose(sample.jets.first, own, rtol=0, atol=1e-5)
         np.testing.assert_allclose(sample.jets.weights, expected["evaluation_weight"])
@@ -157,7 +157,7 @@ def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_
 
 
 def with_official(folder: Path, network: Path, name: str = "jet_nn_main_{}_v3", **changes: Any) -> Path:
-    """A converted file that holds the network's own scores as official ones, the first jet without (-1)."""
+    """Converted file with the network's own scores as official ones; the first jet has none (-1)."""
     jets = converted_jets(80)
     file = write_converted(folder / "plain.parquet", jets)
     score_files(score_settings(folder, [file], network))

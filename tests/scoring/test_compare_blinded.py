@@ -1,4 +1,4 @@
-"""A blinded comparison is that of files without the tail of data, whichever of the two gives it."""
+"""A blinded comparison is equal to that of files without the tail of data in either network."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def tail_of(summary: CompareSummary) -> tuple[float, np.ndarray]:
     outputs = [scores[:, Label.SIGNAL].astype(np.float64) for scores in (jets.first, jets.second)]
     limit = round(float(np.median(np.maximum(*outputs))), 2)
     above = [output > limit for output in outputs]
-    # Each hides jets that the other would show.
+    # Each hides jets that the other would not.
     assert np.any(above[0] & ~above[1])
     assert np.any(above[1] & ~above[0])
     hidden: np.ndarray = above[0] | above[1]
@@ -51,7 +51,7 @@ def tail_of(summary: CompareSummary) -> tuple[float, np.ndarray]:
 
 
 def assert_same_rows(found: pa.Table, expected: pa.Table) -> None:
-    """But for the rounding of scores, which depends on how many jets are computed together."""
+    """Asserts equal rows except for rounding of scores, which depends on the number of jets computed together."""
     assert found.column_names == expected.column_names
     for name in found.column_names:
         if name.endswith(("_first", "_second")):
@@ -87,7 +87,7 @@ def test_everything_written_is_that_of_a_file_without_the_hidden_jets(
     assert f"a signal output of either above {limit:g} count in no number and no figure of scores" in text
     assert len(table) == (~hidden).sum()
     assert BLINDED not in table.column_names
-    # Scores of other networks tell of the tail too.
+    # Scores of other networks would reveal the tail too.
     labels = np.asarray(table.column("label").to_numpy())
     np.testing.assert_array_equal(table.column(OFFICIAL).is_null().to_numpy(), labels == Label.BIB)
     assert ("Data, beam-induced background among them, take no part" in text) == with_labels

@@ -1,4 +1,4 @@
-"""The step in fixed shapes, on a CPU and without a graph, against the step that makes its shapes anew each time."""
+"""The step with fixed shapes, on a CPU and without a graph, compared with the ordinary step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +68,7 @@ def test_losses_and_weights_are_those_of_the_other_step_with_the_same_dropout_ma
     for ours, theirs in zip(sums, expected_sums, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5)
     for name, value in expected.items():
-        # A step of Nadam is of the size of the learning rate, whatever the size of a gradient near 0.
+        # A step of Nadam has the size of the learning rate, whatever the size of a gradient near 0.
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-5)
     assert isinstance(step, StaticStep)
     data, judged = tensors(shape.masses), np.arange(MAIN + CONTROL)[::-3].copy()
@@ -94,7 +94,7 @@ def test_where_a_step_cannot_be_recorded_the_next_ones_run_where_they_did_before
 
     @contextmanager
     def recording(graph: object, pool: object) -> Iterator[None]:
-        # As PyTorch does: ending a recording that went wrong fails, and its stream stays the current one.
+        # As in PyTorch: ending a failed recording raises an error, and its stream stays current.
         streams.append("recording")
         yield
         raise RuntimeError("operation failed due to a previous error during capture")

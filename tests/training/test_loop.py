@@ -1,4 +1,4 @@
-"""What the loop says after an epoch."""
+"""Output of the loop after an epoch."""
 
 import json
 import math
@@ -95,7 +95,7 @@ def test_what_was_trained_before_a_training_diverged_stays(tmp_path: Path, monke
         _train(tmp_path)
     run = tmp_path / "runs" / "default" / "00000"
     assert json.loads((run / "run.json").read_text())["status"] == "diverged"
-    # Going on would end the same way, so a job script's auto begins anew.
+    # A continuation would end the same way, so `auto` of a job script starts a new run.
     settings = TrainSettings.make(output_path=tmp_path / "runs")
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
     assert len(json.loads((run / "history.json").read_text())) == 1

@@ -1,4 +1,4 @@
-"""What a training says of memory, and what it says when there is none left."""
+"""Messages of a training about its memory, also if memory is exhausted."""
 
 import dataclasses
 import re
@@ -47,7 +47,7 @@ def test_recorded_steps_take_twice_as_much_and_are_not_recorded_where_there_is_r
     assert not between.as_it_fits().sentence().startswith("warning")
     splits = int(between.unrecorded_notice().partition("num_splits ")[2].split()[0])
     assert dataclasses.replace(between, splits=splits).as_it_fits().recorded
-    # Where not even that fits, what is advised are steps that are recorded.
+    # If not even that fits, the advice is for recorded steps.
     small = dataclasses.replace(recorded, free=one // 2)
     assert small.as_it_fits() == small
     splits = int(small.advice().removeprefix("num_splits ").split(",")[0].split()[0])

@@ -1,6 +1,6 @@
-"""Trainings that torchrun spreads over two processes, by gloo on the CPU; and what the processes tell each other.
+"""Trainings that torchrun distributes over two processes, by gloo on the CPU, and their communication.
 
-A start takes seconds, so each of the few there are shows many things.
+A start takes seconds, so there are few, and each tests many things.
 """
 
 import json
@@ -74,12 +74,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time of so small a training."""
+    """Switches off drawing, which takes most of the time of so small a training."""
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
 
 
 def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:
-    """A tiny network with dropout, on steps whose jets no two processes can share evenly."""
+    """Settings of a tiny network with dropout, with steps that cannot be divided evenly between two processes."""
     small: dict[str, Any] = {
         **{"epochs": 3, "num_splits": 3, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.7},
         **{name: [8, 8] for name in ("cluster_filters", "track_filters", "muon_segment_filters")},
@@ -96,20 +96,20 @@ def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> Train
 
 
 def start_processes(*words: str) -> "subprocess.Popen[str]":
-    """Two processes under torchrun."""
+    """Starts two processes under torchrun."""
     launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # torchrun says a word of its own where this is not set.
+        # torchrun prints a message if this is not set.
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 
 def start_training(folder: Path, *words: str, failure: str = "") -> "subprocess.Popen[str]":
-    """Two processes that train as `folder`/settings.yaml says, but for the figures."""
+    """Starts two processes that train with `folder`/settings.yaml, without figures."""
     program = folder / "program.py"
     program.write_text(_WITHOUT_FIGURES.format(failure=failure))
     return start_processes(str(program), "train", *(words or ("--config", str(folder / "settings.yaml"))))
@@ -151,7 +151,7 @@ def continued(settings: TrainSettings, **flags: Any) -> Start:
 def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """With dropout, mini-batches in pieces, and shares of different lengths."""
+    """Case with dropout, mini-batches in pieces, and shares of different lengths."""
     alone, _ = (settings_of(files, tmp_path / name, accumulate=2) for name in ("alone", "together"))
     process = start_training(tmp_path / "together")
     run_alone(alone)
@@ -174,7 +174,7 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
 def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Two processes are stopped, one finishes the run, two add an epoch: the curve is that of one from the start."""
+    """Two processes are stopped, one finishes the run, two add an epoch: the loss curve is that of one process."""
     settings = settings_of(files, tmp_path / "parts", epochs=4, num_splits=12)
     process = start_training(tmp_path / "parts")
     run_alone(settings_of(files, tmp_path / "whole", epochs=5, num_splits=12))
@@ -183,7 +183,7 @@ def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
     status, _, error = finished(process)
     assert status == 1
     assert error.count("go on with 'cr_trainer train") == 1
-    # torchrun has a status of its own, and tells those of the processes.
+    # torchrun has its own status and prints those of the processes.
     assert error.count("exitcode  : 75") == 2, error
     assert record_of(tmp_path / "parts")["status"] == "interrupted"
     assert record_of(tmp_path / "parts")["finished_epochs"] < 4
@@ -206,7 +206,7 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
     settings_of(files, folder, epochs=1, folds=folds)
     process = start_training(folder, failure=_SLOW_END.format(folder=folder))
     _wait_for(folder / "ending", process)
-    # Nothing tells when the second has come to wait; a signal before that is one that came during the last step.
+    # It is not known when the second process begins to wait; an earlier signal is one during the last step.
     time.sleep(1)
     os.kill(_workers(process)[1], signal.SIGTERM)
     time.sleep(0.5)
@@ -226,7 +226,7 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
 def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_path: Path) -> None:
-    # Of fewer jets to judge by some figures are not known, and null in the files.
+    # With fewer jets some figures of merit are unknown, and null in the files.
     changes = {"epochs": 2, "folds": 2, "train_fraction": 0.5}
     alone, together = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
     process = start_training(tmp_path / "together")
@@ -259,7 +259,7 @@ def test_an_error_of_one_process_ends_both_with_one_sentence(
     assert out == ""
     assert told.count(said) == 1, told
     assert told.count("error: ") == 1
-    # Nothing of a training that did not get through an epoch stays, but for what the first had begun to write.
+    # A training without a complete epoch leaves nothing except files that the first process had begun to write.
     assert not list((tmp_path / "runs").rglob("*.part*"))
     assert not list((tmp_path / "runs").rglob("checkpoint*"))
 
@@ -290,7 +290,7 @@ def _workers(process: "subprocess.Popen[str]") -> list[int]:
 
 @pytest.fixture
 def shared_store(monkeypatch: pytest.MonkeyPatch) -> HashStore:
-    """What torchrun keeps, in this process."""
+    """Key-value store of torchrun, in this process."""
     store = HashStore()
     for module in (launching, ranks_module):
         monkeypatch.setattr(module, "store", lambda: store)

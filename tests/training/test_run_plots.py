@@ -1,4 +1,4 @@
-"""The plots that a training leaves: their names, when they are drawn, and what happens when they cannot be."""
+"""Plots of a training: names, times of drawing, and errors."""
 
 import itertools
 import json
@@ -39,14 +39,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def summary(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> TrainSummary:
-    """A training with all its plots, under settings that would suit ATLAS data."""
+    """Training with all plots, with labels of ATLAS data."""
     folder = tmp_path_factory.mktemp("runs")
     return run_training(settings_of(files, folder, tag="first", experiment="ATLAS", luminosity_fb=139))
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Drawing, FigureLabels, int]]:
-    """What is asked for in place of being drawn, with the order."""
+    """Requested plots, which are not drawn, in their order."""
     asked: list[tuple[Drawing, FigureLabels, int]] = []
 
     def take(
@@ -164,7 +164,7 @@ def test_final_plots_are_refreshed_as_often_as_that_costs_little(
 ) -> None:
     run = run_training(settings_of(files, tmp_path, epochs=3)).run
     names = [drawing.name for drawing, _, _ in asked]
-    # Three epochs of less than a second each are no time to evaluate anything in.
+    # Three epochs of less than a second each leave no time for an evaluation.
     assert names.count("sig_predictions") == 1
     assert names.count("ks_bib") == 1
     assert run.read_record()["plots"]["refreshes"] == 0
@@ -276,7 +276,7 @@ def test_a_run_stopped_in_its_first_epoch_has_nothing_to_show(
 
 
 def _stop_in_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM comes while that step of the training is under way, counted from 1."""
+    """Sends SIGTERM during this step of the training, counted from 1."""
     step, done = AdversarialStep.__call__, itertools.count(1)
 
     def stopped(self: AdversarialStep, *arguments: Any) -> None:

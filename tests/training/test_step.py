@@ -1,4 +1,4 @@
-"""One step of training, its determinism, and what its parts leave alone."""
+"""One step of training: determinism, and parameters that its parts do not change."""
 
 from typing import Any
 
@@ -157,23 +157,23 @@ def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(m
     first, second = seen
     assert first.shape == second.shape == (40, 3)
     assert not torch.equal(first, second)
-    # The same jets in the same order: without dropout both are equal.
+    # The same jets in the same order, so both are equal without dropout.
     seen.clear()
     training._update_adversary(data, JETS.adversary, [DropoutSource(0.0, (1,), CPU)], Tally(CPU))
     torch.testing.assert_close(seen[0], seen[1])
 
 
 def test_a_probability_of_exactly_one_half_means_simulation() -> None:
-    # right, wrong (1/2 is not above 1/2), right, wrong
+    # correct, wrong (1/2 is not above 1/2), correct, wrong
     right = correct_predictions(torch.tensor([0.04, 0.0, 0.0, 2.2]), torch.tensor([1, 1, 0, 0]))
     assert right.tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("pieces", [2, 7, 100])
 def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More pieces than there are jets, too. Without dropout: each piece has masks of its own."""
+    """Includes more pieces than jets. Without dropout, because each piece has its own masks."""
     data, found = tensors(), []
-    # The adversary's first update is of the size of its learning rate, whichever way rounding turns a gradient near 0.
+    # The adversary's first update has the size of its learning rate; for gradients near 0 rounding decides the sign.
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
     for count in (1, pieces):
         training, tally = step(dropout=0.0, pieces=count), Tally(CPU)
@@ -197,7 +197,7 @@ def test_each_piece_has_dropout_masks_of_its_own() -> None:
 
 
 class EveryThird(Ranks):
-    """Has the jets of one of three processes, and nobody to add its gradients to."""
+    """One of three processes, with its jets and without the sum of gradients."""
 
     def __init__(self, rank: int) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ class EveryThird(Ranks):
 def test_shares_of_a_mini_batch_add_up_to_its_gradients_with_dropout(
     jets: StepJets, pieces: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where there are fewer jets than processes."""
+    """Includes fewer jets than processes."""
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
     data, found = tensors(), []
     for ranks in (ALONE, *map(EveryThird, range(3))):

@@ -8,9 +8,9 @@ from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 
 def run(settings: ConvertTrainingSettings) -> int:
     """Write the network, then say what was written and how it was checked."""
-    from cal_ratio_trainer.runs.network_export import write_training
+    from cal_ratio_trainer.runs.network_export import export_training
 
-    done = write_training(settings)
+    done = export_training(settings)
     for note in done.notes:
         click.echo(f"{note}.", err=True)
     for path, file in zip(done.exported.paths, done.exported.files, strict=True):

@@ -1,4 +1,4 @@
-"""How processes that train one set between them come together."""
+"""Processes that share the training of one set."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,8 +8,7 @@ import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.runs.directory import RunError, new_run
-from cal_ratio_trainer.runs.fold_set import FoldSet
-from cal_ratio_trainer.training.fold_sharing import begun_set, joined_set, new_fold_set, release
+from cal_ratio_trainer.training.fold_set import FoldSet, begun_set, joined_set, new_fold_set, release
 
 
 def settings_of(folder: Path, **changes: Any) -> TrainSettings:
@@ -50,7 +49,7 @@ def test_a_fold_that_another_process_has_cannot_be_claimed(tmp_path: Path) -> No
     fold_set = joined_set(settings_of(tmp_path), 0)
     with fold_set.folds[0].lock(), pytest.raises(RunError, match="default/00000/fold_0 is there already"):
         fold_set.claimed(0)
-    # Nobody holds it, and nothing came of it: a process was killed while it read the data.
+    # No process holds it and it has no result: a process was killed while it read the data.
     assert fold_set.claimed(0) == fold_set.folds[0]
 
 
