@@ -96,7 +96,8 @@ def test_one_entry_in_a_list_adds_a_figure_of_every_epoch_a_history_and_a_final_
     # In place of the others, which take their time; ordinarily `EPOCH_FIGURES.append(...)` and so on.
     monkeypatch.setattr(catalogue, "EPOCH_FIGURES", [of_epoch])
     monkeypatch.setattr(catalogue, "FINAL_FIGURES", [final])
-    monkeypatch.setattr(histories, "HISTORY_FIGURES", [HistoryFigure("val_loss", "Loss", validation="val_original_lossf")])
+    history = HistoryFigure("val_loss", "Loss", validation="val_original_lossf")
+    monkeypatch.setattr(histories, "HISTORY_FIGURES", [history])
     run = run_training(settings_of(files, tmp_path, plot_processes=1)).run
     names = {"000_main_signal_jets", "001_main_signal_jets", "purity_sig", "val_loss"}
     assert plots_in(run) == names
