@@ -287,7 +287,18 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "cuda_graph", "data_place", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note"),
+    *(
+        "accumulate",
+        "cuda_graph",
+        "data_place",
+        "encoder",
+        "engine",
+        "epoch_plots",
+        "fold",
+        "folds",
+        "matmul_precision",
+        "note",
+    ),
     *("plot_processes", "tag", "tensorboard"),
     *FigureSettings.model_fields,
 }
