@@ -18,8 +18,7 @@ from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
-from cal_ratio_trainer.plotting.finals import final_drawings
-from cal_ratio_trainer.plotting.scores import epoch_drawings
+from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.reporting.analysis_runs import read_run
 from cal_ratio_trainer.reporting.runs import run_rows, runs_csv
 from cal_ratio_trainer.runs.directory import RunDirectory

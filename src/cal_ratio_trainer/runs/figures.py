@@ -16,10 +16,9 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 from cal_ratio_trainer.plotting.pool import draw_in_parallel
-from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
