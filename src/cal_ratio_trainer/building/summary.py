@@ -1,6 +1,6 @@
 """What a build or resampling made: counts and sums of weights, for a person and for the file's metadata."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from cal_ratio_trainer.building.cutflow import SampleStep
 from cal_ratio_trainer.building.inputs import Kind
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.jets.weights import effective_number
+from cal_ratio_trainer.results import Result
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class InputSummary:
     taken: int
 
 
-@dataclass(frozen=True)
-class BuildSummary:
+@dataclass(frozen=True, repr=False)
+class BuildSummary(Result):
     """What a build made and where."""
 
     output_file: Path
@@ -83,6 +84,15 @@ class BuildSummary:
         if self.weighing is not None and self.weighing.notes:
             lines += ["", *self.weighing.notes]
         return "\n".join(lines)
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{self.jets} jets in {self.output_file}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per class."""
+        return [asdict(group) for group in self.classes]
 
 
 def _line(name: str, group: JetGroup) -> str:

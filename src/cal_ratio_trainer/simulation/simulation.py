@@ -3,7 +3,7 @@
 Paths in these settings are relative to the folder, so that it can be moved; the commands are run inside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.simulation.events import MATCHED_RADIUS
 from cal_ratio_trainer.simulation.ntuple_file import NOT_A_DETECTOR_SIMULATION, FileTask, Written, write_ntuple
 from cal_ratio_trainer.simulation.samples import Sample, all_samples, cross_section_pb
@@ -44,8 +45,8 @@ class DemoFile:
     events: int
 
 
-@dataclass(frozen=True)
-class DemoSummary:
+@dataclass(frozen=True, repr=False)
+class DemoSummary(Result):
     """What `simulate` made.
 
     Attributes:
@@ -66,6 +67,15 @@ class DemoSummary:
     def jets(self) -> int:
         """How many jets convert will keep, over all files."""
         return sum(file.jets for file in self.files)
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{len(self.files)} ntuples for {self.jets:,} jets in {self.output_path}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per ntuple."""
+        return [vars(file) for file in self.files]
 
 
 def simulate(settings: DemoSettings) -> DemoSummary:
