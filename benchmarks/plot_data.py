@@ -18,7 +18,7 @@ def compare(path: Path, every_column: bool) -> None:
     """Compare a file with itself, as two; runs in a process of its own, whose memory is then its peak."""
     from cal_ratio_trainer.config.plot import PlotSettings
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
-    from cal_ratio_trainer.reporting.data_comparison import compare_files
+    from cal_ratio_trainer.reporting.jet_file_report import compare_files
 
     start, before = time.perf_counter(), peak_bytes()
     settings = PlotSettings.make(

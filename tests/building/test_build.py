@@ -14,8 +14,8 @@ import pytest
 
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.building import shuffle as shuffle_module
-from cal_ratio_trainer.building.duplicates import DuplicateJets
-from cal_ratio_trainer.building.inputs import AlreadyBuilt
+from cal_ratio_trainer.building.checks import DuplicateJets
+from cal_ratio_trainer.building.scan import AlreadyBuilt
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError

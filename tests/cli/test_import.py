@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.formats.earlier_files import keras_2_zip, written
 from tests.formats.numpy_network import random_weights
-from tests.formats.old_networks.earlier_files import keras_2_zip, written
 from tests.formats.shapes import SHAPES
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.datasets.compatibility import refuse_different_files, refuse_wrong_scale
+from cal_ratio_trainer.datasets.training_file import refuse_different_files, refuse_wrong_scale
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.metadata import Cuts, JetMetadata, Scaling

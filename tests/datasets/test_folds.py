@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.folds import FoldRule, seen_jets
-from cal_ratio_trainer.datasets.splits import split_jets
+from cal_ratio_trainer.datasets.splits import FoldRule, seen_jets, split_jets
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets
 from tests.training.synthetic import synthetic_jets

@@ -11,16 +11,15 @@ from safetensors.torch import load_file
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets import placement as places
-from cal_ratio_trainer.datasets.data import read_training_data
+from cal_ratio_trainer.datasets.data import ChosenData, choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.memory import USABLE
 from cal_ratio_trainer.datasets.placement import Place, StepNeeds, data_place
-from cal_ratio_trainer.datasets.selection import ChosenData, choose_training_data
 from cal_ratio_trainer.jets.disk_rows import NoRoomOnDisk
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.preparation import prepare
 from cal_ratio_trainer.training.ranks import Ranks
+from cal_ratio_trainer.training.setup import load_data
 from cal_ratio_trainer.training.train import train
 from tests.training.test_engine_choice import settings_in
 
@@ -151,7 +150,7 @@ def test_of_several_processes_none_looks_for_room_before_all_are_there(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Several(Ranks):
-        def meet(self) -> None:
+        def barrier(self) -> None:
             done.append("met")
 
     def free_bytes(device: torch.device) -> int:
@@ -160,5 +159,5 @@ def test_of_several_processes_none_looks_for_room_before_all_are_there(
 
     done: list[str] = []
     monkeypatch.setattr(places, "free_bytes", free_bytes)
-    prepare(settings, Several())
+    load_data(settings, Several())
     assert done == ["met", "looked"]

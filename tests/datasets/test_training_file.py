@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import load_main_jets, read_training_data
-from cal_ratio_trainer.datasets.selection import choose_training_data
+from cal_ratio_trainer.datasets.data import choose_training_data, load_main_jets, read_training_data
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, Ragged

@@ -15,15 +15,14 @@ from pathlib import Path
 import h5py
 
 from cal_ratio_trainer.formats import hdf5_content, hdf5_reader
-from cal_ratio_trainer.formats.fdeep_config import Flavour
+from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import WEIGHTS, keras_model_bytes, read_keras
-from cal_ratio_trainer.formats.old_networks.network_file import read_network
+from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 from cal_ratio_trainer.runs.earlier_run import read_history
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text, damaged_zip
-from tests.formats.numpy_network import random_weights
-from tests.formats.old_networks.earlier_files import (
+from tests.formats.earlier_files import (
     fdeep_file,
     keras_2_config,
     keras_2_zip,
@@ -31,6 +30,7 @@ from tests.formats.old_networks.earlier_files import (
     numbered_hdf5,
     zipped,
 )
+from tests.formats.numpy_network import random_weights
 
 _SHAPE = NetworkShape(
     (branch_shape("clusters", (4, 3), 2), branch_shape("tracks", (3,), 2), branch_shape("muon_segments", (3,), 2)),

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.files.atomic import remove_remains, replacing, write_bytes, write_text
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import remove_remains, replacing, sha256_of, write_bytes, write_text
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:

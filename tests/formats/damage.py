@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cal_ratio_trainer.formats.fdeep_floats import decoded_floats, encoded_floats
+from cal_ratio_trainer.formats.fdeep_file import decoded_floats, encoded_floats
 
 Content = dict[str, Any]
 

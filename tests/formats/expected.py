@@ -6,8 +6,7 @@ import numpy as np
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.graph import graph_of
-from cal_ratio_trainer.formats.network_inputs import NetworkInputs, padded_inputs
-from cal_ratio_trainer.formats.probe_jets import drawn_jets, probes_of
+from cal_ratio_trainer.formats.probe_jets import NetworkInputs, drawn_jets, padded_inputs, probes_of
 from cal_ratio_trainer.formats.self_check import Expected, KnownScores
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import NetworkShape

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.formats.checked_weights import NonFiniteWeights
-from cal_ratio_trainer.formats.fdeep_config import Flavour
-from cal_ratio_trainer.formats.fdeep_file import LoadTest, fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import BadFdeepFile, read_fdeep
 from cal_ratio_trainer.formats.graph import evaluate
+from cal_ratio_trainer.formats.layers import NonFiniteWeights
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats import damage
 from tests.formats.numpy_network import random_inputs, random_weights, scores

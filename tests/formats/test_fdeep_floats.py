@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from cal_ratio_trainer.formats.fdeep_floats import BadFloats, decoded_floats, encoded_floats
+from cal_ratio_trainer.formats.fdeep_file import BadFloats, decoded_floats, encoded_floats
 
 
 @given(arrays(np.float32, array_shapes(max_dims=3, max_side=30), elements=st.floats(width=32)))

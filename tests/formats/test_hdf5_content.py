@@ -10,8 +10,8 @@ import pytest
 from cal_ratio_trainer.formats import hdf5_content
 from cal_ratio_trainer.formats.hdf5_content import BadHdf5, read_hdf5
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from tests.formats.earlier_files import keras_2_config, legacy_hdf5, numbered_hdf5, with_hdf5_changed
 from tests.formats.numpy_network import random_weights
-from tests.formats.old_networks.earlier_files import keras_2_config, legacy_hdf5, numbered_hdf5, with_hdf5_changed
 
 BIAS = "main_output/main_output/bias:0"
 

@@ -17,9 +17,8 @@ import pytest
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats import hdf5_content
-from cal_ratio_trainer.formats.checked_weights import NonFiniteWeights
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes, read_keras, write_keras
-from cal_ratio_trainer.formats.layers import classifier_layers
+from cal_ratio_trainer.formats.layers import NonFiniteWeights, classifier_layers
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_inputs, random_weights, scores
 from tests.formats.shapes import SHAPES

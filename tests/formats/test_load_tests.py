@@ -5,12 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.formats.fdeep_config import Flavour
-from cal_ratio_trainer.formats.fdeep_file import LoadTest, fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, chosen_load_tests, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import evaluate
-from cal_ratio_trainer.formats.load_tests import chosen_load_tests
-from cal_ratio_trainer.formats.network_inputs import NetworkInputs
+from cal_ratio_trainer.formats.probe_jets import NetworkInputs
 from tests.formats.damage import all_damages
 from tests.formats.expected import expected_of, probe_inputs
 from tests.formats.numpy_network import random_weights

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cal_ratio_trainer.formats.checked_weights import NonFiniteWeights
+from cal_ratio_trainer.formats.layers import NonFiniteWeights
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
 from cal_ratio_trainer.formats.onnx_graph import BadOpset
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE

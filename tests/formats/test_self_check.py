@@ -11,9 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.formats.fdeep_config import Flavour
-from cal_ratio_trainer.formats.fdeep_file import LoadTest, fdeep_bytes
-from cal_ratio_trainer.formats.fdeep_floats import decoded_floats, encoded_floats
+from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, decoded_floats, encoded_floats, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import evaluate
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from cal_ratio_trainer.evaluation.classification import ConfusionMatrix
 from cal_ratio_trainer.plotting import DEMO, Drawing
-from cal_ratio_trainer.plotting.cells import Cells, draw_cells
+from cal_ratio_trainer.plotting.cells import Cells, confusion_drawings, draw_cells
 
 from .recording import recorded
 
@@ -28,16 +29,16 @@ def test_text_is_white_on_dark_cells_and_black_on_pale_ones() -> None:
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 3), (9, 6), (12, 9)])
 @pytest.mark.parametrize("text", ["97.1$^{+1.6}_{-2.7}$\n1,105 jets", "94.7 %\n+0.5 −0.5\n1,941 jets"])
 def test_texts_stay_in_their_cells(rows: int, columns: int, text: str) -> None:
-    from cal_ratio_trainer.plotting import canvas
+    from cal_ratio_trainer.plotting import drawing
 
-    with canvas._settings():
-        figure = canvas._canvas("one panel").figure
+    with drawing._settings():
+        figure = drawing._canvas("one panel").figure
         (axes,) = figure.axes
-        canvas._empty(axes)
+        drawing._empty(axes)
         draw_cells(axes, table(rows, columns, text))
         frame = axes.get_window_extent()
         boxes = [written.get_window_extent(figure.canvas.get_renderer()) for written in axes.texts]
-        canvas._empty(axes)
+        drawing._empty(axes)
     smallest = (rows, columns) == (12, 9)
     for box in boxes:
         # Twelve rows of three lines are at the smallest readable size, and may touch.
@@ -46,10 +47,10 @@ def test_texts_stay_in_their_cells(rows: int, columns: int, text: str) -> None:
 
 
 def test_figures_drawn_after_cells_have_their_ticks_again(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from cal_ratio_trainer.plotting import canvas
+    from cal_ratio_trainer.plotting import drawing
 
     plain = Drawing("plain", _line, ())
-    canvas._canvas.cache_clear()
+    drawing._canvas.cache_clear()
     (before,) = plain.write(tmp_path / "before", DEMO)
     Drawing("cells", draw_cells, (table(3, 3, "x"),)).write(tmp_path, DEMO)
     (after,) = plain.write(tmp_path / "after", DEMO)
@@ -58,3 +59,17 @@ def test_figures_drawn_after_cells_have_their_ticks_again(tmp_path) -> None:  # 
 
 def _line(axes) -> None:  # type: ignore[no-untyped-def]
     axes.plot([0, 1], [0, 1])
+
+
+def test_signal_stands_in_the_upper_left_and_rows_are_shares_of_a_label() -> None:
+    # In the order of labels: QCD, signal, BIB.
+    counts = np.array([[50, 40, 10], [3, 7, 0], [0, 0, 0]])
+    axes = recorded(confusion_drawings(ConfusionMatrix(counts)))["confusion_matrix"]
+    texts = {text.get_position(): text.get_text().split("\n") for text in axes.texts}
+    assert (texts[(0, 2)][0], texts[(0, 2)][2]) == ("70.0 %", "7 jets")
+    assert (texts[(1, 2)][0], texts[(1, 2)][2]) == ("30.0 %", "3 jets")
+    assert (texts[(0, 1)][0], texts[(2, 1)][0]) == ("40.0 %", "10.0 %")
+    # A label without jets has empty cells.
+    assert not any(place[1] == 0 for place in texts)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["BIB", "QCD", "Signal"]
+    assert axes.get_xlabel() == "Largest output (right for 51.8 % of all jets)"

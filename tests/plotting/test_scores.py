@@ -17,7 +17,7 @@ from cal_ratio_trainer.evaluation.ks import (
     ks_of_control_jets,
 )
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, canvas, write_all
+from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, drawing, write_all
 from cal_ratio_trainer.plotting.scores import (
     LINEAR_AXES,
     control_score_drawings,
@@ -79,7 +79,7 @@ def test_a_figure_does_not_depend_on_those_drawn_before_it(jets: ScoredJets, tmp
     histogram = main_histograms(jets).log[Label.BIB]
     figures = [Drawing(name, draw_scores, (histogram, logarithmic_axes("bib"))) for name in ("new", "used")]
     between = Drawing("between", draw_scores, (histogram, LINEAR_AXES, "text"))
-    canvas._canvas.cache_clear()
+    drawing._canvas.cache_clear()
     (new,) = figures[0].write(tmp_path, DEMO)
     between.write(tmp_path, ATLAS_INTERNAL)
     (used,) = figures[1].write(tmp_path, DEMO)
@@ -224,10 +224,10 @@ def test_a_pt_range_without_scaling_keeps_its_name() -> None:
 def test_figures_that_share_a_frame_look_like_those_that_do_not(
     epoch: tuple[dict[str, ScoreHistograms], ControlRegionKs], tmp_path: Path
 ) -> None:
-    for drawing in epoch_drawings(7, *epoch)[:6]:
-        (shared,) = drawing.write(tmp_path / "shared", DEMO)
-        (again,) = drawing.write(tmp_path / "again", DEMO)
-        (alone,) = replace(drawing, default_ticks=False).write(tmp_path / "alone", DEMO)
+    for each in epoch_drawings(7, *epoch)[:6]:
+        (shared,) = each.write(tmp_path / "shared", DEMO)
+        (again,) = each.write(tmp_path / "again", DEMO)
+        (alone,) = replace(each, default_ticks=False).write(tmp_path / "alone", DEMO)
         assert again.read_bytes() == shared.read_bytes()
         first, second = (np.asarray(Image.open(path).convert("L"), dtype=float) for path in (shared, alone))
         # Ticks stand above the data in the one and below them in the other.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cal_ratio_trainer.building import build_training_file
-from cal_ratio_trainer.building.inputs import AlreadyBuilt
+from cal_ratio_trainer.building.scan import AlreadyBuilt
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.plot import PlotSettings
-from cal_ratio_trainer.reporting.compared_files import ComparedFile, Quantity
-from cal_ratio_trainer.reporting.comparison import Comparison, compared
+from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity, compared
 
 pytestmark = pytest.mark.real
 

@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings, ImportSettings
-from cal_ratio_trainer.formats.fdeep_config import Flavour
+from cal_ratio_trainer.formats.fdeep_file import Flavour, chosen_load_tests
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import Graph, evaluate, graph_of
 from cal_ratio_trainer.formats.keras_file import write_keras
-from cal_ratio_trainer.formats.load_tests import chosen_load_tests
-from cal_ratio_trainer.formats.network_inputs import padded_inputs
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
-from cal_ratio_trainer.formats.probe_jets import probes_of
+from cal_ratio_trainer.formats.probe_jets import padded_inputs, probes_of
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import Scaling

@@ -11,8 +11,8 @@ import torch
 
 from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.network_file import read_network
+from cal_ratio_trainer.formats.network_file import read_network
+from cal_ratio_trainer.formats.stored_layers import EarlierNetwork
 from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of

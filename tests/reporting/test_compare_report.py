@@ -14,8 +14,7 @@ from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.schema import TRACKS
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.reporting.compare_report import compare_with_report
-from cal_ratio_trainer.reporting.compare_tables import figure_table, ks_table
+from cal_ratio_trainer.reporting.compare_report import compare_with_report, figure_table, ks_table
 from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.scoring.scorer import find_scorer
 from tests.scoring.small import SCALING, converted_jets, write_built, write_converted, write_network

@@ -1,11 +1,15 @@
 """The two files of a report."""
 
+import json
 import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, FigureLabels
 from cal_ratio_trainer.reporting.report import Report, file_stem
 from tests.reporting.some_reports import HOSTILE, draw_line, written_report
@@ -87,3 +91,87 @@ def test_parts_of_file_names_hold_no_folder() -> None:
         stem = file_stem(text)
         assert "/" not in stem
         assert stem not in ("", ".", "..")
+
+
+def write_report(folder: Path, *names: str, labels: FigureLabels = DEMO) -> Path:
+    """A report with figures of these names; returns their folder."""
+    report = Report("Some", folder / "some.md", labels)
+    report.figures([Drawing(name, draw_line, ([float(len(name))],)) for name in names])
+    report.write()
+    return report.figure_folder
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_report_leaves_only_its_own_figures(tmp_path: Path) -> None:
+    both = FigureLabels("demo", "", 13, None, simulation=True, plot_format="both")
+    folder = write_report(tmp_path, "one", "two", labels=both)
+    assert files_in(folder) == {"one.png", "one.pdf", "two.png", "two.pdf"}
+    write_report(tmp_path, "two", "three")
+    assert files_in(folder) == {"two.png", "three.png"}
+    write_report(tmp_path)
+    assert files_in(folder) == set()
+
+
+def test_what_the_program_did_not_draw_or_somebody_changed_stays(tmp_path: Path) -> None:
+    folder = write_report(tmp_path, "one", "two", "three")
+    (folder / "talk.png").write_bytes((folder / "one.png").read_bytes())
+    (folder / "two.png").write_bytes(b"drawn over")
+    (folder / "three.png").unlink()
+    (folder / "three.png").symlink_to(folder / "talk.png")
+    write_report(tmp_path, "four")
+    assert files_in(folder) == {"talk.png", "two.png", "three.png", "four.png"}
+    # Nor does it become the program's own by that.
+    write_report(tmp_path, "five")
+    assert files_in(folder) == {"talk.png", "two.png", "three.png", "five.png"}
+
+
+def test_figures_of_another_report_in_the_folder_stay(tmp_path: Path) -> None:
+    folder = write_report(tmp_path, "one")
+    other = Report("Other", tmp_path / "other.md", DEMO)
+    other.figures([Drawing("two", draw_line, ([1.0],))])
+    other.write()
+    assert files_in(folder) == {"one.png"}
+
+
+def test_where_a_figure_cannot_be_drawn_the_earlier_report_is_whole(tmp_path: Path) -> None:
+    def fail(*given: object) -> None:
+        raise OSError("disk full")
+
+    folder = write_report(tmp_path, "one")
+    report = Report("Some", tmp_path / "some.md", DEMO)
+    report.figures([Drawing("two", draw_line, ([1.0],))])
+    with pytest.raises(OSError, match="disk full"):
+        report.write(fail)
+    assert files_in(folder) == {"one.png"}
+
+
+def test_calls_that_write_one_report_at_the_same_time_leave_one_of_them_whole(tmp_path: Path) -> None:
+    (drawn,) = Drawing("same", draw_line, ([1.0],)).write(tmp_path / "elsewhere", DEMO)
+    folder = tmp_path / "reports"
+
+    def draw(drawings: Iterable[Drawing], figures: Path, labels: FigureLabels) -> None:
+        for drawing in drawings:
+            write_bytes(figures / f"{drawing.name}.png", drawn.read_bytes())
+
+    def write(name: str) -> None:
+        report = Report("Some", folder / "some.md", DEMO)
+        report.figures([Drawing(name, draw_line, ([1.0],))])
+        report.write(draw)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, ["one", "two", "three"] * 5))
+    (there,) = files_in(folder / "some_figures")
+    assert f"(some_figures/{there})" in (folder / "some.md").read_text()
+    assert files_in(folder) == {"some.md", "some.html", "some_figures", ".some_figures.json"}
+
+
+@pytest.mark.parametrize("content", ["", "[3]", '{"../../kept.txt": "x", "/kept.txt": "x", "..": "x"}', "[" * 9000])
+def test_a_list_that_is_none_of_ours_removes_nothing(tmp_path: Path, content: str) -> None:
+    folder = write_report(tmp_path, "one")
+    (tmp_path / ".some_figures.json").write_text(content)
+    write_report(tmp_path, "two")
+    assert files_in(folder) == {"one.png", "two.png"}
+    assert list(json.loads((tmp_path / ".some_figures.json").read_text())) == ["two.png"]

@@ -10,8 +10,7 @@ from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.evaluation.intervals import Share, share
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.reporting.score_report import score_with_report
-from cal_ratio_trainer.reporting.score_tables import per_cent
+from cal_ratio_trainer.reporting.score_report import per_cent, score_with_report
 from tests.scoring.small import SCALING, converted_jets, score_settings, write_converted, write_network
 
 

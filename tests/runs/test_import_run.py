@@ -15,7 +15,7 @@ from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.training import Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
-from cal_ratio_trainer.formats.fdeep_config import Flavour
+from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.directory import RunError
@@ -24,8 +24,8 @@ from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
 from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.training.continuation import AUTO, Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
+from tests.formats.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, written
 from tests.formats.numpy_network import random_weights
-from tests.formats.old_networks.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, written
 from tests.training.synthetic import write_training_files
 
 SMALL = NetworkShape(

@@ -17,7 +17,7 @@ from cal_ratio_trainer.reporting.score_report import score_with_report
 from cal_ratio_trainer.scoring.file_scoring import ScoreJob, ScoreRequest, score_piece, score_whole
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.score_file import BLINDED
-from cal_ratio_trainer.workers.own_process import OwnProcess
+from cal_ratio_trainer.workers.opening import OwnProcess
 from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 from tests.scoring.small import (
     OUTPUTS,

@@ -8,9 +8,9 @@ import torch
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.training import compiling
-from cal_ratio_trainer.training.compiling import compile_loops
+from cal_ratio_trainer.training import warm_up
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.warm_up import compile_loops
 from tests.training.test_cuda_graph import tensors
 
 
@@ -29,7 +29,7 @@ def test_nothing_that_is_trained_changes() -> None:
 
 
 def test_what_takes_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "_SILENT_S", 0.01)
+    monkeypatch.setattr(warm_up, "_NOTICE_AFTER_S", 0.01)
     step, said = new_step(), list[str]()
     original = step.classifier.forward
 

@@ -8,7 +8,7 @@ import pytest
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.network import engine as engines
 from cal_ratio_trainer.network.engine import EngineUnusable
-from cal_ratio_trainer.training import assembly
+from cal_ratio_trainer.training import setup
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start, find_start
 from tests.training.synthetic import write_training_files
@@ -74,7 +74,7 @@ def test_an_engine_that_does_not_work_here_is_refused_before_there_is_a_folder(
 
 
 def test_a_card_without_code_in_pytorch_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly, "unserved_card", lambda: "PyTorch has no code for a card: install another")
+    monkeypatch.setattr(setup, "unserved_card", lambda: "PyTorch has no code for a card: install another")
     said: list[str] = []
     run(Start(settings_in(tmp_path)), said)
     assert "training runs on the CPU: PyTorch has no code for a card: install another" in said
@@ -82,8 +82,8 @@ def test_a_card_without_code_in_pytorch_is_told_in_one_line(tmp_path: Path, monk
 
 def test_what_has_no_effect_on_a_cpu_is_said(tmp_path: Path) -> None:
     settings = settings_in(tmp_path).model_copy(update={"device": "cpu"})
-    assert list(assembly.without_effect(settings)) == []
+    assert list(setup.notices(settings)) == []
     asked = settings.model_copy(update={"matmul_precision": "tf32", "data_place": "host"})
-    precision, place = assembly.without_effect(asked)
+    precision, place = setup.notices(asked)
     assert precision.startswith("matmul_precision tf32 has no effect")
     assert place.startswith("data_place host has no effect")

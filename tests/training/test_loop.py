@@ -9,7 +9,7 @@ import pytest
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.continuation import Start, find_start
-from cal_ratio_trainer.training.loop import TrainingDiverged, epoch_line, runs_away, short_note
+from cal_ratio_trainer.training.loop import TrainingDiverged, adversary_diverged, epoch_line, short_note
 from cal_ratio_trainer.training.step import AdversarialStep
 from cal_ratio_trainer.training.train import train
 from tests.training.synthetic import write_training_files
@@ -52,10 +52,10 @@ def test_a_training_without_adversary_says_and_draws_nothing_of_one(tmp_path: Pa
 
 def test_an_adversary_that_is_confidently_wrong_is_told_once() -> None:
     wrong = {**ROW, "val_adv_loss": 1.5}
-    assert not runs_away([ROW])
-    assert runs_away([ROW, wrong])
-    assert not runs_away([ROW, wrong, wrong])
-    assert not runs_away([{**ROW, "val_adv_loss": math.nan}])
+    assert not adversary_diverged([ROW])
+    assert adversary_diverged([ROW, wrong])
+    assert not adversary_diverged([ROW, wrong, wrong])
+    assert not adversary_diverged([{**ROW, "val_adv_loss": math.nan}])
 
 
 def _train(folder: Path, **changes: object) -> None:

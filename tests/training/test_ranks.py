@@ -53,7 +53,7 @@ import time
 from pathlib import Path
 from cal_ratio_trainer.training import train
 
-leave = train._leave_test_figures
+leave = train._write_test_results
 
 def leave_slowly(*given):
     Path("{folder}/ending").touch()
@@ -62,7 +62,7 @@ def leave_slowly(*given):
     return leave(*given)
 
 if os.environ["RANK"] == "0":
-    train._leave_test_figures = leave_slowly
+    train._write_test_results = leave_slowly
 """
 
 
@@ -245,7 +245,7 @@ def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_pa
     ("rank", "module", "name", "error", "said"),
     [
         (1, "step", "AdversarialStep._add_penalty", "MemoryError('none left')", "a step on"),
-        (0, "train", "write_epoch", "OSError('no space left')", "error: no space left"),
+        (0, "loop", "write_epoch", "OSError('no space left')", "error: no space left"),
     ],
     ids=["no memory in the second", "full disk of the first"],
 )
@@ -316,16 +316,16 @@ def test_every_jet_is_in_one_share_and_shares_differ_by_one_at_most(processes: i
 
 def test_a_process_alone_has_all_jets_and_nothing_to_wait_for() -> None:
     assert ALONE.share(3, 4) is None
-    assert ALONE.largest(15) == 15
-    assert torch.equal(ALONE.gathered(torch.ones(2, 3), 2), torch.ones(2, 3))
-    ALONE.refuse_difference("anything", "a word")
+    assert ALONE.all_reduce_max(15) == 15
+    assert torch.equal(ALONE.gather(torch.ones(2, 3), 2), torch.ones(2, 3))
+    ALONE.require_equal("anything", "a word")
 
 
 @pytest.mark.usefixtures("shared_store")
 def test_what_a_process_has_in_another_way_than_the_first_is_named() -> None:
-    one_of(2, 0).refuse_difference("training files", "abc")
+    one_of(2, 0).require_equal("training files", "abc")
     with pytest.raises(ProcessesDiffer, match="process 1 of 2 does not have the same training files as process 0; x"):
-        one_of(2, 1).refuse_difference("training files", "abd", "x")
+        one_of(2, 1).require_equal("training files", "abd", "x")
 
 
 @pytest.mark.usefixtures("shared_store")
@@ -339,13 +339,13 @@ def test_the_first_to_fail_says_why_and_the_others_end_with_its_status(
     assert capsys.readouterr().err == "error: a file is missing\n"
     assert launching.first_failure() == Failure(2, "error: a file is missing")
     with pytest.raises(OtherProcessFailed, match="a file is missing") as error:
-        one_of(2, 1).word_of_first("")
+        one_of(2, 1).broadcast_text("")
     assert error.value.exit_status == 2
 
 
 def test_a_process_that_was_killed_is_not_waited_for(shared_store: HashStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks_module, "_LOOK_AFTER_OTHERS_S", 0.0)
-    monkeypatch.setattr(ranks_module, "_LAST_WORDS_S", 0.0)
+    monkeypatch.setattr(ranks_module, "_LIVENESS_CHECK_S", 0.0)
+    monkeypatch.setattr(ranks_module, "_FAILURE_REPORT_S", 0.0)
     here = one_of(2, 1)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -353,7 +353,7 @@ def test_a_process_that_was_killed_is_not_waited_for(shared_store: HashStore, mo
     name = ProcessName(own.host, own.machine, gone.pid, "1")
     shared_store.set("process 0", json.dumps(name.as_json()))
     with pytest.raises(OtherProcessFailed, match="gone without a word"):
-        here.word_of_first("")
+        here.broadcast_text("")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_sigterm_while_the_data_are_read_ends_with_the_same_status_and_leaves_no
     def killed(*arguments: object) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("cal_ratio_trainer.training.preparation.training_files", killed)
+    monkeypatch.setattr("cal_ratio_trainer.training.setup.training_files", killed)
     with pytest.raises(TrainingStopped, match="before the training began") as stopped:
         train(Start(TrainSettings.make(output_path=tmp_path)), say=print, details=str)
     assert stopped.value.exit_status == EXIT_TERMINATED

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.domain.adversary import Adversary, BatchNorm, data_or_simulation_loss, right_guesses
+from cal_ratio_trainer.network.domain.adversary import (
+    Adversary,
+    BatchNorm,
+    correct_predictions,
+    data_or_simulation_loss,
+)
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
@@ -160,7 +165,7 @@ def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(m
 
 def test_a_probability_of_exactly_one_half_means_simulation() -> None:
     # right, wrong (1/2 is not above 1/2), right, wrong
-    right = right_guesses(torch.tensor([0.04, 0.0, 0.0, 2.2]), torch.tensor([1, 1, 0, 0]))
+    right = correct_predictions(torch.tensor([0.04, 0.0, 0.0, 2.2]), torch.tensor([1, 1, 0, 0]))
     assert right.tolist() == [True, False, True, False]
 
 

@@ -192,7 +192,7 @@ def test_a_file_that_changed_since_the_run_began_is_told(tmp_path: Path, caplog:
     write_training_files(tmp_path, seed=8)
     start = find_start([("defaults", {}), ("command line", {})], settings, "-1")
     assert run_training(settings, start).epochs == 2
-    assert f"{files[0]} is not what it was when the run began" in caplog.text
+    assert f"{files[0]} has changed since the run began" in caplog.text
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -420,7 +420,9 @@ def _kill_in_third_epoch(settings: TrainSettings, number: signal.Signals) -> int
 def test_the_demo_does_not_take_the_place_of_a_file_that_is_not_given(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    monkeypatch.setattr("cal_ratio_trainer.training.preparation._demo_files", lambda _: pytest.fail("it was made"))
+    monkeypatch.setattr(
+        "cal_ratio_trainer.simulation.demo_data.demo_training_files", lambda _: pytest.fail("it was made")
+    )
     settings = TrainSettings.make(**{given: str(files[0])}, output_path=tmp_path / "runs")
     with pytest.raises(ConfigError, match=rf"{given} is {files[0]}, and .* is the demo.* give both files"):
         run_training(settings)

@@ -22,10 +22,11 @@ from cal_ratio_trainer.runs.fold_set import FoldSet
 from cal_ratio_trainer.runs.networks import find_network, find_networks, folds_at, network_file
 from cal_ratio_trainer.runs.overview import FoldSetOverview, overview_of
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
-from cal_ratio_trainer.training.outputs import write_epoch, write_test_sample
+from cal_ratio_trainer.training.loop import write_epoch
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
-from cal_ratio_trainer.training.threads import threads_given_back
+from cal_ratio_trainer.training.test_part import write_test_sample
 from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work
+from cal_ratio_trainer.training.warm_up import restored_threads
 from tests.training.fold_sets import are_equal, set_of, set_settings, train_set
 from tests.training.synthetic import write_training_files
 
@@ -171,7 +172,7 @@ def test_only_the_fold_that_goes_on_has_the_threads_of_its_checkpoint(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = set_settings(files, tmp_path, threads=None, epochs=2)
-    with threads_given_back():
+    with restored_threads():
         torch.set_num_threads(2)
         with monkeypatch.context() as patch:
             _stop_after_first_epoch_of("fold_0", patch)
@@ -299,4 +300,4 @@ def _stop_after_first_epoch_of(name: str, patch: pytest.MonkeyPatch) -> None:
         if run.path.name == name:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    patch.setattr("cal_ratio_trainer.training.train.write_epoch", then_stop)
+    patch.setattr("cal_ratio_trainer.training.loop.write_epoch", then_stop)

@@ -12,22 +12,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.combining import COMBINED, are_training_files
-from cal_ratio_trainer.building.cutflow import SampleStep, cutflows
-from cal_ratio_trainer.building.cuts import cut_notes
-from cal_ratio_trainer.building.duplicates import refuse_duplicates
-from cal_ratio_trainer.building.inputs import Source, find_sources
+from cal_ratio_trainer.building.checks import COMBINED, are_training_files, refuse_duplicates
 from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT, WEIGHT
-from cal_ratio_trainer.building.record import built_metadata, simulation_of
-from cal_ratio_trainer.building.scan import ScannedFile, scan_files
+from cal_ratio_trainer.building.record import built_metadata, cut_notes, simulation_of
+from cal_ratio_trainer.building.scan import ScannedFile, Source, find_sources, scan_files
 from cal_ratio_trainer.building.scattering import KEPT_SCALARS, Recipe, scattered
 from cal_ratio_trainer.building.shuffle import POSITION, Buckets
-from cal_ratio_trainer.building.summary import BuildSummary, InputSummary, classes_of, slices_of
+from cal_ratio_trainer.building.summary import BuildSummary, InputSummary, SampleStep, classes_of, cutflows, slices_of
 from cal_ratio_trainer.building.weighing import Weighing, weigh
 from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.periods import ALL_PERIODS, known_period, luminosity_pb
 from cal_ratio_trainer.building.samples import (
+    ALL_PERIODS,
     SampleError,
     SampleKey,
     SampleSums,
+    known_period,
+    luminosity_pb,
     multijet_channels,
     sample_of_each,
     sums_of_samples,

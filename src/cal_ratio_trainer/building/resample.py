@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.class_names import label_name
 from cal_ratio_trainer.building.normalisation import SAMPLED_FRACTION, WEIGHT
+from cal_ratio_trainer.building.scan import label_name
 from cal_ratio_trainer.config.build import ResampleSettings
+from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.cache import local_copy
-from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.jets.jet_file import JetFile
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.loading import open_jets

@@ -1,4 +1,4 @@
-"""The second pass of a build: taken jets are scaled and scattered over buckets, by this process or by several.
+"""The second pass of a build: scales the taken jets and scatters them over buckets, in one process or in several.
 
 Small files are taken together and large ones cut, so that there are neither many small pieces nor few large ones.
 """
@@ -25,7 +25,12 @@ from cal_ratio_trainer.jets.cleaning import Cleaning
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.jets.schema import CONSTITUENTS, EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS
+from cal_ratio_trainer.jets.schema import (
+    CONSTITUENTS,
+    EVENT_SCALARS,
+    ORIGIN_SCALARS,
+    REQUIRED_SCALARS,
+)
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.workers.executor import Report

@@ -1,4 +1,4 @@
-"""All that a build does to weights, in its order: samples, simulation to data, flattening, largest share."""
+"""Weights of a build, in the order of its steps: samples, simulation to data, flattening, largest share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.capping import capped
-from cal_ratio_trainer.building.class_names import label_name
 from cal_ratio_trainer.building.flattening import Points, flattened, like
 from cal_ratio_trainer.building.normalisation import (
     WEIGHT,
@@ -17,7 +15,7 @@ from cal_ratio_trainer.building.normalisation import (
     normalised_weights,
     weights_in_words,
 )
-from cal_ratio_trainer.building.scan import ScannedFile
+from cal_ratio_trainer.building.scan import ScannedFile, label_name
 from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra, edges_for, spectra
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
@@ -240,3 +238,50 @@ def _limit_shares(work: _Work, share: float) -> None:
                 f"{name}: {found.jets} of {own.sum()} weights were lowered to {found.limit:.6g} (max_weight_share "
                 f"{share:g}), which takes {100 * found.share_lost:.3g} % of the sum"
             )
+
+
+@dataclass(frozen=True)
+class Capped:
+    """Weights of one class after the largest were lowered.
+
+    Attributes:
+        weights: [jets].
+        limit: what no weight exceeds.
+        jets: how many were lowered.
+        share_lost: by how much the sum of weights fell, as a share of it.
+    """
+
+    weights: Doubles
+    limit: float
+    jets: int
+    share_lost: float
+
+
+def capped(weights: Doubles, share: float) -> Capped | None:
+    """Lower the largest weights so that none is more than a share of the sum of all, as it is then.
+
+    Weights count by their size; those of generators may be negative, and keep their sign.
+
+    Args:
+        weights: of the jets of one class, [jets].
+        share: the largest share [1]. Where there are fewer jets than 1 / share, no limit can reach it, and all that is
+            above the smallest weight is lowered to it.
+
+    Returns:
+        None where no weight is too large.
+    """
+    sizes = np.abs(weights)
+    total = float(sizes.sum())
+    if not len(sizes) or not sizes.max() > share * total * (1 + 1e-12):
+        return None
+    falling = -np.sort(-sizes)
+    # With the largest n lowered to a limit, limit = share * (n * limit + rest): the first n that fits its own limit.
+    lowered = np.arange(1, len(falling) + 1)
+    rest = np.concatenate([(total - np.cumsum(falling))[:-1], [0.0]])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        limits = np.where(lowered * share < 1, share * np.maximum(rest, 0.0) / (1 - lowered * share), np.nan)
+    following = np.append(falling[1:], 0.0)
+    fits = np.flatnonzero((limits >= following) & (limits <= falling) & (limits > 0))
+    limit = float(limits[fits[0]]) if len(fits) else float(falling[-1])
+    low = np.minimum(sizes, limit)
+    return Capped(np.sign(weights) * low, limit, int((sizes > limit).sum()), 1 - float(low.sum()) / total)

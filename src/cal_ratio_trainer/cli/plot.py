@@ -15,7 +15,7 @@ def run(settings: PlotSettings, layers: list[tuple[str, dict[str, Any]]]) -> int
     if settings.run is not None:
         return _redraw(settings, settings.run, layers)
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
-    from cal_ratio_trainer.reporting.data_comparison import compare_files
+    from cal_ratio_trainer.reporting.jet_file_report import compare_files
 
     summary = compare_files(settings, draw_in_parallel)
     rate = with_prefix(summary.jets / summary.seconds if summary.seconds > 0 else 0.0)

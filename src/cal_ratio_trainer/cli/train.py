@@ -29,22 +29,22 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     # Read when torch is first imported. By default threads spin for long while they wait, which brings a shared machine
     # to a crawl (a step took eight times as long beside other processes); no spinning doubles a step on a quiet one.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from cal_ratio_trainer.training.follower_rank import take_part
-    from cal_ratio_trainer.training.ranks import joined
+    from cal_ratio_trainer.training.ranks import launched_ranks
     from cal_ratio_trainer.training.signals import TrainingStopped
+    from cal_ratio_trainer.training.train import follow
     from cal_ratio_trainer.training.train_folds import fold_work
 
-    ranks, status = joined(), 0
+    ranks, status = launched_ranks(), 0
     try:
         if not ranks.is_first:
-            take_part(ranks)
+            follow(ranks)
         elif work := fold_work(layers, settings, continue_from):
             status = _train_folds(work, demo_notice(layers), ranks)
         else:
             status = _train_one(settings, continue_from, layers, ranks)
     except TrainingStopped as stopped:
         return report_failure(str(stopped), stopped.exit_status)
-    ranks.part()
+    ranks.shut_down()
     return status
 
 

@@ -1,26 +1,215 @@
-"""From two training files to jets with parts and weights, and to what the network reads of them."""
+"""From two training files to the jets of a training, with parts and weights, and to what the network reads of them.
+
+Scalars decide which jets are used, in which part and with which weight; the constituents are read afterwards.
+"""
 
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.mass_selection import parametrised_masses, select_masses
 from cal_ratio_trainer.datasets.sample import Sample, TrainingData
-from cal_ratio_trainer.datasets.selection import (
-    ChosenData,
-    ChosenJets,
-    WeightedRows,
-    choose_training_data,
-    control_rows,
-    main_rows,
+from cal_ratio_trainer.datasets.splits import Part, Split, split_jets
+from cal_ratio_trainer.datasets.training_file import TrainingFile, mask_of, refuse_different_files
+from cal_ratio_trainer.datasets.weights import (
+    WeightArray,
+    evaluation_weights,
+    file_weights,
+    loss_weights,
+    matched_control_weights,
 )
-from cal_ratio_trainer.datasets.splits import Part
-from cal_ratio_trainer.datasets.training_file import mask_of
-from cal_ratio_trainer.datasets.weights import WeightArray
-from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars, Label
+from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY
 from cal_ratio_trainer.jets.filling import Memory, Storage, WholeLists
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
+
+
+@dataclass(frozen=True)
+class ChosenJets:
+    """The jets of one file that are used, before their constituents are read.
+
+    Attributes:
+        source: the file.
+        rows: [jets] where they stand in it, rising.
+        sample: all but notes and constituents.
+    """
+
+    source: TrainingFile
+    rows: IndexArray
+    sample: Sample
+
+    @cached_property
+    def mean_constituents(self) -> dict[str, float]:
+        """How many a jet has on average, by kind: of the file as far as it says, else of its first jets."""
+        opened = self.source.opened
+        if most := opened.most_constituents():
+            return {name: number / opened.rows for name, number in most.items()}
+        first = opened.first(JETS_TO_JUDGE_BY)
+        return {name: float(ragged.lengths.mean()) for name, ragged in first.constituents.items()}
+
+
+@dataclass(frozen=True)
+class ChosenData:
+    """The jets of both files that are used, before their constituents are read; masses as in `TrainingData`."""
+
+    main: ChosenJets
+    control: ChosenJets
+    masses: NDArray[np.float32] | None
+
+    @property
+    def fill_slots(self) -> bool:
+        """True where the padding rows of the files differ: empty slots of both then become constituents."""
+        paddings = self.main.source.padding, self.control.source.padding
+        return any(not np.array_equal(paddings[0][name], paddings[1][name]) for name in paddings[0])
+
+    @property
+    def mean_constituents(self) -> dict[str, tuple[float, float]]:
+        """By kind, about how many a main and how many a control-region jet will have on average."""
+        if self.fill_slots:
+            return {kind.name: (kind.limit, kind.limit) for kind in CONSTITUENTS}
+        main, control = self.main.mean_constituents, self.control.mean_constituents
+        return {kind.name: (main[kind.name], control[kind.name]) for kind in CONSTITUENTS}
+
+    @property
+    def most_constituents(self) -> dict[str, int]:
+        """For each kind's name at least as many constituents as the files hold; 0 where that is not known."""
+        parts = [part for part in (self.main, self.control) if len(part.rows)]
+        if self.fill_slots:
+            return {kind.name: kind.limit * sum(len(part.rows) for part in parts) for kind in CONSTITUENTS}
+        known = [part.source.opened.most_constituents() for part in parts]
+        return {
+            kind.name: sum(each[kind.name] for each in known) if all(kind.name in each for each in known) else 0
+            for kind in CONSTITUENTS
+        }
+
+
+def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path | None = None) -> ChosenData:
+    """Choose the jets of a training, with parts and weights; arguments and errors as `load_training_data`."""
+    main = _main_sample(settings, main_file)
+    if control_file is None:
+        control = ChosenJets(main.source, main.rows[:0], main.sample.without_jets())
+        _refuse_empty_parts(main.sample)
+    else:
+        control = _control_sample(settings, control_file)
+        refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
+        for sample in (main.sample, control.sample):
+            _refuse_empty_parts(sample)
+    trained = main.sample.part == Part.TRAIN
+    both = [main.sample.jets, control.sample.jets]
+    masses = parametrised_masses(both, settings.parametrised_masses, settings.seed, trained)
+    return ChosenData(main, control, masses)
+
+
+def _refuse_empty_parts(sample: Sample) -> None:
+    names = {Part.TRAIN: "train on", Part.VALIDATION: "validate with", Part.TEST: "test with"}
+    empty = [name for part, name in names.items() if not len(sample.positions(part))]
+    if empty:
+        raise InputFileError(
+            sample.file,
+            f"has too few jets: of the {len(sample.jets)} in use none is left to {' or to '.join(empty)}; take more "
+            "jets, or change train_fraction or sample_fraction",
+        )
+
+
+@dataclass(frozen=True)
+class WeightedRows:
+    """The jets of a file that have a weight, before any split.
+
+    Attributes:
+        source: the file.
+        rows: [jets] where they stand in it, rising.
+        jets: their scalars.
+        weights: [jets]; of a main file as it has them, of a control region matched.
+    """
+
+    source: TrainingFile
+    rows: IndexArray
+    jets: JetScalars
+    weights: WeightArray
+
+    def where(self, kept: NDArray[np.bool_]) -> "WeightedRows":
+        """Those for which `kept` [jets] is true."""
+        if kept.all():
+            return self
+        return WeightedRows(self.source, self.rows[kept], self.jets.where(kept), self.weights[kept])
+
+
+def main_rows(settings: TrainSettings, file: Path) -> WeightedRows:
+    """Every signal, QCD and BIB jet of a main training file. Raises InputFileError, MissingColumn."""
+    source = TrainingFile.open(settings, file, kind="main")
+    said = "a main training file has 0 (QCD), 1 (signal) and 2 (BIB)"
+    _check_labels(file, source.jets, {int(label) for label in Label}, said)
+    return _weighted(settings, source)
+
+
+def control_rows(settings: TrainSettings, file: Path) -> WeightedRows:
+    """Every jet of a control region. Raises InputFileError, MissingColumn."""
+    source = TrainingFile.open(settings, file, kind="control")
+    said = "a control region has 0 (MC) and 2 (data) only"
+    _check_labels(file, source.jets, {int(CONTROL_MC), int(CONTROL_DATA)}, said)
+    found = _weighted(settings, source)
+    try:
+        return replace(found, weights=matched_control_weights(found.weights, found.jets.label))
+    except ValueError as error:
+        raise InputFileError(file, str(error)) from error
+
+
+def _weighted(settings: TrainSettings, source: TrainingFile) -> WeightedRows:
+    weights = file_weights(source.jets, settings.weight_column, settings.bad_weights, str(source.file))
+    rows = np.arange(len(weights), dtype=np.int64)
+    return WeightedRows(source, rows, source.jets, weights).where(np.isfinite(weights))
+
+
+def _main_sample(settings: TrainSettings, file: Path) -> ChosenJets:
+    found = main_rows(settings, file)
+    split = _split(settings, found.jets)
+    part = select_masses(found.jets, split.part, settings)
+    used, part = found.where(part != Part.UNUSED), part[part != Part.UNUSED]
+    trained, jets = part == Part.TRAIN, used.jets
+    try:
+        in_loss = loss_weights(used.weights, jets.label, trained, settings.loss_weights)
+    except ValueError as error:
+        raise InputFileError(file, str(error)) from error
+    missing = [label.name for label in Label if not np.any(trained & (jets.label == label))]
+    if missing:
+        raise InputFileError(file, f"has no {' and no '.join(missing)} jets to train on")
+    weight = evaluation_weights(used.weights, jets.label)
+    sample = Sample(file, used.source.metadata, jets, part, in_loss, weight, split.identity)
+    return ChosenJets(used.source, used.rows, sample)
+
+
+def _control_sample(settings: TrainSettings, file: Path) -> ChosenJets:
+    found = control_rows(settings, file)
+    split = _split(settings, found.jets)
+    used, part = found.where(split.part != Part.UNUSED), split.part[split.part != Part.UNUSED]
+    sample = Sample(file, used.source.metadata, used.jets, part, used.weights, used.weights, split.identity)
+    return ChosenJets(used.source, used.rows, sample)
+
+
+def _check_labels(file: Path, jets: JetScalars, known: set[int], said: str) -> None:
+    unknown = {int(label) for label in np.unique(jets.label)} - known
+    if unknown:
+        raise InputFileError(file, f"has jets labelled {', '.join(map(str, sorted(unknown)))}; {said}")
+
+
+def _split(settings: TrainSettings, jets: JetScalars) -> Split:
+    return split_jets(
+        jets,
+        sample_fraction=settings.sample_fraction,
+        train_fraction=settings.train_fraction,
+        seed=settings.seed,
+        by_row=settings.split == "row",
+    )
+
 
 __all__ = [
     "Sample",

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import ChosenData
 from cal_ratio_trainer.datasets.memory import USABLE, StepSize, free_bytes, size_text
-from cal_ratio_trainer.datasets.selection import ChosenData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.jets.disk_rows import Disk, NoRoomOnDisk

@@ -1,4 +1,7 @@
-"""JSON from untrusted files: refuses duplicate names, deep nesting, numbers that are not finite, and broken text."""
+"""JSON: untrusted files, and file names of any bytes as lines of text.
+
+`parsed` refuses duplicate names, deep nesting, numbers that are not finite, and broken text.
+"""
 
 import itertools
 import json
@@ -77,3 +80,28 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise BadJson(f"says {repeated!r:.80} twice in one object")
     return content
+
+
+def quoted(name: str) -> str:
+    r"""Writes a file name as one line of UTF-8: unchanged where that is possible, else as a JSON string.
+
+    >>> quoted("a b.root"), quoted("a\nb.root"), quoted("a\udcff.root")
+    ('a b.root', '"a\\nb.root"', '"a\\udcff.root"')
+    """
+    is_plain = name.isprintable() and name == name.strip() and name[:1] not in ("#", '"')
+    return name if is_plain else json.dumps(name)
+
+
+def unquoted(line: str) -> str:
+    r"""Reads a line that `quoted` wrote; returns any other line unchanged.
+
+    >>> unquoted("a b.root"), unquoted('"a\\nb.root"'), unquoted('"a.root')
+    ('a b.root', 'a\nb.root', '"a.root')
+    """
+    if not line.startswith('"'):
+        return line
+    try:
+        name = json.loads(line)
+    except ValueError:
+        return line
+    return name if isinstance(name, str) else line

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.files.atomic import replacing
-from cal_ratio_trainer.formats.card_page import card_markdown
-from cal_ratio_trainer.formats.fdeep_config import Flavour
-from cal_ratio_trainer.formats.fdeep_file import fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_file import Flavour, chosen_load_tests, fdeep_bytes
 from cal_ratio_trainer.formats.graph import evaluate, graph_of
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
-from cal_ratio_trainer.formats.load_tests import chosen_load_tests
 from cal_ratio_trainer.formats.model_card import (
     NetworkFacts,
     WrittenFile,
     card_json,
+    card_markdown,
     card_properties,
     files_on_card,
 )

@@ -1,21 +1,133 @@
-"""frugally-deep's JSON, written without Keras: the network as DiVertAnalysis reads it.
+"""frugally-deep's JSON files, written in both flavours, with the jets of the library's check on loading.
 
-The same weights and test jets always give the same bytes.
+Arrays are float32, little endian, base64, cut into strings. The library allows a difference of 1e-4 in a score when it
+checks the jets. A jet whose scores are 0 and 1 to that precision sees nothing: with random numbers as inputs even
+exchanged gates of a recurrence pass.
 """
 
+import base64
+import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cal_ratio_trainer.formats.checked_weights import checked_weights
-from cal_ratio_trainer.formats.fdeep_config import Flavour, architecture
-from cal_ratio_trainer.formats.fdeep_floats import FloatArray, encoded_floats
-from cal_ratio_trainer.formats.layers import Layer, classifier_layers
+from cal_ratio_trainer.formats.keras_config import MODEL_NAME, functional_config
+from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, Layer, checked_weights, classifier_layers, input_names
+from cal_ratio_trainer.formats.probe_jets import NetworkInputs
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
+
+FloatArray = NDArray[np.float32]
+
+_LETTERS_A_STRING = 1024
+
+
+class BadFloats(ValueError):
+    """Something in the place of an array is none in frugally-deep's form."""
+
+
+def encoded_floats(values: np.ndarray[Any, Any]) -> list[str]:
+    """The numbers of an array in C order, as strings of at most 1024 characters.
+
+    >>> encoded_floats(np.float32([1, -2]))
+    ['AACAPwAAAMA=']
+    """
+    text = base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode("ascii")
+    return [text[start : start + _LETTERS_A_STRING] for start in range(0, len(text), _LETTERS_A_STRING)]
+
+
+def decoded_floats(strings: Any) -> FloatArray:
+    """The numbers [n] in what `encoded_floats` gave; a list of plain numbers is one too.
+
+    Raises:
+        BadFloats: it is neither, or no whole number of floats.
+    """
+    if not isinstance(strings, list):
+        raise BadFloats(f"{type(strings).__name__} where a list of strings was expected")
+    if strings and all(type(each) in (int, float) for each in strings):
+        return _plain_numbers(strings)
+    if not all(isinstance(each, str) for each in strings):
+        raise BadFloats("a list that holds other things than strings")
+    try:
+        content = base64.b64decode("".join(strings), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadFloats(f"no base64: {error}") from error
+    if len(content) % 4:
+        raise BadFloats(f"{len(content)} bytes are no whole number of floats")
+    return np.frombuffer(content, dtype="<f4").astype(np.float32)
+
+
+def _plain_numbers(numbers: list[int | float]) -> FloatArray:
+    try:
+        return np.asarray(numbers, dtype=np.float32)
+    except OverflowError as error:
+        raise BadFloats("a whole number that is too large") from error
+
+
+class Flavour(StrEnum):
+    """Which versions of the library read a file. Those from 0.16 to 0.19 know no LSTM and read neither."""
+
+    KERAS_2 = "fdeep"
+    """0.15, the version that DiVertAnalysis uses."""
+    KERAS_3 = "fdeep-keras3"
+    """0.20 and later."""
+
+    @property
+    def default_recurrent_activation(self) -> str:
+        """What the library takes where an LSTM's recurrent activation is not said."""
+        return "hard_sigmoid" if self is Flavour.KERAS_2 else "sigmoid"
+
+    @property
+    def shape_key(self) -> str:
+        """How an input layer's config calls its shape."""
+        return "batch_input_shape" if self is Flavour.KERAS_2 else "batch_shape"
+
+
+def architecture(shape: NetworkShape, flavour: Flavour) -> dict[str, Any]:
+    """The network without its weights: the config of a functional model of Keras 2 or 3.
+
+    Initialisers, penalties and constraints, which mean nothing any more once there are weights, are left out.
+    """
+    layers = classifier_layers(shape)
+    if flavour is Flavour.KERAS_3:
+        return functional_config(layers, input_names(shape), OUTPUT_LAYER)
+    return {
+        "class_name": "Functional",
+        "config": {
+            "name": MODEL_NAME,
+            "trainable": True,
+            "layers": [_keras_2_entry(layer) for layer in layers],
+            "input_layers": _connections(input_names(shape)),
+            "output_layers": _connections([OUTPUT_LAYER]),
+        },
+    }
+
+
+def _keras_2_entry(layer: Layer) -> dict[str, Any]:
+    if layer.kind == "InputLayer":
+        own: dict[str, Any] = {"batch_input_shape": [None, *layer.output], "dtype": "float32", "sparse": False}
+        own["ragged"] = False
+    else:
+        own = {"trainable": True, "dtype": "float32", **layer.settings}
+    nodes = [[[source, 0, 0, {}] for source in layer.sources]]
+    return {
+        "module": "keras.layers",
+        "class_name": layer.kind,
+        "config": {"name": layer.name, **own},
+        "registered_name": None,
+        "name": layer.name,
+        "inbound_nodes": nodes if layer.sources else [],
+    }
+
+
+def _connections(names: Sequence[str]) -> list[list[str | int]]:
+    return [[name, 0, 0] for name in names]
+
 
 PARAMETER_NAMES = {
     "Conv1D": ("weights", "bias"),
@@ -100,3 +212,54 @@ def _test(test: LoadTest) -> dict[str, Any]:
 
 def _tensor(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     return {"shape": list(array.shape), "values": encoded_floats(array)}
+
+
+_WANTED_SCORE = 0.6
+"""High enough that a class is favoured, low enough that the softmax still moves."""
+_SATURATED = 0.95
+"""With a larger score than this the others hardly move: the check would see only what changes the network a lot."""
+_DIGITS = 6
+"""Scores are rounded to this: further ones would depend on the machine, and the bytes of a file with them."""
+
+
+def is_sensitive(scores: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """For each jet whether its scores [jets, outputs] still move with what the network computes: none is near 1."""
+    sensitive: NDArray[np.bool_] = scores.max(axis=1) <= _SATURATED
+    return sensitive
+
+
+def chosen_load_tests(
+    inputs: NetworkInputs, fillings: NDArray[np.integer], scores: NDArray[np.float64]
+) -> tuple[LoadTest, ...]:
+    """For each filling and each output the jet whose score there is nearest to 0.6, each jet once.
+
+    Where all jets of a filling are saturated, others take their places, and saturated ones only where nothing else is
+    left.
+
+    Args:
+        inputs: the jets to choose from.
+        fillings: [jets], which of them belong together.
+        scores: [jets, outputs] in double precision.
+    """
+    distances = np.abs(scores - _WANTED_SCORE)
+    sensitive = is_sensitive(scores)
+    chosen: list[int] = []
+    vacant: list[int] = []
+    for filling in np.unique(fillings):
+        for output in range(scores.shape[1]):
+            jet = _nearest(distances[:, output], (fillings == filling) & sensitive, chosen)
+            chosen += [] if jet is None else [jet]
+            vacant += [output] if jet is None else []
+    for output in vacant:
+        jet = _nearest(distances[:, output], sensitive, chosen)
+        jet = _nearest(distances[:, output], ~sensitive, chosen) if jet is None else jet
+        chosen += [] if jet is None else [jet]
+    rounded = np.round(scores, _DIGITS).astype(np.float32)
+    return tuple(LoadTest(inputs.of(jet), rounded[jet]) for jet in chosen)
+
+
+def _nearest(distances: NDArray[np.float64], allowed: NDArray[np.bool_], taken: list[int]) -> int | None:
+    """The position of the smallest distance among those that are allowed and not taken."""
+    free = np.flatnonzero(allowed)
+    free = free[~np.isin(free, taken)]
+    return int(free[np.argmin(distances[free])]) if len(free) else None

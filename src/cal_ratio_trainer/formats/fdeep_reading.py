@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_ratio_trainer.formats.fdeep_config import Flavour
-from cal_ratio_trainer.formats.fdeep_floats import BadFloats, FloatArray, decoded_floats
+from cal_ratio_trainer.formats.fdeep_file import BadFloats, Flavour, FloatArray, decoded_floats
 from cal_ratio_trainer.formats.graph import BIAS, KERNEL, RECURRENT_KERNEL, Graph, GraphLayer
 
 _LSTM_DEFAULTS = {"activation": "tanh", "use_bias": True, "return_sequences": False}

@@ -164,11 +164,11 @@ def _names(holder: Any, attribute: str) -> list[str]:
         return []
     if len(there.shape) != 1 or there.shape[0] > _MOST_NAMES or not _is_text(there.dtype):
         raise BadHdf5(f"{attribute} of {holder.name} is {there.dtype} {there.shape}, expected a list of names")
-    return [_printable(_decoded(name, attribute, _LONGEST_NAME), attribute) for name in holder.attrs[attribute]]
+    return [_decoded(name, attribute, _LONGEST_NAME) for name in holder.attrs[attribute]]
 
 
 def _name(holder: Any, attribute: str) -> str | None:
-    return _printable(_text(holder, attribute, _LONGEST_NAME), attribute) if attribute in holder.attrs else None
+    return _text(holder, attribute, _LONGEST_NAME) if attribute in holder.attrs else None
 
 
 def _text(holder: Any, attribute: str, longest: int) -> str:
@@ -186,14 +186,10 @@ def _decoded(text: Any, attribute: str, longest: int) -> str:
     decoded = text.decode("utf-8") if isinstance(text, bytes) else text
     if not isinstance(decoded, str) or len(decoded) > longest:
         raise BadHdf5(f"{attribute} holds a {type(text).__name__}, expected a text of at most {longest} characters")
+    if longest == _LONGEST_NAME and not decoded.isprintable():
+        # Messages of the caller show names.
+        raise BadHdf5(f"{attribute} holds {decoded!a:.80}, expected a name")
     return decoded.encode("utf-8").decode("utf-8")  # bytes that are no UTF-8 come as half characters, refused here
-
-
-def _printable(name: str, attribute: str) -> str:
-    """The name, which messages of the caller will show."""
-    if not name.isprintable():
-        raise BadHdf5(f"{attribute} holds {name!a:.80}, expected a name")
-    return name
 
 
 def _plain(holder: Any, place: str) -> Any:

@@ -16,11 +16,10 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
-from cal_ratio_trainer.formats.checked_weights import FloatArray, checked_weights
 from cal_ratio_trainer.formats.hdf5_content import BadHdf5, read_hdf5
 from cal_ratio_trainer.formats.keras_config import NotOurNetwork, functional_config, network_shape
 from cal_ratio_trainer.formats.keras_weights import layers_as_written, weights_bytes
-from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, classifier_layers, input_names
+from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, FloatArray, checked_weights, classifier_layers, input_names
 from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, paired_by_class, weights_by_name
 from cal_ratio_trainer.network.shape import NetworkShape
 

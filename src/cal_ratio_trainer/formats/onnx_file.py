@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.formats.checked_weights import checked_weights
-from cal_ratio_trainer.formats.layers import Layer, classifier_layers, input_names
+from cal_ratio_trainer.formats.layers import Layer, checked_weights, classifier_layers, input_names
 from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET, OnnxGraph
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing, add_preprocessing
 from cal_ratio_trainer.network.shape import NetworkShape

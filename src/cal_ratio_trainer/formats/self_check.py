@@ -12,7 +12,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import Graph, evaluate
 from cal_ratio_trainer.formats.keras_reading import read_keras_graph
-from cal_ratio_trainer.formats.network_inputs import NetworkInputs
+from cal_ratio_trainer.formats.probe_jets import NetworkInputs
 
 TOLERANCE = 1e-5
 """How far a score of a file may be from the network's."""

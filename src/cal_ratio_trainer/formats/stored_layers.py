@@ -1,4 +1,4 @@
-"""The weights of a file, layer by layer, and giving them to the layers of a network that is known."""
+"""A network as it was read from a file: its weights layer by layer, and given to the layers of a known network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,3 +116,24 @@ def paired_by_class(layers: Sequence[tuple[str, str]], stored: Sequence[StoredLa
 
 def _part(name: str) -> str:
     return name.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class EarlierNetwork:
+    """What a file holds.
+
+    Attributes:
+        shape: of the network.
+        weights: float32 by name, as `shape.weight_shapes` says.
+        form: what kind of file it is, e.g. 'HDF5 of Keras 2.11.0, with architecture'.
+        layer_names: names of all layers in the file, in its order; empty where it has none.
+        dropout_is_said: false where the file does not tell the dropout rate; the shape then has the default.
+        notes: what a user should know, a sentence each.
+    """
+
+    shape: NetworkShape
+    weights: Mapping[str, FloatArray]
+    form: str
+    layer_names: tuple[str, ...] = ()
+    dropout_is_said: bool = True
+    notes: tuple[str, ...] = ()

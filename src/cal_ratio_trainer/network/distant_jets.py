@@ -15,7 +15,7 @@ from torch import Tensor
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.packing import IndexArray
-from cal_ratio_trainer.workers.prefetch import prefetched
+from cal_ratio_trainer.workers.processes import prefetched
 
 
 @dataclass(frozen=True)

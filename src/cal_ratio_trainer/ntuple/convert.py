@@ -19,8 +19,7 @@ from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import TaskFailed, WorkerLost
-from cal_ratio_trainer.workers.files import Steps, do_files
-from cal_ratio_trainer.workers.following import Following
+from cal_ratio_trainer.workers.files import Following, Steps, do_files
 from cal_ratio_trainer.workers.opening import opened_executor
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from cal_ratio_trainer.config.convert import Conditions, ConversionInput, Conver
 from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
-from cal_ratio_trainer.files.names import unquoted
+from cal_ratio_trainer.files.json_text import unquoted
 from cal_ratio_trainer.files.remote import file_system, in_words, persistently, xrootd_hint
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.ntuple.failures import FAILED_FILES

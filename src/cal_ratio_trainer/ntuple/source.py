@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.cache import is_remote, local_copy
-from cal_ratio_trainer.files.checksum import sha256_of
 from cal_ratio_trainer.files.remote import file_system, persistently
 from cal_ratio_trainer.jets.metadata import InputFile
 

@@ -1,15 +1,29 @@
-"""A figure that is still to be drawn: its name, what draws it, and the small arrays that it shows.
+"""Figures: what is to be drawn, and the axes in ATLAS style that it is drawn on.
 
-Such a thing can be sent to another process, drawn now or later, or left out; nothing of matplotlib is in it.
+A `Drawing` holds a name, a function and small arrays, so it can be sent to another process, drawn now or later, or left
+out. Figures are made with matplotlib's objects on the Agg canvas; pyplot and the user's backend are not touched.
+matplotlib and mplhep are imported with the first figure only.
 """
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cal_ratio_trainer.plotting.canvas import drawing, drawing_with_ratio
+from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.plotting.frame import shared_frame
+from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.plotting.style import FigureLabels
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+# matplotlib's settings are global; the style holds for one figure at a time.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -55,3 +69,141 @@ class Drawing:
 def write_all(drawings: Iterable[Drawing], folder: Path, labels: FigureLabels) -> list[Path]:
     """Draw several one after the other; returns the files written."""
     return [file for each in drawings for file in each.write(folder, labels)]
+
+
+@contextmanager
+def drawing(path: Path, labels: FigureLabels, default_ticks: bool = False) -> Iterator["Axes"]:
+    """Empty axes in ATLAS style; the figure is written when the block ends well.
+
+    The axes are used again: what is done to them beyond drawing on them and setting scales, limits, titles, ticks and
+    their labels would stay for the next figure.
+
+    Args:
+        path: the file without its ending, which `labels` decides; each is replaced in one step.
+        labels: for the heading above the frame, where it covers no data.
+        default_ticks: the ticks are those that matplotlib chooses for scales and limits; such figures share what is
+            around their data, and are drawn in half the time.
+
+    Raises:
+        OSError: the file cannot be written; it is then as it was.
+    """
+    with _drawing(path, labels, "one panel", default_ticks) as panels:
+        yield panels[0]
+
+
+@contextmanager
+def drawing_with_ratio(path: Path, labels: FigureLabels) -> Iterator[tuple["Axes", "Axes"]]:
+    """The same with a lower panel for ratios that shares the x axis: (main axes, ratio axes)."""
+    with _drawing(path, labels, "with ratio", default_ticks=False) as panels:
+        yield panels[0], panels[1]
+
+
+@contextmanager
+def _drawing(path: Path, labels: FigureLabels, layout: str, default_ticks: bool) -> Iterator[tuple["Axes", ...]]:
+    with _ONE_AT_A_TIME, _settings():
+        canvas = _canvas(layout)
+        panels = tuple(canvas.figure.axes)
+        try:
+            for axes in panels:
+                _empty(axes)
+            yield panels
+            heading = _add_heading(panels[0], labels)
+            for suffix in labels.suffixes:
+                # A figure can be drawn again: it need not outlive a power cut, and waiting for the disk would take
+                # longer than drawing.
+                with replacing(path.with_name(path.name + suffix), durable=False) as temporary:
+                    if suffix == ".pdf":
+                        _print_pdf(canvas, temporary)
+                    else:
+                        temporary.write_bytes(_png(canvas, heading, (layout, labels) if default_ticks else None))
+        except BaseException:
+            _canvas.cache_clear()
+            raise
+
+
+def _png(canvas: Any, heading: list["Artist"], shared_by: tuple[str, FigureLabels] | None) -> bytes:
+    if shared_by is None:
+        canvas.draw()
+        return png_bytes(canvas.buffer_rgba())
+    return png_bytes(shared_frame(canvas, heading, shared_by).drawn_over(canvas, heading))
+
+
+def _print_pdf(canvas: Any, path: Path) -> None:
+    # No program version and no date inside: the same figure gives the same bytes.
+    canvas.print_figure(path, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(_style()):
+        yield
+
+
+@cache
+def _style() -> Any:
+    import mplhep
+
+    return {
+        **mplhep.style.ATLAS,
+        # Plain tick labels: mathematical text on every tick takes half of the drawing time.
+        "axes.formatter.use_mathtext": False,
+        # A common factor or offset would stand where the heading is.
+        "axes.formatter.limits": (-4, 5),
+        "axes.formatter.useoffset": False,
+        "axes.autolimit_mode": "data",
+        # Room for tick labels of seven characters: an AUC needs them.
+        "axes.labelsize": 18,
+        "xtick.labelsize": 14,
+        "ytick.labelsize": 14,
+    }
+
+
+@cache
+def _canvas(layout: str) -> Any:
+    """The one canvas that all figures of a layout are drawn on: making its ticks anew takes as long as all the rest."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), dpi=100)
+    if layout == "with ratio":
+        main = figure.add_axes((0.145, 0.345, 0.825, 0.58))
+        figure.add_axes((0.145, 0.125, 0.825, 0.2), sharex=main)
+        main.tick_params(labelbottom=False)
+    else:
+        main = figure.add_axes((0.145, 0.125, 0.825, 0.8))
+    # Where a factor cannot be helped, left of the heading.
+    main.yaxis.get_offset_text().set_x(-0.12)
+    return FigureCanvasAgg(figure)
+
+
+def _empty(axes: "Axes") -> None:
+    legend = axes.get_legend()
+    drawn = (*axes.lines, *axes.patches, *axes.collections, *axes.images, *axes.artists, *axes.texts)
+    for artist in (*drawn, *([legend] if legend else [])):
+        artist.remove()
+    axes.containers.clear()
+    # Setting a scale brings its locators and formatters back to their defaults, minor ticks included.
+    axes.set_xscale("linear")
+    axes.set_yscale("linear")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="", ylabel="")
+    # Lines without a colour of their own begin with the first one.
+    axes.set_prop_cycle(None)
+
+
+def _add_heading(axes: "Axes", labels: FigureLabels) -> list["Artist"]:
+    name = axes.text(
+        0.0, 1.02, labels.experiment, transform=axes.transAxes, fontsize=18, fontweight="bold", fontstyle="italic"
+    )
+    behind = axes.annotate(
+        labels.qualifiers,
+        xy=(1.0, 0.0),
+        xycoords=name,
+        xytext=(7, 0),
+        textcoords="offset points",
+        fontsize=18,
+        va="bottom",
+    )
+    right = axes.text(1.0, 1.02, labels.conditions, transform=axes.transAxes, fontsize=15, ha="right")
+    return [name, behind, right]

@@ -1,7 +1,7 @@
 """The final plots: everything that is drawn of a network on the test part."""
 
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.plotting.confusion import confusion_drawings
+from cal_ratio_trainer.plotting.cells import confusion_drawings
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.efficiencies import efficiency_drawings
 from cal_ratio_trainer.plotting.overtraining import overtraining_drawings

@@ -1,4 +1,4 @@
-"""The three outputs' distributions by class, drawn from saved histograms alone."""
+"""Distributions of the three outputs by class, drawn from saved histograms alone."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -275,3 +275,24 @@ def _set_axes(axes: "Axes", score_axes: ScoreAxes, bottom: float) -> None:
         axes.set_yscale("log")
     axes.set_xlim(score_axes.x_low, 1.0)
     axes.set_ylim(bottom, score_axes.y_high)
+
+
+def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = "") -> list[Drawing]:
+    """Each output in both binnings: <prefix><output>_linear and <prefix><output>_log.
+
+    Args:
+        histograms: of the outputs by class.
+        prefix: of the names.
+        text: written above the legends.
+    """
+    linear = [
+        Drawing(f"{prefix}{each.output}_linear", draw_scores, (each, LINEAR_AXES, text), default_ticks=True)
+        for each in histograms.linear
+    ]
+    logarithmic = [
+        Drawing(
+            f"{prefix}{each.output}_log", draw_scores, (each, logarithmic_axes(each.output), text), default_ticks=True
+        )
+        for each in histograms.log
+    ]
+    return [*linear, *logarithmic]

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cal_ratio_trainer.building.build import report_file
-from cal_ratio_trainer.building.cutflow import SampleStep
 from cal_ratio_trainer.building.normalisation import SampleWeight
-from cal_ratio_trainer.building.periods import ALL_PERIODS
+from cal_ratio_trainer.building.samples import ALL_PERIODS
 from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra
-from cal_ratio_trainer.building.summary import BuildSummary, JetGroup
+from cal_ratio_trainer.building.summary import BuildSummary, JetGroup, SampleStep
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.markdown import escaped

@@ -1,25 +1,34 @@
-"""`cr_trainer compare`: compares scores and writes a page about them."""
+"""Page of `cr_trainer compare`: figures of merit of two sets of scores with paired errors, and how far they agree."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cal_ratio_trainer.config.scoring import CompareSettings
+from cal_ratio_trainer.evaluation.agreement import TOLERANCES, Agreement, largest_differences
+from cal_ratio_trainer.evaluation.intervals import Interval
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs
+from cal_ratio_trainer.evaluation.paired import PairedFigure
+from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
 from cal_ratio_trainer.plotting.variables import plain_text
-from cal_ratio_trainer.reporting.compare_tables import (
-    agreement_table,
-    attempt_table,
-    decision_table,
-    disagreement_table,
-    figure_table,
-    ks_table,
-)
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.reporting.score_report import OUTPUT_TITLES
+from cal_ratio_trainer.reporting.score_report import CLASS_TITLES, OUTPUT_TITLES, pt_range_words
+from cal_ratio_trainer.reporting.table import ReportTable, bold
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
-from cal_ratio_trainer.scoring.streams import Region
+from cal_ratio_trainer.scoring.compared import ComparedJets
+from cal_ratio_trainer.scoring.explanation import Attempt, Explanation
+from cal_ratio_trainer.scoring.streams import CLASS_NAMES, Region
+
+_OUTPUTS = ("QCD", "signal", "BIB")
+_NO_BREAK = "\u00a0"
+_CLEAR = 2.0
+
 
 _TITLES: dict[Region, str] = {"main": "Main jets", "control": "Control region"}
 
@@ -95,3 +104,173 @@ def _which_jets(sample: ComparedSample) -> str:
     if sample.jets.blinded:
         said += " Data, beam-induced background among them, take no part: they are blinded."
     return said
+
+
+def figure_table(figures: Sequence[PairedFigure]) -> ReportTable:
+    """Figures of both; the better one in bold where the difference is clear."""
+    return ReportTable(
+        "Figures of both",
+        ("figure", "first", "second", "second - first", "difference / error"),
+        tuple(_figure_row(figure) for figure in figures),
+        f"Errors: 68 %, from events drawn anew, for both at once: the difference is known better than the figures. In "
+        f"bold: better by more than {_CLEAR:g} errors.",
+    )
+
+
+def _figure_row(figure: PairedFigure) -> tuple[str, ...]:
+    significance = figure.significance
+    clear = math.isfinite(significance) and abs(significance) > _CLEAR
+    second_is_better = (figure.difference.value > 0) == figure.more_is_better
+    factor = 100.0 if figure.is_share else 1.0
+    first, second = _interval(figure.first, factor), _interval(figure.second, factor)
+    return (
+        f"{figure.name} [%]" if figure.is_share else figure.name,
+        bold(first) if clear and not second_is_better else first,
+        bold(second) if clear and second_is_better else second,
+        _interval(figure.difference, factor, signed=True),
+        f"{significance:+.1f}" if math.isfinite(significance) else "-",
+    )
+
+
+def _interval(interval: Interval, factor: float, signed: bool = False) -> str:
+    """A value times a factor with its errors, with as many digits as they have meaning."""
+    value, down, up = (factor * each for each in (interval.value, interval.error_down, interval.error_up))
+    sign = "+" if signed else ""
+    if not math.isfinite(value):
+        return "-"
+    largest = max(down, up)
+    if not (math.isfinite(largest) and largest > 0):
+        return f"{value:{sign}.4g}" if value else "0"
+    digits = max(0, 1 - math.floor(math.log10(largest)))
+    errors = f"+{up:.{digits}f} -{down:.{digits}f}"
+    if abs(up - down) < 0.2 * largest:
+        errors = f"± {largest:.{digits}f}"
+    return f"{value:{sign}.{digits}f} {errors}".replace(" ", _NO_BREAK)
+
+
+def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
+    """Distances of both in each pt range."""
+    rows = []
+    for one, other in zip(first.outputs, second.outputs, strict=True):
+        for which, ks in (("first", one), ("second", other)):
+            cells = [_known(each.distance, ".3f") for each in ks.ranges]
+            rows.append((_OUTPUTS[one.output], which, *cells, _known(ks.total, ".3f"), _known(ks.excess, "+.1f")))
+        cells = [_expected(each.reference.mean, each.reference.spread) for each in one.ranges]
+        cells.append(_expected(one.expected, one.spread))
+        rows.append((_OUTPUTS[one.output], "identical distributions", *cells, "-"))
+    names = [pt_range_words(each) for each in first.pt_ranges]
+    return ReportTable(
+        "K-S distance of data and multijet MC",
+        ("output", "scores", *names, "sum", "excess [spreads]"),
+        tuple(rows),
+        "Excess: how far the sum is above what identical distributions give at these numbers of jets. A dash: data or "
+        "simulation have no jets there.",
+    )
+
+
+def _expected(mean: float, spread: float) -> str:
+    return f"{mean:.3f}{_NO_BREAK}±{_NO_BREAK}{spread:.3f}" if math.isfinite(mean) else "-"
+
+
+def agreement_table(agreement: Agreement, by_class: Mapping[str, Agreement]) -> ReportTable:
+    """Correlations and differences by output, of all jets and of each class."""
+    rows = [_agreement_row("all", output.output, agreement) for output in agreement.outputs]
+    if len(by_class) > 1:
+        rows += [
+            _agreement_row(CLASS_TITLES[name], output.output, each)
+            for name, each in by_class.items()
+            for output in each.outputs
+        ]
+    return ReportTable(
+        "How far the scores agree",
+        (
+            *("jets of", "output", "jets", "correlation", "of ranks", "median difference", "largest"),
+            *(f"beyond {tolerance:.0e}".replace("e-0", "e-") for tolerance in TOLERANCES),
+        ),
+        tuple(rows),
+    )
+
+
+def _agreement_row(name: str, label: Label, agreement: Agreement) -> tuple[str, ...]:
+    output = agreement[label]
+    return (
+        name,
+        _OUTPUTS[label],
+        f"{agreement.jets:,}",
+        _known(output.pearson),
+        _known(output.spearman),
+        f"{output.median:.2g}",
+        f"{output.largest:.2g}",
+        *(f"{count:,}" for count in output.beyond),
+    )
+
+
+def _known(number: float, form: str = ".4f") -> str:
+    return format(number, form) if math.isfinite(number) else "-"
+
+
+def decision_table(agreement: Agreement) -> ReportTable:
+    """Jets by the largest output of both."""
+    rows = tuple(
+        (_OUTPUTS[i], *(f"{count:,}" for count in row), f"{row.sum():,}") for i, row in enumerate(agreement.decisions)
+    )
+    return ReportTable(
+        "Largest output, first (rows) against second (columns)",
+        ("first", *_OUTPUTS, "jets"),
+        rows,
+        f"The same for {100 * agreement.same_decision:.2f} % of the jets.",
+    )
+
+
+def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
+    """The jets that differ most; None where none does or none is asked for."""
+    positions = largest_differences(jets.first, jets.second, most)
+    if not len(positions):
+        return None
+    names = ("runNumber", "eventNumber", "jet_index", "source_entry", "label", "jet_pt", "jet_eta", "jet_phi")
+    columns = {name: jets.table.column(name).take(positions.tolist()).to_pylist() for name in names}
+    rows = []
+    for i, position in enumerate(positions):
+        columns["label"][i] = _class_title(jets.region, columns["label"][i])
+        cells = [_cell(name, columns[name][i]) for name in names]
+        scores = [
+            f"{jets.first[position, label]:.4f} / {jets.second[position, label]:.4f}".replace(" ", _NO_BREAK)
+            for label in Label
+        ]
+        difference = float(np.abs(jets.first[position] - jets.second[position]).max())
+        rows.append((*cells, *scores, f"{difference:.4f}"))
+    titles = ("run", "event", "jet", "entry", "label", "pt [GeV]", "eta", "phi")
+    return ReportTable(
+        "Jets that differ most",
+        (*titles, *(f"{name}, first / second" for name in _OUTPUTS), "difference"),
+        tuple(rows),
+        "Empty: not known. The difference is that of the output that differs most.",
+    )
+
+
+def _class_title(region: Region, label: int | None) -> str:
+    return "" if label is None else CLASS_TITLES[CLASS_NAMES[region][Label(label)]]
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def attempt_table(explanation: Explanation) -> ReportTable:
+    """The changes of the inputs that bring the scores closest."""
+    pairs = [attempt for attempt in explanation.pairs if attempt.agrees]
+    rows = [_attempt_row(attempt) for attempt in (explanation.unchanged, *explanation.best, *pairs)]
+    skipped = f"; {explanation.skipped} could not be tried on these jets" if explanation.skipped else ""
+    return ReportTable(
+        "Single changes of the inputs that bring the scores closest",
+        ("change", "mean difference", "median", "largest"),
+        tuple(rows),
+        f"{explanation.tried} changes were tried on {explanation.jets} jets{skipped}. Median and largest: of each "
+        "jet's output that differs most.",
+    )
+
+
+def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
+    return (attempt.name, f"{attempt.mean:.2g}", f"{attempt.median:.2g}", f"{attempt.largest:.2g}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from cal_ratio_trainer.reporting.embedded_png import SIGNATURE, embedded_png, image_size
+from cal_ratio_trainer.plotting.png import SIGNATURE, embedded_png, image_size
 
 MOST_OPEN_IMAGES, MOST_OPEN_ROWS = 20, 60
 """A part of the page with more images or table rows than this is folded when the page opens."""

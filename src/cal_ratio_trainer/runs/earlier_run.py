@@ -11,8 +11,8 @@ from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config, sett
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.files.json_text import BadJson, parsed
-from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.network_file import read_content
+from cal_ratio_trainer.formats.network_file import read_content
+from cal_ratio_trainer.formats.stored_layers import EarlierNetwork
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape
 
 _EPOCH_FILE = re.compile(r"final_model_weights_(\d{1,6})(?:\.weights)?\.\w+")

@@ -11,7 +11,7 @@ How processes come together that train one set between them stands in `fold_shar
 from dataclasses import dataclass
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.runs.directory import DIVERGED, RunDirectory, RunError
 
 FINISHED, RUNNING, INCOMPLETE = "finished", "running", "incomplete"

@@ -17,12 +17,11 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, harmless
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets
-from cal_ratio_trainer.files.atomic import write_bytes, write_text
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import sha256_of, write_bytes, write_text
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.formats.layers import classifier_layers
-from cal_ratio_trainer.formats.old_networks.earlier_network import EarlierNetwork
-from cal_ratio_trainer.formats.old_networks.network_file import read_architecture, read_content, read_network
+from cal_ratio_trainer.formats.network_file import read_architecture, read_content, read_network
+from cal_ratio_trainer.formats.stored_layers import EarlierNetwork
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress

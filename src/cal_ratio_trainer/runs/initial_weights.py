@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers
 from cal_ratio_trainer.errors import ConfigError, InputFileError
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError

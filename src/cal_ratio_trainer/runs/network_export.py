@@ -20,11 +20,17 @@ from cal_ratio_trainer.formats.export import (
     fold_output,
     output_files,
 )
-from cal_ratio_trainer.formats.load_tests import is_sensitive
+from cal_ratio_trainer.formats.fdeep_file import is_sensitive
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
-from cal_ratio_trainer.formats.network_inputs import NetworkInputs, constituent_inputs, jet_inputs, padded_inputs
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
-from cal_ratio_trainer.formats.probe_jets import drawn_jets, probes_of
+from cal_ratio_trainer.formats.probe_jets import (
+    NetworkInputs,
+    constituent_inputs,
+    drawn_jets,
+    jet_inputs,
+    padded_inputs,
+    probes_of,
+)
 from cal_ratio_trainer.formats.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import cal_ratio_trainer
-from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing

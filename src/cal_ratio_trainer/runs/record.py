@@ -5,6 +5,7 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ import yaml
 import cal_ratio_trainer
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import Sample, TrainingData
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import sha256_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,15 @@ class Timings:
     def jets_a_second(self) -> float:
         """Main jets a second in the steps alone."""
         return self.main_jets / self.steps if self.steps else 0.0
+
+    def add_epoch(self, begin: float, stepped: float, validated: float, main_jets: int) -> None:
+        """Adds an epoch that ends now: clock readings at its begin, after its steps and after validation. [s]"""
+        end = time.perf_counter()
+        self.steps += stepped - begin
+        self.validation += validated - stepped
+        self.files += end - validated
+        self.main_jets += main_jets
+        self.epochs.append(end - begin)
 
 
 def new_record(

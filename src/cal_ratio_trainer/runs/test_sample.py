@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.compatibility import refuse_other_scaling
 from cal_ratio_trainer.datasets.data import load_control_jets, load_main_jets
-from cal_ratio_trainer.datasets.folds import FOLD
 from cal_ratio_trainer.datasets.mass_selection import parametrised_masses
-from cal_ratio_trainer.datasets.splits import UIntArray, event_words
+from cal_ratio_trainer.datasets.splits import FOLD, UIntArray, event_words
+from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.datasets.weights import WeightArray, evaluation_weights, file_weights
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange

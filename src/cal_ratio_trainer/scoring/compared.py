@@ -26,7 +26,7 @@ from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, JetScores, score
 from cal_ratio_trainer.scoring.scorer import AnyScorer, ScoreArray
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region, converted_batch
 from cal_ratio_trainer.scoring.tally import BAD_WEIGHT, known_weights, oddities_of, sentences_of
-from cal_ratio_trainer.workers.prefetch import prefetched
+from cal_ratio_trainer.workers.processes import prefetched
 
 _SLOT = "{}"
 

@@ -42,8 +42,7 @@ from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import Executor, Report
 from cal_ratio_trainer.workers.files import Pieces
-from cal_ratio_trainer.workers.prefetch import prefetched
-from cal_ratio_trainer.workers.processes import available_cores
+from cal_ratio_trainer.workers.processes import available_cores, prefetched
 
 _JETS, _SCORES = "jets.", "scores."
 _OF_DATA = "of_data"

@@ -14,7 +14,7 @@ from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.test_sample import RunSample, known_settings
-from cal_ratio_trainer.training.preparation import training_files
+from cal_ratio_trainer.training.setup import training_files
 
 _READ_WITH = (
     "weight_column",

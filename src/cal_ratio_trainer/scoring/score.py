@@ -24,8 +24,7 @@ from cal_ratio_trainer.scoring.inputs import files_named, outputs_for
 from cal_ratio_trainer.scoring.streams import Region
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import WorkerLost
-from cal_ratio_trainer.workers.files import Steps, do_files
-from cal_ratio_trainer.workers.following import Following
+from cal_ratio_trainer.workers.files import Following, Steps, do_files
 from cal_ratio_trainer.workers.opening import opened_executor
 
 __all__ = ["ScoreSummary", "ScoredFile", "score_files"]

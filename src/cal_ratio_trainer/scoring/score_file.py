@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cal_ratio_trainer import __version__
-from cal_ratio_trainer.datasets.folds import FOLD, FoldArray
+from cal_ratio_trainer.datasets.splits import FOLD, FoldArray
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import remove_remains, replacing
 from cal_ratio_trainer.files.locks import held

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.folds import FoldArray, FoldRule
+from cal_ratio_trainer.datasets.splits import FoldArray, FoldRule
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.files.checksum import sha256_of
+from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.cleaning import with_missing_t0
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling

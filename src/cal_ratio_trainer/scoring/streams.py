@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.datasets.compatibility import refuse_other_scaling, refuse_wrong_scale
+from cal_ratio_trainer.datasets.training_file import refuse_other_scaling, refuse_wrong_scale
 from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.jets import DataType, Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt

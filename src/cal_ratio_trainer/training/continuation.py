@@ -84,12 +84,12 @@ class Start:
             return self.fold_set.claimed(settings.fold)
         return new_run(settings.output_path, settings.model_name)
 
-    def for_the_others(self) -> dict[str, Any]:
+    def as_broadcast(self) -> dict[str, Any]:
         """What the first of several processes tells the others of it, in plain types."""
         return {"settings": self.settings.model_dump(mode="json"), "threads": self.threads}
 
     @classmethod
-    def told_by_first(cls, told: dict[str, Any]) -> "Start":
+    def from_broadcast(cls, told: dict[str, Any]) -> "Start":
         """What they make of that; the run itself is the first one's business."""
         return cls(TrainSettings.make(**told["settings"]), threads=told["threads"])
 

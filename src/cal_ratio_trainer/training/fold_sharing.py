@@ -15,7 +15,7 @@ from filelock import BaseFileLock, FileLock
 
 from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.folds import FoldRule
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.runs.directory import DIVERGED, new_run, runs_of
 from cal_ratio_trainer.runs.fold_set import RUNNING, FoldSet
 from cal_ratio_trainer.runs.record import machine, now, versions

@@ -1,4 +1,4 @@
-"""The loop over epochs and steps."""
+"""The epochs of a training: draw mini-batches, step, validate, write files, report."""
 
 import hashlib
 import math
@@ -8,21 +8,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import TrainingData
-from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
+from cal_ratio_trainer.evaluation.roc import roc_auc
+from cal_ratio_trainer.files.atomic import write_bytes
+from cal_ratio_trainer.formats.keras_file import keras_model_bytes
+from cal_ratio_trainer.network.domain.adversary import correct_predictions, data_or_simulation_loss
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.history import HistoryRow
-from cal_ratio_trainer.runs.recommendation import ks_sums, lacks_control_region
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
+from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
+from cal_ratio_trainer.runs.networks import with_digest
+from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
+from cal_ratio_trainer.runs.scored_parts import judged_main, scored_control
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
-from cal_ratio_trainer.training.epoch import EpochResult, epoch_logits, evaluate_epoch
-from cal_ratio_trainer.training.sampler import EpochsAhead, Sampler
+from cal_ratio_trainer.training.sampler import EpochsAhead
+from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import IndexArray
 from cal_ratio_trainer.training.step_sums import Tally
 
 _CONFIDENTLY_WRONG = 2 * math.log(2)
@@ -33,157 +42,241 @@ class TrainingDiverged(UserError):
 
 
 @dataclass(frozen=True)
-class Training:
-    """All that one training works with; `fit` runs it.
+class EpochLogits:
+    """Logits [jets, 3] without dropout after an epoch: main and control validation part, main test part."""
+
+    main: Tensor
+    control: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """Figures of an epoch, as a row for the history, and its histograms."""
+
+    row: HistoryRow
+    histograms: EpochHistograms
+
+
+@dataclass(frozen=True)
+class TrainingLoop:
+    """The epochs of one training in its run folder.
+
+    Of several processes all run the same steps, each on its share of the jets; the first alone validates, writes files
+    and prints.
 
     Attributes:
-        settings: as the user gave them.
-        run: where its files go.
-        run_id: `id` of run.json; None for a run of an earlier version, and where this process writes no files.
-        data: jets with parts and weights.
-        tensors: the same on the device.
-        step: networks and optimisers.
-        sampler: draws the mini-batches.
-        record_epoch: called with the progress and the result after each epoch; writes what an epoch leaves.
-
-    Of several processes all run the same steps, each on its share of the jets; the first alone judges, writes and
-    speaks.
+        training: data, networks and mini-batches.
+        run: folder of the run.
+        run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
+        after_epoch: called with the history and the result of each epoch, before its checkpoint is written.
+        timings: seconds by stage.
     """
 
-    settings: TrainSettings
+    training: Training
     run: RunDirectory
-    run_id: str | None
-    data: TrainingData
-    tensors: TrainingTensors
-    step: AdversarialStep
-    sampler: Sampler
-    record_epoch: Callable[[Progress, EpochResult], None]
+    run_id: str | None = None
+    after_epoch: Callable[[list[HistoryRow], EpochResult], None] = lambda history, result: None
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
-        """Train until `epochs` epochs are done in all.
+        """Trains until `epochs` epochs are done in all.
 
         Args:
-            start: where to begin.
-            epochs: how many epochs there are to be, those of `start` included.
-            stop: looked at after every step.
+            start: epoch and step to begin with.
+            epochs: planned number of epochs, those of `start` included.
+            stop: read after every step.
 
         Raises:
             TrainingStopped: a signal came to one of the processes; the checkpoint holds everything up to the last step.
             TrainingDiverged: the loss or a weight became NaN or infinite; files and checkpoint are those of the epoch
                 before.
         """
-        state = start
-        total = (epochs - start.epoch) * len(self.sampler.main)
-        with progress("train", total, "main jets") as line, EpochsAhead(self.sampler, epochs) as drawn:
+        sampler, state = self.training.sampler, start
+        total = (epochs - start.epoch) * len(sampler.main)
+        with progress("train", total, "main jets") as line, EpochsAhead(sampler, epochs) as drawn:
             try:
                 while state.epoch < epochs:
-                    state = self._epoch(state, drawn, stop, line)
+                    state = self._epoch(state, epochs, drawn, stop, line)
             finally:
                 # The next fold's jets may need the room that those of a step take.
-                self.tensors.jets.expect(())
+                self.training.tensors.jets.expect(())
         return state
 
-    def _epoch(self, state: Progress, drawn: EpochsAhead, stop: StopRequest, line: ProgressLine) -> Progress:
-        begin, epochs = time.perf_counter(), drawn.epochs
-        tally = Tally(self.tensors.jets.device, state.sums)
+    def _epoch(
+        self, state: Progress, epochs: int, drawn: EpochsAhead, stop: StopRequest, line: ProgressLine
+    ) -> Progress:
+        begin, main_jets = time.perf_counter(), 0
+        step, tensors, ranks = self.training.step, self.training.tensors, self.training.ranks
+        tally = Tally(tensors.jets.device, state.sums)
         steps = drawn.epoch(state.epoch)
-        self.step.prepare(self.tensors, steps, state.epoch)
-        if self.tensors.jets.gathers:
-            self.tensors.jets.expect([self.step.read_jets(jets) for jets in steps[state.step :]])
-        trained = 0
+        step.prepare(tensors, steps, state.epoch)
+        if tensors.jets.gathers:
+            tensors.jets.expect([step.read_jets(jets) for jets in steps[state.step :]])
         for number in range(state.step, len(steps)):
-            self.step(self.tensors, steps[number], state.epoch, number, tally)
-            trained += len(steps[number].main)
+            step(tensors, steps[number], state.epoch, number, tally)
+            main_jets += len(steps[number].main)
             line.advance(len(steps[number].main))
             if self._is_to_stop(stop):
-                tally.add_up(self.step.ranks)
+                tally.add_up(ranks)
                 self._checkpoint(replace(state, step=number + 1, sums=tally.values()))
-                raise TrainingStopped(self._farewell(state.epoch, number + 1), stop.exit_status)
-        tally.add_up(self.step.ranks)
+                raise TrainingStopped(self._how_to_go_on(state.epoch, number + 1), stop.exit_status)
+        tally.add_up(ranks)
         self._refuse_divergence(state.epoch, tally)
-        self._refuse_difference()
+        self._require_equal_weights()
         stepped = time.perf_counter()
-        state = self._end_of_epoch(state, tally, (begin, stepped, trained), epochs, line)
-        self.step.ranks.meet()
+        logits = epoch_logits(self.training)
+        state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
+        if ranks.is_first:
+            result = evaluate_epoch(self.training, tally, logits)
+            validated = time.perf_counter()
+            state = replace(state, history=[*state.history, result.row])
+            self.run.refuse_removed(self.run_id)
+            write_epoch(self.run, self.run_id, self.training, state.history, result)
+            self.after_epoch(state.history, result)
+            self._checkpoint(state)
+            self.timings.add_epoch(begin, stepped, validated, main_jets)
+            self._report(state.history, epochs, line)
+        ranks.barrier()
         if self._is_to_stop(stop) and state.epoch < epochs:
-            raise TrainingStopped(self._farewell(state.epoch, 0), stop.exit_status)
-        return state
-
-    def _end_of_epoch(
-        self, state: Progress, tally: Tally, times: tuple[float, float, int], epochs: int, line: ProgressLine
-    ) -> Progress:
-        logits = epoch_logits(self.step, self.tensors, self.data)
-        if not self.step.ranks.is_first:
-            return replace(state, epoch=state.epoch + 1, step=0)
-        begin, stepped, trained = times
-        result = evaluate_epoch(self.step, self.tensors, self.data, tally, self.settings.pt_ranges, logits)
-        looked = time.perf_counter()
-        state = replace(state, epoch=state.epoch + 1, step=0, sums=None, history=[*state.history, result.row])
-        self.run.refuse_removed(self.run_id)
-        self.record_epoch(state, result)
-        self._checkpoint(state)
-        self._take_time(begin, stepped, looked, trained)
-        line.message(epoch_line(state.history, epochs, self.timings))
-        line.advance(0, note=short_note(state.history))
-        if runs_away(state.history):
-            line.message(
-                "warning: the adversary's loss has passed 2 ln 2: it is confidently wrong, and the network is rewarded "
-                f"for that, not for classifying; try an adversary_weight below {self.settings.adversary_weight:g}"
-            )
+            raise TrainingStopped(self._how_to_go_on(state.epoch, 0), stop.exit_status)
         return state
 
     def _is_to_stop(self, stop: StopRequest) -> bool:
-        """Whether a signal has come, to whichever process: all stop after the same step."""
-        agreed = self.step.ranks.largest(stop.signal_number or 0)
-        if agreed:
-            stop.signal_number = agreed
-        return agreed != 0
+        """True where a signal has come to any of the processes: all stop after the same step."""
+        signal_number = self.training.ranks.all_reduce_max(stop.signal_number or 0)
+        if signal_number:
+            stop.signal_number = signal_number
+        return signal_number != 0
 
     def _refuse_divergence(self, epoch: int, tally: Tally) -> None:
         loss, _ = tally.mean("main")
-        weights = torch.cat([weight.detach().flatten() for weight in self.step.classifier.parameters()])
+        weights = torch.cat([weight.detach().flatten() for weight in self.training.step.classifier.parameters()])
         if math.isfinite(loss) and bool(weights.isfinite().all()):
             return
+        settings = self.training.settings
         before = f"; the network of epoch {epoch - 1} is in {self.run.path}" if epoch else ""
         raise TrainingDiverged(
             f"the training diverged: loss or weights became NaN or infinite in epoch {epoch}{before}. Start again with "
-            f"a smaller learning_rate ({self.settings.learning_rate:g}) or adversary_weight "
-            f"({self.settings.adversary_weight:g}), and look at the weights of the jets"
+            f"a smaller learning_rate ({settings.learning_rate:g}) or adversary_weight "
+            f"({settings.adversary_weight:g}), and look at the weights of the jets"
         )
 
-    def _refuse_difference(self) -> None:
-        if self.step.ranks.place.processes == 1:
+    def _require_equal_weights(self) -> None:
+        ranks = self.training.ranks
+        if ranks.place.processes == 1:
             return
-        weights = torch.cat([weight.detach().flatten() for weight in self.step.classifier.parameters()])
+        weights = torch.cat([weight.detach().flatten() for weight in self.training.step.classifier.parameters()])
         digest = hashlib.sha256(weights.numpy(force=True).tobytes()).hexdigest()
         remedy = "all need processors or GPUs of one kind and the same PyTorch, so that they round alike"
-        self.step.ranks.refuse_difference("weights after an epoch", digest, remedy)
-
-    def _take_time(self, begin: float, stepped: float, looked: float, main_jets: int) -> None:
-        end = time.perf_counter()
-        self.timings.steps += stepped - begin
-        self.timings.validation += looked - stepped
-        self.timings.files += end - looked
-        self.timings.main_jets += main_jets
-        self.timings.epochs.append(end - begin)
+        ranks.require_equal("weights after an epoch", digest, remedy)
 
     def _checkpoint(self, state: Progress) -> None:
-        if not self.step.ranks.is_first:
+        if not self.training.ranks.is_first:
             return
         self.run.refuse_removed(self.run_id)
         state = replace(state, threads=torch.get_num_threads())
-        save_checkpoint(self.run.checkpoint_file, self.step, state, self.run_id)
+        save_checkpoint(self.run.checkpoint_file, self.training.step, state, self.run_id)
 
-    def _farewell(self, epoch: int, step: int) -> str:
+    def _report(self, history: list[HistoryRow], epochs: int, line: ProgressLine) -> None:
+        line.message(epoch_line(history, epochs, self.timings))
+        line.advance(0, note=short_note(history))
+        if adversary_diverged(history):
+            line.message(
+                "warning: the adversary's loss has passed 2 ln 2: it is confidently wrong, and the network is rewarded "
+                "for that, not for classifying; try an adversary_weight below "
+                f"{self.training.settings.adversary_weight:g}"
+            )
+
+    def _how_to_go_on(self, epoch: int, step: int) -> str:
         return (
-            f"stopped in epoch {epoch} after {step} of {self.sampler.splits} steps; everything is in {self.run.path}, "
-            f"go on with '{command_to_go_on(self.run)}'"
+            f"stopped in epoch {epoch} after {step} of {self.training.sampler.splits} steps; everything is in "
+            f"{self.run.path}, go on with '{command_to_go_on(self.run)}'"
         )
 
 
+def epoch_logits(training: Training) -> EpochLogits:
+    """Logits that an epoch is judged by. Of several processes each scores its share, and the first gets all."""
+
+    def logits(positions: IndexArray) -> Tensor:
+        share = training.ranks.share(len(positions))
+        own = positions if share is None else positions[share]
+        return training.ranks.gather(training.step.logits(training.tensors, own), len(positions))
+
+    data = training.data
+    return EpochLogits(
+        logits(data.main.positions(Part.VALIDATION)),
+        logits(data.control_positions(Part.VALIDATION)),
+        logits(data.main.positions(Part.TEST)),
+    )
+
+
+def evaluate_epoch(training: Training, tally: Tally, logits: EpochLogits) -> EpochResult:
+    """Figures and histograms of the network after an epoch, from its logits.
+
+    Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
+    accuracies are means over the epoch's mini-batches. Epochs are chosen by these. The main histograms show the
+    test part, as the manual has it.
+    """
+    data = training.data
+    main = judged_main(data, Part.VALIDATION, logits.main)
+    control = scored_control(data, Part.VALIDATION, logits.control)
+    ks = ks_of_control_jets(control, ranges_of(training.settings.pt_ranges, data.control.metadata.scaling))
+    row = _losses(training, tally, logits)
+    # Without control region the columns that every history has are NaN, and there are no others.
+    row |= ks.to_dict() if len(control) else dict.fromkeys(HISTORY_NAMES[:3], math.nan)
+    row["val_auc"] = roc_auc(main)
+    row = {name: row.pop(name) for name in HISTORY_NAMES} | row
+    return EpochResult(row, histograms_of(judged_main(data, Part.TEST, logits.test), control, ks))
+
+
+@torch.no_grad()
+def _losses(training: Training, tally: Tally, logits: EpochLogits) -> HistoryRow:
+    tensors, row = training.tensors, HistoryRow()
+    main = torch.from_numpy(training.data.main.positions(Part.VALIDATION)).to(logits.main.device)
+    losses = functional.cross_entropy(logits.main, tensors.target[main], reduction="none") * tensors.weight[main]
+    right = (logits.main.argmax(dim=1) == tensors.target[main]).float().mean()
+    row["original_lossf"], row["original_acc"] = tally.mean("main")
+    row["val_original_lossf"], row["val_original_acc"] = float(losses.mean()), float(right)
+    row["adv_loss"], row["adv_acc"] = tally.mean("adversary")
+    row["original_adv_lossf"], row["original_adv_acc"] = tally.mean("control")
+    adversary = _adversary_on_validation(training, logits.control)
+    row["val_adv_loss"], row["val_adv_acc"] = adversary
+    row["val_original_adv_lossf"], row["val_original_adv_acc"] = adversary
+    return row
+
+
+def _adversary_on_validation(training: Training, logits: Tensor) -> tuple[float, float]:
+    step, tensors = training.step, training.tensors
+    if not step.losses.adversary_weight:
+        return math.nan, math.nan
+    chosen = torch.from_numpy(training.data.control_positions(Part.VALIDATION)).to(logits.device)
+    target = tensors.target[chosen].float()
+    guesses = step.adversary.eval()(logits.softmax(dim=1))
+    losses = tensors.weight[chosen] * data_or_simulation_loss(guesses, target)
+    return float(losses.mean()), float(correct_predictions(guesses, target).float().mean())
+
+
+def write_epoch(
+    run: RunDirectory, run_id: str | None, training: Training, history: list[HistoryRow], result: EpochResult
+) -> None:
+    """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
+    classifier, settings, epoch = training.step.classifier, training.settings, len(history) - 1
+    network = with_digest(keras_model_bytes(classifier.shape, classifier.weights()), run_id, epoch)
+    write_bytes(run.path / "keras" / "final_model.keras", network)
+    kept = kept_epochs(history, settings.keep_weights, settings.ks_limit)
+    if epoch in kept:
+        write_bytes(run.weights_file(epoch), network)
+    result.histograms.write(run.histograms_file(epoch))
+    write_history(run, history)
+    # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.
+    for earlier in range(epoch):
+        if earlier not in kept:
+            run.weights_file(earlier).unlink(missing_ok=True)
+
+
 def command_to_go_on(run: RunDirectory) -> str:
-    """What a user types to go on with a run, or with the fold set that it belongs to."""
+    """Command with which a user continues a run, or the fold set that it belongs to."""
     model = run.numbered_folder.parent
     place = f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""
     return f"cr_trainer train {place}--model_name {model.name} --continue {run.number}"
@@ -206,13 +299,13 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
 
 
 def short_note(history: list[HistoryRow]) -> str:
-    """The newest epoch in a few words, for the live line."""
+    """Few words on the newest epoch, for the live line."""
     row = history[-1]
     ks = "" if lacks_control_region([row]) else f", K-S {ks_sums([row])[0]:.2f}"
     return f"epoch {len(history) - 1}: loss {row['val_original_lossf']:.3g}, AUC {row['val_auc']:.4f}{ks}"
 
 
-def runs_away(history: list[HistoryRow]) -> bool:
+def adversary_diverged(history: list[HistoryRow]) -> bool:
     """True in the epoch in which the adversary's validation loss passes 2 ln 2.
 
     -adversary_weight * loss has no bound: a network can gain more by making the adversary confidently wrong than by

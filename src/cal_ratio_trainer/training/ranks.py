@@ -1,10 +1,10 @@
-"""The processes that one training is spread over, and all that they tell each other.
+"""Communication between the processes that share one training.
 
-Every process draws the same mini-batches and works on its share of each; the first writes, draws and speaks. A process
-alone is the plain `Ranks`, for which nothing here has anything to do.
+Every process draws the same mini-batches and computes its share of each; the first process alone writes files, draws
+and prints. A single process uses the plain `Ranks`, whose methods do nothing.
 
-Waiting that can take long goes by the store that torchrun keeps, where a process that fails leaves word why; collective
-operations, in which a missing process would be missed for long, come only where all are known to be.
+Waits that can be long use torchrun's key-value store, where a failing process leaves its error message. Collective
+operations (gloo, NCCL), which notice a lost process only after a long timeout, run where all processes are known to be.
 """
 
 import json
@@ -24,10 +24,11 @@ from cal_ratio_trainer.launching import Place, first_failure, place, store
 from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.workers.processes import available_cores
 
-_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.001, 0.1
-_LAST_WORDS_S = 5.0
-_LOOK_AFTER_OTHERS_S = 2.0
-_TIMEOUT = timedelta(hours=1)
+_MIN_POLL_S, _MAX_POLL_S = 0.001, 0.1
+_FAILURE_REPORT_S = 5.0
+"""Seconds that a lost process is given to leave its error message in the store."""
+_LIVENESS_CHECK_S = 2.0
+_COLLECTIVE_TIMEOUT = timedelta(hours=1)
 
 _Answer = TypeVar("_Answer")
 
@@ -41,95 +42,95 @@ class OtherProcessFailed(UserError):
 
 
 class ProcessesDiffer(UserError):
-    """Processes of one training do not have the same of something that all must have the same of."""
+    """Processes of one training hold different values of something that must be equal in all of them."""
 
 
 class Ranks:
-    """One process alone, in which nothing has to be done; `SeveralRanks` is one of several."""
+    """A single process: all operations are trivial. `SeveralRanks` is one of several processes."""
 
     def __init__(self, here: Place | None = None) -> None:
         self.place = here or Place()
 
     @property
     def is_first(self) -> bool:
-        """True in the process that writes and speaks."""
+        """True in the process that writes files and prints."""
         return self.place.rank == 0
 
     @property
     def threads(self) -> int:
-        """CPU threads that this process takes where nothing else is said."""
+        """Default number of CPU threads of this process."""
         return torch.get_num_threads()
 
     def share(self, *lengths: int) -> IndexArray | None:
-        """Which of some jets are this process's.
+        """This process's share of some jets.
 
         Args:
-            lengths: how many jets there are of each kind, one kind after the other; each is shared evenly.
+            lengths: number of jets of each kind, one kind after the other; each kind is shared evenly.
 
         Returns:
-            Rising positions in all of them; None for all.
+            Ascending positions in the concatenation of all kinds; None for all jets.
         """
         return None
 
-    def take_device(self, wanted: str) -> None:
-        """Make the GPU of this process the one that 'cuda' means. Raises ConfigError where there are too few."""
+    def select_device(self, wanted: str) -> None:
+        """Makes 'cuda' mean the GPU of this process. Raises ConfigError where there are fewer GPUs than processes."""
 
     def connect(self, device: torch.device) -> None:
-        """Make ready for collective operations, where that is not done yet; waits until all processes are there.
+        """Initialises collective operations once; waits for all processes.
 
         Raises:
-            ConfigError: PyTorch lacks what they need on GPUs.
-            ProcessesDiffer: some run on GPUs and others do not.
+            ConfigError: PyTorch was built without NCCL.
+            ProcessesDiffer: some processes run on GPUs and others do not.
         """
 
-    def meet(self) -> None:
-        """Wait until all processes are here."""
+    def barrier(self) -> None:
+        """Waits until all processes have reached this call."""
 
-    def word_of_first(self, word: str) -> str:
-        """What the first process says here; waits for it however long it takes."""
-        return word
+    def broadcast_text(self, text: str = "") -> str:
+        """Returns the first process's text in all processes; waits for it without a timeout."""
+        return text
 
-    def part(self) -> None:
-        """The end of all that is done together; the first says so to those that wait for its next word."""
+    def shut_down(self) -> None:
+        """Ends the collaboration; followers that wait for another training end too."""
 
-    def bytes_of_first(self, content: bytes) -> bytes:
-        """What the first process has."""
+    def broadcast_bytes(self, content: bytes) -> bytes:
+        """Returns the first process's content in all processes."""
         return content
 
-    def largest(self, number: int) -> int:
-        """The largest of the processes' numbers, agreed on the host."""
+    def all_reduce_max(self, number: int) -> int:
+        """Largest number of all processes, reduced on the host."""
         return number
 
-    def sum_(self, tensors: Sequence[Tensor]) -> None:
-        """Put in place of each tensor its sum over the processes; all of one type."""
+    def all_reduce_sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor by its sum over the processes; all of one dtype."""
 
-    def copy_first_(self, tensors: Sequence[Tensor]) -> None:
-        """Put in place of each tensor that of the first process; all of one type."""
+    def broadcast_(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor by that of the first process; all of one dtype."""
 
-    def gathered(self, own: Tensor, jets: int) -> Tensor:
-        """Values of all jets, put together from those of every process's share.
+    def gather(self, own: Tensor, jets: int) -> Tensor:
+        """Values of all jets, collected from every process's share.
 
         Args:
             own: [share, numbers], in the order of `share(jets)`.
-            jets: how many there are in all.
+            jets: number of jets of all shares.
 
         Returns:
             [jets, numbers] in the first process; empty in the others.
         """
         return own
 
-    def refuse_difference(self, what: str, word: str, remedy: str = "") -> None:
-        """See that all processes have the same of something.
+    def require_equal(self, what: str, digest: str, remedy: str = "") -> None:
+        """Checks that all processes hold the same value.
 
         Args:
-            what: it is, for the error.
-            word: that tells this process's from others.
-            remedy: what can be done about a difference.
+            what: name of the value, for the error.
+            digest: identifies the value.
+            remedy: advice for the error.
 
         Raises:
-            ProcessesDiffer: this one does not have what the first one has.
+            ProcessesDiffer: the value differs from that of the first process.
         """
-        if self.word_of_first(word) != word:
+        if self.broadcast_text(digest) != digest:
             raise ProcessesDiffer(
                 f"process {self.place.rank} of {self.place.processes} does not have the same {what} as process 0"
                 f"{'; ' * bool(remedy)}{remedy}"
@@ -139,20 +140,20 @@ class Ranks:
 ALONE = Ranks()
 
 
-def joined() -> Ranks:
-    """This process among those that torchrun started with it."""
+def launched_ranks() -> Ranks:
+    """The processes that torchrun started, this one among them; `ALONE` without torchrun."""
     return SeveralRanks(place()) if place().processes > 1 else ALONE
 
 
 class SeveralRanks(Ranks):
-    """One of several processes; all call the same methods in the same order.
+    """One of several processes; all of them call the same methods in the same order.
 
-    Every method that waits raises OtherProcessFailed where a process that it would wait for is gone.
+    Every method that waits raises OtherProcessFailed where another process has failed or is lost.
     """
 
     def __init__(self, here: Place) -> None:
         super().__init__(here)
-        self._told = 0
+        self._messages = 0
         name = json.dumps(this_process().as_json())
         self._in_store(lambda: store().set(_process_key(here.rank), name))
 
@@ -169,7 +170,7 @@ class SeveralRanks(Ranks):
         parts = [np.arange(*each, dtype=np.int64) + begin for each, begin in zip(edges, begins, strict=True)]
         return np.concatenate(parts)
 
-    def take_device(self, wanted: str) -> None:
+    def select_device(self, wanted: str) -> None:
         """See `Ranks`."""
         if wanted == "cpu" or not torch.cuda.is_available():
             return
@@ -188,83 +189,83 @@ class SeveralRanks(Ranks):
         from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # some builds of PyTorch have none
 
         if distributed.is_initialized():
-            return  # for an earlier training
+            return  # by an earlier training
         if device.type == "cuda" and not distributed.is_nccl_available():
             raise ConfigError(["this PyTorch has no NCCL, by which processes on GPUs talk; take --device cpu"])
-        self.refuse_difference("kind of device", device.type)
-        self.meet()
-        with self._together():
+        self.require_equal("kind of device", device.type)
+        self.barrier()
+        with self._collective():
             distributed.init_process_group(
-                # What is agreed on the host never waits for the device.
+                # Reductions on the host (gloo) never wait for the device.
                 "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
                 store=PrefixStore("collective", store()),
                 rank=self.place.rank,
                 world_size=self.place.processes,
-                timeout=_TIMEOUT,
+                timeout=_COLLECTIVE_TIMEOUT,
             )
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """See `Ranks`."""
         key = self._key()
         self._in_store(lambda: store().add(key, 1))
         self._wait(lambda: store().add(key, 0) >= self.place.processes)
 
-    def word_of_first(self, word: str) -> str:
+    def broadcast_text(self, text: str = "") -> str:
         """See `Ranks`."""
         key = self._key()
         if self.is_first:
-            self._in_store(lambda: store().set(key, word))
-            return word
+            self._in_store(lambda: store().set(key, text))
+            return text
         self._wait(lambda: store().check([key]))
         return self._in_store(lambda: store().get(key)).decode()
 
-    def part(self) -> None:
+    def shut_down(self) -> None:
         """See `Ranks`."""
         if self.is_first:
-            self.word_of_first(json.dumps(None))
+            self.broadcast_text(json.dumps(None))
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
-    def bytes_of_first(self, content: bytes) -> bytes:
+    def broadcast_bytes(self, content: bytes) -> bytes:
         """See `Ranks`."""
-        length = int(self.word_of_first(str(len(content))))
+        length = int(self.broadcast_text(str(len(content))))
         buffer = torch.empty(length, dtype=torch.uint8)
         if self.is_first:
             buffer = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        with self._together():
+        with self._collective():
             distributed.broadcast(buffer, src=0)
         return buffer.numpy().tobytes()
 
-    def largest(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """See `Ranks`."""
         agreed = torch.tensor([number])
-        with self._together():
+        with self._collective():
             distributed.all_reduce(agreed, distributed.ReduceOp.MAX)
         return int(agreed)
 
-    def sum_(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_sum_(self, tensors: Sequence[Tensor]) -> None:
         """See `Ranks`."""
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        with self._together():
+        with self._collective():
             distributed.all_reduce(flat)
-        _take_over(tensors, flat)
+        _unflatten_into(tensors, flat)
 
-    def copy_first_(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """See `Ranks`."""
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        with self._together():
+        with self._collective():
             distributed.broadcast(flat, src=0)
         if not self.is_first:
-            _take_over(tensors, flat)
+            _unflatten_into(tensors, flat)
 
-    def gathered(self, own: Tensor, jets: int) -> Tensor:
+    def gather(self, own: Tensor, jets: int) -> Tensor:
         """See `Ranks`."""
         processes = self.place.processes
-        # Shares differ in length by at most one, and what is sent must not.
+        # Shares differ in length by at most one; gather needs equal lengths.
         sent = own.new_zeros(-(-jets // processes), *own.shape[1:])
         sent[: len(own)] = own
         parts = [torch.empty_like(sent) for _ in range(processes)] if self.is_first else None
-        with self._together():
+        with self._collective():
             distributed.gather(sent, parts, dst=0)
         if parts is None:
             return own[:0]
@@ -272,23 +273,23 @@ class SeveralRanks(Ranks):
         return torch.cat([part[: ends[rank + 1] - ends[rank]] for rank, part in enumerate(parts)])
 
     def _key(self) -> str:
-        self._told += 1
-        return f"word {self._told}"
+        self._messages += 1
+        return f"message {self._messages}"
 
     def _wait(self, is_over: Callable[[], bool]) -> None:
-        pause, looked = _SHORTEST_WAIT_S, time.monotonic()
+        pause, looked = _MIN_POLL_S, time.monotonic()
         while not self._in_store(is_over):
             if (failure := self._in_store(first_failure)) is not None:
                 raise OtherProcessFailed(failure.sentence, failure.status)
-            if time.monotonic() - looked > _LOOK_AFTER_OTHERS_S:
-                if self._in_store(self._one_is_gone):
-                    raise self._why_it_is_gone()
+            if time.monotonic() - looked > _LIVENESS_CHECK_S:
+                if self._in_store(self._is_one_gone):
+                    raise self._failure_of_other()
                 looked = time.monotonic()
             time.sleep(pause)
-            pause = min(1.5 * pause, _LONGEST_WAIT_S)
+            pause = min(1.5 * pause, _MAX_POLL_S)
 
-    def _one_is_gone(self) -> bool:
-        """Whether a process on this machine has ended; where one elsewhere has, torchrun ends there and its store."""
+    def _is_one_gone(self) -> bool:
+        """True where a process on this machine has ended; on other machines torchrun itself ends, and its store."""
         keys = [key for key in map(_process_key, range(self.place.processes)) if store().check([key])]
         return any(is_gone(ProcessName.from_json(json.loads(store().get(key)))) for key in keys)
 
@@ -299,21 +300,21 @@ class SeveralRanks(Ranks):
             raise OtherProcessFailed(f"torchrun is gone, and the other processes with it ({error})", 1) from error
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Around a collective operation: a process that is gone shows as an error of the connection to it."""
+    def _collective(self) -> Iterator[None]:
+        """Turns the connection error of a collective operation into the failure of the lost process."""
         try:
             yield
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise self._why_it_is_gone(f" ({str(error).partition('. ')[0]})") from error
+            raise self._failure_of_other(f" ({str(error).partition('. ')[0]})") from error
 
-    def _why_it_is_gone(self, detail: str = "") -> OtherProcessFailed:
-        end = time.monotonic() + _LAST_WORDS_S
+    def _failure_of_other(self, detail: str = "") -> OtherProcessFailed:
+        end = time.monotonic() + _FAILURE_REPORT_S
         while time.monotonic() < end:
             if (failure := self._in_store(first_failure)) is not None:
                 return OtherProcessFailed(failure.sentence, failure.status)
-            time.sleep(_LONGEST_WAIT_S)
+            time.sleep(_MAX_POLL_S)
         return OtherProcessFailed(
             f"a process of this training is gone without a word: killed, out of memory, or its machine is lost{detail}",
             1,
@@ -324,7 +325,7 @@ def _process_key(rank: int) -> str:
     return f"process {rank}"
 
 
-def _take_over(tensors: Sequence[Tensor], flat: Tensor) -> None:
+def _unflatten_into(tensors: Sequence[Tensor], flat: Tensor) -> None:
     with torch.no_grad():
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):

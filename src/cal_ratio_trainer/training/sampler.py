@@ -1,4 +1,4 @@
-"""Which jets each step of an epoch reads."""
+"""Mini-batches: the jets that each step of an epoch reads."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -7,11 +7,14 @@ from typing import Self
 
 import numpy as np
 
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.training.step import IndexArray, StepJets
 
 _STREAM = 3
-_FEWEST_JETS_A_BATCH = 2
+_MIN_JETS_PER_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Sampler:
     Attributes:
         main: positions of the main training jets.
         control: positions of the control-region training jets; empty without adversary.
-        splits: mini-batches an epoch.
+        splits: mini-batches per epoch.
         seed: of the run.
         reshuffle: False draws the same mini-batches in every epoch.
     """
@@ -34,7 +37,7 @@ class Sampler:
 
     def __post_init__(self) -> None:
         for name, positions in (("main", self.main), ("control-region", self.control)):
-            most = len(positions) // _FEWEST_JETS_A_BATCH
+            most = len(positions) // _MIN_JETS_PER_BATCH
             if (name == "main" or len(positions)) and self.splits > most:
                 raise ConfigError(
                     [f"num_splits is {self.splits}, but {len(positions)} {name} training jets make {most} at most"]
@@ -59,16 +62,33 @@ class Sampler:
         return np.concatenate([rng.permutation(self.control) for _ in range(rounds)])[: len(self.main)]
 
 
+def new_sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
+    """The sampler of a training. Raises ConfigError where there are fewer jets than mini-batches need."""
+    main = data.main.positions(Part.TRAIN)
+    control = data.control_positions(Part.TRAIN) if settings.adversary_weight else data.control_positions(Part.UNUSED)
+    try:
+        return Sampler(main, control, mini_batches(settings, len(main)), settings.seed, settings.reshuffle)
+    except ConfigError as error:
+        if settings.batch_size is None:
+            raise
+        raise ConfigError([f"batch_size {settings.batch_size} cuts an epoch into too many pieces: {error}"]) from error
+
+
+def mini_batches(settings: TrainSettings, main_jets: int) -> int:
+    """Number of mini-batches in an epoch of so many main jets: num_splits, or as batch_size gives."""
+    return settings.num_splits or max(1, round(main_jets / (settings.batch_size or 1)))
+
+
 class EpochsAhead:
     """Draws the mini-batches of the next epoch in a thread, while the steps of this one are computed.
 
     Args:
         sampler: draws them.
-        epochs: how many there will be in all.
+        epochs: planned number of epochs; none beyond is drawn.
     """
 
     def __init__(self, sampler: Sampler, epochs: int) -> None:
-        self.epochs = epochs
+        self._epochs = epochs
         self._sampler = sampler
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._next: tuple[int, Future[list[StepJets]]] | None = None
@@ -82,9 +102,9 @@ class EpochsAhead:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def epoch(self, number: int) -> list[StepJets]:
-        """As `Sampler.epoch`."""
+        """The jets of every step of one epoch, as `Sampler.epoch`."""
         ahead, self._next = self._next, None
         steps = ahead[1].result() if ahead is not None and ahead[0] == number else self._sampler.epoch(number)
-        if number + 1 < self.epochs:
+        if number + 1 < self._epochs:
             self._next = number + 1, self._thread.submit(self._sampler.epoch, number + 1)
         return steps

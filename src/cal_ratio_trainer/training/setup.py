@@ -1,123 +1,241 @@
-"""What is made for a training in every process that shares it, before and without a run folder."""
+"""One training in memory: data, networks, optimisers and mini-batches, made as the settings say."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 
-from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
+from cal_ratio_trainer.datasets.data import TrainingData, choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.data_table import data_sentences
-from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.network.engine import engine_for
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.training.allocator import keep_freed_memory
-from cal_ratio_trainer.training.assembly import (
-    network_shape,
-    new_sampler,
-    new_step,
-    slowness_notice,
-    training_device,
-    without_effect,
-)
-from cal_ratio_trainer.training.compiling import compile_loops
+from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
+from cal_ratio_trainer.datasets.placement import DataPlace, Place, StepNeeds, data_place, step_size
+from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.files.cache import local_copy
+from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.device import chosen_device, unserved_card
+from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
+from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
+from cal_ratio_trainer.runs.record import DataFile
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.loop import Training
+from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
-from cal_ratio_trainer.training.preparation import Prepared, prepare
-from cal_ratio_trainer.training.ranks import Ranks
-from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.ranks import ALONE, Ranks
+from cal_ratio_trainer.training.sampler import Sampler, mini_batches, new_sampler
 from cal_ratio_trainer.training.signals import stopped_at_once
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.warm_up import compile_loops, keep_freed_memory
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Work:
-    """All that a training needs before it has a folder.
+class LoadedData:
+    """The training files in memory.
 
     Attributes:
-        start: settings, and where it starts from.
-        prepared: the jets.
+        files: main file and, if any, control-region file.
+        data: jets with parts and weights.
+        tensors: the same on the device.
+        place: where the constituents lie.
+        seconds: duration of reading. [s]
+    """
+
+    files: tuple[DataFile, ...]
+    data: TrainingData
+    tensors: TrainingTensors
+    place: DataPlace
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that one training works with, in each of the processes that share it; it has no run folder yet.
+
+    Attributes:
+        start: settings, and the run that it goes on with.
+        loaded: the training files in memory.
         sampler: draws the mini-batches.
         step: networks and optimisers.
-        say: told what a user should read.
-        details: figures of merit as text.
-        ranks: the processes that share it.
-        compiling: how long compiling took. [s]
+        ranks: the processes that share the training.
+        compiling_s: duration of compiling. [s]
     """
 
     start: Start
-    prepared: Prepared
+    loaded: LoadedData
     sampler: Sampler
     step: AdversarialStep
-    say: Callable[[str], None]
-    details: Callable[[TestFigures], str]
     ranks: Ranks
-    compiling: float
+    compiling_s: float
 
     @property
     def settings(self) -> TrainSettings:
-        """Of the run."""
+        """Settings of the run."""
         return self.start.settings
 
+    @property
+    def data(self) -> TrainingData:
+        """Jets with parts and weights."""
+        return self.loaded.data
 
-def prepared_work(
-    start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks
-) -> Work:
-    """Read the data and make what trains on them; arguments and errors as `train`."""
+    @property
+    def tensors(self) -> TrainingTensors:
+        """Jets on the device."""
+        return self.loaded.tensors
+
+    def computed_by(self) -> dict[str, str | int | bool]:
+        """Device, engine and processes, for run.json."""
+        device, settings = self.tensors.jets.device, self.settings
+        return {
+            "device": device.type,
+            "engine": engine_for(device, torch.float32, settings.engine).value,
+            "matmul_precision": settings.matmul_precision if device.type == "cuda" else "ieee",
+            "cuda_graph": self.step.records_graphs,
+            "processes": self.ranks.place.processes,
+            "nodes": self.ranks.place.nodes,
+        }
+
+    def memory_plan(self) -> MemoryPlan:
+        """Predicted memory; where it has no room for recorded steps, the steps are not recorded."""
+        settings, step = self.settings, self.step
+        engine = engine_for(self.tensors.jets.device, torch.float32, settings.engine)
+        plan = memory_plan(
+            *(step.classifier.shape, engine, self.tensors, self.sampler, settings.accumulate, self.ranks),
+            recorded=step.records_graphs,
+        )
+        fitting = plan.as_it_fits()
+        if plan.recorded and not fitting.recorded:
+            _log.warning("%s", plan.unrecorded_notice())
+            step.records_graphs = False
+        return fitting
+
+
+def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Training:
+    """Reads the data and makes the networks; compiles what computes them.
+
+    Args:
+        start: settings, and the run to go on with, if any.
+        say: receives what a user should read.
+        ranks: the processes that share the training.
+
+    Raises:
+        TrainingStopped: SIGTERM.
+        UserError: settings or files cannot be used.
+    """
     settings = start.settings
     keep_freed_memory()
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
-        ranks.take_device(settings.device)
+        ranks.select_device(settings.device)
         initial = start.initial.read(network_shape(settings)) if start.initial else None
-        prepared = prepare(settings, ranks)
-        _say_what_the_data_are(prepared.data, settings, say)
-        for notice in filter(None, (slowness_notice(settings), *without_effect(settings))):
-            say(notice)
-        sampler = new_sampler(settings, prepared.data)
-        step = new_step(settings, prepared.place, ranks)
+        loaded = load_data(settings, ranks)
+        for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
+            say(sentence)
+        sampler = new_sampler(settings, loaded.data)
+        step = new_step(settings, loaded.place, ranks)
         if initial is not None:
             step.classifier.set_weights(initial)
-        ranks.connect(training_device(settings))
+        ranks.connect(chosen_device(settings.device))
         if ranks.place.processes > 1:
-            ranks.refuse_difference("training files", prepared.data.digest)
-        compiling = compile_loops(step, prepared.tensors, say)
-    return Work(start, prepared, sampler, step, say, details, ranks, compiling)
+            ranks.require_equal("training files", loaded.data.digest)
+        compiling_s = compile_loops(step, loaded.tensors, say)
+    return Training(start, loaded, sampler, step, ranks, compiling_s)
 
 
-def new_training(run: RunDirectory, work: Work, run_id: str | None = None) -> Training:
-    """The training, without `record_epoch`; `run_id` is for the process that writes files."""
-    return Training(
-        settings=work.settings,
-        run=run,
-        run_id=run_id,
-        data=work.prepared.data,
-        tensors=work.prepared.tensors,
-        step=work.step,
-        sampler=work.sampler,
-        record_epoch=lambda progress, result: None,
+def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
+    """Finds the training files and reads them to where the network reads them.
+
+    Args:
+        settings: of the training.
+        ranks: the processes that share it.
+
+    Raises:
+        UserError: a file, or a setting with it, cannot be used.
+    """
+    begin = time.perf_counter()
+    files = training_files(settings)
+    chosen = choose_training_data(settings, *(file.path for file in files))
+    device, shape, epoch = chosen_device(settings.device), network_shape(settings), step_size(settings, chosen)
+    engine = engine_for(device, torch.float32, settings.engine)
+    splits, processes = mini_batches(settings, int(epoch.main)), ranks.place.processes
+    step = step_bytes(shape, epoch.of(splits * processes), engine, settings.accumulate)
+    needs = StepNeeds(step, gathered_bytes(shape, epoch, splits, processes))
+    # All look for free memory, and divide it by their number, before any of them takes its part.
+    ranks.barrier()
+    place = data_place(settings, chosen, device, needs, ranks.place.local_processes)
+    data, inputs = read_training_data(chosen, place.storage)
+    return LoadedData(files, data, data.tensors(inputs, device, place.tensors), place, time.perf_counter() - begin)
+
+
+def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
+    """Main file and, if any, control-region file on this machine: remote files are copied, those of the demo made.
+
+    Raises:
+        ConfigError: only one of them is the demo.
+    """
+    main, control = settings.main_training_file, settings.cr_training_file
+    if control is not None and (mixture := demo_beside_file(main, control)):
+        raise ConfigError([mixture])
+    names = (main,) if control is None else (main, control)
+    if main == DEMO:
+        # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
+        from cal_ratio_trainer.simulation.demo_data import demo_training_files
+
+        demo = demo_training_files(settings.cache_path)
+        paths = (demo.main, demo.control)[: len(names)]
+    else:
+        paths = tuple(local_copy(name, settings.cache_path) for name in names)
+    return tuple(DataFile(name, path) for name, path in zip(names, paths, strict=True))
+
+
+def network_shape(settings: TrainSettings) -> NetworkShape:
+    """The classifier that the settings describe."""
+    branches = (
+        ("clusters", settings.cluster_filters, settings.cluster_lstm_nodes),
+        ("tracks", settings.track_filters, settings.track_lstm_nodes),
+        ("muon_segments", settings.muon_segment_filters, settings.muon_segment_lstm_nodes),
+    )
+    return NetworkShape(
+        branches=tuple(branch_shape(name, tuple(filters), nodes) for name, filters, nodes in branches),
+        hidden=tuple(max(1, int(width * settings.hidden_layer_fraction)) for width in HIDDEN_WIDTHS),
+        lstm_layers=settings.lstm_layers,
+        masses=len(settings.parametrised_masses),
+        dropout=settings.dropout,
     )
 
 
-def plan_of(training: Training) -> MemoryPlan:
-    """What a training takes of memory; where there is no room to record its steps, they are not recorded."""
-    step, settings = training.step, training.settings
-    engine = engine_for(training.tensors.jets.device, torch.float32, settings.engine)
-    plan = memory_plan(
-        *(step.classifier.shape, engine, training.tensors, training.sampler, settings.accumulate, step.ranks),
-        recorded=step.records_graphs,
-    )
-    fitting = plan.as_it_fits()
-    if plan.recorded and not fitting.recorded:
-        _log.warning("%s", plan.unrecorded_notice())
-        step.records_graphs = False
-    return fitting
+def new_step(settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE) -> AdversarialStep:
+    """Fresh networks and optimisers on the device of the training.
+
+    Raises:
+        ConfigError, EngineUnusable: the device or engine asked for cannot be used.
+    """
+    device = chosen_device(settings.device)
+    engine = engine_for(device, torch.float32, settings.engine)
+    set_matmul_precision(device, settings.matmul_precision)
+    classifier = Classifier(network_shape(settings), settings.seed, settings.engine).to(device)
+    adversary = Adversary(settings.seed + 1).to(device)
+    losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
+    # A recorded step reads its mini-batch at once, alone, and on the GPU.
+    at_once = settings.accumulate == 1 and place.place is Place.DEVICE and ranks.place.processes == 1
+    recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
+    kind = StaticStep if recorded else AdversarialStep
+    return kind(classifier, adversary, settings.learning_rate, losses, settings.seed, settings.accumulate, ranks)
 
 
-def _say_what_the_data_are(data: TrainingData, settings: TrainSettings, say: Callable[[str], None]) -> None:
-    for sentence in data_sentences(data, settings):
-        say(sentence)
+def notices(settings: TrainSettings) -> Iterator[str]:
+    """Sentences on what makes the training slower than it could be here, and on settings without effect here."""
+    device = chosen_device(settings.device)
+    if settings.device == "auto" and (unserved := unserved_card()):
+        yield f"training runs on the CPU: {unserved}"
+    elif settings.engine == "auto" and (slower := fallback_notice(device)):
+        yield slower
+    if device.type == "cpu":
+        if settings.matmul_precision != "ieee":
+            yield f"matmul_precision {settings.matmul_precision} has no effect: it is for GPUs, and this runs on a CPU"
+        if settings.data_place == "host":
+            yield "data_place host has no effect: on a CPU the jets lie in the host's memory anyway"

@@ -15,8 +15,8 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.adversary import (
     ADVERSARY_UPDATES,
     Adversary,
+    correct_predictions,
     data_or_simulation_loss,
-    right_guesses,
 )
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.scoring import logits_of
@@ -154,14 +154,14 @@ class AdversarialStep:
             probabilities = torch.cat(logits).softmax(dim=1)
         if self.ranks.is_first:
             self._train_adversary(probabilities, target, weight, tally)
-        self.ranks.copy_first_([*self.adversary.parameters(), *self.adversary.buffers()])
+        self.ranks.broadcast_([*self.adversary.parameters(), *self.adversary.buffers()])
 
     def _all_logits(self, data: TrainingTensors, jets: IndexArray, masks: DropoutSource) -> Tensor:
         """Logits [jets, 3]; of several processes the first has them all, and the others none."""
         share = self.ranks.share(len(jets))
         if share is not None and len(share) == 0:
-            return self.ranks.gathered(data.jets.jet.new_zeros(0, OUTPUTS), len(jets))
-        return self.ranks.gathered(self.classifier(data.jets.batch(jets, share), masks), len(jets))
+            return self.ranks.gather(data.jets.jet.new_zeros(0, OUTPUTS), len(jets))
+        return self.ranks.gather(self.classifier(data.jets.batch(jets, share), masks), len(jets))
 
     def _train_adversary(self, probabilities: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> None:
         # The adversary is small and normalises by the batch: it takes all jets at once.
@@ -172,7 +172,7 @@ class AdversarialStep:
             self.adversary_optimizer.zero_grad()
             losses.mean().backward()  # type: ignore[no-untyped-call]
             self.adversary_optimizer.step()
-            tally.add("adversary", losses, right_guesses(logits, target))
+            tally.add("adversary", losses, correct_predictions(logits, target))
 
     def _update_classifier(
         self, data: TrainingTensors, jets: StepJets, dropout: list[DropoutSource], tally: Tally
@@ -227,7 +227,7 @@ class AdversarialStep:
         finally:
             self.adversary.requires_grad_(True)
         losses = weight * data_or_simulation_loss(guesses, target.float())
-        tally.add("control", losses, right_guesses(guesses, target))
+        tally.add("control", losses, correct_predictions(guesses, target))
         return losses
 
     def _add_up_gradients(self) -> None:
@@ -237,7 +237,7 @@ class AdversarialStep:
         for weight in weights:
             if weight.grad is None:  # this process had no jets
                 weight.grad = torch.zeros_like(weight)
-        self.ranks.sum_([weight.grad for weight in weights if weight.grad is not None])
+        self.ranks.all_reduce_sum_([weight.grad for weight in weights if weight.grad is not None])
 
     def _add_penalty(self) -> None:
         # d/dw of strength * (|w| + w^2), added by hand: cheaper than carrying it through the graph.

@@ -52,7 +52,7 @@ class Tally:
 
     def add_up(self, ranks: Ranks) -> None:
         """Take the sums of all processes together."""
-        ranks.sum_([self._sums])
+        ranks.all_reduce_sum_([self._sums])
 
     def values(self) -> dict[str, float]:
         """All sums by name; this waits for the device."""

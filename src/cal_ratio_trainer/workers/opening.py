@@ -1,11 +1,45 @@
-"""Opens the executor that the settings ask for."""
+"""Executor of the settings: this process, local worker processes, or a Dask cluster."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cal_ratio_trainer.config.shared import SchedulingSettings
-from cal_ratio_trainer.workers.executor import Executor, Key
-from cal_ratio_trainer.workers.own_process import OwnProcess
+from cal_ratio_trainer.workers.executor import Done, Executor, Key, Task
+
+
+class OwnProcess(Executor):
+    """No scheduler at all."""
+
+    is_alone = True
+
+    def __init__(self, on_progress: Callable[[Key, int, int], None]) -> None:
+        self._on_progress = on_progress
+        self._tasks: deque[Task] = deque()
+
+    @property
+    def places(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, task: Task) -> None:
+        """Do it when its turn comes."""
+        self._tasks.append(task)
+
+    def wait(self, seconds: float) -> list[Done]:
+        """Do the next task."""
+        if not self._tasks:
+            return []
+        task = self._tasks.popleft()
+        try:
+            result = task.function(lambda done, of: self._on_progress(task.key, done, of), *task.arguments)
+        except Exception as error:
+            return [Done(task.key, error=error)]
+        return [Done(task.key, result)]
+
+    def close(self, in_peace: bool) -> None:
+        """Nothing to do."""
+        self._tasks.clear()
 
 
 @contextmanager

@@ -1,12 +1,14 @@
-"""Worker processes: how many make sense, and how they end with the process that started them."""
+"""Threads and processes of a command: number of cores, end of worker processes with their parent, prefetching."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from typing import TypeVar
 
 
 def available_cores() -> int:
@@ -51,3 +53,33 @@ def deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+Item = TypeVar("Item")
+
+_END = object()
+
+
+def prefetched(make: Callable[[], Iterator[Item]]) -> Generator[Item, None, None]:
+    """The items of an iterator, made in a thread, one ahead of their use.
+
+    Args:
+        make: gives the iterator; it is called, used and closed in that thread, for what it opens may belong to one.
+
+    Raises:
+        Whatever the iterator raises, when its turn comes.
+    """
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        items = maker.submit(make).result()
+        try:
+            following: Future[Item | object] = maker.submit(next, items, _END)
+            while True:
+                item = following.result()
+                if item is _END:
+                    return
+                following = maker.submit(next, items, _END)
+                yield item  # type: ignore[misc]  # not the mark of the end
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                maker.submit(close).result()

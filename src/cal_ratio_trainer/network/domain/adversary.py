@@ -70,7 +70,7 @@ def data_or_simulation_loss(logits: Tensor, is_data: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(bounded, is_data, reduction="none")
 
 
-def right_guesses(logits: Tensor, is_data: Tensor) -> Tensor:
+def correct_predictions(logits: Tensor, is_data: Tensor) -> Tensor:
     """Where the adversary is right, [jets] bool: a probability above 1/2 means data, exactly 1/2 means simulation.
 
     Args:

@@ -1,0 +1,175 @@
+"""Checks of all scanned files together: training files that are only combined, and jets that come twice."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.building.samples import SampleError
+from cal_ratio_trainer.building.scan import AlreadyBuilt, ScannedFile
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
+from cal_ratio_trainer.jets.ragged import IndexArray
+
+COMBINED = "the inputs were training files already and were put together as they are: nothing was scaled again"
+
+
+def are_training_files(files: Sequence[ScannedFile], settings: BuildSettings) -> bool:
+    """True where all inputs are training files of one scaling, False where none is.
+
+    Raises:
+        AlreadyBuilt: a training file stands alone, or beside converted files.
+        InputFileError: one is scaled otherwise than the settings say.
+        SampleError: multijets of some were weighed by cross section, and of others not.
+        ConfigError: the settings weigh what only converted files can be weighed by.
+    """
+    built = [file for file in files if file.rows and file.is_built]
+    converted = [file for file in files if file.rows and not file.is_built]
+    if not built:
+        return False
+    if converted or len(built) == 1:
+        beside = f", and {converted[0].source.given_as} is none" if converted else ""
+        raise AlreadyBuilt(
+            built[0].source.path,
+            f"is a training file already (its pt and layer energies are scaled){beside}; build takes converted files, "
+            "for scaling them again would spoil them, or two and more training files, which it puts together",
+        )
+    wanted = Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
+    for file in built:
+        found = file.metadata.scaling or LEGACY_SCALING
+        if found != wanted:
+            raise InputFileError(
+                file.source.path,
+                f"is scaled with {found}, and min_jet_pt and max_jet_pt of the settings say {wanted}",
+            )
+    if settings.samples is not None or settings.pileup_weight:
+        raise ConfigError(["samples and pileup_weight weigh converted files; training files keep their weights"])
+    _refuse_mixed_weights(built, settings)
+    return True
+
+
+def _refuse_mixed_weights(files: Sequence[ScannedFile], settings: BuildSettings) -> None:
+    names: dict[bool, str] = {}
+    for file in files:
+        if np.any(file.columns.column("label").to_numpy() == Label.QCD):
+            names[bool(file.metadata.details.get("weights", {}).get("samples"))] = file.source.given_as
+    if len(names) == 2 and settings.normalise == "samples":
+        raise SampleError(
+            f"multijets of {names[True]} were weighed by cross section, those of {names[False]} were not; "
+            "normalise: none takes their weights as they stand"
+        )
+
+
+_log = logging.getLogger(__name__)
+
+_BY_POSITION = ("mcChannelNumber", "runNumber", "eventNumber", "jet_index")
+_BY_KINEMATICS = ("runNumber", "eventNumber", "jet_pt", "jet_eta", "jet_phi")
+_FILES_NAMED = 5
+
+Keys = NDArray[np.uint64]
+
+
+class DuplicateJets(UserError):
+    """Some jets are taken twice; says how many and from which files."""
+
+
+def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
+    """See that no jet is taken twice.
+
+    Jets are the same when data type, sample (mcChannelNumber), run, event and position in the event are; where a file
+    does not know events or positions (legacy frames), when data type, run, event, pt, eta and phi are.
+
+    Returns:
+        What was used instead of positions where they are not known, a sentence each.
+
+    Raises:
+        DuplicateJets: with their number and the files.
+    """
+    named = [file for file in files if len(file.taken)]
+    if not named:
+        return []
+    without = [file for file in named if not (_is_known(file, "jet_index") and _is_known(file, "eventNumber"))]
+    columns = _BY_KINEMATICS if without else _BY_POSITION
+    keys = np.concatenate([_keys(file, columns) for file in named])
+    repeats = _repeated(keys)
+    if len(repeats.again):
+        raise DuplicateJets(
+            _in_words(repeats, named, "run, event, pt, eta and phi" if without else "run, event and jet")
+        )
+    if not without:
+        return []
+    sentence = (
+        f"{len(without)} of {len(named)} files do not know which jet of its event a jet is; jets were compared by run, "
+        "event (as far as known), pt, eta and phi instead"
+    )
+    _log.warning("%s", sentence)
+    return [sentence]
+
+
+def _is_known(file: ScannedFile, name: str) -> bool:
+    return name in file.columns.column_names and file.columns.column(name).null_count == 0
+
+
+def _keys(file: ScannedFile, names: Sequence[str]) -> Keys:
+    """What identifies each taken jet, [taken, 1 + names]; unknown is 0."""
+    # Within one kind of training file the label says the data type.
+    return np.stack([_bits(file, name) for name in ("label", *names)], axis=1)
+
+
+def _bits(file: ScannedFile, name: str) -> NDArray[np.uint64]:
+    if name not in file.columns.column_names:
+        return np.zeros(len(file.taken), dtype=np.uint64)
+    values: NDArray[Any] = file.columns.column(name).fill_null(0).to_numpy()
+    return values.view(np.uint32).astype(np.uint64) if values.dtype == np.float32 else values.astype(np.uint64)
+
+
+@dataclass(frozen=True)
+class _Repeats:
+    """Positions of jets that came before, and for each the position of the first with the same key."""
+
+    again: IndexArray
+    first: IndexArray
+
+
+def _repeated(keys: Keys) -> _Repeats:
+    """Found by a hash of each key and confirmed by the key itself."""
+    hashes = np.zeros(len(keys), dtype=np.uint64)
+    for column in keys.T:
+        hashes = _mixed(hashes ^ column)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    first_of_each = first[group]
+    again = np.flatnonzero(first_of_each != np.arange(len(keys)))
+    again = again[np.all(keys[again] == keys[first_of_each[again]], axis=1)]
+    return _Repeats(again, first_of_each[again])
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread the bits of numbers over all 64 (the finaliser of splitmix64, Steele et al. 2014)."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _in_words(repeats: _Repeats, files: Sequence[ScannedFile], compared: str) -> str:
+    owners = np.repeat(np.arange(len(files)), [len(file.taken) for file in files])
+    pairs, counts = np.unique(np.stack([owners[repeats.first], owners[repeats.again]]), axis=1, return_counts=True)
+    told = []
+    for pair in np.argsort(-counts, kind="stable")[:_FILES_NAMED]:
+        told.append(f"{counts[pair]} {_where(files[pairs[0, pair]], files[pairs[1, pair]])}")
+    more = f" and {len(counts) - _FILES_NAMED} more pairs of files" if len(counts) > _FILES_NAMED else ""
+    verb = "jet comes" if len(repeats.again) == 1 else "jets come"
+    return f"{len(repeats.again)} {verb} twice (same data type, {compared}): {'; '.join(told)}{more}"
+
+
+def _where(first: ScannedFile, second: ScannedFile) -> str:
+    if first is second:
+        return f"within {first.source.given_as}"
+    if first.source.path.resolve() == second.source.path.resolve():
+        return f"in {first.source.given_as}, which is given twice"
+    return f"in {first.source.given_as} and {second.source.given_as}"

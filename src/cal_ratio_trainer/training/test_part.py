@@ -1,0 +1,83 @@
+"""The test part of a training: scores, figures of merit, and the files that later analyses read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.splits import Part
+from cal_ratio_trainer.evaluation.ks import PtRange
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
+from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
+from cal_ratio_trainer.network.scoring import logits_of
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.figure_data import ranges_of
+from cal_ratio_trainer.runs.scored_parts import scored_control, scored_jets, scored_main
+from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
+from cal_ratio_trainer.training.setup import Training
+
+_TRAINED_STREAM = 3
+
+
+@dataclass(frozen=True)
+class ScoredTestPart:
+    """Scores of the test jets of both files, and of training jets to compare them with.
+
+    Attributes:
+        main: the main test part.
+        control: the control test part; empty for a training without control region.
+        trained: main jets of the training part, at most as many as the test part has.
+        pt_ranges: in which data and MC are compared.
+    """
+
+    main: ScoredJets
+    control: ScoredControlJets
+    trained: ScoredJets
+    pt_ranges: tuple[PtRange, ...]
+
+    @property
+    def figures(self) -> TestFigures:
+        """The figures of merit."""
+        return evaluate_test_sample(self.main, self.control, self.trained, pt_ranges=self.pt_ranges)
+
+
+def score_test_part(training: Training) -> ScoredTestPart:
+    """Scores the test part of both files, and a sample of the training part that the run's seed draws."""
+    data, tensors, settings = training.data, training.tensors, training.settings
+    classifier, sample = training.step.classifier, data.main
+    main = logits_of(classifier, tensors.jets, sample.positions(Part.TEST))
+    control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
+    positions, wanted = sample.positions(Part.TRAIN), len(sample.positions(Part.TEST))
+    if len(positions) > wanted:
+        random = np.random.default_rng([settings.seed, _TRAINED_STREAM])
+        positions = np.sort(random.choice(positions, wanted, replace=False))
+    trained = logits_of(classifier, tensors.jets, positions).softmax(dim=1).cpu().numpy()
+    return ScoredTestPart(
+        scored_main(data, Part.TEST, main),
+        scored_control(data, Part.TEST, control),
+        scored_jets(sample.jets.scalars.take(positions), trained, sample.weight[positions], sample.metadata),
+        ranges_of(settings.pt_ranges, data.control.metadata.scaling),
+    )
+
+
+def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:
+    """Writes the test jets of each file with weights and scores: later analyses need no training file."""
+    files = {"main": (MAIN_FILE, scored.main.scores), "control": (CONTROL_FILE, scored.control.scores)}
+    for kind, sample in data.samples.items():
+        name, scores = files[kind]
+        positions = sample.positions(Part.TEST)
+        jets = sample.test_jets.with_columns(
+            {
+                "weight": sample.loss_weight[positions],
+                "evaluation_weight": sample.weight[positions],
+                **{f"jet_nn_{label.output}": scores[:, label] for label in Label},
+            }
+        )
+        note = f"test part of run {run.name}, scored by its newest network"
+        metadata = sample.metadata.model_copy(update={"notes": [*sample.metadata.notes, note]})
+        with writing(run.path / name) as writer:
+            for start in range(0, len(jets), ROWS_A_GROUP):
+                writer.write(jets.slice(start, start + ROWS_A_GROUP))
+            writer.finish(metadata)
