@@ -70,7 +70,9 @@ class ProgressLine:
         self.start = self.last_line = time.monotonic()
         self._bar: Progress | None = None
         self._task = None
-        if sys.stderr.isatty() and not _live_lines and multiprocessing.parent_process() is None:
+        self._is_shown = _is_shown.get()
+        is_first = not _live_lines and multiprocessing.parent_process() is None
+        if self._is_shown and is_first and (sys.stderr.isatty() or _is_notebook()):
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),

@@ -1,4 +1,4 @@
-"""Base of what the functions of the public API return: short in a terminal, a table in a notebook, a frame in pandas."""
+"""Base of what the public functions return: a line in a terminal, a table in a notebook, a frame in pandas."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

@@ -63,16 +63,26 @@ def command(
             with progress_shown(progress):
                 return function(settings)
 
-        return described(model, call, function)
+        return described(model, settings_model, call, function)
 
     return decorate
 
 
 def described(
-    model: Callable[Options, Chosen], call: Callable[..., Outcome], function: Callable[..., Any]
+    arguments_model: Callable[Options, Settings],
+    settings_model: type[Chosen],
+    call: Callable[..., Outcome],
+    function: Callable[..., Any],
 ) -> Command[Options, Chosen, Outcome]:
-    """Gives a function the name of another, and signature and docstring with the fields of a model."""
-    settings_model, keyword = cast(type[Settings], model), inspect.Parameter.KEYWORD_ONLY
+    """Gives a function the name of another, and a signature and docstring with the fields of a model.
+
+    Args:
+        arguments_model: its fields become keyword arguments.
+        settings_model: may be given as one object instead.
+        call: the function to describe.
+        function: has the name, the docstring to begin with and the annotated result.
+    """
+    model, keyword = cast(type[Settings], arguments_model), inspect.Parameter.KEYWORD_ONLY
     parameters = [
         inspect.Parameter(
             "settings", inspect.Parameter.POSITIONAL_ONLY, default=None, annotation=settings_model | None
@@ -80,20 +90,22 @@ def described(
         inspect.Parameter("progress", keyword, default=True, annotation=bool),
     ]
     texts = {
-        "settings": f"all of these in one object, `{settings_model.__name__}`.",
+        "settings": f"The other arguments but progress in one object, `{settings_model.__name__}`.",
         "progress": "Show how far the work is, on standard error or in the notebook.",
     }
-    for name in settings_model.field_names():
-        info = settings_model.model_fields[name]
+    for name in model.field_names():
+        info = model.model_fields[name]
         default = inspect.Parameter.empty if info.is_required() else info.get_default(call_default_factory=True)
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=info.annotation))
         texts[name] = info.description or ""
-    summary, _, raises = inspect.cleandoc(function.__doc__ or "").partition("\nRaises:\n")
+    text, _, raises = inspect.cleandoc(function.__doc__ or "").partition("\nRaises:\n")
+    summary, heading, returned = text.partition("\nReturns:\n")
     arguments = [
         fill(f"{name}: {text}", 118, initial_indent=_INDENT, subsequent_indent=_HANGING) for name, text in texts.items()
     ]
     errors = ["    ConfigError: arguments are wrong; names all mistakes.", *filter(None, [raises])]
-    call.__doc__ = "\n".join([summary.rstrip(), "", "Args:", *arguments, "", "Raises:", *errors])
+    parts = [summary.rstrip(), "", "Args:", *arguments, heading + returned.rstrip(), "", "Raises:", *errors]
+    call.__doc__ = "\n".join(parts)
     call.__name__ = call.__qualname__ = function.__name__.strip("_")
     call.__module__ = function.__module__
     returns = inspect.signature(function).return_annotation

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,18 +28,17 @@ from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice
 from cal_ratio_trainer.progress import progress_shown
 
 if TYPE_CHECKING:
-    from cal_ratio_trainer.api.run import Run
+    from cal_ratio_trainer.api.run import RedrawnRun, Run
     from cal_ratio_trainer.building import BuildSummary, ResampleSummary
     from cal_ratio_trainer.jets import Jets
     from cal_ratio_trainer.ntuple import ConversionSummary
     from cal_ratio_trainer.reporting.analysis import AnalysisResult
     from cal_ratio_trainer.reporting.compare_report import CompareResult
-    from cal_ratio_trainer.reporting.data_comparison import ComparisonSummary
     from cal_ratio_trainer.reporting.doctor import Examination
+    from cal_ratio_trainer.reporting.jet_file_report import JetFileComparison
     from cal_ratio_trainer.reporting.model_dump import NetworkDescription
     from cal_ratio_trainer.reporting.runs import RunList
     from cal_ratio_trainer.reporting.score_report import ScoreResult
-    from cal_ratio_trainer.runs.directory import RunDirectory
     from cal_ratio_trainer.runs.import_run import ImportSummary
     from cal_ratio_trainer.runs.network_export import TrainingExport
     from cal_ratio_trainer.simulation import DemoSummary
@@ -109,7 +109,7 @@ def build(settings: BuildSettings) -> "BuildSummary":
     if settings.report:
         from cal_ratio_trainer.reporting.build_report import write_build_report
 
-        write_build_report(settings, summary)
+        summary = replace(summary, page=write_build_report(settings, summary))
     return summary
 
 
@@ -166,7 +166,7 @@ def _train(
     return Run(summary.run)
 
 
-train = described(TrainArguments, _train, _train)
+train = described(TrainArguments, TrainSettings, _train, _train)
 
 
 def train_with(
@@ -190,15 +190,15 @@ def train_with(
     wait_briefly()
     from cal_ratio_trainer.reporting.training_details import training_details_text
     from cal_ratio_trainer.training.continuation import find_start
-    from cal_ratio_trainer.training.follower_rank import take_part
-    from cal_ratio_trainer.training.ranks import joined
+    from cal_ratio_trainer.training.ranks import launched_ranks
+    from cal_ratio_trainer.training.train import follow
     from cal_ratio_trainer.training.train import train as train_one
     from cal_ratio_trainer.training.train_folds import fold_work, train_folds
 
-    ranks, notice = joined(), demo_notice(layers)
+    ranks, notice = launched_ranks(), demo_notice(layers)
     summary: TrainSummary | FoldSetSummary | None = None
     if not ranks.is_first:
-        take_part(ranks)
+        follow(ranks)
     elif work := fold_work(layers, settings, continue_from):
         if notice and work.fold_set is None:
             say(notice)
@@ -210,7 +210,7 @@ def train_with(
         elif notice and start.run is None:
             say(notice)
         summary = train_one(start, say, training_details_text, ranks)
-    ranks.part()
+    ranks.shut_down()
     return summary
 
 
@@ -260,41 +260,31 @@ def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
 
 
 @command(PlotSettings)
-def plot(settings: PlotSettings) -> "ComparisonSummary":
+def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
     """Compares training files and writes a report: their contents, distributions, what is missing or odd.
 
-    Raises:
-        ConfigError: `run` is given, whose plots `redraw` draws.
-        UserError: a file cannot be used.
-        OSError: the report cannot be written.
-    """
-    from cal_ratio_trainer.plotting.pool import draw_in_parallel
-    from cal_ratio_trainer.reporting.data_comparison import compare_files
-
-    return compare_files(settings, draw_in_parallel)
-
-
-def redraw(name: str, output_path: str | Path, given: dict[str, Any]) -> tuple["RunDirectory", list[Path]]:
-    """Draws every plot of a run once more in its folder.
-
-    Args:
-        name: the run, NAME/RUN.
-        output_path: folder that holds all runs.
-        given: settings of the call; those of `FigureSettings` take the place of the run's.
-
-    Returns:
-        The run, and the files written.
+    With `run`, every plot of that run is drawn once more in its folder; settings of figures that are given take the
+    place of the run's.
 
     Raises:
         RunError: there is no such run, or it has no record or history that can be read.
+        UserError: a file cannot be used.
         OSError: a file cannot be written.
     """
-    from cal_ratio_trainer.runs.directory import named_run
-    from cal_ratio_trainer.runs.figures import redraw_run
+    if settings.run is not None:
+        from cal_ratio_trainer.api.run import RedrawnRun
+        from cal_ratio_trainer.runs.directory import named_run
+        from cal_ratio_trainer.runs.figures import redraw_run
 
-    run = named_run(name, Path(output_path))
-    of_figures = {name: value for name, value in given.items() if name in FigureSettings.model_fields}
-    return run, redraw_run(run, figure_settings=of_figures)
+        # Not the defaults: the run has its own.
+        names = settings.model_fields_set & FigureSettings.model_fields.keys()
+        given = {name: getattr(settings, name) for name in names}
+        run = named_run(settings.run, settings.output_path)
+        return RedrawnRun(run, tuple(redraw_run(run, figure_settings=given)))
+    from cal_ratio_trainer.plotting.pool import draw_in_parallel
+    from cal_ratio_trainer.reporting.jet_file_report import compare_files
+
+    return compare_files(settings, draw_in_parallel)
 
 
 @command(ConvertTrainingSettings)

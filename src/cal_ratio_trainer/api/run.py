@@ -1,6 +1,7 @@
 """A run on disk as an object: its record, settings, history, figures and networks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ class Run(Result):
 
     @property
     def recommended_epoch(self) -> int | None:
-        """The epoch that the default rule recommends; None without one, and for a fold set: each network has its own."""
+        """The epoch that the default rule recommends; None without one and for a fold set, whose networks differ."""
         best = None if isinstance(self._overview, FoldSetOverview) else self._overview.best()
         return None if best is None else best.epoch
 
@@ -137,3 +138,16 @@ class Run(Result):
     @cached_property
     def _drawings(self) -> list[Drawing]:
         return drawings_of_run(self.directory)
+
+
+@dataclass(frozen=True, repr=False)
+class RedrawnRun(Result):
+    """A run whose plots were drawn once more, and their files."""
+
+    run: RunDirectory
+    files: tuple[Path, ...]
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{len(self.files)} plots of run {self.run.name} in {self.run.path}"

@@ -145,7 +145,20 @@ class InputSummary:
 
 @dataclass(frozen=True, repr=False)
 class BuildSummary(Result):
-    """What a build made and where."""
+    """Result of `cr_trainer build`.
+
+    Attributes:
+        output_file: the training file.
+        kind: main or control.
+        jets: how many jets it holds.
+        classes, slices: counts and weights by label, and by label and simulated sample.
+        inputs: what was taken of each input file.
+        notes: what a user should know, a sentence each.
+        weighing: how jets were weighed; None where they were not.
+        cutflows: by sample.
+        simulation: what simulated the jets where it was not the experiment's own simulation, e.g. 'demo'.
+        page: the HTML report; None where none was asked for.
+    """
 
     output_file: Path
     kind: Kind
@@ -157,6 +170,7 @@ class BuildSummary(Result):
     weighing: Weighing | None = None
     cutflows: dict[str, list[SampleStep]] = field(default_factory=dict)
     simulation: str | None = None
+    page: Path | None = None
 
     def as_details(self) -> dict[str, Any]:
         """The tables, for the metadata of the file."""

@@ -59,6 +59,11 @@ class ConversionRow:
     oddities: tuple[tuple[str, int], ...] = ()
     unverified: bool = False
 
+    @property
+    def is_converted(self) -> bool:
+        """True where the jets of the file are in its output, by this call or an earlier one."""
+        return self.status in (Status.CONVERTED, Status.ALREADY_DONE)
+
 
 @dataclass(frozen=True, repr=False)
 class ConversionSummary(Result):
@@ -70,6 +75,11 @@ class ConversionSummary(Result):
     def failed(self) -> tuple[ConversionRow, ...]:
         """The files that were not converted although they should have been."""
         return tuple(row for row in self.rows if row.status is Status.FAILED)
+
+    @property
+    def in_progress(self) -> tuple[ConversionRow, ...]:
+        """The files that another process converts at the moment."""
+        return tuple(row for row in self.rows if row.status is Status.ELSEWHERE)
 
     @property
     def outputs(self) -> tuple[Path, ...]:

@@ -6,11 +6,14 @@ Paths in these settings are relative to the folder, so that it can be moved; the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.jets.labels import DataType
@@ -68,6 +71,17 @@ class DemoSummary(Result):
         """How many jets convert will keep, over all files."""
         return sum(file.jets for file in self.files)
 
+    def convert_settings(self, **changes: Any) -> ConvertSettings:
+        """Settings that convert the ntuples, wherever they are called from, with changes."""
+        folder = {"output_path": self.output_path / CONVERTED}
+        return ConvertSettings.make(**{**_below_folder(self.convert_config), **folder, **changes})
+
+    def build_settings(self, kind: Literal["main", "control"], **changes: Any) -> BuildSettings:
+        """Settings that build a training file beside the ntuples once they are converted, with changes."""
+        config = self.build_main_config if kind == "main" else self.build_control_config
+        content = _below_folder(config)
+        return BuildSettings.make(**{**content, "output_file": config.parent / content["output_file"], **changes})
+
     @property
     def headline(self) -> str:
         """See `Result`."""
@@ -76,6 +90,13 @@ class DemoSummary(Result):
     def records(self) -> Sequence[Mapping[str, Any]]:
         """One row per ntuple."""
         return [vars(file) for file in self.files]
+
+
+def _below_folder(config: Path) -> dict[str, Any]:
+    """Settings from a file, with their input files, which are relative to its folder, as absolute paths."""
+    content, folder = read_config(config), config.parent.absolute()
+    inputs = [{**each, "input_file": str(folder / each["input_file"])} for each in content["input_files"]]
+    return {**content, "input_files": inputs}
 
 
 def simulate(settings: DemoSettings) -> DemoSummary:
