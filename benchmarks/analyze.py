@@ -17,7 +17,7 @@ from cal_ratio_trainer.training.continuation import Start
 
 
 def train_runs(folder: Path, arguments: argparse.Namespace) -> None:
-    """Short trainings on random jets, as cheap as they can be: only their files matter here."""
+    """Runs short and small trainings on random jets, of which only the files matter."""
     main_file, control_file = write_files(folder, arguments.main_jets, arguments.control_jets)
     for seed in range(arguments.runs):
         settings = TrainSettings.make(
@@ -36,7 +36,7 @@ def train_runs(folder: Path, arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Print seconds of the whole analysis, of one without errors, and of one without score plots."""
+    """Prints seconds of the whole analysis, of one without errors, and of one without score plots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)

@@ -1,4 +1,4 @@
-"""How fast training files are built and in how much memory."""
+"""Speed and memory of building training files."""
 
 import resource
 import subprocess
@@ -17,7 +17,7 @@ _GIB = 1 << 30
 
 
 def build(folder: Path, workers: int) -> None:
-    """Build a main file of the files in a folder; runs in a process of its own, whose memory is then its peak."""
+    """Builds a main file of the files in a folder; runs in a separate process, whose peak memory is then its own."""
     from cal_ratio_trainer.building import build_training_file
     from cal_ratio_trainer.config.build import BuildSettings
 
@@ -40,7 +40,7 @@ def build(folder: Path, workers: int) -> None:
 
 
 def main(jets: int, workers: int) -> None:
-    """Make inputs, then build them in another process."""
+    """Makes inputs, then builds them in another process."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for data_type in (DataType.SIGNAL, DataType.QCD, DataType.BIB):

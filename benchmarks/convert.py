@@ -1,4 +1,4 @@
-"""How fast ntuples are converted and in how much memory."""
+"""Speed and memory of converting ntuples."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ _MIB = 1 << 20
 
 
 def simulate(folder: Path, jets: int) -> None:
-    """Make the demo's ntuples."""
+    """Makes the ntuples of the demo."""
     from cal_ratio_trainer.config.demo import DemoSettings
     from cal_ratio_trainer.simulation import simulate as simulate_demo
 
@@ -23,7 +23,7 @@ def simulate(folder: Path, jets: int) -> None:
 
 
 def convert(folder: Path, workers: int) -> None:
-    """Convert the demo with its own settings; runs in a process of its own, whose memory is then its peak."""
+    """Converts the demo with its own settings; runs in a separate process, whose peak memory is then its own."""
     from cal_ratio_trainer.config.convert import ConvertSettings
     from cal_ratio_trainer.config.loading import load_settings
     from cal_ratio_trainer.ntuple import convert_files
@@ -46,7 +46,7 @@ def convert(folder: Path, workers: int) -> None:
 
 
 def main(jets: int) -> None:
-    """Simulate, then convert with one and with two processes, each in a fresh process."""
+    """Simulates, then converts with one and with two processes, each in a new process."""
     with tempfile.TemporaryDirectory() as name:
         simulate(Path(name) / "demo", jets)
         for workers in (1, 2):

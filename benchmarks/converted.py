@@ -1,4 +1,4 @@
-"""Converted jets made of random numbers, with the occupancy of real ones, for benchmarks of building and loading."""
+"""Converted jets of random numbers, with as many constituents as real ones, for benchmarks of building and loading."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ JETS_A_BATCH = 50_000
 
 
 def converted_jets(jets: int, data_type: DataType, first_event: int, seed: int) -> Jets:
-    """Random jets, two to an event, as convert would store them."""
+    """Random jets, two per event, as convert would store them."""
     random = np.random.default_rng(seed)
     lists = {}
     for kind in CONSTITUENTS:
@@ -41,7 +41,7 @@ def converted_jets(jets: int, data_type: DataType, first_event: int, seed: int) 
 
 
 def write_converted(path: Path, jets: int, data_type: DataType) -> None:
-    """Write a file of so many jets, in batches."""
+    """Writes a file of this many jets, in batches."""
     with writing(path) as writer:
         for number, start in enumerate(range(0, jets, JETS_A_BATCH)):
             writer.write(converted_jets(min(JETS_A_BATCH, jets - start), data_type, start // 2, seed=number))

@@ -1,4 +1,4 @@
-"""How fast the demo is simulated: `python benchmarks/demo.py [--jets N] [--workers W]`.
+"""Speed of simulating the demo: `python -m benchmarks.demo [--jets N] [--workers W]`.
 
 N counts the jets of each of the five classes, so 200000 makes a million jets that convert keeps. Prints the time, the
 rate, the size, and the largest memory of a process.
@@ -15,7 +15,7 @@ from cal_ratio_trainer.simulation import simulate
 
 
 def main() -> None:
-    """Simulate into a temporary folder and print the figures."""
+    """Simulates into a temporary folder and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jets", type=int, default=20_000, help="jets of each class")
     parser.add_argument("--workers", type=int, default=2, help="processes")

@@ -22,7 +22,7 @@ from cal_ratio_trainer.training.continuation import Start
 
 
 def write_files(folder: Path, main_jets: int, control_jets: int) -> tuple[Path, Path]:
-    """Random jets of real occupancy as a main and a control-region training file."""
+    """Writes random jets with as many constituents as real ones to a main and a control-region training file."""
     rng = np.random.default_rng(1)
     paths = folder / "main.parquet", folder / "control.parquet"
     for path, kind, jets in zip(paths, ("main", "control"), (main_jets, control_jets), strict=True):
@@ -41,7 +41,7 @@ def write_files(folder: Path, main_jets: int, control_jets: int) -> tuple[Path, 
 
 
 def settings_of(files: tuple[Path, Path], **given: Any) -> TrainSettings:
-    """Of a training on all jets of a main and a control-region file, whose results lie beside them."""
+    """Settings of a training on all jets of a main and a control-region file, with its results beside them."""
     main_file, control_file = map(str, files)
     place = files[0].parent
     return TrainSettings.make(
@@ -50,7 +50,7 @@ def settings_of(files: tuple[Path, Path], **given: Any) -> TrainSettings:
 
 
 def main() -> None:
-    """Print seconds a stage, seconds an epoch and main jets a second."""
+    """Prints seconds per stage, seconds per epoch and main jets per second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--main_jets", type=int, default=60_000)
     parser.add_argument("--control_jets", type=int, default=20_000)

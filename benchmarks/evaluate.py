@@ -19,7 +19,7 @@ MASSES = [60.0, 125.0, 200.0, 400.0, 600.0, 1000.0]
 
 
 def random_scores(own: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Outputs of which the jet's own one is usually the largest, in single precision."""
+    """Random outputs, of which that of the jet's class is usually the largest, in single precision."""
     shapes = np.full((len(own), 3), 0.3)
     shapes[np.arange(len(own)), own] = 3.0
     gammas = random.standard_gamma(shapes)
@@ -28,7 +28,7 @@ def random_scores(own: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def random_jets(jets: int, random: np.random.Generator) -> ScoredJets:
-    """Main jets of random numbers: a third each of signal, QCD and BIB, six mH, everything known of them."""
+    """Main jets of random numbers: a third each of signal, QCD and BIB, six mH, with all columns."""
     labels = random.integers(0, 3, jets)
     signs = random.choice([-1, 1], jets)
     return ScoredJets(
@@ -56,7 +56,7 @@ def random_control_jets(jets: int, random: np.random.Generator) -> ScoredControl
 
 
 def median_seconds(function: Callable[[], object], times: int) -> float:
-    """Median time of a call after one to warm up."""
+    """Median time of a call after one warm-up. [s]"""
     found = []
     for _ in range(times + 1):
         start = time.perf_counter()
@@ -66,7 +66,7 @@ def median_seconds(function: Callable[[], object], times: int) -> float:
 
 
 def main() -> None:
-    """Print seconds of the evaluation, size and seconds of its JSON, seconds a plot by kind and in all."""
+    """Prints seconds of the evaluation, size and seconds of its JSON, seconds per plot by kind and in total."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jets", type=int, default=100_000, help="test jets, control jets and jets trained on, each")
     parser.add_argument("--times", type=int, default=3, help="how often each is timed")
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def draw(figures: TestFigures, times: int) -> None:
-    """Time every final plot; plots that one function draws are a kind."""
+    """Measures every final plot; plots of the same function are one kind."""
     by_kind: defaultdict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         for drawing in final_drawings(figures):

@@ -8,7 +8,7 @@ from tests.faults.loaders import LOADERS
 
 
 def main() -> None:
-    """Prints for each loader how many damaged files were refused, read, and what went wrong."""
+    """Prints for each loader the numbers of damaged files that were refused and read, and the errors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=1000, help="damaged files for each loader")
     parser.add_argument("--first", type=int, default=0, help="number of the first one, to repeat a fault")

@@ -1,4 +1,4 @@
-"""Digests of all output of the program but timings: `python -m benchmarks.golden FOLDER` before and after a change.
+"""Digests of all output of the program except timings: `python -m benchmarks.golden FOLDER` before and after a change.
 
 Makes a demo and takes it through every command, on one thread, with a fixed seed. FOLDER/sums.json then holds a digest
 of the content of each output file, of each command's terminal output, and of `--help` and `--print_settings` of all
@@ -78,7 +78,7 @@ _MASKS = (
 
 
 def main() -> None:
-    """Run the chain and write the sums; compare them with earlier ones if asked to."""
+    """Runs the chain and writes the digests; compares them with earlier ones on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="new folder for the files and sums.json")
     parser.add_argument("--against", type=Path, help="sums.json of an earlier state")
@@ -116,7 +116,7 @@ def sums_of(folder: Path, since: float = 0.0) -> dict[str, str]:
 
 
 def content_of(path: Path, folder: Path) -> bytes:
-    """The bytes of a file that decide; text below `folder` does not name it."""
+    """Relevant bytes of a file; text below `folder` does not contain its name."""
     reader = _READERS.get(path.suffix, Path.read_bytes)
     return reader(path).replace(str(folder.resolve()).encode(), b"FOLDER")
 

@@ -1,4 +1,4 @@
-"""All figures of a graphics card in one command: `python -m benchmarks.gpu`, Markdown on standard output.
+"""All measurements on a graphics card in one command: `python -m benchmarks.gpu`, Markdown on standard output.
 
 Runs where there is no network: it needs this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
 
@@ -41,11 +41,12 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
 from cal_ratio_trainer.network.sequences import Sequences
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, BranchShape
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
@@ -79,7 +80,7 @@ def correctness(device: torch.device, engine: str) -> None:
 
 
 def _chain_errors(device: torch.device, engine: str, widths: tuple[int, ...]) -> list[float]:
-    """Of outputs and of every weight's gradient, without dropout."""
+    """Errors of the outputs and of the gradient of every weight, without dropout."""
     exact = [Dense(*sizes, torch.Generator().manual_seed(2)).double() for sizes in itertools.pairwise(widths)]
     x = torch.randn(3000, widths[0], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     layers = [copy.deepcopy(layer).to(device, torch.float32) for layer in exact]
@@ -100,7 +101,7 @@ def _gradients(layers: Sequence[Dense]) -> list[torch.Tensor | None]:
 
 
 def _relative(found: Sequence[torch.Tensor | None], expected: Sequence[torch.Tensor | None]) -> list[float]:
-    """The largest error of each, relative to its largest value."""
+    """Largest error of each, relative to its largest value."""
     errors = []
     for ours, theirs in zip(found, expected, strict=True):
         assert ours is not None
@@ -128,7 +129,7 @@ def _errors(device: torch.device, engine: str, units: int) -> list[float]:
 
 
 def throughput(device: torch.device, sizes: list[int]) -> None:
-    """Time of a step in milliseconds and main jets a second, by way and size."""
+    """Time of a step in milliseconds and main jets per second, by method and size."""
 
     def measured(jets: int, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[str, ...]:
         set_matmul_precision(device, way.precision)
@@ -152,7 +153,7 @@ def throughput(device: torch.device, sizes: list[int]) -> None:
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to compute a step."""
+    """Method to compute a step."""
 
     engine: str
     precision: str = "ieee"
@@ -165,11 +166,11 @@ class _Way:
 
     @contextmanager
     def layers_apart(self) -> Iterator[None]:
-        """Within it, Triton takes dense layers one by one where that is wanted."""
+        """Context in which Triton computes dense layers one by one, unless `together` is set."""
         if self.together:
             yield
             return
-        places = ("network.dense_chain", "training.memory")
+        places = ("network.dense_chain", "datasets.memory")
         with ExitStack() as patched:
             for place in places:
                 patched.enter_context(mock.patch(f"cal_ratio_trainer.{place}.chain_fits", return_value=False))
@@ -177,7 +178,7 @@ class _Way:
 
 
 def _ways(device: torch.device) -> list[_Way]:
-    """A rung of the ladder each."""
+    """One method for each optimisation."""
     slowest = _Way("torch", together=False)
     if engine_for(device, torch.float32) is not Engine.TRITON:
         return [slowest, _Way("auto"), _Way("auto", kind=StaticStep)]
@@ -188,7 +189,7 @@ def _ways(device: torch.device) -> list[_Way]:
 
 
 def profile(device: torch.device, jets: int) -> None:
-    """Where the time of a step goes, by kernel: the twenty that take most."""
+    """Time of a step by kernel: the twenty slowest."""
     data, sampler = _sample(device, jets)
     activity = torch.profiler.ProfilerActivity
     activities = [activity.CPU, *([activity.CUDA] if device.type == "cuda" else [])]
@@ -211,7 +212,7 @@ def _sample(device: torch.device, jets: int) -> tuple[TrainingTensors, Sampler]:
 
 
 def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[float, int]:
-    """Of the third epoch: the first compile and record."""
+    """Seconds per step of the third epoch; the first ones compile and record."""
     classifier, adversary = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device), Adversary(2).to(device)
     step, tally = way.kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, 0.2), 5), Tally(device)
     before, seconds = 0, 0.0
@@ -234,7 +235,7 @@ def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sample
 
 
 def full_run(main_jets: int, control_jets: int, epochs: int, splits: list[int]) -> None:
-    """Trainings as `cr_trainer train` does them, seconds by stage."""
+    """Trainings as by `cr_trainer train`, seconds by stage."""
     print(f"{epochs} epochs of {main_jets} main and {control_jets} control jets, nine tenths of them trained on:\n")
     names = ("num_splits", "products", "computed by", "data", "steps", "validation", "files", "end")
     with tempfile.TemporaryDirectory() as name:
@@ -257,7 +258,7 @@ def _trained(files: tuple[Path, Path], epochs: int, splits: int, precision: str)
 
 
 def _row(words: tuple[str, ...], measure: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
-    """A row that begins with some words; where it cannot be measured, why, so that the others come all the same."""
+    """Row with a heading; contains the error if the measurement fails, so that the other rows still follow."""
     try:
         return *words, *measure()
     except Exception as error:
@@ -266,7 +267,7 @@ def _row(words: tuple[str, ...], measure: Callable[[], tuple[str, ...]]) -> tupl
 
 
 def print_table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """A Markdown table, each row as soon as it is there."""
+    """Prints a Markdown table, each row as soon as it is measured."""
     for cells in itertools.chain((names, ("---",) * len(names)), rows):
         print("| " + " | ".join(cells) + " |", flush=True)
     print(flush=True)
@@ -278,7 +279,7 @@ def _wait(device: torch.device) -> None:
 
 
 def main() -> None:
-    """Print all tables."""
+    """Prints all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ("correctness", "throughput", "profile", "full")
     parser.add_argument("--only", choices=names, nargs="*")

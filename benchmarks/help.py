@@ -1,4 +1,4 @@
-"""How long `cr_trainer --help` takes, and a bare Python beside it."""
+"""Time of `cr_trainer --help`, and of Python alone."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def seconds(command: list[str], runs: int) -> list[float]:
 
 
 def main(runs: int) -> None:
-    """Print smallest and median time of each."""
+    """Prints smallest and median time of each."""
     calls = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "cr_trainer --help": [sys.executable, "-m", "cal_ratio_trainer", "--help"],

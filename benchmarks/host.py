@@ -1,4 +1,4 @@
-"""What an epoch costs the host beside the network: what a fast graphics card would wait for, measured without one.
+"""Time of the host for an epoch without the network, for which a fast graphics card would wait; measured without one.
 
 A training of the full size through the product's own loop, in which steps and scoring give random numbers at once.
 What is left is drawing mini-batches, figures of merit, files, checkpoints, and the plots of the end. What the recorded
@@ -42,7 +42,7 @@ def _random_logits(self: AdversarialStep, data: TrainingTensors, positions: Inde
 
 
 def _seconds_of_keys(settings: TrainSettings) -> float:
-    """How long a recorded step draws keys for an epoch."""
+    """Seconds in which a recorded step draws the keys of an epoch."""
     losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
     step = StaticStep(Classifier(DEFAULT_SHAPE, 1), Adversary(1), settings.learning_rate, losses, seed=1)
     begin = time.perf_counter()
@@ -51,7 +51,7 @@ def _seconds_of_keys(settings: TrainSettings) -> float:
 
 
 def main() -> None:
-    """Print seconds an epoch by stage, and those of the end."""
+    """Prints seconds per epoch by stage, and those of the end."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--main_jets", type=int, default=2_000_000)
     parser.add_argument("--num_splits", type=int, default=230)

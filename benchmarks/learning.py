@@ -1,4 +1,4 @@
-"""What settings do to learning on the demo: trainings with every combination of them, a row each, as Markdown.
+"""Effect of settings on learning: trainings on the demo with all combinations, one row each, as Markdown.
 
 `python -m benchmarks.learning FOLDER` makes the demo data in FOLDER once (40,000 jets of each kind, main and control)
 and trains there with and without adversary; `--num_splits 10 50 230` or `--engines numba torch` compares those, and
@@ -45,7 +45,7 @@ def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace, precisi
 
 
 def train_case(precision: str, settings: TrainSettings) -> dict[str, float]:
-    """Train one case, products rounded to a precision; its figures on the test part."""
+    """Trains one case, with products rounded to a precision; returns its figures of merit on the test part."""
     logging.disable(logging.WARNING)
     with rounded_products(precision):
         summary = train(Start(settings), say=lambda _: None, details=lambda _: "")
@@ -65,7 +65,7 @@ def table_row(precision: str, settings: TrainSettings, figures: dict[str, float]
 
 
 def heading(figures: dict[str, float]) -> str:
-    """The head of the table, with what identical distributions would give."""
+    """Head of the table, with the values of identical distributions."""
     expected = f"{figures['ks_qcd_expected']:.3f} ± {figures['ks_qcd_spread']:.3f}"
     return (
         f"K-S sums over three pt ranges; identical distributions would give {expected}; in brackets the excess in "
@@ -76,7 +76,7 @@ def heading(figures: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jets", type=int, default=40_000, help="jets of each kind, main and control")

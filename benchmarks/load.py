@@ -1,4 +1,4 @@
-"""How fast files of jets are loaded and in how much memory.
+"""Speed and memory of loading files of jets.
 
 Layouts: 'training' (two files as a training loads them), 'disk' (the same, constituents left on disk), and 'ragged',
 'flat' or 'pickle' (a file of that format, whole).
@@ -30,7 +30,7 @@ _JETS_A_BATCH = 50_000
 
 
 def load(path: Path) -> None:
-    """Load a file; runs in a process of its own, whose memory is then its peak."""
+    """Loads a file; runs in a separate process, whose peak memory is then its own."""
     from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
 
     before = peak_bytes()
@@ -50,7 +50,7 @@ def load(path: Path) -> None:
 
 
 def load_training(main_file: Path, control_file: Path, place: Literal["device", "disk"]) -> None:
-    """Load two files as a training does; runs in a process of its own, whose memory is then its peak."""
+    """Loads two files as a training does; runs in a separate process, whose peak memory is then its own."""
     import torch
 
     from cal_ratio_trainer.config.training import TrainSettings
@@ -82,7 +82,7 @@ def load_training(main_file: Path, control_file: Path, place: Literal["device", 
 
 
 def _ragged_bytes(file: Path) -> int:
-    """Of all that a file holds: values and offsets of its constituents, scalars."""
+    """Bytes of all jets in a file: values and offsets of the constituents, scalars."""
     opened = pq.ParquetFile(file)
     values = sum(
         len(batch.column(0).flatten()) * len(kind.features)
@@ -95,7 +95,7 @@ def _ragged_bytes(file: Path) -> int:
 
 
 def write_training_file(path: Path, jets: int, kind: Literal["main", "control"]) -> None:
-    """A training file of random jets with the occupancy of real ones and the columns that a built file has."""
+    """Writes a training file of random jets with as many constituents as real ones and the columns of a built file."""
     rng = np.random.default_rng(len(kind))
     with writing(path) as writer:
         for start in range(0, jets, _JETS_A_BATCH):
@@ -113,7 +113,7 @@ def write_training_file(path: Path, jets: int, kind: Literal["main", "control"])
 
 
 def main(jets: int, layout: str) -> None:
-    """Make files, then load them in another process."""
+    """Makes files, then loads them in another process."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if layout in ("training", "disk"):

@@ -1,4 +1,4 @@
-"""The largest memory that this process has held, and what it holds of its own."""
+"""Peak memory and anonymous memory of this process."""
 
 import resource
 import threading
@@ -7,7 +7,7 @@ from typing import Self
 
 
 def peak_bytes() -> int:
-    """The peak of this process alone. [bytes]
+    """Peak memory of this process alone. [bytes]
 
     On Linux from /proc, for getrusage hands a parent's peak on to the processes that it starts.
     """
@@ -19,7 +19,7 @@ def peak_bytes() -> int:
 
 
 class AnonymousPeak:
-    """Within it, looks every 20 ms how much memory this process holds that is its own, pages of files left out.
+    """Context that records every 20 ms the anonymous memory of this process, without pages of files.
 
     Attributes:
         bytes: the most that was seen; 0 where the system does not say.
@@ -44,7 +44,7 @@ class AnonymousPeak:
 
 
 def anonymous_bytes() -> int:
-    """What this process holds of its own at this moment. [bytes]"""
+    """Anonymous memory of this process at this moment. [bytes]"""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)

@@ -1,10 +1,11 @@
-"""The same network and step in plain padded PyTorch, as one would write it first: what training is held against."""
+"""The same network and step in plain padded PyTorch, as a reference for the training."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, OUTPUTS, BranchShape
+from cal_ratio_trainer.network.encoders.base import BranchShape
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, OUTPUTS
 
 
 class PaddedBranch(nn.Module):
@@ -22,7 +23,7 @@ class PaddedBranch(nn.Module):
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[jets, slots, inputs] -> [jets, units]."""
+        """Maps [jets, slots, inputs] to [jets, units]."""
         last: Tensor = self.dropout(self.lstm(self.dense(x))[0][:, -1])
         return last
 
@@ -45,7 +46,7 @@ class PaddedClassifier(nn.Module):
         )
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
-        """Padded constituents of the three kinds and the jets' own numbers -> logits [jets, 3]."""
+        """Maps padded constituents of the three kinds and features of the jets to logits [jets, 3]."""
         branches = [branch(x) for branch, x in zip(self.branches, inputs, strict=False)]
         logits: Tensor = self.head(torch.cat([*branches, inputs[3]], dim=1))
         return logits

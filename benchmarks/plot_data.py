@@ -15,7 +15,7 @@ _MIB = 1 << 20
 
 
 def compare(path: Path, every_column: bool) -> None:
-    """Compare a file with itself, as two; runs in a process of its own, whose memory is then its peak."""
+    """Compares a file with itself; runs in a separate process, whose peak memory is then its own."""
     from cal_ratio_trainer.config.plot import PlotSettings
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.jet_file_report import compare_files
@@ -37,7 +37,7 @@ def compare(path: Path, every_column: bool) -> None:
 
 
 def main() -> None:
-    """Make a file of each size, then compare in another process."""
+    """Makes a file of each size, then compares them in another process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("jets", nargs="*", type=int, default=[100_000, 1_000_000], help="jets of the file, one or more")
     parser.add_argument("--every-column", action="store_true", help="a figure of each column")

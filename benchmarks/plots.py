@@ -1,4 +1,4 @@
-"""How long plots take, by kind, and how long an epoch waits for its own: `python -m benchmarks.plots`."""
+"""Time of plots by kind, and waiting time of an epoch for its plots: `python -m benchmarks.plots`."""
 
 import argparse
 import tempfile
@@ -26,7 +26,7 @@ _REPEATS = 3
 
 
 def some_plots() -> list[Drawing]:
-    """All plots of a training of 100 epochs on random scores, those of one epoch among them."""
+    """All plots of a training of 100 epochs on random scores, including those of one epoch."""
     random = np.random.default_rng(1)
     main, control = random_jets(20_000, random), random_control_jets(20_000, random)
     ks = ks_of_control_jets(control, ranges_of([0.25, 0.5]))
@@ -42,7 +42,7 @@ def some_plots() -> list[Drawing]:
 
 
 def by_kind(drawings: Sequence[Drawing]) -> dict[str, list[Drawing]]:
-    """Drawings by the function that draws them, those of epochs apart."""
+    """Drawings by the function that draws them, with those of epochs separate."""
     kinds: dict[str, list[Drawing]] = {}
     for drawing in drawings:
         kind = "of an epoch" if drawing.name[:3].isdecimal() else drawing.draw.__name__.removeprefix("_draw_")
@@ -51,7 +51,7 @@ def by_kind(drawings: Sequence[Drawing]) -> dict[str, list[Drawing]]:
 
 
 def processor_seconds(drawings: Sequence[Drawing], folder: Path) -> float:
-    """Of the processor, a plot, the shortest of a few rounds: what others on the machine do does not lengthen it."""
+    """Processor time per plot, the shortest of a few rounds, on which other programs have little effect. [s]"""
     rounds = []
     for _ in range(_REPEATS):
         begin = time.process_time()
@@ -61,7 +61,7 @@ def processor_seconds(drawings: Sequence[Drawing], folder: Path) -> float:
 
 
 def waiting(drawings: Sequence[Drawing], folder: Path, epochs: int = 20) -> tuple[float, float, float]:
-    """Seconds that an epoch waits (mean, longest) and that are left behind the last, with half of the cores."""
+    """Seconds that an epoch waits (mean, longest), and seconds after the last epoch, with half of the cores."""
     waits = []
     with DrawingPool(max(1, available_cores() // 2)) as pool:
         for epoch in range(epochs):
@@ -74,7 +74,7 @@ def waiting(drawings: Sequence[Drawing], folder: Path, epochs: int = 20) -> tupl
 
 
 def main() -> None:
-    """Print processor seconds a plot by kind, and what an epoch waits for its plots."""
+    """Prints processor seconds per plot by kind, and the waiting time of an epoch for its plots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", type=Path, help="folder of a run whose plots are drawn; random ones if none")
     run = parser.parse_args().run

@@ -1,4 +1,4 @@
-"""What a trained network makes of the real jets: `python -m benchmarks.real_jets RUN_FOLDER ../shared/real`.
+"""Scores of a trained network for the real jets: `python -m benchmarks.real_jets RUN_FOLDER ../shared/real`.
 
 The demo was tuned on these same jets, so a demo-trained network's figures on them are optimistic.
 """
@@ -53,7 +53,7 @@ def wrapped(jets: Jets) -> Jets:
 
 
 def main() -> None:
-    """Print the share of each largest output by sample, and AUCs between classes, as Markdown."""
+    """Prints the share of each largest output by sample, and AUCs between classes, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder, or a .keras file of ours")
     parser.add_argument("real", type=Path, help="the folder of real jets")

@@ -1,4 +1,4 @@
-"""Matrix products whose factors are rounded first, as a graphics card's matrix unit rounds them: on any device."""
+"""Matrix products with rounded factors, as in the matrix units of graphics cards, on any device."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,12 +19,12 @@ _FACTORS = {
 
 
 def rounded_products(precision: str) -> AbstractContextManager[Any]:
-    """Within it, PyTorch's products in this thread round their factors to 'tf32' or 'bf16'; 'ieee' changes nothing."""
+    """Context in which PyTorch's products in this thread round factors to 'tf32' or 'bf16'; 'ieee' changes nothing."""
     return _Rounding(MANTISSA_BITS[precision]) if precision in MANTISSA_BITS else nullcontext()
 
 
 def rounded(x: Tensor, bits: int) -> Tensor:
-    """Single-precision numbers rounded to so many bits of mantissa, half away from zero."""
+    """Single-precision numbers rounded to this many bits of mantissa, half away from zero."""
     dropped = 23 - bits
     words = x.contiguous().view(torch.int32)
     return ((words + (1 << (dropped - 1))) & -(1 << dropped)).view(torch.float32)

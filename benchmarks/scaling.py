@@ -1,4 +1,4 @@
-"""How convert scales with the workers of a local Dask cluster."""
+"""Scaling of convert with the workers of a local Dask cluster."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ WORKERS = (1, 2, 4, 8)
 
 
 def simulate_files(folder: Path, files: int, jets: int) -> list[str]:
-    """Multijet ntuples: some simulated, the others copies of them."""
+    """Makes multijet ntuples: some simulated, the others copies of them."""
     from cal_ratio_trainer.config.demo import DemoSettings
     from cal_ratio_trainer.simulation import simulate
 
@@ -34,7 +34,7 @@ def simulate_files(folder: Path, files: int, jets: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one conversion of all files took.
+    """Time of one conversion of all files.
 
     Attributes:
         seconds: wall time.
@@ -47,7 +47,7 @@ class Cost:
 
 
 def convert(folder: Path, names: list[str], workers_s: Callable[[], float] = float, **given: Any) -> Cost:
-    """Convert all files; `workers_s` tells the processor time of the workers so far."""
+    """Converts all files; `workers_s` returns the processor time of the workers so far."""
     from cal_ratio_trainer.config.convert import ConvertSettings
     from cal_ratio_trainer.ntuple import convert_files
 
@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def main(files: int, jets: int) -> None:
-    """Serial, by clusters of 1, 2, 4 and 8 workers, and by 2 of which one is killed; the results must be equal."""
+    """Converts serially, by clusters of 1, 2, 4, 8 workers, and with 2, one of which is killed; results must match."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         names = simulate_files(folder, files, jets)
@@ -85,7 +85,7 @@ def main(files: int, jets: int) -> None:
 def measure(
     into: Path, names: list[str], workers: int, serial: Cost, expected: dict[str, bytes], kill: bool = False
 ) -> None:
-    """Convert with a cluster of so many workers, and say how that compares."""
+    """Converts with a cluster of this many workers, and prints a comparison."""
     from distributed import Client, LocalCluster
 
     with (
@@ -113,7 +113,7 @@ def measure(
 
 
 def kill_one_half_way(client: Any, into: Path, files: int) -> None:
-    """Kill a worker when half of the files are there."""
+    """Kills a worker when half of the files exist."""
     pid = next(iter(client.run(os.getpid).values()))
     while len(list(into.glob("*.parquet"))) < files // 2:
         time.sleep(0.01)

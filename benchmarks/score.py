@@ -31,7 +31,7 @@ _ONE = "--one"
 
 
 def main() -> None:
-    """Print jets scored a second, and peak memory for files."""
+    """Prints jets scored per second, and peak memory for files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", help="files of jets or ntuples")
     parser.add_argument("--jets", type=int, default=50_000, help="jets of each kind, for the network alone")
@@ -92,7 +92,7 @@ def _score_file(file: str, network: str, threads: int | None) -> None:
 
 
 def _load(network: str, folder: Path) -> None:
-    """Score one jet, so that compiled loops are there."""
+    """Scores one jet, so that the loops are compiled."""
     from cal_ratio_trainer.scoring.score import score_files
 
     few = str(_random_file(1, folder))
@@ -101,7 +101,7 @@ def _load(network: str, folder: Path) -> None:
 
 
 def _random_file(jets: int, folder: Path) -> str:
-    """A training file of random jets, in pieces, so that its row groups are of the usual size."""
+    """Writes a training file of random jets in pieces, so that its row groups have the usual size."""
     file, random = folder / f"{jets}_random.parquet", np.random.default_rng(2)
     with writing(file) as writer:
         for start in range(0, jets, ROWS_A_GROUP):

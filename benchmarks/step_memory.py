@@ -1,4 +1,4 @@
-"""Memory that steps take of a CPU against what the training predicts, where constituents lie in memory and on disk.
+"""Measured and predicted memory of steps on a CPU, with constituents in memory and on disk.
 
 Each row is a process of its own. Measured is what the process itself holds at most (`RssAnon`) beyond what it held
 before the first of the steps that are looked at.
@@ -38,7 +38,7 @@ _PLACES = ("device", "disk")
 
 
 def measure(place: str, main_jets: int, splits: int) -> None:
-    """Print the bytes predicted, those of them that are gathered, and the bytes measured."""
+    """Prints the predicted bytes, the gathered part of them, and the measured bytes."""
     rng = np.random.default_rng(1)
     control_jets = main_jets // 2
     parts = [random_jets(main_jets, "main", rng), random_jets(control_jets, "control", rng)]
@@ -77,7 +77,7 @@ def _do(step: AdversarialStep, data: TrainingTensors, sampler: Sampler) -> None:
 
 
 def main() -> None:
-    """Print a table of predictions and measurements."""
+    """Prints a table of predictions and measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("main_jets", type=int, nargs="?", default=200_000)
     parser.add_argument("num_splits", type=int, nargs="*", default=[4, 10, 50])

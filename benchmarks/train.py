@@ -1,4 +1,4 @@
-"""Training throughput against padded eager PyTorch, in turn in the same command: `python benchmarks/train.py`."""
+"""Training throughput against padded eager PyTorch, in turn in the same command: `python -m benchmarks.train`."""
 
 import argparse
 import os
@@ -29,7 +29,7 @@ OCCUPANCY = {"main": (11, 5, 4), "control": (15, 11, 2)}
 
 
 def random_jets(jets: int, sample: str, rng: np.random.Generator) -> Jets:
-    """Jets of random numbers with real occupancy (Poisson around it)."""
+    """Jets of random numbers, with Poisson numbers of constituents around those of real jets."""
     lists = {}
     for kind, mean in zip(CONSTITUENTS, OCCUPANCY[sample], strict=True):
         lengths = np.minimum(rng.poisson(mean, jets), kind.limit)
@@ -40,7 +40,7 @@ def random_jets(jets: int, sample: str, rng: np.random.Generator) -> Jets:
 
 
 def padded_inputs(jets: Jets) -> list[torch.Tensor]:
-    """The network's inputs with every slot written out."""
+    """Padded inputs of the network."""
     padded = [
         torch.from_numpy(np.ascontiguousarray(jets.constituents[kind.name].padded(kind.limit)[:, :, list(kind.inputs)]))
         for kind in CONSTITUENTS
@@ -61,14 +61,14 @@ def seconds_a_step(step: Callable[[int], None], steps: int) -> float:
 
 @dataclass(frozen=True)
 class Contest:
-    """Seconds a step of both ways to train, on the same jets."""
+    """Seconds per step of both methods, on the same jets."""
 
     eager: float
     ours: float
 
 
 def measure(batch: int, steps: int) -> Contest:
-    """Time both in turn, three rounds each; medians."""
+    """Measures both in turn, three rounds each; returns medians."""
     rng = np.random.default_rng(1)
     main_jets, control = random_jets(batch, "main", rng), random_jets(batch, "control", rng)
     half = batch // 2
@@ -92,7 +92,7 @@ def measure(batch: int, steps: int) -> Contest:
 
 
 def main() -> None:
-    """Print milliseconds a step and main jets a second of both, and their ratio."""
+    """Prints milliseconds per step and main jets per second of both, and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, nargs="+", default=[1024, 4096], help="main jets a step")
     parser.add_argument("--steps", type=int, default=7, help="steps timed in each of three rounds")

@@ -1,4 +1,4 @@
-"""Errors of users: safe to print, and whole after the way between processes."""
+"""User errors are safe to print and complete after pickling."""
 
 import pickle
 

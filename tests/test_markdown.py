@@ -1,4 +1,4 @@
-"""Text of others in Markdown is shown letter by letter."""
+"""Untrusted text in Markdown is shown literally."""
 
 import pytest
 from markdown_it import MarkdownIt

@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: packaged settings, help texts, imports, the README and the files beside it."""
+"""Checks of the whole project: packaged settings, help texts, imports, the README and the files beside it."""
 
 import ast
 import importlib
@@ -29,7 +29,7 @@ HEAVY = ("torch", "matplotlib", "awkward", "pydantic", "pandas", "uproot", "pyar
 
 
 def leaf_commands() -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something, with the words that call it."""
+    """Leaf commands, with the words that call them."""
     waiting: list[tuple[str, click.Command]] = [("", cr_trainer())]
     while waiting:
         words, command = waiting.pop()
@@ -53,7 +53,7 @@ OPTIONS = [
 
 
 def settings_models() -> list[type[Settings]]:
-    """Every settings model, near and far from the base."""
+    """All settings models, direct and indirect subclasses."""
     for module in pkgutil.iter_modules(cal_ratio_trainer.config.__path__):
         importlib.import_module(f"cal_ratio_trainer.config.{module.name}")
     found, waiting = [], [Settings]
@@ -149,8 +149,8 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"jets"},
     "workers": {"config", "files"},
     "ntuple": {"workers", "jets", "config", "files"},
-    "building": {"ntuple", "workers", "jets", "config", "files"},
-    "simulation": {"building", "ntuple", "workers", "jets", "config", "files"},
+    "building": {"evaluation", "ntuple", "workers", "jets", "config", "files"},
+    "simulation": {"building", "evaluation", "ntuple", "workers", "jets", "config", "files"},
     "plotting": {"evaluation", "workers", "jets", "config", "files"},
     "formats": {"network", "workers", "jets", "config", "files"},
     "datasets": {"evaluation", "network", "jets", "config", "files"},
@@ -183,7 +183,7 @@ FOREIGN = {
 
 
 def imports_of(package: str) -> Iterator[tuple[str, str]]:
-    """(file, module) of everything that a package imports, wherever in a file."""
+    """(file, module) of all imports of a package, anywhere in a file."""
     for path in sorted((SOURCES / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):

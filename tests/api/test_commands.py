@@ -195,4 +195,4 @@ def test_the_functions_are_loaded_when_they_are_used() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     first, second = (set(line.split()) for line in done.stdout.splitlines())
     assert first & {"pydantic", "yaml", "numpy", "torch", "click", "rich"} == set()
-    assert second & {"torch", "matplotlib", "awkward", "uproot", "pyarrow"} == set()
+    assert second & {"torch", "matplotlib", "awkward", "uproot"} == set()

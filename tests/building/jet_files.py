@@ -52,7 +52,7 @@ def write_converted(
 
 
 def settings_for(output: Path, *inputs: Any, **changes: Any) -> BuildSettings:
-    """Settings of a build of these inputs, with the weights of the files unless something else is said."""
+    """Settings of a build of these inputs, by default with the weights of the files."""
     given = [str(each) if isinstance(each, Path) else each for each in inputs]
     weights = {} if changes.keys() & {"samples", "normalise"} else {"normalise": "none"}
     return BuildSettings.make(input_files=given, output_file=output, **weights, **changes)

@@ -1,4 +1,4 @@
-"""Training files: what is in them, and what is refused."""
+"""Training files: their content, and inputs that are refused."""
 
 import logging
 import os
@@ -45,7 +45,7 @@ def built(output: Path, *inputs: Any, **changes: Any) -> Jets:
 
 
 def identities(jets: Jets) -> list[tuple[int, int, int]]:
-    """What tells jets apart, in row order."""
+    """Values that identify jets, in row order."""
     columns = (jets["label"], jets["eventNumber"], jets["jet_index"])
     return [(int(a), int(b), int(c)) for a, b, c in zip(*columns, strict=True)]
 

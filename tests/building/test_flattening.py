@@ -1,4 +1,4 @@
-"""Weights that make spectra flat or alike, and the largest share of a jet."""
+"""Weights that make spectra flat or equal, and the limit on the share of a jet."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def falling(random: np.random.Generator, jets: int) -> np.ndarray:
 
 
 def chi_squared(values: np.ndarray, weights: np.ndarray, edges: np.ndarray) -> float:
-    """Of the distance from flat, with errors from the weights."""
+    """Chi-squared of the deviation from a flat distribution, with errors from the weights."""
     sums = np.histogram(values, edges, weights=weights)[0]
     errors = np.sqrt(np.histogram(values, edges, weights=weights**2)[0])
     return float(np.sum(((sums - sums.mean()) / errors) ** 2))

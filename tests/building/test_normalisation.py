@@ -1,4 +1,4 @@
-"""Multijets weighed by cross section: numbers by hand, from ntuples to the training file."""
+"""Multijets weighted by cross section: numbers computed by hand, from ntuples to the training file."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def of_sample(channel: int, number: int, weight: float, pileup: float = 0.5, run
 
 
 def count(initial: float) -> dict[str, float]:
-    """MetaData_EventCount with so large an initial sum of weights."""
+    """MetaData_EventCount with this initial sum of weights."""
     return {"nEvents initial": 10 * initial, "sumOfWeights initial": initial, "sumOfWeights selected": 1.0}
 
 
@@ -61,7 +61,7 @@ def slices(tmp_path: Path) -> Path:
 
 
 def built(folder: Path, **changes: Any) -> tuple[Jets, BuildSummary]:
-    """Build all slices below a folder, in order."""
+    """Builds all slices below a folder, in order."""
     settings = {"samples": TABLE, "shuffle": False, "overwrite": True} | changes
     given = settings.pop("input_files", [str(folder / "*" / "*.parquet")])
     summary = build_training_file(BuildSettings.make(input_files=given, output_file=folder / "out.parquet", **settings))

@@ -24,7 +24,7 @@ from .jet_files import random_jets, settings_for, write_converted
 
 
 def resampled(source: Path, output: Path, fraction: float, **changes: Any) -> ResampleSummary:
-    """Resample a file."""
+    """Resamples a file."""
     made = ResampleSettings.make(input_file=str(source), output_file=output, fraction=fraction, **changes)
     return resample_file(made)
 

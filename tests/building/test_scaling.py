@@ -1,4 +1,4 @@
-"""The formulas of build, by hand and jet by jet."""
+"""Formulas of build, computed by hand and jet by jet."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Jets in a given order, by way of buckets on disk."""
+"""Jets in a given order, shuffled through buckets on disk."""
 
 from tempfile import TemporaryFile
 
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.building import shuffle as shuffle_module
 from cal_ratio_trainer.building.shuffle import POSITION, Buckets, DifferentPadding, Scatter, in_order
 from cal_ratio_trainer.jets import Jets, Ragged
+from cal_ratio_trainer.jets.schema import CALRATIO_2019
 
 from .jet_files import random_jets
 
@@ -31,7 +32,7 @@ def test_jets_come_back_in_order_of_their_places(count: int, bucket: int, cut: i
         scatters = [Scatter(file, order) for file in (first, second)]
         for start in range(0, count, cut):
             scatters[start // cut % 2].add(jets.slice(start, start + cut), places[start : start + cut])
-        parts = list(in_order([(first, scatters[0].finish()), (second, scatters[1].finish())], order))
+        parts = list(in_order([(first, scatters[0].finish()), (second, scatters[1].finish())], order, CALRATIO_2019))
     if count == 0:
         assert parts == []
         return
@@ -51,7 +52,7 @@ def test_padding_rows_survive() -> None:
     with TemporaryFile() as file:
         scatter = Scatter(file, order)
         scatter.add(Jets(jets.scalars, lists), np.arange(4))
-        for part in in_order([(file, scatter.finish())], order):
+        for part in in_order([(file, scatter.finish())], order, CALRATIO_2019):
             assert all(np.all(ragged.padding == -1) for ragged in part.constituents.values())
 
 
@@ -67,7 +68,7 @@ def test_jets_with_other_values_in_empty_slots_are_refused_and_never_joined() ->
         scatters[1].add(others, np.arange(4))
         parts = [(first, scatters[0].finish()), (second, scatters[1].finish())]
         with pytest.raises(DifferentPadding):
-            list(in_order(parts, order))
+            list(in_order(parts, order, CALRATIO_2019))
 
 
 def test_many_jets_do_not_mean_many_buckets() -> None:

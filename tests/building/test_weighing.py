@@ -1,4 +1,4 @@
-"""What a build does to weights as a whole, and its report."""
+"""Reweighting and limits of weights in a build, and its report."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A training file is the same, to the last byte, whoever builds it, and nothing is left beside it."""
+"""A training file is the same to the last byte for any workers, and no other file is left."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from cal_ratio_trainer.building import scattering as scattering_module
 from cal_ratio_trainer.building.scan import AlreadyBuilt
 from cal_ratio_trainer.config.shared import SchedulingSettings
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets import DataType
 from cal_ratio_trainer.jets import store as store_module
 from cal_ratio_trainer.workers.executor import Report
@@ -24,7 +24,7 @@ from .jet_files import settings_for, write_converted
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """One of many row groups and five small ones."""
+    """One file of many row groups and five small ones."""
     folder = tmp_path_factory.mktemp("converted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_module, "ROWS_A_GROUP", 100)
@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def built(output: Path, files: list[Path], **changes: Any) -> bytes:
-    """The bytes of a training file; what is random about a sample of some files is drawn too."""
+    """Bytes of a training file; random samples of some files are drawn too."""
     given = [{"input_file": str(files[0]), "num_events": 700}, *files[1:]]
     build_training_file(settings_for(output, *given, **changes))
     assert [path.name for path in output.parent.iterdir()] == [output.name]
@@ -41,7 +41,7 @@ def built(output: Path, files: list[Path], **changes: Any) -> bytes:
 
 
 def renamed(folder: Path, name: str) -> Path:
-    """An output of one name in a folder of its own, for the name stands in the file."""
+    """Output of a fixed name in a separate folder, because the file contains the name."""
     (folder / name).mkdir()
     os.chdir(folder / name)
     return Path("main.parquet")
@@ -88,7 +88,7 @@ def test_mistakes_are_those_of_one_process(files: list[Path], tmp_path: Path) ->
 
 def test_an_output_that_another_process_makes_is_left_to_it(files: list[Path], tmp_path: Path) -> None:
     output = tmp_path / "main.parquet"
-    with held(output), pytest.raises(InputFileError, match="is being made by another process"):
+    with leased(output), pytest.raises(InputFileError, match="is being made by another process"):
         build_training_file(settings_for(output, files[1]))
     assert not output.exists()
 

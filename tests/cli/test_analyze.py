@@ -12,7 +12,7 @@ from tests.training.run_folders import history_row, write_run
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A run that was interrupted: all of it that there is can be used."""
+    """An interrupted run, whose existing files can all be used."""
     history = [history_row(0.95, 0.9), history_row(0.99, 0.7)]
     write_run(tmp_path / "runs" / "m" / "00000", history, {"status": "interrupted"})
     return tmp_path

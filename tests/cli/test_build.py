@@ -1,4 +1,4 @@
-"""`cr_trainer build` and `cr_trainer resample` as they are typed."""
+"""`cr_trainer build` and `cr_trainer resample` on the command line."""
 
 import signal
 import subprocess
@@ -15,7 +15,7 @@ from cal_ratio_trainer.jets.store import read_jets, write_jets
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """The exit status of a command line."""
+    """Exit status of a command line."""
     monkeypatch.setattr(sys, "argv", ["cr_trainer", *map(str, words)])
     with pytest.raises(SystemExit) as left:
         main()

@@ -1,4 +1,4 @@
-"""`cr_trainer convert divertanalysis` as a user meets it."""
+"""`cr_trainer convert divertanalysis` on the command line."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from cal_ratio_trainer.cli.convert import divertanalysis
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS, EXIT_USER_ERROR, main
-from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets
 from tests.ntuple.tiny_ntuples import event, write_ntuple
 
@@ -15,7 +15,7 @@ TWO_EVENTS = [event((100, 0.0, 0.0), number=1), event((30, 0.0, 0.0), number=2)]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: Path | str) -> int:
-    """The exit status of a call."""
+    """Exit status of a call."""
     monkeypatch.setattr(sys, "argv", ["cr_trainer", "convert", "divertanalysis", *map(str, words)])
     with pytest.raises(SystemExit) as caught:
         main()
@@ -89,7 +89,7 @@ def test_files_that_another_command_converts_have_an_exit_status_of_their_own(
     good = write_ntuple(tmp_path / "a.root", TWO_EVENTS)
     lacking = write_ntuple(tmp_path / "b.root", TWO_EVENTS, without=["MSeg_t0"])
     words = ("--data_type", "qcd", "--output_path", tmp_path / "jets")
-    with held(tmp_path / "jets" / "a.parquet"):
+    with leased(tmp_path / "jets" / "a.parquet"):
         assert run(monkeypatch, good, *words) == EXIT_IN_PROGRESS
         assert run(monkeypatch, good, lacking, *words) == EXIT_FAILED_PARTS
     assert "1 file: 1 in progress elsewhere." in capsys.readouterr().out

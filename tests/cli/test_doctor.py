@@ -10,7 +10,7 @@ from cal_ratio_trainer.cli.main import cr_trainer
 
 
 def call(folder: Path, *words: str) -> Result:
-    """Examine with the CPU and folders of the test."""
+    """Examines the installation with the CPU and the folders of the test."""
     given = ["--device", "cpu", "--output_path", str(folder / "runs"), "--cache", str(folder / "cache"), *words]
     return CliRunner().invoke(cr_trainer(), ["doctor", *given], standalone_mode=False)
 

@@ -1,4 +1,4 @@
-"""`cr_trainer import` as it is called."""
+"""`cr_trainer import` on the command line."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests.formats.shapes import SHAPES
 
 
 def called(*words: object) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own."""
+    """The command line in a separate process."""
     command = [sys.executable, "-m", "cal_ratio_trainer", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

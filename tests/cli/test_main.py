@@ -1,4 +1,4 @@
-"""The command line as a user meets it: statuses, sentences, spellings, --print_settings."""
+"""The command line: exit statuses, messages, spellings, --print_settings."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ SMALLEST = {
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The exit status of a call."""
+    """Exit status of a call."""
     monkeypatch.setattr(sys, "argv", ["cr_trainer", *words])
     with pytest.raises(SystemExit) as caught:
         main()
@@ -39,7 +39,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def printed_settings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
 ) -> tuple[str, dict[str, object]]:
-    """What --print_settings prints, as text and as YAML."""
+    """Output of --print_settings, as text and as YAML."""
     assert run(monkeypatch, *words, "--print_settings") == 0
     text = capsys.readouterr().out
     return text, yaml.safe_load(text)

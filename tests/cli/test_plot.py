@@ -1,4 +1,4 @@
-"""`cr_trainer plot` as it is typed."""
+"""`cr_trainer plot` on the command line."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The words of `cr_trainer score` and `cr_trainer compare`."""
+"""Arguments of `cr_trainer score` and `cr_trainer compare`."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(*words: Any) -> tuple[int, str]:
-    """Exit status and what was said."""
+    """Exit status and output."""
     result = CliRunner().invoke(cr_trainer(), [str(word) for word in words], standalone_mode=False)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -1,4 +1,4 @@
-"""Messages of `cr_trainer train` when it is done."""
+"""Output of `cr_trainer train` at its end."""
 
 from dataclasses import replace
 from pathlib import Path

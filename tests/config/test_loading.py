@@ -34,7 +34,7 @@ class Garden(Settings):
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """Where a test writes its YAML file."""
+    """Path of the YAML file of a test."""
     return tmp_path / "garden.yaml"
 
 

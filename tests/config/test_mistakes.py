@@ -1,4 +1,4 @@
-"""What is wrong in settings is said in a user's words: no types and no values of Python."""
+"""Messages for wrong settings are plain English, without types and values of Python."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ input_files:
 
 
 def inputs(*words: str) -> list[tuple[str, str | None]]:
-    """(file, name) of what the command line gives."""
+    """(file, name) of the inputs on the command line."""
     return [(each.input_file, each.legend_name) for each in PlotSettings.make(input_files=list(words)).input_files]
 
 

@@ -1,4 +1,4 @@
-"""Tables of simulated samples, as people write them."""
+"""Tables of simulated samples, as users write them."""
 
 from pathlib import Path
 

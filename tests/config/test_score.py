@@ -1,4 +1,4 @@
-"""Settings of `cr_trainer score`: those of the earlier program mean what they meant."""
+"""Settings of `cr_trainer score`; those of the earlier program keep their meaning."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What settings of a training mean together that come from different places."""
+"""Training settings that come from several sources and depend on each other."""
 
 from typing import Any
 

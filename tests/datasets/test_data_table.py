@@ -1,4 +1,4 @@
-"""What a user reads about the data before the first epoch."""
+"""Output about the data before the first epoch."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which fold an event belongs to, and what a run of a fold sees."""
+"""Assignment of events to folds, and the events of a fold's run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Predicted memory of a step against what it takes, and how many mini-batches fit."""
+"""Predicted and measured memory of a step, and the number of mini-batches that fit."""
 
 import itertools
 import time
@@ -55,7 +55,7 @@ def size_of(data: TrainingTensors) -> StepSize:
 
 
 def measured_peak(shape: NetworkShape, data: TrainingTensors, engine: str, pieces: int) -> int:
-    """Most bytes of all tensors that a step makes and that live at the same time."""
+    """Largest sum of bytes of all simultaneous tensors of a step."""
     losses = LossSettings(10.0, 1e-11, 0.2)
     step = AdversarialStep(Classifier(shape, 1, engine), Adversary(2), 8e-4, losses, seed=5, pieces=pieces)
     drawn = np.random.default_rng(1).integers(MAIN, MAIN + CONTROL, MAIN)
@@ -108,7 +108,7 @@ def test_what_is_gathered_for_a_step_and_the_next_takes_what_is_predicted(
 
 
 def on_disk(parts: list[Jets], folder: Path) -> tuple[DistantJets, dict[str, tuple[float, float]]]:
-    """Jets on disk, and how many constituents those of each part have on average."""
+    """Jets on disk, and the mean number of constituents in each part."""
     filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, Disk(folder))
     means: dict[str, list[float]] = {kind.name: [] for kind in CONSTITUENTS}
     for jets in parts:
@@ -120,7 +120,7 @@ def on_disk(parts: list[Jets], folder: Path) -> tuple[DistantJets, dict[str, tup
 
 
 def held_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
-    """Bytes of everything that is gathered and still held."""
+    """Bytes of all gathered arrays that are still referenced."""
     held: dict[int, int] = {}
     gather, numbers = DistantJets._gather, itertools.count()
 

@@ -1,4 +1,4 @@
-"""Where constituents lie during a training."""
+"""Placement of constituents during a training."""
 
 import json
 import shutil
@@ -29,13 +29,13 @@ STEP = StepNeeds(1 << 20, 0)
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
-    """Of a small training whose files are there."""
+    """Settings of a small training whose files exist."""
     return settings_in(tmp_path_factory.mktemp("data"), epoch_plots=False, tensorboard=False)
 
 
 @pytest.fixture(scope="module")
 def chosen(settings: TrainSettings) -> ChosenData:
-    """Its jets."""
+    """Jets of this training."""
     return choose_training_data(settings, Path(settings.main_training_file), Path(settings.cr_training_file or ""))
 
 

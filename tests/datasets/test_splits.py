@@ -1,4 +1,4 @@
-"""Which part a jet belongs to."""
+"""Assignment of jets to training, validation and test part."""
 
 from typing import Any
 

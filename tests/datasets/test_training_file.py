@@ -1,4 +1,4 @@
-"""Training files read in one pass: the same as whole tables, cleaned and then cut."""
+"""Training files read in one pass give the same as complete tables that are cleaned and then cut."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ SETTINGS = TrainSettings.make(sample_fraction=0.6, train_fraction=0.6, missing_t
 
 
 def odd_jets(labels: np.ndarray) -> Jets:
-    """Jets with what cleaning is for: infinite times, angles beyond pi, times that were not measured, a NaN pt."""
+    """Jets that need cleaning: infinite times, angles beyond pi, times that were not measured, a NaN pt."""
     jets = synthetic_jets(labels, len(labels))
     clusters = jets.constituents["clusters"].values.copy()
     clusters[::50, CLUSTERS.position("time")] = np.inf
@@ -53,7 +53,7 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def prepared(file: Path) -> Jets:
-    """All jets of a file as whole tables are prepared."""
+    """All jets of a file, prepared as a complete table."""
     return with_missing_t0(clean_for_training(load_jets(file).jets)[0], -1.0)[0]
 
 

@@ -1,4 +1,4 @@
-"""The list of events that a run leaves."""
+"""List of events that a run writes."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.training.synthetic import synthetic_jets, write_training_files
 
 
 def data_of(folder: Path, **changes: object) -> TrainingData:
-    """What a training on two small files uses."""
+    """Jets that a training on two small files uses."""
     main, control = write_training_files(folder, 600, 400)
     settings = TrainSettings.make(**{"sample_fraction": 0.7, "train_fraction": 0.6, "seed": 5, **changes})
     return load_training_data(settings, main, control)[0]

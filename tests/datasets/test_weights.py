@@ -1,4 +1,4 @@
-"""What the loss sees of each class."""
+"""Weights of each class in the loss."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Runs written by version 0.1.0 of 2026-11-28, before digests and run ids: they score, continue and export as then.
+"""Runs of version 0.1.0 of 2026-11-28, without digests and run ids, score, continue and export as before.
 
 `old_runs/` was made by that version on synthetic jets, with one thread, by `cr_trainer train --main_training_file
 main.parquet --cr_training_file control.parquet --epochs 2 --seed 5 ...` (training_params.yaml holds every option), the

@@ -1,4 +1,4 @@
-"""Demo, convert, build, train, continue: through the installed command, as a user would."""
+"""Demo, convert, build, train and continue with the installed command."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def cr_trainer(*words: object, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run the command in a folder and check its exit status."""
+    """Runs the command in a folder and checks its exit status."""
     program = shutil.which("cr_trainer", path=str(Path(sys.executable).parent))
     assert program, "the package is not installed"
     command = [program, *map(str, words)]

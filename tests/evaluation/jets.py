@@ -1,4 +1,4 @@
-"""Small samples that the tests of this folder share."""
+"""Small samples for the tests of this folder."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Which bins a variable gets."""
+"""Binning of variables."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ RANDOM = np.random.default_rng(1)
 
 
 def edges_of(*samples: Any, choice: BinChoice | None = None) -> NDArray[np.float64]:
-    """The edges for values that weigh 1 each."""
+    """Bin edges for values of weight 1."""
     unweighted = [WeightedSample.unweighted(np.asarray(sample, dtype=np.float64)) for sample in samples]
     return bin_edges(unweighted, choice or BinChoice())
 

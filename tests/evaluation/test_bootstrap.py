@@ -1,4 +1,4 @@
-"""Errors from samples drawn anew, event by event."""
+"""Errors from bootstrap samples of the events."""
 
 import math
 

@@ -8,7 +8,7 @@ from cal_ratio_trainer.evaluation.histograms import (
     LOGARITHMIC_EDGES,
     ScoreHistogram,
     ScoreHistograms,
-    added,
+    WeightedHistogram,
     control_histograms,
     histograms_by_class,
     main_histograms,
@@ -35,14 +35,14 @@ def test_weights_and_their_squares_are_summed_by_hand() -> None:
     assert histogram.sums[0, [0, 1, 28]].tolist() == [5, 0, 5]
     assert histogram.squares[0, [0, 28]].tolist() == [13, 25]
     assert histogram.jets.tolist() == [3, 1, 0]
-    contents, errors = histogram.normalised("sig")
+    contents, errors = histogram["sig"].normalised()
     assert contents[[0, 28]] == pytest.approx([0.5, 0.5])
     assert errors[[0, 28]] == pytest.approx([np.sqrt(13) / 10, 0.5])
 
 
 def test_a_class_without_jets_has_no_shape() -> None:
     histogram = main_histograms(jets_on_signal_output([0.5], [0.5], [])).log[Label.QCD]
-    contents, errors = histogram.normalised("bib")
+    contents, errors = histogram["bib"].normalised()
     assert np.isnan(contents).all()
     assert np.isnan(errors).all()
 
@@ -89,7 +89,7 @@ def test_histograms_of_pieces_add_up_to_those_of_all_jets() -> None:
     rows = [{name: np.flatnonzero((classes == i) & here) for i, name in enumerate("ab")} for here in parts]
     first, second = (histograms_by_class(scores, weights, each) for each in rows)
     whole = histograms_by_class(scores, weights, {name: np.flatnonzero(classes == i) for i, name in enumerate("ab")})
-    total = added(first, second)
+    total = first + second
     for binning in ("linear", "log"):
         for one, other in zip(getattr(total, binning), getattr(whole, binning), strict=True):
             np.testing.assert_allclose(one.sums, other.sums)
@@ -101,7 +101,20 @@ def test_a_class_that_only_one_of_two_histograms_has_stays_as_it_is() -> None:
     scores = np.random.default_rng(12).dirichlet(np.ones(3), 10)
     one = histograms_by_class(scores, np.ones(10), {"a": np.arange(4)})
     other = histograms_by_class(scores, np.ones(10), {"b": np.arange(4, 10)})
-    total = added(one, other).linear[0]
+    total = (one + other).linear[0]
     assert total.classes == ("a", "b")
     assert total.jets.tolist() == [4, 6]
     np.testing.assert_array_equal(total.sums[1], other.linear[0].sums[0])
+
+
+def test_the_same_histogram_comes_as_one_of_hist() -> None:
+    edges = np.array([0.0, 1.0, 2.0])
+    made = WeightedHistogram.filled(np.array([0.5, 2.0, 7.0]), np.array([2.0, 3.0, 5.0]), edges)
+    assert (made.contents.tolist(), made.errors.tolist(), made.jets) == ([2.0, 3.0], [2.0, 3.0], 3)
+    assert made.to_hist().values().tolist() == [2.0, 3.0]
+    assert made.to_hist().variances().tolist() == [4.0, 9.0]
+    with_flow = WeightedHistogram(edges, np.array([1.0, 2, 3, 4]), np.array([1.0, 2, 3, 4]), 4)
+    assert with_flow.to_hist().values(flow=True).tolist() == [1, 2, 3, 4]
+    assert with_flow.outside == (0.1, 0.4)
+    with pytest.raises(ValueError, match="different bins"):
+        made + WeightedHistogram.filled(np.zeros(0), np.zeros(0), 2 * edges)

@@ -16,7 +16,7 @@ RESAMPLING = Resampling(100, seed=1)
 
 
 def scored(labels: np.ndarray, signal_scores: np.ndarray, weights: np.ndarray | None = None) -> ScoredJets:
-    """Jets with given signal scores; the rest is shared by QCD and BIB."""
+    """Jets with given signal scores; QCD and BIB share the rest."""
     rest = (1 - signal_scores) / 2
     scores = np.stack([rest * 1.1, signal_scores, 1 - signal_scores - rest * 1.1], axis=1)
     return ScoredJets(scores, labels, np.ones(len(labels)) if weights is None else weights)

@@ -1,4 +1,4 @@
-"""The points that no other beats."""
+"""Points of the Pareto front."""
 
 import math
 

@@ -94,7 +94,7 @@ def test_neither_the_order_of_jets_nor_the_scale_of_a_classes_weights_matters(ra
 
 
 def taken(columns: object, order: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays of a dataclass in another order."""
+    """Arrays of a dataclass in another order."""
     named = {field.name: getattr(columns, field.name) for field in dataclasses.fields(columns)}  # type: ignore[arg-type]
     return {name: value[order] for name, value in named.items() if isinstance(value, np.ndarray)}
 

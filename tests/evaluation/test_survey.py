@@ -1,4 +1,4 @@
-"""What is found in a file of jets."""
+"""Survey of a file of jets."""
 
 import math
 from typing import Any

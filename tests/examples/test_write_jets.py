@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "cpp" / "write_jets.py"
 
 
 def called(*words: object) -> subprocess.CompletedProcess[str]:
-    """The script in a process of its own."""
+    """The script in a separate process."""
     command = [sys.executable, str(SCRIPT), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -1,4 +1,4 @@
-"""Faults done for real: damaged files, killed commands, full disks, servers with bad habits."""
+"""Real faults: damaged files, killed commands, full disks, faulty servers."""
 
 import multiprocessing
 import os
@@ -10,7 +10,7 @@ PRELOADED = ("tests.faults.commands", "tests.faults.loaders")
 
 
 def forking_context() -> ForkServerContext:
-    """Returns a context whose processes are forked from one that has imported everything already."""
+    """Returns a context whose processes are forked from one that has already imported everything."""
     # That process looks for modules where this one does.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     context = multiprocessing.get_context("forkserver")

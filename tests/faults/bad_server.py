@@ -1,4 +1,4 @@
-"""An HTTP server of this machine with the bad habits of real ones, one for each path."""
+"""Local HTTP server with the faults of real servers, one for each path."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ BODY = bytes(range(256)) * 64
 
 
 class BadServer(ThreadingTCPServer):
-    """Listens on a port of its own until the block of `bad_server` ends.
+    """Server that listens on its own port until the block of `bad_server` ends.
 
     Attributes:
         asked: how often each method and path was asked for, e.g. ('GET', '/short').
@@ -46,14 +46,14 @@ class _Handler(StreamRequestHandler):
             return
 
     def say(self, status: str, body: bytes = b"", **headers: object) -> None:
-        """Send a status line, headers (Content-Length unless None is given) and what there is of a body."""
+        """Sends a status line, headers (Content-Length unless it is None) and the body, if any."""
         lines = {"Content-Length": len(body), "Connection": "close"}
         lines |= {name.replace("_", "-"): value for name, value in headers.items()}
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
         self.wfile.write(f"HTTP/1.1 {status}\r\n{text}\r\n".encode() + body)
 
     def reset(self) -> None:
-        """Drop the connection so that the client gets a reset, not an end."""
+        """Closes the connection so that the client gets a reset instead of an end of file."""
         self.connection.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
         self.connection.close()
 
@@ -162,7 +162,7 @@ _HABITS: dict[str, Callable[[_Handler, bool, int], None]] = {
 
 @contextmanager
 def bad_server() -> Iterator[BadServer]:
-    """A server for the block."""
+    """Starts a server for the duration of the block."""
     with BadServer() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()

@@ -26,7 +26,7 @@ _LONGEST_SENTENCE = 2000
 
 @dataclass(frozen=True)
 class Loader:
-    """A way in for files.
+    """Reader of one kind of file.
 
     Attributes:
         make: writes a good file, and what belongs to it, into an empty folder; returns the path of the one to damage.
@@ -44,7 +44,7 @@ class Loader:
 
 @dataclass
 class Outcome:
-    """What became of the damaged files of one loader.
+    """Results for the damaged files of one loader.
 
     Attributes:
         counts: files by 'refused', 'accepted' (or harmless), 'changed' (silently read as something else),
@@ -56,14 +56,14 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
 
     def add(self, number: int, kind: str, said: str) -> None:
-        """Count one file."""
+        """Counts one file."""
         self.counts[kind] += 1
         if kind not in ("refused", "accepted"):
             self.faults.append(f"input {number}: {kind}: {said}")
 
 
 def run_campaign(name: str, inputs: int, seed: int = 0, first: int = 0, timeout_s: float = 60.0) -> Outcome:
-    """Read `inputs` damaged files with one loader.
+    """Reads `inputs` damaged files with one loader.
 
     Args:
         name: of the loader.

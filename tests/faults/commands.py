@@ -1,4 +1,4 @@
-"""Runs `cr_trainer` commands in forked processes that have imported everything already: short enough to kill many."""
+"""Runs `cr_trainer` commands in forked processes that have already imported everything, so that many can be killed."""
 
 import importlib
 import os
@@ -30,14 +30,14 @@ for _name in ("matplotlib.backends.backend_agg", "matplotlib.font_manager", "mpl
 
 
 def start(words: Sequence[object], folder: Path, output: Path | None = None) -> BaseProcess:
-    """Begin a command in `folder`; it leads a process group and appends its output to a file, folder/output.txt."""
+    """Starts a command in `folder` as leader of a process group; it appends its output to folder/output.txt."""
     process = forking_context().Process(target=_run, args=([*map(str, words)], folder, output or folder / _OUTPUT))
     process.start()
     return process
 
 
 def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tuple[int, str]:
-    """Run a command to its end.
+    """Runs a command to its end.
 
     Returns:
         Its exit status, negative the number of the signal that ended it, and what it wrote.
@@ -51,7 +51,7 @@ def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tu
 
 
 def run_well(words: Sequence[object], folder: Path, expected: int = 0) -> float:
-    """Run a command that has to end with the expected status; returns its duration. [s]"""
+    """Runs a command that must end with the expected status; returns its duration. [s]"""
     begin = time.monotonic()
     status, said = run(words, folder)
     assert status == expected, f"{words} ended with {status}:\n{said}"
@@ -59,7 +59,7 @@ def run_well(words: Sequence[object], folder: Path, expected: int = 0) -> float:
 
 
 def kill_after(words: Sequence[object], folder: Path, seconds: float, with_children: bool) -> None:
-    """Begin a command and kill it after some time, alone or with the processes that it started."""
+    """Starts a command and kills it after some time, alone or with its child processes."""
     process = start(words, folder)
     process.join(seconds)
     assert process.pid is not None
@@ -74,7 +74,7 @@ def kill_after(words: Sequence[object], folder: Path, seconds: float, with_child
 
 
 def kill_moments(name: str, seconds: float) -> list[tuple[float, bool]]:
-    """When to kill, and whether the processes that the command started die with it. [s]"""
+    """Times of the kills [s], and whether each also kills the child processes."""
     generator = np.random.default_rng([SEED, *name.encode()])
     return [(float(generator.uniform(0, seconds)), bool(generator.integers(2))) for _ in range(KILLS)]
 

@@ -1,22 +1,22 @@
-"""What the tests of faults share."""
+"""Fixtures of the fault tests."""
 
 import os
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from cal_ratio_trainer.files.leases import held_in_turn
 from tests.faults import worked_folder
 
 
 @pytest.fixture(scope="session")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which each command finds what it needs, made once for all workers of pytest-xdist."""
+    """Folder with the inputs of all commands, made once for all workers of pytest-xdist."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
     folder = shared / "worked_folder"
-    with FileLock(f"{folder}.lock"):
+    with held_in_turn(folder):
         if not folder.exists():
             made = tmp_path_factory.mktemp("made")
             worked_folder.make(made)

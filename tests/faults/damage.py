@@ -1,4 +1,4 @@
-"""Damaged copies of good files, the same ones for the same random numbers."""
+"""Damaged copies of good files, reproducible by the seed."""
 
 import io
 import re
@@ -41,7 +41,7 @@ def damaged_bytes(content: bytes, generator: Generator) -> bytes:
 
 
 def damaged_text(content: bytes, generator: Generator) -> bytes:
-    """A copy of JSON or YAML with one word replaced by an odd one, or damaged as bytes are."""
+    """Copy of JSON or YAML with one unusual word, or with damaged bytes."""
     tokens = list(_TOKEN.finditer(content))
     if not tokens or generator.random() < 0.3:
         return damaged_bytes(content, generator)

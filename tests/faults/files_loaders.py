@@ -1,4 +1,4 @@
-"""Small files that programs leave for each other in shared folders."""
+"""Small files by which processes communicate in shared folders."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def _lease(folder: Path) -> Path:
 
 
 def _take(file: Path) -> None:
-    """Take it where its holder is gone or unknown; no file may appear but those of leases."""
+    """Takes a lease whose holder has ended or is unknown; only lease files may appear."""
     content = file.read_bytes()
     os.utime(file, (0, 0))
     with Leases(timeout=120) as leases:

@@ -1,4 +1,4 @@
-"""Files of jets, and what else of ours is Parquet, for the fuzz campaigns."""
+"""Files of jets and other Parquet files of this program, for the fuzz campaigns."""
 
 import hashlib
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.training.synthetic import synthetic_jets
 
 
 def _digest(jets: Jets) -> str:
-    """Of every value; NaN equals NaN."""
+    """Digest of all values; NaN equals NaN."""
     digest = hashlib.sha256(repr(jets.scalars.to_pydict()).encode())
     for ragged in jets.constituents.values():
         for part in (ragged.values, ragged.offsets, ragged.padding):
@@ -41,7 +41,7 @@ def _read_jets(file: Path) -> object:
 
 
 def _earlier_jets(folder: Path) -> Path:
-    """As an earlier version wrote it: with checksums of pages only, so that a damaged footer may be read as another."""
+    """File as an earlier version wrote it, with checksums of pages only; a damaged footer can be read as another."""
     file = _jets(folder)
     metadata = {METADATA_KEY: pq.read_metadata(file).metadata[METADATA_KEY]}
     pq.write_table(pq.read_table(file).replace_schema_metadata(metadata), file, write_page_checksum=True)
@@ -49,7 +49,7 @@ def _earlier_jets(folder: Path) -> Path:
 
 
 def _flat(folder: Path) -> Path:
-    """As pandas writes it: without any checksum."""
+    """File as pandas writes it, without checksums."""
     ours, file = folder / "ours.parquet", folder / "flat.parquet"
     write_flat(ours, some_jets(4), converted())
     pq.write_table(pq.read_table(ours).replace_schema_metadata(None), file)

@@ -1,4 +1,4 @@
-"""Every way in for files that the fuzz campaigns damage."""
+"""All file readers that the fuzz campaigns test."""
 
 from pathlib import Path
 

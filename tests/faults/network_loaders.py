@@ -40,7 +40,7 @@ _WEIGHTS = random_weights(_SHAPE, seed=1)
 
 
 def _forked_reader(content: bytes) -> tuple[bytes, int]:
-    """What the reader's process answers, as `hdf5_content` asks it."""
+    """Answer of the reader's process to a request of `hdf5_content`."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -78,7 +78,7 @@ def _read_foreign(file: Path) -> None:
 
 
 def _read_guarded_weights(file: Path) -> object:
-    """The weights of a file that guards them with a hash."""
+    """Weights of a file that protects them with a hash."""
     return {name: values.tobytes() for name, values in read_network(file).weights.items()}
 
 

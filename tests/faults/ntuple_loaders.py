@@ -1,4 +1,4 @@
-"""Damaged ntuples, converted."""
+"""Conversion of damaged ntuples."""
 
 import hashlib
 from pathlib import Path

@@ -63,7 +63,7 @@ def a_step() -> AdversarialStep:
 
 
 def a_run(folder: Path, digests: bool = True) -> RunDirectory:
-    """An interrupted run with everything but jets; without digests as an earlier version left it."""
+    """Interrupted run with all files except jets; without digests, as an earlier version wrote it."""
     files = {
         kind: {"file": f"{kind}.parquet", "sha256": kind[0] * 64, "simulation": "demo", "notes": ["a note"]}
         | {"scaling": Scaling(min_jet_pt=0, max_jet_pt=500).model_dump(), "jets_used": 100, "size_bytes": 1000}
@@ -138,7 +138,7 @@ def _settings(digests: bool) -> Loader:
 
 
 def _read_all(file: Path) -> None:
-    """What every command reads of a run; a file that one of them refuses is refused."""
+    """Reads a run as every command does; a file counts as refused if one of them refuses it."""
     run = _run_of(file)
     rows = run_rows(RunsSettings.make(output_path=run.path.parents[1]))
     runs_csv(rows)

@@ -1,4 +1,4 @@
-"""Web servers with bad habits: what is fetched is whole, and what is not is named in a sentence."""
+"""Faulty web servers: a fetched file is complete, or a sentence names it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
-    """A bad server, and little patience with it."""
+    """Faulty server, and short timeouts."""
     from cal_ratio_trainer.files.http import PatientHttp
 
     monkeypatch.setattr(remote, "WAITS_S", (0.0, 0.0, 0.0))
@@ -30,7 +30,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
 
 
 def fetched(server: BadServer, path: str, folder: Path) -> bytes:
-    """The content of what was fetched."""
+    """Content of the fetched file."""
     return local_copy(server.url + path, folder).read_bytes()
 
 
@@ -68,7 +68,7 @@ def test_a_server_that_cannot_be_believed_is_named_and_nothing_is_kept(
     assert str(error.value).startswith(f"{server.url}{path}: ")
     assert reason in str(error.value)
     assert len(str(error.value)) < 300
-    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [".lock"]
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
 @pytest.mark.parametrize(("path", "asked"), [("/503", 4), ("/429", 4), ("/403", 1), ("/404", 1), ("/silent", 1)])

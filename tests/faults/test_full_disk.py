@@ -21,7 +21,7 @@ _FREE_BYTES = 8 << 10
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 32 MiB in memory."""
+    """Separate file system of 32 MiB in memory."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(

@@ -1,4 +1,4 @@
-"""Damaged inputs: each is refused in a sentence or read; nothing crashes, hangs or ends in a traceback."""
+"""Damaged inputs are read or refused with a sentence; no command crashes, hangs or ends with a traceback."""
 
 import pytest
 

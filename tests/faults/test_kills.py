@@ -1,4 +1,4 @@
-"""Each command is killed ten times, then run to its end: the files are those of a run that nothing disturbed."""
+"""Each command is killed ten times, then run to its end: its files are those of an undisturbed run."""
 
 import shutil
 import time

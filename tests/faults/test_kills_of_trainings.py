@@ -1,4 +1,4 @@
-"""A training is killed ten times and continued, a demo killed and made again: as if nothing had happened."""
+"""A training killed ten times and continued, and a demo killed and repeated, give undisturbed results."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def test_an_interrupted_demo_is_made_again(tmp_path: Path) -> None:
 
 
 def _next_words(folder: Path) -> list[str]:
-    """What a user types next: train, continue, or nothing more."""
+    """Next command of a user: train, continue, or none."""
     record = folder / _RUN / "run.json"
     if not record.exists():
         return TRAIN.split()

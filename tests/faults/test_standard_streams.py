@@ -1,4 +1,4 @@
-"""Standard streams that are full, closed or read by nobody."""
+"""Standard streams that are full, closed or without a reader."""
 
 import os
 import shlex
@@ -19,7 +19,7 @@ HEARING_NOBODY = (
 
 
 def call(words: str, redirection: str, folder: Path, unbuffered: bool = False) -> "subprocess.CompletedProcess[str]":
-    """Run the command line in a shell that redirects its streams."""
+    """Runs the command line in a shell that redirects its streams."""
     program = " ".join(map(shlex.quote, (sys.executable, "-c", HEARING_NOBODY)))
     environment = {**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""}
     line = f"set -o pipefail; {program} {words} {redirection}"

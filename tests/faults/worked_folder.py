@@ -1,4 +1,4 @@
-"""A folder in which each command finds what it needs, and what each command leaves there."""
+"""Folder with the inputs of all commands, and the files that each command writes there."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ _MOMENTARY = {"run.json", "training_details.txt", "output.txt"}
 
 
 def make(folder: Path) -> None:
-    """Fill an empty folder with what the commands need: jets, training files and a run."""
+    """Fills an empty folder with the inputs of the commands: jets, training files and a run."""
     run_well(["demo", "--output_path", ".", "--jets", 30], folder)
     run_well(["convert", "divertanalysis", "--config", "convert.yaml"], folder)
     for kind in ("main", "control"):
@@ -47,5 +47,5 @@ def make(folder: Path) -> None:
 
 
 def sums(folder: Path) -> dict[str, str]:
-    """Digests of the files below a folder, without those that tell when and how often a command ran."""
+    """Digests of the files below a folder, except those that depend on the time and the number of calls."""
     return {name: value for name, value in sums_of(folder).items() if Path(name).name not in _MOMENTARY}

@@ -1,4 +1,4 @@
-"""Copies of remote files: fetched once, checked, never half."""
+"""Copies of remote files: fetched once, checked, never incomplete."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from cal_ratio_trainer.files.cache import default_cache_path, local_copy
 
 
 class Served:
-    """What a small server on this machine answers, and how often it was asked."""
+    """Answers of a small server on this machine, and the number of its requests."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[bytes, str]] = {}
@@ -27,7 +27,7 @@ class Served:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers from a `Served`."""
+    """Handler that answers from a `Served`."""
 
     protocol_version = "HTTP/1.1"
 
@@ -36,11 +36,11 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_HEAD(self) -> None:
-        """Size and ETag."""
+        """Sends size and ETag."""
         self._answer(with_body=False)
 
     def do_GET(self) -> None:
-        """The content; of a cut file half of it."""
+        """Sends the content; half of it for a truncated file."""
         self.served.gets.append(self.path)
         self._answer(with_body=True)
 
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = cut
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing."""
+        """Prints nothing."""
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_a_fetch_that_is_killed_does_not_count_as_a_copy(
 def test_what_a_killed_process_left_of_a_fetch_is_removed(served: Served, tmp_path: Path) -> None:
     served.files["/jets.pkl"] = (b"content", '"1"')
     copy = local_copy(f"{served.url}/jets.pkl", tmp_path)
-    (copy.parent / ".jets.123-abcdef.part.pkl").write_bytes(b"cont")
+    (copy.parent / ".jets.123-01234567.part.pkl").write_bytes(b"cont")
     assert local_copy(f"{served.url}/jets.pkl", tmp_path) == copy
     assert parts_of(tmp_path) == []
 

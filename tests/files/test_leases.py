@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, heartbeats, and what is left by holders that are gone."""
+"""Leases: one holder at a time, heartbeats, and leases of holders that have ended."""
 
 import json
 import os
@@ -25,7 +25,7 @@ with Leases(float(sys.argv[2])) as leases:
 
 
 def left_behind(path: Path, age_s: float, timeout: float = 1.0, holder: ProcessName | None = None) -> Path:
-    """A lease that somebody on another machine has not renewed for a while."""
+    """Lease that a process on another machine has not renewed for some time."""
     holder = holder or ProcessName("elsewhere", "another machine", 1, "1")
     file = lease_file(path)
     file.write_text(json.dumps({"id": "0123", **holder.as_json(), "stale_after_s": timeout}))
@@ -35,7 +35,7 @@ def left_behind(path: Path, age_s: float, timeout: float = 1.0, holder: ProcessN
 
 
 def names_in(folder: Path) -> list[str]:
-    """All files, hidden ones too."""
+    """Names of all files, including hidden ones."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -185,7 +185,7 @@ GONE = ProcessName("here", this_process().machine, 2**22 + 1, "1")
 
 
 def taken_at_last(path: Path, patience_s: float = 4.0) -> bool:
-    """Whether a lease is got, now or after a watch."""
+    """True if a lease is obtained, at once or after a watch."""
     with Leases(timeout=1) as leases:
         until = time.monotonic() + patience_s
         while leases.take(path) is None:

@@ -1,4 +1,4 @@
-"""Parquet files of ours: no damage to them is read as something else."""
+"""Parquet files of this program: damage is always detected."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ TABLE = pa.table(
 
 
 def content(path: Path) -> tuple[pa.Table, bytes]:
-    """What is read of a file."""
+    """Content read from a file."""
     file = open_parquet(path)
     return read_columns(path, file, TABLE.column_names), file.metadata.metadata[KEY]
 

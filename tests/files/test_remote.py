@@ -1,4 +1,4 @@
-"""Servers that fail: what is asked again, and what is not."""
+"""Servers that fail: errors after which a request is repeated, and final ones."""
 
 import time
 
@@ -8,7 +8,7 @@ from cal_ratio_trainer.files.remote import may_pass, persistently, xrootd_hint
 
 
 class Answer(Exception):
-    """What an HTTP library raises."""
+    """Exception of an HTTP library."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -17,19 +17,19 @@ class Answer(Exception):
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long was waited; nobody really waits."""
+    """Durations of the waits, which are skipped."""
     waited: list[float] = []
     monkeypatch.setattr(time, "sleep", waited.append)
     return waited
 
 
 def fails(times: int, error: Exception) -> "list[Exception | str]":
-    """Answers of a server that fails so often, and then gives a file."""
+    """Answers of a server that fails this often and then sends a file."""
     return [*[error] * times, "file"]
 
 
 def ask(answers: "list[Exception | str]") -> str:
-    """The next answer."""
+    """Returns the next answer."""
     answer = answers.pop(0)
     if isinstance(answer, Exception):
         raise answer

@@ -1,4 +1,4 @@
-"""Tables that processes hand to each other."""
+"""Tables passed between processes."""
 
 from pathlib import Path
 

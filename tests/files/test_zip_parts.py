@@ -1,4 +1,4 @@
-"""Zip files that nobody vouches for: what is read of them, and what is refused."""
+"""Untrusted zip files: parts that are read, and files that are refused."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""Ways in which a frugally-deep file can be wrong, as changes to its JSON."""
+"""Errors of a frugally-deep file, as changes of its JSON."""
 
 import copy
 import itertools
@@ -28,7 +28,7 @@ def with_swapped_gates(content: Content, layer: str, first: int, second: int) ->
 
 
 def with_kernel_as_keras_has_it(content: Content, layer: str) -> Content:
-    """The kernel of a convolution [in, out], where the library goes through it output by output."""
+    """Kernel of a convolution [in, out], whereas the library reads it output by output."""
     changed = copy.deepcopy(content)
     parameters, filters = changed["trainable_params"][layer], entry(changed, layer)["config"]["filters"]
     parameters["weights"] = encoded_floats(decoded_floats(parameters["weights"]).reshape(filters, -1).T)
@@ -36,21 +36,21 @@ def with_kernel_as_keras_has_it(content: Content, layer: str) -> Content:
 
 
 def without_recurrent_activation(content: Content, layer: str) -> Content:
-    """An LSTM that does not say its recurrent activation."""
+    """LSTM without its recurrent activation."""
     changed = copy.deepcopy(content)
     del entry(changed, layer)["config"]["recurrent_activation"]
     return changed
 
 
 def with_other_activation(content: Content, layer: str) -> Content:
-    """A layer that does not cut below zero any more."""
+    """Layer without ReLU."""
     changed = copy.deepcopy(content)
     entry(changed, layer)["config"]["activation"] = "tanh"
     return changed
 
 
 def all_damages(content: Content) -> Iterator[tuple[str, Callable[[Content], Content]]]:
-    """Every one of these for every layer it can be done to, with a name."""
+    """All these changes for every layer to which they apply, with a name."""
     for layer in content["architecture"]["config"]["layers"]:
         name, kind = layer["name"], layer["class_name"]
         if kind == "LSTM":

@@ -1,4 +1,4 @@
-"""Files as Keras 2 wrote them, made without it: legacy HDF5, the zip of Keras 2.13, and damage done to either."""
+"""Files in the formats of Keras 2, made without it: legacy HDF5, the zip of Keras 2.13, and damaged ones."""
 
 import copy
 import io
@@ -21,7 +21,7 @@ Config = dict[str, Any]
 
 
 def keras_2_config(shape: NetworkShape) -> Config:
-    """The architecture as Keras 2 says it, with the initialisers and penalties that it never leaves out."""
+    """Architecture in the form of Keras 2, with all initialisers and penalties."""
     config = copy.deepcopy(architecture(shape, Flavour.KERAS_2))
     for entry in config["config"]["layers"]:
         if entry["class_name"] in ("Conv1D", "Dense", "LSTM"):
@@ -121,7 +121,7 @@ def with_hdf5_changed(content: bytes, change: Callable[[h5py.File], None]) -> by
 
 
 def written(folder: Path, content: bytes, name: str = "network") -> Path:
-    """The path of a new file; its name says nothing of what is in it."""
+    """Path of a new file, whose name does not show its type."""
     path = folder / name
     path.write_bytes(content)
     return path

@@ -1,4 +1,4 @@
-"""Jets with a network's scores, as files are checked against them; the scores are those of the tests' numpy network."""
+"""Jets with reference scores of a network, from the numpy network of the tests, for the checks of files."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ USUAL = Scaling(min_jet_pt=0, max_jet_pt=500)
 
 
 def probe_inputs(shape: NetworkShape) -> tuple[NetworkInputs, np.ndarray]:
-    """Scaled jets with every filling, and their fillings."""
+    """Scaled jets with all numbers of filled slots, and these numbers."""
     jets, fillings = probes_of(drawn_jets(24), 24)
     masses = np.random.default_rng(3).uniform(0.05, 1, (len(jets), shape.masses)).astype(np.float32)
     return padded_inputs(scale(jets, USUAL).jets, shape, masses), fillings
@@ -30,5 +30,5 @@ def known_scores(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> Know
 
 
 def expected_of(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> Expected:
-    """What a file of a network should hold and give."""
+    """Expected content and scores of a network file."""
     return Expected(graph_of(shape, weights), known_scores(shape, weights))

@@ -1,4 +1,4 @@
-"""Run by the tests in a process of its own: what Keras 3 itself says about `.keras` files.
+"""Scores by Keras 3 itself for `.keras` files; the tests run it in a separate process.
 
 python keras_scores.py FOLDER: for every NAME.keras with inputs in NAME.npz writes NAME.npy (scores) and NAME.json (the
 names of the layers in Keras' order), and saves the model again as saved_again/NAME.keras.
@@ -17,7 +17,7 @@ import keras
 
 
 def main(folder: Path) -> None:
-    """Answer for all files of a folder."""
+    """Writes the scores of all files of a folder."""
     (folder / "saved_again").mkdir()
     for file in sorted(folder.glob("*.keras")):
         model = keras.models.load_model(file)

@@ -1,4 +1,4 @@
-"""The classifier in plain numpy, slot by slot: an independent answer to hold other implementations against."""
+"""Classifier in plain numpy, slot by slot: an independent reference for other implementations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -63,7 +63,7 @@ def _sigmoid(values: Array) -> Array:
 
 
 def random_weights(shape: NetworkShape, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Weights drawn wide enough that every layer, gate and bias matters for the scores."""
+    """Random weights, large enough that every layer, gate and bias affects the scores."""
     generator = np.random.default_rng(seed)
     drawn = {}
     for name, dimensions in shape.weight_shapes().items():

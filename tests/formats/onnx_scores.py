@@ -1,4 +1,4 @@
-"""What onnxruntime says about the bytes of an ONNX file."""
+"""Scores by onnxruntime for the bytes of an ONNX file."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import onnxruntime
 
 
 def run(content: bytes, inputs: Sequence[np.ndarray]) -> np.ndarray:
-    """The file's one output for inputs in the file's order."""
+    """Output of the file for inputs in the file's order."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

@@ -1,4 +1,4 @@
-"""Networks of several shapes, for tests of what is written of them."""
+"""Networks of several shapes, for tests of network files."""
 
 from dataclasses import replace
 

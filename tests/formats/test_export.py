@@ -1,4 +1,4 @@
-"""Writing a network in all formats: names, cards, and nothing left where something is wrong."""
+"""Writing a network in all formats: names, cards, and no files after an error."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ ALL_FILES = {"model.json", "model_keras3.json", "model.keras", "model.onnx", "mo
 
 
 def facts(shape: NetworkShape = DEFAULT_SHAPE) -> NetworkFacts:
-    """What is known of a network."""
+    """Facts for the card of a network."""
     masses = ("llp_mH", "llp_mS")[: shape.masses]
     return NetworkFacts(
         name="study/00003/12",

@@ -1,4 +1,4 @@
-"""frugally-deep files: what stands in them, read back by a reader that knows the library only."""
+"""frugally-deep files: their content, read by code that follows the library only."""
 
 import json
 import re
@@ -90,7 +90,7 @@ def test_an_unsaid_recurrent_activation_is_read_with_the_library_s_default() -> 
 
 
 def drop(*path: str) -> Callable[[Any], None]:
-    """A change that takes something out."""
+    """Change that removes an entry."""
 
     def change(content: Any) -> None:
         *outer, last = path

@@ -1,4 +1,4 @@
-"""Arrays as frugally-deep holds them."""
+"""Arrays in the encoding of frugally-deep."""
 
 import re
 from typing import Any

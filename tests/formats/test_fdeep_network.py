@@ -1,4 +1,4 @@
-"""frugally-deep files: a hash and test jets guard what is in them, and both are asked."""
+"""frugally-deep files: hash and test jets protect their content, and both are checked."""
 
 import copy
 import json
@@ -25,18 +25,18 @@ Content = dict[str, Any]
 
 @pytest.fixture(scope="module", params=list(Flavour))
 def good(request: pytest.FixtureRequest) -> Content:
-    """A good file of either flavour."""
+    """Good file of each version."""
     content: Content = json.loads(fdeep_file(DEFAULT_SHAPE, random_weights(DEFAULT_SHAPE, seed=1), request.param))
     return content
 
 
 def read(content: Content) -> EarlierNetwork:
-    """What is read of a file with this content."""
+    """Network read from a file with this content."""
     return network_from_fdeep(json.dumps(content).encode())
 
 
 def is_accepted(content: Content) -> bool:
-    """Whether a network is read of this content."""
+    """True if a network is read from this content."""
     try:
         read(content)
     except BAD:
@@ -51,7 +51,7 @@ def test_every_damage_of_a_layer_is_refused(good: Content) -> None:
 
 
 def change_a_bit(content: Content, layer: str) -> Content:
-    """The lowest bit of one weight."""
+    """Changes the lowest bit of one weight."""
     changed = copy.deepcopy(content)
     weights = decoded_floats(changed["trainable_params"][layer]["weights"])
     weights.view(np.uint32)[7] ^= 1

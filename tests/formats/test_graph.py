@@ -1,4 +1,4 @@
-"""The evaluation of plain graphs, held against the slot-by-slot network of the tests."""
+"""Evaluation of plain graphs, compared with the slot-by-slot network of the tests."""
 
 from dataclasses import replace
 from typing import Any

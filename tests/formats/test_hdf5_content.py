@@ -1,4 +1,4 @@
-"""HDF5 data that is hostile: refused in a sentence, in a process that may hang or crash."""
+"""Malicious HDF5 data, refused with a sentence by a process that may hang or crash."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def good() -> bytes:
 
 
 def in_place(place: str, values: Any) -> Callable[[h5py.File], None]:
-    """A change that puts something else in a place."""
+    """Change that replaces a data set."""
 
     def change(file: h5py.File) -> None:
         del file[place]
@@ -33,13 +33,13 @@ def in_place(place: str, values: Any) -> Callable[[h5py.File], None]:
 
 
 def outside(file: h5py.File) -> None:
-    """Let a bias lie in another file."""
+    """Moves a bias to another file."""
     del file[BIAS]
     file.create_dataset(BIAS, shape=(3,), dtype="f4", external=[("/etc/hostname", 0, 12)])
 
 
 def virtual(file: h5py.File) -> None:
-    """Let a bias be put together from other files."""
+    """Makes a bias a virtual data set of other files."""
     del file[BIAS]
     layout = h5py.VirtualLayout(shape=(3,), dtype="f4")
     layout[:] = h5py.VirtualSource("/etc/other.h5", "x", shape=(3,))
@@ -47,13 +47,13 @@ def virtual(file: h5py.File) -> None:
 
 
 def huge(file: h5py.File) -> None:
-    """A data set that says to hold 4 TiB, of which nothing is there."""
+    """Data set with a declared size of 4 TiB and no content."""
     del file[BIAS]
     file.create_dataset(BIAS, shape=(1 << 40,), dtype="f4", chunks=(1 << 20,), compression="gzip")
 
 
 def references(file: h5py.File) -> None:
-    """References to objects in the place of numbers."""
+    """Data set of object references instead of numbers."""
     del file[BIAS]
     data = file.create_dataset(BIAS, shape=(3,), dtype=h5py.ref_dtype)
     data[:] = file["lstm"].ref
@@ -138,7 +138,7 @@ def test_a_config_is_read_only_where_it_is_a_text_of_reasonable_length() -> None
 
 
 def test_data_that_are_read_for_ever_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that reads on (here: one that sleeps) is stopped, and the user is told."""
+    """A process that does not end (here: one that sleeps) is stopped with a message."""
     monkeypatch.setattr(hdf5_content, "_READER", ("-c", "import time; time.sleep(600)"))
     monkeypatch.setattr(hdf5_content, "_LONGEST_WAIT_S", 0.5)
     with pytest.raises(BadHdf5, match="reading it does not end"):

@@ -1,4 +1,4 @@
-"""What cards say that must be done to inputs: carried out as it stands there, it is what `build` does."""
+"""The preparation of inputs as cards describe it is equal to that of `build`."""
 
 import re
 
@@ -23,7 +23,7 @@ def arrays(scaling: Scaling, converted: bool = False) -> tuple[InputArray, ...]:
 
 
 def carried_out(array: InputArray, values: np.ndarray) -> np.ndarray:
-    """The formulas of a card done to converted values [jets, slots, inputs] or [jets, inputs]."""
+    """Formulas of a card applied to converted values [jets, slots, inputs] or [jets, inputs]."""
     result = values.astype(np.float64)
     names = [number.name for number in array.numbers]
     layers = [i for i, number in enumerate(array.numbers) if "sum of the cluster's eight layers" in number.reads]

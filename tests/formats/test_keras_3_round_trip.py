@@ -1,4 +1,4 @@
-"""A file of ours, opened and saved again by Keras 3 itself, is imported as the same network."""
+"""A file of this program, opened and saved again by Keras 3 itself, is imported as the same network."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ FILLED = (0, 1, 5, 30)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of ours, Keras' scores, and the files that Keras saved, made in a process of its own."""
+    """Files of this program, Keras' scores, and the files that Keras saved, made in a separate process."""
     folder = tmp_path_factory.mktemp("keras")
     for name in NAMES:
         write_keras(folder / f"{name}.keras", SHAPES[name], random_weights(SHAPES[name], seed=1))

@@ -1,4 +1,4 @@
-"""`.keras` files: what Keras says about them, and what our reader refuses."""
+"""`.keras` files: scores by Keras, and files that the reader refuses."""
 
 import io
 import json
@@ -29,7 +29,7 @@ SWAPPED = "swapped"
 
 @dataclass(frozen=True)
 class Answers:
-    """What Keras gave for the files of one folder."""
+    """Scores by Keras for the files of one folder."""
 
     folder: Path
 
@@ -46,7 +46,7 @@ class Answers:
 
 @pytest.fixture(scope="module")
 def keras_answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    """Keras run once, in a process of its own, on a file of every shape and on one with two layers swapped."""
+    """Scores by Keras, run once in a separate process on a file of every shape and on one with two layers swapped."""
     folder = tmp_path_factory.mktemp("keras")
     for name, shape in SHAPES.items():
         write_keras(folder / f"{name}.keras", shape, random_weights(shape, seed=1))
@@ -93,7 +93,7 @@ def with_config_changed(path: Path, change: Callable[[dict[str, Any]], None]) ->
 
 
 def swap_convolutions(file: h5py.File) -> None:
-    """Exchange the last convolutions of two branches of equal shape."""
+    """Exchanges the last convolutions of two branches of equal shape."""
     file.move("layers/conv1d_4", "aside")
     file.move("layers/conv1d_5", "layers/conv1d_4")
     file.move("aside", "layers/conv1d_5")
@@ -188,7 +188,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def set_weight(place: str, values: Any) -> Callable[[h5py.File], None]:
-    """A change that puts other values in the place of a weight."""
+    """Change that replaces the values of a weight."""
 
     def change(file: h5py.File) -> None:
         del file[place]
@@ -198,12 +198,12 @@ def set_weight(place: str, values: Any) -> Callable[[h5py.File], None]:
 
 
 def link_weight(place: str, link: Any) -> Callable[[h5py.File], None]:
-    """A change that puts a link in the place of a weight."""
+    """Change that replaces a weight by a link."""
     return set_weight(place, link)
 
 
 def make_external(file: h5py.File) -> None:
-    """Let the output's bias lie in another file."""
+    """Moves the bias of the output to another file."""
     del file["layers/dense_2/vars/1"]
     file.create_dataset("layers/dense_2/vars/1", shape=(3,), dtype="f4", external=[("/etc/hostname", 0, 12)])
 
@@ -290,7 +290,7 @@ def test_a_config_that_computes_something_else_is_refused(
 
 
 def bomb(good: Path) -> bytes:
-    """A file whose config unpacks to ten times what is allowed."""
+    """File whose config unpacks to ten times the allowed size."""
     return with_part_changed(good, "config.json", lambda _: b" " * (80 << 20))
 
 

@@ -1,4 +1,4 @@
-"""Which jets a frugally-deep file carries for the library's check on loading."""
+"""Jets in a frugally-deep file for the library's check on loading."""
 
 import json
 
@@ -19,7 +19,7 @@ LIBRARY_TOLERANCE = 1e-4
 
 
 def load_tests(name: str) -> tuple[LoadTest, ...]:
-    """The jets that a file of a network with random weights gets."""
+    """Jets in a file of a network with random weights."""
     inputs, fillings = probe_inputs(SHAPES[name])
     expected = expected_of(SHAPES[name], random_weights(SHAPES[name], seed=1))
     return chosen_load_tests(inputs, fillings, evaluate(expected.graph, inputs.arrays))

@@ -1,4 +1,4 @@
-"""Network files of every kind give the shape and the weights that they were made of, or are refused by layer."""
+"""Network files of every kind give their original shape and weights, or are refused by layer."""
 
 import copy
 import io
@@ -250,7 +250,7 @@ def test_a_layer_missing_from_the_config_is_refused(weights: dict[str, np.ndarra
 
 
 def in_order(change: Callable[[list[str]], Any]) -> Callable[[Any], None]:
-    """A change to the list of layers in a file of weights."""
+    """Change of the list of layers in a file of weights."""
 
     def changed(file: Any) -> None:
         names = list(file.attrs["layer_names"])
@@ -261,7 +261,7 @@ def in_order(change: Callable[[list[str]], Any]) -> Callable[[Any], None]:
 
 
 def swap(names: list[str]) -> None:
-    """Two layers of equal shape exchange their places."""
+    """Exchanges two layers of equal shape."""
     first, second = names.index("conv1d_5"), names.index("conv1d_2")
     names[first], names[second] = names[second], names[first]
 

@@ -1,4 +1,4 @@
-"""ONNX files: what onnxruntime says about them."""
+"""ONNX files, and their scores by onnxruntime."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def model_of(content: bytes) -> onnx.ModelProto:
 
 
 def shapes_of(values: list[onnx.ValueInfoProto]) -> dict[str, list[str | int]]:
-    """Shapes by name; a free dimension is a word."""
+    """Shapes by name; a free dimension is a string."""
     return {each.name: [dim.dim_param or dim.dim_value for dim in each.type.tensor_type.shape.dim] for each in values}
 
 

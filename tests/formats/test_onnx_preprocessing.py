@@ -1,4 +1,4 @@
-"""ONNX files that scale jets themselves, held against `build`."""
+"""ONNX files that scale jets themselves, compared with `build`."""
 
 from collections.abc import Callable
 
@@ -23,13 +23,13 @@ USUAL = Scaling(min_jet_pt=0, max_jet_pt=500)
 
 
 def converted_jets() -> Jets:
-    """Jets with every filling, as `convert` writes them."""
+    """Jets with all numbers of filled slots, as `convert` writes them."""
     jets, _ = probes_of(drawn_jets(40), 40)
     return jets
 
 
 def preprocessed(jets: Jets, preprocessing: Preprocessing, shape: NetworkShape = DEFAULT_SHAPE) -> list[np.ndarray]:
-    """What the nodes in front of the network make of jets, for each of its inputs."""
+    """Output of the preprocessing nodes for each input of the network."""
     inputs = padded_inputs(jets, shape).arrays
     found = []
     for name in input_names(shape):
@@ -42,7 +42,7 @@ def preprocessed(jets: Jets, preprocessing: Preprocessing, shape: NetworkShape =
 
 
 def built(jets: Jets, scaling: Scaling) -> tuple[np.ndarray, ...]:
-    """What `build` and the loading for training make of them."""
+    """The same jets as `build` and the loading for training prepare them."""
     cleaned, _ = clean_for_training(scale(jets, scaling).jets)
     return padded_inputs(cleaned, DEFAULT_SHAPE).arrays
 
@@ -71,7 +71,7 @@ def with_cluster_values(jets: Jets, change: Callable[[np.ndarray], None]) -> Jet
 
 
 def put(column: int, value: float) -> Callable[[np.ndarray], None]:
-    """A change that puts a value into every fifth cluster."""
+    """Change that writes a value to every fifth cluster."""
 
     def change(values: np.ndarray) -> None:
         values[::5, column] = value

@@ -1,4 +1,4 @@
-"""The jets that network files are tried on."""
+"""Jets on which network files are tested."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.training.synthetic import synthetic_jets
 
 
 def built_jets() -> Jets:
-    """Jets of another kind than the drawn ones; some have no tracks or segments."""
+    """Jets that differ from the random ones; some have no tracks or segments."""
     return synthetic_jets(np.arange(50) % 3, seed=1)
 
 

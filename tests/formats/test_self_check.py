@@ -1,4 +1,4 @@
-"""The check of written files: right ones pass, and each way to be wrong is caught."""
+"""Check of written files: correct ones pass, and all kinds of errors are detected."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ DAMAGES = [what for what, _ in all_damages(json.loads(fdeep_bytes(DEFAULT_SHAPE,
 
 @pytest.fixture(scope="module")
 def expected() -> Expected:
-    """What files of the network should hold and give."""
+    """Expected content and scores of files of the network."""
     return expected_of(DEFAULT_SHAPE, WEIGHTS)
 
 
@@ -50,7 +50,7 @@ def content(expected: Expected) -> dict[str, Any]:
 
 
 def in_bytes(content: dict[str, Any]) -> bytes:
-    """A file again."""
+    """Bytes of the file."""
     return json.dumps(content, separators=(",", ":")).encode()
 
 
@@ -78,7 +78,7 @@ def _hash_of(content: dict[str, Any]) -> str:
 
 
 def _right_test(content: dict[str, Any]) -> dict[str, Any]:
-    """The first load test with the scores that the damaged network gives, so that it says nothing of the damage."""
+    """First load test with the scores of the damaged network, so that it does not detect the damage."""
     test = content["tests"][0]
     found = read_fdeep(in_bytes({**content, "tests": [test]}))
     inputs, _ = found.test_arrays()
@@ -127,7 +127,7 @@ def test_what_the_jets_do_not_show_is_seen_too(
 
 
 def swap_gates(file: h5py.File) -> None:
-    """Exchange forget and cell gate of a recurrence."""
+    """Exchanges forget and cell gate of a recurrence."""
     for i in range(3):
         values = file[f"layers/lstm_1/cell/vars/{i}"]
         gates = values[()].reshape(-1, 4, 10)
@@ -135,7 +135,7 @@ def swap_gates(file: h5py.File) -> None:
 
 
 def nudge(file: h5py.File) -> None:
-    """Change the lowest bit of one weight."""
+    """Changes the lowest bit of one weight."""
     values = file["layers/dense_2/vars/0"]
     changed = values[()]
     changed.view(np.uint32)[0, 0] ^= 1

@@ -44,7 +44,7 @@ def converted(data_type: DataType = DataType.QCD, **changes: Any) -> JetMetadata
 
 
 def assert_same_constituents(first: Jets, second: Jets) -> None:
-    """The same lists, bit by bit (NaN equal to NaN), with the same padding rows."""
+    """Asserts equal lists, bit by bit (NaN equal to NaN), with equal padding rows."""
     for kind in CONSTITUENTS:
         one, other = first.constituents[kind.name], second.constituents[kind.name]
         np.testing.assert_array_equal(one.offsets, other.offsets, err_msg=kind.name)
@@ -53,7 +53,7 @@ def assert_same_constituents(first: Jets, second: Jets) -> None:
 
 
 def assert_same_jets(first: Jets, second: Jets) -> None:
-    """The same scalars (by name) and constituents."""
+    """Asserts equal scalars (by name) and constituents."""
     assert set(first.scalars.column_names) == set(second.scalars.column_names)
     for name in first.scalars.column_names:
         assert first.scalars.column(name).to_pylist() == second.scalars.column(name).to_pylist(), name

@@ -1,4 +1,4 @@
-"""What a training does to loaded jets."""
+"""Cleaning of loaded jets before a training."""
 
 import numpy as np
 import pytest

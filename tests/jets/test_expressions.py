@@ -1,4 +1,4 @@
-"""Conditions that users write, held against pandas' query."""
+"""Conditions of users, compared with pandas' query."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ BUILT = JetMetadata(stage="built")
 
 
 def flat_frame(jets: Jets) -> pd.DataFrame:
-    """What the earlier program would hold of these jets: double columns, empty slots 0."""
+    """Frame of the earlier program for these jets: double columns, empty slots 0."""
     columns: dict[str, Any] = {name: jets[name] for name in jets.scalars.column_names if name != "source_file"}
     for kind in CONSTITUENTS:
         padded = jets.constituents[kind.name].padded(kind.limit).astype(np.float64)
@@ -34,7 +34,7 @@ def flat_frame(jets: Jets) -> pd.DataFrame:
 
 
 def save(frame: pd.DataFrame, path: Path) -> Path:
-    """As a pickle or Parquet file, by the name's ending; column names as pandas stored them before 3."""
+    """Writes a pickle or Parquet file, by the suffix; column names as pandas stored them before version 3."""
     frame = frame.copy()
     frame.columns = pd.Index(list(frame.columns), dtype=object)
     frame.to_pickle(path) if path.suffix == ".pkl" else frame.to_parquet(path)

@@ -1,4 +1,4 @@
-"""Any file of jets, told apart by what is in it."""
+"""Files of jets of any kind, recognised by their content."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from .some_jets import assert_same_constituents, assert_same_jets, converted, so
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """The same jets in all formats, under names that say nothing or lie."""
+    """The same jets in all formats, under meaningless or misleading names."""
     jets = some_jets(8)
     found = {"ragged Parquet": tmp_path / "a.pkl", "flat Parquet": tmp_path / "b", "pickled frame": tmp_path / "c.h5"}
     write_jets(tmp_path / "1.parquet", jets, converted())

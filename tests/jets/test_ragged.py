@@ -1,4 +1,4 @@
-"""Laws of lists in one array."""
+"""Properties of ragged arrays."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def ragged_lists(draw: st.DrawFn, most_jets: int = 12) -> Ragged:
 
 
 def assert_equal(first: Ragged, second: Ragged) -> None:
-    """Bit by bit."""
+    """Asserts equality, bit by bit."""
     np.testing.assert_array_equal(first.values, second.values)
     np.testing.assert_array_equal(first.offsets, second.offsets)
     np.testing.assert_array_equal(first.padding, second.padding)

@@ -1,4 +1,4 @@
-"""The one table of features."""
+"""Table of features."""
 
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Label
 from cal_ratio_trainer.jets.schema import CLUSTERS, JET_INPUTS, TRACKS

@@ -1,4 +1,4 @@
-"""Files of ours: what goes in comes out, and what is no such file says so."""
+"""Files of this program: jets are read back as written, and other files are refused."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How many jets of equal weight weighted ones are worth."""
+"""Effective sample size of weighted jets."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What follows a dense layer, by any engine: the CPU engine's loops only take a chain of layers."""
+"""Activation of a dense layer by any engine; the loops of the CPU engine accept only a chain of layers."""
 
 import torch
 
@@ -19,7 +19,7 @@ def activated(behind: Activation, x: torch.Tensor, kernel: torch.Tensor, bias: t
 
 
 def dense(kernel: torch.Tensor, bias: torch.Tensor) -> Dense:
-    """A layer with these weights."""
+    """Layer with these weights."""
     layer = Dense(kernel.shape[0], kernel.shape[1], torch.Generator())
     layer.kernel, layer.bias = torch.nn.Parameter(kernel), torch.nn.Parameter(bias)
     return layer

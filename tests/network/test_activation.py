@@ -1,4 +1,4 @@
-"""Bias, ReLU and dropout in one, for every engine of the CPU."""
+"""Bias, ReLU and dropout in one operation, for every engine of the CPU."""
 
 import dataclasses
 

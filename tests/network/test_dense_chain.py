@@ -75,7 +75,7 @@ def test_gradients_hold_in_double_precision() -> None:
 
 
 def chained(chain: list[Dense], its_plan: ChainPlan, x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-    """The chain as a function of its input; its weights stand in it already."""
+    """Chain as a function of its input, with fixed weights."""
     return dense_chain(x, chain, its_plan)
 
 

@@ -1,4 +1,4 @@
-"""Where a network runs, with graphics cards made up."""
+"""Choice of the device, with simulated graphics cards."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Batches of jets that do not lie on the device."""
+"""Batches of jets that are not on the device."""
 
 import gc
 import weakref

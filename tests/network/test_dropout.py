@@ -1,4 +1,4 @@
-"""Which elements are dropped."""
+"""Elements that dropout sets to zero."""
 
 import numpy as np
 import pytest

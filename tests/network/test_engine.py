@@ -1,4 +1,4 @@
-"""Which engine is taken where, and what is said of graphics cards that are no longer served."""
+"""Choice of the engine, and messages for graphics cards that are no longer supported."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine with Triton and a V100; tests change what is different."""
+    """Machine with Triton and a V100; tests change single properties."""
     monkeypatch.setattr(engines, "_has", lambda module: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "Tesla V100")

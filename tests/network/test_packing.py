@@ -1,4 +1,4 @@
-"""The order in which a batch's constituents are read."""
+"""Order in which the constituents of a batch are read."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -54,7 +54,7 @@ def test_a_further_layers_places_are_made_on_the_device() -> None:
 
 
 def test_without_gradients_nothing_is_kept_for_a_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network's weights ask for gradients in scoring too, and in the adversary's update."""
+    """The weights of the network require gradients also in scoring and in the adversary's update."""
     kept = []
 
     class Watched(reference._States):

@@ -1,4 +1,4 @@
-"""Batches of fixed shapes against those that are made anew."""
+"""Batches of fixed shapes, compared with newly made ones."""
 
 import numpy as np
 import pytest

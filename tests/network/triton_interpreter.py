@@ -1,4 +1,4 @@
-"""Lets Triton's kernels run in its interpreter where there is no GPU; to be imported before any of them."""
+"""Runs Triton's kernels in its interpreter if there is no GPU; must be imported before any of them."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The rules of the conversion again, event by event in plain Python: what the fast code is held against."""
+"""Rules of the conversion, event by event in plain Python, as a reference for the fast code."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tests.ntuple.tiny_ntuples import Event, Thing
 
 @dataclass(frozen=True)
 class SlowJet:
-    """One jet as it should come out."""
+    """Expected jet."""
 
     event_number: int
     index: int
@@ -59,7 +59,7 @@ def _in_calorimeter(eta: float, lxy: float, lz: float) -> bool:
 
 
 def _matched(event: Event, kept: list[int], points: Sequence[tuple[float, float]], most: float) -> dict[int, int]:
-    """Jet -> the nearest of the points that have it as their nearest."""
+    """Jet -> nearest of the points whose nearest jet it is."""
     best: dict[int, tuple[float, int]] = {}
     for number, (eta, phi) in enumerate(points):
         distances = [(math.hypot(eta - event.jets[i][1], _wrap(phi - event.jets[i][2])), i) for i in kept]

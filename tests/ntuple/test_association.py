@@ -23,7 +23,7 @@ def jets_of(path: Path, one: Event) -> Jets:
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> Jets:
-    """A jet with 45 of each kind; the hardest come last in the file."""
+    """Jet with 45 constituents of each kind; those of highest pt are last in the file."""
     one = event(
         (100, 0.0, 0.0),
         clusters=[cluster(0, pt=number, time=number) for number in range(45)],

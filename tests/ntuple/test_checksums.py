@@ -1,4 +1,4 @@
-"""Damage of a file is noticed where its format has checksums, and said to go unnoticed where it has none."""
+"""Damage of a file is detected if its format has checksums; files without them are reported."""
 
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 
 
 def convert(folder: Path, *files: Path) -> ConversionSummary:
-    """Convert files of multijet simulation."""
+    """Converts files of multijet simulation."""
     names = [str(file) for file in files]
     return convert_files(ConvertSettings.make(input_files=names, data_type="qcd", output_path=folder / "jets"))
 
 
 def flip(file: Path, byte: int) -> None:
-    """Change one bit of a file."""
+    """Changes one bit of a file."""
     content = bytearray(file.read_bytes())
     content[byte] ^= 4
     file.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Which jets come out of a file, and with what."""
+"""Jets and their constituents after the conversion of a file."""
 
 import math
 from pathlib import Path
@@ -40,12 +40,12 @@ def converted(
     splits: tuple[int, ...] = (),
     **options: Any,
 ) -> tuple[Jets, Tally]:
-    """Write events, convert them."""
+    """Writes events and converts them."""
     write_ntuple(path, events, splits=splits)
     selection = Selection(DataType(data_type), **options)
     tally = Tally(weighted=selection.data_type.is_simulation)
     with opened(str(path)) as ntuple:
-        check_branches(str(path), selection.data_type, selection.keep_branches, ntuple.branches)
+        check_branches(str(path), selection, ntuple.branches)
         parts = []
         for entries in ntuple.chunks(chunk_events, ntuple.entries):
             parts.append(convert_chunk(ntuple, entries, selection, tally))

@@ -1,4 +1,4 @@
-"""Many files: what is done, shared, passed over, refused, and what is left when something goes wrong."""
+"""Many files: converted, shared, skipped and refused ones, and files that remain after errors."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import ConfigError, SameOutput
-from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
 from cal_ratio_trainer.ntuple.conversion import convert_whole
@@ -58,30 +58,30 @@ convert_files(ConvertSettings.make(input_files=[sys.argv[1]], data_type="qcd", o
 
 
 def convert(folder: Path, *files: Path | str, data_type: str | None = "qcd", **settings: Any) -> ConversionSummary:
-    """Convert files with the default settings but for those given."""
+    """Converts files with the default settings except the given ones."""
     given = {"input_files": [str(file) for file in files], "data_type": data_type, "output_path": folder / "jets"}
     return convert_files(ConvertSettings.make(**(given | settings)))
 
 
 def statuses(summary: ConversionSummary) -> list[Status]:
-    """What became of each file."""
+    """Status of each file."""
     return [row.status for row in summary.rows]
 
 
 def names_in(folder: Path) -> list[str]:
-    """All files in a folder, hidden ones too."""
+    """All files in a folder, including hidden ones."""
     return sorted(path.name for path in folder.iterdir())
 
 
 def die(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
-    """What a process does that runs out of memory at some file."""
+    """Kills the process at one file, as if memory were exhausted."""
     if "bad" in request.file:
         os._exit(9)
     return convert_whole(report, request, may_be_cut)
 
 
 def trip(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
-    """A conversion with an error that nobody thought of, which cannot travel between processes as it is."""
+    """Conversion with an unexpected error that cannot be pickled."""
     if "bad" in request.file:
         error = RuntimeError("no such thing")
         error.add_note("a note")
@@ -91,7 +91,7 @@ def trip(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | 
 
 
 def damaged(tmp_path: Path) -> dict[str, Path]:
-    """Files that cannot be converted, by the word that their reason must hold."""
+    """Files that cannot be converted, by a word of the expected reason."""
     good = write_ntuple(tmp_path / "whole.root", random_events(1, 40))
     truncated = tmp_path / "truncated.root"
     truncated.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
@@ -282,8 +282,8 @@ def test_two_processes_share_a_list_without_doing_a_file_twice(tmp_path: Path) -
 
 def test_a_file_that_another_process_converts_is_left_to_it(tmp_path: Path) -> None:
     file = write_ntuple(tmp_path / "a.root", TWO_JETS)
-    with held(tmp_path / "jets" / "a.parquet") as free:
-        assert free
+    with leased(tmp_path / "jets" / "a.parquet") as lease:
+        assert lease is not None
         summary = convert(tmp_path, file)
     assert statuses(summary) == [Status.ELSEWHERE]
     assert summary.failed == ()
@@ -329,7 +329,7 @@ def test_what_a_killed_command_left_is_removed_though_its_file_is_not_converted_
     others = [".other.12-89abcdef.part.parquet", ".busy.12-89abcdef.part.parquet"]
     for name in (*left, *others):
         (folder / name).write_text("half")
-    with held(folder / "busy.parquet"):
+    with leased(folder / "busy.parquet"):
         convert(tmp_path, *files, layout="flat")
     remaining = names_in(folder)
     assert [name for name in left if name in remaining] == []

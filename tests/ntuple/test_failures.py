@@ -10,7 +10,7 @@ from tests.ntuple.tiny_ntuples import event, write_ntuple
 
 
 def row(folder: Path, name: str, status: Status, reason: str = "") -> ConversionRow:
-    """What became of one file."""
+    """Row of one file."""
     return ConversionRow(f"/in/{name}.root", folder / f"{name}.parquet", status, reason)
 
 

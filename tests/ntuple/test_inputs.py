@@ -19,7 +19,7 @@ from tests.ntuple.tiny_ntuples import event, write_ntuple
 
 
 class RootServer(MemoryFileSystem):  # type: ignore[misc]  # it has no types
-    """Files behind root://, named as the package for it names them: without the server."""
+    """Files with root:// URLs, named without the server, as the package for them does."""
 
     protocol = ("root",)
     store: dict[str, Any] = {}  # noqa: RUF012 - the parent has it as a class attribute too

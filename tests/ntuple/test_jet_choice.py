@@ -1,4 +1,4 @@
-"""Selections that a user writes: which events and jets are left, and that the cutflow accounts for every jet."""
+"""Selections of users: the remaining events and jets, and a cutflow that accounts for every jet."""
 
 import re
 from collections import Counter
@@ -21,7 +21,7 @@ HARDEST = "two hardest in range"
 
 
 def converted(tmp_path: Path, events: list[Event], **options: Any) -> ConversionRow:
-    """Write events and convert them."""
+    """Writes events and converts them."""
     file = write_ntuple(tmp_path / "a.root", events)
     given = {"data_type": "qcd", "overwrite": True, "output_path": tmp_path / "jets"} | options
     return convert_files(ConvertSettings.make(input_files=[str(file)], **given)).rows[0]

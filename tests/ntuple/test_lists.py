@@ -1,4 +1,4 @@
-"""Awkward arrays taken apart."""
+"""Awkward arrays split into flat arrays."""
 
 import awkward as ak
 import numpy as np

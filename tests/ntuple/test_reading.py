@@ -1,4 +1,4 @@
-"""Files that are opened, their chunks, and what they say of themselves."""
+"""Opened files, their chunks, and their metadata."""
 
 from pathlib import Path
 

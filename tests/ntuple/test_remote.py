@@ -1,4 +1,4 @@
-"""Files behind a URL: streamed, looked up by pattern, or copied to a cache."""
+"""Files with a URL: streamed, found by pattern, or copied to a cache."""
 
 import threading
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 
 
 class RangeHandler(SimpleHTTPRequestHandler):
-    """Serves parts of files, as servers of ROOT files do; `errors`: the next answers' statuses, 0 for a good one."""
+    """Serves ranges of files, as for ROOT files; `errors` are the statuses of the next answers, 0 for success."""
 
     errors: ClassVar[list[int]] = []
 
@@ -46,12 +46,12 @@ class RangeHandler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep the tests quiet."""
+        """Prints nothing."""
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A server of the files in tmp_path/served; its address."""
+    """Address of a server of the files in tmp_path/served."""
     folder = tmp_path / "served"
     folder.mkdir()
     monkeypatch.setattr(remote, "WAITS_S", (0.0, 0.0, 0.0))
@@ -63,7 +63,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def convert(folder: Path, url: str, **settings: Any) -> ConversionSummary:
-    """Convert what a URL names."""
+    """Converts the files of a URL."""
     return convert_files(
         ConvertSettings.make(input_files=[url], data_type="qcd", output_path=folder, chunk_events=5, **settings)
     )

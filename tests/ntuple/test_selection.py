@@ -18,7 +18,7 @@ from cal_ratio_trainer.ntuple.selection import (
 
 
 def points(*places: tuple[int, float, float]) -> Points:
-    """From event, eta and phi of each."""
+    """Points from event, eta and phi of each."""
     events = np.array([place[0] for place in places], dtype=np.int64)
     angles = np.array([place[1:] for place in places], dtype=np.float64).reshape(-1, 2)
     return Points(events, angles[:, 0], angles[:, 1])

@@ -24,7 +24,7 @@ _SINGLE_PRECISION = ("clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquare
 
 @dataclass(frozen=True)
 class Thing:
-    """A cluster, track or segment: the jets it belongs to, and its features by name (others are 0)."""
+    """Cluster, track or segment: its jets, and its features by name (others are 0)."""
 
     jets: tuple[int, ...]
     features: dict[str, float]
@@ -75,7 +75,7 @@ def event(
     segments: Sequence[Thing] = (),
     **others: Any,
 ) -> Event:
-    """An event; without clusters given each jet has one at its own place."""
+    """Event; by default each jet has one cluster at its own position."""
     if clusters is None:
         clusters = [cluster(number, eta=jet[1], phi=jet[2]) for number, jet in enumerate(jets)]
     kinds = {CLUSTERS.name: list(clusters), TRACKS.name: list(tracks), MUON_SEGMENTS.name: list(segments)}
@@ -83,7 +83,7 @@ def event(
 
 
 def random_events(seed: int, events: int) -> list[Event]:
-    """Events with everything in them: jets around the cuts, unmatched and shared constituents, decays, trigger jets."""
+    """Events with all features: jets around the cuts, unmatched and shared constituents, decays, trigger jets."""
     random = np.random.default_rng(seed)
     return [replace(_random_event(random), number=number) for number in range(events)]
 
@@ -105,7 +105,7 @@ _ADD_BLOB = _cascadentuple.NTuple.add_rblob
 
 @contextmanager
 def page_checksums() -> Iterator[None]:
-    """RNTuples that are written in this block have a checksum after each page, as those of ROOT; uproot writes none."""
+    """Adds a checksum after each page of RNTuples written in this block, as ROOT does; uproot writes none."""
     with (
         patch.object(_cascadentuple, "NTuple_PageDescription", _PageWithChecksum),
         patch.object(_cascadentuple.NTuple, "add_rblob", _with_checksum),
@@ -122,7 +122,7 @@ def write_ntuple(
     splits: Sequence[int] = (),
     checksums: bool = True,
 ) -> Path:
-    """Write events.
+    """Writes events.
 
     Args:
         path: the file.
@@ -244,7 +244,7 @@ def _owners(random: np.random.Generator, jets: int, most: int) -> tuple[int, ...
 
 
 def _near(random: np.random.Generator, jets: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """A direction, most of the time close to a jet, a few times beyond pi."""
+    """Direction, mostly close to a jet, sometimes beyond pi."""
     if not jets or random.random() < 0.3:
         return float(random.uniform(-3, 3)), float(random.uniform(-np.pi, np.pi))
     _, eta, phi = jets[int(random.integers(0, len(jets)))]

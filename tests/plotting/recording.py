@@ -1,4 +1,4 @@
-"""Draws on axes that are kept and not written, for a look at what is on them."""
+"""Draws on axes that tests can inspect, without writing files."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from cal_ratio_trainer.plotting import Drawing
 
 
 def recorded(drawings: Iterable[Drawing]) -> dict[str, Axes]:
-    """The axes of each drawing by its name."""
+    """Axes of each drawing by its name."""
     drawn = {}
     for each in drawings:
         drawn[each.name] = Figure().add_subplot()

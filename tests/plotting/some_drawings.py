@@ -24,7 +24,7 @@ def crossing(axes: Axes, values: np.ndarray) -> None:
 
 
 def marked(axes: Axes, log: Path, words: str, seconds: float = 0.0) -> None:
-    """Nothing; leaves a line in a file, and the names of what is imported beside it."""
+    """Draws nothing; appends a line to a file, and writes the names of imported modules beside it."""
     time.sleep(seconds)
     with log.open("a") as file:
         file.write(f"{words}\n")
@@ -32,7 +32,7 @@ def marked(axes: Axes, log: Path, words: str, seconds: float = 0.0) -> None:
 
 
 def unfinished(axes: Axes, once: Path | None, number: signal.Signals) -> None:
-    """A drawing in the middle of which the process is killed; only the first time where `once` is a file to leave."""
+    """Drawing during which the process is killed; only the first time if `once` is a file."""
     if once is None or not once.exists():
         if once is not None:
             once.touch()

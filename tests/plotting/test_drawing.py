@@ -1,4 +1,4 @@
-"""The axes that figures are drawn on, and the files they become."""
+"""Axes of figures, and the files of figures."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from cal_ratio_trainer.plotting.frame import _frames
 
 
 def draw_line(path: Path, labels: FigureLabels = ATLAS_INTERNAL, height: float = 1.0) -> bytes:
-    """A line on axes of which nothing is shared."""
+    """Line on axes that are not shared."""
     with drawing(path.with_suffix(""), labels) as axes:
         axes.plot([0, 1], [0, height], label="line", color="black")
         axes.legend()
@@ -85,7 +85,7 @@ def test_the_users_matplotlib_settings_stay_as_they_are(tmp_path: Path) -> None:
 
 
 def draw_shared(path: Path, labels: FigureLabels, height: float, top: float = 1.0, title: str = "") -> bytes:
-    """A line on axes that are shared by those with the same limits and titles."""
+    """Line on axes shared by figures with the same limits and titles."""
     with drawing(path.with_suffix(""), labels, default_ticks=True) as axes:
         axes.plot([0, 1], [0, height], color="black")
         axes.set(ylim=(0, top), xlabel=title)

@@ -1,4 +1,4 @@
-"""One figure of each kind, held against the image of it that somebody looked at.
+"""One figure of each kind, compared with a reviewed image.
 
 After a change that is meant: `pytest tests/plotting/test_images.py --mpl-generate-path=tests/plotting/baseline`, then
 look at every image that differs.
@@ -62,7 +62,7 @@ def test_looks_as_it_did(
 
 
 def at_half_size(path: Path) -> Figure:
-    """The image that was written, four pixels to one: small baselines, and no matter on which side of a pixel."""
+    """Written image with four pixels averaged to one: small baselines, insensitive to shifts by a pixel."""
     pixels = imread(path)[:, :, :3]
     height, width = (2 * (length // 2) for length in pixels.shape[:2])
     mean = pixels[:height, :width].reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3))

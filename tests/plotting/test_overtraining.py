@@ -21,7 +21,7 @@ def test_lines_are_train_points_are_test_and_below_is_their_difference_over_its_
     axes, below = Figure().subplots(2, sharex=True)
     draw_train_and_test(axes, below, *drawings[1].content)
     of_test, of_train = main_histograms(test).linear[1], found.train.linear[1]
-    (contents, errors), (trained, train_errors) = of_test.normalised("sig"), of_train.normalised("sig")
+    (contents, errors), (trained, train_errors) = of_test["sig"].normalised(), of_train["sig"].normalised()
     line = axes.patches[0].get_data().values
     points = axes.containers[0].lines[0].get_ydata()
     assert list(line) == pytest.approx([value or np.nan for value in trained], nan_ok=True)

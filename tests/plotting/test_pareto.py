@@ -1,4 +1,4 @@
-"""AUC against K-S sum: what is on the figures, and how they look."""
+"""Figures of AUC against K-S sum: content and look."""
 
 import math
 from collections import OrderedDict

@@ -33,7 +33,7 @@ def test_the_same_image_gives_the_same_bytes() -> None:
 
 
 def pixels(data: bytes) -> NDArray[np.int64]:
-    """[height, width, 3] of 0 to 255."""
+    """Pixels [height, width, 3] of 0 to 255."""
     return np.round(matplotlib.image.imread(io.BytesIO(data), format="png")[:, :, :3] * 255).astype(np.int64)
 
 

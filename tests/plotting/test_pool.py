@@ -1,4 +1,4 @@
-"""Figures drawn beside the work: which come first, what replaces what, and what happens when something breaks."""
+"""Figures drawn in the background: order, replacement and errors."""
 
 import os
 import signal
@@ -188,7 +188,7 @@ def test_a_worker_has_no_use_for_torch(tmp_path: Path) -> None:
 
 @pytest.fixture
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two figures are worth a process."""
+    """Lets two figures start a process."""
     monkeypatch.setattr("cal_ratio_trainer.plotting.pool._WORTH_A_PROCESS", 2)
 
 

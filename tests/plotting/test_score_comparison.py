@@ -1,4 +1,4 @@
-"""What the figures of two sets of scores show."""
+"""Content of the figures that compare two sets of scores."""
 
 from collections import OrderedDict
 from dataclasses import replace

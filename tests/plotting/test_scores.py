@@ -111,7 +111,7 @@ def test_every_class_is_drawn_normalised_to_one(jets: ScoredJets) -> None:
 def test_empty_bins_have_no_point_and_no_content_is_below_the_frame(jets: ScoredJets) -> None:
     histograms = main_histograms(jets)
     drawn = recorded(final_score_drawings(histograms))
-    contents, _ = histograms.log[Label.QCD].normalised("qcd")
+    contents, _ = histograms.log[Label.QCD]["qcd"].normalised()
     axes = drawn["qcd_predictions"]
     line = axes.containers[0].lines[0]  # type: ignore[attr-defined]
     np.testing.assert_allclose(line.get_ydata(), contents[contents > 0])

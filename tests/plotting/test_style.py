@@ -1,4 +1,4 @@
-"""What all figures share."""
+"""Common style of all figures."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Overlaid variables: what is on the axes."""
+"""Overlaid variables: content of the axes."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cal_ratio_trainer.evaluation.variable_histograms import Counts
+from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.plotting import DEMO
 from cal_ratio_trainer.plotting.variables import MOST_SERIES, Series, VariableFigure, plain_text, variable_drawing
 from tests.plotting.recording import legend_texts
@@ -17,11 +17,11 @@ from tests.plotting.test_images import TOLERANCE, at_half_size
 EDGES = np.linspace(0.0, 10.0, 11)
 
 
-def counts(seed: int, jets: int = 1000) -> Counts:
+def counts(seed: int, jets: int = 1000) -> WeightedHistogram:
     """Some histogram with a little below and above."""
     contents = np.random.default_rng(seed).poisson(jets / 10, 12).astype(np.float64)
     contents[[0, -1]] = [0, jets / 100]
-    return Counts(contents, contents, int(contents.sum()))
+    return WeightedHistogram(EDGES, contents, contents, int(contents.sum()))
 
 
 def figure(number: int, **changes: Any) -> VariableFigure:
@@ -31,7 +31,7 @@ def figure(number: int, **changes: Any) -> VariableFigure:
 
 
 def drawn(asked: VariableFigure) -> list[Any]:
-    """The axes, one or two."""
+    """Axes, one or two."""
     drawing = variable_drawing("name", asked)
     panels = list(Figure().subplots(2 if drawing.with_ratio else 1, squeeze=False)[:, 0])
     drawing.draw(*panels, *drawing.content)
@@ -54,8 +54,8 @@ def test_a_long_title_of_the_y_axis_is_smaller_so_that_it_ends_above_the_ratio()
 
 
 def test_the_legend_says_how_many_jets_there_are_and_how_many_are_outside() -> None:
-    one = Series("one", Counts(np.array([0.0, *[9.0] * 10, 10.0]), np.ones(12), 1100))
-    few = Series("few", Counts(np.array([1e-6, *[9.0] * 10, 0.0]), np.ones(12), 1))
+    one = Series("one", WeightedHistogram(EDGES, np.array([0.0, *[9.0] * 10, 10.0]), np.ones(12), 1100))
+    few = Series("few", WeightedHistogram(EDGES, np.array([1e-6, *[9.0] * 10, 0.0]), np.ones(12), 1))
     (axes, _) = drawn(figure(0, series=(one, few), context="Signal MC"))
     assert [text.strip() for text in legend_texts(axes)] == [
         "one: 1,100 jets (10.0 % above)",
@@ -65,7 +65,7 @@ def test_the_legend_says_how_many_jets_there_are_and_how_many_are_outside() -> N
 
 
 def test_contents_are_shares_of_all_weight() -> None:
-    series = Series("one", Counts(np.array([0.0, *[9.0] * 10, 10.0]), np.ones(12), 100))
+    series = Series("one", WeightedHistogram(EDGES, np.array([0.0, *[9.0] * 10, 10.0]), np.ones(12), 100))
     (axes,) = drawn(figure(0, series=(series,)))
     np.testing.assert_allclose(axes.patches[0].get_data().values, 0.09)
 
@@ -85,7 +85,7 @@ def test_long_names_are_shortened_in_the_middle() -> None:
 
 
 def test_nothing_to_draw_is_said() -> None:
-    nothing = Series("none", Counts(np.zeros(12), np.zeros(12), 0))
+    nothing = Series("none", WeightedHistogram(EDGES, np.zeros(12), np.zeros(12), 0))
     (axes, _) = drawn(figure(0, series=(nothing, nothing)))
     assert "no jets" in [text.get_text() for text in axes.texts]
 
@@ -94,12 +94,12 @@ def test_the_legend_lies_above_the_highest_content() -> None:
     for number in range(1, MOST_SERIES + 1):
         asked = figure(number, context="all")
         axes = drawn(asked)[0]
-        top = max(float(np.nanmax(series.counts.normalised()[0])) for series in asked.series)
+        top = max(float(np.nanmax(series.histogram.normalised()[0])) for series in asked.series)
         assert top < 0.95 * (1 - 0.06 * number) * axes.get_ylim()[1]
 
 
 def test_far_different_contents_have_a_logarithmic_axis() -> None:
-    falling = Counts(np.concatenate([[0.0], 10.0 ** -np.arange(10), [0.0]]), np.full(12, 1e-12), 1000)
+    falling = WeightedHistogram(EDGES, np.concatenate([[0.0], 10.0 ** -np.arange(10), [0.0]]), np.full(12, 1e-12), 1000)
     assert drawn(figure(0, series=(Series("x", falling),)))[0].get_yscale() == "log"
     assert drawn(figure(1))[0].get_yscale() == "linear"
 
@@ -125,7 +125,10 @@ def test_ratios_beyond_the_panel_are_marked_at_its_edge() -> None:
     contents = np.full(12, 1000.0)
     odd = contents.copy()
     odd[5] = 9000.0
-    groups = (Series("flat", Counts(contents, contents, 10)), Series("odd", Counts(odd, odd, 10)))
+    groups = (
+        Series("flat", WeightedHistogram(EDGES, contents, contents, 10)),
+        Series("odd", WeightedHistogram(EDGES, odd, odd, 10)),
+    )
     ratios = drawn(figure(0, series=groups))[1]
     marks = [line for line in ratios.lines if line.get_marker() == "^" and len(line.get_xdata())]
     assert [list(mark.get_ydata()) for mark in marks] == [[ratios.get_ylim()[1]]]

@@ -11,7 +11,7 @@ from cal_ratio_trainer.network.shape import NetworkShape
 
 
 def legacy_weights(path: Path, shape: NetworkShape) -> dict[str, NDArray[np.float32]]:
-    """The weights of a Keras 2 HDF5 file under our names.
+    """Weights of a Keras 2 HDF5 file under this program's names.
 
     Raises:
         ValueError: the file holds other weights than the shape wants.

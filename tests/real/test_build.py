@@ -1,4 +1,4 @@
-"""Training files of the real jets, held against what the earlier program's build made of them."""
+"""Training files of the real jets, compared with those of the earlier program's build."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def built(input_file: Path, output: Path, **settings: Any) -> Jets:
 
 
 def sorted_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """In an order that both programs can be brought to."""
+    """Frame sorted to a common order of both programs."""
     return frame.sort_values(["runNumber", "eventNumber", "jet_pt"]).reset_index(drop=True)
 
 
@@ -52,7 +52,7 @@ def flat(jets: Jets) -> pd.DataFrame:
 
 
 def assert_like_reference(jets: Jets, reference: Path) -> None:
-    """Whole numbers exactly, others to 1e-6; empty slots of the earlier program hold NaN fractions."""
+    """Asserts equal integers, and other numbers to 1e-6; empty slots of the earlier program have NaN fractions."""
     ours, theirs = sorted_frame(flat(jets)), sorted_frame(pd.read_parquet(reference))
     assert len(ours) == len(theirs)
     for name in WHOLE_NUMBERS:

@@ -1,4 +1,4 @@
-"""Conversions of the real ntuples, held against what the earlier program made of them."""
+"""Conversions of the real ntuples, compared with those of the earlier program."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ MATCHED_BY = ["runNumber", "eventNumber", "jet_pt"]
 
 
 def converted(file: Path, folder: Path, **settings: Any) -> ConversionRow:
-    """Convert one file."""
+    """Converts one file."""
     made = ConvertSettings.make(input_files=[str(file)], output_path=folder, **settings)
     return convert_files(made).rows[0]
 
@@ -43,7 +43,7 @@ def flat(jets: Jets) -> pd.DataFrame:
 
 
 def reference(real: Path, name: str) -> pd.DataFrame:
-    """What the earlier program made."""
+    """Result of the earlier program."""
     frame = pd.read_parquet(real / "reference" / "convert" / f"{name}.parquet")
     return frame.rename(columns={"llp_pT": "llp_pt"})
 

@@ -37,12 +37,12 @@ def test_each_file_is_taken_for_what_it_is(comparison: Comparison) -> None:
 def test_scaled_and_unscaled_pt_have_figures_of_their_own(comparison: Comparison) -> None:
     units = [quantity.unit for quantity in comparison.common if quantity.name == "jet_pt"]
     assert units == ["scaled to 0-1", "GeV"]
-    assert set(named(comparison, "sig").counts) & {Quantity("jet_pt", "scaled to 0-1")} == set()
+    assert set(named(comparison, "sig").histograms) & {Quantity("jet_pt", "scaled to 0-1")} == set()
 
 
 def test_all_common_variables_of_the_earlier_program_are_there(comparison: Comparison) -> None:
     for quantity in comparison.common:
-        files = [file for file in comparison.files if quantity in file.counts]
+        files = [file for file in comparison.files if quantity in file.histograms]
         assert files
         for file in files:
             total = file.total(quantity)

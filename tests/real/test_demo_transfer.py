@@ -1,4 +1,4 @@
-"""A classifier that has seen nothing but demo jets works on real ones, and demo jets look like them.
+"""A classifier trained only on demo jets works on real ones, and demo jets are similar to them.
 
 The demo was tuned on these very jets (there are no others outside CERN): this is an in-sample check that the model
 stays what it is, no estimate of how a network does on other data. docs/demo.md says more.
@@ -46,7 +46,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Jets, Jets]:
 
 @pytest.fixture(scope="module")
 def real_jets(real: Path) -> dict[str, Jets]:
-    """All real jets there are, by sample; all scaled with 0 to 500 GeV."""
+    """All real jets by sample, scaled with 0 to 500 GeV."""
     control = loaded(real / "frames" / "felix_control_region.pkl")
     return {
         "signal mS=5": loaded(real / "reference" / "build" / "pkl_sig_311424_600_275.parquet"),
@@ -77,7 +77,7 @@ def inputs(jets: Jets) -> NDArray[np.float32]:
 
 
 def features(jets: Jets) -> dict[str, NDArray[np.float64]]:
-    """What describes a jet as a whole."""
+    """Features of the complete jet."""
     lengths = {name: ragged.lengths for name, ragged in jets.constituents.items()}
     clusters, tracks = jets.constituents["clusters"].padded(30), jets.constituents["tracks"].padded(20)
     pt = clusters[:, :, 0]
@@ -104,7 +104,7 @@ def features(jets: Jets) -> dict[str, NDArray[np.float64]]:
 
 
 def with_spectrum_of(jets: Jets, other: Jets) -> Jets:
-    """Jets drawn so that their pt spectrum is the other's."""
+    """Jets drawn with the pt spectrum of the other sample."""
     edges = np.array([0.08, 0.1, 0.12, 0.15, 0.2, 0.27, 0.36, 0.5, 0.65, 0.8, 1.0])
     bins = np.digitize(jets["jet_pt"], edges[1:-1])
     here, there = np.bincount(bins, minlength=10), np.bincount(np.digitize(other["jet_pt"], edges[1:-1]), minlength=10)

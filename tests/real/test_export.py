@@ -1,4 +1,4 @@
-"""The trained network of the earlier program, exported: held against the files that frugally-deep's converter made."""
+"""Exports of the earlier program's trained network, compared with files of frugally-deep's converter."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def weights(real: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def exported(weights: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all formats of it."""
+    """Folder with all formats of it."""
     folder = tmp_path_factory.mktemp("exported")
     write_keras(folder / "network.keras", DEFAULT_SHAPE, weights)
     training, output = str(folder / "network.keras"), folder / "trained.json"
@@ -69,13 +69,13 @@ def exported(weights: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFa
 
 
 def reference(real: Path, flavour: Flavour) -> dict[str, Any]:
-    """What the library's converter made of it."""
+    """File of the library's converter for the same network."""
     said: dict[str, Any] = json.loads((real / "reference" / "deploy" / REFERENCES[flavour]).read_text())
     return said
 
 
 def ours(exported: Path, flavour: Flavour) -> dict[str, Any]:
-    """What we made of it."""
+    """Our file for the same network."""
     said: dict[str, Any] = json.loads((exported / FILES[flavour]).read_text())
     return said
 
@@ -150,7 +150,7 @@ def test_the_page_lists_the_keys_that_are_not_written() -> None:
 
 
 def jets50(real: Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """Fifty real jets, and Keras' scores of them."""
+    """Fifty real jets with Keras' scores."""
     folder = real / "reference" / "deploy"
     rows = np.loadtxt(folder / "jets50.txt", dtype=np.float32)
     clusters, tracks, segments, jets = np.split(rows, np.cumsum([360, 200, 180]), axis=1)

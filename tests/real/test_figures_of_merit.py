@@ -1,4 +1,4 @@
-"""Figures of merit of the earlier program's trained network on the real jets, against what is known of them."""
+"""Figures of merit of the earlier program's trained network on the real jets, compared with known values."""
 
 from pathlib import Path
 

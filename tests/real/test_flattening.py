@@ -1,4 +1,4 @@
-"""Our flat weights of the real control region, beside the flatWeight that came with it."""
+"""Flat weights of the real control region, compared with its own flatWeight."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The earlier program's real networks as imported runs: their reference scores, and what damage to the files does."""
+"""The earlier program's real networks as imported runs: reference scores, and damaged files."""
 
 import random
 from collections.abc import Iterator
@@ -109,7 +109,7 @@ def damaged(content: bytes, seed: int) -> bytes:
 
 
 def outcomes(content: bytes, path: Path, seeds: range) -> Iterator[EarlierNetwork | InputFileError]:
-    """What reading gives for a file damaged in several ways; anything but a network or a sentence goes through."""
+    """Results of reading a file damaged in several ways; other errors than a refusal are raised."""
     for seed in seeds:
         path.write_bytes(damaged(content, seed))
         try:
@@ -122,7 +122,7 @@ def outcomes(content: bytes, path: Path, seeds: range) -> Iterator[EarlierNetwor
 def test_damage_is_refused_in_a_sentence_or_changes_plain_weights_at_most(
     name: str, real: Path, tmp_path: Path
 ) -> None:
-    """HDF5 has no checksums: there a changed byte of a weight is a changed weight, and nothing else.
+    """HDF5 has no checksums: there a changed byte of a weight changes this weight only.
 
     Each file of HDF5 starts a process, so there are fewer of them.
     """

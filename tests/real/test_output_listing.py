@@ -1,4 +1,4 @@
-"""Names of the files that the earlier program left, held against those that a training leaves."""
+"""Names of the files of the earlier program, compared with those of a training."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The trained network of the earlier program gives its old scores: in numpy, in torch, and through our file."""
+"""The trained network of the earlier program gives its old scores in numpy, in torch, and from our file."""
 
 from pathlib import Path
 

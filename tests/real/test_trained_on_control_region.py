@@ -1,4 +1,4 @@
-"""A run whose control region are the real jets of 2016: analyzed, compared and scored as any other."""
+"""A run with the real jets of 2016 as control region is analyzed, compared and scored like any other."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A headless Chromium that opens a page, is asked about it, clicks and types; spoken to through a pair of pipes.
+"""Headless Chromium, controlled through a pair of pipes: opens a page, evaluates JavaScript, clicks and types.
 
 It takes nothing but the browser itself: its DevTools protocol is JSON, a zero byte after each message.
 """
@@ -23,7 +23,7 @@ _KEYS = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
 
 
 def find_browser() -> str:
-    """The browser's program; without one a test is skipped, in CI it fails."""
+    """Path of the browser; without one a test is skipped, or fails in CI."""
     found = next((path for path in map(shutil.which, _NAMES) if path), None)
     if found is not None:
         return found
@@ -47,14 +47,14 @@ class BrowserPage:
         """What the page's scripts threw, and what the browser refused."""
 
     def start(self) -> None:
-        """Make the tab and listen to it."""
+        """Creates the tab and listens to it."""
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._ask(f"{domain}.enable")
 
     def open(self, file: Path, width: int, height: int = 900, dark: bool = False) -> None:
-        """Show a file in a window of that width."""
+        """Shows a file in a window of this width."""
         self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", features=[scheme])
@@ -66,13 +66,13 @@ class BrowserPage:
         self._go(file.resolve().as_uri())
 
     def ask(self, expression: str) -> Any:
-        """The value of a JavaScript expression on the page; a promise is waited for."""
+        """Value of a JavaScript expression on the page; waits for promises."""
         answer = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def click(self, selector: str) -> None:
-        """Press the mouse in the middle of the first element that a CSS selector finds."""
+        """Clicks in the middle of the first element that a CSS selector finds."""
         place = self.ask(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
             "e.scrollIntoView({block: 'center'});"
@@ -83,7 +83,7 @@ class BrowserPage:
             self._ask("Input.dispatchMouseEvent", type=kind, **at)
 
     def press(self, key: str) -> None:
-        """Press a key, e.g. 'Enter', on whatever has the focus."""
+        """Presses a key, e.g. 'Enter', on the element with the focus."""
         said = {"key": key, "code": key, "windowsVirtualKeyCode": _KEYS[key]}
         self._ask("Input.dispatchKeyEvent", type="keyDown", **said, **({"text": "\r"} if key == "Enter" else {}))
         self._ask("Input.dispatchKeyEvent", type="keyUp", **said)
@@ -126,7 +126,7 @@ class BrowserPage:
 
 @contextmanager
 def browser_page(profile: Path) -> Iterator[BrowserPage]:
-    """A page of a browser that ends with the block; its settings lie in an empty folder."""
+    """Page of a browser that ends with the block; its settings are in an empty folder."""
     commands, answers = os.pipe(), os.pipe()
     # The browser reads from descriptor 3 and writes to 4; ours may have these numbers, so they are moved away first.
     ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (*commands, *answers)]

@@ -1,4 +1,4 @@
-"""A report with something of everything, for looks at its files."""
+"""Report with all kinds of content, for tests of its files."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def draw_line(axes: Any, heights: list[float]) -> None:
 
 
 def numbers_table() -> ReportTable:
-    """Numbers that sort otherwise as text: thousands, errors, signs, powers of ten, blanks."""
+    """Numbers that sort differently as text: thousands, errors, signs, powers of ten, blanks."""
     rows = (
         ("nine", "9", "9.5 ± 0.1", "2e-3"),
         ("thousand", "1,234", "−2 ± 1", "0.01"),
@@ -29,7 +29,7 @@ def numbers_table() -> ReportTable:
 
 
 def written_report(folder: Path, images: int = 24) -> Report:
-    """Tables narrow and wide, a hostile name, a few figures, a part with many, one in a cell."""
+    """Report with narrow and wide tables, a hostile name, a few figures, a part with many, and one in a cell."""
     report = Report("Report on everything", folder / "report.md", DEMO)
     report.heading("Tables")
     report.table(numbers_table())

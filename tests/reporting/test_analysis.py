@@ -1,4 +1,4 @@
-"""The page of `cr_trainer analyze`, on hand-made runs with known answers and on small real trainings."""
+"""Page of `cr_trainer analyze`, for hand-made runs with known results and for small real trainings."""
 
 import io
 import re
@@ -34,7 +34,7 @@ GOOD = [history_row(0.95, 0.90, loss=0.5), history_row(0.99, 0.70, loss=0.3), hi
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real trainings: two with the same test jets, one on other files that are no demo; none of them draws."""
+    """Real trainings without plots: two with the same test jets, one on other files that are not the demo."""
     folder = tmp_path_factory.mktemp("analysis")
     files = write_training_files(folder, 600, 400)
     elsewhere = folder / "elsewhere"
@@ -169,7 +169,7 @@ def test_epochs_of_validation_parts_of_different_size_are_drawn_on_a_common_scal
 
 @pytest.fixture
 def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are a white pixel each: drawing takes most of the time of a small page."""
+    """Replaces each figure by a white pixel, because drawing takes most of the time of a small page."""
     pixel = io.BytesIO()
     Image.new("RGB", (1, 1), "white").save(pixel, "PNG")
 
@@ -183,7 +183,7 @@ def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def by_hand(tmp_path: Path, blank_figures: None) -> Path:
-    """A good run, one with an epoch in which all outputs are the same, and one that was interrupted."""
+    """Good run, run with an epoch in which all outputs are the same, and interrupted run."""
     write_run(tmp_path / "good" / "00000", GOOD, settings={"learning_rate": 0.01})
     write_run(
         tmp_path / "fight" / "00000", [history_row(0.97, 0.9, loss=0.6), COLLAPSE], settings={"adversary_weight": 1}

@@ -11,7 +11,7 @@ from cal_ratio_trainer.reporting.analysis_epochs import shortlist, with_results
 from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_runs
 from cal_ratio_trainer.reporting.runs import run_rows
 from cal_ratio_trainer.runs.history import mean_row
-from cal_ratio_trainer.runs.recommendation import BestOfFolds, recommended_epoch
+from cal_ratio_trainer.runs.recommendation import BestEpochs, recommended_epoch
 from tests.training.fold_sets import TINY, set_settings, train_set
 from tests.training.run_folders import history_row, train_small
 from tests.training.synthetic import write_training_files
@@ -68,12 +68,12 @@ def test_a_set_offers_one_choice_and_its_test_jets_are_those_of_all_folds_once(r
 
 def test_the_best_of_a_set_is_each_network_at_its_own_best_epoch(runs: Path) -> None:
     histories = [[history_row(0.9, 0.9), history_row(0.99, 0.7)], [history_row(0.98, 0.6), history_row(0.5, 0.9)]]
-    best = BestOfFolds.of(histories, "ks-sum")
+    best = BestEpochs.of(histories, "ks-sum")
     assert best is not None
     assert (best.epochs, best.words) == ((1, 0), "1+0")
     assert best.row["val_auc"] == pytest.approx(0.985)
     assert best.epochs == tuple(recommended_epoch(history, "ks-sum") for history in histories)
-    assert BestOfFolds.of([histories[0], [{}]], "ks-sum") is None
+    assert BestEpochs.of([histories[0], [{}]], "ks-sum") is None
     assert np.isnan(mean_row([{"loss": 1.0}, {"loss": float("nan")}])["loss"])
 
 

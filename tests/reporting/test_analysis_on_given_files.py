@@ -1,4 +1,4 @@
-"""The page of `cr_trainer analyze` on runs without test jets, which are judged on files that the user gives."""
+"""Page of `cr_trainer analyze` for runs without test jets, which are evaluated on files that the user gives."""
 
 import io
 import json
@@ -35,7 +35,7 @@ from tests.training.synthetic import write_training_files
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Imported: epochs 0 and 2 of a training of three without history, the same with one, and a single file."""
+    """Imported runs: epochs 0 and 2 of a training of three without history, the same with one, and a single file."""
     folder = tmp_path_factory.mktemp("given")
     write_training_files(folder, 600, 400)
     with_history = earlier_folder(folder)
@@ -65,7 +65,7 @@ NO_FILES = dict.fromkeys(FILES)
 
 @pytest.fixture
 def labels(monkeypatch: pytest.MonkeyPatch) -> dict[str, FigureLabels]:
-    """What stands over each figure by its name; the figures themselves are a white pixel each."""
+    """Labels of the figures by name; each figure is one white pixel."""
     pixel, drawn = io.BytesIO(), {}
     Image.new("RGB", (1, 1), "white").save(pixel, "PNG")
 

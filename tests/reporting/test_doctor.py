@@ -18,13 +18,13 @@ SUBJECTS = ["versions", "extras", "machine", "devices", "engines", "BLAS", "fold
 
 
 def examined(folder: Path, **settings: Any) -> Examination:
-    """An examination on the CPU with folders of its own."""
+    """Examination on the CPU with separate folders."""
     given = {"device": "cpu", "output_path": folder / "runs", "cache_path": folder / "cache"} | settings
     return examine(DoctorSettings.make(**given))
 
 
 def failed(found: Examination) -> dict[str, str]:
-    """What was found by the checks that failed."""
+    """Findings of the checks that failed."""
     return {check.name: check.found for check in found.checks if not check.passed}
 
 

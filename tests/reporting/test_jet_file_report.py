@@ -29,7 +29,7 @@ BUILT: dict[str, Any] = {"stage": "built", "scaling": Scaling(min_jet_pt=0, max_
 
 
 def scaled(jets: Jets) -> Jets:
-    """With jet pt between 0 and 1."""
+    """Jets with pt between 0 and 1."""
     return jets.with_columns({"jet_pt": jets["jet_pt"] / 500})
 
 
@@ -56,13 +56,13 @@ def main_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def control_file(tmp_path: Path) -> Path:
-    """A built control-region file that is none of the demo."""
+    """Built control-region file that is not from the demo."""
     write_jets(tmp_path / "control.parquet", control_jets(), JetMetadata(kind="control", **BUILT))
     return tmp_path / "control.parquet"
 
 
 class Drawn:
-    """Notes what is drawn, and writes a pixel for it."""
+    """Records the drawings, and writes one pixel for each."""
 
     def __init__(self) -> None:
         self.figures: dict[str, VariableFigure] = {}
@@ -77,16 +77,16 @@ class Drawn:
             (folder / f"{drawing.name}.png").write_bytes(PIXEL)
 
     def names(self, start: str) -> set[str]:
-        """Names of figures that begin so."""
+        """Names of figures with this prefix."""
         return {name for name in self.figures if name.startswith(start)}
 
     def titles(self, name: str) -> list[str]:
-        """What the groups of a figure are called."""
+        """Names of the groups of a figure."""
         return [series.title for series in self.figures[name].series]
 
 
 def reported(tmp_path: Path, *files: Any, **changes: Any) -> tuple[str, Drawn]:
-    """The Markdown of a comparison, and what was drawn."""
+    """Markdown of a comparison, and its drawings."""
     drawn = Drawn()
     words = [str(file) for file in files]
     settings = PlotSettings.make(
@@ -99,7 +99,7 @@ def reported(tmp_path: Path, *files: Any, **changes: Any) -> tuple[str, Drawn]:
 
 
 def rows(markdown: str, title: str) -> list[list[str]]:
-    """The cells of the table with that title."""
+    """Cells of the table with this title."""
     lines = markdown.partition(f"**{title}")[2].splitlines()[2:]
     table = [line for line in lines[: lines.index("")] if line]
     return [[cell.strip().replace("\\", "") for cell in line.strip("|").split(" | ")] for line in table[2:]]
@@ -213,7 +213,7 @@ def test_alternative_names_meet_in_one_figure(tmp_path: Path, main_file: Path) -
     _, drawn = reported(tmp_path, main_file, tmp_path / "b.parquet", common_plots=[["HT", "jet_eta"]])
     assert drawn.titles("all_jet_eta") == ["main", "b"]
     (_, other) = drawn.figures["all_jet_eta"].series
-    assert np.count_nonzero(other.counts.sums) == 1
+    assert np.count_nonzero(other.histogram.sums) == 1
 
 
 def test_a_flat_pickle_gives_the_same_counts_as_the_ragged_file(tmp_path: Path, main_file: Path) -> None:

@@ -1,4 +1,4 @@
-"""A network as a table, and how it is named."""
+"""Table of a network, and names of networks."""
 
 from pathlib import Path
 

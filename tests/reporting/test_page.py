@@ -1,4 +1,4 @@
-"""What goes into a page and what does not; how it looks is in test_page_in_browser."""
+"""Content of a page; test_page_in_browser tests its look."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The page of a report in a headless Chromium: what a reader sees and does."""
+"""Page of a report in a headless Chromium: look and interaction."""
 
 import os
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ NAMES = COLUMN.format(0)
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """A report with something of everything."""
+    """Report with all kinds of content."""
     return written_report(tmp_path_factory.mktemp("report"))
 
 

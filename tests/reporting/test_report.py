@@ -17,7 +17,7 @@ from tests.reporting.some_reports import HOSTILE, draw_line, written_report
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """A report with something of everything."""
+    """Report with all kinds of content."""
     return written_report(tmp_path_factory.mktemp("report"), images=2)
 
 
@@ -94,7 +94,7 @@ def test_parts_of_file_names_hold_no_folder() -> None:
 
 
 def write_report(folder: Path, *names: str, labels: FigureLabels = DEMO) -> Path:
-    """A report with figures of these names; returns their folder."""
+    """Writes a report with figures of these names; returns their folder."""
     report = Report("Some", folder / "some.md", labels)
     report.figures([Drawing(name, draw_line, ([float(len(name))],)) for name in names])
     report.write()

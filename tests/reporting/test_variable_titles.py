@@ -1,4 +1,4 @@
-"""What stands at the axes."""
+"""Titles of the axes."""
 
 import pytest
 

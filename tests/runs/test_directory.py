@@ -1,6 +1,7 @@
-"""Numbers of runs, and who may write to one."""
+"""Numbers of runs, and exclusive write access."""
 
 import errno
+import json
 import multiprocessing
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,8 @@ import yaml
 
 from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.leases import lease_file
+from cal_ratio_trainer.files.this_process import ProcessName, this_process
 from cal_ratio_trainer.runs.directory import (
     RunDirectory,
     RunError,
@@ -63,15 +66,37 @@ def test_other_folders_are_no_runs(tmp_path: Path) -> None:
 
 def test_a_run_in_use_cannot_be_taken(tmp_path: Path) -> None:
     run = new_run(tmp_path, "model")
-    with run.lock(), pytest.raises(RunError, match="model/00000 is being trained by another process"):
-        run.lock()
+    message = "model/00000 is being trained by another process"
+    with run.lock(), pytest.raises(RunError, match=message), run.lock():
+        pass
+
+
+def test_a_run_that_another_process_took_over_is_not_written_any_more(tmp_path: Path) -> None:
+    run = new_run(tmp_path, "model")
+    run.write_record({"id": "1"})
+    with run.lock():
+        run.refuse_removed("1")
+        lease_file(run.record_file).write_text("of another process")
+        with pytest.raises(RunError, match="model/00000 was taken over by another process"):
+            run.refuse_removed("1")
+    assert lease_file(run.record_file).exists()
+
+
+def test_the_run_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    run = new_run(tmp_path, "model")
+    gone = ProcessName("here", this_process().machine, 2**22 + 1, "1")
+    left = json.dumps({"id": "0123", **gone.as_json(), "stale_after_s": 120.0})
+    lease_file(run.record_file).write_text(left)
+    assert not run.is_in_use
+    with run.lock():
+        assert run.is_in_use
+    assert list(run.path.iterdir()) == []
 
 
 def test_a_run_is_free_again_after_the_block(tmp_path: Path) -> None:
     run = new_run(tmp_path, "model")
-    with run.lock() as lock:
+    with run.lock():
         assert run.is_in_use
-    assert not lock.is_locked
     assert not run.is_in_use
 
 
@@ -192,7 +217,7 @@ def test_a_run_killed_between_settings_and_record_can_be_read(
 
 
 def killed_after_record(run: RunDirectory) -> Callable[[Path, str], None]:
-    """In place of `write_text`: the process is killed before the settings are replaced."""
+    """Replacement of `write_text`: the process is killed before the settings are replaced."""
 
     def write(path: Path, text: str) -> None:
         if path == run.settings_file:

@@ -1,4 +1,4 @@
-"""Folders of the earlier program: which files are found, and what its history says."""
+"""Folders of the earlier program: files that are found, and its history."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Histograms of an epoch as a file."""
+"""File with the histograms of an epoch."""
 
 import math
 from pathlib import Path

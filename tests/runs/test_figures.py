@@ -1,4 +1,4 @@
-"""Plots of a run drawn once more from its folder."""
+"""Plots of a run redrawn from its folder."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 @pytest.fixture
 def run(trained: RunDirectory, tmp_path: Path) -> RunDirectory:
-    """A copy of what its plots are drawn from, to be spoiled."""
+    """Copy of the files for the plots, which tests may damage."""
     copy = tmp_path / "model" / "00000"
     (copy / "histograms").mkdir(parents=True)
     for name in ("run.json", "history.json", "evaluation.json", "training_params.yaml", "histograms/000.json"):

@@ -11,8 +11,8 @@ import pytest
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunError
-from cal_ratio_trainer.runs.fold_set import FoldSet
-from cal_ratio_trainer.runs.network_export import TrainingExport, write_training
+from cal_ratio_trainer.runs.network_export import TrainingExport, export_training
+from cal_ratio_trainer.training.fold_set import FoldSet
 from tests.training.fold_sets import newest_weights, set_of, set_settings, train_set
 from tests.training.run_folders import train_small
 from tests.training.synthetic import write_training_files
@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> FoldSet:
 
 def exported(trained: FoldSet, training: str, output: Path, **changes: Any) -> TrainingExport:
     given = {"training": training, "output_json": output, "output_path": trained.run.path.parents[1]}
-    return write_training(ConvertTrainingSettings.make(**{**given, **changes}))
+    return export_training(ConvertTrainingSettings.make(**{**given, **changes}))
 
 
 def test_a_set_becomes_a_file_for_each_network_and_one_card_with_the_rule(trained: FoldSet, tmp_path: Path) -> None:

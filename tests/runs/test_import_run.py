@@ -1,4 +1,4 @@
-"""An earlier training as a run: what it leaves, what it says, and training on from its weights."""
+"""Import of an earlier training as a run: its files, its messages, and a training from its weights."""
 
 import json
 import math
@@ -71,7 +71,7 @@ def earlier_folder(folder: Path, shape: NetworkShape = SMALL, epochs: tuple[int,
 
 
 def imported(path: Path, folder: Path, **changes: Any) -> ImportSummary:
-    """What comes of an import into a folder."""
+    """Result of an import into a folder."""
     return import_training(ImportSettings.make(path=path, output_path=folder / "runs", **changes))
 
 
@@ -190,23 +190,23 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
 
 
 def damage_epoch(run: Path) -> None:
-    """Cut one of the files off."""
+    """Truncates one of the files."""
     file = run / "keras" / "final_model_weights_2.keras"
     file.write_bytes(file.read_bytes()[:5000])
 
 
 def other_network(run: Path) -> None:
-    """Put weights of another network among those of the run."""
+    """Adds weights of another network to those of the run."""
     written(run / "keras", legacy_hdf5(DEFAULT_SHAPE, random_weights(DEFAULT_SHAPE, 1)), "final_model_weights_2.keras")
 
 
 def bad_settings(run: Path) -> None:
-    """A learning rate that is none."""
+    """Settings with an invalid learning rate."""
     (run / "training_params.yaml").write_text(yaml.dump({**PARAMETERS, "lr_values": -1}))
 
 
 def deep_settings(run: Path) -> None:
-    """Settings nested so deeply that reading them takes a detour."""
+    """Settings nested so deeply that the reader needs a second attempt."""
     (run / "training_params.yaml").write_text("a: " + "[" * 3_000)
 
 
@@ -242,7 +242,7 @@ def test_a_path_without_a_good_name_asks_for_one(tmp_path: Path) -> None:
 
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time of so small a training."""
+    """Switches off drawing, which takes most of the time of so small a training."""
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
 
 
@@ -260,14 +260,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def start_of(folder: Path, continue_from: str, **given: Any) -> Start:
-    """What `--continue` means, with some settings on the command line."""
+    """Start of a training by `--continue`, with some settings on the command line."""
     flags = {"model_name": "calratio", "output_path": folder / "runs", **given}
     layers: Layers = [("packaged defaults", TrainSettings.defaults()), ("command line", flags)]
     return find_start(layers, settings_from(TrainSettings, layers), continue_from)
 
 
 def trained(start: Start) -> TrainSummary:
-    """A training from there."""
+    """Training from this start."""
     return train(start, say=lambda text: None, details=lambda figures: "")
 
 

@@ -1,4 +1,4 @@
-"""`convert training` on runs: which network, which jets, what the card says."""
+"""`convert training` for runs: network, jets, and content of the card."""
 
 import json
 import shutil
@@ -66,7 +66,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def special_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that reads both masses, with two recurrent layers and a value for times that were not measured."""
+    """Run with both masses as inputs, two recurrent layers and a value for times that were not measured."""
     folder = tmp_path_factory.mktemp("special")
     return trained(folder, mH_parametrization=True, mS_parametrization=True, lstm_layers=2, missing_t0=-5.0)
 

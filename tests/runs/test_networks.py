@@ -1,4 +1,4 @@
-"""Which file the name of a network means; a changed file, or one of another run or epoch, is refused by name."""
+"""Files of networks by name; a changed file, or one of another run or epoch, is refused by name."""
 
 import io
 import shutil
@@ -13,7 +13,7 @@ from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_without_digests
-from cal_ratio_trainer.runs.network_export import write_training
+from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import find_network, network_file, network_of, with_digest
 from cal_ratio_trainer.scoring.scorer import find_scorer
 from tests.training.fold_sets import TINY
@@ -119,7 +119,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runs(trained: Path, tmp_path: Path) -> Path:
-    """A copy of it that a test may damage."""
+    """Copy of it that a test may damage."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
@@ -175,7 +175,7 @@ def test_a_network_of_another_run_or_epoch_is_refused_whatever_uses_it(runs: Pat
     )
     for use in (
         lambda: find_scorer("default/0/0", ReadingSettings.make(output_path=runs)),
-        lambda: write_training(export),
+        lambda: export_training(export),
         lambda: find_network("default/0/0", runs),
     ):
         with pytest.raises(InputFileError, match="is a network of another run than default/00000"):
@@ -199,7 +199,7 @@ def test_a_network_without_digest_is_refused_in_a_run_that_has_them(runs: Path) 
 def test_a_run_killed_while_it_wrote_an_epoch_still_names_the_epoch_that_its_history_ends_with(
     tmp_path: Path, kept: bool
 ) -> None:
-    """final_model.keras is ahead of history.json then; it is not taken for the epoch before."""
+    """final_model.keras is then ahead of history.json and must not count as the epoch before."""
     run = write_run(tmp_path / "m" / "00000", [{}, {}], {"id": "a" * 32})
     final = run.path / "keras" / "final_model.keras"
     final.parent.mkdir()

@@ -1,18 +1,19 @@
-"""What is said of a run, whatever state its folder is in."""
+"""Overview of a run in any state of its folder."""
 
 import errno
 import json
 import math
+import os
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cal_ratio_trainer.files.leases import lease_file
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
@@ -57,24 +58,19 @@ def test_a_run_that_says_it_is_running_is_asked_whether_a_process_holds_it(tmp_p
         assert running.seconds == pytest.approx(100, abs=20)
 
 
-def test_another_user_s_run_is_asked_for_its_lock_without_writing_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(lock: FileLock, *given: object, **more: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", lock.lock_file)
+def test_another_user_s_run_is_looked_at_without_writing_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(file: Path) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
 
-    run = write_run(tmp_path / "m" / "00000", HISTORY, {"status": "running"})
-    other = write_run(tmp_path / "m" / "00001", HISTORY, {"status": "running"})
-    with other.lock(), monkeypatch.context() as patch:
-        (run.path / ".lock").touch()
-        patch.setattr(FileLock, "acquire", refused)
-        assert [RunOverview.of(each).status for each in (run, other)] == ["killed", "running"]
-
-
-def test_a_finished_run_is_not_asked_for_its_lock(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "m" / "00000", HISTORY)
-    assert RunOverview.of(run).status == "finished"
-    assert not (run.path / ".lock").exists()
+    runs = [write_run(tmp_path / "m" / f"{i:05d}", HISTORY, {"status": "running"}) for i in range(3)]
+    monkeypatch.setattr("cal_ratio_trainer.files.leases._now_ns", refused)
+    # An earlier version left a lock, and a process elsewhere has not renewed its lease for long.
+    (runs[0].path / ".lock").touch()
+    stale = lease_file(runs[1].record_file)
+    stale.touch()
+    os.utime(stale, (0, 0))
+    with runs[2].lock():
+        assert [RunOverview.of(each).status for each in runs] == ["killed", "killed", "running"]
 
 
 def test_the_numbers_of_test_jets_are_counted_in_their_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which epochs are kept, and which one is recommended."""
+"""Choice of the epochs that are kept and of the recommended one."""
 
 import math
 

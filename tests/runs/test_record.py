@@ -1,4 +1,4 @@
-"""What run.json says of a run."""
+"""Content of run.json."""
 
 import subprocess
 from pathlib import Path

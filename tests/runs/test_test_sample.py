@@ -1,4 +1,4 @@
-"""The test jets of a run, scored anew with its networks."""
+"""Test jets of a run, scored again with its networks."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.networks import find_network
+from cal_ratio_trainer.runs.networks import find_networks
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.test_sample import RunSample, known_settings
 from tests.training.run_folders import train_small
@@ -31,7 +31,7 @@ def sample_of(run: RunDirectory) -> RunSample:
 
 def test_the_newest_network_gives_the_scores_and_the_figures_that_the_training_wrote(run: RunDirectory) -> None:
     sample = sample_of(run)
-    main, control = sample.scored_by(find_network(f"{run.name}/last", run.path.parents[1]).load())
+    main, control = sample.scored_by(find_networks(f"{run.name}/last", run.path.parents[1]).load())
     written = np.stack([sample.main.jets[f"jet_nn_{label.output}"] for label in Label], axis=1)
     assert main.scores == pytest.approx(written, abs=1e-6)
     assert set(main.higgs_masses) == {125.0, 600.0}
@@ -65,7 +65,7 @@ def test_a_network_that_reads_masses_is_given_them(tmp_path: Path, monkeypatch: 
     files = write_training_files(tmp_path, 600, 400)
     run = train_small(files, tmp_path / "runs", epochs=1, mH_parametrization=True, include_high_mass=False)
     sample = sample_of(run)
-    network = find_network(f"{run.name}/last", tmp_path / "runs").load()
+    network = find_networks(f"{run.name}/last", tmp_path / "runs").load()
     main, _ = sample.scored_by(network)
     written = np.stack([sample.main.jets[f"jet_nn_{label.output}"] for label in Label], axis=1)
     signal = sample.main.jets.label == Label.SIGNAL
@@ -105,7 +105,7 @@ def test_whole_files_have_the_weights_that_figures_of_merit_use(run: RunDirector
     files = (folder / "main.parquet", folder / "control.parquet")
     sample = RunSample.of_files(files, known_settings(run, RunOverview.of(run).settings))
     assert len(sample.main.jets) == len(load_jets(files[0]).jets), "all jets, whatever was trained on"
-    main, control = sample.scored_by(find_network(f"{run.name}/last", run.path.parents[1]).load())
+    main, control = sample.scored_by(find_networks(f"{run.name}/last", run.path.parents[1]).load())
     sums = {label: main.weights[main.labels == label].sum() for label in Label}
     assert sums[Label.QCD] == pytest.approx(sums[Label.SIGNAL])
     assert control.weights[control.is_data].sum() == pytest.approx(control.weights[~control.is_data].sum())

@@ -1,4 +1,4 @@
-"""What tests of scoring share."""
+"""Fixtures of the scoring tests."""
 
 from pathlib import Path
 

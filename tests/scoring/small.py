@@ -35,7 +35,7 @@ def write_network(path: Path, seed: int = 1, shape: NetworkShape = DEFAULT_SHAPE
 
 
 def converted_jets(jets: int, seed: int = 1, **columns: Any) -> Jets:
-    """Jets as convert stores them, with numbers of the size that real ones have; two to an event."""
+    """Jets as convert stores them, with realistic values; two per event."""
     rng = np.random.default_rng(seed)
     lists = {}
     for kind, mean in zip(CONSTITUENTS, (9, 4, 3), strict=True):
@@ -99,6 +99,6 @@ def scores_in(table: Any) -> np.ndarray:
 
 
 def read_score_description(path: Path) -> dict[str, Any]:
-    """Returns what a file of scores says of itself in its metadata."""
+    """Returns the metadata of a file of scores."""
     description: dict[str, Any] = json.loads((open_parquet(path).metadata.metadata or {})[SCORES_KEY])
     return description

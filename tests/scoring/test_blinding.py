@@ -34,14 +34,14 @@ OFFICIAL = "jet_nn_calRatio_main_sig_lowMass_v3Adv"
 
 
 def file_of(path: Path, jets: Jets, **metadata: Any) -> Path:
-    """A file of converted jets that says more of itself."""
+    """File of converted jets with further metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_jets(path, jets, JetMetadata(**({"stage": "converted"} | metadata)))
     return path
 
 
 def jets_of(label: Label | None, jets: int = 300) -> Jets:
-    """Jets of one label, or of all; with a score that the C++ gave them."""
+    """Jets of one label, or of all, with a score by C++."""
     found = converted_jets(jets)
     if label is not None:
         found = found.with_columns({"label": np.full(jets, int(label), dtype=np.int8)})
@@ -59,7 +59,7 @@ def scored(folder: Path, file: Path, network: Path, **changes: Any) -> pa.Table:
 
 
 def signal_scores(table: pa.Table) -> np.ndarray:
-    """[jets] in double precision; NaN where hidden."""
+    """Signal scores [jets] in double precision; NaN where hidden."""
     return np.asarray(table.column("jet_nn_sig").to_numpy(), dtype=np.float64)
 
 

@@ -34,7 +34,7 @@ Run = tuple[RunDirectory, Path, Path]
 
 
 def compare_settings(folder: Path, first: Path | str, *words: Path | str, **changes: Any) -> CompareSettings:
-    """Settings that compare into folder/compared."""
+    """Settings of a comparison with output in folder/compared."""
     given = {"output_report": folder / "compared" / "report.md", "output_path": folder, "threads": 1, "replicas": 20}
     return CompareSettings.make(first=str(first), input_files=[str(word) for word in words], **(given | changes))
 
@@ -157,7 +157,7 @@ def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_
 
 
 def with_official(folder: Path, network: Path, name: str = "jet_nn_main_{}_v3", **changes: Any) -> Path:
-    """A converted file that holds the network's own scores as official ones, the first jet without (-1)."""
+    """Converted file with the network's own scores as official ones; the first jet has none (-1)."""
     jets = converted_jets(80)
     file = write_converted(folder / "plain.parquet", jets)
     score_files(score_settings(folder, [file], network))

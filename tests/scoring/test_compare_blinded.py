@@ -1,4 +1,4 @@
-"""A blinded comparison is that of files without the tail of data, whichever of the two gives it."""
+"""A blinded comparison is equal to that of files without the tail of data in either network."""
 
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def tail_of(summary: CompareSummary) -> tuple[float, np.ndarray]:
 
 
 def assert_same_rows(found: pa.Table, expected: pa.Table) -> None:
-    """But for the rounding of scores, which depends on how many jets are computed together."""
+    """Asserts equal rows except for rounding of scores, which depends on the number of jets computed together."""
     assert found.column_names == expected.column_names
     for name in found.column_names:
         if name.endswith(("_first", "_second")):

@@ -1,4 +1,4 @@
-"""A single broken input is named; what cannot be known is not claimed."""
+"""A single wrong input is named; an unknown cause is not."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ def broken(batch: JetBatch, kind: Constituent, change: Change) -> Jets:
 
 
 def explained(scorer: Scorer, batch: JetBatch, jets: Jets) -> Explanation:
-    """What is found when another program read `jets` in place of the batch's."""
+    """Explanation if another program read `jets` instead of those of the batch."""
     return explain(scorer, [batch], scorer.scores(jets), labelled=True)
 
 

@@ -1,4 +1,4 @@
-"""Ntuples are scored as they are: the same as converted, built and scored, with the scores that they hold."""
+"""Ntuples are scored directly: the scores equal those after convert and build, and scores in the file are kept."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ OFFICIAL = "jet_nn_calRatio_main_sig_lowMass_v3Adv"
 
 @pytest.fixture(scope="module")
 def ntuple(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Events with everything in them, and an official score a jet: its pt."""
+    """Events with all features, and one official score per jet: its pt."""
     events = [
         replace(event, further={**event.further, OFFICIAL: [jet[0] for jet in event.jets]})
         for event in random_events(3, 120)

@@ -16,7 +16,7 @@ from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, EventGroup, word
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.store import read_jets
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.scoring.parts import JetPart, LookupByEvents, NoLookup
+from cal_ratio_trainer.scoring.parts import JetPart, parts_by_events, unknown_parts
 from cal_ratio_trainer.scoring.score import score_files
 from tests.scoring.small import converted_jets, score_settings, small_run, write_built, write_converted
 from tests.training.synthetic import synthetic_jets
@@ -26,7 +26,7 @@ WORDS = [part.word for part in JetPart]
 
 
 def parts_in(file: Path) -> np.ndarray:
-    """The parts that a file of scores holds, as numbers."""
+    """Parts in a file of scores, as numbers."""
     return np.array([WORDS.index(word) for word in pq.read_table(file).column("part").to_pylist()])
 
 
@@ -36,7 +36,7 @@ def split_of(run: RunDirectory, file: Path) -> np.ndarray:
 
 
 def score(folder: Path, run: Path, file: Path) -> np.ndarray:
-    """Score a file with a copy of a run; the parts."""
+    """Scores a file with a copy of a run; returns the parts."""
     shutil.copytree(run, folder / "default" / "00000", dirs_exist_ok=True)
     score_files(score_settings(folder, [file], "default/0"))
     return parts_in(folder / "scores" / f"{file.stem}.parquet")
@@ -97,7 +97,7 @@ def test_a_network_without_a_run_knows_nothing(network: Path, tmp_path: Path) ->
     file = write_converted(tmp_path / "jets.parquet", converted_jets(10))
     score_files(score_settings(tmp_path, [file], network))
     assert set(parts_in(tmp_path / "scores" / "jets.parquet")) == {JetPart.UNKNOWN}
-    assert set(NoLookup("").parts(converted_jets(5))) == {JetPart.UNKNOWN}
+    assert set(unknown_parts(converted_jets(5))) == {JetPart.UNKNOWN}
 
 
 def group(jets: Jets, columns: tuple[str, ...], part: JetPart = JetPart.TRAIN, sample: str = "main") -> EventGroup:
@@ -113,38 +113,40 @@ DATA = ("runNumber", "eventNumber")
 
 def test_the_lower_part_of_both_files_counts() -> None:
     jets = converted_jets(10)
-    lookup = LookupByEvents([group(jets, ALL, JetPart.TEST), group(jets, ALL, JetPart.TRAIN, "control")])
-    assert set(lookup.parts(jets)) == {JetPart.TRAIN}
+    groups = [group(jets, ALL, JetPart.TEST), group(jets, ALL, JetPart.TRAIN, "control")]
+    assert set(parts_by_events(groups, jets)) == {JetPart.TRAIN}
 
 
 def test_data_are_unseen_where_the_run_knew_simulation_by_its_channel_and_other_runs_of_data() -> None:
     simulation, data = converted_jets(10), converted_jets(10, seed=2, runNumber=np.full(10, 358031))
-    lookup = LookupByEvents([group(simulation, ALL), group(data, DATA)])
+    groups = [group(simulation, ALL), group(data, DATA)]
     new = converted_jets(10, seed=3, runNumber=np.full(10, 358031)).without_columns(["mcChannelNumber"])
-    assert set(lookup.parts(new)) == {JetPart.UNSEEN}
+    assert set(parts_by_events(groups, new)) == {JetPart.UNSEEN}
     known = data.without_columns(["mcChannelNumber"])
-    assert set(lookup.parts(known)) == {JetPart.TRAIN}
+    assert set(parts_by_events(groups, known)) == {JetPart.TRAIN}
 
 
 def test_simulation_without_its_channel_is_unknown_where_the_run_told_it_apart_by_that() -> None:
-    lookup = LookupByEvents([group(converted_jets(10), ALL)])
-    assert set(lookup.parts(converted_jets(10).without_columns(["mcChannelNumber"]))) == {JetPart.UNKNOWN}
-    assert set(lookup.parts(converted_jets(10).without_columns(["eventNumber"]))) == {JetPart.UNKNOWN}
-    assert set(lookup.parts(converted_jets(10).without_columns(["runNumber", "mcChannelNumber"]))) == {JetPart.UNKNOWN}
+    groups = [group(converted_jets(10), ALL)]
+    assert set(parts_by_events(groups, converted_jets(10).without_columns(["mcChannelNumber"]))) == {JetPart.UNKNOWN}
+    assert set(parts_by_events(groups, converted_jets(10).without_columns(["eventNumber"]))) == {JetPart.UNKNOWN}
+    assert set(parts_by_events(groups, converted_jets(10).without_columns(["runNumber", "mcChannelNumber"]))) == {
+        JetPart.UNKNOWN
+    }
 
 
 def test_a_run_that_knew_less_is_held_against_the_same_columns() -> None:
     jets = converted_jets(10)
-    lookup = LookupByEvents([group(jets, DATA)])
-    assert set(lookup.parts(jets)) == {JetPart.TRAIN}
-    assert set(lookup.parts(converted_jets(10, seed=2))) == {JetPart.UNSEEN}
+    groups = [group(jets, DATA)]
+    assert set(parts_by_events(groups, jets)) == {JetPart.TRAIN}
+    assert set(parts_by_events(groups, converted_jets(10, seed=2))) == {JetPart.UNSEEN}
 
 
 def test_jets_without_event_numbers_are_known_by_their_direction() -> None:
     jets = converted_jets(10).without_columns(["eventNumber"])
-    lookup = LookupByEvents([group(converted_jets(10), ()), group(converted_jets(10, seed=2), ALL)])
-    assert set(lookup.parts(jets)) == {JetPart.TRAIN}
-    assert set(lookup.parts(converted_jets(10, seed=5).without_columns(["eventNumber"]))) == {JetPart.UNSEEN}
+    groups = [group(converted_jets(10), ()), group(converted_jets(10, seed=2), ALL)]
+    assert set(parts_by_events(groups, jets)) == {JetPart.TRAIN}
+    assert set(parts_by_events(groups, converted_jets(10, seed=5).without_columns(["eventNumber"]))) == {JetPart.UNSEEN}
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(0, 2**32))
@@ -154,7 +156,7 @@ def test_every_event_of_a_group_is_found_and_no_other(numbers: list[int], seed: 
     used = set(rng.choice(31, 12, replace=False).tolist())
     listed = converted_jets(len(used), eventNumber=np.array(sorted(used)))
     jets = converted_jets(len(numbers), seed=2, eventNumber=np.array(numbers))
-    parts = LookupByEvents([group(listed, ALL)]).parts(jets)
+    parts = parts_by_events([group(listed, ALL)], jets)
     assert [part == JetPart.TRAIN for part in parts] == [number in used for number in numbers]
 
 

@@ -1,4 +1,4 @@
-"""Files of any kind are scored in a stream, complete or not at all."""
+"""Files of any kind are scored in a stream; outputs are complete or absent."""
 
 import errno
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, SameOutput
-from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.legacy import write_flat
@@ -45,7 +45,7 @@ def in_memory(network: Path, jets: Jets, masses: np.ndarray | None = None) -> np
 
 
 def leftovers(folder: Path) -> list[str]:
-    """What an unfinished write would leave."""
+    """Files that an unfinished write would leave."""
     return [path.name for path in folder.rglob("*") if path.name.startswith(".")]
 
 
@@ -201,8 +201,8 @@ def test_remains_of_a_killed_process_are_removed(network: Path, tmp_path: Path) 
 
 def test_scores_that_another_process_writes_are_left_to_it(network: Path, tmp_path: Path) -> None:
     file = write_converted(tmp_path / "jets.parquet", converted_jets(20))
-    with held(tmp_path / "scores" / "jets.parquet") as free:
-        assert free
+    with leased(tmp_path / "scores" / "jets.parquet") as lease:
+        assert lease is not None
         with pytest.raises(InputFileError, match="another process"):
             score_files(score_settings(tmp_path, [file], network))
 

@@ -1,4 +1,4 @@
-"""Scores of a fold set: each jet by the network that has not seen its event."""
+"""Scores of a fold set: each jet by the network that was not trained on its event."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.scoring.scorer import FoldScorer, find_any_scorer
+from cal_ratio_trainer.scoring.scorer import find_scorer
 from tests.scoring.small import (
     SCALING,
     converted_jets,
@@ -74,11 +74,10 @@ def test_jets_without_an_event_number_get_no_score_and_the_file_is_named(trained
 
 def test_a_jet_of_which_the_run_number_is_not_known_is_unseen_all_the_same(trained: FoldRun) -> None:
     folder, main, _ = trained
-    scorer = find_any_scorer("default/0", score_settings(folder, [], "default/0"))
-    assert isinstance(scorer, FoldScorer)
+    scorer = find_scorer("default/0", score_settings(folder, [], "default/0"))
     jets: Jets = read_jets(main).without_columns(["runNumber"])
     assert set(scorer.lookup(None).parts(jets).tolist()) == {JetPart.UNSEEN}
-    assert JetPart.UNKNOWN in scorer.folds[0].lookup(None).parts(jets)
+    assert JetPart.UNKNOWN in scorer.networks[0].lookup(scorer.name, None, None).parts(jets)
 
 
 def test_a_file_without_jets_has_the_column_too(trained: FoldRun, tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ def test_scores_of_a_set_in_a_file_are_its_own_and_a_wrong_network_is_seen(train
     folder, main, _ = trained
     jets, scores = read_jets(main).slice(0, 40), {}
     for network in ("default/0/best", "default/0/fold_0/best"):
-        scorer = find_any_scorer(network, score_settings(folder, [], network))
+        scorer = find_scorer(network, score_settings(folder, [], network))
         columns = {f"cpp_{name}": scorer.scores(jets)[:, i] for i, name in enumerate(("qcd", "sig", "bib"))}
         file = tmp_path / f"{network.replace('/', '_')}.parquet"
         write_jets(file, jets.with_columns(columns), JetMetadata(stage="built", kind="main", scaling=SCALING))

@@ -1,4 +1,4 @@
-"""Jets are kept up to a limit, and above it an even sample of them."""
+"""All jets are kept up to a limit, and a uniform sample above it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""One small demo for all tests of this folder; simulated once."""
+"""One small demo for all tests of this folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The rules of an event, as they hold in the real ntuples without exception."""
+"""Rules that all events of the real ntuples obey."""
 
 import awkward as ak
 import numpy as np
@@ -22,7 +22,7 @@ def wrapped(angle: ak.Array) -> ak.Array:
 
 
 def distance(events: ak.Array, prefix: str) -> NDArray[np.float64]:
-    """Delta R of all pairs (thing, jet), as [events, things, jets]."""
+    """Delta R of all pairs (constituent, jet), as [events, constituents, jets]."""
     eta = events[f"{prefix}_eta"][:, :, None] - events.jet_eta[:, None, :]
     phi = wrapped(events[f"{prefix}_phi"][:, :, None] - events.jet_phi[:, None, :])
     distances: NDArray[np.float64] = np.sqrt(eta**2 + phi**2)

@@ -1,4 +1,4 @@
-"""The classes of jets against the figures of the real ones, which stand in the specification of the demo."""
+"""Classes of jets, compared with values of real jets from the specification of the demo."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def spectrum() -> Axes:
 
 
 def mean_counts(jets: Constituents) -> tuple[float, float, float]:
-    """Clusters, tracks (cut at 20) and segments a jet."""
+    """Mean numbers of clusters, tracks (at most 20) and segments per jet."""
     tracks = np.minimum(jets.tracks.counts, 20)
     return float(jets.clusters.counts.mean()), float(tracks.mean()), float(jets.muon_segments.counts.mean())
 

@@ -1,17 +1,18 @@
-"""The demo data set is made once, whole, and found again."""
+"""The demo data set is made once, completely, and found again."""
 
+import shutil
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.simulation import demo_data
 
 
 def fake_making(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Replace the minute of simulation by two small files; tells which folders were made."""
+    """Replaces the minute of simulation by two small files; returns the folders that were made."""
     made: list[Path] = []
 
     def make(folder: Path, main_jets: int, control_jets: int, workers: int) -> None:
@@ -72,10 +73,11 @@ def test_a_process_that_has_to_wait_for_another_one_says_so(
 ) -> None:
     made = fake_making(monkeypatch)
     files = demo_data.demo_training_files(tmp_path)
+    shutil.rmtree(files.main.parent)
     taken = threading.Event()
 
     def hold_for_a_while() -> None:
-        with FileLock(files.main.parent.with_name(f"{files.main.parent.name}.lock")):
+        with leased(files.main.parent):
             taken.set()
             time.sleep(0.3)
 
@@ -83,4 +85,4 @@ def test_a_process_that_has_to_wait_for_another_one_says_so(
     taken.wait()
     assert demo_data.demo_training_files(tmp_path) == files
     assert "another process is making the demo" in caplog.text
-    assert len(made) == 1
+    assert len(made) == 2

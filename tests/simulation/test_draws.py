@@ -1,4 +1,4 @@
-"""The distributions are those that their names say."""
+"""Random numbers follow the distributions of their names."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the files hold: names, types, weights, event numbers, the histogram for the normalisation."""
+"""Content of the files: names, types, weights, event numbers, the histogram for the normalisation."""
 
 from collections import defaultdict
 from pathlib import Path

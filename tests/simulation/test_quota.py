@@ -1,4 +1,4 @@
-"""Exactly the jets that were asked for."""
+"""Exact numbers of requested jets."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The slices of pt: together they give one falling spectrum, and their weights keep most of the jets' worth."""
+"""Slices of pt: together they give one falling spectrum, and their weights keep a large effective number of jets."""
 
 import numpy as np
 import pytest

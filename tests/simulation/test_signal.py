@@ -1,4 +1,4 @@
-"""Jets of decays: later and deeper decays look so."""
+"""Jets of decays: late and deep decays have the expected features."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Kinematics of the signal: conservation, acceptance, and the branching of what is counted."""
+"""Kinematics of the signal: conservation, acceptance, and weights of accepted events."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_every_event_has_a_decay_in_the_fiducial_region_and_every_point_gives_je
 
 
 def test_the_share_of_fiducial_events_is_that_of_a_free_decay() -> None:
-    """Accepting with weights must give the acceptance that brute force gives: 29 % in the real sample of this point."""
+    """Weighted acceptance must equal that of brute force: 29 % in the real sample of this point."""
     point = MassPoint(125, 55, 1.05)
     draft = signal_events(np.random.default_rng(5), 100_000, point)
     from cal_ratio_trainer.simulation.signal import _decay_freely, is_fiducial

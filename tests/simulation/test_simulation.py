@@ -1,4 +1,4 @@
-"""The whole demo: exact counts, determinism, independence of the number of processes, what it refuses."""
+"""The whole demo: exact counts, reproducibility, independence of the number of processes, refused settings."""
 
 import shutil
 from collections import Counter

@@ -9,7 +9,7 @@ import pytest
 from cal_ratio_trainer.config.training import Layers, TrainSettings
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.fold_set import FoldSet
+from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work, train_folds
 
 TINY: dict[str, Any] = {
@@ -33,7 +33,7 @@ def set_settings(files: tuple[Path, Path], output_path: Path, **changes: Any) ->
 
 
 def train_set(settings: TrainSettings, continue_from: str | None = None, **flags: Any) -> FoldSetSummary:
-    """What `cr_trainer train` with `--continue` and further flags does, without drawing."""
+    """Trains a set as `cr_trainer train` with `--continue` and further flags, without drawing."""
     layers: Layers = [("packaged defaults", settings.model_dump()), ("command line", flags)]
     work = fold_work(layers, settings, continue_from)
     assert work is not None

@@ -1,4 +1,4 @@
-"""The plots that the manual and the earlier program's files name, for signal with the masses 125 and 600 GeV."""
+"""Plots named in the manual and in files of the earlier program, for signal with the masses 125 and 600 GeV."""
 
 OUTPUTS = ("bib", "qcd", "sig")
 

@@ -17,7 +17,7 @@ OUTPUTS = ("qcd", "sig", "bib")
 def history_row(
     auc: float, ks: float, *, expected: float = 0.45, spread: float = 0.09, loss: float = 0.5
 ) -> dict[str, float]:
-    """A row of a history: AUC, K-S sum of all outputs with what identical distributions give, loss of the network."""
+    """Row of a history: AUC, K-S sum of all outputs with the value of identical distributions, loss of the network."""
     row = {"val_auc": auc, "val_original_lossf": loss, "val_original_adv_lossf": 0.70, "val_adv_loss": 0.69}
     row |= {"original_lossf": loss, "original_acc": 0.8, "val_original_acc": 0.8}
     for output in OUTPUTS:
@@ -51,18 +51,18 @@ def write_run(
 
 
 def change_settings(run: RunDirectory, **changes: Any) -> None:
-    """Make a run one that was trained with other settings."""
+    """Changes the settings of a run as if it was trained with others."""
     changed = run.write_settings(TrainSettings.make(**{**run.read_settings(), **changes}))
     run.write_record({**run.read_record(), "settings_sha256": changed})
 
 
 def sign_network(run: RunDirectory, file: Path, epoch: int) -> None:
-    """Make a network one that a run wrote after an epoch."""
+    """Signs a network as if a run wrote it after an epoch."""
     file.write_bytes(with_digest(file.read_bytes(), run.read_record()["id"], epoch))
 
 
 def finished_record(epochs: int) -> dict[str, Any]:
-    """What run.json of a finished run says."""
+    """Content of run.json of a finished run."""
     files = {
         kind: {"file": f"/data/{kind}.parquet", "sha256": kind[0] * 64, "simulation": "demo"}
         for kind in ("main", "control")
@@ -81,7 +81,7 @@ def finished_record(epochs: int) -> dict[str, Any]:
 
 
 def train_small(files: tuple[Path, Path], output_path: Path, **changes: Any) -> RunDirectory:
-    """A real training of a second or two; its own plots should be switched off."""
+    """Real training of one or two seconds; plots should be switched off."""
     small: dict[str, Any] = {"epochs": 3, "num_splits": 4, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.5}
     settings = TrainSettings.make(
         main_training_file=str(files[0]),

@@ -1,4 +1,4 @@
-"""Small training files with a difference to learn, made of random numbers."""
+"""Small training files of random numbers, with a difference between the classes."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ _MEAN_LENGTHS = {0: (15, 11, 2), 1: (9, 2, 3), 2: (7, 3, 7)}
 
 
 def synthetic_jets(labels: np.ndarray, seed: int, events_of: int = 2) -> Jets:
-    """Built jets whose number of constituents and first features depend on the label; `events_of` jets an event."""
+    """Built jets whose number of constituents and first features depend on the label; `events_of` jets per event."""
     rng = np.random.default_rng(seed)
     n = len(labels)
     lists = {}
@@ -42,7 +42,7 @@ def synthetic_jets(labels: np.ndarray, seed: int, events_of: int = 2) -> Jets:
 def write_training_files(
     folder: Path, main_jets: int = 1200, control_jets: int = 800, seed: int = 7, simulation: str | None = "demo"
 ) -> tuple[Path, Path]:
-    """A main and a control-region training file; `simulation` is what their metadata say."""
+    """Main and control-region training file; `simulation` is the value in their metadata."""
     rng = np.random.default_rng(seed)
     scaling = Scaling(min_jet_pt=0, max_jet_pt=500)
     main, control = folder / "main.parquet", folder / "control.parquet"

@@ -1,4 +1,4 @@
-"""Checkpoints: exact, whole, and of the right network."""
+"""Checkpoints: exact, complete, and of the right network."""
 
 import errno
 import json
@@ -50,7 +50,7 @@ def test_networks_optimisers_and_progress_come_back_exactly(tmp_path: Path) -> N
 
 
 def test_the_optimisers_scalars_do_not_follow_device_and_type_of_the_weights(tmp_path: Path) -> None:
-    """A product of momenta on the GPU would be waited for at every weight; without a GPU the type shows the same."""
+    """A product of momenta on the GPU would synchronise at every weight; without a GPU the type shows it."""
     file, step = tmp_path / "c.safetensors", a_step()
     save_checkpoint(file, step, PROGRESS, RUN)
     before = {name: value.dtype for name, value in _first_state(step).items()}

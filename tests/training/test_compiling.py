@@ -1,4 +1,4 @@
-"""Compiling before the first step changes nothing that is trained, and is told where it takes long."""
+"""Compiling before the first step does not change the training, and is reported if it takes long."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What a run that goes on says of the settings and the machine that it had."""
+"""Messages of a continued run about changes of its settings and its machine."""
 
 import logging
 from pathlib import Path

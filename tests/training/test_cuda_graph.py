@@ -1,4 +1,4 @@
-"""The step in fixed shapes, on a CPU and without a graph, against the step that makes its shapes anew each time."""
+"""The step with fixed shapes, on a CPU and without a graph, compared with the ordinary step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The engine of a training: asked for, recorded, and changed when it goes on."""
+"""Engine of a training: chosen, recorded, and changed on continuation."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run."""
+"""Content of the TensorBoard files of a run."""
 
 import importlib.util
 import math

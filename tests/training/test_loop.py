@@ -1,4 +1,4 @@
-"""What the loop says after an epoch."""
+"""Output of the loop after an epoch."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a training says of memory, and what it says when there is none left."""
+"""Messages of a training about its memory, also if memory is exhausted."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Trainings that torchrun spreads over two processes, by gloo on the CPU; and what the processes tell each other.
+"""Trainings that torchrun distributes over two processes, by gloo on the CPU, and their communication.
 
 A start takes seconds, so each of the few there are shows many things.
 """
@@ -74,12 +74,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time of so small a training."""
+    """Switches off drawing, which takes most of the time of so small a training."""
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
 
 
 def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:
-    """A tiny network with dropout, on steps whose jets no two processes can share evenly."""
+    """Settings of a tiny network with dropout, with steps that cannot be divided evenly between two processes."""
     small: dict[str, Any] = {
         **{"epochs": 3, "num_splits": 3, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.7},
         **{name: [8, 8] for name in ("cluster_filters", "track_filters", "muon_segment_filters")},
@@ -96,7 +96,7 @@ def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> Train
 
 
 def start_processes(*words: str) -> "subprocess.Popen[str]":
-    """Two processes under torchrun."""
+    """Starts two processes under torchrun."""
     launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, *words],
@@ -109,7 +109,7 @@ def start_processes(*words: str) -> "subprocess.Popen[str]":
 
 
 def start_training(folder: Path, *words: str, failure: str = "") -> "subprocess.Popen[str]":
-    """Two processes that train as `folder`/settings.yaml says, but for the figures."""
+    """Starts two processes that train with `folder`/settings.yaml, without figures."""
     program = folder / "program.py"
     program.write_text(_WITHOUT_FIGURES.format(failure=failure))
     return start_processes(str(program), "train", *(words or ("--config", str(folder / "settings.yaml"))))
@@ -151,7 +151,7 @@ def continued(settings: TrainSettings, **flags: Any) -> Start:
 def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """With dropout, mini-batches in pieces, and shares of different lengths."""
+    """Case with dropout, mini-batches in pieces, and shares of different lengths."""
     alone, _ = (settings_of(files, tmp_path / name, accumulate=2) for name in ("alone", "together"))
     process = start_training(tmp_path / "together")
     run_alone(alone)
@@ -174,7 +174,7 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
 def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Two processes are stopped, one finishes the run, two add an epoch: the curve is that of one from the start."""
+    """Two processes are stopped, one finishes the run, two add an epoch: the loss curve is that of one process."""
     settings = settings_of(files, tmp_path / "parts", epochs=4, num_splits=12)
     process = start_training(tmp_path / "parts")
     run_alone(settings_of(files, tmp_path / "whole", epochs=5, num_splits=12))
@@ -290,7 +290,7 @@ def _workers(process: "subprocess.Popen[str]") -> list[int]:
 
 @pytest.fixture
 def shared_store(monkeypatch: pytest.MonkeyPatch) -> HashStore:
-    """What torchrun keeps, in this process."""
+    """Key-value store of torchrun, in this process."""
     store = HashStore()
     for module in (launching, ranks_module):
         monkeypatch.setattr(module, "store", lambda: store)

@@ -1,4 +1,4 @@
-"""The plots that a training leaves: their names, when they are drawn, and what happens when they cannot be."""
+"""Plots of a training: names, times of drawing, and errors."""
 
 import itertools
 import json
@@ -36,14 +36,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def summary(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> TrainSummary:
-    """A training with all its plots, under settings that would suit ATLAS data."""
+    """Training with all plots, with labels of ATLAS data."""
     folder = tmp_path_factory.mktemp("runs")
     return run_training(settings_of(files, folder, tag="first", experiment="ATLAS", luminosity_fb=139))
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Drawing, FigureLabels, int]]:
-    """What is asked for in place of being drawn, with the order."""
+    """Requested plots, which are not drawn, in their order."""
     asked: list[tuple[Drawing, FigureLabels, int]] = []
 
     def take(
@@ -258,7 +258,7 @@ def test_a_run_stopped_in_its_first_epoch_has_nothing_to_show(
 
 
 def _stop_in_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM comes while that step of the training is under way, counted from 1."""
+    """Sends SIGTERM during this step of the training, counted from 1."""
     step, done = AdversarialStep.__call__, itertools.count(1)
 
     def stopped(self: AdversarialStep, *arguments: Any) -> None:

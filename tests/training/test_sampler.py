@@ -1,4 +1,4 @@
-"""Which jets a step reads."""
+"""Jets of a step."""
 
 from typing import Any
 

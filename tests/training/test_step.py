@@ -1,4 +1,4 @@
-"""One step of training, its determinism, and what its parts leave alone."""
+"""One step of training: determinism, and parameters that its parts do not change."""
 
 from typing import Any
 
@@ -171,7 +171,7 @@ def test_a_probability_of_exactly_one_half_means_simulation() -> None:
 
 @pytest.mark.parametrize("pieces", [2, 7, 100])
 def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More pieces than there are jets, too. Without dropout: each piece has masks of its own."""
+    """Includes more pieces than jets. Without dropout, because each piece has its own masks."""
     data, found = tensors(), []
     # The adversary's first update is of the size of its learning rate, whichever way rounding turns a gradient near 0.
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
@@ -197,7 +197,7 @@ def test_each_piece_has_dropout_masks_of_its_own() -> None:
 
 
 class EveryThird(Ranks):
-    """Has the jets of one of three processes, and nobody to add its gradients to."""
+    """One of three processes, with its jets and without the sum of gradients."""
 
     def __init__(self, rank: int) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ class EveryThird(Ranks):
 def test_shares_of_a_mini_batch_add_up_to_its_gradients_with_dropout(
     jets: StepJets, pieces: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where there are fewer jets than processes."""
+    """Includes fewer jets than processes."""
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
     data, found = tensors(), []
     for ranks in (ALONE, *map(EveryThird, range(3))):

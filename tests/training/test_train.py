@@ -36,7 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time of so small a training."""
+    """Switches off drawing, which takes most of the time of so small a training."""
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
 
 
@@ -401,7 +401,7 @@ def _place(settings: TrainSettings) -> dict[str, Any]:
 
 
 def _kill_in_third_epoch(settings: TrainSettings, number: signal.Signals) -> int:
-    """Train in a process of its own and send it a signal once two epochs are done; returns its exit status."""
+    """Trains in a separate process and sends it a signal after two epochs; returns its exit status."""
     config = settings.output_path / "settings.yaml"
     config.parent.mkdir(parents=True)
     config.write_text(settings.as_yaml())

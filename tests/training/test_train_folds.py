@@ -1,4 +1,4 @@
-"""Fold sets from settings to a run of several networks: what they read, how they go on, how jobs share them."""
+"""Fold sets from settings to a run of several networks: jets, continuation, and sharing between jobs."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError, named_run
-from cal_ratio_trainer.runs.fold_set import FoldSet
-from cal_ratio_trainer.runs.networks import find_network, find_networks, folds_at, network_file
-from cal_ratio_trainer.runs.overview import FoldSetOverview, overview_of
+from cal_ratio_trainer.runs.networks import find_network, find_networks, network_file, networks_of
+from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
+from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.loop import write_epoch
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
 from cal_ratio_trainer.training.test_part import write_test_sample
@@ -41,12 +41,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(scope="module")
 def trained(files: Files, tmp_path_factory: pytest.TempPathFactory) -> FoldSetSummary:
-    """A set of two networks, trained in one go; do not change it."""
+    """Set of two networks, trained without interruption; do not change it."""
     return train_set(set_settings(files, tmp_path_factory.mktemp("whole")))
 
 
 def poisoned(file: Path, to: Path, fold: int) -> Path:
-    """The same file with jets of a fold that would be refused or would change a training."""
+    """The same file with jets of one fold that would be refused or would change a training."""
     jets = read_jets(file)
     bad = np.asarray(jets["eventNumber"] % 2 == fold)
     lists = {}
@@ -101,7 +101,7 @@ def test_every_test_jet_is_scored_once_by_the_network_that_has_not_seen_its_even
     wanted = main.take(split.positions(Part.TEST))
     assert sorted(left["jet_phi"].tolist()) == sorted(wanted["jet_phi"].tolist())
     np.testing.assert_array_equal(left["fold"], left["eventNumber"] % 2)
-    for fold, network in enumerate(folds_at(set_of(trained)).networks):
+    for fold, network in enumerate(networks_of(trained.run).files):
         mine = left.where(left["fold"] == fold)
         expected = scores_of(network.load(), JetTensors.from_jets([mine], "cpu"))  # type: ignore[arg-type]
         found = np.stack([mine[f"jet_nn_{label.output}"] for label in Label], axis=1)
@@ -135,7 +135,7 @@ def test_jobs_with_a_fold_each_make_one_set_that_equals_one_trained_in_one_go(
     settings = set_settings(files, tmp_path)
     first = train_set(settings.model_copy(update={"fold": 1}))
     assert first.figures is None
-    overview = overview_of(first.run)
+    overview = RunOverview.of(first.run)
     assert (overview.status, overview.epochs, overview.best()) == ("incomplete", 0, None)
     second = train_set(settings.model_copy(update={"fold": 0, "plot_processes": 1}))
     assert second.run == first.run
@@ -154,7 +154,7 @@ def test_a_set_that_was_stopped_goes_on_in_the_middle_of_a_fold_and_equals_one_t
         with pytest.raises(TrainingStopped):
             train_set(settings)
     found = set_of_run(tmp_path)
-    assert (found.lacking(), overview_of(found.run).status) == ([1], "interrupted")
+    assert (found.lacking(), RunOverview.of(found.run).status) == ([1], "interrupted")
     for continue_from in ("auto", "0"):
         summary = train_set(settings, continue_from)
         assert summary.run == found.run
@@ -270,10 +270,10 @@ def test_networks_of_a_set_are_named_like_those_of_a_run(trained: FoldSetSummary
 
 
 def test_the_state_of_a_set_is_that_of_its_folds(trained: FoldSetSummary) -> None:
-    overview = overview_of(trained.run)
-    assert isinstance(overview, FoldSetOverview)
+    overview = RunOverview.of(trained.run)
+    assert overview.fold_rule is not None
     assert (overview.status, overview.epochs, overview.planned_epochs) == ("finished", 2, 2)
-    best = overview.best_of_folds("validation-loss")
+    best = overview.best_epochs("validation-loss")
     assert best is not None
     chosen = zip(overview.folds, best.epochs, strict=True)
     losses = [fold.history[epoch]["val_original_lossf"] for fold, epoch in chosen]
@@ -293,7 +293,7 @@ def set_of_run(folder: Path) -> FoldSet:
 
 
 def _stop_after_first_epoch_of(name: str, patch: pytest.MonkeyPatch) -> None:
-    """Send SIGTERM when the first epoch of a fold is written; the training then ends after the next step."""
+    """Sends SIGTERM when the first epoch of a fold is written; the training then ends after the next step."""
 
     def then_stop(run: RunDirectory, *arguments: Any) -> None:
         write_epoch(run, *arguments)

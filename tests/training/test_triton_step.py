@@ -1,4 +1,4 @@
-"""Whole steps with the GPU's kernels, in Triton's interpreter or on a GPU, against those of the CPU engine."""
+"""Complete steps with the GPU's kernels, in Triton's interpreter or on a GPU, compared with those of the CPU engine."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def trained(
     dropout: float,
     recorded: bool = False,
 ) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """Weights and sums of losses of two steps; of eight where they are to be recorded in the third."""
+    """Weights and sums of losses of two steps, or of eight if they are recorded in the third."""
     rng = np.random.default_rng(1)
     jets = [synthetic_jets(rng.integers(0, 3, MAIN), 1), synthetic_jets(rng.choice([0, 2], CONTROL), 2)]
     target = torch.from_numpy(np.concatenate([jets[0].label, jets[1].label > 0]).astype(np.int64))
@@ -47,7 +47,7 @@ def trained(
 
 
 def assert_alike(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    """Nearly all weights agree closely; Nadam takes a step for a gradient that is 0 but for rounding too."""
+    """Asserts that nearly all weights agree; Nadam also moves weights whose gradient is 0 except for rounding."""
     differences = torch.cat([(found[name] - value).abs().flatten() for name, value in expected.items()])
     allowed = torch.cat([2e-5 + 1e-4 * value.abs().flatten() for value in expected.values()])
     assert int((differences > allowed).sum()) <= 1e-3 * len(differences)

@@ -1,4 +1,4 @@
-"""A training without adversary and without control-region file, from its start to what is made of it later."""
+"""Training without adversary and without control-region file, and the later commands on it."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ _SAID = "no control-region file: no K-S, no figures of the control region"
 
 
 def trained(folder: Path, continue_from: str | None = None, **flags: Any) -> tuple[RunDirectory, list[str]]:
-    """What `cr_trainer train` does with flags: the run, and what was said; nothing is drawn."""
+    """Run of `cr_trainer train` with flags, and its output; nothing is drawn."""
     given = {"output_path": folder, **flags}
     layers: Layers = resolve_layers([("packaged defaults", TrainSettings.defaults()), ("command line", given)])[0]
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""A Dask cluster of this machine: its results are those of one process, also when workers are lost."""
+"""Dask cluster on this machine: its results are those of one process, also if workers are lost."""
 
 import importlib
 import logging
@@ -34,29 +34,29 @@ dask = pytest.importorskip("dask")
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two workers of one thread each, whose places are filled again when they are killed."""
+    """Two workers of one thread each, which are replaced when they are killed."""
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as running:
         yield running
 
 
 def settings_for(address: str) -> SchedulingSettings:
-    """What names a cluster."""
+    """Settings with the address of a cluster."""
     return SchedulingSettings.make(scheduler=address)
 
 
 def convert(folder: Path, files: list[Path], **settings: Any) -> ConversionSummary:
-    """Convert files in chunks of 7 events and pieces of 20."""
+    """Converts files in chunks of 7 events and pieces of 20."""
     given = {"input_files": [str(file) for file in files], "data_type": "qcd", "output_path": folder}
     return convert_files(ConvertSettings.make(**(given | {"chunk_events": 7, "piece_events": 20} | settings)))
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """All files of a folder, hidden ones too."""
+    """Content of all files of a folder, including hidden ones."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def double_in_time(report: Report, number: int, diary: str) -> int:
-    """A task that takes a moment and says who does it."""
+    """Task that takes a moment and returns its process."""
     with Path(diary).open("a") as file:
         file.write(f"{os.getpid()}\n")
     report(0, 1)
@@ -66,7 +66,7 @@ def double_in_time(report: Report, number: int, diary: str) -> int:
 
 
 def die(report: Report) -> None:
-    """A task that no worker survives."""
+    """Task that kills every worker."""
     os._exit(9)
 
 
@@ -239,7 +239,7 @@ def test_a_worker_with_other_versions_is_refused(
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A file with a key and a certificate for it that it signed itself."""
+    """File with a key and a self-signed certificate."""
     openssl = shutil.which("openssl") or pytest.skip("no openssl to make a certificate with")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]

@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def write_and_wait(report: Report, file: Path) -> None:
-    """A task that is half way for good, and cleans up when it is stopped."""
+    """Task that never ends, and cleans up when it is stopped."""
     try:
         file.touch()
         time.sleep(600)
@@ -23,7 +23,7 @@ def write_and_wait(report: Report, file: Path) -> None:
 
 
 def interrupted_executor(folder: Path) -> None:
-    """Gets ^C, as a terminal sends it to all processes, once both workers are at work."""
+    """Executor that gets Ctrl-C, as a terminal sends it to all processes, when both workers are working."""
     executor = LocalProcesses(2, lambda key, done, of: None)
     files = [folder / "a", folder / "b"]
     for number, file in enumerate(files):

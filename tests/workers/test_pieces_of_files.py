@@ -1,4 +1,4 @@
-"""Files cut into pieces: the result is that of the whole, bit for bit, whoever works and whatever happens."""
+"""Files cut into pieces: the result equals that of the whole, bit for bit, for all workers and errors."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 
 
 def convert(folder: Path, *files: Path, **settings: Any) -> ConversionSummary:
-    """Convert files in chunks of 7 events."""
+    """Converts files in chunks of 7 events."""
     given = {"input_files": [str(file) for file in files], "data_type": "qcd", "output_path": folder}
     return convert_files(ConvertSettings.make(**(given | {"chunk_events": 7} | settings)))
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """All files of a folder, hidden ones too."""
+    """Content of all files of a folder, including hidden ones."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""Items are made one ahead of their use."""
+"""Items are made one step ahead of their use."""
 
 import threading
 from collections.abc import Iterator

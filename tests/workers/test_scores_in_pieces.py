@@ -1,4 +1,4 @@
-"""Scores by several processes, of files in pieces: the same files and figures as by one."""
+"""Scores by several processes, of files in pieces: equal to those by one process."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def score(folder: Path, files: list[Path], network: Path, **given: Any) -> ScoreSummary:
-    """Score in chunks of 7 events."""
+    """Scores files in chunks of 7 events."""
     settings = {
         "data_type": "sig",
         "llp_mH": 125.0,
@@ -44,7 +44,7 @@ def score(folder: Path, files: list[Path], network: Path, **given: Any) -> Score
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """All files of a folder, hidden ones too."""
+    """Content of all files of a folder, including hidden ones."""
     return {path.name: path.read_bytes() for path in (folder / "scores").iterdir()}
 
 

@@ -298,9 +298,9 @@ def export(settings: ConvertTrainingSettings) -> "TrainingExport":
         RunError: there is no such run or epoch, or `folds` does not suit it.
         ExportFailed: a file does not give the network's scores; nothing is left.
     """
-    from cal_ratio_trainer.runs.network_export import write_training
+    from cal_ratio_trainer.runs.network_export import export_training
 
-    return write_training(settings)
+    return export_training(settings)
 
 
 @command(ImportSettings)

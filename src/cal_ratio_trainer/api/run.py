@@ -18,15 +18,13 @@ from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
-from cal_ratio_trainer.runs.networks import NEWEST, FoldClassifiers, find_networks
-from cal_ratio_trainer.runs.overview import FoldSetOverview, RunOverview, overview_of
+from cal_ratio_trainer.runs.networks import NEWEST, Networks, networks_of
+from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE
-from cal_ratio_trainer.scoring.scorer import find_any_scorer
+from cal_ratio_trainer.scoring.scorer import find_scorer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from cal_ratio_trainer.network.classifier import Classifier
 
 
 class Run(Result):
@@ -71,8 +69,8 @@ class Run(Result):
     @property
     def recommended_epoch(self) -> int | None:
         """The epoch that the default rule recommends; None without one and for a fold set, whose networks differ."""
-        best = None if isinstance(self._overview, FoldSetOverview) else self._overview.best()
-        return None if best is None else best.epoch
+        best = self._overview.best_epochs()
+        return None if best is None or len(best.epochs) > 1 else best.epochs[0]
 
     @property
     def headline(self) -> str:
@@ -100,8 +98,8 @@ class Run(Result):
                 return drawing.figure(labels_of_run(self.directory))
         raise RunError(f"run {self.name} has no figure {name}{did_you_mean(name, self.figures())}; figures() lists all")
 
-    def network(self, epoch: int | str = NEWEST, rule: Rule = DEFAULT_RULE) -> "Classifier | FoldClassifiers":
-        """The network after an epoch, on the CPU; of a fold set all its networks.
+    def network(self, epoch: int | str = NEWEST, rule: Rule = DEFAULT_RULE) -> Networks:
+        """The network after an epoch, or all networks of a fold set, on the CPU.
 
         Args:
             epoch: its number, 'last', or 'best' for the one that `rule` recommends.
@@ -111,7 +109,7 @@ class Run(Result):
             RunError: its weights are not there.
             InputFileError: they were changed since the run wrote them.
         """
-        return find_networks(f"{self.path.absolute()}/{epoch}", self.path, rule).load()
+        return networks_of(self.directory, str(epoch), rule).load()
 
     def score(self, jets: Jets, epoch: int | str = NEWEST, labelled: bool = True) -> NDArray[np.float32]:
         """Scores of jets in memory.
@@ -129,11 +127,11 @@ class Run(Result):
             RunError: its weights are not there.
             ConfigError: the network reads masses that some jets do not have.
         """
-        return find_any_scorer(f"{self.path.absolute()}/{epoch}", ReadingSettings()).scores(jets, labelled)
+        return find_scorer(f"{self.path.absolute()}/{epoch}", ReadingSettings()).scores(jets, labelled)
 
     @cached_property
     def _overview(self) -> RunOverview:
-        return overview_of(self.directory)
+        return RunOverview.of(self.directory)
 
     @cached_property
     def _drawings(self) -> list[Drawing]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.checks import COMBINED, are_training_files, refuse_duplicates
 from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT, WEIGHT
-from cal_ratio_trainer.building.record import built_metadata, cut_notes, simulation_of
+from cal_ratio_trainer.building.record import built_metadata, common_schema, cut_notes, simulation_of
 from cal_ratio_trainer.building.scan import ScannedFile, Source, find_sources, scan_files
 from cal_ratio_trainer.building.scattering import KEPT_SCALARS, Recipe, scattered
 from cal_ratio_trainer.building.shuffle import POSITION, Buckets
@@ -27,6 +27,7 @@ from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS
 from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.progress import progress
@@ -72,9 +73,13 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
         if lacks_report:
             _log.warning("%s is complete; only its report is missing, and is written now", settings.output_file)
             return replace(summary, notes=read_metadata(settings.output_file).notes)
-        kept = [name for name in KEPT_SCALARS if name not in removed]
+        schema = common_schema(files)
+        further = [name for name in schema.jet_columns if name not in KEPT_SCALARS]
+        kept = [*(name for name in KEPT_SCALARS if name not in removed), *further]
         with writing_layout(settings.output_file, settings.layout) as writer:
-            odd = _mix(settings, files, None if combined else _scaling(settings), kept, workers, writer)
+            places = _places(settings, files)
+            recipe = Recipe(None if combined else _scaling(settings), tuple(kept), Buckets.of(len(places)), schema)
+            odd = _mix(files, places, recipe, workers, writer)
             found = [sentence.format(n=count) for sentence, count in odd.items() if count]
             for note in [*found, *([COMBINED] if combined else [])]:
                 _log.warning("%s: %s", settings.output_file, note)
@@ -129,21 +134,22 @@ def _with_weight(columns: pa.Table, weights: NDArray[np.float64]) -> pa.Table:
     return columns.set_column(columns.column_names.index(WEIGHT), WEIGHT, pa.array(weights))
 
 
+def _places(settings: BuildSettings, files: Sequence[ScannedFile]) -> IndexArray:
+    """Row in the training file of each taken jet, [jets]."""
+    jets = sum(len(file.taken) for file in files)
+    if settings.shuffle:
+        return np.random.default_rng([settings.seed, _SHUFFLING]).permutation(jets)
+    return np.arange(jets, dtype=np.int64)
+
+
 def _mix(
-    settings: BuildSettings,
-    files: Sequence[ScannedFile],
-    scaling: Scaling | None,
-    kept: list[str],
-    workers: Workers,
-    writer: Writer,
+    files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers, writer: Writer
 ) -> Counter[str]:
     """Write all taken jets, scaled and in their final order; what was odd in them, by its sentence."""
-    jets = sum(len(file.taken) for file in files)
-    places = np.arange(jets, dtype=np.int64)
-    if settings.shuffle:
-        places = np.random.default_rng([settings.seed, _SHUFFLING]).permutation(jets)
-    recipe = Recipe(scaling, tuple(kept), Buckets.of(jets))
-    with progress("build", 2 * jets, "jets") as line, scattered(files, places, recipe, workers.telling(line)) as found:
+    with (
+        progress("build", 2 * len(places), "jets") as line,
+        scattered(files, places, recipe, workers.telling(line)) as found,
+    ):
         for part in found.in_order():
             writer.write(part.with_columns({JET_ID: part.scalars.column(POSITION)}).without_columns([POSITION]))
             line.advance(len(part))

@@ -7,7 +7,9 @@ from typing import Any
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.summary import BuildSummary
 from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets.metadata import Cuts, InputFile, JetMetadata, Normalisation, Scaling, built_units
+from cal_ratio_trainer.jets.schema import Schema
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +82,8 @@ def built_metadata(
             )
             for file, checksum in zip(files, checksums, strict=True)
         ],
-        units=built_units(),
+        units=built_units(common_schema(files)),
+        feature_schema=common_schema(files),
         scaling=Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt),
         # Two training files may come from one sample, which would count twice.
         normalisation=None if combined else summed([file.metadata.normalisation for file in files]),
@@ -88,6 +91,28 @@ def built_metadata(
         cuts=cuts_of(files),
         details={**summary.as_details(), "normalisation_by_sample": {} if combined else _by_sample(files)},
     )
+
+
+def common_schema(files: Sequence[ScannedFile]) -> Schema:
+    """The features of the jets of all inputs.
+
+    Raises:
+        MissingColumn: a file lacks features that another one has.
+        InputFileError: features of two files differ in other ways.
+    """
+    first, *others = files
+    for file in others:
+        both = ((first, file), (file, first))
+        for one, other in both:
+            has, wanted = one.metadata.feature_schema.columns, other.metadata.feature_schema.columns
+            if missing := [name for name in wanted if name not in has]:
+                raise MissingColumn(one.source.path, missing, has)
+        if file.metadata.feature_schema != first.metadata.feature_schema:
+            reason = (
+                f"has features with other limits, units or scaling than {first.source.given_as}; convert both alike"
+            )
+            raise InputFileError(file.source.path, reason)
+    return first.metadata.feature_schema
 
 
 def summed(parts: Sequence[Normalisation | None]) -> Normalisation | None:

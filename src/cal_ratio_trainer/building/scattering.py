@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import IO
@@ -25,12 +25,7 @@ from cal_ratio_trainer.jets.cleaning import Cleaning
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.jets.schema import (
-    CONSTITUENTS,
-    EVENT_SCALARS,
-    ORIGIN_SCALARS,
-    REQUIRED_SCALARS,
-)
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.workers.executor import Report
@@ -46,11 +41,12 @@ _USELESS = "{n} clusters have energies that sum to 0 or to nothing finite: their
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is the same for all jets: their scaling (None where they have it), scalar columns, and buckets of places."""
+    """What is the same for all jets: their scaling (None where they have it), scalar columns, features, and places."""
 
     scaling: Scaling | None
     kept: tuple[str, ...]
     buckets: Buckets
+    schema: Schema = CALRATIO_2019
 
 
 @dataclass(frozen=True)
@@ -97,12 +93,13 @@ class ScatteredJets:
     """
 
     buckets: Buckets
+    schema: Schema
     odd: Counter[str] = field(default_factory=Counter)
     _files: list[tuple[IO[bytes], Scattered]] = field(default_factory=list)
 
     def in_order(self) -> Iterator[Jets]:
         """The jets in order of their places, a bucket at a time."""
-        return in_order(self._files, self.buckets)
+        return in_order(self._files, self.buckets, self.schema)
 
 
 @contextmanager
@@ -123,7 +120,7 @@ def scattered(
     """
     portions = _portions(files, places)
     with ExitStack() as opened:
-        jets = ScatteredJets(recipe.buckets)
+        jets = ScatteredJets(recipe.buckets, recipe.schema)
         if workers.are_alone:
             file = opened.enter_context(tempfile.TemporaryFile(dir=workers.output.parent))
             scatter = Scatter(file, recipe.buckets)
@@ -174,7 +171,7 @@ def _parts(file: ScannedFile, places: IndexArray, enough: int) -> Iterator[Taken
 
 def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Scatter) -> Counter[str]:
     """Scatter a portion; what was odd in it."""
-    odd, cleaning, done = Counter[str](), Cleaning(), 0
+    odd, cleaning, done = Counter[str](), Cleaning(recipe.schema), 0
     jets_in_all = sum(len(part.taken) for part in portion.parts)
     report(0, jets_in_all)
     for part in portion.parts:
@@ -184,7 +181,7 @@ def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Sca
             odd[_USELESS] += scaled.clusters_without_fractions
             # What it would change is counted and stays: training and score read it as 0, and say so again.
             cleaning.scalars(scaled.jets)
-            for kind in CONSTITUENTS:
+            for kind in recipe.schema.constituents:
                 cleaning.ragged(kind, scaled.jets.constituents[kind.name])
             done += len(jets)
             report(done, jets_in_all)
@@ -223,10 +220,9 @@ def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice
 
 def _with_columns(jets: Jets, kept: Sequence[str]) -> Jets:
     """The jets with exactly the scalar columns of a training file; what an input lacks is null."""
+    types = {name: KEPT_SCALARS.get(name, pa.float32()) for name in kept}
     columns = {
-        name: jets.scalars.column(name).cast(KEPT_SCALARS[name])
-        if name in jets
-        else pa.nulls(len(jets), KEPT_SCALARS[name])
-        for name in kept
+        name: jets.scalars.column(name).cast(kind) if name in jets else pa.nulls(len(jets), kind)
+        for name, kind in types.items()
     }
-    return Jets(pa.table(columns), jets.constituents)
+    return replace(jets, scalars=pa.table(columns))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
+from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.jets.table import Jets
 
 JETS_A_BUCKET = 65536
@@ -123,7 +123,7 @@ def _same_padding(known: dict[str, list[float]], found: dict[str, list[float]]) 
     return found
 
 
-def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets) -> Iterator[Jets]:
+def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets, schema: Schema) -> Iterator[Jets]:
     """All jets in order of their places, with the column `POSITION`, a bucket at a time.
 
     The result depends on the jets and their places only, not on how they came into which file.
@@ -131,6 +131,7 @@ def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets) -> 
     Args:
         parts: files with what was written to each.
         buckets: as they were when it was written.
+        schema: the features of all jets.
 
     Raises:
         DifferentPadding: jets of two files have other padding rows.
@@ -145,21 +146,21 @@ def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets) -> 
     for blocks in by_bucket:
         if blocks:
             # No name for it: what a bucket was read to is free while the jets in order are used.
-            yield _with_own_dictionaries(_by_position(_read(blocks, padding)))
+            yield _with_own_dictionaries(_by_position(_read(blocks, padding, schema)))
 
 
 def _by_position(jets: Jets) -> Jets:
     return jets.take(np.argsort(jets[POSITION]))
 
 
-def _read(blocks: Sequence[tuple[IO[bytes], Block]], padding: dict[str, list[float]]) -> Jets:
+def _read(blocks: Sequence[tuple[IO[bytes], Block]], padding: dict[str, list[float]], schema: Schema) -> Jets:
     table = pa.concat_tables([read_table(file, block.table, _NAME) for file, block in blocks])
     lists = {
         kind.name: _from_lists(table.column(kind.name), np.asarray(padding[kind.name], dtype=np.float32))
-        for kind in CONSTITUENTS
+        for kind in schema.constituents
     }
-    scalars = table.drop_columns([kind.name for kind in CONSTITUENTS]).unify_dictionaries()
-    return Jets(scalars.combine_chunks(), lists)
+    scalars = table.drop_columns(list(lists)).unify_dictionaries()
+    return Jets(scalars.combine_chunks(), lists, schema=schema)
 
 
 def _with_own_dictionaries(jets: Jets) -> Jets:

@@ -6,27 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
+
 Doubles = NDArray[np.float64]
 
 _BINS = (18, 50)
 """The fewest and the most bins."""
-
-
-@dataclass(frozen=True, eq=False)
-class Spectrum:
-    """The distribution of one group of jets.
-
-    Attributes:
-        name: of the group.
-        jets: how many there are.
-        sums: [bins] sums of weights.
-        errors: [bins] square roots of the sums of squared weights.
-    """
-
-    name: str
-    jets: int
-    sums: Doubles
-    errors: Doubles
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +21,12 @@ class Spectra:
     Attributes:
         variable: name of the column.
         edges: [bins + 1].
-        groups: as far as they hold jets.
+        groups: histograms of the groups that hold jets, by name.
     """
 
     variable: str
     edges: Doubles
-    groups: tuple[Spectrum, ...]
+    groups: Mapping[str, WeightedHistogram]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +54,10 @@ def spectra(
         groups: the jets of each group by its name, [jets] bool.
         edges: [bins + 1].
     """
-    made = []
-    for name, own in groups.items():
-        if own.any():
-            sums = np.histogram(values[own], edges, weights=weights[own])[0]
-            errors = np.sqrt(np.histogram(values[own], edges, weights=weights[own] ** 2)[0])
-            made.append(Spectrum(name, int(own.sum()), sums, errors))
-    return Spectra(variable, edges, tuple(made))
+    made = {
+        name: WeightedHistogram.filled(values[own], weights[own], edges) for name, own in groups.items() if own.any()
+    }
+    return Spectra(variable, edges, made)
 
 
 def edges_for(values: Doubles) -> Doubles:

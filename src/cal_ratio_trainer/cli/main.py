@@ -219,7 +219,7 @@ def set_verbosity(verbose: int) -> None:
     if not root.handlers:
         logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=level)
     root.setLevel(min(level, root.level or level))
-    for noisy in ("matplotlib", "fsspec", "asyncio", "filelock"):
+    for noisy in ("matplotlib", "fsspec", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

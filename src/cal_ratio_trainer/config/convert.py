@@ -40,7 +40,7 @@ class ConversionInput(Settings):
 class ConvertSettings(SharedListSettings):
     """What `cr_trainer convert divertanalysis` reads, keeps and writes."""
 
-    aliases: ClassVar[dict[str, str]] = _MASSES
+    aliases: ClassVar[dict[str, str]] = {**_MASSES, "schema": "schema_file"}
     ignored: ClassVar[dict[str, str]] = {
         "signal_branches": _FIXED_BRANCHES,
         "bib_branches": _FIXED_BRANCHES,
@@ -93,6 +93,11 @@ class ConvertSettings(SharedListSettings):
     keep_branches: list[str] = Field(
         default=[], description="Further branches to carry through: one number an event, or one a jet by its position."
     )
+    schema_file: Path | None = Field(
+        default=None,
+        description="YAML file with further features of jets and constituents, for the network to read; null takes "
+        "those of 2019.",
+    )
     max_events: int | None = Field(
         default=None, ge=1, description="How many events to read of each file; null reads all. [events]"
     )
@@ -134,6 +139,8 @@ class ConvertSettings(SharedListSettings):
     def _room_for_branches(self) -> Self:
         if self.keep_branches and self.layout == "flat":
             raise ValueError("keep_branches needs the ragged layout; the flat one has fixed columns")
+        if self.schema_file is not None and self.layout == "flat":
+            raise ValueError("schema_file needs the ragged layout; the flat one has fixed columns")
         return self
 
     @model_validator(mode="after")

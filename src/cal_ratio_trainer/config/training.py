@@ -97,6 +97,11 @@ class TrainSettings(FigureSettings):
         default=0.2, ge=0, lt=1, description="Share of values that each dropout layer drops. [fraction]"
     )
 
+    encoder: str = Field(
+        default="lstm",
+        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', or one that is "
+        "registered under its name.",
+    )
     cluster_filters: list[int] = Field(
         default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each cluster. [units]"
     )

@@ -24,12 +24,13 @@ from cal_ratio_trainer.datasets.weights import (
     matched_control_weights,
 )
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars, Label
+from cal_ratio_trainer.jets import Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY
 from cal_ratio_trainer.jets.filling import Memory, Storage, WholeLists
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
 
 
@@ -66,6 +67,11 @@ class ChosenData:
     masses: NDArray[np.float32] | None
 
     @property
+    def schema(self) -> Schema:
+        """The features of the jets of both files."""
+        return self.main.sample.metadata.feature_schema
+
+    @property
     def fill_slots(self) -> bool:
         """True where the padding rows of the files differ: empty slots of both then become constituents."""
         paddings = self.main.source.padding, self.control.source.padding
@@ -75,20 +81,21 @@ class ChosenData:
     def mean_constituents(self) -> dict[str, tuple[float, float]]:
         """By kind, about how many a main and how many a control-region jet will have on average."""
         if self.fill_slots:
-            return {kind.name: (kind.limit, kind.limit) for kind in CONSTITUENTS}
+            return {kind.name: (kind.limit, kind.limit) for kind in self.schema.constituents}
         main, control = self.main.mean_constituents, self.control.mean_constituents
-        return {kind.name: (main[kind.name], control[kind.name]) for kind in CONSTITUENTS}
+        return {kind.name: (main[kind.name], control[kind.name]) for kind in self.schema.constituents}
 
     @property
     def most_constituents(self) -> dict[str, int]:
         """For each kind's name at least as many constituents as the files hold; 0 where that is not known."""
         parts = [part for part in (self.main, self.control) if len(part.rows)]
         if self.fill_slots:
-            return {kind.name: kind.limit * sum(len(part.rows) for part in parts) for kind in CONSTITUENTS}
+            jets = sum(len(part.rows) for part in parts)
+            return {kind.name: kind.limit * jets for kind in self.schema.constituents}
         known = [part.source.opened.most_constituents() for part in parts]
         return {
             kind.name: sum(each[kind.name] for each in known) if all(kind.name in each for each in known) else 0
-            for kind in CONSTITUENTS
+            for kind in self.schema.constituents
         }
 
 
@@ -99,7 +106,7 @@ def choose_training_data(settings: TrainSettings, main_file: Path, control_file:
         control = ChosenJets(main.source, main.rows[:0], main.sample.without_jets())
         _refuse_empty_parts(main.sample)
     else:
-        control = _control_sample(settings, control_file)
+        control = _control_sample(settings, control_file, main.source.opened.schema)
         refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
         for sample in (main.sample, control.sample):
             _refuse_empty_parts(sample)
@@ -151,9 +158,9 @@ def main_rows(settings: TrainSettings, file: Path) -> WeightedRows:
     return _weighted(settings, source)
 
 
-def control_rows(settings: TrainSettings, file: Path) -> WeightedRows:
-    """Every jet of a control region. Raises InputFileError, MissingColumn."""
-    source = TrainingFile.open(settings, file, kind="control")
+def control_rows(settings: TrainSettings, file: Path, schema: Schema | None = None) -> WeightedRows:
+    """Every jet of a control region, with the features of a schema. Raises InputFileError, MissingColumn."""
+    source = TrainingFile.open(settings, file, "control", schema)
     said = "a control region has 0 (MC) and 2 (data) only"
     _check_labels(file, source.jets, {int(CONTROL_MC), int(CONTROL_DATA)}, said)
     found = _weighted(settings, source)
@@ -187,8 +194,8 @@ def _main_sample(settings: TrainSettings, file: Path) -> ChosenJets:
     return ChosenJets(used.source, used.rows, sample)
 
 
-def _control_sample(settings: TrainSettings, file: Path) -> ChosenJets:
-    found = control_rows(settings, file)
+def _control_sample(settings: TrainSettings, file: Path, schema: Schema) -> ChosenJets:
+    found = control_rows(settings, file, schema)
     split = _split(settings, found.jets)
     used, part = found.where(split.part != Part.UNUSED), split.part[split.part != Part.UNUSED]
     sample = Sample(file, used.source.metadata, used.jets, part, used.weights, used.weights, split.identity)
@@ -257,7 +264,9 @@ def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingDa
     if chosen.fill_slots:
         files = (chosen.main.source.file, chosen.control.source.file)
         _log.warning("%s and %s have different padding rows; empty slots are written out", *files)
-    inputs = InputFilling(len(chosen.main.rows) + len(chosen.control.rows), chosen.most_constituents, storage)
+    inputs = InputFilling(
+        len(chosen.main.rows) + len(chosen.control.rows), chosen.most_constituents, storage, chosen.schema
+    )
     main, control = (_read(part, chosen.fill_slots, inputs, storage) for part in (chosen.main, chosen.control))
     return TrainingData(main, control, chosen.masses), inputs.finish()
 
@@ -266,9 +275,10 @@ def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, storage: S
     if not len(chosen.rows):
         # Stands for a control region that is not there; its source is the main file, which is read for the main sample.
         return chosen.sample
+    schema = chosen.source.opened.schema
     sample, jets = chosen.sample, len(chosen.source.jets)
     used, tested = mask_of(chosen.rows, jets), mask_of(chosen.rows[sample.part == Part.TEST], jets)
-    whole = WholeLists(int(tested.sum()), storage=storage)
+    whole = WholeLists(int(tested.sum()), storage=storage, schema=schema)
     reading = chosen.source.constituents(fill_slots=fill_slots)
     for place, batch in reading.batches():
         inputs.append(reading.chosen(batch, used[place]))
@@ -309,8 +319,13 @@ def load_control_jets(settings: TrainSettings, file: Path) -> WeightedJets:
 
 def _whole(found: WeightedRows) -> WeightedJets:
     source, kept = found.source, mask_of(found.rows, len(found.source.jets))
-    lists = WholeLists(len(found.rows), source.opened.most_constituents())
+    lists = WholeLists(len(found.rows), source.opened.most_constituents(), schema=source.opened.schema)
     reading = source.constituents()
     for place, batch in reading.batches():
         lists.append(reading.chosen(batch, kept[place]))
-    return WeightedJets(Jets(found.jets.scalars, lists.finish()), found.weights, source.metadata, reading.notes())
+    return WeightedJets(
+        Jets(found.jets.scalars, lists.finish(), schema=found.jets.schema),
+        found.weights,
+        source.metadata,
+        reading.notes(),
+    )

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 
 from cal_ratio_trainer.network.domain.adversary import ADVERSARY_UPDATES
+from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.engine import Engine, chain_fits
-from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
+from cal_ratio_trainer.network.shape import NetworkShape
 
 _FLOAT, _INDEX = 4, 8
 _GATHERED_AT_A_TIME = 2

@@ -15,7 +15,6 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.jets.disk_rows import Disk, NoRoomOnDisk
 from cal_ratio_trainer.jets.filling import Memory, Storage
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 
@@ -122,7 +121,7 @@ def _bytes_of(chosen: ChosenData) -> int:
     floats = 0.0
     for part, which in ((chosen.main, 0), (chosen.control, 1)):
         tested = int((part.sample.part == Part.TEST).sum())
-        for kind in CONSTITUENTS:
+        for kind in chosen.schema.constituents:
             columns = len(kind.inputs) * len(part.rows) + len(kind.features) * tested
             floats += chosen.mean_constituents[kind.name][which] * columns
     return int(_FLOAT * floats)

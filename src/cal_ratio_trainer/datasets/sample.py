@@ -78,7 +78,7 @@ class Sample:
     @property
     def test_jets(self) -> Jets:
         """The jets of the test part, whole."""
-        return Jets(self.jets.take(self.positions(Part.TEST)).scalars, self.test_constituents)
+        return Jets(self.jets.take(self.positions(Part.TEST)).scalars, self.test_constituents, schema=self.jets.schema)
 
     @property
     def is_data(self) -> NDArray[np.bool_]:

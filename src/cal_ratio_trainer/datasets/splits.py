@@ -163,6 +163,11 @@ class FoldRule:
         folds: FoldArray = (numbers % np.uint64(self.count)).astype(np.int8)
         return folds
 
+    def positions(self, jets: JetScalars, file: str | Path) -> list[NDArray[np.int64]]:
+        """The positions of the jets of each fold, rising; arguments and errors as `folds_of`."""
+        folds = self.folds_of(jets, file)
+        return [np.flatnonzero(folds == fold).astype(np.int64) for fold in range(self.count)]
+
 
 def seen_jets(settings: TrainSettings, jets: JetScalars, file: Path) -> tuple[NDArray[np.bool_], list[str]]:
     """Which jets of a training file a run may see, [jets], and a note on the others; all jets where there are no folds.

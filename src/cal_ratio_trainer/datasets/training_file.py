@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import seen_jets
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars
+from cal_ratio_trainer.jets import Jets, JetScalars
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_missing_t0, refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import JetFile
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.loading import is_built, open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray
-from cal_ratio_trainer.jets.schema import MUON_SEGMENTS
+from cal_ratio_trainer.jets.schema import MUON_SEGMENTS, Schema
 
 _LARGEST_SCALED_PT = 10.0
 """Median scaled jet pt: ten times the upper end of the range is no tail, it is GeV."""
@@ -157,25 +157,26 @@ class TrainingFile:
     fold_notes: Sequence[str]
 
     @classmethod
-    def open(cls, settings: TrainSettings, file: Path, kind: str) -> "TrainingFile":
+    def open(cls, settings: TrainSettings, file: Path, kind: str, schema: Schema | None = None) -> "TrainingFile":
         """Look a file over.
 
         Args:
             settings: of the training.
             file: to open.
             kind: what it was given as, 'main' or 'control'.
+            schema: the features to read; None takes those of the file.
 
         Raises:
             InputFileError, MissingColumn: it cannot be used; says why.
         """
-        opened = open_jets(file)
+        opened = open_jets(file, schema)
         for sentence in opened.report.sentences():
             _log.warning("%s: %s", file, sentence)
         if opened.rows == 0:
             raise InputFileError(file, "holds no jets")
         if opened.metadata.kind not in (None, kind):
             raise InputFileError(file, f"is a {opened.metadata.kind} training file, but was given as the {kind} one")
-        jets, cleaning = opened.all_scalars(), Cleaning()
+        jets, cleaning = opened.all_scalars(), Cleaning(opened.schema)
         seen, fold_notes = seen_jets(settings, jets, file)
         if not seen.all():
             jets = jets.where(seen)
@@ -194,7 +195,7 @@ class TrainingFile:
     @property
     def padding(self) -> dict[str, FloatArray]:
         """For each kind's name what stands in an empty slot, [features]."""
-        zeros = {kind.name: [0.0] * len(kind.features) for kind in CONSTITUENTS}
+        zeros = {kind.name: [0.0] * len(kind.features) for kind in self.opened.schema.constituents}
         return {name: np.asarray(self.metadata.padding.get(name, zeros[name]), np.float32) for name in zeros}
 
     def constituents(self, *, fill_slots: bool = False) -> "ConstituentPass":
@@ -232,7 +233,8 @@ class ConstituentPass:
             if read > len(self.file.seen):
                 break
             cleaning, mine = self.file.cleaning, {name: columns.where(seen) for name, columns in lists.items()}
-            cleaned = self._with_times({kind.name: cleaning.lists(kind, mine[kind.name]) for kind in CONSTITUENTS})
+            kinds = self.file.opened.schema.constituents
+            cleaned = self._with_times({kind.name: cleaning.lists(kind, mine[kind.name]) for kind in kinds})
             place = slice(given, given + _jets_in(cleaned))
             given = place.stop
             yield place, cleaned
@@ -244,7 +246,7 @@ class ConstituentPass:
         lists = {name: columns.where(kept) for name, columns in batch.items()}
         if not self.fill_slots:
             return lists
-        return {kind.name: lists[kind.name].filled(kind.limit) for kind in CONSTITUENTS}
+        return {kind.name: lists[kind.name].filled(kind.limit) for kind in self.file.opened.schema.constituents}
 
     def notes(self) -> tuple[str, ...]:
         """What was odd in the file, a sentence each; complete after the last batch. Some are warnings in the log."""
@@ -277,7 +279,7 @@ def mask_of(rows: IndexArray, jets: int) -> NDArray[np.bool_]:
 def _jets_to_judge_by(opened: JetFile, seen: NDArray[np.bool_]) -> Jets:
     if opened.metadata.stage != "unknown":
         # A file that says its stage is not judged by its jets.
-        return Jets.empty()
+        return Jets.empty(opened.schema)
     if seen.all():
         return opened.first(JETS_TO_JUDGE_BY)
     first = opened.first(2 * JETS_TO_JUDGE_BY)

@@ -1,4 +1,4 @@
-"""Histograms of the network's outputs by class: counted once, small enough to be saved, enough to draw from."""
+"""Weighted histograms: the type, and those of the network's outputs by class that score figures are drawn from."""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.scored import BoolArray, FloatArray, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
+
+Doubles = NDArray[np.float64]
 
 LINEAR_EDGES = np.linspace(0.0, 1.0, 30)
 """29 equal bins."""
@@ -24,12 +26,121 @@ CONTROL_CLASSES = ("data", "mc")
 
 
 @dataclass(frozen=True, eq=False)
+class WeightedHistogram:
+    """Weighted histogram of one group of jets in one quantity.
+
+    The sums are numpy arrays: counting scores takes twice as long with `hist`, whose sums also differ in their last
+    digits from those that runs have stored.
+
+    Attributes:
+        edges: [bins + 1], rising.
+        sums: [bins] sums of weights; [bins + 2] with underflow and overflow at the ends where these were counted.
+        squares: variances of these sums: sums of squared weights, where jets have one entry each.
+        jets: number of jets with an entry, those outside the edges too.
+    """
+
+    edges: Doubles
+    sums: Doubles
+    squares: Doubles
+    jets: int
+
+    @classmethod
+    def filled(cls, values: FloatArray, weights: FloatArray, edges: Doubles) -> Self:
+        """Counts [jets] values with their weights; the last bin includes its upper edge."""
+        sums, squares = (np.histogram(values, edges, weights=each)[0] for each in (weights, weights**2))
+        return cls(edges, sums, squares, len(values))
+
+    @property
+    def contents(self) -> Doubles:
+        """Sums of weights, [bins]."""
+        return self._inside(self.sums)
+
+    @property
+    def errors(self) -> Doubles:
+        """Standard deviations of the contents, [bins]."""
+        result: Doubles = np.sqrt(self._inside(self.squares))
+        return result
+
+    def normalised(self) -> tuple[Doubles, Doubles]:
+        """Contents and standard deviations, [bins] each, as shares of all weight, underflow and overflow included.
+
+        Returns:
+            NaN where the group is empty or its weights do not sum to more than 0.
+        """
+        total = float(self.sums.sum())
+        if not total > 0:
+            nothing = np.full(len(self.edges) - 1, math.nan)
+            return nothing, nothing
+        return self.contents / total, self.errors / total
+
+    @property
+    def outside(self) -> tuple[float, float]:
+        """Shares of the weight below and above the edges; 0 where there is none or it was not counted."""
+        total = float(self.sums.sum())
+        if not (total > 0 and len(self.sums) > len(self.edges)):
+            return 0.0, 0.0
+        return float(self.sums[0]) / total, float(self.sums[-1]) / total
+
+    def ratio_to(self, reference: "WeightedHistogram") -> tuple[Doubles, Doubles]:
+        """Normalised contents over those of a reference, with the standard deviation of the numerator alone; [bins].
+
+        Returns:
+            NaN where the reference has no content.
+        """
+        below, _ = reference.normalised()
+        contents, errors = (
+            np.divide(each, below, out=np.full_like(each, math.nan), where=below > 0) for each in self.normalised()
+        )
+        return contents, errors
+
+    def mean(self) -> tuple[float, float]:
+        """Weighted mean and its standard deviation, each entry taken at the centre of its bin.
+
+        For bins that hold one whole number each it is the mean itself. Underflow and overflow are left out.
+
+        Returns:
+            NaN where the weights do not sum to more than 0.
+        """
+        total = float(self.contents.sum())
+        if not total > 0:
+            return math.nan, math.nan
+        centres = (self.edges[:-1] + self.edges[1:]) / 2
+        mean = float((self.contents * centres).sum()) / total
+        squares = self._inside(self.squares)
+        return mean, math.sqrt(float((squares * np.square(centres - mean)).sum())) / total
+
+    def to_hist(self) -> Any:
+        """The same as `hist.Hist` with weights."""
+        import hist
+
+        made = hist.Hist(hist.axis.Variable(self.edges), storage=hist.storage.Weight())
+        view = made.view(flow=len(self.sums) > len(self.edges))
+        view["value"], view["variance"] = self.sums, self.squares
+        return made
+
+    def __add__(self, other: "WeightedHistogram") -> "WeightedHistogram":
+        """Both groups together; they must have no jet in common.
+
+        Raises:
+            ValueError: they have other bins.
+        """
+        if not np.array_equal(self.edges, other.edges):
+            raise ValueError("histograms with different bins cannot be added")
+        return WeightedHistogram(
+            self.edges, self.sums + other.sums, self.squares + other.squares, self.jets + other.jets
+        )
+
+    def _inside(self, values: Doubles) -> Doubles:
+        return values[1:-1] if len(values) > len(self.edges) else values
+
+
+@dataclass(frozen=True, eq=False)
 class ScoreHistogram:
-    """One network output, a row a class.
+    """Weighted histograms of one network output, one class of jets per row, as they are stored.
 
     Attributes:
         output: short name of the output: 'qcd', 'sig' or 'bib'.
-        edges: [bins + 1], rising; the last bin holds its upper edge.
+        edges: [bins + 1], rising; the last bin includes its upper edge.
         classes: names of the rows.
         sums: [classes, bins] sums of weights.
         squares: [classes, bins] sums of squared weights.
@@ -37,10 +148,10 @@ class ScoreHistogram:
     """
 
     output: str
-    edges: NDArray[np.float64]
+    edges: Doubles
     classes: tuple[str, ...]
-    sums: NDArray[np.float64]
-    squares: NDArray[np.float64]
+    sums: Doubles
+    squares: Doubles
     jets: NDArray[np.int64]
 
     def __post_init__(self) -> None:
@@ -48,18 +159,28 @@ class ScoreHistogram:
         if self.sums.shape != shape or self.squares.shape != shape or self.jets.shape != shape[:1]:
             raise ValueError(f"sums {self.sums.shape}, squares {self.squares.shape}, jets {self.jets.shape} must fit")
 
-    def normalised(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Contents and standard deviations of one class, [bins] each, scaled so that the contents sum to 1.
-
-        Returns:
-            NaN where the class is empty or its weights do not sum to more than 0.
-        """
+    def __getitem__(self, name: str) -> WeightedHistogram:
+        """The histogram of one class."""
         row = self.classes.index(name)
-        total = float(self.sums[row].sum())
-        if not total > 0:
-            nothing = np.full(self.sums.shape[1], math.nan)
-            return nothing, nothing
-        return self.sums[row] / total, np.sqrt(self.squares[row]) / total
+        return WeightedHistogram(self.edges, self.sums[row], self.squares[row], int(self.jets[row]))
+
+    def __add__(self, other: "ScoreHistogram") -> "ScoreHistogram":
+        """The histogram of the jets of both; a class that only one has is kept with its jets.
+
+        Raises:
+            ValueError: they have other outputs or bins.
+        """
+        if self.output != other.output or not np.array_equal(self.edges, other.edges):
+            raise ValueError(f"histograms of {self.output} and {other.output} cannot be added")
+        classes = tuple(dict.fromkeys([*self.classes, *other.classes]))
+        sums, squares = np.zeros((2, len(classes), len(self.edges) - 1))
+        jets = np.zeros(len(classes), dtype=np.int64)
+        for part in (self, other):
+            rows = [classes.index(name) for name in part.classes]
+            sums[rows] += part.sums
+            squares[rows] += part.squares
+            jets[rows] += part.jets
+        return ScoreHistogram(self.output, self.edges, classes, sums, squares, jets)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings, as JSON and YAML take them."""
@@ -85,7 +206,7 @@ class ScoreHistogram:
 
 @dataclass(frozen=True)
 class ScoreHistograms:
-    """The three outputs in both binnings, in the order of `Label`; all that the score plots are drawn from."""
+    """Histograms of the three outputs in both binnings, in the order of `Label`."""
 
     linear: tuple[ScoreHistogram, ...]
     log: tuple[ScoreHistogram, ...]
@@ -98,6 +219,17 @@ class ScoreHistograms:
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         return cls(**{name: tuple(ScoreHistogram.from_dict(item) for item in plain[name]) for name in BINNINGS})
+
+    def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
+        """The histograms of the jets of both; see `ScoreHistogram`."""
+        return ScoreHistograms(
+            **{
+                name: tuple(
+                    one + another for one, another in zip(getattr(self, name), getattr(other, name), strict=True)
+                )
+                for name in BINNINGS
+            }
+        )
 
 
 def main_histograms(jets: ScoredJets) -> ScoreHistograms:
@@ -140,35 +272,7 @@ def histograms_by_class(
     return ScoreHistograms(**{name: tuple(histograms) for name, histograms in made.items()})
 
 
-def added(first: ScoreHistograms, second: ScoreHistograms) -> ScoreHistograms:
-    """The histograms of the jets of both; classes that only one has stand there with its jets.
-
-    Raises:
-        ValueError: they have other outputs or bins.
-    """
-    return ScoreHistograms(
-        **{
-            name: tuple(_added(*pair) for pair in zip(getattr(first, name), getattr(second, name), strict=True))
-            for name in BINNINGS
-        }
-    )
-
-
-def _added(first: ScoreHistogram, second: ScoreHistogram) -> ScoreHistogram:
-    if first.output != second.output or not np.array_equal(first.edges, second.edges):
-        raise ValueError(f"histograms of {first.output} and {second.output} cannot be added")
-    classes = tuple(dict.fromkeys([*first.classes, *second.classes]))
-    sums, squares = np.zeros((2, len(classes), len(first.edges) - 1))
-    jets = np.zeros(len(classes), dtype=np.int64)
-    for part in (first, second):
-        rows = [classes.index(name) for name in part.classes]
-        sums[rows] += part.sums
-        squares[rows] += part.squares
-        jets[rows] += part.jets
-    return ScoreHistogram(first.output, first.edges, classes, sums, squares, jets)
-
-
-def _sorted(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, NDArray[np.float64]]:
+def _sorted(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, Doubles]:
     order = np.argsort(values)
     in_order = np.asarray(weights, dtype=np.float64)[order]
     running = np.zeros((2, len(values) + 1))
@@ -177,7 +281,7 @@ def _sorted(values: FloatArray, weights: FloatArray) -> tuple[FloatArray, NDArra
     return values[order], running
 
 
-def _sums(values: FloatArray, running: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sums(values: FloatArray, running: Doubles, edges: Doubles) -> Doubles:
     places = np.searchsorted(values, edges, side="left")
     places[-1] = np.searchsorted(values, edges[-1], side="right")
     return np.diff(running[:, places], axis=1)

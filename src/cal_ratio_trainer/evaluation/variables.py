@@ -1,10 +1,11 @@
-"""Names of what can be looked at in jets, and the numbers that belong to a name.
+"""Quantities of jets by name, their values, and their weighted histograms, counted batch by batch.
 
 A name is that of a scalar column ('jet_pt'), of a feature of all constituents ('clus_pt'), of the same in one slot as
 the earlier program's flat frames call it ('clus_pt_0', the leading one), or of a number of constituents
 ('n_clusters'). Old spellings ('nn_MSeg_t0_1', 'jet_pT') mean the same.
 """
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.jets.legacy.names import name_of_today
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS, Constituent
 from cal_ratio_trainer.jets.table import Jets
@@ -148,3 +150,62 @@ def scalar_numbers(name: str, jets: Jets) -> NDArray[np.float64] | None:
     if name in jets and not is_number(jets.scalars.column(name)):
         return None
     return jets[name].astype(np.float64)
+
+
+class VariableCounter:
+    """Counts one variable for groups of jets that exclude each other.
+
+    Where a jet has several entries (all its constituents), the variance takes jets as independent, not entries:
+    constituents of one jet go together.
+
+    Args:
+        variable: the quantity.
+        edges: [bins + 1], rising; the last bin excludes its upper edge.
+        groups: number of groups of jets.
+    """
+
+    def __init__(self, variable: Variable, edges: NDArray[np.float64], groups: int) -> None:
+        import hist
+
+        self._variable, self._edges, self._groups = variable, edges, groups
+        self._axis = hist.axis.Variable(edges)
+        self._in_bin = np.concatenate([[-math.inf], (edges[:-1] + edges[1:]) / 2, [math.inf]])
+        groups_axis = hist.axis.Integer(0, groups, flow=False)
+        self._filled = hist.Hist(groups_axis, self._axis, storage=hist.storage.Weight())
+        self._jets = np.zeros(groups, dtype=np.int64)
+
+    def add(self, jets: Jets, groups: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        """Count some jets.
+
+        Args:
+            jets: a batch.
+            groups: [jets] the group of each.
+            weights: [jets] finite.
+        """
+        found = values_of(self._variable, jets)
+        if self._variable.shape == "all":
+            self._add_many(found, groups, weights)
+        else:
+            self._filled.fill(groups[found.jets], found.values, weight=weights[found.jets])
+            self._jets += np.bincount(groups[found.jets], minlength=self._groups)
+
+    def _add_many(self, found: Values, groups: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        bins = len(self._in_bin)
+        place = found.jets * bins + self._axis.index(found.values) + 1
+        entries = np.bincount(place, minlength=len(groups) * bins)
+        filled = np.flatnonzero(entries)
+        jets = filled // bins
+        # One entry for all that a jet has in a bin: its weight squared is then the jet's.
+        weight = weights[jets] * entries[filled]
+        self._filled.fill(groups[jets], self._in_bin[filled % bins], weight=weight)
+        self._jets += np.bincount(groups[np.unique(found.jets)], minlength=self._groups)
+
+    def histograms(self) -> list[WeightedHistogram]:
+        """Histogram of each group, with underflow and overflow."""
+        contents = self._filled.view(flow=True)
+        return [
+            WeightedHistogram(
+                self._edges, contents["value"][group].copy(), contents["variance"][group].copy(), int(self._jets[group])
+            )
+            for group in range(self._groups)
+        ]

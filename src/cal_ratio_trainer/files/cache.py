@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
 from platformdirs import user_cache_path
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.atomic import replacing, write_text
+from cal_ratio_trainer.files.atomic import remove_remains, replacing, write_text
+from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.files.remote import file_system, in_words, persistently
 from cal_ratio_trainer.progress import progress
 
@@ -60,10 +60,9 @@ def local_copy(url: str, cache_path: Path | None = None) -> Path:
     folder = (cache_path or default_cache_path()).expanduser() / "downloads" / digest
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / (Path(unquote(urlsplit(url).path)).name or "content")
-    with FileLock(folder / ".lock"):
-        # The lock is held, so these are nobody's: a process that fetched them was killed.
-        for remains in folder.glob(".*.part*"):
-            remains.unlink(missing_ok=True)
+    with held_in_turn(copy):
+        for file in (copy, _record_of(copy)):
+            remove_remains(file)
         _refresh(url, copy)
     return copy
 
@@ -75,7 +74,7 @@ def _existing(path: Path) -> Path:
 
 
 def _refresh(url: str, copy: Path) -> None:
-    record = copy.parent / "source.json"
+    record = _record_of(copy)
     known = _read_record(record) if copy.is_file() else None
     try:
         system, remote_path = file_system(url)
@@ -90,6 +89,10 @@ def _refresh(url: str, copy: Path) -> None:
         return
     said = _fetch(url, system, remote_path, copy, said)
     write_text(record, json.dumps({"url": url, **said, "bytes": copy.stat().st_size}))
+
+
+def _record_of(copy: Path) -> Path:
+    return copy.parent / "source.json"
 
 
 def _read_record(record: Path) -> dict[str, Any] | None:

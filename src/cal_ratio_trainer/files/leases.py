@@ -17,6 +17,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import math
 import os
 import re
@@ -32,6 +33,8 @@ from pathlib import Path
 from cal_ratio_trainer.files.atomic import sweep_once, temporary_for
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
 
+_log = logging.getLogger(__name__)
+
 DEFAULT_TIMEOUT_S = 120.0
 HEARTBEATS = 6
 """Heartbeats per timeout."""
@@ -40,6 +43,8 @@ _LETTERS_OF_ID = 16
 _MAX_TIMEOUT_S = 7 * 24 * 3600.0
 """Upper limit on the timeout that a lease file may state. [s]"""
 _MAX_BYTES = 1 << 16
+_POLL_S = (0.05, 1.0)
+"""Shortest and longest time between two looks of `held_in_turn`. [s]"""
 _LEASE = re.compile(r"\.(?!.*\.part\.lease).+\.lease(?:\.[0-9a-f]+)*", re.DOTALL)
 
 
@@ -87,6 +92,14 @@ class Lease:
     lost: bool = False
     _id: str = field(default_factory=lambda: secrets.token_hex(_LETTERS_OF_ID // 2))
 
+    def is_taken_over(self) -> bool:
+        """True where another process has it by now, e.g. because this one was suspended for too long."""
+        try:
+            seen = _look(self._file)
+        except OSError:
+            return False
+        return seen is not None and seen.id != self._id
+
     def _renew(self) -> None:
         try:
             seen = _look(self._file)
@@ -121,6 +134,7 @@ class Leases:
         self._folders: set[Path] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
 
     def __enter__(self) -> "Leases":
         atexit.register(self._release_all)
@@ -172,6 +186,9 @@ class Leases:
         lease._remove()
 
     def _release_all(self) -> None:
+        if os.getpid() != self._pid:
+            # A forked process inherits this at its exit, but not the leases.
+            return
         with self._lock:
             held, self._held = list(self._held.values()), {}
         for lease in held:
@@ -188,7 +205,12 @@ class Leases:
     def _stale_in(self, folder: Path) -> list[tuple[Path, _Seen]]:
         found = []
         now_ns = None
-        for file in sorted(file for file in folder.iterdir() if _LEASE.fullmatch(file.name)):
+        try:
+            files = sorted(file for file in folder.iterdir() if _LEASE.fullmatch(file.name))
+        except FileNotFoundError:
+            # The folder was removed meanwhile, e.g. that of a run in which nothing was trained.
+            return []
+        for file in files:
             with contextlib.suppress(OSError):
                 seen = _look(file)
                 if seen is not None:
@@ -263,10 +285,54 @@ def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S) -> Iterator[Lease | N
     """
     with Leases(timeout) as leases:
         lease = leases.take(path)
+        if lease is None and leases.is_suspect(path):
+            _log.warning("%s: its holder seems to have ended; waiting %.0f s for a sign of it", path, leases.watch_s)
         while lease is None and leases.is_suspect(path):
             time.sleep(leases.watch_s / 10)
             lease = leases.take(path)
         yield lease
+
+
+@contextlib.contextmanager
+def held_in_turn(path: Path, while_waiting: str = "") -> Iterator[None]:
+    """Holds the lease of one file during the block, after as long a wait as another process has it.
+
+    Args:
+        path: the file.
+        while_waiting: warning for the log where it has to wait; empty for none.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    wait_s = 0.0
+    while True:
+        with leased(path) as lease:
+            if lease is not None:
+                yield
+                return
+        if while_waiting and not wait_s:
+            _log.warning("%s", while_waiting)
+        wait_s = min(max(2 * wait_s, _POLL_S[0]), _POLL_S[1])
+        time.sleep(wait_s)
+
+
+def is_leased(path: Path) -> bool:
+    """True where a process holds the lease of a file, as far as one look tells; works in read-only folders.
+
+    A takeover needs more: there a stale lease is watched first.
+    """
+    file = lease_file(path)
+    try:
+        seen = _look(file)
+        if seen is None or (seen.holder is not None and is_gone(seen.holder)):
+            return False
+        try:
+            now_ns = _now_ns(file)
+        except OSError:
+            now_ns = time.time_ns()
+    except OSError:
+        return True
+    return abs(now_ns - seen.changed_ns) < max(DEFAULT_TIMEOUT_S, seen.timeout or 0.0) * 1e9
 
 
 def _created(file: Path, lease_id: str, timeout: float) -> bool:
@@ -281,8 +347,13 @@ def _created(file: Path, lease_id: str, timeout: float) -> bool:
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(json.dumps(content).encode())
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(json.dumps(content).encode())
+    except OSError:
+        # A full disk: an empty lease would hold the file for nobody.
+        file.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -23,7 +23,8 @@ from cal_ratio_trainer.jets.schema import (
     TRACKS,
     Constituent,
 )
-from cal_ratio_trainer.network.shape import BranchShape, NetworkShape
+from cal_ratio_trainer.network.encoders.base import BranchShape
+from cal_ratio_trainer.network.shape import NetworkShape
 
 _ORDER = {
     CLUSTERS.name: "highest pt first",

@@ -10,7 +10,8 @@ from typing import Any
 from cal_ratio_trainer.errors import did_you_mean
 from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, Layer, classifier_layers
 from cal_ratio_trainer.jets.schema import JET_INPUTS, MASS_INPUTS
-from cal_ratio_trainer.network.shape import BranchShape, NetworkShape, branch_shape
+from cal_ratio_trainer.network.encoders.base import BranchShape
+from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 
 MODEL_NAME = "model"
 

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.schema import CLUSTERS, MUON_SEGMENTS, TRACKS
-from cal_ratio_trainer.network.shape import OUTPUTS, BranchShape, NetworkShape
+from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER, BranchShape, encoder_named
+from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 BRANCH_PREFIXES = {CLUSTERS.name: "constit", TRACKS.name: "track", MUON_SEGMENTS.name: "MSeg"}
 """How the earlier program's layer names begin, by kind of constituent."""
+
+ENCODER_LAYER = "Encoder"
+"""Kind of the one layer that stands for a branch whose encoder Keras does not know."""
 
 JET_INPUT = "jet_input_cr"
 OUTPUT_LAYER = "main_output"
@@ -113,7 +117,14 @@ class _Graph:
 
 
 def _branch(graph: _Graph, branch: BranchShape, shape: NetworkShape) -> str:
-    last = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, branch.inputs + shape.masses)))
+    inputs = branch.inputs + shape.masses
+    if shape.encoder != DEFAULT_ENCODER:
+        # Keras has no layer for it; the encoder itself says what an ONNX file holds.
+        source = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, inputs)))
+        weights = encoder_named(shape.encoder).weight_shapes(branch, inputs, shape.lstm_layers)
+        name, names = f"{branch.name}_{shape.encoder}", tuple(f"{branch.name}.{name}" for name in weights)
+        return graph.add(Layer(ENCODER_LAYER, name, (source,), (branch.lstm_units,), {"branch": branch}, names))
+    last = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, inputs)))
     for i in range(len(branch.dense)):
         is_final = i == len(branch.dense) - 1
         name = f"{_prefix(branch)}_final_conv1d" if is_final else graph.free_name("conv1d")

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.formats.layers import Layer, checked_weights, classifier_layers, input_names
+from cal_ratio_trainer.formats.layers import ENCODER_LAYER, Layer, checked_weights, classifier_layers, input_names
 from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET, OnnxGraph
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing, add_preprocessing
+from cal_ratio_trainer.network.encoders.base import Encoder, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
 FloatArray = NDArray[np.float32]
@@ -44,7 +45,7 @@ def onnx_bytes(
     """
     graph, layers = OnnxGraph(), classifier_layers(shape)
     tensors = add_preprocessing(graph, shape, preprocessing) if preprocessing else _scaled_inputs(graph, layers, shape)
-    network = _Network(graph, checked_weights(shape, weights), tensors)
+    network = _Network(graph, checked_weights(shape, weights), tensors, encoder_named(shape.encoder))
     for layer in layers:
         network.add(layer)
     return graph.model_bytes(layers[-1].name, layers[-1].output, opset, properties)
@@ -62,10 +63,13 @@ class _Network:
         graph: what the nodes are added to.
         weights: every weight by name, float32.
         tensors: for each input layer the tensor that is its output.
+        encoder: of the branches.
     """
 
-    def __init__(self, graph: OnnxGraph, weights: Mapping[str, FloatArray], tensors: Mapping[str, str]) -> None:
-        self._graph, self._weights, self._tensors = graph, weights, dict(tensors)
+    def __init__(
+        self, graph: OnnxGraph, weights: Mapping[str, FloatArray], tensors: Mapping[str, str], encoder: Encoder
+    ) -> None:
+        self._graph, self._weights, self._tensors, self._encoder = graph, weights, dict(tensors), encoder
 
     def add(self, layer: Layer) -> None:
         """Add a layer, after those that it reads."""
@@ -76,6 +80,10 @@ class _Network:
             self._tensors[layer.name] = sources[0]
         elif layer.kind == "Concatenate":
             self._tensors[layer.name] = self._graph.add("Concat", sources, layer.name, axis=1)
+        elif layer.kind == ENCODER_LAYER:
+            branch = layer.settings["branch"]
+            weights = {name.removeprefix(f"{branch.name}."): self._weights[name] for name in layer.weights}
+            self._tensors[layer.name] = self._encoder.add_to_onnx(self._graph, sources[0], weights, branch)
         elif layer.kind == "LSTM":
             self._tensors[layer.name] = self._lstm(layer, sources[0])
         else:

@@ -20,7 +20,8 @@ from cal_ratio_trainer.formats.stored_layers import (
     weights_of_layer,
 )
 from cal_ratio_trainer.jets.schema import CONSTITUENTS, JET_INPUTS, MASS_INPUTS
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, BranchShape, NetworkShape, branch_shape
+from cal_ratio_trainer.network.encoders.base import BranchShape
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 
 _MAY_BE_UNSAID: dict[str, Any] = {
     "strides": [1],

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cal_ratio_trainer.jets import CONSTITUENTS, Jets, JetScalars
+from cal_ratio_trainer.jets import Jets, JetScalars
 from cal_ratio_trainer.jets.list_columns import ListColumns
-from cal_ratio_trainer.jets.schema import JET_INPUTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.dropout import MaskRows
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
 from cal_ratio_trainer.network.packing import IndexArray, pack, rows_in_whole
@@ -36,6 +36,23 @@ class BranchBatch:
     places: Tensor | None = None
     mask_rows: MaskRows | None = None
 
+    def owners(self) -> Tensor:
+        """For each row of the values but the last the position in the batch of the jet that it belongs to.
+
+        Returns:
+            [constituents] int64; the number of jets for a row that no jet reads.
+        """
+        jets, rows = len(self.inverse), torch.arange(len(self.values) - 1, device=self.inverse.device)
+        filled = (
+            torch.tensor(self.counts, dtype=torch.int64, device=rows.device) if self.places is None else self.places[1]
+        )
+        order = torch.full((jets + 1,), jets, device=rows.device)
+        order[self.inverse] = torch.arange(jets, device=rows.device)
+        ends = filled.cumsum(dim=0)
+        slot = torch.searchsorted(ends, rows, right=True)
+        begins = torch.cat([ends - filled, ends[-1:]])
+        return order[torch.where(slot < len(ends), rows - begins[slot], jets)]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -43,7 +60,7 @@ class Batch:
 
     Attributes:
         branches: the three branches by name.
-        jet: the jets' own numbers [jets, 3 (+ masses)].
+        jet: the jets' own numbers [jets, jet inputs (+ masses)].
         mask_rows: which rows of the dropout masks the jets have; None where each has its own.
     """
 
@@ -62,14 +79,16 @@ class JetTensors:
     Attributes:
         values: for each branch [constituents + 1, inputs] float32; the last row is what stands in an empty slot.
         offsets: for each branch [jets + 1] int64, on the host.
-        jet: [jets, 3] float32.
+        jet: [jets, jet inputs] float32.
         masses: [jets, 0, 1 or 2] float32, parametrised masses in TeV.
+        schema: of the jets.
     """
 
     values: Mapping[str, Tensor]
     offsets: Mapping[str, IndexArray]
     jet: Tensor
     masses: Tensor
+    schema: Schema = CALRATIO_2019
 
     @classmethod
     def from_jets(cls, parts: Sequence[Jets], device: torch.device, masses: NDArray[np.float32] | None = None) -> Self:
@@ -81,8 +100,9 @@ class JetTensors:
             device: where the network runs.
             masses: [jets, 1 or 2] in TeV for a parametrised network; None otherwise.
         """
-        most = {kind.name: sum(len(jets.constituents[kind.name].values) for jets in parts) for kind in CONSTITUENTS}
-        filling = InputFilling(sum(map(len, parts)), most)
+        schema = parts[0].schema
+        most = {k.name: sum(len(jets.constituents[k.name].values) for jets in parts) for k in schema.constituents}
+        filling = InputFilling(sum(map(len, parts)), most, schema=schema)
         for jets in parts:
             filling.append({name: ListColumns.viewing(ragged) for name, ragged in jets.constituents.items()})
         return cls.of_inputs(filling.finish(), parts, device, masses)
@@ -108,6 +128,7 @@ class JetTensors:
             offsets=inputs.offsets,
             jet=own.to(device),
             masses=mass_values.to(device),
+            schema=inputs.schema,
         )
 
     @staticmethod
@@ -171,7 +192,7 @@ class JetTensors:
         whole, jets = jets, jets if share is None else jets[share]
         chosen = self._on_device(jets)
         branches = {}
-        for kind in CONSTITUENTS:
+        for kind in self.schema.constituents:
             stored, offsets = constituents[0][kind.name], constituents[1][kind.name]
             packing = pack(offsets, places, kind.limit)
             values = stored.index_select(0, self._on_device(np.append(packing.rows, len(stored) - 1)))
@@ -201,7 +222,8 @@ def on_device(positions: IndexArray, device: torch.device) -> Tensor:
 
 
 def own_numbers(parts: Sequence[JetScalars], masses: NDArray[np.float32] | None) -> tuple[Tensor, Tensor]:
-    """What the network reads of the jets themselves, [jets, 3], and their masses [jets, 0, 1 or 2]; on the host."""
-    own = np.concatenate([np.stack([jets[name] for name in JET_INPUTS], axis=1) for jets in parts]).astype(np.float32)
+    """The jets' own inputs of the network, [jets, jet inputs], and their masses [jets, 0, 1 or 2]; on the host."""
+    names = parts[0].schema.jet_inputs
+    own = np.concatenate([np.stack([jets[name] for name in names], axis=1) for jets in parts]).astype(np.float32)
     mass_values = np.zeros((len(own), 0), dtype=np.float32) if masses is None else masses.astype(np.float32)
     return torch.from_numpy(own), torch.from_numpy(mass_values)

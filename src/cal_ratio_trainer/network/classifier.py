@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cal_ratio_trainer.network.activation import Activation
+from cal_ratio_trainer.network.activation import Activation, dropped
 from cal_ratio_trainer.network.batch import Batch
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource, scale_of
-from cal_ratio_trainer.network.encoders.lstm import Branch
+from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
@@ -32,9 +32,11 @@ class Classifier(nn.Module):
         self.engine = engine
         generator = torch.Generator().manual_seed(seed)
         self.shape = shape
+        encoder = encoder_named(shape.encoder)
         self._branch_names = [branch.name for branch in shape.branches]
         for branch in shape.branches:
-            self.add_module(branch.name, Branch(branch, shape.masses, shape.lstm_layers, generator))
+            inputs = branch.inputs + shape.masses
+            self.add_module(branch.name, encoder.module(branch, inputs, shape.lstm_layers, generator))
         width = sum(branch.lstm_units for branch in shape.branches)
         widths = [width + shape.jet_inputs, *shape.hidden]
         self.hidden = nn.ModuleList(Dense(inputs, units, generator) for inputs, units in itertools.pairwise(widths))
@@ -46,9 +48,10 @@ class Classifier(nn.Module):
         scale = scale_of(dropout)
         rows = batch.mask_rows
         branches = [
-            self.get_submodule(name)(batch.branches[name], dropout, engine, rows) for name in self._branch_names
+            dropped(self.get_submodule(name)(batch.branches[name], dropout, engine), dropout, engine, rows)
+            for name in self._branch_names
         ]
-        # The branches' dropout factor is put off to here; the jet's own numbers know no dropout.
+        # The branches' dropout factor is put off to here; the jet's own numbers have no dropout.
         x = torch.cat([*(branch * scale if scale != 1.0 else branch for branch in branches), batch.jet], dim=1)
         rate = dropout.rate if dropout is not None else 0.0
         keys = [dropout.key() if dropout is not None and dropout.rate else None for _ in self.hidden]

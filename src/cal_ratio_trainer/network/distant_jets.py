@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.workers.processes import prefetched
@@ -130,7 +129,7 @@ class DistantJets(JetTensors):
 
     def _gather(self, jets: IndexArray) -> GatheredJets:
         chosen = np.unique(jets)
-        found = {kind.name: self._constituents(chosen, kind.name, kind.limit) for kind in CONSTITUENTS}
+        found = {kind.name: self._constituents(chosen, kind.name, kind.limit) for kind in self.schema.constituents}
         values = {name: each[0] for name, each in found.items()}
         offsets = {name: each[1] for name, each in found.items()}
         if self.device.type != "cuda":

@@ -8,7 +8,7 @@ import numpy as np
 from cal_ratio_trainer.jets.filling import ListFilling, Storage
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class NetworkInputs:
     Attributes:
         values: for each branch [constituents + 1, inputs] float32; the last row is what stands in an empty slot.
         offsets: for each branch [jets + 1] int64.
+        schema: of the jets.
     """
 
     values: Mapping[str, FloatArray]
     offsets: Mapping[str, IndexArray]
+    schema: Schema = CALRATIO_2019
 
 
 class InputFilling:
@@ -31,18 +33,26 @@ class InputFilling:
         jets: how many there will be.
         most: for each branch at least as many constituents as will come; 0 where that is not known.
         storage: where the values lie; None for memory.
+        schema: of the jets.
     """
 
-    def __init__(self, jets: int, most: Mapping[str, int], storage: Storage | None = None) -> None:
+    def __init__(
+        self,
+        jets: int,
+        most: Mapping[str, int],
+        storage: Storage | None = None,
+        schema: Schema = CALRATIO_2019,
+    ) -> None:
+        self._schema = schema
         self._fillings = {
             kind.name: ListFilling(len(kind.inputs), jets, most[kind.name] and most[kind.name] + 1, storage)
-            for kind in CONSTITUENTS
+            for kind in schema.constituents
         }
         self._padding: dict[str, FloatArray] = {}
 
     def append(self, lists: Mapping[str, ListColumns]) -> None:
         """Add jets. Raises ValueError where their padding rows are not those of the jets before."""
-        for kind in CONSTITUENTS:
+        for kind in self._schema.constituents:
             columns = lists[kind.name]
             if not np.array_equal(self._padding.setdefault(kind.name, columns.padding), columns.padding):
                 raise ValueError(f"{kind.name} with different padding rows cannot be read together")
@@ -52,9 +62,9 @@ class InputFilling:
 
     def finish(self) -> NetworkInputs:
         """All that was added, with the padding rows behind it."""
-        for kind in CONSTITUENTS:
+        for kind in self._schema.constituents:
             padding = self._padding.get(kind.name, np.zeros(len(kind.features), dtype=np.float32))
             self._fillings[kind.name].append_row(padding[list(kind.inputs)])
         found = {name: filling.finish() for name, filling in self._fillings.items()}
         values = {name: each[0] for name, each in found.items()}
-        return NetworkInputs(values, {name: each[1] for name, each in found.items()})
+        return NetworkInputs(values, {name: each[1] for name, each in found.items()}, self._schema)

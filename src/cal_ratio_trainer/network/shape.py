@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from cal_ratio_trainer.jets.schema import CONSTITUENTS, JET_INPUTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
+from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER, BranchShape, encoder_named
 
 OUTPUTS = 3
 HIDDEN_WIDTHS = (512, 64)
@@ -10,48 +11,42 @@ HIDDEN_WIDTHS = (512, 64)
 
 
 @dataclass(frozen=True)
-class BranchShape:
-    """One kind of constituent: `slots` of `inputs` numbers, dense layers a slot, then a recurrence over the slots."""
-
-    name: str
-    slots: int
-    inputs: int
-    dense: tuple[int, ...]
-    lstm_units: int
-
-
-@dataclass(frozen=True)
 class NetworkShape:
-    """The whole classifier. Masses (0, 1 or 2 parametrised ones) are appended to every constituent and to the jet."""
+    """The whole classifier. Masses (0, 1 or 2 parametrised ones) are appended to every constituent and to the jet.
+
+    The schema says which features it reads, in which order; `encoder` names the architecture of the branches, and
+    `lstm_layers` is the number of its layers.
+    """
 
     branches: tuple[BranchShape, ...]
     hidden: tuple[int, ...] = HIDDEN_WIDTHS
     lstm_layers: int = 1
     masses: int = 0
     dropout: float = 0.2
+    schema: Schema = CALRATIO_2019
+    encoder: str = DEFAULT_ENCODER
 
     @property
     def jet_inputs(self) -> int:
         """How many numbers of the jet itself the network reads."""
-        return len(JET_INPUTS) + self.masses
+        return len(self.schema.jet_inputs) + self.masses
+
+    @property
+    def dropout_masks(self) -> int:
+        """How many masks one pass draws: those of the encoders, one behind each branch and each hidden layer."""
+        encoder = encoder_named(self.encoder)
+        return sum(encoder.masks(branch) + 1 for branch in self.branches) + len(self.hidden)
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every weight of the classifier by name, in Keras' layout: kernels [in, out], LSTM gates in the order i f c o.
+        """Every weight of the classifier by name, kernels [in, out]; those of the branches as their encoder says.
 
         Names: 'clusters.dense.0.kernel', 'clusters.lstm.0.recurrent_kernel', 'hidden.1.bias', 'output.kernel', ...
         """
         shapes: dict[str, tuple[int, ...]] = {}
+        encoder = encoder_named(self.encoder)
         for branch in self.branches:
-            width = branch.inputs + self.masses
-            for i, units in enumerate(branch.dense):
-                shapes |= _dense(f"{branch.name}.dense.{i}", width, units)
-                width = units
-            for i in range(self.lstm_layers):
-                gates = 4 * branch.lstm_units
-                shapes[f"{branch.name}.lstm.{i}.kernel"] = (width, gates)
-                shapes[f"{branch.name}.lstm.{i}.recurrent_kernel"] = (branch.lstm_units, gates)
-                shapes[f"{branch.name}.lstm.{i}.bias"] = (gates,)
-                width = branch.lstm_units
+            of_branch = encoder.weight_shapes(branch, branch.inputs + self.masses, self.lstm_layers)
+            shapes |= {f"{branch.name}.{name}": shape for name, shape in of_branch.items()}
         width = sum(branch.lstm_units for branch in self.branches) + self.jet_inputs
         for i, units in enumerate(self.hidden):
             shapes |= _dense(f"hidden.{i}", width, units)
@@ -63,9 +58,9 @@ def _dense(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.kernel": (inputs, units), f"{name}.bias": (units,)}
 
 
-def branch_shape(name: str, dense: tuple[int, ...], lstm_units: int) -> BranchShape:
-    """The branch of one kind of constituent, with slots and inputs from the feature table."""
-    kind = next(kind for kind in CONSTITUENTS if kind.name == name)
+def branch_shape(name: str, dense: tuple[int, ...], lstm_units: int, schema: Schema = CALRATIO_2019) -> BranchShape:
+    """The branch of one kind of constituent, with slots and inputs from the schema."""
+    kind = schema.kind(name)
     return BranchShape(name, kind.limit, len(kind.inputs), dense, lstm_units)
 
 

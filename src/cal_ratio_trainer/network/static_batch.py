@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.jets.schema import Constituent
 from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
@@ -47,7 +46,7 @@ class DeviceJets:
         """The jets at positions [jets] int64 on the device, in that order; there must be room for all constituents."""
         jets = self.jets
         branches = {}
-        for kind in CONSTITUENTS:
+        for kind in jets.schema.constituents:
             stored = jets.values[kind.name]
             packed = pack_on_device(self.offsets[kind.name], positions, kind.limit, room[kind.name])
             last = len(stored) - 1
@@ -151,11 +150,12 @@ def room_for(jets: DeviceJets, parts: Sequence[Positions]) -> dict[str, int]:
         jets: of the data set.
         parts: what the batches are put together from, all of as many batches.
     """
+    kinds = jets.jets.schema.constituents
     if not any(len(part.together) for part in parts):
-        return {kind.name: 0 for kind in CONSTITUENTS}
-    counts = [torch.stack([_constituents(jets, part, kind) for part in parts]).sum(dim=0) for kind in CONSTITUENTS]
+        return {kind.name: 0 for kind in kinds}
+    counts = [torch.stack([_constituents(jets, part, kind) for part in parts]).sum(dim=0) for kind in kinds]
     fullest = torch.stack(counts).amax(dim=1).tolist()
-    return {kind.name: _rounded(int(most)) for kind, most in zip(CONSTITUENTS, fullest, strict=True)}
+    return {kind.name: _rounded(int(most)) for kind, most in zip(kinds, fullest, strict=True)}
 
 
 def _constituents(jets: DeviceJets, part: Positions, kind: Constituent) -> Tensor:

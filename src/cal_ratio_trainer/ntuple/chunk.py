@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.ragged import Ragged
-from cal_ratio_trainer.jets.schema import CLUSTERS, CONSTITUENTS, SCALAR_TYPES
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, CLUSTERS, SCALAR_TYPES, Schema
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple import branches as names
 from cal_ratio_trainer.ntuple import tally as counted
@@ -37,7 +37,7 @@ def convert_chunk(ntuple: Ntuple, entries: range, selection: Selection, tally: T
     """
     chunk = read_events(ntuple, entries, selection, tally)
     chosen = choose_jets(chunk, selection, tally)
-    constituents = _constituents(ntuple, chunk, chosen, tally)
+    constituents = _constituents(ntuple, chunk, chosen, selection.schema, tally)
     has_clusters = constituents[CLUSTERS.name].lengths > 0
     tally.counts[counted.NO_CLUSTERS] += int((~has_clusters).sum())
     if not has_clusters.all():
@@ -45,23 +45,30 @@ def convert_chunk(ntuple: Ntuple, entries: range, selection: Selection, tally: T
         positions = np.flatnonzero(has_clusters)
         constituents = {name: ragged.take(positions) for name, ragged in constituents.items()}
     tally.add_step("with clusters", len(chosen.jets), chunk.event[chosen.jets], chunk.weights)
-    return Jets.from_columns(_scalars(chunk, chosen, selection), constituents)
+    return Jets.from_columns(_scalars(chunk, chosen, selection), constituents, selection.schema)
 
 
-def no_jets() -> Jets:
+def no_jets(schema: Schema = CALRATIO_2019) -> Jets:
     """A table without jets that has all columns of a converted file."""
     types = {name: pa.string() if pa.types.is_dictionary(kind) else kind for name, kind in SCALAR_TYPES.items()}
     columns = {name: pa.array([], kind) for name, kind in types.items()}
-    return Jets.from_columns(columns, {kind.name: Ragged.empty(len(kind.features)) for kind in CONSTITUENTS})
+    columns |= {name: pa.array([], pa.float32()) for name in schema.jet_columns if name not in columns}
+    return Jets.from_columns(columns, _no_constituents(schema), schema)
 
 
-def _constituents(ntuple: Ntuple, chunk: EventChunk, chosen: ChosenJets, tally: Tally) -> dict[str, Ragged]:
+def _no_constituents(schema: Schema) -> dict[str, Ragged]:
+    return {kind.name: Ragged.empty(len(kind.features)) for kind in schema.constituents}
+
+
+def _constituents(
+    ntuple: Ntuple, chunk: EventChunk, chosen: ChosenJets, schema: Schema, tally: Tally
+) -> dict[str, Ragged]:
     if not len(chosen.jets):
-        return {kind.name: Ragged.empty(len(kind.features)) for kind in CONSTITUENTS}
+        return _no_constituents(schema)
     axis = np.stack([as_doubles(chunk.jets[1].values[chosen.jets]), as_doubles(chunk.jets[2].values[chosen.jets])], 1)
     table = JetTable.of(chunk.event[chosen.jets], chunk.index[chosen.jets], chunk.jets[0].offsets, axis)
     result = {}
-    for kind in CONSTITUENTS:
+    for kind in schema.constituents:
         columns = ntuple.read([kind.index_branch, *kind.branches], chunk.entries)
         same_lengths(ntuple.file, columns, kind.branches)
         check_index(ntuple.file, columns, kind.index_branch, kind.branches[0])
@@ -97,21 +104,17 @@ def _scalars(chunk: EventChunk, chosen: ChosenJets, selection: Selection) -> dic
     }
     if names.CHANNEL in chunk.columns:
         columns[names.CHANNEL] = whole_numbers_of(chunk.file, chunk.columns, names.CHANNEL)[event]
-    return columns | _kept_branches(chunk, chosen, selection.keep_branches)
+    for name, branch in zip(selection.schema.jet_columns[3:], selection.schema.jet_branches[3:], strict=True):
+        columns[name] = _per_jet(chunk, chosen, branch, "the schema").astype(np.float32)
+    kept = [name for name in selection.keep_branches if name not in SCALAR_TYPES and name not in columns]
+    return columns | {name: _per_jet(chunk, chosen, name, "keep_branches") for name in kept}
 
 
-def _kept_branches(chunk: EventChunk, chosen: ChosenJets, keep_branches: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    event, result = chunk.event[chosen.jets], {}
-    for name in keep_branches:
-        column = chunk.columns[name]
-        if name in SCALAR_TYPES:
-            continue
-        if isinstance(column, Lists) and np.array_equal(column.offsets, chunk.jets[0].offsets):
-            result[name] = column.values[chosen.jets]
-        elif isinstance(column, np.ndarray):
-            result[name] = column[event]
-        else:
-            raise InputFileError(
-                chunk.file, f"branch {name} of keep_branches holds neither one number an event nor one a jet"
-            )
-    return result
+def _per_jet(chunk: EventChunk, chosen: ChosenJets, branch: str, asked_by: str) -> NDArray[Any]:
+    """A branch of one number per jet or per event, [kept jets]. Raises InputFileError where it is neither."""
+    column = chunk.columns[branch]
+    if isinstance(column, Lists) and np.array_equal(column.offsets, chunk.jets[0].offsets):
+        return column.values[chosen.jets]
+    if isinstance(column, np.ndarray):
+        return column[chunk.event[chosen.jets]]
+    raise InputFileError(chunk.file, f"branch {branch} of {asked_by} holds neither one number an event nor one a jet")

@@ -85,7 +85,7 @@ def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) ->
     """Put the pieces of a file together: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
     start = time.monotonic()
     with _opened(request) as ntuple:
-        chunks = (chunk for piece in pieces for chunk in read_piece(piece))
+        chunks = (chunk for piece in pieces for chunk in read_piece(piece, request.selection.schema))
         row = _write(_row_of(request), _Content(ntuple, request, with_checksum(size_of(request.file)), chunks))
     for piece in pieces:
         piece.path.unlink(missing_ok=True)
@@ -111,8 +111,7 @@ def _row_of(request: Request) -> ConversionRow:
 def _opened(request: Request) -> Iterator[Ntuple]:
     with opened(request.file, readable_name(request.file, request.cache_path)) as ntuple:
         if ntuple.entries:
-            selection = request.selection
-            check_branches(request.file, selection.data_type, selection.further_branches(), ntuple.branches)
+            check_branches(request.file, request.selection, ntuple.branches)
         yield ntuple
 
 
@@ -140,7 +139,7 @@ def _write(row: ConversionRow, content: _Content) -> ConversionRow:
     """Write the output, and say what is in it."""
     request, ntuple, tally = content.request, content.ntuple, _empty_tally(content.request)
     with output_for(request) as output:
-        output.write(no_jets())
+        output.write(no_jets(request.selection.schema))
         for jets, counted in content.chunks:
             output.write(jets)
             # Chunk by chunk, so that sums are rounded the same however a file was cut.
@@ -150,7 +149,7 @@ def _write(row: ConversionRow, content: _Content) -> ConversionRow:
         return _row_from(row, metadata, Status.EMPTY)
     status = Status.CONVERTED if metadata.rows else Status.NO_JETS
     oddities = tuple(metadata.details["counts"].items())
-    verified = ntuple.damage_is_noticed(required_branches(request.selection.data_type))
+    verified = ntuple.damage_is_noticed(required_branches(request.selection.data_type, request.selection.schema))
     row = _row_from(row, metadata, status)
     return replace(row, cutflow=tuple(metadata.cutflow), oddities=oddities, unverified=not verified)
 
@@ -166,7 +165,8 @@ def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally)
         command=COMMAND,
         options=request.options(),
         inputs=[source],
-        units=converted_units(),
+        units=converted_units(request.selection.schema),
+        feature_schema=request.selection.schema,
         cutflow=tally.cutflow(),
         cuts=[request.selection.cuts()],
         normalisation=tally.normalisation(ntuple.event_count()),

@@ -56,9 +56,11 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
     """
     data_type = selection.data_type
     optional = [name for name in (names.JET_INDEX, names.CHANNEL, names.WEIGHT) if name in ntuple.branches]
-    wanted = dict.fromkeys([*names.event_branches(data_type), *optional, *selection.further_branches()])
+    wanted = dict.fromkeys(
+        [*names.event_branches(data_type, selection.schema), *optional, *selection.further_branches()]
+    )
     columns = ntuple.read(list(wanted), entries)
-    jets = same_lengths(ntuple.file, columns, names.JETS)
+    jets = same_lengths(ntuple.file, columns, (*selection.schema.jet_branches[:3], names.JET_CLEAN))
     weights = as_doubles(numbers_of(ntuple.file, columns, names.WEIGHT)) if data_type.is_simulation else None
     if weights is None and names.WEIGHT in columns:
         tally.counts[counted.WEIGHT_IN_DATA] += len(entries)
@@ -68,7 +70,7 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
         columns=columns,
         jets=jets,
         event=jets[0].events(),
-        index=_jet_index(ntuple.file, entries, columns, jets[0], tally),
+        index=_jet_index(ntuple.file, entries, columns, selection.schema.jet_branches[0], tally),
         weights=np.ones(len(entries)) if weights is None else weights,
     )
     finite = np.logical_and.reduce([np.isfinite(each.values) for each in jets[:3]])
@@ -109,18 +111,19 @@ def whole_numbers_of(file: str, columns: dict[str, Column], name: str) -> NDArra
     return values.astype(kept_as)
 
 
-def _jet_index(file: str, entries: range, columns: dict[str, Column], jet_pt: Lists, tally: Tally) -> IndexArray:
+def _jet_index(file: str, entries: range, columns: dict[str, Column], pt_branch: str, tally: Tally) -> IndexArray:
     """Index that constituents have for each jet: its position in the event's list, unless nn_jet_index says otherwise.
 
     Raises:
         InputFileError: nn_jet_index gives a jet an index that no jet of its event can have, or two jets the same.
     """
+    jet_pt = lists_of(file, columns, pt_branch)
     event = jet_pt.events()
     position = np.arange(len(jet_pt.values), dtype=np.int64) - jet_pt.offsets.take(event)
     if names.JET_INDEX not in columns:
         return position
     given = lists_of(file, columns, names.JET_INDEX)
-    check_index(file, columns, names.JET_INDEX, names.JET_PT)
+    check_index(file, columns, names.JET_INDEX, pt_branch)
     index = given.values.astype(np.int64)
     differs = index != position
     if not differs.any():

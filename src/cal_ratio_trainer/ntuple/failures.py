@@ -8,7 +8,7 @@ from pathlib import Path
 from cal_ratio_trainer.errors import harmless
 from cal_ratio_trainer.files.atomic import remove_remains, write_text
 from cal_ratio_trainer.files.json_text import quoted, unquoted
-from cal_ratio_trainer.files.locks import held_in_turn
+from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
 
 FAILED_FILES = "failed_files.txt"

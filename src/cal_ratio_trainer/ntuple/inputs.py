@@ -11,12 +11,14 @@ from urllib.parse import unquote, urlsplit
 from fsspec import AbstractFileSystem
 
 from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
+from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.json_text import unquoted
 from cal_ratio_trainer.files.remote import file_system, in_words, persistently, xrootd_hint
 from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema, extended_schema
 from cal_ratio_trainer.ntuple.failures import FAILED_FILES
 from cal_ratio_trainer.ntuple.request import Cut, Request, Selection
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status
@@ -41,17 +43,22 @@ def work_for(settings: ConvertSettings) -> Work:
     """Spread out the settings' list of files.
 
     Raises:
-        ConfigError: no files, a file without a data type, signal without masses; all such mistakes at once.
+        ConfigError: no files, a file without a data type, signal without masses; all such mistakes at once. Or the
+            schema file has mistakes.
+        InputFileError: the schema file cannot be read.
         SameOutput: two files would write the same output.
     """
     _check(settings)
+    schema = CALRATIO_2019
+    if settings.schema_file is not None:
+        schema = extended_schema(str(settings.schema_file), read_config(settings.schema_file))
     requests: dict[Request, None] = {}
     not_found = []
     for each in settings.input_files:
         files, reason = files_matching(each.input_file)
         if reason:
             not_found.append(ConversionRow(each.input_file, None, Status.FAILED, reason))
-        requests |= dict.fromkeys(_request(settings, each, file) for file in files)
+        requests |= dict.fromkeys(_request(settings, each, file, schema) for file in files)
     _check_outputs(requests)
     own = (request for position, request in enumerate(requests) if in_shard(position, settings.shard))
     # What is not found belongs to nobody's part, so one of them reports it.
@@ -155,7 +162,7 @@ def _see_folder(system: AbstractFileSystem, pattern: str) -> None:
         system.ls(pattern[:first].rpartition("/")[0], detail=False)
 
 
-def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Request:
+def _request(settings: ConvertSettings, given: ConversionInput, file: str, schema: Schema) -> Request:
     data_type = given.data_type or settings.data_type
     if data_type is None:
         raise ConfigError([f"{file}: its data_type must be given"])
@@ -176,6 +183,7 @@ def _request(settings: ConvertSettings, given: ConversionInput, file: str) -> Re
             jet_cuts=_cuts(settings.jet_selection),
             require_clean_jets=settings.require_clean_jets,
             max_jets_per_event=settings.max_jets_per_event,
+            schema=schema,
         ),
         layout=settings.layout,
         max_events=settings.max_events,

@@ -97,6 +97,8 @@ def previous_result(request: Request, source: InputFile) -> JetMetadata | None:
         for name, now in request.options().items()
         if metadata.options.get(name) != now
     ]
+    if metadata.feature_schema != request.selection.schema:
+        changed.append("another feature schema")
     if changed:
         reason = f"was converted with other options ({'; '.join(changed)}); {_REDO}"
         raise InputFileError(request.output, reason)

@@ -12,6 +12,7 @@ from cal_ratio_trainer.files.atomic import USED_BY, remove_remains, replacing
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.jets.store import from_arrow, to_arrow
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.tally import Tally
@@ -25,7 +26,6 @@ _REMAINS = re.compile(
     rf"|\.(?P<stem>.+)\.{USED_BY}\.part(?P<suffix>(\.[^.]+)?)",
     re.DOTALL,
 )
-_PADDED_WITH_ZEROS = JetMetadata(stage="converted")
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,12 @@ def write_piece(output: Path, chunks: Iterable[tuple[Jets, Tally]]) -> WrittenPi
     return WrittenPiece(path, tuple(tables), tuple(tallies))
 
 
-def read_piece(piece: WrittenPiece) -> Iterator[tuple[Jets, Tally]]:
+def read_piece(piece: WrittenPiece, schema: Schema) -> Iterator[tuple[Jets, Tally]]:
     """The chunks of a piece as they were written. Raises InputFileError where they are not."""
+    metadata = JetMetadata(stage="converted", feature_schema=schema)
     with piece.path.open("rb") as file:
         for chunk, tally in zip(piece.chunks, piece.tallies, strict=True):
-            yield from_arrow(piece.path, read_table(file, chunk, piece.path), _PADDED_WITH_ZEROS), tally
+            yield from_arrow(piece.path, read_table(file, chunk, piece.path), metadata), tally
 
 
 def remove_pieces(output: Path) -> None:

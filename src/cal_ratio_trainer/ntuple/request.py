@@ -8,6 +8,7 @@ from typing import Any
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.metadata import Cuts
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 
 MAX_JET_ETA = 2.5
 
@@ -42,6 +43,7 @@ class Selection:
         event_cuts, jet_cuts: conditions on events and on jets.
         require_clean_jets: keep only jets that are flagged as clean.
         max_jets_per_event: keep at most so many, the hardest; None keeps all.
+        schema: the features of the jets.
     """
 
     data_type: DataType
@@ -55,6 +57,7 @@ class Selection:
     jet_cuts: tuple[Cut, ...] = ()
     require_clean_jets: bool = False
     max_jets_per_event: int | None = None
+    schema: Schema = CALRATIO_2019
 
     def further_branches(self) -> list[str]:
         """The branches that the user asks for, to carry through or for a condition."""

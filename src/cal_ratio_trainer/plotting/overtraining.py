@@ -61,7 +61,7 @@ def draw_train_and_test(
     """
     handles = []
     for name, distance in zip(test.classes, distances, strict=True):
-        (contents, errors), (trained, train_errors) = test.normalised(name), train.normalised(name)
+        (contents, errors), (trained, train_errors) = test[name].normalised(), train[name].normalised()
         # Gaps in place of lines down to nothing.
         line = axes.stairs(
             np.where(trained > 0, trained, np.nan), train.edges, baseline=None, linewidth=2, **_LINES[name]
@@ -109,7 +109,7 @@ def _draw_points(
 
 
 def _bottom(*histograms: ScoreHistogram) -> float:
-    contents = np.concatenate([each.normalised(name)[0] for each in histograms for name in each.classes])
+    contents = np.concatenate([each[name].normalised()[0] for each in histograms for name in each.classes])
     filled = contents[contents > 0]
     return 10.0 ** math.floor(math.log10(filled.min() / 2)) if len(filled) else 0.1
 

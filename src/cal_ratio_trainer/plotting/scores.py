@@ -170,10 +170,10 @@ def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, 
         text: written above the legend.
     """
     bottom = _bottom(histogram) if score_axes.y_is_log else 0.0
-    for row, name in enumerate(histogram.classes):
+    for name in histogram.classes:
         style = _CLASS_STYLES[name]
-        title = f"{style.name} ({histogram.jets[row]:,} jets)"
-        contents, errors = histogram.normalised(name)
+        title = f"{style.name} ({histogram[name].jets:,} jets)"
+        contents, errors = histogram[name].normalised()
         if style.fill is not None:
             _draw_area(axes, histogram.edges, contents, errors, {"color": style.fill, "label": title})
         if style.marker is not None:
@@ -262,7 +262,7 @@ def _centres(edges: NDArray[np.float64], score_axes: ScoreAxes) -> NDArray[np.fl
 
 def _bottom(histogram: ScoreHistogram) -> float:
     """A power of ten at least a factor 2 below the smallest content, so that no point is cut in half."""
-    contents = np.concatenate([histogram.normalised(name)[0] for name in histogram.classes])
+    contents = np.concatenate([histogram[name].normalised()[0] for name in histogram.classes])
     filled = contents[contents > 0]
     lowest = float(filled.min()) if len(filled) else 0.1
     return max(10.0 ** math.floor(math.log10(lowest / 2)), _LOWEST_DRAWN)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.binning import is_logarithmic
-from cal_ratio_trainer.evaluation.variable_histograms import Counts, ratio
+from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
 
@@ -41,10 +41,10 @@ _STYLES: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One group of jets: what it is called, and its histogram."""
+    """Title and histogram of one group of jets."""
 
     title: str
-    counts: Counts
+    histogram: WeightedHistogram
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def plain_text(text: str, longest: int = _LONGEST_TITLE) -> str:
 def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
     highest, lowest = 0.0, math.inf
     for place, series in enumerate(figure.series):
-        contents, errors = series.counts.normalised()
+        contents, errors = series.histogram.normalised()
         title = _legend_title(series)
         if place == 0:
             _draw_area(axes, figure.edges, contents, errors, title)
@@ -149,11 +149,11 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
 def _legend_title(series: Series) -> str:
     shares = [
         f"{'<0.1' if share < 0.001 else f'{100 * share:.1f}'} % {where}"
-        for share, where in zip(series.counts.outside, ("below", "above"), strict=True)
+        for share, where in zip(series.histogram.outside, ("below", "above"), strict=True)
         if share > 0
     ]
     outside = f" ({', '.join(shares)})" if shares else ""
-    number = f"{series.counts.jets:,} jet{'' if series.counts.jets == 1 else 's'}"
+    number = f"{series.histogram.jets:,} jet{'' if series.histogram.jets == 1 else 's'}"
     return f" {plain_text(series.title)}: {number}{outside}"
 
 
@@ -203,11 +203,11 @@ def _draw_steps(
 
 def _draw_ratios(axes: "Axes", figure: VariableFigure) -> None:
     reference = figure.series[0]
-    _, own = ratio(reference.counts, reference.counts)
+    _, own = reference.histogram.ratio_to(reference.histogram)
     band = np.nan_to_num(own)
     axes.stairs(1 + band, figure.edges, baseline=1 - band, fill=True, color=BLUE, alpha=0.3, linewidth=0)
     axes.axhline(1.0, color=GREY, linewidth=1, zorder=1)
-    quotients = [ratio(series.counts, reference.counts) for series in figure.series[1:]]
+    quotients = [series.histogram.ratio_to(reference.histogram) for series in figure.series[1:]]
     low, high = _set_ratio_range(axes, quotients)
     for place, (values, errors) in enumerate(quotients):
         style = {**_STYLES[place], "linestyle": "none"}

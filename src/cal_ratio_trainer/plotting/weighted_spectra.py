@@ -2,12 +2,14 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
 
 if TYPE_CHECKING:
@@ -31,35 +33,20 @@ _HATCHES = ("", "///", "", "...", "", "xxx", "", "\\\\\\")
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnSpectrum:
-    """One group of jets: its name, how many jets, and by bin the sum of weights and its error."""
-
-    name: str
-    jets: int
-    sums: FloatArray
-    errors: FloatArray
-
-    def normalised(self) -> tuple[FloatArray, FloatArray]:
-        """Contents and errors for a sum of 1."""
-        total = self.sums.sum()
-        return (self.sums / total, self.errors / total) if total > 0 else (self.sums, self.errors)
-
-
-@dataclass(frozen=True, eq=False)
 class SpectrumFigure:
     """The distributions of groups of jets in one variable.
 
     Attributes:
         variable: name of the column.
         edges: [bins + 1].
-        groups: the distributions.
+        groups: histograms of the groups by name.
         heading: above the legend.
         unit: of the weights, for the y axis of what is not normalised.
     """
 
     variable: str
     edges: FloatArray
-    groups: tuple[DrawnSpectrum, ...]
+    groups: Mapping[str, WeightedHistogram]
     heading: str
     unit: str = ""
 
@@ -71,8 +58,8 @@ def draw_stack(axes: "Axes", figure: SpectrumFigure) -> None:
     shades = colormaps["viridis"](np.linspace(0.95, 0.1, max(len(figure.groups), 2)))
     total = np.zeros(len(figure.edges) - 1)
     bottom = _floor(figure)
-    for number, group in enumerate(figure.groups):
-        low, total = total, total + group.sums
+    for number, (name, group) in enumerate(figure.groups.items()):
+        low, total = total, total + group.contents
         axes.stairs(
             np.maximum(total, bottom / 10),
             figure.edges,
@@ -82,9 +69,9 @@ def draw_stack(axes: "Axes", figure: SpectrumFigure) -> None:
             edgecolor="black",
             linewidth=0.6,
             hatch=_HATCHES[number % len(_HATCHES)],
-            label=f"{group.name}: {group.jets:,} jets",
+            label=f"{name}: {group.jets:,} jets",
         )
-    squares = np.sum([group.errors**2 for group in figure.groups], axis=0)
+    squares = np.sum([group.errors**2 for group in figure.groups.values()], axis=0)
     _points(axes, figure.edges, total, np.sqrt(squares), {**_STYLES[0], "label": "sum"})
     top = float(total.max(initial=bottom))
     axes.set_yscale("log")
@@ -95,11 +82,11 @@ def draw_stack(axes: "Axes", figure: SpectrumFigure) -> None:
 
 def draw_shapes(axes: "Axes", figure: SpectrumFigure) -> None:
     """Groups overlaid, each with a sum of 1."""
-    shapes = [group.normalised() for group in figure.groups]
-    for place, (group, (contents, errors)) in enumerate(zip(figure.groups, shapes, strict=True)):
+    shapes = [_shape(group) for group in figure.groups.values()]
+    for place, ((name, group), (contents, errors)) in enumerate(zip(figure.groups.items(), shapes, strict=True)):
         style = _STYLES[place % len(_STYLES)]
         axes.stairs(np.maximum(contents, 0), figure.edges, color=style["color"], linewidth=1)
-        _points(axes, figure.edges, contents, errors, {**style, "label": f"{group.name}: {group.jets:,} jets"})
+        _points(axes, figure.edges, contents, errors, {**style, "label": f"{name}: {group.jets:,} jets"})
     _frame(axes, figure, f"Fraction of weights / {_width(figure)}")
     _set_y(axes, [contents for contents, _ in shapes], [errors for _, errors in shapes], len(figure.groups))
     axes.legend(loc="upper right", fontsize=12, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
@@ -107,9 +94,9 @@ def draw_shapes(axes: "Axes", figure: SpectrumFigure) -> None:
 
 def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> None:
     """Two groups, simulation (the first) filled and data (the second) as points, and their ratio below."""
-    (simulation, data), edges = figure.groups, figure.edges
-    (expected, spread), (measured, errors) = simulation.normalised(), data.normalised()
-    main.stairs(expected, edges, fill=True, color=BLUE, alpha=0.3, label=f"{simulation.name}: {simulation.jets:,} jets")
+    (simulation_name, simulation), (data_name, data) = figure.groups.items()
+    edges, (expected, spread), (measured, errors) = figure.edges, _shape(simulation), _shape(data)
+    main.stairs(expected, edges, fill=True, color=BLUE, alpha=0.3, label=f"{simulation_name}: {simulation.jets:,} jets")
     main.stairs(
         expected + spread,
         edges,
@@ -119,7 +106,7 @@ def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> N
         alpha=0.4,
         linewidth=0,
     )
-    _points(main, edges, measured, errors, {**_STYLES[0], "label": f"{data.name}: {data.jets:,} jets"})
+    _points(main, edges, measured, errors, {**_STYLES[0], "label": f"{data_name}: {data.jets:,} jets"})
     _frame(main, figure, f"Fraction of weights / {_width(figure)}")
     main.set_xlabel("")
     _set_y(main, [expected, measured], [spread, errors], 5)
@@ -127,6 +114,12 @@ def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> N
     _draw_ratios(ratios, edges, (expected, spread), (measured, errors))
     ratios.set_xlabel(_TITLES.get(figure.variable, figure.variable))
     ratios.set_ylabel("Data / MC", fontsize=14)
+
+
+def _shape(group: WeightedHistogram) -> tuple[FloatArray, FloatArray]:
+    """Contents and errors for a sum of 1; 0 where the weights do not sum to more than 0."""
+    contents, errors = group.normalised()
+    return np.nan_to_num(contents), np.nan_to_num(errors)
 
 
 def _draw_ratios(
@@ -201,6 +194,6 @@ def _set_y(axes: "Axes", contents: list[FloatArray], errors: list[FloatArray], e
 
 def _floor(figure: SpectrumFigure) -> float:
     """A power of ten below the smallest bin of the sum."""
-    total = np.sum([group.sums for group in figure.groups], axis=0)
+    total = np.sum([group.contents for group in figure.groups.values()], axis=0)
     filled = total[total > 0]
     return 10.0 ** math.floor(math.log10(float(filled.min()) / 2)) if len(filled) else 0.1

@@ -32,7 +32,7 @@ from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,
     WITHOUT_KS,
-    BestOfFolds,
+    BestEpochs,
     ks_sums,
     lacks_control_region,
 )
@@ -223,7 +223,7 @@ def _remarks_on(section: _Section) -> list[str]:
     return remarks
 
 
-def _of_folds(run: AnalyzedRun, best: BestOfFolds) -> str:
+def _of_folds(run: AnalyzedRun, best: BestEpochs) -> str:
     epochs = ", ".join(map(str, best.epochs))
     return (
         f"{escaped(run.name)} is a fold set, {len(best.epochs)} networks that count as one run. What is recommended of "

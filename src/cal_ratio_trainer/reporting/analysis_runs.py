@@ -14,9 +14,9 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError, named_run
-from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_network
-from cal_ratio_trainer.runs.overview import FoldSetOverview, RunOverview, all_runs, overview_of
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestOfFolds, Rule, classifying_epochs, recommended_epoch
+from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_networks
+from cal_ratio_trainer.runs.overview import RunOverview, all_runs
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, Rule, classifying_epochs, recommended_epoch
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample
 from cal_ratio_trainer.scoring.given_files import GivenFiles, figures_to_choose_by, without_validation
 
@@ -50,7 +50,7 @@ class AnalyzedRun:
     sample: RunSample | None
     trouble: str = ""
     measured: Mapping[int, Mapping[str, float]] | None = None
-    best_of_folds: BestOfFolds | None = None
+    best_of_folds: BestEpochs | None = None
 
     @property
     def name(self) -> str:
@@ -222,7 +222,7 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     if settings.runs_to_analyze:
         folders, failures = _each(settings.runs_to_analyze, str, lambda name: named_run(name, settings.output_path))
     else:
-        overviews = [overview_of(run) for run in all_runs(settings.output_path)]
+        overviews = [RunOverview.of(run) for run in all_runs(settings.output_path)]
         folders = [each.run for each in overviews if each.status == _FINISHED or each.trouble]
         passed_over = [(each.run.name, each.status) for each in overviews if each.run not in folders]
     # Named twice, 'model/-1' and 'model/3' say, it is one run all the same.
@@ -260,10 +260,10 @@ def read_run(
             judge it on, or no network that could be judged.
         UserError: the given files cannot be used.
     """
-    overview = overview_of(run)
+    overview = RunOverview.of(run)
     if overview.trouble:
         raise RunError(overview.trouble)
-    if isinstance(overview, FoldSetOverview):
+    if overview.fold_rule is not None:
         return _fold_set(overview, device, rule)
     if given is not None and not (run.path / MAIN_FILE).is_file():
         return _judged_on(given, overview)
@@ -282,12 +282,12 @@ def read_run(
         return AnalyzedRun(overview, None, str(error) if overview.status == _FINISHED else "")
 
 
-def _fold_set(overview: FoldSetOverview, device: torch.device, rule: Rule) -> AnalyzedRun:
+def _fold_set(overview: RunOverview, device: torch.device, rule: Rule) -> AnalyzedRun:
     """A set as one run: each test jet is scored by the network of its fold."""
     name = overview.run.name
     if overview.status != _FINISHED:
         raise RunError(f"the fold set {name} is {overview.status}; it can be judged when all its folds are trained")
-    best = overview.best_of_folds(rule)
+    best = overview.best_epochs(rule)
     if best is None:
         raise RunError(f"the fold set {name} has a fold of which no epoch has a finite value for the rule {rule}")
     return AnalyzedRun(overview, RunSample.read(overview.run, overview.settings, device), best_of_folds=best)
@@ -300,7 +300,7 @@ def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
     measured = {}
     with progress(f"score given jets ({run.name})", len(networks), "epochs") as line:
         for epoch, name in networks.items():
-            measured[epoch] = figures_to_choose_by(sample, find_network(name, run.numbered_folder.parents[1]).load())
+            measured[epoch] = figures_to_choose_by(sample, find_networks(name, run.numbered_folder.parents[1]).load())
             line.advance()
     return AnalyzedRun(overview, sample, measured=measured)
 

@@ -13,7 +13,6 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, figure_labels
 from cal_ratio_trainer.plotting.weighted_spectra import (
-    DrawnSpectrum,
     SpectrumFigure,
     draw_against_data,
     draw_shapes,
@@ -137,8 +136,7 @@ def _compared(spectra: Spectra, what: str, heading: str, against_data: bool) -> 
 
 
 def _figure(spectra: Spectra, heading: str, unit: str = "") -> SpectrumFigure:
-    groups = tuple(DrawnSpectrum(each.name, each.jets, each.sums, each.errors) for each in spectra.groups)
-    return SpectrumFigure(spectra.variable, spectra.edges, groups, heading, unit)
+    return SpectrumFigure(spectra.variable, spectra.edges, spectra.groups, heading, unit)
 
 
 def _add_cutflows(report: Report, summary: BuildSummary) -> None:

@@ -244,9 +244,9 @@ class _Page:
     def _figure(self, overlay: _Overlay, quantity: Quantity) -> VariableFigure | None:
         series, shown = [], []
         for title, file, label, masses in overlay.groups:
-            counts = file.total(quantity, label, masses)
-            if counts is not None:
-                series.append(Series(title, counts))
+            histogram = file.total(quantity, label, masses)
+            if histogram is not None:
+                series.append(Series(title, histogram))
                 shown.append(file)
         if not series:
             return None

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 from cal_ratio_trainer.evaluation.survey import ClassTally, ColumnTally
-from cal_ratio_trainer.evaluation.variable_histograms import mean_of_centres
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity
 from cal_ratio_trainer.reporting.table import Markup, ReportTable
@@ -168,10 +167,10 @@ def _mass_cells(file: ComparedFile, masses: tuple[float, float]) -> tuple[str, s
 
 
 def _mean_number(comparison: Comparison, file: ComparedFile, quantity: Quantity, label: int) -> str:
-    counts = file.total(quantity, label)
-    if counts is None:
+    histogram = file.total(quantity, label)
+    if histogram is None:
         return ""
-    mean, error = mean_of_centres(counts, comparison.edges[quantity])
+    mean, error = histogram.mean()
     return f"{mean:.2f} ± {error:.2f}"
 
 

@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.plot import PlotInput, PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges
+from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.evaluation.survey import JetClass, Survey, classes_of, weights_of
-from cal_ratio_trainer.evaluation.variable_histograms import Counts, VariableCounter
-from cal_ratio_trainer.evaluation.variables import COUNTS, Variable, find_variable, is_number, known_names
+from cal_ratio_trainer.evaluation.variables import (
+    COUNTS,
+    Variable,
+    VariableCounter,
+    find_variable,
+    is_number,
+    known_names,
+)
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets
 from cal_ratio_trainer.jets.jet_file import LoadReport
@@ -55,7 +62,7 @@ class ComparedFile:
         rows: how many jets it holds.
         built: its values are scaled.
         survey: of the first pass.
-        counts: of the second pass: for each quantity, one histogram a class.
+        histograms: of the second pass: for each quantity, one per class.
     """
 
     name: str
@@ -68,7 +75,7 @@ class ComparedFile:
     built: bool
     variables: dict[Quantity, Variable] = field(default_factory=dict)
     survey: Survey = field(default_factory=lambda: Survey((), 0, ""))
-    counts: dict[Quantity, dict[JetClass, Counts]] = field(default_factory=dict)
+    histograms: dict[Quantity, dict[JetClass, WeightedHistogram]] = field(default_factory=dict)
 
     @cached_property
     def units(self) -> dict[str, str]:
@@ -93,14 +100,13 @@ class ComparedFile:
 
     def total(
         self, quantity: Quantity, label: int | None = None, masses: tuple[float, float] | None = None
-    ) -> Counts | None:
+    ) -> WeightedHistogram | None:
         """The histogram of all jets, of a label, or of a pair of masses; None where the file has no such jets."""
         parts = [
-            counts
-            for each, counts in self.counts.get(quantity, {}).items()
-            if (label is None or each.label == label) and (masses is None or each.masses == masses)
+            part
+            for each, part in self.histograms.get(quantity, {}).items()
+            if part.jets and (label is None or each.label == label) and (masses is None or each.masses == masses)
         ]
-        parts = [part for part in parts if part.jets]
         return sum(parts[1:], start=parts[0]) if parts else None
 
 
@@ -318,6 +324,6 @@ def _count(
             # A distribution of weights that is weighted by themselves says nothing.
             is_weight = file.variables[quantity].column == weight_column
             counter.add(jets, groups, ones if is_weight else weights)
-    file.counts = {
-        quantity: dict(zip(classes, counter.counts(), strict=True)) for quantity, counter in counters.items()
+    file.histograms = {
+        quantity: dict(zip(classes, counter.histograms(), strict=True)) for quantity, counter in counters.items()
     }

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
-from cal_ratio_trainer.files.locks import held_in_turn
+from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, write_all
 from cal_ratio_trainer.reporting.page import page_html

@@ -13,7 +13,7 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
 from cal_ratio_trainer.reporting.table import ReportTable, as_rich
 from cal_ratio_trainer.results import Result
-from cal_ratio_trainer.runs.overview import BestEpoch, FoldSetOverview, RunOverview, all_runs, overview_of
+from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS, Rule
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class RunRow:
     @property
     def best_epoch(self) -> Value:
         """The recommended epoch; of a fold set those of its networks, '3+5+2'."""
-        if isinstance(self.run, FoldSetOverview):
-            best = self.run.best_of_folds(self.rule)
+        if self.run.fold_rule is not None:
+            best = self.run.best_epochs(self.rule)
             return None if best is None else best.words
         return self.of_best("epoch")
 
@@ -207,7 +207,7 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
     rows = []
     with progress("read runs", len(folders), "runs") as line:
         for folder in folders:
-            run = overview_of(folder)
+            run = RunOverview.of(folder)
             if _is_wanted(run, settings):
                 rows.append(RunRow.of(run, settings.rule))
             line.advance()
@@ -220,7 +220,7 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
 
 def _with_folds(row: RunRow, settings: RunsSettings) -> list[RunRow]:
     """A run, and where folds are asked for its networks below it."""
-    if not settings.folds or not isinstance(row.run, FoldSetOverview):
+    if not settings.folds or row.run.fold_rule is None:
         return [row]
     return [row, *(RunRow.of(fold, settings.rule) for fold in row.run.folds)]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
-from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added
+from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.shares import Counts, Group, Selection, ShareTally
@@ -209,11 +209,8 @@ def _merged(tallies: Sequence[ScoreTally]) -> ShareTally:
 
 
 def _summed(histograms: Sequence[ScoreHistograms | None]) -> ScoreHistograms:
-    known = [each for each in histograms if each is not None]
-    total = known[0]
-    for each in known[1:]:
-        total = added(total, each)
-    return total
+    first, *others = [each for each in histograms if each is not None]
+    return sum(others, start=first)
 
 
 def file_table(files: Sequence[ScoredFile]) -> ReportTable:

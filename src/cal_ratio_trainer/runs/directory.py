@@ -1,25 +1,41 @@
-"""The folder of a run: its number, its files, its lock."""
+"""The folder of a run: its number, its networks, its files, its lease.
+
+A run has networks 0 ... K-1. Without folds K is 1, and the folder is that of the network:
+
+    training_results/<model name>/<number>/
+
+Each network of a fold set is trained without one fold of the events and reads just the jets of these. It has a folder
+that is a whole run by itself:
+
+    training_results/<model name>/<number>/
+      run.json               status, rule, planned epochs; figures of the set once all folds are trained
+      training_params.yaml   the settings of the set: `folds` without `fold`
+      fold_0/ ... fold_<K-1>/
+"""
 
 import hashlib
 import json
 import logging
 import math
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
 from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.json_text import read_json
+from cal_ratio_trainer.files.leases import DEFAULT_TIMEOUT_S, Lease, is_leased, leased
 from cal_ratio_trainer.runs.record_check import read_record
+
+FINISHED, RUNNING, INCOMPLETE = "finished", "running", "incomplete"
+"""Status of a run or fold set that came to its end, of one that did not, and of a set that lacks folds."""
 
 DIVERGED = "diverged"
 """Status of a run whose loss became NaN: going on would end the same way."""
@@ -33,8 +49,8 @@ _FOLD = "fold_"
 _DIGITS = 5
 _MAX_FIGURE = 1e100
 """Bound on the figures of a history, which come from float32 numbers; the square of a figure must not overflow."""
-_WAIT_FOR_LOCK_S = 0.5
-"""Longer than another process needs to see whether the run is in use."""
+_held: dict[Path, Lease] = {}
+"""Leases of the runs that this process trains, by folder."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +99,20 @@ class RunDirectory:
     def fold(self, number: int) -> "RunDirectory":
         """The run within this one that leaves a fold out, whether it is there or not."""
         return RunDirectory(self.path / f"{_FOLD}{number}")
+
+    @property
+    def fold_rule(self) -> FoldRule | None:
+        """The rule by which each jet is read by one of the networks of a fold set; None for a run with one network."""
+        if self.fold_number is not None:
+            return None
+        folds = self.read_record().get("folds")
+        return FoldRule(folds["count"]) if folds else None
+
+    @property
+    def networks(self) -> tuple["RunDirectory", ...]:
+        """The folders of networks 0 ... K-1, whether they are there or not; a run with one network is its own."""
+        rule = self.fold_rule
+        return (self,) if rule is None else tuple(self.fold(number) for number in range(rule.count))
 
     @property
     def settings_file(self) -> Path:
@@ -203,13 +233,19 @@ class RunDirectory:
             run_id: `id` of run.json when the training began.
 
         Raises:
-            RunError: the folder was removed, or holds another run.
+            RunError: the folder was removed, or holds another run; or another process has taken the run over.
         """
         record = self.read_record()
         if not record or record.get("id") != run_id:
             raise RunError(
                 f"run {self.name}: its folder {self.path} was removed, moved or replaced while it was trained; nothing "
                 "more is written there"
+            )
+        lease = _held.get(self.path)
+        if lease is not None and lease.is_taken_over():
+            raise RunError(
+                f"run {self.name} was taken over by another process, for this one gave no sign of life for "
+                f"{DEFAULT_TIMEOUT_S:g} s (suspended?); nothing more is written there"
             )
 
     def kept_epochs(self) -> list[int]:
@@ -223,31 +259,34 @@ class RunDirectory:
         write_text(self.record_file, json.dumps(record, indent=2, default=str) + "\n")
 
     def remove_remains(self) -> None:
-        """Remove what a killed process was writing; for the process that has the lock."""
+        """Remove what a killed process was writing; for the process that has the lease."""
         for remains in self.path.rglob(".*.part*"):
-            remains.unlink(missing_ok=True)
+            # Other processes may be looking at the lease at this moment.
+            if remains.suffix != ".lease":
+                remains.unlink(missing_ok=True)
 
     @property
     def is_in_use(self) -> bool:
-        """True while a process trains it."""
-        try:
-            with self.lock():
-                return False
-        except RunError:
-            return True
+        """True while a process trains it, as far as one look at its lease tells."""
+        return is_leased(self.record_file)
 
-    def lock(self) -> AbstractContextManager[BaseFileLock]:
-        """Take the run for this process, until the end of a `with` block.
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the lease of the run during the block (`.run.json.lease`, see `files.leases`).
+
+        That of a process that was killed is free at once on its own machine, elsewhere after its timeout.
 
         Raises:
-            RunError: another process is training it.
+            RunError: another process is training the run.
         """
-        lock = FileLock(self.path / ".lock")
-        try:
-            # Entering the lock itself would take it a second time, and leaving would not give it back.
-            return lock.acquire(timeout=_WAIT_FOR_LOCK_S)
-        except Timeout as error:
-            raise RunError(f"run {self.name} is being trained by another process") from error
+        with leased(self.record_file) as lease:
+            if lease is None:
+                raise RunError(f"run {self.name} is being trained by another process")
+            _held[self.path] = lease
+            try:
+                yield
+            finally:
+                del _held[self.path]
 
 
 @cache

@@ -22,7 +22,6 @@ from cal_ratio_trainer.plotting.pool import draw_in_parallel
 from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
-from cal_ratio_trainer.runs.fold_set import FoldSet
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
 
@@ -122,7 +121,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
     pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
     drawings: list[Drawing] = []
     # The outputs after an epoch are a matter of each network of a fold set; its folder has none of its own.
-    for epoch, row in enumerate(history if FoldSet.of(run) is None else ()):
+    for epoch, row in enumerate(history if run.fold_rule is None else ()):
         try:
             stored = EpochHistograms.read(run.histograms_file(epoch))
         except InputFileError as error:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.formats.export import (
+    ALL,
     Exported,
     NetworkToWrite,
     OnnxOptions,
     Probes,
-    export_network,
     export_networks,
     fold_output,
     output_files,
@@ -39,7 +40,7 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.results import Result
-from cal_ratio_trainer.runs.directory import RunError
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.network_facts import (
     NoFigures,
     data_facts,
@@ -48,7 +49,7 @@ from cal_ratio_trainer.runs.network_facts import (
     test_figures,
     test_jets_of,
 )
-from cal_ratio_trainer.runs.networks import NamedFolds, NamedNetwork, find_network, find_networks
+from cal_ratio_trainer.runs.networks import NamedNetworks, Networks, find_networks
 from cal_ratio_trainer.runs.test_sample import TestJets
 
 _PROBED_JETS = 128
@@ -79,40 +80,46 @@ class TrainingExport(Result):
 
 
 def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
-    """Find a network, write it in the wanted formats, check each file, and write the card.
+    """Write a network, or with `folds` all networks of a fold set, in the wanted formats, checked, with a card.
 
     Raises:
-        RunError: there is no such run or epoch.
-        InputFileError: its .keras file is missing, damaged or no network of ours.
-        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_network`; nothing is left.
+        RunError: there is no such run or epoch; or `folds` is given without a fold set, or the other way round.
+        InputFileError: a .keras file is missing, damaged or no network of ours.
+        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_networks`; nothing is left.
     """
-    files = output_files(settings.output_json, settings.format)
-    if "onnx" in files:
+    found = find_networks(settings.training, settings.output_path, settings.rule)
+    if found.rule is not None and not settings.folds:
+        raise RunError(
+            f"{found.name.rpartition('/')[0]} is a set of {found.rule.count} networks: --folds writes all of them and "
+            f"the rule which jet gets which; one of them is named like {found.files[0].name}"
+        )
+    if settings.folds and found.rule is None:
+        raise RunError(f"{found.name} is no fold set, so --folds has nothing to write; leave it out")
+    if settings.format in (ALL, "onnx"):
         require_onnx()
-    network = find_network(settings.training, settings.output_path, settings.rule)
-    classifier = network.load()
-    test = test_jets_of(network.run)
-    facts = network_facts(network, classifier, test)
-    probes = probes_for(classifier, facts, test, converted=settings.with_preprocessing)
-    facts = with_note_of(probes, facts)
+    outputs = [settings.output_json]
+    if found.rule is not None:
+        outputs = [fold_output(settings.output_json, fold) for fold in range(found.rule.count)]
+    loaded, networks = found.load(), []
+    for number, (file, classifier, output) in enumerate(zip(found.files, loaded.classifiers, outputs, strict=True)):
+        test = test_jets_of(file.run)
+        facts = network_facts(file, classifier, test)
+        probes = _probes_for(classifier, facts, test, converted=settings.with_preprocessing)
+        if not is_sensitive(probes.scaled.scores).any():
+            facts = replace(facts, notes=(*facts.notes, _ALL_SATURATED))
+        details = {} if found.rule is None else {"fold": number}
+        files = output_files(output, settings.format)
+        networks.append(NetworkToWrite(files, facts, classifier.weights(), probes, details))
+    facts = networks[0].facts
+    if found.run is not None and found.rule is not None:
+        facts = _facts_of_set(found, found.run, found.rule, loaded, [network.facts for network in networks])
     options = OnnxOptions(settings.opset, settings.with_preprocessing)
-    exported = export_network(files, facts, classifier.weights(), probes, options)
-    return TrainingExport(facts.name, told_of(facts), exported)
+    exported = export_networks(networks, facts, settings.output_json, options)
+    notes = facts.notes if facts.folds is None else (facts.folds.sentence, *facts.notes)
+    return TrainingExport(facts.name, notes, exported)
 
 
-def with_note_of(probes: Probes, facts: NetworkFacts) -> NetworkFacts:
-    """The facts, with a note where no jet of the load check is a sensitive one."""
-    if is_sensitive(probes.scaled.scores).any():
-        return facts
-    return replace(facts, notes=(*facts.notes, _ALL_SATURATED))
-
-
-def told_of(facts: NetworkFacts) -> tuple[str, ...]:
-    """What a user should know of what was written, a sentence each."""
-    return facts.notes if facts.folds is None else (facts.folds.sentence, *facts.notes)
-
-
-def probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
+def _probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
     """Jets of the run's own test part, where it has one, else drawn ones; those as converted are always drawn.
 
     Drawn ones stand behind a test part that has too few jets for the load check, or none but saturated ones.
@@ -169,67 +176,21 @@ def _scores(classifier: Classifier, jets: Jets, masses: NDArray[np.float32] | No
     return scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), masses))
 
 
-def write_training(settings: ConvertTrainingSettings) -> TrainingExport:
-    """Write the network, or with `folds` every network of a set, in the wanted formats with the card.
-
-    Raises:
-        RunError: there is no such run or epoch; or `folds` is given without a fold set, or the other way round.
-        InputFileError, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `export_training`; nothing is left.
-    """
-    found = find_networks(settings.training, settings.output_path, settings.rule)
-    if isinstance(found, NamedFolds) and settings.folds:
-        return _export_folds(found, settings)
-    if isinstance(found, NamedFolds):
-        count, first = found.fold_set.rule.count, found.networks[0].name
-        raise RunError(
-            f"{found.run.name} is a set of {count} networks: --folds writes all of them and the rule which jet gets "
-            f"which; one of them is named like {first}"
-        )
-    if settings.folds:
-        raise RunError(f"{found.name} is no fold set, so --folds has nothing to write; leave it out")
-    return export_training(settings)
-
-
-def _export_folds(found: NamedFolds, settings: ConvertTrainingSettings) -> TrainingExport:
-    networks = [_to_write(fold, network, settings) for fold, network in enumerate(found.networks)]
-    facts = _facts_of_set(found, [network.facts for network in networks])
-    options = OnnxOptions(settings.opset, settings.with_preprocessing)
-    exported = export_networks(networks, facts, settings.output_json, options)
-    return TrainingExport(facts.name, told_of(facts), exported)
-
-
-def _to_write(fold: int, network: NamedNetwork, settings: ConvertTrainingSettings) -> NetworkToWrite:
-    classifier, test = network.load(), test_jets_of(network.run)
-    facts = network_facts(network, classifier, test)
-    probes = probes_for(classifier, facts, test, converted=settings.with_preprocessing)
-    return NetworkToWrite(
-        files=output_files(fold_output(settings.output_json, fold), settings.format),
-        facts=with_note_of(probes, facts),
-        weights=classifier.weights(),
-        probes=probes,
-        details={"fold": fold},
-    )
-
-
-def _facts_of_set(found: NamedFolds, facts: Sequence[NetworkFacts]) -> NetworkFacts:
-    rule, notes = found.fold_set.rule, dict.fromkeys(note for each in facts for note in each.notes)
+def _facts_of_set(
+    found: NamedNetworks, run: RunDirectory, rule: FoldRule, loaded: Networks, facts: Sequence[NetworkFacts]
+) -> NetworkFacts:
+    notes = dict.fromkeys(note for each in facts for note in each.notes)
     figures: dict[str, float] = {}
     try:
-        test = test_jets_of(found.run)
-        figures = test_figures(found.run, run_settings(found.run), found.load(), test)
+        figures = test_figures(run, run_settings(run), loaded, test_jets_of(run))
     except NoFigures as error:
         notes[f"{error}, so there are no figures of merit"] = None
-    training: Mapping[str, Any] = {
-        **facts[0].training,
-        "run": found.run.name,
-        "epoch": [network.epoch for network in found.networks],
-    }
     return replace(
         facts[0],
         name=found.name,
-        training=training,
-        data=data_facts(found.run.read_record()) or facts[0].data,
+        training={**facts[0].training, "run": run.name, "epoch": [file.epoch for file in found.files]},
+        data=data_facts(run.read_record()) or facts[0].data,
         figures=figures,
         notes=tuple(notes),
-        folds=FoldFacts(found.run.name, rule.expression, rule.count),
+        folds=FoldFacts(run.name, rule.expression, rule.count),
     )

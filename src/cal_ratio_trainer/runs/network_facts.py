@@ -15,7 +15,7 @@ from cal_ratio_trainer.jets import CONSTITUENTS, Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.networks import FoldClassifiers, NamedNetwork
+from cal_ratio_trainer.runs.networks import NetworkFile, Networks
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets, known_settings
 
 _MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}
@@ -35,7 +35,7 @@ def test_jets_of(run: RunDirectory | None) -> TestJets | None:
     return TestJets.read(run.path / MAIN_FILE)
 
 
-def network_facts(network: NamedNetwork, classifier: Classifier, test: TestJets | None) -> NetworkFacts:
+def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets | None) -> NetworkFacts:
     """Everything that its run says of a network.
 
     Args:
@@ -58,7 +58,7 @@ def network_facts(network: NamedNetwork, classifier: Classifier, test: TestJets 
     figures: dict[str, float] = {}
     if network.run:
         try:
-            figures = test_figures(network.run, settings, classifier, test)
+            figures = test_figures(network.run, settings, Networks((classifier,)), test)
         except NoFigures as error:
             notes.append(f"{error}, so there are no figures of merit")
     return NetworkFacts(
@@ -126,7 +126,7 @@ def _padding(test: TestJets | None) -> dict[str, tuple[float, ...]]:
     return {kind.name: tuple(float(value) for value in rows[kind.name][list(kind.inputs)]) for kind in CONSTITUENTS}
 
 
-def _training(network: NamedNetwork, record: Mapping[str, Any]) -> dict[str, Any]:
+def _training(network: NetworkFile, record: Mapping[str, Any]) -> dict[str, Any]:
     if "imported" in record:
         # Versions, seed and times of such a record are those of the import, not of the training.
         origin = _origin(record["imported"])
@@ -171,14 +171,14 @@ class NoFigures(Exception):
 
 
 def test_figures(
-    run: RunDirectory, settings: Mapping[str, Any], classifier: Classifier | FoldClassifiers, test: TestJets | None
+    run: RunDirectory, settings: Mapping[str, Any], networks: Networks, test: TestJets | None
 ) -> dict[str, float]:
-    """Figures of merit of a network, or of the networks of a fold set, on the test jets that its run keeps.
+    """Figures of merit of the networks of a run on the test jets that it keeps.
 
     Args:
-        run: its folder, or that of the set.
+        run: its folder, or that of the fold set.
         settings: as `run_settings` gives them.
-        classifier: the network, on the CPU.
+        networks: on the CPU.
         test: the main test jets.
 
     Raises:
@@ -195,7 +195,7 @@ def test_figures(
         raise NoFigures("The run keeps no test jets of its control region")
     try:
         sample = RunSample(test, control, known_settings(run, settings), torch.device("cpu"))
-        main, control_region = sample.scored_by(classifier)
+        main, control_region = sample.scored_by(networks)
     except RunError as error:
         # Its own words name folders of this machine.
         raise NoFigures("The run's settings cannot be used") from error

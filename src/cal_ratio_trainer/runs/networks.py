@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from cal_ratio_trainer.runs.directory import (
     run_and_rest,
     warn_without_digests,
 )
-from cal_ratio_trainer.runs.fold_set import FoldSet
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, Rule, recommended_epoch
 
 _BEGINNING = b'{"cal_ratio_trainer_run": '
@@ -76,8 +74,48 @@ BEST = "best"
 
 
 @dataclass(frozen=True)
-class NamedNetwork:
-    """A network on disk.
+class Networks:
+    """The trained networks of a run, loaded and used as one.
+
+    Attributes:
+        classifiers: networks 0 ... K-1; all read the same inputs.
+        rule: the network that reads a jet is the fold of its event; None for a single network, which reads every jet.
+    """
+
+    classifiers: tuple[Classifier, ...]
+    rule: FoldRule | None = None
+
+    @property
+    def shape(self) -> NetworkShape:
+        """The shape of each."""
+        return self.classifiers[0].shape
+
+    def to(self, device: torch.device) -> "Networks":
+        """The same on a device, in inference mode."""
+        return Networks(tuple(each.to(device).eval() for each in self.classifiers), self.rule)
+
+    def scores(self, jets: Jets, tensors: JetTensors, file: str | Path) -> NDArray[np.float32]:
+        """Scores [jets, 3], each jet's from the network that reads it.
+
+        Args:
+            jets: with the event numbers, where there is a rule.
+            tensors: the same jets as the networks read them, on their device.
+            file: where they come from, for the message.
+
+        Raises:
+            InputFileError: some jets have no event number, and there is a rule.
+        """
+        if self.rule is None:
+            return scores_of(self.classifiers[0], tensors)
+        scores = np.zeros((len(jets), 3), dtype=np.float32)
+        for classifier, mine in zip(self.classifiers, self.rule.positions(jets, file), strict=True):
+            scores[mine] = scores_of(classifier, tensors, mine)
+        return scores
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """One network on disk.
 
     Attributes:
         file: its .keras file.
@@ -108,30 +146,96 @@ class NamedNetwork:
         return classifier.eval()
 
 
-def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NamedNetwork:
-    """The network that a user means.
+@dataclass(frozen=True)
+class NamedNetworks:
+    """The networks that a name means: one, or all networks of a fold set.
+
+    Attributes:
+        name: for people: 'model/00003/12', 'model/00003/best' of a fold set, or the path of a file.
+        run: the run, or the folder of the set; None for a file that was named by its path.
+        files: networks 0 ... K-1.
+        rule: as in `Networks`.
+    """
+
+    name: str
+    run: RunDirectory | None
+    files: tuple[NetworkFile, ...]
+    rule: FoldRule | None = None
+
+    def load(self) -> Networks:
+        """The networks themselves, on the CPU.
+
+        Raises:
+            InputFileError: a file is missing, damaged or no network of ours.
+        """
+        return Networks(tuple(file.load() for file in self.files), self.rule)
+
+
+def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NamedNetworks:
+    """The network that a user means, or all networks of a fold set.
 
     Args:
         name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/3/best' for the epoch that `rule`
             recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, 'model/3/fold_0/12' for a network of
             a fold set, or the path of a .keras file. The path of a run's folder, as `train` and `import` print it, may
-            stand for 'model/3'.
+            stand for 'model/3'. A fold set is named as a run is, with an epoch for all networks, 'best' for the best
+            epoch of each, or 'last'.
         output_path: the folder that holds all runs.
         rule: what 'best' means.
 
     Raises:
-        RunError: there is no such run or epoch; names those that are there. Or it is a set of several networks.
+        RunError: there is no such run or epoch, or a network of the set lacks it; names those that are there.
     """
     if name.endswith(".keras"):
-        return NamedNetwork(Path(name))
+        return _alone(NetworkFile(Path(name)))
+    return networks_of(*split_name(name, output_path), rule)
+
+
+def networks_of(run: RunDirectory, word: str = NEWEST, rule: Rule = DEFAULT_RULE) -> NamedNetworks:
+    """The networks of a run after an epoch, or at the 'best' of each, or 'last'. Raises as `network_of`."""
+    fold_rule = run.fold_rule
+    if fold_rule is None:
+        return _alone(network_of(run, word, rule))
+    files = []
+    for each in run.networks:
+        if not each.path.is_dir():
+            raise RunError(
+                f"{each.name} is not trained yet, so the set cannot be used; 'cr_trainer train --continue' goes on"
+            )
+        try:
+            files.append(network_of(each, word, rule))
+        except UserError as error:
+            remedy = "; 'best' takes the best epoch of each fold" if word.isdecimal() else ""
+            raise RunError(f"{error}{remedy}") from error
+    return NamedNetworks(f"{run.name}/{word}", run, tuple(files), fold_rule)
+
+
+def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NetworkFile:
+    """The one network that a user means; arguments as `find_networks`.
+
+    Raises:
+        RunError: as `find_networks`; or it is a set of several networks.
+    """
+    if name.endswith(".keras"):
+        return NetworkFile(Path(name))
     run, word = split_name(name, output_path)
-    fold_set = FoldSet.of(run)
-    if fold_set is not None:
+    if run.fold_rule is not None:
         raise RunError(
-            f"{run.name} is a set of {fold_set.rule.count} networks, which cannot be taken for one here; name one of "
-            f"them, e.g. {fold_set.run.fold(0).name}"
+            f"{run.name} is a set of {run.fold_rule.count} networks, which cannot be taken for one here; name one of "
+            f"them, e.g. {run.networks[0].name}"
         )
     return network_of(run, word, rule)
+
+
+def network_file(name: str, output_path: Path) -> Path:
+    """A .keras file with the layers that a user means; arguments and errors as `find_network`.
+
+    The networks of a fold set have the same layers: that of its first fold is taken.
+    """
+    if name.endswith(".keras"):
+        return Path(name)
+    run, word = split_name(name, output_path)
+    return network_of(run.networks[0], word).file
 
 
 def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
@@ -145,7 +249,7 @@ def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
     return run, rest[0] if rest else NEWEST
 
 
-def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> NamedNetwork:
+def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> NetworkFile:
     """The network of a run after an epoch.
 
     Raises:
@@ -157,7 +261,7 @@ def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> Named
     # A process that was killed while it wrote an epoch leaves a final_model.keras of an epoch the history lacks.
     final = run.path / "keras" / "final_model.keras"
     if epoch == newest and final.is_file() and holds_epoch(run, final, epoch):
-        return NamedNetwork(final, run, epoch)
+        return NetworkFile(final, run, epoch)
     file = None if epoch is None else run.weights_file(epoch)
     if file is None or not file.is_file():
         wanted = "any epoch" if epoch is None else f"epoch {epoch}"
@@ -165,19 +269,11 @@ def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> Named
         raise RunError(f"run {run.name} has no weights of {wanted}; kept are {there}")
     if not holds_epoch(run, file, epoch):
         raise InputFileError(file, f"is the network of another epoch of run {run.name}")
-    return NamedNetwork(file, run, epoch)
+    return NetworkFile(file, run, epoch)
 
 
-def network_file(name: str, output_path: Path) -> Path:
-    """A .keras file with the layers that a user means; arguments and errors as `find_network`.
-
-    The networks of a fold set have the same layers: that of its first fold is taken.
-    """
-    if not name.endswith(".keras"):
-        run, word = split_name(name, output_path)
-        if FoldSet.of(run) is not None:
-            return network_of(run.fold(0), word).file
-    return find_network(name, output_path).file
+def _alone(file: NetworkFile) -> NamedNetworks:
+    return NamedNetworks(file.name, file.run, (file,))
 
 
 def _no_network(name: str) -> str:
@@ -211,123 +307,3 @@ def _best_epoch(run: RunDirectory, rule: Rule) -> int:
         remedy = f"; --rule {' or '.join(others)} finds one" if others else ""
         raise RunError(f"run {run.name} has no best epoch: none has a finite value for the rule {rule}{remedy}")
     return best
-
-
-@dataclass(frozen=True)
-class FoldClassifiers:
-    """The networks of a set, loaded.
-
-    Attributes:
-        networks: by fold; all read the same inputs.
-        rule: which events belong to which.
-    """
-
-    networks: tuple[Classifier, ...]
-    rule: FoldRule
-
-    @property
-    def shape(self) -> NetworkShape:
-        """The shape of each."""
-        return self.networks[0].shape
-
-    def to(self, device: torch.device) -> "FoldClassifiers":
-        """The same on a device."""
-        return FoldClassifiers(tuple(network.to(device) for network in self.networks), self.rule)
-
-    def eval(self) -> "FoldClassifiers":
-        """The same in inference mode."""
-        return FoldClassifiers(tuple(network.eval() for network in self.networks), self.rule)
-
-
-def scores_by(
-    network: Classifier | FoldClassifiers, jets: Jets, tensors: JetTensors, file: str | Path
-) -> NDArray[np.float32]:
-    """Scores [jets, 3] of a network, or of the networks of a set, each of the jets of its fold.
-
-    Args:
-        network: on the device of the jets.
-        jets: with the event numbers.
-        tensors: the same jets as the network reads them.
-        file: where they come from, for the message.
-
-    Raises:
-        InputFileError: some jets have no event number, and there are several networks.
-    """
-    if isinstance(network, Classifier):
-        return scores_of(network, tensors)
-    folds = network.rule.folds_of(jets, file)
-    scores = np.zeros((len(jets), 3), dtype=np.float32)
-    for fold, classifier in enumerate(network.networks):
-        mine = np.flatnonzero(folds == fold).astype(np.int64)
-        scores[mine] = scores_of(classifier, tensors, mine)
-    return scores
-
-
-@dataclass(frozen=True)
-class NamedFolds:
-    """The networks of a set on disk.
-
-    Attributes:
-        fold_set: the set.
-        networks: one for each fold.
-        word: which of each: an epoch for all, 'best' for each by itself, or 'last'.
-    """
-
-    fold_set: FoldSet
-    networks: tuple[NamedNetwork, ...]
-    word: str
-
-    @property
-    def run(self) -> RunDirectory:
-        """The folder of the set."""
-        return self.fold_set.run
-
-    @property
-    def name(self) -> str:
-        """For people: 'model/00003/best'."""
-        return f"{self.run.name}/{self.word}"
-
-    def load(self) -> FoldClassifiers:
-        """The networks themselves, on the CPU.
-
-        Raises:
-            InputFileError: a file is missing, damaged or no network of ours.
-        """
-        return FoldClassifiers(tuple(network.load() for network in self.networks), self.fold_set.rule)
-
-
-def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NamedNetwork | NamedFolds:
-    """The network that a user means, or all networks of a fold set.
-
-    Args:
-        name: as `find_network` takes it; a set is named as a run is, with an epoch for all networks, 'best' for the
-            best epoch of each, or 'last'.
-        output_path: the folder that holds all runs.
-        rule: what 'best' means.
-
-    Raises:
-        RunError: there is no such run or epoch, or a fold of the set lacks it; names those that are there.
-    """
-    if name.endswith(".keras"):
-        return find_network(name, output_path, rule)
-    run, word = split_name(name, output_path)
-    fold_set = FoldSet.of(run)
-    return find_network(name, output_path, rule) if fold_set is None else folds_at(fold_set, word, rule)
-
-
-def folds_at(fold_set: FoldSet, word: str = NEWEST, rule: Rule = DEFAULT_RULE) -> NamedFolds:
-    """The networks of a set: an epoch of all, 'best' of each, or 'last'. Raises RunError where one is not there."""
-    networks: Sequence[NamedNetwork] = [_network_of(run, word, rule) for run in fold_set.folds]
-    return NamedFolds(fold_set, tuple(networks), word)
-
-
-def _network_of(run: RunDirectory, word: str, rule: Rule) -> NamedNetwork:
-    if not run.path.is_dir():
-        raise RunError(
-            f"{run.name} is not trained yet, so the set cannot be used; 'cr_trainer train --continue' goes on"
-        )
-    try:
-        return network_of(run, word, rule)
-    except UserError as error:
-        remedy = "; 'best' takes the best epoch of each fold" if word.isdecimal() else ""
-        raise RunError(f"{error}{remedy}") from error

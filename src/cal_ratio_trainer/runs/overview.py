@@ -13,20 +13,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_scalars
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError, runs_of
-from cal_ratio_trainer.runs.fold_set import FINISHED, INCOMPLETE, FoldSet
+from cal_ratio_trainer.runs.directory import DIVERGED, FINISHED, INCOMPLETE, RUNNING, RunDirectory, RunError, runs_of
 from cal_ratio_trainer.runs.history import mean_history
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestOfFolds, Rule, ks_sums, recommended_epoch
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, Rule, ks_sums
 
 Content = TypeVar("Content")
 
 KILLED, UNKNOWN = "killed", "unknown"
 """Status of a run that says it is running but that no process holds, and of one without a record that can be read."""
 
-_RUNNING = "running"
+_TELLING = (RUNNING, DIVERGED, "failed", KILLED, "interrupted")
+"""The state of a fold set is the first of these that one of its networks has."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,16 @@ class BestEpoch:
 
 @dataclass(frozen=True)
 class RunOverview:
-    """A run as its files describe it.
+    """A run as its files describe it; the state of a fold set is that of its networks, its history their mean.
 
     Attributes:
         run: its folder.
         record: the content of run.json; empty where it cannot be read.
         settings: the content of training_params.yaml likewise.
-        history: one row an epoch; empty where there is none that can be read.
+        history: one row an epoch; empty where there is none that can be read, or not all networks are begun.
         trouble: the files that cannot be read, with the reasons; empty where all can.
+        fold_rule: of a fold set; None for a run with one network.
+        folds: the networks of a fold set as far as they are begun, by fold.
     """
 
     run: RunDirectory
@@ -71,22 +74,38 @@ class RunOverview:
     settings: Mapping[str, Any]
     history: tuple[Mapping[str, float], ...]
     trouble: str
+    fold_rule: FoldRule | None = None
+    folds: "tuple[RunOverview, ...]" = ()
 
     @classmethod
     def of(cls, run: RunDirectory) -> "RunOverview":
-        """Read what there is."""
+        """Read what there is of a run, or of a fold set and all its networks."""
         troubles: list[str] = []
         record = _known(run.read_record, troubles) or {}
         settings = _known(run.read_settings, troubles) if record and os.path.lexists(run.settings_file) else None
         history = _known(run.read_history, troubles) if os.path.lexists(run.history_file) else None
-        return cls(run, record, settings or {}, tuple(history or ()), "; ".join(troubles))
+        rule = run.fold_rule if record else None
+        folds = () if rule is None else tuple(cls.of(each) for each in run.networks if each.path.is_dir())
+        if rule is not None:
+            history = mean_history([fold.history for fold in folds]) if len(folds) == rule.count else []
+            troubles += [fold.trouble for fold in folds if fold.trouble]
+            if folds:
+                # A set that is not complete yet does not say what it is trained on.
+                record = {"data": folds[0].record.get("data", {}), **record}
+        return cls(run, record, settings or {}, tuple(history or ()), "; ".join(troubles), rule, folds)
 
     @cached_property
     def status(self) -> str:
-        """finished, running, interrupted, failed, diverged, imported, killed, or unknown."""
+        """finished, running, interrupted, failed, diverged, imported, killed, unknown, or of a fold set incomplete.
+
+        That is a set with networks that are not begun, or wait for a process to go on.
+        """
         status = self.word("status") or UNKNOWN
-        # Only what says that it is running is asked for its lock: that a table is made disturbs nobody.
-        return KILLED if status == _RUNNING and not _is_held(self.run) else status
+        if self.fold_rule is not None and status != FINISHED:
+            states = {fold.status for fold in self.folds}
+            return next((state for state in _TELLING if state in states), INCOMPLETE)
+        # Only the lease of a run that says it is running is looked at.
+        return KILLED if status == RUNNING and not self.run.is_in_use else status
 
     @property
     def epochs(self) -> int:
@@ -123,12 +142,18 @@ class RunOverview:
 
     @property
     def seconds(self) -> float | None:
-        """From the start to the end, to now for a run that goes on, to the last epoch for one that was killed."""
+        """From the start to the end, to now for a run that goes on, to the last epoch for one that was killed.
+
+        Of a fold set the times of all networks together; they may be trained at once.
+        """
+        if self.fold_rule is not None:
+            known = [fold.seconds for fold in self.folds if fold.seconds is not None]
+            return sum(known) if any(known) else None
         started = _time(self.word("started"))
         if started is None:
             return None
         ended = _time(self.word("ended"))
-        if self.status == _RUNNING:
+        if self.status == RUNNING:
             ended = datetime.now(UTC)
         elif self.status == KILLED and self.run.history_file.is_file():
             ended = datetime.fromtimestamp(self.run.history_file.stat().st_mtime, UTC)
@@ -145,9 +170,18 @@ class RunOverview:
         return {label: counts[int(label)] for label in Label}
 
     def best(self, rule: Rule = DEFAULT_RULE) -> BestEpoch | None:
-        """The recommended epoch; None where there is none."""
-        epoch = recommended_epoch(self.history, rule)
-        return None if epoch is None else BestEpoch.of(epoch, self.history[epoch])
+        """The recommended epoch; None where there is none.
+
+        Of a fold set the mean over the recommended epochs of its networks, under the number of the last of these.
+        """
+        best = self.best_epochs(rule)
+        return None if best is None else BestEpoch.of(max(best.epochs), best.row)
+
+    def best_epochs(self, rule: Rule = DEFAULT_RULE) -> BestEpochs | None:
+        """The recommended epoch of each network; None where one of them has none."""
+        if self.fold_rule is not None and len(self.folds) < self.fold_rule.count:
+            return None
+        return BestEpochs.of([network.history for network in self.folds or (self,)], rule)
 
     def setting(self, name: str) -> str:
         """A setting as text; empty where it is not there or null."""
@@ -214,97 +248,5 @@ def _time(text: Any) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _is_held(run: RunDirectory) -> bool:
-    try:
-        return run.is_in_use
-    except OSError:
-        # The folder is read-only for this user: its lock can be tested, but not taken.
-        return _is_locked(run.path / ".lock")
-
-
-def _is_locked(lock: Path) -> bool:
-    if os.name != "posix":
-        return True
-    import fcntl
-
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
 _TELLING = ("running", "diverged", "failed", "killed", "interrupted")
 """The state of a set is the first of these that one of its folds has."""
-
-
-@dataclass(frozen=True)
-class FoldSetOverview(RunOverview):
-    """A fold set as its files describe it.
-
-    Attributes:
-        folds: its networks as far as they are begun, by fold.
-        count: how many there are to be.
-    """
-
-    folds: tuple[RunOverview, ...]
-    count: int
-
-    @cached_property
-    def status(self) -> str:
-        """As for a run; incomplete where folds are not begun, or wait for something to go on."""
-        if self.word("status") == FINISHED:
-            return FINISHED
-        states = {fold.status for fold in self.folds}
-        return next((state for state in _TELLING if state in states), INCOMPLETE)
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs all folds have."""
-        return len(self.history)
-
-    @property
-    def seconds(self) -> float | None:
-        """The time of all folds together; they may be trained at once."""
-        known = [fold.seconds for fold in self.folds]
-        return sum(each for each in known if each is not None) if any(known) else None
-
-    def best_of_folds(self, rule: Rule) -> BestOfFolds | None:
-        """Each fold at the epoch that is recommended of it; None where one of them has none."""
-        if len(self.folds) < self.count:
-            return None
-        return BestOfFolds.of([fold.history for fold in self.folds], rule)
-
-    def best(self, rule: Rule = DEFAULT_RULE) -> BestEpoch | None:
-        """The mean over the recommended epochs of the folds; its number is the last of theirs."""
-        best = self.best_of_folds(rule)
-        return None if best is None else BestEpoch.of(max(best.epochs), best.row)
-
-
-def overview_of(run: RunDirectory) -> RunOverview:
-    """What can be said of a run, or of a fold set."""
-    alone = RunOverview.of(run)
-    fold_set = FoldSet.of(run) if alone.record else None
-    if fold_set is None:
-        return alone
-    folds = tuple(RunOverview.of(each) for each in folds_there(run))
-    history: tuple[Mapping[str, float], ...] = ()
-    if len(folds) == fold_set.rule.count:
-        history = tuple(mean_history([fold.history for fold in folds]))
-    record = {**_data_of(folds), **alone.record}
-    trouble = "; ".join(filter(None, (alone.trouble, *(fold.trouble for fold in folds))))
-    return FoldSetOverview(run, record, alone.settings, history, trouble, folds, fold_set.rule.count)
-
-
-def folds_there(run: RunDirectory) -> list[RunDirectory]:
-    """The networks of a fold set that are begun, by fold; none of a run by itself."""
-    fold_set = FoldSet.of(run)
-    return [] if fold_set is None else [each for each in fold_set.folds if each.path.is_dir()]
-
-
-def _data_of(folds: tuple[RunOverview, ...]) -> Mapping[str, object]:
-    """What a fold says of the files, for a set that is not complete yet."""
-    return {"data": folds[0].record.get("data", {})} if folds else {}

@@ -176,11 +176,11 @@ def _summed(row: Mapping[str, float], figure: str) -> float:
 
 
 @dataclass(frozen=True)
-class BestOfFolds:
-    """Each network of a set at the epoch that a rule recommends in its own history.
+class BestEpochs:
+    """Each network of a run at the epoch that a rule recommends in its own history.
 
     Attributes:
-        epochs: by fold.
+        epochs: of networks 0 ... K-1.
         row: the mean of these rows. The validation parts of the folds share most of their jets, so a mean of spreads
             is not divided by the root of their number.
     """
@@ -189,8 +189,8 @@ class BestOfFolds:
     row: Mapping[str, float]
 
     @classmethod
-    def of(cls, histories: Sequence[Sequence[Mapping[str, float]]], rule: Rule) -> "BestOfFolds | None":
-        """None where some fold has no epoch with what the rule looks at."""
+    def of(cls, histories: Sequence[Sequence[Mapping[str, float]]], rule: Rule) -> "BestEpochs | None":
+        """None where some network has no epoch with what the rule looks at."""
         chosen = [recommended_epoch(history, rule) for history in histories]
         epochs = tuple(epoch for epoch in chosen if epoch is not None)
         if not epochs or len(epochs) < len(histories):
@@ -199,5 +199,5 @@ class BestOfFolds:
 
     @property
     def words(self) -> str:
-        """The epochs by fold: '3+5+2'."""
+        """The epochs by network: '3+5+2'."""
         return "+".join(map(str, self.epochs))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import load_control_jets, load_main_jets
 from cal_ratio_trainer.datasets.mass_selection import parametrised_masses
-from cal_ratio_trainer.datasets.splits import FOLD, UIntArray, event_words
+from cal_ratio_trainer.datasets.splits import FOLD, FoldRule, UIntArray, event_words
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.datasets.weights import WeightArray, evaluation_weights, file_weights
 from cal_ratio_trainer.errors import InputFileError
@@ -26,11 +26,9 @@ from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import ranges_of
-from cal_ratio_trainer.runs.fold_set import FoldSet
-from cal_ratio_trainer.runs.networks import FoldClassifiers, scores_by
+from cal_ratio_trainer.runs.networks import Networks
 from cal_ratio_trainer.runs.scored_parts import scored_jets
 
 MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
@@ -163,8 +161,8 @@ class RunSample:
                 digest.update(np.ascontiguousarray(part.jets[name]).tobytes())
         return digest.hexdigest()[:16]
 
-    def scored_by(self, classifier: Classifier | FoldClassifiers) -> tuple[ScoredJets, ScoredControlJets]:
-        """Main and control jets with the scores of a network, in inference mode, or of the networks of a fold set.
+    def scored_by(self, networks: Networks) -> tuple[ScoredJets, ScoredControlJets]:
+        """Main and control jets with the scores of the networks of a run, in inference mode.
 
         A network with parametrised masses reads the signal's own; any other jet is given those of a signal jet of the
         test part, drawn with the run's seed. (The training draws from its own part, so its figures differ a little.)
@@ -173,14 +171,14 @@ class RunSample:
             RunError: the network reads another number of masses than the settings say.
         """
         columns = self.settings.parametrised_masses
-        if classifier.shape.masses != len(columns):
+        if networks.shape.masses != len(columns):
             raise RunError(
-                f"{self.main.file.parent} has a network that reads {classifier.shape.masses} masses, but settings for "
+                f"{self.main.file.parent} has a network that reads {networks.shape.masses} masses, but settings for "
                 f"{len(columns)}"
             )
-        network = classifier.to(self.device).eval()
+        networks = networks.to(self.device)
         parts = zip((self.main, self.control), self._tensors, strict=True)
-        main, control = (scores_by(network, part.jets, tensors, part.file) for part, tensors in parts)
+        main, control = (networks.scores(part.jets, tensors, part.file) for part, tensors in parts)
         return (
             scored_jets(self.main.jets.scalars, main, self.main.weights, self.main.metadata),
             ScoredControlJets(
@@ -230,42 +228,43 @@ _OVERWRITTEN = ("weight", _EVALUATION_WEIGHT)
 """Columns of a test sample in which the file's own weights do not stand any more."""
 
 
-def fold_sample(fold_set: FoldSet, device: torch.device) -> RunSample:
-    """The test jets of a set, from those that its networks left.
+def fold_sample(run: RunDirectory, rule: FoldRule, device: torch.device) -> RunSample:
+    """The test jets of a fold set: every jet that the split puts in a test part, once.
+
+    A jet of fold j is in the test part of all networks but j. Its features are taken from one of those; it is scored by
+    network j, which has not seen its event at all.
 
     Raises:
         UserError: a file is missing, damaged, or not what it should be.
     """
-    settings = fold_set.settings
-    main = _joined(fold_set, MAIN_FILE, settings)
+    settings = TrainSettings.make(**run.read_settings())
+    main = _joined(run, rule, MAIN_FILE, settings)
     without = settings.cr_training_file is None
-    control = main.without_jets() if without else _joined(fold_set, CONTROL_FILE, settings)
+    control = main.without_jets() if without else _joined(run, rule, CONTROL_FILE, settings)
     return RunSample(main, control, settings, device)
 
 
-def write_fold_sample(
-    sample: RunSample, networks: FoldClassifiers, fold_set: FoldSet
-) -> tuple[ScoredJets, ScoredControlJets]:
+def write_fold_sample(sample: RunSample, networks: Networks, run: RunDirectory) -> tuple[ScoredJets, ScoredControlJets]:
     """Score the jets, write both files into the folder of the set, and give the scores back."""
     main, control = sample.scored_by(networks)
     for part, scores in ((sample.main, main.scores), (sample.control, control.scores)):
         if not len(part.jets):
             continue
         columns = {f"jet_nn_{label.output}": scores[:, label] for label in Label}
-        note = f"test part of the fold set {fold_set.run.name}, each jet scored by the newest network of its fold"
+        note = f"test part of the fold set {run.name}, each jet scored by the newest network of its fold"
         metadata = part.metadata.model_copy(update={"notes": [note]})
-        write_jets(fold_set.run.path / part.file.name, part.jets.with_columns(columns), metadata)
+        write_jets(run.path / part.file.name, part.jets.with_columns(columns), metadata)
     return main, control
 
 
-def _joined(fold_set: FoldSet, name: str, settings: TrainSettings) -> TestJets:
-    left = [TestJets.read(run.path / name) for run in fold_set.folds]
+def _joined(run: RunDirectory, rule: FoldRule, name: str, settings: TrainSettings) -> TestJets:
+    left = [TestJets.read(run.fold(fold).path / name) for fold in range(rule.count)]
     parts = []
-    for fold in range(fold_set.rule.count):
-        source = left[(fold + 1) % fold_set.rule.count]
-        folds = fold_set.rule.folds_of(source.jets, source.file)
+    for fold in range(rule.count):
+        source = left[(fold + 1) % rule.count]
+        folds = rule.folds_of(source.jets, source.file)
         parts.append(source.jets.where(folds == fold).with_columns({FOLD: folds[folds == fold]}))
-    jets, file = Jets.concatenate(parts), fold_set.run.path / name
+    jets, file = Jets.concatenate(parts), run.path / name
     weights = _on_one_scale(jets, settings, file)
     return TestJets(file, jets.with_columns({_EVALUATION_WEIGHT: weights}), left[0].metadata)
 

@@ -29,7 +29,7 @@ from cal_ratio_trainer.scoring.compared import (
 from cal_ratio_trainer.scoring.explanation import Explanation, explain
 from cal_ratio_trainer.scoring.inputs import files_named, open_stream, stream_options
 from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, BLINDED, SCORE_COLUMNS, writing_scores
-from cal_ratio_trainer.scoring.scorer import AnyScorer, find_any_scorer
+from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
 from cal_ratio_trainer.scoring.streams import Region, StreamOptions
 
 SCORES_FILE = "compared.parquet"
@@ -95,7 +95,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
     """
     if settings.first is None:
         raise ConfigError(["nothing is given to compare: name two networks, or a network and files with scores"])
-    scorer = find_any_scorer(settings.first, settings)
+    scorer = find_scorer(settings.first, settings)
     second_word, files = _second_and_files(settings)
     columns = ColumnScores(settings.column) if settings.column is not None else None
     if second_word is None and columns is None:
@@ -103,7 +103,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
     options = stream_options(settings, scorer.scaling, columns.columns if columns is not None else ())
     sources = list(_sources(files, options) if files else _test_samples(scorer, options))
     first = NetworkScores(scorer, options.scaling)
-    second: Contestant = columns or NetworkScores(find_any_scorer(second_word or "", settings), options.scaling)
+    second: Contestant = columns or NetworkScores(find_scorer(second_word or "", settings), options.scaling)
     # Whether two programs agree is a question about all jets.
     fair_only = columns is None and not settings.all_jets
     comparison = Comparison(first, second, fair_only, settings.blind_above)
@@ -167,10 +167,10 @@ def _sources(files: Sequence[str], options: StreamOptions) -> Iterator[Source]:
         yield Source(open_stream(file, options))
 
 
-def _test_samples(scorer: AnyScorer, options: StreamOptions) -> Iterator[Source]:
+def _test_samples(scorer: Scorer, options: StreamOptions) -> Iterator[Source]:
     if scorer.run is None:
         raise ConfigError([f"{scorer.name} belongs to no run with test samples; name files of jets to compare on"])
-    data = scorer.record.get("data", {})
+    data = scorer.data
     for name, kind in ((MAIN_FILE, "main"), (CONTROL_FILE, "control")):
         if data and kind not in data:
             continue
@@ -192,7 +192,7 @@ def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange
     )
 
 
-def _explanation(scorer: AnyScorer, samples: dict[Region, ComparedSample]) -> Explanation:
+def _explanation(scorer: Scorer, samples: dict[Region, ComparedSample]) -> Explanation:
     jets = next(iter(samples.values())).jets
     return explain(scorer, jets.some, jets.second[jets.some_rows], jets.labelled)
 

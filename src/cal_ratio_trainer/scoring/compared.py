@@ -21,9 +21,9 @@ from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
-from cal_ratio_trainer.scoring.parts import FAIR, JetPart, NoLookup, PartLookup
+from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup, unknown_parts
 from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, JetScores, score_table
-from cal_ratio_trainer.scoring.scorer import AnyScorer, ScoreArray
+from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region, converted_batch
 from cal_ratio_trainer.scoring.tally import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.workers.processes import prefetched
@@ -63,7 +63,7 @@ class NetworkScores:
         read_with: the scaling of the batches it is given.
     """
 
-    scorer: AnyScorer
+    scorer: Scorer
     read_with: Scaling
 
     @property
@@ -78,7 +78,7 @@ class NetworkScores:
 
     def lookup(self, path: Path | None, copied_from: str | None) -> PartLookup:
         """See `Contestant.lookup`."""
-        return self.scorer.lookup_of_copy(copied_from) if copied_from is not None else self.scorer.lookup(path)
+        return self.scorer.lookup(path, copied_from)
 
     def scores(self, batch: JetBatch, labelled: bool) -> ScoreArray:
         """Scores of the network; jets are scaled anew where it was trained with another range."""
@@ -117,7 +117,7 @@ class ColumnScores:
 
     def lookup(self, path: Path | None, copied_from: str | None) -> PartLookup:
         """Nothing is known of who made them."""
-        return NoLookup("")
+        return PartLookup((unknown_parts,))
 
     def scores(self, batch: JetBatch, labelled: bool) -> ScoreArray:
         """The columns; NaN where one of them is null, not finite, or negative (-1 means not scored)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.scoring.scorer import AnyScorer, ScoreArray
+from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
 from cal_ratio_trainer.scoring.streams import JetBatch
 from cal_ratio_trainer.scoring.variations import ExplainedJets, Variation, variations
 
@@ -101,7 +101,7 @@ class Explanation:
         ]
 
 
-def explain(scorer: AnyScorer, batches: Sequence[JetBatch], other: ScoreArray, labelled: bool) -> Explanation:
+def explain(scorer: Scorer, batches: Sequence[JetBatch], other: ScoreArray, labelled: bool) -> Explanation:
     """Try each single change of the inputs.
 
     Args:
@@ -138,7 +138,7 @@ def explain(scorer: AnyScorer, batches: Sequence[JetBatch], other: ScoreArray, l
 class _Search:
     """Tries every change on jets that should score `other`."""
 
-    scorer: AnyScorer
+    scorer: Scorer
     other: ScoreArray
     labelled: bool
 
@@ -180,7 +180,7 @@ def _same_values(own: ScoreArray, other: ScoreArray) -> bool:
     return bool(np.abs(one - two).max() < AGREES_BELOW) and bool(np.abs(own - other).max() >= AGREES_BELOW)
 
 
-def _joined(batches: Sequence[JetBatch], scorer: AnyScorer) -> ExplainedJets:
+def _joined(batches: Sequence[JetBatch], scorer: Scorer) -> ExplainedJets:
     known = [batch.converted for batch in batches if batch.converted is not None]
     converted = Jets.concatenate(known) if len(known) == len(batches) else None
     return ExplainedJets(Jets.concatenate([batch.jets for batch in batches]), converted, scorer.scaling)

@@ -37,7 +37,7 @@ from cal_ratio_trainer.scoring.score_file import (
     score_table,
     writing_scores,
 )
-from cal_ratio_trainer.scoring.scorer import AnyScorer, FoldScorer, ScoreArray, find_any_scorer, folds_of
+from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer, find_scorer
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import Executor, Report
@@ -186,7 +186,7 @@ class ScoreRequest:
 class Work:
     """The network, and how files are read for it."""
 
-    scorer: AnyScorer
+    scorer: Scorer
     options: StreamOptions
     selections: tuple[Selection, ...]
     settings: ScoreSettings
@@ -203,7 +203,8 @@ class Work:
         blinding = self.blinding(stream)
         report(0, stream.size)
         for batch, used in batches:
-            folds = folds_of(self.scorer, batch.jets, stream.name)
+            rule = self.scorer.rule
+            folds = rule.folds_of(batch.jets, stream.name) if rule is not None else None
             scores = self.scorer.scores(batch.jets, stream.labelled)
             part = lookup.parts(batch.jets)
             of_data = None
@@ -223,7 +224,7 @@ def _loaded(settings_json: str, run: str) -> Work:
     settings = ScoreSettings.model_validate_json(settings_json)
     if settings.training is None:
         raise ConfigError(["no network is given: its name is the last word, or --training"])
-    scorer = find_any_scorer(settings.training, settings)
+    scorer = find_scorer(settings.training, settings)
     return Work(scorer, stream_options(settings, scorer.scaling), selections(settings.cuts), settings)
 
 
@@ -300,7 +301,7 @@ def _write(request: ScoreRequest, stream: JetStream, batches: Iterable[ScoredBat
 def _description(work: Work, stream: JetStream, tally: ScoreTally, notes: list[str]) -> dict[str, Any]:
     scorer, blinding = work.scorer, work.blinding(stream)
     size = stream.path.stat().st_size if stream.path is not None else None
-    folds = {"count": scorer.rule.count, "fold": scorer.rule.expression} if isinstance(scorer, FoldScorer) else None
+    folds = {"count": scorer.rule.count, "fold": scorer.rule.expression} if scorer.rule is not None else None
     return {
         "network": scorer.name,
         "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,

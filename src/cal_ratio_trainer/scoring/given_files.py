@@ -11,7 +11,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.runs.networks import Networks
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.test_sample import RunSample, known_settings
 from cal_ratio_trainer.training.setup import training_files
@@ -66,13 +66,13 @@ class GivenFiles:
         return self._read[key]
 
 
-def figures_to_choose_by(sample: RunSample, classifier: Classifier) -> Mapping[str, float]:
-    """AUC and K-S of a network under the names that the history has for those of the validation part.
+def figures_to_choose_by(sample: RunSample, networks: Networks) -> Mapping[str, float]:
+    """AUC and K-S of the networks of a run under the names that the history has for those of the validation part.
 
     Raises:
         RunError: the network reads another number of masses than the settings say.
     """
-    main, control = sample.scored_by(classifier)
+    main, control = sample.scored_by(networks)
     ks = ks_of_control_jets(control, sample.pt_ranges)
     return {"val_auc": roc_auc(main), **ks.to_dict()}
 

@@ -60,7 +60,7 @@ class NtupleStream(JetStream):
             self.origin = Origin(asked, self.labelled, is_control=self.options.kind == "control")
             self._selection = self._make_selection(data_type, tuple(dict.fromkeys([*official, *self._further])))
             if ntuple.entries:
-                check_branches(self.name, data_type, self._selection.keep_branches, ntuple.branches)
+                check_branches(self.name, self._selection, ntuple.branches)
         if not self.labelled:
             self.notes.append("no data_type was given: every jet in range is kept, without a label")
 

@@ -1,17 +1,18 @@
-"""Which part of a training a jet had: trained on, chosen by, tested on, or never seen."""
+"""Part of a jet in a training: trained on, chosen by, tested on, or never seen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.splits import split_jets
+from cal_ratio_trainer.datasets.splits import FoldRule, split_jets
 from cal_ratio_trainer.datasets.used_events import EventGroup, known_columns, words_by
+from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.jets import Jets
 
 PartArray = NDArray[np.int8]
@@ -36,86 +37,87 @@ FAIR = (JetPart.TEST, JetPart.UNSEEN)
 """Parts of jets that had no say in the training, so that figures of merit on them hold for new jets."""
 
 
-class PartLookup(Protocol):
-    """Tells the part of jets."""
-
-    @property
-    def note(self) -> str:
-        """What a user should know; may be empty."""
-
-    def parts(self, jets: Jets) -> PartArray:
-        """[jets] int8, see `JetPart`; jets are scaled as the network reads them."""
-
-
 @dataclass(frozen=True)
-class NoLookup:
-    """Nothing is known of the training."""
+class PartLookup:
+    """Tells the part that jets had in the training of the network that reads them.
 
-    note: str
+    Attributes:
+        networks: for each network the parts [jets] of jets that are scaled as it reads them.
+        rule: the network that reads a jet is the fold of its event; None for a single network.
+        note: what a user should know; may be empty.
+    """
 
-    def parts(self, jets: Jets) -> PartArray:
-        """All unknown."""
-        return np.full(len(jets), JetPart.UNKNOWN, dtype=np.int8)
-
-
-@dataclass(frozen=True)
-class LookupByHash:
-    """For jets of the very training file of a run that left no list of its events: the split is done again."""
-
-    settings: TrainSettings
+    networks: tuple[Callable[[Jets], PartArray], ...]
+    rule: FoldRule | None = None
     note: str = ""
 
     def parts(self, jets: Jets) -> PartArray:
-        """As the split puts the events; those that `sample_fraction` left out are unseen."""
-        split = split_jets(
-            jets,
-            sample_fraction=self.settings.sample_fraction,
-            train_fraction=self.settings.train_fraction,
-            seed=self.settings.seed,
-            by_row=self.settings.split == "row",
-        )
-        return split.part
+        """[jets] int8, see `JetPart`.
+
+        Raises:
+            InputFileError: some jets have no event number, and there is a rule.
+        """
+        if self.rule is None:
+            return self.networks[0](jets)
+        parts = np.full(len(jets), JetPart.UNSEEN, dtype=np.int8)
+        for parts_of, mine in zip(self.networks, self.rule.positions(jets, "the file"), strict=True):
+            parts[mine] = parts_of(jets.take(mine))
+        # A network left its whole fold out: a jet of which the numbers of its event do not say enough is unseen too.
+        parts[parts == JetPart.UNKNOWN] = JetPart.UNSEEN
+        return parts
 
 
-@dataclass(frozen=True)
-class LookupByEvents:
+def unknown_parts(jets: Jets) -> PartArray:
+    """All unknown: nothing is known of the training."""
+    return np.full(len(jets), JetPart.UNKNOWN, dtype=np.int8)
+
+
+def parts_by_split(settings: TrainSettings, jets: Jets) -> PartArray:
+    """For jets of the very training file of a run that left no list of its events: the split is done again.
+
+    Events that `sample_fraction` left out are unseen.
+    """
+    split = split_jets(
+        jets,
+        sample_fraction=settings.sample_fraction,
+        train_fraction=settings.train_fraction,
+        seed=settings.seed,
+        by_row=settings.split == "row",
+    )
+    return split.part
+
+
+def parts_by_events(groups: Sequence[EventGroup], jets: Jets) -> PartArray:
     """The events of any file, held against the list that the run left.
 
     A jet that is not in the list is unseen, unless it lacks a number by which the run told events apart: then it is
     unknown, or unseen where its run number does not occur among those events.
     """
+    result = np.full(len(jets), JetPart.UNSEEN, dtype=np.int8)
+    undecided = np.zeros(len(jets), dtype=bool)
+    # Where the run met jets without event numbers too, it knew them by their direction.
+    is_known_by_direction = any(group.columns == () for group in groups)
+    known = known_columns(jets)
+    for columns in dict.fromkeys(group.columns for group in groups):
+        same = [group for group in groups if group.columns == columns]
+        words = words_by(columns, jets)
+        for own_columns, here in known.items():
+            if set(columns) <= set(own_columns):
+                for group in same:
+                    result[here] = np.minimum(result[here], _found(group, words[here]))
+            elif own_columns or not is_known_by_direction:
+                undecided |= here & _could_be_among(same, jets, own_columns)
+    result[undecided & (result == JetPart.UNSEEN)] = JetPart.UNKNOWN
+    return result
 
-    groups: Sequence[EventGroup]
-    note: str = ""
 
-    def parts(self, jets: Jets) -> PartArray:
-        """Looked up group by group."""
-        result = np.full(len(jets), JetPart.UNSEEN, dtype=np.int8)
-        undecided = np.zeros(len(jets), dtype=bool)
-        known = known_columns(jets)
-        for columns in dict.fromkeys(group.columns for group in self.groups):
-            groups = [group for group in self.groups if group.columns == columns]
-            words = words_by(columns, jets)
-            for own_columns, here in known.items():
-                if set(columns) <= set(own_columns):
-                    for group in groups:
-                        result[here] = np.minimum(result[here], _found(group, words[here]))
-                else:
-                    undecided |= here & self._could_be_among(groups, jets, own_columns)
-        result[undecided & (result == JetPart.UNSEEN)] = JetPart.UNKNOWN
-        return result
-
-    def _could_be_among(
-        self, groups: Sequence[EventGroup], jets: Jets, own_columns: tuple[str, ...]
-    ) -> NDArray[np.bool_]:
-        """[jets] false where a jet that knows these columns only cannot be of groups that were told apart by more."""
-        if not own_columns and any(group.columns == () for group in self.groups):
-            # The run met jets without event numbers too, and knew them by their direction.
-            return np.zeros(len(jets), dtype=bool)
-        if "runNumber" not in own_columns:
-            return np.ones(len(jets), dtype=bool)
-        runs = np.array(sorted({run for group in groups for run in group.runs}), dtype=np.int64)
-        return np.isin(_integers(jets, "runNumber"), runs)
+def _could_be_among(groups: Sequence[EventGroup], jets: Jets, own_columns: tuple[str, ...]) -> NDArray[np.bool_]:
+    """[jets] false where a jet that knows these columns only cannot be of groups that were told apart by more."""
+    if "runNumber" not in own_columns:
+        return np.ones(len(jets), dtype=bool)
+    runs = np.array(sorted({run for group in groups for run in group.runs}), dtype=np.int64)
+    numbers: NDArray[Any] = jets.scalars.column("runNumber").fill_null(0).to_numpy()
+    return np.isin(numbers.astype(np.int64), runs)
 
 
 def _found(group: EventGroup, words: NDArray[np.uint64]) -> PartArray:
@@ -126,19 +128,13 @@ def _found(group: EventGroup, words: NDArray[np.uint64]) -> PartArray:
     return found
 
 
-def _integers(jets: Jets, name: str) -> NDArray[np.int64]:
-    values: NDArray[Any] = jets.scalars.column(name).fill_null(0).to_numpy()
-    return values.astype(np.int64)
-
-
-def is_training_file(path: Path, record: dict[str, Any], checksum: Any) -> bool:
+def is_training_file(path: Path, data: Mapping[str, Any]) -> bool:
     """True for the main or control file that a run was trained on, by size and checksum.
 
     Args:
         path: a file on this machine.
-        record: the content of run.json.
-        checksum: gives the sha256 of a path; asked only where the size fits.
+        data: what run.json says of the training files.
     """
     size = path.stat().st_size
-    same_size = [file for file in record.get("data", {}).values() if file.get("size_bytes") == size]
-    return bool(same_size) and checksum(path) in [file.get("sha256") for file in same_size]
+    same_size = [file for file in data.values() if file.get("size_bytes") == size]
+    return bool(same_size) and sha256_of(path) in [file.get("sha256") for file in same_size]

@@ -17,7 +17,7 @@ from cal_ratio_trainer import __version__
 from cal_ratio_trainer.datasets.splits import FOLD, FoldArray
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import remove_remains, replacing
-from cal_ratio_trainer.files.locks import held
+from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.files.parquet import ParquetOutput, open_parquet
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.schema import SCALAR_TYPES
@@ -193,8 +193,8 @@ def writing_scores(path: Path, is_leased: bool = False) -> Iterator[ScoreWriter]
         InputFileError: another process is writing it, or what is there is no file of scores.
         OSError: it cannot be written, or the disk is full; it is then as it was.
     """
-    with nullcontext(True) if is_leased else held(path) as free:
-        if not free:
+    with nullcontext() if is_leased else leased(path) as lease:
+        if lease is None and not is_leased:
             raise InputFileError(path, "is being written by another process")
         if path.exists() and not is_score_file(path):
             raise InputFileError(path, "is in the way: it is no file of scores; give another --output_report")

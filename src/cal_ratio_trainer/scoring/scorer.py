@@ -1,9 +1,13 @@
-"""Trained networks ready to score: with the scaling, the masses and the list of events of their run."""
+"""Trained networks ready to score: with the scaling, the masses and the list of events of their run.
+
+A name means networks 0 ... K-1. A single network reads every jet; of a fold set each jet is read by the network that
+has not seen its event.
+"""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,10 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.splits import FoldArray, FoldRule
-from cal_ratio_trainer.datasets.used_events import read_used_events
+from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.datasets.used_events import EventGroup, read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.cleaning import with_missing_t0
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
@@ -28,16 +31,8 @@ from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
-from cal_ratio_trainer.runs.networks import NamedFolds, NamedNetwork, find_network, find_networks
-from cal_ratio_trainer.scoring.parts import (
-    JetPart,
-    LookupByEvents,
-    LookupByHash,
-    NoLookup,
-    PartArray,
-    PartLookup,
-    is_training_file,
-)
+from cal_ratio_trainer.runs.networks import NamedNetworks, find_networks
+from cal_ratio_trainer.scoring.parts import PartLookup, is_training_file, parts_by_events, parts_by_split, unknown_parts
 
 DEFAULT_PT_EDGES = (0.25, 0.5)
 
@@ -59,100 +54,135 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """One network.
+class TrainedNetwork:
+    """One network with what its run says of it.
 
     Attributes:
-        name: for people, 'model/00003/12' or a path.
         classifier: on the device that it runs on.
         run: its run; None where it is not known.
-        record: the content of the run's run.json; empty where there is none.
+        data: what the run's run.json says of the training files; empty where it does not.
         settings: of the run; None where they are not known.
-        mass_columns: those of `MASS_INPUTS` that it reads, in order.
+    """
+
+    classifier: Classifier
+    run: RunDirectory | None
+    data: Mapping[str, Any]
+    settings: TrainSettings | None
+
+    @cached_property
+    def used_events(self) -> tuple[EventGroup, ...] | None:
+        """The list of events that the run left; None where there is none."""
+        groups = read_used_events(self.run.path) if self.run is not None else None
+        return None if groups is None else tuple(groups)
+
+    def lookup(self, name: str, path: Path | None, copied_from: str | None) -> PartLookup:
+        """Tells the part of jets; arguments as `Scorer.lookup`, `name` is for the note."""
+        if self.run is None or self.settings is None:
+            note = f"{name} belongs to no run, so it is not known which jets it was trained on"
+            return PartLookup((unknown_parts,), note=note)
+        if self.used_events is not None:
+            return PartLookup((partial(parts_by_events, self.used_events),))
+        if copied_from is not None:
+            is_own = copied_from in [file.get("sha256") for file in self.data.values()]
+        else:
+            is_own = path is not None and is_training_file(path, self.data)
+        if is_own:
+            return PartLookup((partial(parts_by_split, self.settings),))
+        note = (
+            f"run {self.run.name} left no list of the events it used (it is imported, or of an earlier version), so "
+            "it is not known which jets of other files than its own it was trained on"
+        )
+        return PartLookup((unknown_parts,), note=note)
+
+    def scores(self, jets: Jets, masses: NDArray[np.float32] | None) -> ScoreArray:
+        """Scores [jets, 3] in the order of `Label`.
+
+        Args:
+            jets: scaled, with finite inputs; segment times that were not measured are replaced where the run did so.
+            masses: [jets, masses] in TeV; None where the network reads none.
+        """
+        if self.settings is not None and self.settings.missing_t0 is not None:
+            jets = with_missing_t0(jets, self.settings.missing_t0)[0]
+        device = next(self.classifier.parameters()).device
+        return scores_of(self.classifier, JetTensors.from_jets([jets], device, masses))
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The networks that a name means, used as one: a single one, or all of a fold set.
+
+    Attributes:
+        name: for people, 'model/00003/12', 'model/00003/best' of a fold set, or a path.
+        run: the run, or the folder of the set; None where it is not known.
+        networks: networks 0 ... K-1; they read the same inputs.
+        rule: the network that reads a jet is the fold of its event; None for a single network, which reads every jet.
+        mass_columns: those of `MASS_INPUTS` that they read, in order.
         hypothesis: masses to assume.
         notes: what a user should know, a sentence each.
     """
 
     name: str
-    classifier: Classifier
     run: RunDirectory | None
-    record: dict[str, Any]
-    settings: TrainSettings | None
+    networks: tuple[TrainedNetwork, ...]
+    rule: FoldRule | None
     mass_columns: tuple[str, ...]
     hypothesis: Hypothesis
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What run.json says of the training files, which are the same for all networks."""
+        return self.networks[0].data
+
+    @property
+    def settings(self) -> TrainSettings | None:
+        """Settings of the training, but for the fold the same for all networks; None where they are not known."""
+        return self.networks[0].settings
 
     @property
     def scaling(self) -> Scaling:
-        """The range that the network's training file was scaled with."""
-        known = self.record.get("data", {}).get("main", {}).get("scaling")
+        """The range that the training file was scaled with; the usual one where it is not known."""
+        known = self.data.get("main", {}).get("scaling")
         return Scaling(**known) if known else LEGACY_SCALING
-
-    @property
-    def knows_scaling(self) -> bool:
-        """False where the usual range is taken for want of a better one."""
-        return bool(self.record.get("data", {}).get("main", {}).get("scaling"))
-
-    @cached_property
-    def _lookup_by_events(self) -> LookupByEvents | None:
-        groups = read_used_events(self.run.path) if self.run is not None else None
-        return LookupByEvents(groups) if groups is not None else None
 
     @property
     def pt_ranges(self) -> tuple[PtRange, ...]:
         """The ranges of jet pt in which the run compares data and MC."""
         return ranges_of(self.settings.pt_ranges if self.settings is not None else DEFAULT_PT_EDGES, self.scaling)
 
-    def lookup(self, path: Path | None, checksum: Callable[[Path], str] = sha256_of) -> PartLookup:
-        """What tells the part of the jets of a file.
+    def lookup(self, path: Path | None, copied_from: str | None = None) -> PartLookup:
+        """Tells the part of the jets of a file in the training of the network that reads them.
 
         Args:
             path: the file on this machine; None for jets that are in no file of jets.
-            checksum: gives the sha256 of a file.
+            copied_from: checksum of the training file, where the jets are a copy of some of it.
         """
-        if self.run is None or self.settings is None:
-            return NoLookup(f"{self.name} belongs to no run, so it is not known which jets it was trained on")
-        if self._lookup_by_events is not None:
-            return self._lookup_by_events
-        if path is not None and is_training_file(path, self.record, checksum):
-            return LookupByHash(self.settings)
-        return NoLookup(
-            f"run {self.run.name} left no list of the events it used (it is imported, or of an earlier version), so "
-            "it is not known which jets of other files than its own it was trained on"
-        )
-
-    def lookup_of_copy(self, sha256: str) -> PartLookup:
-        """What tells the part of jets that were copied from a training file with this checksum."""
-        if self.run is None or self.settings is None or self._lookup_by_events is not None:
-            return self.lookup(None)
-        if sha256 in [file.get("sha256") for file in self.record.get("data", {}).values()]:
-            return LookupByHash(self.settings)
-        return self.lookup(None)
-
-    def prepared(self, jets: Jets) -> Jets:
-        """Scaled jets as this network's training had them: missing segment times replaced where the run did so."""
-        if self.settings is None or self.settings.missing_t0 is None:
-            return jets
-        return with_missing_t0(jets, self.settings.missing_t0)[0]
+        lookups = [network.lookup(self.name, path, copied_from) for network in self.networks]
+        notes = dict.fromkeys(lookup.note for lookup in lookups if lookup.note)
+        return PartLookup(tuple(lookup.networks[0] for lookup in lookups), self.rule, " ".join(notes))
 
     def scores(self, jets: Jets, labelled: bool = True) -> ScoreArray:
-        """Scores [jets, 3] in the order of `Label`.
+        """Scores [jets, 3] in the order of `Label`, each jet's from the network that reads it.
 
         Args:
             jets: scaled, with finite inputs.
             labelled: the label column says which jets are signal.
 
         Raises:
-            ConfigError: the network reads masses, and some jets have none of their own and are given none.
+            ConfigError: masses are read, and some jets have none of their own and are given none.
+            InputFileError: some jets have no event number, and there is a rule.
         """
-        device = next(self.classifier.parameters()).device
-        masses = self._masses(jets, labelled) if self.mass_columns else None
-        return scores_of(self.classifier, JetTensors.from_jets([self.prepared(jets)], device, masses))
-
-    def _masses(self, jets: Jets, labelled: bool) -> NDArray[np.float32]:
-        """What the network reads, [jets, masses] in TeV."""
-        in_gev = np.stack([self._mass(column, jets, labelled) for column in self.mass_columns], axis=1)
-        return in_gev / np.float32(GEV_A_TEV)
+        masses = None
+        if self.mass_columns:
+            in_gev = np.stack([self._mass(column, jets, labelled) for column in self.mass_columns], axis=1)
+            masses = in_gev / np.float32(GEV_A_TEV)
+        if self.rule is None:
+            return self.networks[0].scores(jets, masses)
+        scores = np.zeros((len(jets), 3), dtype=np.float32)
+        for network, mine in zip(self.networks, self.rule.positions(jets, "the file"), strict=True):
+            if len(mine):
+                scores[mine] = network.scores(jets.take(mine), None if masses is None else masses[mine])
+        return scores
 
     def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:
         given = self.hypothesis.value(column)
@@ -171,51 +201,32 @@ class Scorer:
 
 
 def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
-    """The network that a user means, ready to score.
+    """The network, or the networks of a fold set, that a user means, ready to score.
 
     Args:
-        name: as `find_network` takes it.
-        reading: where runs are, which masses to assume, and where the network is to run.
+        name: as `find_networks` takes it.
+        reading: where runs are, which masses to assume, and where networks are to run; sets the number of threads.
 
     Raises:
-        RunError: there is no such run or epoch.
-        InputFileError: the file is missing, damaged or no network of ours.
-        ConfigError: the network reads one mass and nothing says which.
+        RunError: there is no such run or epoch, or a network of the set lacks it.
+        InputFileError: a file is missing, damaged or no network of ours.
+        ConfigError: the network reads one mass and nothing says which; or the GPU that was asked for is not there.
     """
-    return scorer_of(find_network(name, reading.output_path, reading.rule), reading)
-
-
-def scorer_of(network: NamedNetwork, reading: ReadingSettings, set_name: str | None = None) -> Scorer:
-    """A network ready to score; errors as `find_scorer`.
-
-    Args:
-        network: which one.
-        reading: as `find_scorer` takes it.
-        set_name: what the fold set is called that it is used within; None for a network by itself.
-    """
-    hypothesis = Hypothesis(reading.llp_mH, reading.llp_mS)
-    run = network.run or _run_of_file(network.file)
-    settings = _settings_of(run) if run is not None else None
-    classifier = network.load().to(_device(reading))
-    scorer = Scorer(
-        name=set_name or network.name,
-        classifier=classifier,
-        run=run,
-        record=run.read_record() if run is not None else {},
-        settings=settings,
-        mass_columns=_mass_columns(network, classifier.shape.masses, settings, hypothesis),
-        hypothesis=hypothesis,
-        notes=(),
-    )
-    of_fold = _fold_notes(scorer) if set_name is None else []
-    return replace(scorer, notes=(*of_fold, *_notes(scorer)))
-
-
-def _device(settings: ReadingSettings) -> torch.device:
-    """Where the network runs; sets the number of threads. Raises ConfigError without the GPU that was asked for."""
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    return chosen_device(settings.device)
+    found = find_networks(name, reading.output_path, reading.rule)
+    if reading.threads is not None:
+        torch.set_num_threads(reading.threads)
+    device = chosen_device(reading.device)
+    networks = []
+    for file in found.files:
+        run = file.run or _run_of_file(file.file)
+        settings = _settings_of(run) if run is not None else None
+        data = run.read_record().get("data", {}) if run is not None else {}
+        networks.append(TrainedNetwork(file.load().to(device), run, data, settings))
+    hypothesis, first = Hypothesis(reading.llp_mH, reading.llp_mS), networks[0]
+    masses = _mass_columns(found.files[0].name, first.classifier.shape.masses, first.settings, hypothesis)
+    run = first.run if found.rule is None else found.run
+    scorer = Scorer(found.name, run, tuple(networks), found.rule, masses, hypothesis)
+    return replace(scorer, notes=(*_fold_notes(scorer, found), *_notes(scorer)))
 
 
 def _run_of_file(file: Path) -> RunDirectory | None:
@@ -233,20 +244,24 @@ def _settings_of(run: RunDirectory) -> TrainSettings | None:
         raise InputFileError(run.settings_file, f"holds no settings of a training ({error})") from error
 
 
-def _mass_columns(
-    network: NamedNetwork, masses: int, settings: TrainSettings | None, hypothesis: Hypothesis
-) -> tuple[str, ...]:
+def _mass_columns(name: str, masses: int, settings: TrainSettings | None, hypothesis: Hypothesis) -> tuple[str, ...]:
     if settings is not None and len(settings.parametrised_masses) == masses:
         return settings.parametrised_masses
     if masses in (0, len(MASS_INPUTS)):
         return MASS_INPUTS[:masses]
     given = tuple(column for column in MASS_INPUTS if hypothesis.value(column) is not None)
     if len(given) != masses:
-        raise ConfigError([f"{network.name} reads one mass and does not say which: give --llp_mH or --llp_mS"])
+        raise ConfigError([f"{name} reads one mass and does not say which: give --llp_mH or --llp_mS"])
     return given
 
 
-def _fold_notes(scorer: Scorer) -> list[str]:
+def _fold_notes(scorer: Scorer, found: NamedNetworks) -> list[str]:
+    if found.rule is not None:
+        epochs = "+".join("?" if file.epoch is None else str(file.epoch) for file in found.files)
+        return [
+            f"{found.name} is a set of {found.rule.count} networks (epochs {epochs}): each jet gets the one that has "
+            f"not seen its event, number {found.rule.expression}"
+        ]
     settings = scorer.settings
     if settings is None or settings.folds is None or settings.fold is None:
         return []
@@ -259,7 +274,7 @@ def _fold_notes(scorer: Scorer) -> list[str]:
 
 def _notes(scorer: Scorer) -> list[str]:
     notes = []
-    if not scorer.knows_scaling:
+    if not scorer.data.get("main", {}).get("scaling"):
         notes.append(f"it is not known how the training file of {scorer.name} was scaled; {LEGACY_SCALING} is taken")
     for column in scorer.mass_columns:
         given = scorer.hypothesis.value(column)
@@ -275,138 +290,3 @@ def _notes(scorer: Scorer) -> list[str]:
     if scorer.settings is not None and scorer.settings.missing_t0 is not None:
         notes.append(f"segment times that were not measured are read as {scorer.settings.missing_t0:g} ns, as trained")
     return notes
-
-
-@dataclass(frozen=True)
-class FoldScorer:
-    """A set of networks, used as one.
-
-    Attributes:
-        name: for people, 'model/00003/best'.
-        run: the folder of the set.
-        rule: which events belong to which network.
-        folds: the networks, by fold; they read the same inputs.
-        notes: what a user should know, a sentence each.
-    """
-
-    name: str
-    run: RunDirectory
-    rule: FoldRule
-    folds: tuple[Scorer, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What is the same in the run.json of all folds: the training files."""
-        return {"data": self.folds[0].record.get("data", {})}
-
-    @property
-    def scaling(self) -> Scaling:
-        """The range that the training file was scaled with."""
-        return self.folds[0].scaling
-
-    @property
-    def pt_ranges(self) -> tuple[PtRange, ...]:
-        """The ranges of jet pt in which the set compares data and MC."""
-        return self.folds[0].pt_ranges
-
-    @property
-    def mass_columns(self) -> tuple[str, ...]:
-        """The masses that the networks read."""
-        return self.folds[0].mass_columns
-
-    @property
-    def hypothesis(self) -> Hypothesis:
-        """Masses to assume."""
-        return self.folds[0].hypothesis
-
-    def lookup(self, path: Path | None, checksum: Callable[[Path], str] = sha256_of) -> PartLookup:
-        """What tells the part of the jets of a file; see `Scorer.lookup`."""
-        return FoldLookup(self.rule, tuple(fold.lookup(path, checksum) for fold in self.folds))
-
-    def lookup_of_copy(self, sha256: str) -> PartLookup:
-        """The same for jets that were copied from a training file; see `Scorer.lookup_of_copy`."""
-        return FoldLookup(self.rule, tuple(fold.lookup_of_copy(sha256) for fold in self.folds))
-
-    def scores(self, jets: Jets, labelled: bool = True) -> ScoreArray:
-        """Scores [jets, 3]; arguments and errors as `Scorer.scores`.
-
-        Raises:
-            InputFileError: some jets have no event number.
-        """
-        scores = np.zeros((len(jets), 3), dtype=np.float32)
-        for scorer, mine in zip(self.folds, _positions(self.rule, jets), strict=True):
-            if len(mine):
-                scores[mine] = scorer.scores(jets.take(mine), labelled)
-        return scores
-
-
-AnyScorer = Scorer | FoldScorer
-"""A network, or the networks of a fold set."""
-
-
-@dataclass(frozen=True)
-class FoldLookup:
-    """The part of each jet with respect to the network of its fold.
-
-    That network left the whole fold out, so a jet of which the numbers of its event do not say enough is unseen too.
-    """
-
-    rule: FoldRule
-    lookups: Sequence[PartLookup]
-
-    @property
-    def note(self) -> str:
-        """What a user should know; may be empty."""
-        return " ".join(dict.fromkeys(lookup.note for lookup in self.lookups if lookup.note))
-
-    def parts(self, jets: Jets) -> PartArray:
-        """[jets] int8, see `JetPart`."""
-        parts = np.full(len(jets), JetPart.UNSEEN, dtype=np.int8)
-        for lookup, mine in zip(self.lookups, _positions(self.rule, jets), strict=True):
-            parts[mine] = lookup.parts(jets.take(mine))
-        parts[parts == JetPart.UNKNOWN] = JetPart.UNSEEN
-        return parts
-
-
-def find_any_scorer(name: str, reading: ReadingSettings) -> AnyScorer:
-    """The network, or the fold set, that a user means, ready to score.
-
-    Args:
-        name: as `find_networks` takes it.
-        reading: where runs are, which masses to assume, and where networks are to run.
-
-    Raises:
-        RunError: there is no such run or epoch, or a fold lacks it.
-        InputFileError: a file is missing, damaged or no network of ours.
-        ConfigError: the network reads one mass and nothing says which.
-    """
-    found = find_networks(name, reading.output_path, reading.rule)
-    return _fold_scorer(found, reading) if isinstance(found, NamedFolds) else scorer_of(found, reading)
-
-
-def folds_of(scorer: AnyScorer, jets: Jets, file: str) -> FoldArray | None:
-    """The fold, that is the network, of each jet, [jets]; None for a single network.
-
-    Raises:
-        InputFileError: some jets have no event number.
-    """
-    return scorer.rule.folds_of(jets, file) if isinstance(scorer, FoldScorer) else None
-
-
-def _fold_scorer(found: NamedFolds, reading: ReadingSettings) -> FoldScorer:
-    scorers = [scorer_of(network, reading, found.name) for network in found.networks]
-    rule = found.fold_set.rule
-    epochs = "+".join("?" if network.epoch is None else str(network.epoch) for network in found.networks)
-    told = (
-        f"{found.name} is a set of {rule.count} networks (epochs {epochs}): each jet gets the one that has not seen "
-        f"its event, number {rule.expression}"
-    )
-    notes = dict.fromkeys([told, *(note for scorer in scorers for note in scorer.notes)])
-    folds = tuple(replace(scorer, notes=()) for scorer in scorers)
-    return FoldScorer(found.name, found.run, rule, folds, tuple(notes))
-
-
-def _positions(rule: FoldRule, jets: Jets) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-    folds = rule.folds_of(jets, "the file")
-    return [np.flatnonzero(folds == fold).astype(np.int64) for fold in range(rule.count)]

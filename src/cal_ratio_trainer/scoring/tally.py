@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.datasets.splits import mixed
 from cal_ratio_trainer.datasets.weights import matched_control_weights
-from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, added, histograms_by_class
+from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_by_class
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
@@ -162,7 +162,7 @@ class ScoreTally:
         codes, groups = self._groups(jets, part)
         self.shares.add(scores, weights, codes, groups)
         counted = histograms_by_class(scores, weights, self._rows(jets))
-        self.histograms = counted if self.histograms is None else added(self.histograms, counted)
+        self.histograms = counted if self.histograms is None else self.histograms + counted
         if self.labelled:
             self._keep(jets, scores, weights, part, of_data)
 

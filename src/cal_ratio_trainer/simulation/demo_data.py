@@ -4,18 +4,15 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.demo import DemoSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.cache import default_cache_path
+from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.simulation import simulate
 
@@ -47,28 +44,14 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
     """
     folder = (cache_path or default_cache_path()).expanduser() / _folder_name()
     files = DemoFiles(folder / "main.parquet", folder / "control.parquet")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _held(FileLock(folder.with_name(f"{folder.name}.lock"))):
-        if not folder.is_dir():
-            # The lock is held, so these are nobody's: a process that made them was killed.
-            for remains in folder.parent.glob(f".{folder.name}-*"):
-                shutil.rmtree(remains, ignore_errors=True)
-            make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers)
+    if not folder.is_dir():
+        with held_in_turn(folder, "another process is making the demo data set; waiting for it"):
+            if not folder.is_dir():
+                # The lease is held here, so the process that made these was killed.
+                for remains in folder.parent.glob(f".{folder.name}-*"):
+                    shutil.rmtree(remains, ignore_errors=True)
+                make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers)
     return files
-
-
-@contextmanager
-def _held(lock: FileLock) -> Iterator[None]:
-    """Hold a lock; where another process has it, say so and wait."""
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _log.warning("another process is making the demo data set; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _folder_name() -> str:

@@ -22,10 +22,10 @@ from cal_ratio_trainer.runs.directory import (
     runs_of,
     warn_without_digests,
 )
-from cal_ratio_trainer.runs.fold_set import FoldSet
 from cal_ratio_trainer.runs.initial_weights import InitialWeights, settings_layers
 from cal_ratio_trainer.runs.record import machine
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
+from cal_ratio_trainer.training.fold_set import FoldSet
 
 AUTO = "auto"
 

@@ -205,8 +205,7 @@ class StaticStep(AdversarialStep):
 
     def keys(self, steps: int, epoch: int) -> NDArray[np.int32]:
         """Keys [steps, 2 passes, layers, 2]: those that `AdversarialStep` draws."""
-        shape = self.classifier.shape
-        layers = sum(len(branch.dense) for branch in shape.branches) + len(shape.hidden)
+        layers = self.classifier.shape.dropout_masks
         keys = np.empty((steps, 2, layers, 2), np.uint32)
         for step in range(steps):
             for stage in range(2):

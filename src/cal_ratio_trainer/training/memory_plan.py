@@ -19,7 +19,6 @@ from cal_ratio_trainer.datasets.memory import (
 )
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
@@ -179,7 +178,7 @@ def memory_plan(
         recorded: whether steps are recorded as CUDA graphs.
     """
     constituents = {}
-    for kind in CONSTITUENTS:
+    for kind in tensors.jets.schema.constituents:
         lengths = np.minimum(np.diff(tensors.jets.offsets[kind.name]), kind.limit)
         means = [float(lengths[part].mean()) if len(part) else 0.0 for part in (sampler.main, sampler.control)]
         constituents[kind.name] = (means[0], means[1])

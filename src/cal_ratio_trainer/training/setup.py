@@ -15,6 +15,7 @@ from cal_ratio_trainer.datasets.placement import DataPlace, Place, StepNeeds, da
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.cache import local_copy
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.adversary import Adversary
@@ -131,12 +132,13 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
         ranks.select_device(settings.device)
-        initial = start.initial.read(network_shape(settings)) if start.initial else None
         loaded = load_data(settings, ranks)
+        schema = loaded.tensors.jets.schema
+        initial = start.initial.read(network_shape(settings, schema)) if start.initial else None
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
             say(sentence)
         sampler = new_sampler(settings, loaded.data)
-        step = new_step(settings, loaded.place, ranks)
+        step = new_step(settings, loaded.place, ranks, schema)
         if initial is not None:
             step.classifier.set_weights(initial)
         ranks.connect(chosen_device(settings.device))
@@ -159,7 +161,11 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     begin = time.perf_counter()
     files = training_files(settings)
     chosen = choose_training_data(settings, *(file.path for file in files))
-    device, shape, epoch = chosen_device(settings.device), network_shape(settings), step_size(settings, chosen)
+    device, shape, epoch = (
+        chosen_device(settings.device),
+        network_shape(settings, chosen.schema),
+        step_size(settings, chosen),
+    )
     engine = engine_for(device, torch.float32, settings.engine)
     splits, processes = mini_batches(settings, int(epoch.main)), ranks.place.processes
     step = step_bytes(shape, epoch.of(splits * processes), engine, settings.accumulate)
@@ -192,24 +198,28 @@ def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
     return tuple(DataFile(name, path) for name, path in zip(names, paths, strict=True))
 
 
-def network_shape(settings: TrainSettings) -> NetworkShape:
-    """The classifier that the settings describe."""
+def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> NetworkShape:
+    """The classifier that the settings describe, for jets of a schema."""
     branches = (
         ("clusters", settings.cluster_filters, settings.cluster_lstm_nodes),
         ("tracks", settings.track_filters, settings.track_lstm_nodes),
         ("muon_segments", settings.muon_segment_filters, settings.muon_segment_lstm_nodes),
     )
     return NetworkShape(
-        branches=tuple(branch_shape(name, tuple(filters), nodes) for name, filters, nodes in branches),
+        branches=tuple(branch_shape(name, tuple(filters), nodes, schema) for name, filters, nodes in branches),
         hidden=tuple(max(1, int(width * settings.hidden_layer_fraction)) for width in HIDDEN_WIDTHS),
         lstm_layers=settings.lstm_layers,
         masses=len(settings.parametrised_masses),
         dropout=settings.dropout,
+        schema=schema,
+        encoder=settings.encoder,
     )
 
 
-def new_step(settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE) -> AdversarialStep:
-    """Fresh networks and optimisers on the device of the training.
+def new_step(
+    settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE, schema: Schema = CALRATIO_2019
+) -> AdversarialStep:
+    """Fresh networks and optimisers on the device of the training, for jets of a schema.
 
     Raises:
         ConfigError, EngineUnusable: the device or engine asked for cannot be used.
@@ -217,7 +227,7 @@ def new_step(settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE) ->
     device = chosen_device(settings.device)
     engine = engine_for(device, torch.float32, settings.engine)
     set_matmul_precision(device, settings.matmul_precision)
-    classifier = Classifier(network_shape(settings), settings.seed, settings.engine).to(device)
+    classifier = Classifier(network_shape(settings, schema), settings.seed, settings.engine).to(device)
     adversary = Adversary(settings.seed + 1).to(device)
     losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.

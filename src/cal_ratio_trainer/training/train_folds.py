@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,18 +15,17 @@ from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.plotting.worker import DrawingFailed, WorkerDied
-from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
+from cal_ratio_trainer.runs.directory import FINISHED, IMPORTED, RUNNING, RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import write_evaluation
 from cal_ratio_trainer.runs.figures import redraw_run
-from cal_ratio_trainer.runs.fold_set import FINISHED, RUNNING, FoldSet
 from cal_ratio_trainer.runs.history import history_text, mean_history
-from cal_ratio_trainer.runs.networks import folds_at
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestOfFolds
+from cal_ratio_trainer.runs.networks import networks_of
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs
 from cal_ratio_trainer.runs.record import now, record_text
 from cal_ratio_trainer.runs.test_sample import fold_sample, write_fold_sample
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, run_to_continue, start_from
-from cal_ratio_trainer.training.fold_sharing import begun_set, joined_set, new_fold_set, release
+from cal_ratio_trainer.training.fold_set import FoldSet, begun_set, joined_set, new_fold_set, release
 from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.signals import TrainingStopped
@@ -228,12 +228,12 @@ def complete(fold_set: FoldSet, say: Callable[[str], None], details: Callable[[T
         UserError: what a fold left cannot be read.
     """
     _refuse_different_files(fold_set)
-    try:
-        lock = fold_set.run.lock()
-    except RunError:
-        say(f"{fold_set.run.name} is being completed by another process")
-        return None
-    with lock:
+    with ExitStack() as held:
+        try:
+            held.enter_context(fold_set.run.lock())
+        except RunError:
+            say(f"{fold_set.run.name} is being completed by another process")
+            return None
         say(f"all folds are trained; {fold_set.run.name} is put together")
         figures = _written(fold_set, details)
     return Completed(figures, _undrawn(fold_set))
@@ -241,8 +241,8 @@ def complete(fold_set: FoldSet, say: Callable[[str], None], details: Callable[[T
 
 def _written(fold_set: FoldSet, details: Callable[[TestFigures], str]) -> TestFigures:
     run = fold_set.run
-    sample, networks = fold_sample(fold_set, torch.device("cpu")), folds_at(fold_set).load()
-    main, control = write_fold_sample(sample, networks, fold_set)
+    sample, networks = fold_sample(run, fold_set.rule, torch.device("cpu")), networks_of(run).load()
+    main, control = write_fold_sample(sample, networks, run)
     figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges)
     histories = [each.read_history() for each in fold_set.folds]
     history = mean_history(histories)
@@ -259,7 +259,7 @@ def _record(
     fold_set: FoldSet, histories: Sequence[Sequence[Mapping[str, float]]], figures: TestFigures
 ) -> dict[str, Any]:
     records = [run.read_record() for run in fold_set.folds]
-    best = BestOfFolds.of(histories, DEFAULT_RULE)
+    best = BestEpochs.of(histories, DEFAULT_RULE)
     return fold_set.run.read_record() | {
         "status": FINISHED,
         "ended": now(),

@@ -1,4 +1,4 @@
-"""Pickled frames are read, and a pickle that wants more than that is refused before any of it runs."""
+"""Pickled frames are read; pickles with other content are refused before any of it runs."""
 
 import copyreg
 import io
@@ -19,7 +19,7 @@ FRAME = pd.DataFrame({"a": np.arange(3.0), "b": np.arange(3), "c": np.array([1, 
 
 
 class Call:
-    """Pickles as a call of anything with anything."""
+    """Object whose pickle calls any function with any arguments."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -29,12 +29,12 @@ class Call:
 
 
 def text(word: str) -> bytes:
-    """The opcode that pushes a short word."""
+    """Opcode that pushes a short string."""
     return b"\x8c" + bytes([len(word)]) + word.encode()
 
 
 def stack_global(module: str, name: str) -> bytes:
-    """The opcodes that look up a name, with dots or without."""
+    """Opcodes that look up a name, with or without dots."""
     return text(module) + text(name) + b"\x93"
 
 
@@ -46,7 +46,7 @@ def write(folder: Path, content: bytes) -> Path:
 
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """With column names as the earlier program's pandas stored them."""
+    """Frame with column names as the pandas of the earlier program stored them."""
     frame = frame.copy()
     frame.columns = pd.Index(list(frame.columns), dtype=object)
     return frame
@@ -77,7 +77,7 @@ def test_an_empty_frame_is_read(tmp_path: Path) -> None:
 
 
 def ran(tmp_path: Path) -> Path:
-    """What an attack would leave behind."""
+    """File that an attack would leave."""
     return tmp_path / "ran"
 
 

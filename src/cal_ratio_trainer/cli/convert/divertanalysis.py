@@ -100,5 +100,5 @@ command = SettingsCommand(
     run=run,
     arguments=[Argument("input_files")],
     one_dash=["data_type"],
-    extra_names={"cache_path": ("--cache",)},
+    extra_names={"cache_path": ("--cache",), "schema_file": ("--schema",)},
 ).build()

@@ -1,69 +1,43 @@
-"""One kind of constituent: dense layers on each, then the recurrence over the slots."""
+"""The encoder of the 2019 network: dense layers on each constituent, then a recurrence over the slots."""
 
-import itertools
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from cal_ratio_trainer.network.encoders.base import BranchShape, Encoder, register_encoder
 
-from cal_ratio_trainer.network.activation import Activation, dropped
-from cal_ratio_trainer.network.batch import BranchBatch
-from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
-from cal_ratio_trainer.network.dropout import DropoutSource, MaskRows
-from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.layers import Dense, LstmWeights
-from cal_ratio_trainer.network.recurrence import hidden_states
-from cal_ratio_trainer.network.sequences import Sequences
-from cal_ratio_trainer.network.shape import BranchShape
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
-class Branch(nn.Module):
-    """Constituents of one kind -> one vector a jet."""
+class Lstm(Encoder):
+    """See the module. Weights are in Keras' layout: kernels [in, out], gates of the LSTM in the order i f c o."""
 
-    def __init__(self, shape: BranchShape, masses: int, lstm_layers: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.slots = shape.slots
-        widths = [shape.inputs + masses, *shape.dense]
-        self.dense = nn.ModuleList(Dense(inputs, units, generator) for inputs, units in itertools.pairwise(widths))
-        inputs = [widths[-1], *[shape.lstm_units] * (lstm_layers - 1)]
-        self.lstm = nn.ModuleList(LstmWeights(width, shape.lstm_units, generator) for width in inputs)
+    name = "lstm"
+    formats = frozenset({"keras", "fdeep", "fdeep-keras3", "onnx"})
 
-    def forward(
-        self, batch: BranchBatch, dropout: DropoutSource | None, engine: Engine, jet_rows: MaskRows | None = None
-    ) -> Tensor:
-        """[jets, lstm units], in the batch's order, with dropout but without its factor (see `activation.dropped`).
+    def module(self, branch: BranchShape, inputs: int, layers: int, generator: "torch.Generator") -> "nn.Module":
+        """See `Encoder.module`."""
+        from cal_ratio_trainer.network.encoders.lstm_branch import Branch
 
-        Args:
-            batch: the constituents.
-            dropout: gives the masks; None drops nothing.
-            engine: what computes it.
-            jet_rows: which rows of the last mask the jets have; None where each has its own.
-        """
-        jets, layers = len(batch.inverse), [self._lstm(i) for i in range(len(self.lstm))]
-        chain = [*(layer for layer in self.dense if isinstance(layer, Dense)), layers[0]]
-        gates = dense_chain(batch.values, chain, self._plan(dropout, engine, batch.mask_rows))
-        sequences = Sequences(gates, batch.counts, jets, self.slots, batch.places)
-        for deeper in layers[1:]:
-            # It reads a state at every slot: nothing is empty any more.
-            states = hidden_states(sequences, layers[0].recurrent_kernel, every_slot=True, engine=engine)
-            sequences = Sequences(_gates(deeper, states), (jets,) * self.slots, jets, self.slots)
-            layers = layers[1:]
-        hidden = hidden_states(sequences, layers[0].recurrent_kernel, engine=engine)
-        return dropped(hidden[-1].t().index_select(0, batch.inverse), dropout, engine, jet_rows)
+        return Branch(branch, inputs, layers, generator)
 
-    def _plan(self, dropout: DropoutSource | None, engine: Engine, mask_rows: MaskRows | None) -> ChainPlan:
-        # There is dropout after every dense layer but the first.
-        keys = [dropout.key() if dropout is not None and dropout.rate and i else None for i in range(len(self.dense))]
-        rate = dropout.rate if dropout is not None else 0.0
-        activations = (Activation(rate, key, True, engine, mask_rows) for key in keys)
-        return ChainPlan(tuple(activations), transposed=True)
+    def weight_shapes(self, branch: BranchShape, inputs: int, layers: int) -> dict[str, tuple[int, ...]]:
+        """Names: 'dense.0.kernel', 'dense.0.bias', 'lstm.0.kernel', 'lstm.0.recurrent_kernel', 'lstm.0.bias', ..."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        width, gates = inputs, 4 * branch.lstm_units
+        for i, units in enumerate(branch.dense):
+            shapes |= {f"dense.{i}.kernel": (width, units), f"dense.{i}.bias": (units,)}
+            width = units
+        for i in range(layers):
+            shapes[f"lstm.{i}.kernel"] = (width, gates)
+            shapes[f"lstm.{i}.recurrent_kernel"] = (branch.lstm_units, gates)
+            shapes[f"lstm.{i}.bias"] = (gates,)
+            width = branch.lstm_units
+        return shapes
 
-    def _lstm(self, layer: int) -> LstmWeights:
-        weights = self.lstm[layer]
-        assert isinstance(weights, LstmWeights)
-        return weights
+    def masks(self, branch: BranchShape) -> int:
+        """One behind each dense layer but the first."""
+        return len(branch.dense) - 1
 
 
-def _gates(layer: LstmWeights, states: Tensor) -> Tensor:
-    """Gate inputs [4 units, slots * jets + 1] from states [slots, units, jets]; the last column is never read."""
-    x = states.transpose(0, 1).reshape(states.shape[1], -1)
-    return torch.addmm(layer.bias[:, None], layer.kernel.t(), torch.cat([x, x.new_zeros(len(x), 1)], dim=1))
+register_encoder(Lstm())

@@ -1,4 +1,4 @@
-"""Another process compiles what this one then finds on disk."""
+"""Another process compiles the loops, and this one finds them on disk."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Compilation of the loops where numba has no folder to keep them in."""
+"""Compilation of the loops without a cache folder of numba."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Compiles every kernel for graphics cards that need not be there, as a process of its own, and prints the results.
+"""Compiles every kernel, as a separate process, for graphics cards that need not exist, and prints the results.
 
 Arguments: capabilities, numbers of units, precisions, e.g. `python .../gpu/compile_all.py 80,90 5,10 ieee,tf32`.
 Behind these, 'products' leaves out the kernels of activations alone, which know no precision, and 'brief' the registers
@@ -34,7 +34,7 @@ _TYPES = {
 
 
 def compiled(kernel: Any, capability: int, warps: int, *, stages: int = 3, **constants: Any) -> str:
-    """One kernel for one kind of card, and what it takes there."""
+    """One kernel for one kind of card, and its resources."""
     signature = {each: _TYPES.get(each, "constexpr") for each in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
     options = {"num_warps": warps, "num_stages": stages, **OPTIONS}
@@ -45,7 +45,7 @@ def compiled(kernel: Any, capability: int, warps: int, *, stages: int = 3, **con
 
 
 def _registers(code: bytes) -> str:
-    """Registers and spilled stack of a thread, and instructions, where Triton brings the tool that reads them."""
+    """Registers and spilled stack of a thread, and instructions, if Triton includes the tool that reads them."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     if not tool.exists() or "brief" in sys.argv[4:]:
         return ""
@@ -62,7 +62,7 @@ def _registers(code: bytes) -> str:
 
 
 def main() -> None:
-    """Compile all: for capabilities, numbers of units, and precisions, as the words of the command line say."""
+    """Compiles all kernels for the capabilities, numbers of units, and precisions on the command line."""
     capabilities, widths, precisions = (word.split(",") for word in sys.argv[1:4])
     for capability in map(int, capabilities):
         for precision in precisions:
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def compile_recurrence(capability: int, units: int, precision: str) -> None:
-    """Forward and backward, with and without what is wanted of every slot."""
+    """Compiles forward and backward pass, with and without outputs of every slot."""
     padded, block, warps = tile_of(units)
     sizes: dict[str, Any] = {"UNITS": units, "PADDED": padded, "BLOCK": block, "PRECISION": precision}
     for choice in (False, True):
@@ -83,7 +83,7 @@ def compile_recurrence(capability: int, units: int, precision: str) -> None:
 
 
 def compile_chains(capability: int, precision: str) -> None:
-    """Forward and backward, for the default network's kinds of constituents."""
+    """Compiles forward and backward pass for the constituents of the default network."""
     for branch in (DEFAULT_SHAPE.branches[0], DEFAULT_SHAPE.branches[-1]):
         widths = (branch.inputs, *branch.dense, 4 * branch.lstm_units)
         drops = (False,) + (True,) * (len(branch.dense) - 1)
@@ -102,7 +102,7 @@ def compile_chains(capability: int, precision: str) -> None:
 
 
 def compile_activations(capability: int) -> None:
-    """Of narrow and wide layers, with rows of the mask that are named and not."""
+    """Compiles the kernels of narrow and wide layers, with and without named rows of the mask."""
     for half in (1, 256):
         for named in (False, True):
             sizes = {"BLOCK_ROWS": 16, "HALF": half, "NAMED": named}

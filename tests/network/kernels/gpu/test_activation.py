@@ -1,4 +1,4 @@
-"""ReLU, dropout and their gradients in Triton, in its interpreter or on a GPU: the same as the CPU engine gives."""
+"""ReLU, dropout and their gradients in Triton, in its interpreter or on a GPU, are equal to the CPU engine's."""
 
 import dataclasses
 

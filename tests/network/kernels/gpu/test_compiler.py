@@ -1,4 +1,4 @@
-"""Compilation of Triton's kernels for graphics cards that need not be there."""
+"""Compilation of Triton's kernels for graphics cards that need not exist."""
 
 import os
 import subprocess

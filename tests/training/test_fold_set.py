@@ -1,4 +1,4 @@
-"""How processes that train one set between them come together."""
+"""Processes that share the training of one set."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,8 +8,7 @@ import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.runs.directory import RunError, new_run
-from cal_ratio_trainer.runs.fold_set import FoldSet
-from cal_ratio_trainer.training.fold_sharing import begun_set, joined_set, new_fold_set, release
+from cal_ratio_trainer.training.fold_set import FoldSet, begun_set, joined_set, new_fold_set, release
 
 
 def settings_of(folder: Path, **changes: Any) -> TrainSettings:

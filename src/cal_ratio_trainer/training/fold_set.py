@@ -1,23 +1,22 @@
-"""How processes that train one fold set between them come together: who makes it, who has which fold.
+"""A fold set while it is trained: its state, and how several processes share it (who makes it, who has which fold).
 
-A fold belongs to whoever makes its folder, and then holds its lock.
+A fold belongs to the process that made its folder and holds its lease.
 """
 
 import secrets
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import BaseFileLock, FileLock
 
 from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
-from cal_ratio_trainer.runs.directory import DIVERGED, new_run, runs_of
-from cal_ratio_trainer.runs.fold_set import RUNNING, FoldSet
+from cal_ratio_trainer.files.leases import held_in_turn
+from cal_ratio_trainer.runs.directory import DIVERGED, FINISHED, RUNNING, RunDirectory, RunError, new_run, runs_of
 from cal_ratio_trainer.runs.record import machine, now, versions
 
 _MAY_DIFFER = {
@@ -25,6 +24,79 @@ _MAY_DIFFER = {
     *FigureSettings.model_fields,
 }
 """Settings in which the jobs that train one set may differ."""
+
+
+@dataclass(frozen=True)
+class FoldSet:
+    """A fold set on disk.
+
+    Attributes:
+        run: its folder, which counts as one run.
+        rule: which events belong to which fold.
+    """
+
+    run: RunDirectory
+    rule: FoldRule
+
+    @classmethod
+    def of(cls, run: RunDirectory) -> "FoldSet | None":
+        """The set that a run is; None for a run with one network."""
+        rule = run.fold_rule
+        return None if rule is None else cls(run, rule)
+
+    @property
+    def folds(self) -> tuple[RunDirectory, ...]:
+        """The folders of all its networks, whether they are there or not."""
+        return tuple(self.run.fold(number) for number in range(self.rule.count))
+
+    @property
+    def is_complete(self) -> bool:
+        """All folds are trained, and the figures of the set are there."""
+        return self.run.read_record().get("status") == FINISHED
+
+    @property
+    def planned_epochs(self) -> int:
+        """How many epochs each fold is to have."""
+        return int(self.run.read_record().get("planned_epochs") or 0)
+
+    @property
+    def settings(self) -> TrainSettings:
+        """The settings of the set.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        return TrainSettings.make(**self.run.read_settings())
+
+    def is_trained(self, fold: int) -> bool:
+        """A fold has come to its end with all epochs that are planned."""
+        record = self.run.fold(fold).read_record()
+        return record.get("status") == FINISHED and int(record.get("finished_epochs") or 0) >= self.planned_epochs
+
+    def lacking(self) -> list[int]:
+        """The folds that are not trained to their end."""
+        return [fold for fold in range(self.rule.count) if not self.is_trained(fold)]
+
+    def can_go_on(self) -> bool:
+        """Some fold waits for a process to train it, and none has diverged."""
+        if self.is_complete or any(run.read_record().get("status") == DIVERGED for run in self.folds):
+            return False
+        lacking = [self.run.fold(fold) for fold in self.lacking()]
+        return not lacking or any(not run.path.is_dir() or not run.is_in_use for run in lacking)
+
+    def claimed(self, fold: int) -> RunDirectory:
+        """Make the folder of a fold for this process; one that a killed process left empty is taken over.
+
+        Raises:
+            RunError: another process has the fold.
+        """
+        run = self.run.fold(fold)
+        try:
+            run.path.mkdir()
+        except FileExistsError:
+            if run.record_file.exists() or run.is_in_use:
+                raise RunError(f"{run.name} is there already, or being trained by another process") from None
+        return run
 
 
 def new_fold_set(settings: TrainSettings) -> FoldSet:
@@ -59,7 +131,7 @@ def joined_set(settings: TrainSettings, fold: int) -> FoldSet:
 
     So the jobs of a batch system, each with a fold of its own, come together into one set.
     """
-    with _one_at_a_time(settings.output_path / settings.model_name):
+    with held_in_turn(_turn(settings.output_path / settings.model_name)):
         lacking = (found for found in _sets_of(settings) if not found.run.fold(fold).path.exists())
         fold_set = next(lacking, None) or new_fold_set(settings)
         fold_set.claimed(fold)
@@ -77,20 +149,17 @@ def release(fold_set: FoldSet, fold: int) -> None:
     if run.record_file.exists() or (run.path.is_dir() and run.is_in_use):
         return
     model = fold_set.run.path.parent
-    with _one_at_a_time(model) as lock:
+    with held_in_turn(_turn(model)):
         shutil.rmtree(run.path, ignore_errors=True)
         if not any(each.path.exists() for each in fold_set.folds):
             shutil.rmtree(fold_set.run.path, ignore_errors=True)
-            if not runs_of(model.parent, model.name):
-                Path(lock.lock_file).unlink(missing_ok=True)
     with suppress(OSError):
         model.rmdir()
 
 
-def _one_at_a_time(model: Path) -> AbstractContextManager[BaseFileLock]:
-    """Of several processes that look for a set, or make or remove one, one after the other does it."""
-    model.mkdir(parents=True, exist_ok=True)
-    return FileLock(model / ".folds.lock")
+def _turn(model: Path) -> Path:
+    """Name for the lease of the processes that look for a set of a model, or make or remove one, in turn."""
+    return model / "folds"
 
 
 def _sets_of(settings: TrainSettings) -> Sequence[FoldSet]:

@@ -1,0 +1,137 @@
+"""Architectures that turn a jet's constituents of one kind into a vector of fixed width, chosen by name.
+
+One file adds an architecture: a subclass of `Encoder` and `register_encoder(...)` of it. This module loads without
+PyTorch, since shapes and names of weights are asked where no network runs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from cal_ratio_trainer.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+DEFAULT_ENCODER = "lstm"
+"""Architecture of the 2019 network, and of every network that does not name one."""
+
+_BUILT_IN = {"lstm": "cal_ratio_trainer.network.encoders.lstm"}
+"""The module that registers each encoder of this package."""
+
+
+@dataclass(frozen=True)
+class BranchShape:
+    """One kind of constituent and the widths of its encoder.
+
+    Attributes:
+        name: of the kind, e.g. 'clusters'.
+        slots: constituents beyond this many in a jet are not read.
+        inputs: numbers of each constituent, without masses.
+        dense: widths of the layers on each constituent.
+        lstm_units: width of the vector that a jet's constituents become, whatever the encoder.
+    """
+
+    name: str
+    slots: int
+    inputs: int
+    dense: tuple[int, ...]
+    lstm_units: int
+
+
+class UnknownEncoder(UserError):
+    """No encoder of this name is registered."""
+
+    def __init__(self, name: str) -> None:
+        known = sorted(_BUILT_IN.keys() | _registered.keys())
+        super().__init__(
+            f"encoder {name!r:.80} is not known{did_you_mean(name, known)}; known are {', '.join(known)}. An encoder "
+            "from another package is known once the module that registers it is imported"
+        )
+
+
+class GraphBuilder(Protocol):
+    """An ONNX graph that takes nodes and constants."""
+
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Add a node with one output; returns the output's name."""
+
+    def constant(self, name: str, values: np.ndarray[Any, Any] | np.floating[Any]) -> str:
+        """Add a constant; returns its name."""
+
+
+class Encoder(ABC):
+    """An architecture: (packed constituents of one branch, settings) -> [jets, width].
+
+    Attributes:
+        name: in settings, networks and exports.
+        formats: names of the network formats that can hold it, besides safetensors, which holds every one.
+    """
+
+    name: ClassVar[str]
+    formats: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def module(self, branch: BranchShape, inputs: int, layers: int, generator: "torch.Generator") -> "nn.Module":
+        """A module with initial weights.
+
+        Its `forward(batch, dropout, engine)` takes a `network.batch.BranchBatch`, a `DropoutSource` or None, and the
+        `Engine`; it returns [jets, `branch.lstm_units`] in the batch's order. The classifier applies the dropout
+        behind it. Weights called `kernel` are under the L1 and L2 penalty.
+
+        Args:
+            branch: the kind of constituent and the widths.
+            inputs: numbers of each constituent, masses included.
+            layers: how many layers of the architecture lie on top of each other (`lstm_layers`).
+            generator: of the initial weights.
+        """
+
+    def weight_shapes(self, branch: BranchShape, inputs: int, layers: int) -> dict[str, tuple[int, ...]]:
+        """Every weight of the module by name; arguments as `module`."""
+        import torch
+
+        module = self.module(branch, inputs, layers, torch.Generator())
+        return {name: tuple(weight.shape) for name, weight in module.named_parameters()}
+
+    def masks(self, branch: BranchShape) -> int:
+        """How many dropout masks `forward` draws for a kind of constituent."""
+        return 0
+
+    def add_to_onnx(
+        self, graph: GraphBuilder, source: str, weights: Mapping[str, np.ndarray[Any, Any]], branch: BranchShape
+    ) -> str:
+        """Add the module's nodes to an ONNX graph, where `formats` says that it can be held there.
+
+        Args:
+            graph: takes nodes; names begin with the branch's.
+            source: float32 [jets, slots, inputs], padded: an empty slot holds the padding row, and no mask tells it.
+            weights: of the module by name, float32.
+            branch: see `module`.
+
+        Returns:
+            The tensor [jets, `branch.lstm_units`].
+        """
+        raise NotImplementedError(f"encoder {self.name} has no ONNX nodes")
+
+
+_registered: dict[str, Encoder] = {}
+
+
+def register_encoder(encoder: Encoder) -> Encoder:
+    """Make an encoder known by its name; returns it."""
+    _registered[encoder.name] = encoder
+    return encoder
+
+
+def encoder_named(name: str) -> Encoder:
+    """The encoder of a name. Raises UnknownEncoder, which names those that are known."""
+    if name not in _registered and name in _BUILT_IN:
+        import_module(_BUILT_IN[name])
+    if name not in _registered:
+        raise UnknownEncoder(name)
+    return _registered[name]
