@@ -41,6 +41,7 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
 from cal_ratio_trainer.network.layers import Dense
@@ -52,8 +53,7 @@ from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import memory_plan
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
-from cal_ratio_trainer.training.step_sums import Tally
+from cal_ratio_trainer.training.step import TrainingStep
 
 _STEPS = 20
 
@@ -157,7 +157,7 @@ class _Way:
 
     engine: str
     precision: str = "ieee"
-    kind: type[AdversarialStep] = AdversarialStep
+    kind: type[TrainingStep] = TrainingStep
     together: bool = True
 
     def words(self, device: torch.device) -> tuple[str, ...]:
@@ -213,8 +213,10 @@ def _sample(device: torch.device, jets: int) -> tuple[TrainingTensors, Sampler]:
 
 def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[float, int]:
     """Seconds per step of the third epoch; the first ones compile and record."""
-    classifier, adversary = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device), Adversary(2).to(device)
-    step, tally = way.kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, 0.2), 5), Tally(device)
+    classifier = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device)
+    adversary = Adversary(DomainSettings(10.0, 2)).to(device)
+    step = way.kind(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=5)
+    sums = step.new_sums(device)
     before, seconds = 0, 0.0
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -226,7 +228,7 @@ def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sample
         begin = time.perf_counter()
         step.prepare(data, steps, epoch)
         for number, jets in enumerate(steps):
-            step(data, jets, epoch, number, tally)
+            step(data, jets, epoch, number, sums)
         _wait(device)
         seconds = (time.perf_counter() - begin) / len(steps)
     if device.type != "cuda":
@@ -290,7 +292,7 @@ def main() -> None:
     if not tiny and not torch.cuda.is_available():
         parser.error("no GPU here; --tiny tries the commands on a CPU")
     if len(chosen) > 1:
-        # After some errors a process can use its card no more. Here it is left alone: some serve one process at a time.
+        # After some errors a process cannot use its card any more. This process leaves the card to its children.
         options = ["--epochs", str(arguments.epochs), *(["--tiny"] if tiny else [])]
         commands = [[sys.executable, "-m", "benchmarks.gpu", *options, "--only", name] for name in chosen]
         sys.exit(max(subprocess.run(command, check=False).returncode != 0 for command in commands))

@@ -56,7 +56,7 @@ def main() -> None:
         for file in files:
             words = [sys.executable, "-m", "benchmarks.score", _ONE, file, "--network", network]
             words += ["--threads", str(arguments.threads)] if arguments.threads else []
-            # As the command line sets it: threads of PyTorch that wait for each other otherwise burn time in it.
+            # As the command line sets it; otherwise waiting threads of PyTorch spin.
             subprocess.run(words, check=True, env={"GOMP_SPINCOUNT": "10000", **os.environ})
 
 

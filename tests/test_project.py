@@ -141,7 +141,7 @@ def imported_packages() -> dict[str, set[str]]:
 
 
 ARROWS: dict[str, set[str]] = {
-    # At the bottom what knows nothing of jets; a package may import those named here, besides the plain modules.
+    # The lowest packages do not depend on jets. A package may import those listed here, and the plain modules.
     "files": set(),
     "jets": {"files"},
     "config": {"jets"},
@@ -179,7 +179,7 @@ FOREIGN = {
     "network": {"matplotlib", "uproot", "awkward", "h5py", "pyarrow"},
     "config": {"torch", "matplotlib", "uproot", "awkward", "numpy", "pyarrow", "pandas"},
 }
-"""What a package must not import, for its place is elsewhere."""
+"""Libraries that a package must not import, because other packages use them."""
 
 
 def imports_of(package: str) -> Iterator[tuple[str, str]]:
@@ -239,7 +239,7 @@ def test_everything_the_sources_import_is_a_declared_dependency() -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
     for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook"):
         declared |= {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"][extra]}
-    declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which asks for the one version that fits
+    declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which requires the matching version
     owners = importlib.metadata.packages_distributions()
     undeclared = {
         package: files

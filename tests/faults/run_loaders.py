@@ -17,11 +17,8 @@ from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
-from cal_ratio_trainer.plotting.finals import final_drawings
-from cal_ratio_trainer.plotting.scores import epoch_drawings
+from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.reporting.analysis_runs import read_run
 from cal_ratio_trainer.reporting.runs import run_rows, runs_csv
 from cal_ratio_trainer.runs.directory import RunDirectory
@@ -37,11 +34,12 @@ from cal_ratio_trainer.runs.networks import find_network, with_digest
 from cal_ratio_trainer.runs.record import machine
 from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, save_checkpoint, state_bytes
 from cal_ratio_trainer.training.continuation import Start, find_start
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.step import TrainingStep
 from tests.evaluation.jets import plausible_control_jets, plausible_jets
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
 from tests.training.run_folders import history_row, write_run
+from tests.training.steps import new_step
 
 RUN_ID = "5e" * 16
 SHAPE = NetworkShape(
@@ -52,10 +50,11 @@ PROGRESS = Progress(epoch=2, step=1, sums={"main": 0.5}, history=HISTORY, thread
 
 
 @cache
-def a_step() -> AdversarialStep:
+def a_step() -> TrainingStep:
     """A small network and its adversary, with optimisers that have made a step."""
-    step = AdversarialStep(Classifier(SHAPE, 1, "torch"), Adversary(1), 1e-3, LossSettings(10, 0, 0.2), 1)
-    for module, optimizer in ((step.classifier, step.classifier_optimizer), (step.adversary, step.adversary_optimizer)):
+    step = new_step(shape=SHAPE, engine="torch")
+    for _, module, optimizer in step.trained_modules():
+        assert optimizer is not None
         for weight in module.parameters():
             weight.grad = torch.ones_like(weight)
         optimizer.step()

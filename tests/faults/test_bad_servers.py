@@ -22,7 +22,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
     monkeypatch.setattr(remote, "WAITS_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr(remote, "SILENCE_S", 30.0)
     monkeypatch.setattr(remote, "MAX_BYTES", 1 << 20)
-    # fsspec keeps what it made for the time-outs of another test.
+    # fsspec caches objects with the timeouts of another test.
     PatientHttp.clear_instance_cache()
     with bad_server() as running:
         yield running

@@ -23,6 +23,6 @@ def test_a_command_killed_ten_times_leaves_what_an_undisturbed_one_does(
     for moment, with_children in kill_moments(name, seconds):
         begin = time.time()
         kill_after(words, folder, moment, with_children)
-        sums_of(folder, begin - 1)  # reads what was written: a file that stands under its own name is whole
+        sums_of(folder, begin - 1)  # reads the outputs: a file under its final name is complete
     run_well(words, folder, status)
     assert sums(folder) == sums(undisturbed)

@@ -92,7 +92,7 @@ def test_any_bit_of_any_weight_is_seen(expected: Expected, content: dict[str, An
         for name in (draw.choice(list(parameters)),):
             damaged = copy.deepcopy(content)
             values = decoded_floats(parameters[name]).copy()
-            values.view(np.uint32)[draw.randrange(len(values))] ^= 1  # the lowest bit: no score shows it
+            values.view(np.uint32)[draw.randrange(len(values))] ^= 1  # the lowest bit changes no score
             damaged["trainable_params"][layer][name] = encoded_floats(values)
             with pytest.raises(ValueError, match="the hash of its weights is not the one that it says"):
                 check_fdeep(in_bytes(damaged), expected)

@@ -295,7 +295,7 @@ def test_a_file_that_another_process_has_done_meanwhile_is_done(
 ) -> None:
     file = write_ntuple(tmp_path / "a.root", TWO_JETS)
     convert(tmp_path, file)
-    # As when the other process gives its lease back after this one has passed by.
+    # As if the other process releases its lease after this one has skipped the file.
     monkeypatch.setattr("cal_ratio_trainer.files.leases.Leases.take", lambda leases, path: None)
     assert statuses(convert(tmp_path, file)) == [Status.ALREADY_DONE]
 

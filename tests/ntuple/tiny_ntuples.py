@@ -35,12 +35,12 @@ class Event:
     """One event.
 
     Attributes:
-        jets: pt, eta, phi of each.
-        things: constituents by the name of their kind.
+        jets: pt, eta, phi of each jet.
+        things: Constituents by the name of their kind.
         llps: pt, eta, phi, Lxy, Lz of each.
         trigger_jets: pt, eta, phi, isBIB of each.
-        jet_index: what `nn_jet_index` holds where it is not the position.
-        further: branches of their own: a number, or a list of one a jet.
+        jet_index: Content of `nn_jet_index` if it is not the position.
+        further: Additional branches: a number, or a list with one number per jet.
     """
 
     jets: Sequence[tuple[float, float, float]] = ()
@@ -126,12 +126,12 @@ def write_ntuple(
 
     Args:
         path: the file.
-        events: what it holds.
+        events: Content of the file.
         without: branches to leave out, e.g. of data.
         event_count: labels and contents of `MetaData_EventCount`.
-        simulation: content of the string that says who simulated.
-        splits: where one cluster of the RNTuple ends and the next begins, rising.
-        checksums: pages have a checksum each.
+        simulation: String that names the simulation.
+        splits: Boundaries between clusters of the RNTuple, increasing.
+        checksums: Whether each page has a checksum.
     """
     edges = [0, *splits, len(events)]
     with page_checksums() if checksums else nullcontext(), uproot.recreate(path) as file:
@@ -234,7 +234,7 @@ def _random_event(random: np.random.Generator) -> Event:
 
 def _random_thing(random: np.random.Generator, kind: Constituent, jets: tuple[int, ...]) -> Thing:
     values = {feature.name: float(np.float32(random.normal(scale=3))) for feature in kind.features}
-    # Few different values, so that equal ones come and their order is tried too.
+    # Few different values, so that the order of equal ones is tested too.
     return Thing(jets, values | {"pt": float(random.integers(1, 30))})
 
 

@@ -36,7 +36,7 @@ def test_all_figures_are_there_and_equal_those_drawn_in_the_process_itself(tmp_p
 def test_the_newest_epoch_comes_first_and_a_newer_figure_takes_the_place_of_a_waiting_one(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with DrawingPool(1) as pool:
-        # While the first one is waited for, the others pile up.
+        # The others accumulate while the first one is drawn.
         pool.submit([Drawing("gate", marked, (log, "gate", 1.0))], tmp_path, DEMO)
         while pool.waiting and not pool._in_work:
             time.sleep(0.01)
@@ -163,7 +163,7 @@ def test_a_worker_ends_with_an_owner_that_is_killed(tmp_path: Path) -> None:
     assert owner.stdout is not None
     assert int(owner.stdout.readline()) != owner.pid
     owner.kill()
-    # The pipe ends when the last process that holds it does: a worker that lived on would keep it open.
+    # The pipe closes when the last process that holds it ends: a surviving worker would keep it open.
     rest, _ = owner.communicate(timeout=60)
     assert rest == ""
 

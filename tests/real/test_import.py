@@ -124,7 +124,7 @@ def test_damage_is_refused_in_a_sentence_or_changes_plain_weights_at_most(
 ) -> None:
     """HDF5 has no checksums: there a changed byte of a weight changes this weight only.
 
-    Each file of HDF5 starts a process, so there are fewer of them.
+    There are fewer HDF5 files, because each starts a process.
     """
     content = (real / name).read_bytes()
     good = read_network(real / name)

@@ -322,7 +322,7 @@ def test_damage_to_some_files_of_a_run_costs_their_part_of_the_page_only(trained
     assert "control_test_sample.parquet" in failures.pop("fight/00000")
     assert failures
     assert all(re.search(r"final_model_weights_\d\.keras: is not as run plain", why) for why in failures.values())
-    assert re.search(r"final_model_weights_\d\.keras", page)  # which epochs are shortlisted is chance
+    assert re.search(r"final_model_weights_\d\.keras", page)  # the shortlisted epochs are random
     assert "fight/00000 has no test figures" in page
 
 
