@@ -22,5 +22,5 @@ def test_a_class_that_is_missing_where_it_is_measured_is_told(tmp_path: Path) ->
     without = jets.where((part != Part.VALIDATION) | (jets.label != 1))
     write_jets(main, without, JetMetadata(stage="built", kind="main", simulation="demo"))
     said = "\n".join(data_sentences(load_training_data(SETTINGS, main, control)[0], SETTINGS))
-    assert "warning: main has no SIGNAL jets to validate" in said
+    assert "warning: main has no signal jets to validate" in said
     assert "to test:" not in said
