@@ -154,8 +154,8 @@ def _restore(path: Path, step: TrainingStep, tensors: dict[str, Tensor]) -> None
 
 
 def _keep_scalars_on_host(optimizer: torch.optim.Optimizer, states: dict[int, dict[str, Any]]) -> None:
-    # On loading, PyTorch moves all but the step count to the weights' device and dtype. A fresh Nadam has its product of
-    # momenta on the host: on a GPU a continued run would wait for the device at every weight of every step.
+    # On loading, PyTorch moves all but the step count to the weights' device and dtype. A fresh Nadam has its product
+    # of momenta on the host: on a GPU a continued run would wait for the device at every weight of every step.
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, state in states.items():
         optimizer.state[parameters[index]]["mu_product"] = state["mu_product"]

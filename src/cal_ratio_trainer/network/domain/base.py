@@ -137,5 +137,7 @@ def domain_loss_named(name: str) -> type[DomainLoss]:
         importlib.import_module(f"{package}.{module.name}")
     if name not in DOMAIN_LOSSES:
         known = sorted(DOMAIN_LOSSES)
-        raise ConfigError([f"domain_loss {name!r:.80} is not known{did_you_mean(name, known)}; known: {', '.join(known)}"])
+        raise ConfigError(
+            [f"domain_loss {name!r:.80} is not known{did_you_mean(name, known)}; known: {', '.join(known)}"]
+        )
     return DOMAIN_LOSSES[name]
