@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, Drawing, frame
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.catalogue import final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 from tests.evaluation.jets import plausible_control_jets, plausible_jets
 

@@ -12,7 +12,7 @@ from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.training.test_engine_choice import settings_in
 
@@ -111,6 +111,6 @@ def test_a_training_says_its_memory_before_the_first_step_and_records_it(
     def hungry(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(AdversarialStep, "__call__", hungry)
+    monkeypatch.setattr(TrainingStep, "__call__", hungry)
     with pytest.raises(OutOfMemory, match="num_splits 4 would fit"):
         train(Start(settings), say=said.append, details=lambda figures: "")

@@ -24,6 +24,7 @@ from cal_ratio_trainer.formats.stored_layers import StoredNetwork
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, new_run
 from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, imported_settings, listed, read_history
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
@@ -33,8 +34,8 @@ from cal_ratio_trainer.runs.record import machine, now, versions
 _LARGEST_DETAILS = 1 << 20
 
 
-@dataclass(frozen=True)
-class ImportSummary:
+@dataclass(frozen=True, repr=False)
+class ImportSummary(Result):
     """What an import is said to have done.
 
     Attributes:
@@ -48,6 +49,11 @@ class ImportSummary:
     epochs: tuple[int, ...]
     description: str
     notes: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"imported as {self.run.name}: {self.description}"
 
 
 @dataclass(frozen=True)
