@@ -19,7 +19,7 @@ from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS
+from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.scoring.blinding import Origin
 
 Region = Literal["main", "control"]
@@ -119,11 +119,17 @@ class FileOfJets(JetStream):
     labelled = True
 
     def __init__(
-        self, name: str, path: Path, reading: ReadingSettings, scaling: Scaling, keep_columns: Sequence[str]
+        self,
+        name: str,
+        path: Path,
+        reading: ReadingSettings,
+        scaling: Scaling,
+        schema: Schema,
+        keep_columns: Sequence[str],
     ) -> None:
         """Open a file; arguments and errors as `scoring.inputs.open_stream`."""
         super().__init__(name, path, scaling, keep_columns)
-        self._file = open_jets(path)
+        self._file = open_jets(path, schema)
         metadata, report, columns = self._file.metadata, self._file.report, self._file.scalar_names()
         self.size, self.simulation = self._file.rows, metadata.simulation
         self.region = metadata.kind or reading.kind or "main"
