@@ -14,7 +14,7 @@ from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.reporting.score_report import score_with_report
-from cal_ratio_trainer.scoring.file_scoring import ScoreJob, ScoreRequest, score_piece, score_whole
+from cal_ratio_trainer.scoring.file_scoring import ScoreRequest, score_piece, score_whole, settings_for
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.score_file import BLINDED
 from cal_ratio_trainer.workers.opening import OwnProcess
@@ -138,8 +138,8 @@ def test_pieces_of_a_file_hold_nothing_hidden_and_become_the_whole(network: Path
     file = write_ntuple(tmp_path / "tiny.root", random_events(3, 60), splits=tuple(range(5, 60, 5)))
     changes = {"data_type": "data", "blind_above": ABOVE, "chunk_events": 10, "piece_events": 20}
     settings = score_settings(tmp_path, [file], network, **changes)
-    job = ScoreJob.of(settings, OwnProcess(lambda *told: None))
-    request = ScoreRequest(str(file), tmp_path / "scores" / "tiny.parquet", job)
+    settings = settings_for(OwnProcess(lambda *told: None), settings)
+    request = ScoreRequest(str(file), tmp_path / "scores" / "tiny.parquet", settings, "a call")
     request.output.parent.mkdir()
     pieces: Any = score_whole(lambda *told: None, request, True)
     assert len(pieces.pieces) > 1
