@@ -31,7 +31,7 @@ from cal_ratio_trainer.training.ranks import ALONE, SeveralRanks
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets
 from cal_ratio_trainer.training.step_sums import Tally
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 CPU = torch.device("cpu")
 MAIN, CONTROL = 3000, 1000

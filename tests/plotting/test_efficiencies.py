@@ -5,7 +5,7 @@ from cal_ratio_trainer.evaluation import JetKinematics
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.efficiencies import efficiency_drawings
-from tests.evaluation.jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 from .recording import legend_texts, legend_title, recorded
 

@@ -7,7 +7,7 @@ import pytest
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, write_all
 from cal_ratio_trainer.plotting.finals import final_drawings
-from tests.evaluation.jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
 HISTORIES = {"adv_acc", "main_adv_acc", "main_network_acc", "main_nn_loss", "test_adv_loss", "test_main_adv_loss"}
 HISTORIES |= {"train_adv_loss", "train_main_adv_loss", "ks_qcd", "ks_sig", "ks_bib"}

@@ -17,7 +17,7 @@ from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
 from cal_ratio_trainer.training.step_sums import Tally
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 CPU = torch.device("cpu")
 MAIN, CONTROL = 205, 103

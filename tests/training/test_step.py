@@ -21,7 +21,7 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets, keras_nadam
 from cal_ratio_trainer.training.step_sums import Tally
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 CPU = torch.device("cpu")
 

@@ -13,8 +13,8 @@ from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
 from cal_ratio_trainer.training.step_sums import Tally
+from tests.factories.jets import synthetic_jets
 from tests.network.triton_interpreter import DEVICE
-from tests.training.synthetic import synthetic_jets
 
 MAIN, CONTROL = 26, 14
 CPU = torch.device("cpu")
