@@ -33,7 +33,7 @@ def convert(folder: Path, workers: int) -> None:
     before, start, start_cpu = peak_bytes(), time.perf_counter(), os.times()
     summary = convert_files(load_settings(ConvertSettings, "convert.yaml", flags))
     wall, end_cpu = time.perf_counter() - start, os.times()
-    # Worker processes have been waited for by now, so their time counts as that of children.
+    # Worker processes have ended by now, so their time is included in that of the children.
     cpu = sum(end_cpu[:4]) - sum(start_cpu[:4])
     events, jets = sum(row.events for row in summary.rows), sum(row.jets for row in summary.rows)
     if summary.failed:

@@ -9,7 +9,7 @@ from cal_ratio_trainer.jets.metadata import JetMetadata, converted_units
 from cal_ratio_trainer.jets.store import writing
 
 MEAN_CONSTITUENTS = {"clusters": 11, "tracks": 5, "muon_segments": 4}
-"""A mean jet of the main file, between multijets and the others."""
+"""Constituents of a mean jet of the main file, between multijets and the other classes."""
 
 JETS_A_BATCH = 50_000
 

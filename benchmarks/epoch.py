@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        # In a process of its own: what writing takes is no part of the peak.
+        # In a separate process, so that the peak does not include the writing.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             files = pool.submit(write_files, Path(name), arguments.main_jets, arguments.control_jets)
         given = {name: getattr(arguments, name) for name in ("num_splits", "epochs", "threads")}

@@ -13,7 +13,7 @@ import numpy as np
 from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, Drawing
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.catalogue import final_drawings
 
 MASSES = [60.0, 125.0, 200.0, 400.0, 600.0, 1000.0]
 

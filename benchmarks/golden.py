@@ -1,9 +1,9 @@
 """Digests of all output of the program except timings: `python -m benchmarks.golden FOLDER` before and after a change.
 
-Makes a demo and takes it through every command, on one thread, with a fixed seed. FOLDER/sums.json then holds a digest
-of the content of each output file, of each command's terminal output, and of `--help` and `--print_settings` of all
-commands. `python -m benchmarks.golden FOLDER --against OTHER/sums.json` prints what differs and ends with status 1 if
-something does. The files stay in FOLDER/work for a closer look. Digests are comparable on one machine only.
+Makes a demo and runs every command on it, on one thread, with a fixed seed. FOLDER/sums.json then contains a digest of
+each output file, of each command's terminal output, and of `--help` and `--print_settings` of all commands.
+`python -m benchmarks.golden FOLDER --against OTHER/sums.json` prints differences, and ends with status 1 if there are
+any. The files stay in FOLDER/work for inspection. Digests are comparable on one machine only.
 """
 
 import argparse
@@ -50,7 +50,7 @@ CHAIN = (
     "runs",
     "model-dump default/0/best",
 )
-"""The words of each command, run one after the other in one folder."""
+"""Arguments of the commands, which run one after the other in one folder."""
 
 _TIMES = re.compile(
     r"_s$|seconds|per_second|^(at|started|ended|since|shares|free_bytes|gib|sha256|size_bytes|pid|workers|id|run)$"
@@ -71,7 +71,7 @@ _MASKS = (
     (r"[\d.]+ │\n", "SECONDS │\n"),
     (r"(?<=\| )[\d.]+ \| [\d,]+(?= \| \S+\.(parquet|root) \|)", "SECONDS"),
     (r"(?<=>)[\d.]+</td>\n<td[^>]*>[\d,]+(?=</td>\n<td[^>]*>\S+\.(parquet|root)<)", "SECONDS"),
-    # Widths and alignment of columns follow what stands in them.
+    # Widths and alignment of columns depend on their content.
     (r"\|[:| -]+\|\n| style=\"text-align:\w+\"", ""),
     (r"[ ─━]+", " "),
 )
@@ -124,7 +124,7 @@ def content_of(path: Path, folder: Path) -> bytes:
 def _of_parquet(path: Path) -> bytes:
     file = pq.ParquetFile(path)
     buffer = io.BytesIO()
-    # Without compression, dictionaries and statistics only the values are left.
+    # Without compression, dictionaries and statistics only the values remain.
     pq.write_table(file.read().replace_schema_metadata(None), buffer, compression="none", use_dictionary=False)
     known = {
         key.decode(): json.loads(value)

@@ -1,14 +1,14 @@
 """All measurements on a graphics card in one command: `python -m benchmarks.gpu`, Markdown on standard output.
 
-Runs where there is no network: it needs this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
+Needs no internet: only this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
 
 1. The Triton engine against the formulas in double precision, IEEE and TF32: recurrence, and chains of dense layers.
-2. Main jets a second in the step at several sizes, a rung of the ladder a row; memory, predicted and measured.
-3. Where the time of a step goes, by kernel.
+2. Main jets per second in the step at several sizes, one row per optimisation; memory, predicted and measured.
+3. Time of a step by kernel.
 4. The full training, with validation, K-S, checkpoints and all plots, by stage.
 
-Each is a process of its own, and a row that fails says why: what is wrong with one takes no other with it.
-`--only` takes some of them; `--tiny` makes everything small, and then it runs on a CPU too.
+Each runs in a separate process, and a row that fails contains the error, so that the others still run.
+`--only` selects some of them; with `--tiny` everything is small and also runs on a CPU.
 """
 
 import argparse
@@ -41,6 +41,7 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
 from cal_ratio_trainer.network.layers import Dense
@@ -52,8 +53,7 @@ from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import memory_plan
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
-from cal_ratio_trainer.training.step_sums import Tally
+from cal_ratio_trainer.training.step import TrainingStep
 
 _STEPS = 20
 
@@ -131,7 +131,7 @@ def _errors(device: torch.device, engine: str, units: int) -> list[float]:
 def throughput(device: torch.device, sizes: list[int]) -> None:
     """Time of a step in milliseconds and main jets per second, by method and size."""
 
-    def measured(jets: int, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[str, ...]:
+    def measured(jets: int, data: TrainingTensors, sampler: Sampler, way: _Method) -> tuple[str, ...]:
         set_matmul_precision(device, way.precision)
         with way.layers_apart():
             seconds, peak = _seconds_a_step(device, data, sampler, way)
@@ -143,7 +143,7 @@ def throughput(device: torch.device, sizes: list[int]) -> None:
     def rows() -> Iterator[tuple[str, ...]]:
         for jets in sizes:
             data, sampler = _sample(device, jets)
-            for way in _ways(device):
+            for way in _methods(device):
                 yield _row((str(jets), *way.words(device)), partial(measured, jets, data, sampler, way))
 
     columns = ("main jets a step", "engine", "dense layers", "products", "recorded", "ms", "main jets/s")
@@ -152,12 +152,12 @@ def throughput(device: torch.device, sizes: list[int]) -> None:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Method:
     """Method to compute a step."""
 
     engine: str
     precision: str = "ieee"
-    kind: type[AdversarialStep] = AdversarialStep
+    kind: type[TrainingStep] = TrainingStep
     together: bool = True
 
     def words(self, device: torch.device) -> tuple[str, ...]:
@@ -177,14 +177,16 @@ class _Way:
             yield
 
 
-def _ways(device: torch.device) -> list[_Way]:
+def _methods(device: torch.device) -> list[_Method]:
     """One method for each optimisation."""
-    slowest = _Way("torch", together=False)
+    slowest = _Method("torch", together=False)
     if engine_for(device, torch.float32) is not Engine.TRITON:
-        return [slowest, _Way("auto"), _Way("auto", kind=StaticStep)]
-    ways = [slowest, *(_Way("triton", together=together) for together in (False, True))]
+        return [slowest, _Method("auto"), _Method("auto", kind=StaticStep)]
+    ways = [slowest, *(_Method("triton", together=together) for together in (False, True))]
     return ways + [
-        _Way("triton", precision, StaticStep, together) for precision in ("ieee", "tf32") for together in (False, True)
+        _Method("triton", precision, StaticStep, together)
+        for precision in ("ieee", "tf32")
+        for together in (False, True)
     ]
 
 
@@ -193,7 +195,7 @@ def profile(device: torch.device, jets: int) -> None:
     data, sampler = _sample(device, jets)
     activity = torch.profiler.ProfilerActivity
     activities = [activity.CPU, *([activity.CUDA] if device.type == "cuda" else [])]
-    way = _Way("auto", "ieee", StaticStep)
+    way = _Method("auto", "ieee", StaticStep)
     with torch.profiler.profile(activities=activities) as profiler:
         _seconds_a_step(device, data, sampler, way)
     key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
@@ -211,10 +213,12 @@ def _sample(device: torch.device, jets: int) -> tuple[TrainingTensors, Sampler]:
     return data, Sampler(np.arange(main), np.arange(main, main + control), _STEPS, 1, True)
 
 
-def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[float, int]:
+def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sampler, way: _Method) -> tuple[float, int]:
     """Seconds per step of the third epoch; the first ones compile and record."""
-    classifier, adversary = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device), Adversary(2).to(device)
-    step, tally = way.kind(classifier, adversary, 8e-4, LossSettings(10.0, 1e-11, 0.2), 5), Tally(device)
+    classifier = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device)
+    adversary = Adversary(DomainSettings(10.0, 2)).to(device)
+    step = way.kind(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=5)
+    sums = step.new_sums(device)
     before, seconds = 0, 0.0
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -226,7 +230,7 @@ def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sample
         begin = time.perf_counter()
         step.prepare(data, steps, epoch)
         for number, jets in enumerate(steps):
-            step(data, jets, epoch, number, tally)
+            step(data, jets, epoch, number, sums)
         _wait(device)
         seconds = (time.perf_counter() - begin) / len(steps)
     if device.type != "cuda":
@@ -290,7 +294,7 @@ def main() -> None:
     if not tiny and not torch.cuda.is_available():
         parser.error("no GPU here; --tiny tries the commands on a CPU")
     if len(chosen) > 1:
-        # After some errors a process can use its card no more. Here it is left alone: some serve one process at a time.
+        # After some errors a process cannot use its card any more. This process leaves the card to its children.
         options = ["--epochs", str(arguments.epochs), *(["--tiny"] if tiny else [])]
         commands = [[sys.executable, "-m", "benchmarks.gpu", *options, "--only", name] for name in chosen]
         sys.exit(max(subprocess.run(command, check=False).returncode != 0 for command in commands))

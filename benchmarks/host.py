@@ -1,8 +1,8 @@
 """Time of the host for an epoch without the network, for which a fast graphics card would wait; measured without one.
 
-A training of the full size through the product's own loop, in which steps and scoring give random numbers at once.
-What is left is drawing mini-batches, figures of merit, files, checkpoints, and the plots of the end. What the recorded
-step of a card asks of the host besides, the keys of all dropout masks, is timed by itself.
+A training of the full size runs in the program's own loop, in which steps and scoring return random numbers at once.
+The rest is drawing mini-batches, figures of merit, files, checkpoints, and the final plots. A recorded step on a card
+also needs the keys of all dropout masks from the host; their time is measured separately.
 """
 
 import argparse
@@ -21,30 +21,28 @@ from benchmarks.epoch import settings_of, write_files
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
-from cal_ratio_trainer.training.step import AdversarialStep, IndexArray, LossSettings, StepJets
-from cal_ratio_trainer.training.step_sums import SUMS, Tally
+from cal_ratio_trainer.training.step import IndexArray, StepJets, TrainingStep
 
-_ONES = torch.ones(len(SUMS))
 _random = torch.Generator().manual_seed(1)
 
 
-def _no_step(self: AdversarialStep, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
-    tally.add_sums(_ONES)
+def _no_step(self: TrainingStep, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
+    sums.sums += 1
 
 
-def _random_logits(self: AdversarialStep, data: TrainingTensors, positions: IndexArray) -> Tensor:
+def _random_logits(self: TrainingStep, data: TrainingTensors, positions: IndexArray) -> Tensor:
     return torch.randn(len(positions), 3, generator=_random)
 
 
 def _seconds_of_keys(settings: TrainSettings) -> float:
     """Seconds in which a recorded step draws the keys of an epoch."""
-    losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
-    step = StaticStep(Classifier(DEFAULT_SHAPE, 1), Adversary(1), settings.learning_rate, losses, seed=1)
+    classifier = Classifier(DEFAULT_SHAPE, 1)
+    step = StaticStep(classifier, None, settings.learning_rate, regularization=0.0, dropout=settings.dropout, seed=1)
     begin = time.perf_counter()
     step.keys(settings.num_splits or 1, epoch=0)
     return time.perf_counter() - begin
@@ -60,8 +58,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as name,
-        mock.patch.object(AdversarialStep, "__call__", _no_step),
-        mock.patch.object(AdversarialStep, "logits", _random_logits),
+        mock.patch.object(TrainingStep, "__call__", _no_step),
+        mock.patch.object(TrainingStep, "logits", _random_logits),
     ):
         files = write_files(Path(name), arguments.main_jets, arguments.main_jets // 2)
         given = {name: getattr(arguments, name) for name in ("num_splits", "epochs", "epoch_plots")}

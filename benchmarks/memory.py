@@ -9,7 +9,7 @@ from typing import Self
 def peak_bytes() -> int:
     """Peak memory of this process alone. [bytes]
 
-    On Linux from /proc, for getrusage hands a parent's peak on to the processes that it starts.
+    On Linux from /proc, because getrusage includes the peak of the parent process.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -22,7 +22,7 @@ class AnonymousPeak:
     """Context that records every 20 ms the anonymous memory of this process, without pages of files.
 
     Attributes:
-        bytes: the most that was seen; 0 where the system does not say.
+        bytes: Largest value seen; 0 if the system does not provide it.
     """
 
     def __init__(self) -> None:

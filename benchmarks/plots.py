@@ -13,10 +13,9 @@ from cal_ratio_trainer.evaluation.histograms import control_histograms, main_his
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, Drawing, write_all
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import history_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
-from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.figures import drawings_of_run

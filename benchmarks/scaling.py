@@ -37,8 +37,8 @@ class Cost:
     """Time of one conversion of all files.
 
     Attributes:
-        seconds: wall time.
-        processor_s: of this process and, where they lived to tell it, of all workers.
+        seconds: Wall time.
+        processor_s: Processor time of this process and of all workers that survived.
     """
 
     seconds: float
@@ -92,7 +92,7 @@ def measure(
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        # What a worker imports once is not what is measured.
+        # Imports of the workers are not measured.
         convert(into.with_name(f"first_{into.name}"), names[: 2 * workers], scheduler=cluster.scheduler_address)
         if kill:
             threading.Thread(target=kill_one_half_way, args=(client, into, len(names))).start()

@@ -1,8 +1,8 @@
 """Scoring: the network alone on jets in memory, then whole files from disk to scores: `python -m benchmarks.score`.
 
-FILES are scored as `cr_trainer score` does, each in a process of its own, whose peak memory and processor time (without
-that of loading the network) are told. `--file_jets N` makes a training file of so many random jets first and scores it.
-`--times N` scores a file of jets N times as long as the first one too: memory must not grow.
+FILES are scored as by `cr_trainer score`, each in a separate process, whose peak memory and processor time (without
+loading the network) are printed. `--file_jets N` first makes a training file of N random jets and scores it.
+`--times N` also scores a file of jets that is N times as long as the first one: memory must not grow.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main() -> None:
         for file in files:
             words = [sys.executable, "-m", "benchmarks.score", _ONE, file, "--network", network]
             words += ["--threads", str(arguments.threads)] if arguments.threads else []
-            # As the command line sets it: threads of PyTorch that wait for each other otherwise burn time in it.
+            # As the command line sets it; otherwise waiting threads of PyTorch spin.
             subprocess.run(words, check=True, env={"GOMP_SPINCOUNT": "10000", **os.environ})
 
 

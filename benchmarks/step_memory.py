@@ -1,7 +1,7 @@
 """Measured and predicted memory of steps on a CPU, with constituents in memory and on disk.
 
-Each row is a process of its own. Measured is what the process itself holds at most (`RssAnon`) beyond what it held
-before the first of the steps that are looked at.
+Each row is a separate process. The measured value is its largest anonymous memory (`RssAnon`) minus that
+before the first of the measured steps.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.memory_plan import memory_plan
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
-from cal_ratio_trainer.training.step_sums import Tally
+from cal_ratio_trainer.training.step import TrainingStep
 
 _STEPS = 4
 _CPU = torch.device("cpu")
@@ -50,8 +50,9 @@ def measure(place: str, main_jets: int, splits: int) -> None:
         target = torch.from_numpy(rng.integers(0, 2, len(jets)))
         data = TrainingTensors(tensors, target, torch.ones(len(jets)))
         del parts
-        step = AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(1.0, 1e-11, 0.2), 1)
-        # Loops are compiled and threads started before anything is looked at.
+        classifier, adversary = Classifier(DEFAULT_SHAPE, 1), Adversary(DomainSettings(1.0, 2))
+        step = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
+        # Loops are compiled and threads are started before the measurement.
         _do(step, data, few)
         plan = memory_plan(DEFAULT_SHAPE, Engine.NUMBA, data, sampler, 1)
         before = anonymous_bytes()
@@ -67,12 +68,12 @@ def _on_disk(parts: list[Jets], folder: Path) -> DistantJets:
     return DistantJets.of_inputs(filling.finish(), parts, _CPU)
 
 
-def _do(step: AdversarialStep, data: TrainingTensors, sampler: Sampler) -> None:
-    tally = Tally(_CPU)
+def _do(step: TrainingStep, data: TrainingTensors, sampler: Sampler) -> None:
+    sums = step.new_sums(_CPU)
     drawn = sampler.epoch(0)[:_STEPS]
     data.jets.expect([step.read_jets(jets) for jets in drawn])
     for number, jets in enumerate(drawn):
-        step(data, jets, 0, number, tally)
+        step(data, jets, 0, number, sums)
     data.jets.expect(())
 
 

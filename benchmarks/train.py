@@ -19,9 +19,9 @@ from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets
-from cal_ratio_trainer.training.step_sums import Tally
+from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.warm_up import keep_freed_memory
 
 OCCUPANCY = {"main": (11, 5, 4), "control": (15, 11, 2)}
@@ -60,14 +60,14 @@ def seconds_a_step(step: Callable[[int], None], steps: int) -> float:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparison:
     """Seconds per step of both methods, on the same jets."""
 
     eager: float
     ours: float
 
 
-def measure(batch: int, steps: int) -> Contest:
+def measure(batch: int, steps: int) -> Comparison:
     """Measures both in turn, three rounds each; returns medians."""
     rng = np.random.default_rng(1)
     main_jets, control = random_jets(batch, "main", rng), random_jets(batch, "control", rng)
@@ -75,20 +75,21 @@ def measure(batch: int, steps: int) -> Contest:
     tensors = JetTensors.from_jets([main_jets, control], torch.device("cpu"))
     target = torch.from_numpy(np.concatenate([main_jets.label, control.label > 0]).astype(np.int64))
     data = TrainingTensors(tensors, target, torch.ones(2 * batch))
-    ours = AdversarialStep(Classifier(DEFAULT_SHAPE), Adversary(), 8e-4, LossSettings(10.0, 1e-11, 0.2), seed=1)
+    classifier, adversary = Classifier(DEFAULT_SHAPE), Adversary(DomainSettings(10.0))
+    ours = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
     chosen = StepJets(np.arange(batch), np.arange(batch, 2 * batch), np.arange(batch, batch + half))
-    tally = Tally(torch.device("cpu"))
+    sums = ours.new_sums(torch.device("cpu"))
     eager = PaddedStep()
     main_inputs, control_inputs = padded_inputs(main_jets), padded_inputs(control)
     adversary_inputs = padded_inputs(control.slice(0, half))
     targets = [target[:batch], target[batch:], target[batch : batch + half]]
     times_ours, times_eager = [], []
     for _ in range(3):
-        times_ours.append(seconds_a_step(lambda number: ours(data, chosen, 0, number, tally), steps))
+        times_ours.append(seconds_a_step(lambda number: ours(data, chosen, 0, number, sums), steps))
         times_eager.append(
             seconds_a_step(lambda _: eager(main_inputs, control_inputs, adversary_inputs, targets), max(2, steps // 3))
         )
-    return Contest(eager=float(np.median(times_eager)), ours=float(np.median(times_ours)))
+    return Comparison(eager=float(np.median(times_eager)), ours=float(np.median(times_ours)))
 
 
 def main() -> None:

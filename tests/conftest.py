@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# Read when the first library with OpenMP is imported. Waiting threads that keep a core busy cost a machine that does
-# other things beside the tests a multiple of the time.
+# Read when the first library with OpenMP is imported. Waiting threads that spin slow down a machine that is used by
+# other programs by a large factor.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _REAL = Path(__file__).resolve().parents[2] / "shared" / "real"

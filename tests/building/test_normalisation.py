@@ -93,7 +93,7 @@ def test_the_cutflows_account_for_every_jet_from_the_ntuples_to_the_file(slices:
     flows = {name: {step.step: step.jets for step in steps} for name, steps in summary.cutflows.items()}
     assert sorted(flows) == [f"qcd {FIRST}", f"qcd {SECOND}"]
     for number, flow in zip((3, 1), flows.values(), strict=True):
-        # All that convert kept is given to build; only what it did not read, the failed file, is nowhere.
+        # build gets all jets that convert kept; only the failed file is missing.
         assert flow["read"] == flow["with clusters"] == flow["given to build"] == number
     assert sum(flow["event_filter"] for flow in flows.values()) == 3
     assert sum(flow["taken"] for flow in flows.values()) == len(jets)

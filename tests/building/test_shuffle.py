@@ -25,7 +25,7 @@ from tests.factories.jets import converted_jets
 def test_jets_come_back_in_order_of_their_places(count: int, bucket: int, cut: int, held: int, seed: int) -> None:
     jets, places = converted_jets(count), np.random.default_rng(seed).permutation(count)
     order = Buckets.of(count, bucket)
-    # As if two processes had done it, of which each wrote a file.
+    # Like two processes that each wrote a file.
     with pytest.MonkeyPatch.context() as patch, TemporaryFile() as first, TemporaryFile() as second:
         patch.setattr(shuffle_module, "JETS_AT_A_TIME", held)
         scatters = [Scatter(file, order) for file in (first, second)]

@@ -129,7 +129,7 @@ def test_a_text_of_too_many_values_is_not_read_to_its_end(config: Path, monkeypa
     names = [f"name{number}: 1" for number in range(100)]
     config.write_text("\n".join(names[:99]))
     assert len(read_config(config)) == 99
-    # What stands at the end is no YAML, so whoever read that far would say so.
+    # The end is not YAML, so reading that far would raise an error.
     for content in ("\n".join([*names, "a: ]"]), f"flowers: [{'1, ' * 200} }}"):
         config.write_text(content)
         with pytest.raises(InputFileError, match=r"garden\.yaml: holds more than 100000 values"):

@@ -19,9 +19,7 @@ from cal_ratio_trainer.jets.disk_rows import Disk
 from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.launching import Place
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.distant_jets import DistantJets, GatheredJets
-from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.network.packing import IndexArray
@@ -29,9 +27,9 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training import ranks as ranks_module
 from cal_ratio_trainer.training.ranks import ALONE, SeveralRanks
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets
-from cal_ratio_trainer.training.step_sums import Tally
+from cal_ratio_trainer.training.step import StepJets
 from tests.factories.jets import synthetic_jets
+from tests.training.steps import new_step
 
 CPU = torch.device("cpu")
 MAIN, CONTROL = 3000, 1000
@@ -56,13 +54,12 @@ def size_of(data: TrainingTensors) -> StepSize:
 
 def measured_peak(shape: NetworkShape, data: TrainingTensors, engine: str, pieces: int) -> int:
     """Largest sum of bytes of all simultaneous tensors of a step."""
-    losses = LossSettings(10.0, 1e-11, 0.2)
-    step = AdversarialStep(Classifier(shape, 1, engine), Adversary(2), 8e-4, losses, seed=5, pieces=pieces)
+    step = new_step(shape=shape, engine=engine, pieces=pieces)
     drawn = np.random.default_rng(1).integers(MAIN, MAIN + CONTROL, MAIN)
     jets = StepJets(np.arange(MAIN), drawn, np.arange(MAIN, MAIN + CONTROL))
-    step(data, jets, 0, 0, Tally(CPU))
+    step(data, jets, 0, 0, step.new_sums(CPU))
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        step(data, jets, 0, 1, Tally(CPU))
+        step(data, jets, 0, 1, step.new_sums(CPU))
     held = peak = 0
     events = profiler.profiler.kineto_results.events()
     for event in sorted((each for each in events if each.name() == "[memory]"), key=lambda each: each.start_ns()):
@@ -94,7 +91,7 @@ def test_what_is_gathered_for_a_step_and_the_next_takes_what_is_predicted(
     ranks = SeveralRanks(Place(0, processes, 0, processes, 1)) if processes > 1 else ALONE
     jets = np.arange(main_jets + control_jets)
     sampler = Sampler(jets[:main_jets], jets[main_jets:], splits, 1, True)
-    step = AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(1, 0, 0), 5, 1, ranks)
+    step = new_step(ranks=ranks)
     read = [step.read_jets(each) for each in sampler.epoch(0)]
     far.expect(read)
     most = 0

@@ -68,7 +68,7 @@ def test_auto_counts_what_is_gathered_where_the_constituents_do_not_lie(
     for step, gathered, expected in (
         (room - size - 1, room, Place.DEVICE),
         (room - size + 1, size - 2, Place.DISK),
-        # Moved they would leave a step no more room than where they are.
+        # Moving them would not leave more room for a step.
         (room - size + 1, size + 2, Place.DEVICE),
     ):
         assert data_place(settings, chosen, CPU, StepNeeds(step, gathered)).place is expected
@@ -123,7 +123,7 @@ def test_constituents_on_disk_train_the_same_network_and_leave_nothing_there(
         assert any("lie on disk, in unnamed files" in line for line in said) == (place == "disk")
         memory = json.loads((runs[place] / "run.json").read_text())["memory"]
         assert (memory["data_place"], memory["gathered_bytes"] > 0) == (place, place == "disk")
-    # The file itself says which run it is of.
+    # The file contains the id of its run.
     states = [load_file(run / "keras" / "checkpoint.safetensors") for run in runs.values()]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -80,7 +80,7 @@ def test_a_second_start_adds_to_the_list(tmp_path: Path) -> None:
     more = read_used_events(tmp_path)
     assert more is not None
     assert len(more[0].words) > len(before[0].words)
-    # What was trained on once stays trained on.
+    # Jets of an earlier training part stay in it.
     place = np.searchsorted(more[0].words, before[0].words)
     assert (more[0].part[place] <= before[0].part).all()
 

@@ -59,7 +59,7 @@ def test_outliers_do_not_stretch_the_axis() -> None:
 
 
 def test_outliers_leave_no_empty_end_of_the_axis() -> None:
-    # Two angles of four hundred that were not wrapped: more than half a per cent.
+    # Two of four hundred angles are not wrapped: more than half a per cent.
     values = np.append(RANDOM.uniform(-0.2, 0.2, 400), [-6.2, -6.1, -6.0])
     assert edges_of(values)[0] == pytest.approx(-0.2, abs=0.02)
 

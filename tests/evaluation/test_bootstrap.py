@@ -70,7 +70,7 @@ def test_the_error_of_the_auc_is_that_of_delong() -> None:
     signal, qcd = jets.scores[:600, Label.SIGNAL], jets.scores[600:, Label.SIGNAL]
     won = (signal[:, None] > qcd[None, :]) + 0.5 * (signal[:, None] == qcd[None, :])
     delong = math.sqrt(won.mean(axis=1).var(ddof=1) / 600 + won.mean(axis=0).var(ddof=1) / 900)
-    # 1500 replicas know a standard deviation to 2 %, and the quantiles to 3 %.
+    # 1500 replicas give a standard deviation to 2 %, and the quantiles to 3 %.
     assert auc.replicas.std() == pytest.approx(delong, rel=0.07)
     assert (auc.interval.high - auc.interval.low) / 2 == pytest.approx(delong, rel=0.09)
 
@@ -95,7 +95,7 @@ def test_the_error_of_the_ks_sum_is_how_much_it_moves_from_sample_to_sample() ->
         ks = resampled_ks(control_jets(rng, 900, 0.4), np.arange(900), Resampling(60, seed))
         sums.append(ks.value)
         errors.append((ks.interval.high - ks.interval.low) / 2)
-    # 60 samples know their standard deviation to 9 %.
+    # 60 samples give a standard deviation to 9 %.
     assert np.mean(errors) == pytest.approx(np.std(sums), rel=0.3)
 
 

@@ -52,7 +52,7 @@ def test_equal_weights_give_back_the_count() -> None:
 
 
 def test_one_passing_jet_counts_as_about_one_whatever_its_weight() -> None:
-    # Many others: e is small, and the passing jet's own weight decides how well e is known.
+    # Many others: e is small, and the weight of the passing jet determines its error.
     for weight in (0.1, 1.0, 10.0):
         weights = np.append(np.ones(10_000), weight)
         result = weighted_share(weights, np.arange(10_001) == 10_000)

@@ -59,7 +59,7 @@ def test_a_sample_without_weight_is_at_no_distance(other: WeightedSample) -> Non
 
 @given(FEW_VALUES, FEW_VALUES)
 @settings(max_examples=30, deadline=None)
-# The warning is about its p-value, which is not asked for.
+# The warning is about its p-value, which is not used.
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:scipy")
 def test_without_weights_it_is_the_statistic_of_scipy(first: np.ndarray, second: np.ndarray) -> None:
     ours = weighted_ks(WeightedSample.unweighted(first), WeightedSample.unweighted(second))
@@ -107,7 +107,7 @@ def test_the_reference_is_what_simulation_gives(first: int, second: int) -> None
     random = np.random.default_rng(1)
     distances = np.array([_distance_of_uniform(random, first, np.ones(second)) for _ in range(2000)])
     reference = expected_ks(first, second)
-    # 2000 distances know their mean to 0.7 %; the formula is within 3 % here.
+    # 2000 distances give a mean to 0.7 %; the formula is within 3 % here.
     assert distances.mean() == pytest.approx(reference.mean, rel=0.03)
     assert distances.std() == pytest.approx(reference.spread, rel=0.07)
     assert np.mean(distances > reference.critical) == pytest.approx(0.05, abs=0.02)

@@ -86,7 +86,7 @@ def test_permuting_jets_and_scaling_weights_changes_no_value() -> None:
 
 
 def test_the_mixture_of_a_replica_is_that_of_its_own_class_counts() -> None:
-    # All of QCD passes every cut and no BIB does, so what passes of the mixture is QCD's share of it.
+    # All QCD and no BIB pass every cut, so the passing share of the mixture is that of QCD.
     labels = np.repeat([Label.SIGNAL, Label.QCD, Label.BIB], [40, 6, 60])
     jets = scored(labels, np.repeat([0.5, 0.9, 0.1], [40, 6, 60]))
     figures = paired_figures(jets, jets, np.arange(len(labels)), Resampling(4000, seed=2))

@@ -47,7 +47,7 @@ def test_columns_of_another_length_are_refused() -> None:
 
 
 def test_data_must_be_told_by_booleans() -> None:
-    # Labels passed by mistake would be read as positions.
+    # Labels passed by mistake would be used as positions.
     with pytest.raises(ValueError, match="boolean"):
         ScoredControlJets(SCORES, LABELS, np.ones(4), np.ones(4))  # type: ignore[arg-type]
 

@@ -41,10 +41,10 @@ def write_run(
     """A run without networks and jets.
 
     Args:
-        folder: of the run, e.g. tmp_path / 'default' / '00000'.
-        history: its rows; None leaves the file out.
-        record: in place of the entries of a finished run of the same name; a None takes one away.
-        settings: in place of the default ones.
+        folder: Folder of the run, e.g. tmp_path / 'default' / '00000'.
+        history: Rows of the history; None omits the file.
+        record: Entries that replace those of a finished run; None removes one.
+        settings: Settings that replace the defaults.
     """
     folder.mkdir(parents=True)
     if history is not None:

@@ -18,7 +18,7 @@ from tests.faults import forking_context
 from tests.faults.damage import Generator, damaged_bytes
 
 LOADERS = "tests.faults.loaders"
-"""The module whose table `LOADERS` names them; a child process imports it."""
+"""Module with the table `LOADERS`; a child process imports it."""
 
 _MEMORY_BYTES = 16 << 30
 _LONGEST_SENTENCE = 2000
@@ -29,10 +29,10 @@ class Loader:
     """Reader of one kind of file.
 
     Attributes:
-        make: writes a good file, and what belongs to it, into an empty folder; returns the path of the one to damage.
-        load: reads it, and returns what must not change silently, or None where a changed file may be a good one too.
+        make: Writes a good file, and other needed files, to an empty folder; returns the path of the file to damage.
+        load: Reads it, and returns content that must not change silently, or None if a changed file may be valid too.
             Raises UserError (or click's usage errors) for a file that it refuses.
-        damage: makes a damaged copy of the file's bytes.
+        damage: Makes a damaged copy of the file's bytes.
         refused: exceptions beside UserError with which a file may be refused.
     """
 
@@ -49,7 +49,7 @@ class Outcome:
     Attributes:
         counts: files by 'refused', 'accepted' (or harmless), 'changed' (silently read as something else),
             'traceback', 'crash', 'hang'.
-        faults: a line for each file that was neither refused nor accepted: its number, and what happened.
+        faults: One line for each file that was neither refused nor accepted: its number and the result.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -88,7 +88,7 @@ def _campaign(name: str, inputs: range, seed: int, timeout_s: float, folder: Pat
         there.close()
         try:
             while number < inputs.stop:
-                # The first answer waits for the imports and for the good file.
+                # The first answer includes the imports and the writing of the good file.
                 if not here.poll(timeout_s + 60.0):
                     outcome.add(number, "hang", f"no answer for {timeout_s:.0f} s")
                     number += 1
@@ -112,7 +112,7 @@ def _campaign(name: str, inputs: range, seed: int, timeout_s: float, folder: Pat
 def _answer(connection: Connection, name: str, seed: int, numbers: range, folder: Path) -> None:
     _limit_memory()
     loader: Loader = importlib.import_module(LOADERS).LOADERS[name]
-    # Those of a child before this one may be left.
+    # Files of an earlier child process may exist.
     for remains in folder.iterdir():
         shutil.rmtree(remains)
     good, tried = folder / "good", folder / "tried"
@@ -125,7 +125,7 @@ def _answer(connection: Connection, name: str, seed: int, numbers: range, folder
         return
     content = (good / file).read_bytes()
     for number in numbers:
-        # Links, since a loader leaves the files beside the damaged one as they are.
+        # Links, because loaders do not change the files beside the damaged one.
         shutil.copytree(good, tried, copy_function=os.link)
         (tried / file).unlink()
         (tried / file).write_bytes(loader.damage(content, np.random.default_rng([seed, number])))

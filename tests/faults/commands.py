@@ -22,7 +22,7 @@ SEED = 20261128
 _LONGEST_S = 300.0
 _OUTPUT = "output.txt"
 
-# Commands import what they need when they run; half of their time would go into that.
+# Commands import modules when they run, which would take half of their time.
 _OWN = [each.name for each in pkgutil.walk_packages(cal_ratio_trainer.__path__, "cal_ratio_trainer.")]
 for _name in ("matplotlib.backends.backend_agg", "matplotlib.font_manager", "mplhep", "torch._dynamo", *_OWN):
     if ".gpu" not in _name and not _name.endswith("__main__"):
@@ -40,7 +40,7 @@ def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tu
     """Runs a command to its end.
 
     Returns:
-        Its exit status, negative the number of the signal that ended it, and what it wrote.
+        Its exit status (for a signal, its negative number) and its output.
     """
     output = output or folder / _OUTPUT
     begin = output.stat().st_size if output.exists() else 0
@@ -50,7 +50,7 @@ def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tu
     return process.exitcode, output.read_bytes()[begin:].decode() if output.exists() else ""
 
 
-def run_well(words: Sequence[object], folder: Path, expected: int = 0) -> float:
+def run_expecting(words: Sequence[object], folder: Path, expected: int = 0) -> float:
     """Runs a command that must end with the expected status; returns its duration. [s]"""
     begin = time.monotonic()
     status, said = run(words, folder)
@@ -82,7 +82,7 @@ def kill_moments(name: str, seconds: float) -> list[tuple[float, bool]]:
 def _run(words: list[str], folder: Path, output: Path) -> None:
     os.setsid()
     os.chdir(folder)
-    # The fonts are listed once and not in each folder.
+    # Fonts are listed once, not in each folder.
     os.environ["MPLCONFIGDIR"] = matplotlib.get_cachedir()
     os.environ |= {"XDG_CACHE_HOME": f"{output.parent}/cache", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -47,7 +47,7 @@ def _forked_reader(content: bytes) -> tuple[bytes, int]:
         try:
             sys.stdin = io.TextIOWrapper(io.BytesIO(content))
             sys.stdout = os.fdopen(writing, "w")
-            hdf5_reader._CPU_S = 1  # data that are read for ever need not take 10 s here
+            hdf5_reader._CPU_S = 1  # a shorter timeout for data that are read without end
             hdf5_reader.main()
             sys.stdout.flush()
         finally:

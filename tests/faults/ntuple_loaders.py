@@ -44,7 +44,7 @@ def _converted(file: Path) -> str:
 
 
 def _converted_or_refused(file: Path) -> None:
-    # Codecs of TTrees notice damage, headers of baskets do not.
+    # Codecs of TTrees detect damage, headers of baskets do not.
     _converted(file)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.commands import run
-from tests.faults.worked_folder import COMMANDS, STATUSES, TRAIN, sums
+from tests.faults.prepared_folder import COMMANDS, STATUSES, TRAIN, sums
 
 pytestmark = [
     pytest.mark.faults,
@@ -47,7 +47,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_half_written(
     assert "no space left on device" in said.lower()
     assert "Traceback" not in said
     assert [line[:6] for line in said.splitlines() if "rror" in line[:10]] == ["error:"], said
-    # Whole files may have found room; reading them all shows that none is half there.
+    # Complete files may have found room; reading all shows that none is incomplete.
     assert good.items() <= sums(folder).items()
 
 

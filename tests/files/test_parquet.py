@@ -40,7 +40,7 @@ def test_a_flipped_bit_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
             continue
         assert table.equals(TABLE), place
         assert value == b"value", place
-    # What is left are the first magic bytes, and the mark: without it the file counts as one of another writer.
+    # The first magic bytes and the mark remain; without the mark the file counts as one of another program.
     assert len(whole) - refused <= 12
 
 

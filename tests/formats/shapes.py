@@ -7,7 +7,7 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_
 EQUAL_BRANCHES = NetworkShape(
     branches=(branch_shape("clusters", (8, 8, 8), 4), branch_shape("tracks", (8, 8, 8), 4)), hidden=(16, 16)
 )
-"""Many layers of equal shape, which could be swapped without anybody noticing."""
+"""Many layers of equal shape, whose exchange would not be noticed by shape."""
 
 SHAPES = {
     "default": DEFAULT_SHAPE,

@@ -203,7 +203,7 @@ def test_a_file_that_scales_jets_itself_is_tried_on_converted_ones(tmp_path: Pat
     weights = random_weights(DEFAULT_SHAPE, 1)
     with pytest.raises(ValueError, match="needs converted jets"):
         export_network(files, facts(), weights, probes(), options)
-    # Empty jets alone, at the middle of the detector: scaling changes nothing of them but the pt.
+    # Only empty jets in the centre of the detector: scaling changes only their pt.
     empty = known_scores(DEFAULT_SHAPE, weights)
     inputs = empty.inputs.take(np.arange(5))
     raw = tuple(

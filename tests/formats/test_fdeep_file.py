@@ -67,7 +67,7 @@ def test_jets_of_the_load_check_come_back_as_they_were() -> None:
 def test_the_same_weights_give_the_same_bytes_and_other_weights_do_not(flavour: Flavour) -> None:
     weights = random_weights(DEFAULT_SHAPE, seed=1)
     first = fdeep_bytes(DEFAULT_SHAPE, weights, flavour, load_tests())
-    time.sleep(1.1)  # nothing in it may be a time
+    time.sleep(1.1)  # it may not contain a time
     backwards = dict(reversed(weights.items()))
     assert fdeep_bytes(DEFAULT_SHAPE, backwards, flavour, load_tests()) == first
     weights["output.bias"][0] += 1

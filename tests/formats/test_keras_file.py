@@ -151,7 +151,7 @@ def test_layers_of_the_default_network_are_those_of_the_earlier_program(real: Pa
         assert layer.kind == entry["class_name"]
         sources = [source[0] for node in entry["inbound_nodes"] for source in node]
         assert list(layer.sources) == sources
-        # Keras 2 says nothing of kernel_size as list or of defaults it did not know.
+        # Keras 2 has no kernel_size as list and lacks later defaults.
         for setting in layer.settings.keys() & entry["config"].keys():
             assert layer.settings[setting] == entry["config"][setting], f"{setting} of {layer.name}"
 

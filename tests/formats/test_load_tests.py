@@ -15,7 +15,7 @@ from tests.formats.numpy_network import random_weights
 from tests.formats.shapes import SHAPES
 
 LIBRARY_TOLERANCE = 1e-4
-"""By how much the library lets a score differ when it loads a file."""
+"""Largest difference of a score that the library accepts when it loads a file."""
 
 
 def load_tests(name: str) -> tuple[LoadTest, ...]:

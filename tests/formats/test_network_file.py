@@ -42,7 +42,7 @@ EQUAL_WIDTHS = NetworkShape(
     ),
     hidden=(16, 16),
 )
-"""Nearly all layers have equal shapes: only order and names tell them apart."""
+"""Network whose layers have nearly all the same shape: only order and names distinguish them."""
 
 
 def part(content: bytes, name: str) -> bytes:

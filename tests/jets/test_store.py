@@ -156,7 +156,7 @@ def test_one_flipped_bit_never_changes_a_jet_without_a_word(tmp_path: Path) -> N
         except InputFileError:
             refused += 1
             continue
-        # What is not covered by a checksum, a page's own statistics say, is not read either.
+        # Data without a checksum, the statistics of a page, are not read.
         assert read.scalars.equals(jets.scalars.cast(read.scalars.schema))
         for name, ragged in jets.constituents.items():
             np.testing.assert_array_equal(read.constituents[name].values, ragged.values)

@@ -13,7 +13,7 @@ def activated(behind: Activation, x: torch.Tensor, kernel: torch.Tensor, bias: t
     if behind.engine is not Engine.NUMBA:
         return behind(x, kernel, bias)
     units = kernel.shape[1]
-    # A second layer that gives what it reads, which has the dropout's factor on it already.
+    # The second layer is the identity; its input already includes the factor of the dropout.
     layers = [dense(kernel, bias), dense(torch.eye(units), torch.zeros(units))]
     return dense_chain(x, layers, ChainPlan((behind,))) / behind.scale
 

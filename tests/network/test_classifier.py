@@ -104,7 +104,7 @@ def test_dropout_keeps_the_mean_of_the_logits_roughly_and_adds_noise() -> None:
         draws = torch.stack([classifier(batch, DropoutSource(0.2, (1, n), CPU)) for n in range(300)])
         plain = classifier(batch)
     assert draws.std(dim=0).min() > 1e-4
-    # Behind ReLUs the mean moves a little; the size of the logits must not.
+    # After ReLUs the mean changes a little; the size of the logits must not.
     assert (draws.mean(dim=0) - plain).abs().mean() < 0.3 * plain.abs().mean()
 
 

@@ -29,7 +29,7 @@ def inputs(
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     counts = pack(offsets, np.arange(len(lengths)), slots).counts
     gates = torch.randn(4 * units, sum(counts) + 1, dtype=dtype, requires_grad=True)
-    # Of the size of an orthogonal matrix: larger ones make states grow apart from rounding alone.
+    # Of the size of an orthogonal matrix: with larger ones rounding alone makes states diverge.
     recurrent = (torch.randn(units, 4 * units, dtype=dtype) / units**0.5).requires_grad_()
     return gates, recurrent, counts, len(lengths), slots
 
@@ -46,7 +46,7 @@ def test_states_equal_the_plain_formulas(lengths: list[int], every_slot: bool) -
 
 
 def test_a_further_layers_places_are_made_on_the_device() -> None:
-    # From the host they would be read again at every replay of a recorded step: by then something else may lie there.
+    # Every replay of a recorded step would read them again from the host, when that memory may contain something else.
     gates, device = torch.zeros(4, 16), torch.device("meta")
     sequences = Sequences(gates, (5, 5, 5), 5, 3)
     assert torch.equal(sequences.places_tensor(), torch.from_numpy(sequences.places_array()))

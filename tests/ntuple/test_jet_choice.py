@@ -134,7 +134,7 @@ def test_every_jet_of_the_input_is_accounted_for_in_the_cutflow(
     counts = [number for number, _ in found.values()]
     assert counts[0] == len(events)
     assert all(before >= after for before, after in pairwise(counts))
-    # Matching and clusters take the rest; at most so many jets of an event are left.
+    # Matching and clusters drop the rest; at most this many jets of an event remain.
     assert most is None or max(Counter(number for number, _ in kept(row)).values(), default=0) <= most
 
 

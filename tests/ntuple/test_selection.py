@@ -89,5 +89,5 @@ def test_a_jet_is_matched_once_and_by_a_point_whose_nearest_it_is(given_points: 
             phi = math.remainder(jets.phi[other] - given_points.phi[point], 2 * math.pi)
             assert distance <= math.hypot(jets.eta[other] - given_points.eta[point], phi) + 1e-9
         assert jet in same_event
-    # Every point whose event has jets claims one, so no event with both goes without.
+    # Every point whose event has jets is matched to one, so every event with both has a match.
     assert set(jets.event[found.jet].tolist()) == set(jets.event.tolist()) & set(given_points.event.tolist())

@@ -5,7 +5,14 @@ from collections.abc import Iterable
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.plotting import Drawing
+from cal_ratio_trainer.plotting.catalogue import final_drawings
+
+
+def final(figures: TestFigures, *names: str) -> list[Drawing]:
+    """The final figures that have one of these words in their names."""
+    return [each for each in final_drawings(figures) if any(name in each.name for name in names)]
 
 
 def recorded(drawings: Iterable[Drawing]) -> dict[str, Axes]:

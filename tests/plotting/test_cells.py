@@ -3,7 +3,7 @@ import pytest
 
 from cal_ratio_trainer.evaluation.classification import ConfusionMatrix
 from cal_ratio_trainer.plotting import DEMO, Drawing
-from cal_ratio_trainer.plotting.cells import Cells, confusion_drawings, draw_cells
+from cal_ratio_trainer.plotting.cells import Cells, draw_cells, draw_confusion
 
 from .recording import recorded
 
@@ -64,7 +64,7 @@ def _line(axes) -> None:  # type: ignore[no-untyped-def]
 def test_signal_stands_in_the_upper_left_and_rows_are_shares_of_a_label() -> None:
     # In the order of labels: QCD, signal, BIB.
     counts = np.array([[50, 40, 10], [3, 7, 0], [0, 0, 0]])
-    axes = recorded(confusion_drawings(ConfusionMatrix(counts)))["confusion_matrix"]
+    axes = recorded([Drawing("confusion_matrix", draw_confusion, (ConfusionMatrix(counts),))])["confusion_matrix"]
     texts = {text.get_position(): text.get_text().split("\n") for text in axes.texts}
     assert (texts[(0, 2)][0], texts[(0, 2)][2]) == ("70.0 %", "7 jets")
     assert (texts[(1, 2)][0], texts[(1, 2)][2]) == ("30.0 %", "3 jets")

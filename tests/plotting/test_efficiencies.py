@@ -4,10 +4,11 @@ import pytest
 from cal_ratio_trainer.evaluation import JetKinematics
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.efficiencies import efficiency_drawings
 from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
-from .recording import legend_texts, legend_title, recorded
+from .recording import final, legend_texts, legend_title, recorded
+
+KINDS = ("signal_llp", "bkg_false", "signal_efficiency", "mistag")
 
 
 @pytest.fixture(scope="module")
@@ -16,23 +17,23 @@ def figures() -> TestFigures:
 
 
 def test_what_is_known_of_the_jets_decides_on_the_figures(figures: TestFigures) -> None:
-    assert [each.name for each in efficiency_drawings(figures)] == [
+    assert [each.name for each in final(figures, *KINDS)] == [
         "signal_llp_efficiencies",
         "bkg_falsePositives",
         "signal_efficiency_Lxy",
         "signal_efficiency_Lz",
         "signal_efficiency_pt",
-        "mistag_pt",
         "signal_efficiency_eta",
+        "mistag_pt",
         "mistag_eta",
         "mistag_phi",
     ]
     unknown = evaluate_test_sample(jets_on_signal_output([0.9], [0.1], [0.2]))
-    assert [each.name for each in efficiency_drawings(unknown)] == ["bkg_falsePositives"]
+    assert [each.name for each in final(unknown, *KINDS)] == ["bkg_falsePositives"]
 
 
 def test_each_mass_point_has_a_cell_with_its_efficiency_and_jets(figures: TestFigures) -> None:
-    axes = recorded(efficiency_drawings(figures))["signal_llp_efficiencies"]
+    axes = recorded(final(figures, *KINDS))["signal_llp_efficiencies"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["125", "600"]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["5", "55"]
     by_place = {text.get_position(): text.get_text() for text in axes.texts}
@@ -44,7 +45,7 @@ def test_each_mass_point_has_a_cell_with_its_efficiency_and_jets(figures: TestFi
 
 
 def test_false_positives_stand_by_weight_and_by_count(figures: TestFigures) -> None:
-    axes = recorded(efficiency_drawings(figures))["bkg_falsePositives"]
+    axes = recorded(final(figures, *KINDS))["bkg_falsePositives"]
     by_weight, by_count = (container.lines[0].get_ydata() for container in axes.containers)  # type: ignore[attr-defined]
     assert list(by_weight) == pytest.approx([100 * each.by_weight.value for each in figures.false_positives])
     assert list(by_count) == pytest.approx([100 * each.by_count.value for each in figures.false_positives])
@@ -52,7 +53,7 @@ def test_false_positives_stand_by_weight_and_by_count(figures: TestFigures) -> N
 
 
 def test_the_efficiency_has_the_working_point_beside_it(figures: TestFigures) -> None:
-    axes = recorded(efficiency_drawings(figures))["signal_efficiency_Lxy"]
+    axes = recorded(final(figures, *KINDS))["signal_efficiency_Lxy"]
     (shown,) = [each for each in figures.dependences if each.quantity == "Lxy"]
     points: list[float] = list(axes.containers[0].lines[0].get_ydata())  # type: ignore[attr-defined]
     assert points == pytest.approx(list(shown.value))
@@ -67,7 +68,7 @@ def test_a_bin_of_which_nothing_passes_has_an_upper_end_only() -> None:
     jets = jets_on_signal_output([0.9], [0.8, 0.1, 0.1], [])
     pt = JetKinematics(pt=np.array([50.0, 45.0, 45.0, 110.0]))
     figures = evaluate_test_sample(type(jets)(jets.scores, jets.labels, jets.weights, kinematics=pt), mistag=0.34)
-    axes = recorded(efficiency_drawings(figures))["mistag_pt"]
+    axes = recorded(final(figures, *KINDS))["mistag_pt"]
     (shown,) = [each for each in figures.dependences if each.label == Label.QCD]
     points, limits = axes.containers
     assert list(points.lines[0].get_ydata()) == [0.5]  # type: ignore[attr-defined]
@@ -77,7 +78,7 @@ def test_a_bin_of_which_nothing_passes_has_an_upper_end_only() -> None:
 
 
 def test_backgrounds_stand_side_by_side_and_differ_without_colour(figures: TestFigures) -> None:
-    axes = recorded(efficiency_drawings(figures))["mistag_eta"]
+    axes = recorded(final(figures, *KINDS))["mistag_eta"]
     qcd, bib = (axes.containers[i].lines[0] for i in (0, 2))  # type: ignore[attr-defined]
     assert qcd.get_marker() != bib.get_marker()
     assert axes.get_yscale() == "log"

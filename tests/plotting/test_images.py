@@ -1,6 +1,6 @@
 """One figure of each kind, compared with a reviewed image.
 
-After a change that is meant: `pytest tests/plotting/test_images.py --mpl-generate-path=tests/plotting/baseline`, then
+After an intended change: `pytest tests/plotting/test_images.py --mpl-generate-path=tests/plotting/baseline`, then
 look at every image that differs.
 """
 
@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, Drawing, frame
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.catalogue import final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 from tests.factories.scored_jets import plausible_control_jets, plausible_jets
 
@@ -53,8 +53,8 @@ def drawings() -> dict[str, Drawing]:
 def test_looks_as_it_did(
     name: str, drawings: dict[str, Drawing], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Figure:
-    # Letters look different with every version of the font library. What they say is tested elsewhere; where the
-    # legend stands is seen by its lines and markers.
+    # Letters differ between versions of the font library. Other tests check the texts; the position of the
+    # legend is visible from its lines and markers.
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
     monkeypatch.setattr(frame, "_frames", OrderedDict())
     (path,) = drawings[name].write(tmp_path, DEMO)

@@ -4,17 +4,18 @@ from matplotlib.figure import Figure
 
 from cal_ratio_trainer.evaluation.histograms import main_histograms
 from cal_ratio_trainer.evaluation.ks import overtraining
+from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.overtraining import draw_train_and_test, overtraining_drawings
+from cal_ratio_trainer.plotting.overtraining import draw_train_and_test
 from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
-from .recording import legend_texts, legend_title
+from .recording import final, legend_texts, legend_title
 
 
 def test_lines_are_train_points_are_test_and_below_is_their_difference_over_its_error() -> None:
     train, test = plausible_jets(2000, 1), plausible_jets(1000, 2)
     found = overtraining(train, test)
-    drawings = overtraining_drawings(main_histograms(test), found)
+    drawings = final(evaluate_test_sample(test, train=train), "train_and_test")
     assert [each.name for each in drawings] == [
         f"{output}_predictions_train_and_test" for output in ("qcd", "sig", "bib")
     ]
@@ -40,7 +41,7 @@ def test_lines_are_train_points_are_test_and_below_is_their_difference_over_its_
 @pytest.mark.parametrize("signal", [[], [0.9]])
 def test_a_class_without_jets_is_unknown(signal: list[float]) -> None:
     jets = jets_on_signal_output(signal, [], [])
-    for drawing in overtraining_drawings(main_histograms(jets), overtraining(jets, jets)):
+    for drawing in final(evaluate_test_sample(jets, train=jets), "train_and_test"):
         axes, below = Figure().subplots(2, sharex=True)
         drawing.draw(axes, below, *drawing.content)
         assert legend_texts(axes)[1:] == ["QCD: unknown", "BIB: unknown"]

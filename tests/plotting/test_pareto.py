@@ -116,7 +116,7 @@ def test_an_epoch_without_interval_is_a_point() -> None:
 )
 @pytest.mark.mpl_image_compare(tolerance=2.8, style="default", savefig_kwargs={"dpi": 100})
 def test_looks_as_it_did(drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
-    # Letters look different with every version of the font library.
+    # Letters differ between versions of the font library.
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
     monkeypatch.setattr(frame, "_frames", OrderedDict())
     (path,) = drawing.write(tmp_path, DEMO)

@@ -20,7 +20,7 @@ from tests.reporting.some_reports import draw_line
 def test_an_image_comes_back_pixel_by_pixel(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(2).integers(0, 256, (*shape, 4)).astype(np.uint8)
     with Image.open(io.BytesIO(png_bytes(image))) as read:
-        # Reads all of it, checksums included.
+        # Reads the complete file, including checksums.
         assert (read.format, read.mode, read.size) == ("PNG", "RGB", shape[::-1])
         assert read.info["dpi"] == pytest.approx((100, 100), abs=0.01)
         assert np.array_equal(np.asarray(read), image[:, :, :3])

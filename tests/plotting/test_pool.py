@@ -36,7 +36,7 @@ def test_all_figures_are_there_and_equal_those_drawn_in_the_process_itself(tmp_p
 def test_the_newest_epoch_comes_first_and_a_newer_figure_takes_the_place_of_a_waiting_one(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with DrawingPool(1) as pool:
-        # While the first one is waited for, the others pile up.
+        # The others accumulate while the first one is drawn.
         pool.submit([Drawing("gate", marked, (log, "gate", 1.0))], tmp_path, DEMO)
         while pool.waiting and not pool._in_work:
             time.sleep(0.01)
@@ -163,7 +163,7 @@ def test_a_worker_ends_with_an_owner_that_is_killed(tmp_path: Path) -> None:
     assert owner.stdout is not None
     assert int(owner.stdout.readline()) != owner.pid
     owner.kill()
-    # The pipe ends when the last process that holds it does: a worker that lived on would keep it open.
+    # The pipe closes when the last process that holds it ends: a surviving worker would keep it open.
     rest, _ = owner.communicate(timeout=60)
     assert rest == ""
 
@@ -187,12 +187,12 @@ def test_a_worker_has_no_use_for_torch(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def processes_for_few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets two figures start a process."""
     monkeypatch.setattr("cal_ratio_trainer.plotting.pool._WORTH_A_PROCESS", 2)
 
 
-@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.usefixtures("processes_for_few_figures")
 def test_whoever_waits_for_many_figures_draws_too_but_none_that_killed_a_process(tmp_path: Path) -> None:
     with DrawingPool(1) as pool:
         pool.submit([Drawing("deadly", unfinished, (None, signal.SIGKILL))], tmp_path, DEMO, order=1)
@@ -203,7 +203,7 @@ def test_whoever_waits_for_many_figures_draws_too_but_none_that_killed_a_process
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "c.png"}
 
 
-@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.usefixtures("processes_for_few_figures")
 def test_many_figures_in_parallel_come_back_in_order(tmp_path: Path) -> None:
     drawings = lines(["d", "a", "c", "b"])
     for processes in (2, 0):
@@ -212,7 +212,7 @@ def test_many_figures_in_parallel_come_back_in_order(tmp_path: Path) -> None:
         assert all(path.exists() for path in written)
 
 
-@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.usefixtures("processes_for_few_figures")
 def test_a_figure_that_fails_in_parallel_is_an_error(tmp_path: Path) -> None:
     drawings = [*lines(["a", "b", "c"]), Drawing("wrong", crossing, ("no numbers",))]
     for processes in (2, 0):

@@ -6,10 +6,10 @@ import pytest
 from cal_ratio_trainer.evaluation.roc import QCD_ONLY, roc_curve
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.plotting import Drawing
-from cal_ratio_trainer.plotting.roc import draw_curve, roc_drawings
+from cal_ratio_trainer.plotting.roc import draw_curve
 from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
-from .recording import legend_texts, legend_title, recorded
+from .recording import final, legend_texts, legend_title, recorded
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def figures() -> TestFigures:
 
 
 def test_all_flavours_have_names_like_those_of_the_manual(figures: TestFigures) -> None:
-    assert [each.name for each in roc_drawings(figures)] == [
+    assert [each.name for each in final(figures, "roc_curve")] == [
         "roc_curve_atlas_rej_bib",
         "roc_curve_atlas_rej_bib_mH125.0",
         "roc_curve_atlas_rej_bib_mH600.0",
@@ -30,7 +30,7 @@ def test_all_flavours_have_names_like_those_of_the_manual(figures: TestFigures) 
 
 
 def test_the_compound_is_called_a_mixture_and_says_its_counts(figures: TestFigures) -> None:
-    axes = recorded(roc_drawings(figures))["roc_curve_atlas_rej_bib"]
+    axes = recorded(final(figures, "roc_curve"))["roc_curve_atlas_rej_bib"]
     curve = figures.roc
     assert axes.get_ylabel() == "Rejection 1/ε of the mixture QCD + 0.1 BIB"
     assert legend_title(axes)[:2] == [
@@ -41,7 +41,7 @@ def test_the_compound_is_called_a_mixture_and_says_its_counts(figures: TestFigur
 
 
 def test_the_curve_is_the_rejection_over_the_signal_efficiency(figures: TestFigures) -> None:
-    axes = recorded(roc_drawings(figures))["roc_curve_atlas_rej_qcd_mH600.0"]
+    axes = recorded(final(figures, "roc_curve"))["roc_curve_atlas_rej_qcd_mH600.0"]
     (curve,) = [each for each in figures.qcd_rocs if each.name == "mH600.0"]
     some = curve.background_efficiency > 0
     line = axes.lines[0]
@@ -56,7 +56,7 @@ def test_the_curve_is_the_rejection_over_the_signal_efficiency(figures: TestFigu
 
 
 def test_the_pure_curves_share_a_frame_and_differ_without_colour(figures: TestFigures) -> None:
-    axes = recorded(roc_drawings(figures))["roc_curve_qcd_and_bib"]
+    axes = recorded(final(figures, "roc_curve"))["roc_curve_qcd_and_bib"]
     against_qcd, against_bib = (line for line in axes.lines if line.get_label() in legend_texts(axes)[:2])
     assert str(against_qcd.get_label()).startswith("against QCD")
     assert str(against_bib.get_label()).startswith("against BIB")
@@ -74,7 +74,7 @@ def test_where_no_background_passes_an_arrow_points_up_from_the_lower_end() -> N
 
 
 def test_the_band_ends_below_the_legend_and_everywhere_in_the_frame(figures: TestFigures) -> None:
-    drawn = recorded(roc_drawings(figures))
+    drawn = recorded(final(figures, "roc_curve"))
     for curve, name in ((figures.rocs[0], "roc_curve_atlas_rej_bib"), (figures.rocs[1], "roc_curve_atlas_rej_qcd")):
         low, _ = curve.background_interval
         decades = math.log10(drawn[name].get_ylim()[1])
@@ -86,5 +86,5 @@ def test_the_band_ends_below_the_legend_and_everywhere_in_the_frame(figures: Tes
 def test_a_sample_that_lacks_a_class_is_drawn_all_the_same(
     signal: list[float], qcd: list[float], bib: list[float]
 ) -> None:
-    drawn = recorded(roc_drawings(evaluate_test_sample(jets_on_signal_output(signal, qcd, bib))))
+    drawn = recorded(final(evaluate_test_sample(jets_on_signal_output(signal, qcd, bib)), "roc_curve"))
     assert legend_texts(drawn["roc_curve_atlas_rej_bib"])[0] == "all masses: no jets"

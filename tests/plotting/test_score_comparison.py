@@ -73,7 +73,7 @@ def test_compared_scores_look_as_they_did(name: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
     monkeypatch.setattr(frame, "_frames", OrderedDict())
     jets = [plausible_jets(1500, seed) for seed in (3, 4)]
-    # The second sees what the first sees, blurred.
+    # The second network has the scores of the first with noise.
     both = 0.7 * jets[0].scores + 0.3 * jets[1].scores
     second = ScoredJets(both, jets[0].labels, jets[0].weights)
     drawings = [

@@ -16,20 +16,19 @@ from cal_ratio_trainer.evaluation.ks import (
     PtRange,
     ks_of_control_jets,
 )
+from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, drawing, write_all
+from cal_ratio_trainer.plotting.catalogue import epoch_drawings
 from cal_ratio_trainer.plotting.scores import (
     LINEAR_AXES,
-    control_score_drawings,
     draw_scores,
-    epoch_drawings,
-    final_score_drawings,
     ks_text,
     logarithmic_axes,
     pt_range_title,
 )
 
-from .recording import legend_texts, legend_title, recorded
+from .recording import final, legend_texts, legend_title, recorded
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +49,14 @@ def control() -> tuple[ScoreHistograms, ControlRegionKs]:
     return control_histograms(jets), ks_of_control_jets(jets)
 
 
+def of_control(histograms: ScoreHistograms, ks: ControlRegionKs | None) -> list[Drawing]:
+    """The final figures of the control region."""
+    nothing = evaluate_test_sample(ScoredJets(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0)))
+    return final(replace(nothing, control_histograms=histograms, ks=ks), "adv_")
+
+
 def test_the_final_plots_have_the_manuals_names(jets: ScoredJets, tmp_path: Path) -> None:
-    written = write_all(final_score_drawings(main_histograms(jets)), tmp_path, DEMO)
+    written = write_all(final(evaluate_test_sample(jets), "_predictions"), tmp_path, DEMO)
     expected = {
         f"{output}_predictions{suffix}.png"
         for output in ("qcd", "sig", "bib")
@@ -62,16 +67,16 @@ def test_the_final_plots_have_the_manuals_names(jets: ScoredJets, tmp_path: Path
 
 
 def test_control_plots_have_the_manuals_names(control: tuple[ScoreHistograms, ControlRegionKs], tmp_path: Path) -> None:
-    written = write_all(control_score_drawings(*control), tmp_path, DEMO)
+    written = write_all(of_control(*control), tmp_path, DEMO)
     assert [path.name for path in written] == [f"adv_{output}_predictions.png" for output in ("qcd", "sig", "bib")]
     assert all(path.exists() for path in written)
 
 
 def test_saved_histograms_redraw_the_same_figures(jets: ScoredJets, tmp_path: Path) -> None:
-    histograms = main_histograms(jets)
-    first = write_all(final_score_drawings(histograms), tmp_path / "first", DEMO)
-    again = ScoreHistograms.from_dict(histograms.to_dict())
-    second = write_all(final_score_drawings(again), tmp_path / "second", DEMO)
+    figures = evaluate_test_sample(jets)
+    first = write_all(final(figures, "_predictions"), tmp_path / "first", DEMO)
+    again = replace(figures, histograms=ScoreHistograms.from_dict(figures.histograms.to_dict()))
+    second = write_all(final(again, "_predictions"), tmp_path / "second", DEMO)
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
@@ -87,7 +92,7 @@ def test_a_figure_does_not_depend_on_those_drawn_before_it(jets: ScoredJets, tmp
 
 
 def test_axes_are_those_of_the_earlier_program(jets: ScoredJets) -> None:
-    drawn = recorded(final_score_drawings(main_histograms(jets)))
+    drawn = recorded(final(evaluate_test_sample(jets), "_predictions"))
     for output in ("qcd", "sig", "bib"):
         log, linear, half = (drawn[f"{output}_predictions{suffix}"] for suffix in ("", "_linear", "_half_linear"))
         assert (log.get_xscale(), log.get_yscale()) == ("log" if output == "bib" else "linear", "log")
@@ -99,7 +104,7 @@ def test_axes_are_those_of_the_earlier_program(jets: ScoredJets) -> None:
 
 
 def test_every_class_is_drawn_normalised_to_one(jets: ScoredJets) -> None:
-    drawn = recorded(final_score_drawings(main_histograms(jets)))
+    drawn = recorded(final(evaluate_test_sample(jets), "_predictions"))
     axes = drawn["sig_predictions_linear"]
     area = axes.patches[0].get_data().values  # type: ignore[attr-defined]
     assert area.sum() == pytest.approx(1)
@@ -110,7 +115,7 @@ def test_every_class_is_drawn_normalised_to_one(jets: ScoredJets) -> None:
 
 def test_empty_bins_have_no_point_and_no_content_is_below_the_frame(jets: ScoredJets) -> None:
     histograms = main_histograms(jets)
-    drawn = recorded(final_score_drawings(histograms))
+    drawn = recorded(final(evaluate_test_sample(jets), "_predictions"))
     contents, _ = histograms.log[Label.QCD]["qcd"].normalised()
     axes = drawn["qcd_predictions"]
     line = axes.containers[0].lines[0]  # type: ignore[attr-defined]
@@ -120,20 +125,20 @@ def test_empty_bins_have_no_point_and_no_content_is_below_the_frame(jets: Scored
 
 def test_a_class_without_jets_is_named_and_not_drawn() -> None:
     only_signal = ScoredJets(np.array([[0.2, 0.6, 0.2]]), np.array([1]), np.ones(1))
-    drawn = recorded(final_score_drawings(main_histograms(only_signal)))
+    drawn = recorded(final(evaluate_test_sample(only_signal), "_predictions"))
     assert legend_texts(drawn["bib_predictions"])[1:] == ["QCD (0 jets)", "BIB (0 jets)"]
 
 
 def test_a_sample_without_jets_is_drawn_empty(tmp_path: Path) -> None:
     nothing = ScoredJets(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0))
-    assert len(write_all(final_score_drawings(main_histograms(nothing)), tmp_path, DEMO)) == 9
+    assert len(write_all(final(evaluate_test_sample(nothing), "_predictions"), tmp_path, DEMO)) == 9
 
 
 def test_control_plots_name_data_and_mc_and_show_the_distances(
     control: tuple[ScoreHistograms, ControlRegionKs],
 ) -> None:
     histograms, ks = control
-    drawn = recorded(control_score_drawings(histograms, ks))
+    drawn = recorded(of_control(histograms, ks))
     axes = drawn["adv_bib_predictions"]
     assert {text.split(" (")[0] for text in legend_texts(axes)} == {"Data", "Multijet MC"}
     legend = axes.get_legend()
@@ -157,7 +162,7 @@ def test_the_distances_stand_beside_what_identical_distributions_give() -> None:
 
 
 def test_without_distances_there_is_no_text(control: tuple[ScoreHistograms, ControlRegionKs]) -> None:
-    drawn = recorded(control_score_drawings(control[0], None))
+    drawn = recorded(of_control(control[0], None))
     legend = drawn["adv_sig_predictions"].get_legend()
     assert legend is not None
     assert legend.get_title().get_text() == "Test part"
@@ -230,5 +235,5 @@ def test_figures_that_share_a_frame_look_like_those_that_do_not(
         (alone,) = replace(each, default_ticks=False).write(tmp_path / "alone", DEMO)
         assert again.read_bytes() == shared.read_bytes()
         first, second = (np.asarray(Image.open(path).convert("L"), dtype=float) for path in (shared, alone))
-        # Ticks stand above the data in the one and below them in the other.
+        # Ticks are above the data in one figure and below in the other.
         assert np.mean(np.abs(first - second) > 8) < 0.002

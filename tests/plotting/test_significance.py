@@ -4,10 +4,10 @@ from matplotlib.figure import Figure
 
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
-from cal_ratio_trainer.plotting.significance import draw_scan, significance_drawings
+from cal_ratio_trainer.plotting.significance import draw_scan
 from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
-from .recording import legend_texts, legend_title
+from .recording import final, legend_texts, legend_title
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def figures() -> TestFigures:
 
 
 def test_scans_have_the_manuals_names(figures: TestFigures) -> None:
-    assert [each.name for each in significance_drawings(figures)] == [
+    assert [each.name for each in final(figures, "SoverB")] == [
         "SoverB_scan",
         "SoverB_scan_QCD only",
         "SoverB_scan_BIB only",

@@ -14,7 +14,7 @@ def legacy_weights(path: Path, shape: NetworkShape) -> dict[str, NDArray[np.floa
     """Weights of a Keras 2 HDF5 file under this program's names.
 
     Raises:
-        ValueError: the file holds other weights than the shape wants.
+        ValueError: The weights of the file do not match the shape.
     """
     expected = shape.weight_shapes()
     wanted = [layer.weights for layer in classifier_layers(shape) if layer.weights]

@@ -1,7 +1,7 @@
 """A classifier trained only on demo jets works on real ones, and demo jets are similar to them.
 
-The demo was tuned on these very jets (there are no others outside CERN): this is an in-sample check that the model
-stays what it is, no estimate of how a network does on other data. docs/demo.md says more.
+The demo was tuned on these same jets (there are no others outside CERN): this is an in-sample check that the model
+does not change, not an estimate for other data (docs/demo.md).
 """
 
 from pathlib import Path
@@ -118,7 +118,7 @@ def test_a_classifier_trained_on_demo_jets_works_on_real_ones(
     main, _ = demo
     classifier = HistGradientBoostingClassifier(max_iter=80, random_state=SEED, early_stopping=False)
     samples = {"signal mS=5": Label.SIGNAL, "signal mS=55": Label.SIGNAL, "BIB": Label.BIB, "control MC": Label.QCD}
-    # Its threads wait for each other at every node: on a busy machine one of them does it in a tenth of the time.
+    # Threads wait for each other at every node: on a busy machine one thread takes a tenth of the time.
     with threadpool_limits(1, user_api="openmp"):
         classifier.fit(inputs(main), main.label)
         scores = classifier.predict_proba(np.concatenate([inputs(real_jets[name]) for name in samples]))

@@ -49,7 +49,7 @@ NOT_WRITTEN = {
     "time_major",
     "implementation",
 }
-"""What the converter writes and the library does not read: initialisers, penalties, what made the file."""
+"""Keys that the converter writes and the library does not read: initialisers, penalties, origin of the file."""
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_imported_run_gives_the_same_bytes_in_every_format(real: Path, expor
     read_back = ImportSettings.make(path=tmp_path / "trained.json", model_name="again", output_path=tmp_path / "runs")
     import_training(read_back)
     again = tmp_path / "runs" / "again" / "00000" / "keras" / "final_model.keras"
-    # A run's own file differs in the comment that says whose it is.
+    # The file in a run differs by the comment with the id of the run.
     assert again.read_bytes().startswith((exported / "trained.keras").read_bytes()[:-2])
 
 

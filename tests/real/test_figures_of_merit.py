@@ -26,7 +26,7 @@ def test_the_real_control_region_shows_no_difference_between_mc_and_data(real: P
     is_data = frame["label"].to_numpy() == 2
     weights = np.where(is_data, 1.0, frame["mcEventWeight"])
     bib = control_region_ks(scores_of(frame), is_data, weights, frame["jet_pt"].to_numpy())[Label.BIB]
-    # 0.55 looks like much beside the rule "below 0.3", and is less than so few jets of one distribution give.
+    # 0.55 is above the limit of 0.3, but below the value of so few jets of one distribution.
     assert bib.total == pytest.approx(0.55, abs=0.01)
     assert bib.expected > bib.total
     assert abs(bib.excess) < 1.5

@@ -24,7 +24,7 @@ def test_the_control_region_becomes_flat_within_errors_as_its_own_flat_weight_do
         sums, squares = (np.histogram(pt, 5, (40, MAX_JET_PT), weights=weights**power)[0] for power in (1, 2))
         return float(np.sum((sums - sums.mean()) ** 2 / squares))
 
-    # Four degrees of freedom: 13.3 is passed by chance once in a hundred times.
+    # Four degrees of freedom: 13.3 is exceeded by chance once in a hundred times.
     assert chi_squared(weights) > 25
     assert chi_squared(theirs) < 13.3
     assert chi_squared(ours) < 13.3

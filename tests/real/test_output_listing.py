@@ -11,7 +11,7 @@ pytestmark = pytest.mark.real
 
 LISTING = "reference/output_listing_of_earlier_program.txt"
 
-# The background's mH 0 was taken for a mass.
+# The background's mH 0 counted as a mass.
 NO_MASS = "SoverB_scan_mH0.0"
 
 

@@ -72,7 +72,7 @@ def test_the_official_scores_of_an_ntuple_go_along(real: Path, network: Path, tm
                 branch = f"jet_nn_calRatio_main_{output}_{mass}_v3Adv"
                 lists = tree[branch].array(library="np")
                 found = table.column(branch).to_numpy()
-                # Those that the C++ scored are the 109 that are kept, and -1 stands for the others.
+                # C++ scored the 109 jets that are kept; the others have -1.
                 assert (found >= 0).all()
                 assert sum(int((values >= 0).sum()) for values in lists) == 109
                 entries, places = table.column("source_entry").to_pylist(), table.column("jet_index").to_pylist()

@@ -53,7 +53,7 @@ def test_analyze_recommends_one_of_its_epochs_and_has_its_k_s(run: RunDirectory,
     page = (tmp_path / "analyze.md").read_text()
     assert "Of 2 epochs of 1 run, **default/00000/" in page
     assert "**AUC and K-S sum on the test part**" in page
-    # Three ranges of pt hold data and MC: the sum is known.
+    # All three ranges of pt have data and MC, so the sum is defined.
     assert all(row["ks_bib_hist"] > 0 for row in run.read_history())
 
 

@@ -1,6 +1,6 @@
 """Headless Chromium, controlled through a pair of pipes: opens a page, evaluates JavaScript, clicks and types.
 
-It takes nothing but the browser itself: its DevTools protocol is JSON, a zero byte after each message.
+It needs only the browser itself: its DevTools protocol is JSON with a zero byte after each message.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ import pytest
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _SECONDS_TO_END = 10
 _KEYS = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
-"""The keys that `press` knows, and their numbers."""
+"""Keys that `press` supports, and their numbers."""
 
 
 def find_browser() -> str:
@@ -60,7 +60,7 @@ class BrowserPage:
         self._ask("Emulation.setEmulatedMedia", features=[scheme])
         self.requests.clear()
         self.complaints.clear()
-        # Away first: the same address with another fragment would not be loaded anew.
+        # Another page first, because the same address with another fragment would not be loaded again.
         self._go("about:blank")
         self.requests.clear()
         self._go(file.resolve().as_uri())
@@ -157,6 +157,6 @@ def browser_page(profile: Path) -> Iterator[BrowserPage]:
     finally:
         os.close(command_write)
         os.close(answer_read)
-        # The browser's own helpers too: they are the group that it began.
+        # Also ends the browser's child processes, which are in its process group.
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(_SECONDS_TO_END)

@@ -9,7 +9,7 @@ from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.reporting.table import ReportTable, bold
 
 HOSTILE = "<script>alert('x')</script> | [a](javascript:alert(1)) `b` *c* ![d](../e.png) </style> &amp; $x$ \n# h"
-"""A name that means something to Markdown, HTML and matplotlib."""
+"""Name with special characters of Markdown, HTML and matplotlib."""
 
 
 def draw_line(axes: Any, heights: list[float]) -> None:

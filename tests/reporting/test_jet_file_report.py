@@ -95,9 +95,9 @@ def reported(tmp_path: Path, *files: Any, **changes: Any) -> tuple[str, Drawn]:
         **{"input_files": words, "output_report": tmp_path / "out" / "r.md", "common_plots": ["jet_pt"], **changes}
     )
     summary = compare_files(settings, drawn)
-    assert summary.figures == len(drawn.figures)
-    assert summary.report.page.is_file()
-    return summary.report.file.read_text("utf-8"), drawn
+    assert len(summary.figures()) == len(drawn.figures)
+    assert summary.page.is_file()
+    return summary.report.read_text("utf-8"), drawn
 
 
 def rows(markdown: str, title: str) -> list[list[str]]:

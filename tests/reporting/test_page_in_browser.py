@@ -20,7 +20,7 @@ Promise.all([...document.querySelectorAll('main img')].map(async (image) => {
 })).then((names) => names.filter(Boolean))
 """
 A_MOMENT = "new Promise(done => setTimeout(done, 50))"
-"""In which events that follow from an action arrive."""
+"""Time in which events caused by an action arrive."""
 
 COLUMN = "[...document.querySelectorAll('table')[0].tBodies[0].rows].map(row => row.cells[{}].textContent)"
 NAMES = COLUMN.format(0)

@@ -123,7 +123,7 @@ def test_what_the_program_did_not_draw_or_somebody_changed_stays(tmp_path: Path)
     (folder / "three.png").symlink_to(folder / "talk.png")
     write_report(tmp_path, "four")
     assert files_in(folder) == {"talk.png", "two.png", "three.png", "four.png"}
-    # Nor does it become the program's own by that.
+    # It does not become a file of the program by that.
     write_report(tmp_path, "five")
     assert files_in(folder) == {"talk.png", "two.png", "three.png", "five.png"}
 

@@ -11,7 +11,7 @@ from cal_ratio_trainer.reporting.training_details import (
 
 @pytest.fixture(scope="module")
 def figures() -> TestFigures:
-    # Signal: three of four right. QCD: two of two right. BIB: one of two taken for QCD.
+    # Signal: three of four correct. QCD: two of two correct. BIB: one of two classified as QCD.
     right = {0: [0.8, 0.1, 0.1], 1: [0.1, 0.7, 0.2], 2: [0.2, 0.1, 0.7]}
     labels = np.array([1, 1, 1, 1, 0, 0, 2, 2])
     scores = np.array([right[int(label)] for label in labels])

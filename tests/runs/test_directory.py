@@ -236,7 +236,7 @@ def test_a_place_that_can_hold_no_run_is_told_before_one_is_made(
     for output_path, model in ((tmp_path / "file", "model"), (tmp_path, "file")):
         with pytest.raises(RunError, match=r"output_path: .*/file is no folder"):
             refuse_unusable(output_path, model)
-    # Asked for, not tried: a user who is root may write everywhere.
+    # Checks the permission bits, because root may write everywhere.
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(RunError, match="cannot be written to"):
         refuse_unusable(tmp_path / "new", "model")

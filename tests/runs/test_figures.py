@@ -9,7 +9,7 @@ import pytest
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.plotting import write_all
-from cal_ratio_trainer.plotting.scores import epoch_plot_names
+from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
 from cal_ratio_trainer.runs import figures
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation

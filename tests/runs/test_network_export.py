@@ -127,7 +127,7 @@ def test_the_card_has_the_figures_of_the_analysis_for_a_run_with_its_own_pt_rang
     assert newest is not None
     ks = newest.ks.to_dict()
     assert ks["ks_bib_mid"] > 0
-    # The card has four digits.
+    # The card shows four digits.
     assert {name: figures[name] for name in ks} == pytest.approx(ks, rel=6e-4)
     aucs = [figures["auc"], figures["auc_qcd"], figures["auc_bib"]]
     assert aucs == pytest.approx([roc.auc for roc in newest.rocs], rel=6e-4)

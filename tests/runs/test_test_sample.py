@@ -69,7 +69,7 @@ def test_a_network_that_reads_masses_is_given_them(tmp_path: Path, monkeypatch: 
     main, _ = sample.scored_by(network)
     written = np.stack([sample.main.jets[f"jet_nn_{label.output}"] for label in Label], axis=1)
     signal = sample.main.jets.label == Label.SIGNAL
-    # Signal has its own masses; the others' are drawn, and only low ones were trained on.
+    # Signal has its own masses; the others have random ones, and the training used low ones only.
     assert main.scores[signal] == pytest.approx(written[signal], abs=1e-6)
     assert main.scores[~signal] == pytest.approx(written[~signal], abs=0.2)
     without = {**RunOverview.of(run).settings, "mH_parametrization": False}

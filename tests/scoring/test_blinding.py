@@ -14,7 +14,7 @@ from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.reporting.score_report import score_with_report
-from cal_ratio_trainer.scoring.file_scoring import ScoreJob, ScoreRequest, score_piece, score_whole
+from cal_ratio_trainer.scoring.file_scoring import ScoreRequest, score_piece, score_whole, settings_for
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.score_file import BLINDED
 from cal_ratio_trainer.workers.opening import OwnProcess
@@ -41,7 +41,7 @@ def jets_of(label: Label | None, jets: int = 300) -> Jets:
         found = found.with_columns({"label": np.full(jets, int(label), dtype=np.int8)})
     for kind in CONSTITUENTS:
         angles = [position for position, feature in enumerate(kind.features) if "phi" in feature.name]
-        # An angle beyond pi is a remark in the report that has nothing to do with scores.
+        # An angle beyond pi is a note in the report that is independent of scores.
         found.constituents[kind.name].values[:, angles] = np.sin(found.constituents[kind.name].values[:, angles])
     return found.with_columns({OFFICIAL: np.linspace(0, 1, jets).astype(np.float32)})
 
@@ -67,7 +67,7 @@ def test_all_outputs_of_the_tail_are_null_and_marked_and_all_else_is_as_it_was(n
     for name in OUTPUTS:
         np.testing.assert_array_equal(blind.column(name).is_null().to_numpy(), tail)
         assert blind.column(name).filter(pa.array(~tail)) == open_.column(name).filter(pa.array(~tail))
-    # Scores of other networks tell of the tail too.
+    # Scores of other networks would reveal the tail too.
     assert blind.column(OFFICIAL).null_count == len(blind)
     for name in set(open_.column_names) - {*OUTPUTS, OFFICIAL}:
         assert blind.column(name) == open_.column(name), name
@@ -132,8 +132,8 @@ def test_pieces_of_a_file_hold_nothing_hidden_and_become_the_whole(network: Path
     file = write_ntuple(tmp_path / "tiny.root", random_events(3, 60), splits=tuple(range(5, 60, 5)))
     changes = {"data_type": "data", "blind_above": ABOVE, "chunk_events": 10, "piece_events": 20}
     settings = score_settings(tmp_path, [file], network, **changes)
-    job = ScoreJob.of(settings, OwnProcess(lambda *told: None))
-    request = ScoreRequest(str(file), tmp_path / "scores" / "tiny.parquet", job)
+    settings = settings_for(OwnProcess(lambda *told: None), settings)
+    request = ScoreRequest(str(file), tmp_path / "scores" / "tiny.parquet", settings, "a call")
     request.output.parent.mkdir()
     pieces: Any = score_whole(lambda *told: None, request, True)
     assert len(pieces.pieces) > 1
@@ -144,7 +144,7 @@ def test_pieces_of_a_file_hold_nothing_hidden_and_become_the_whole(network: Path
             for each in done.batches:
                 column = read_table(raw, each, done.path).column("scores.jet_nn_sig")
                 hidden += column.null_count
-                # What stands in the memory of a null counts too.
+                # Also checks the bytes stored under null values.
                 for chunk in column.chunks:
                     assert not np.any(np.frombuffer(chunk.buffers()[1], np.float32)[: len(chunk)] > ABOVE)
     assert hidden > 10

@@ -111,7 +111,7 @@ def test_without_files_the_test_samples_of_the_first_run_are_used(trained: Run, 
         expected = read_jets(run.path / f"{name}.parquet")
         sample = summary.samples[region]  # type: ignore[index]
         assert len(sample.jets) == len(expected)
-        # The first network's scores are those that the run itself left.
+        # The first network's scores are those in the run.
         own = np.stack([expected[output] for output in OUTPUTS], axis=1)
         np.testing.assert_allclose(sample.jets.first, own, rtol=0, atol=1e-5)
         np.testing.assert_allclose(sample.jets.weights, expected["evaluation_weight"])

@@ -44,7 +44,7 @@ def tail_of(summary: CompareSummary) -> tuple[float, np.ndarray]:
     outputs = [scores[:, Label.SIGNAL].astype(np.float64) for scores in (jets.first, jets.second)]
     limit = round(float(np.median(np.maximum(*outputs))), 2)
     above = [output > limit for output in outputs]
-    # Each hides jets that the other would show.
+    # Each hides jets that the other would not.
     assert np.any(above[0] & ~above[1])
     assert np.any(above[1] & ~above[0])
     hidden: np.ndarray = above[0] | above[1]
@@ -88,7 +88,7 @@ def test_everything_written_is_that_of_a_file_without_the_hidden_jets(
     assert f"a signal output of either above {limit:g} count in no number and no figure of scores" in text
     assert len(table) == (~hidden).sum()
     assert BLINDED not in table.column_names
-    # Scores of other networks tell of the tail too.
+    # Scores of other networks would reveal the tail too.
     labels = np.asarray(table.column("label").to_numpy())
     np.testing.assert_array_equal(table.column(OFFICIAL).is_null().to_numpy(), labels == Label.BIB)
     assert ("Data, beam-induced background among them, take no part" in text) == with_labels

@@ -174,5 +174,5 @@ def test_every_change_has_a_name_of_its_own_and_changes_something_or_says_that_i
         if same_lists and changed.scalars.equals(batch.jets.scalars):
             without_effect.append(variation.name)
     assert len(names) == len(set(names)) > 300
-    # These jets have nothing that such a change could act on: pt, fractions and time are positive as they are.
+    # Such a change has no effect on these jets: pt, fractions and time are positive already.
     assert all("absolute value" in name for name in without_effect), without_effect

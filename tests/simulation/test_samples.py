@@ -27,7 +27,7 @@ def test_normalised_slices_add_up_to_one_falling_power_law() -> None:
     expected = numbers["pb_per_GeV_at_100_GeV"] * (np.sqrt(edges[1:] * edges[:-1]) / 100) ** -numbers["power"]
     assert np.all(np.diff(density) < 0)
     assert density[0] / density[-1] > 1e4
-    # The jet resolution of 10 % lifts a steep spectrum by a constant factor; no border of a slice may show.
+    # The jet resolution of 10 % raises a steep spectrum by a constant factor; boundaries of slices may not be visible.
     ratio = density / expected
     assert np.all(np.abs(ratio / np.median(ratio) - 1) < 0.15)
 

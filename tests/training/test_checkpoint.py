@@ -12,24 +12,21 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_progress, load_checkpoint, save_checkpoint
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.step import TrainingStep
+from tests.training.steps import adversary_of, new_step
 
 PROGRESS = Progress(epoch=3, step=2, sums={"main_loss": 0.1}, history=[{"val_auc": float("nan")}], threads=2)
 RUN = "ab" * 16
 
 
-def a_step(shape: NetworkShape = DEFAULT_SHAPE, seed: int = 1) -> AdversarialStep:
-    step = AdversarialStep(Classifier(shape, seed), Adversary(seed), 1e-3, LossSettings(10, 0, 0.2), seed)
-    for module, optimizer in (
-        (step.classifier, step.classifier_optimizer),
-        (step.adversary, step.adversary_optimizer),
-    ):
+def a_step(shape: NetworkShape = DEFAULT_SHAPE, seed: int = 1) -> TrainingStep:
+    step = new_step(shape=shape, seed=seed)
+    for _, module, optimizer in step.trained_modules():
         for weight in module.parameters():
             weight.grad = torch.ones_like(weight)
+        assert optimizer is not None
         optimizer.step()
     return step
 
@@ -40,10 +37,12 @@ def test_networks_optimisers_and_progress_come_back_exactly(tmp_path: Path) -> N
     progress = load_checkpoint(file, loaded, RUN)
     assert (progress.epoch, progress.step, progress.sums, progress.threads) == (3, 2, {"main_loss": 0.1}, 2)
     assert (checkpoint_progress(file, RUN).threads, len(checkpoint_progress(file, RUN).history)) == (2, 1)
-    for module in ("classifier", "adversary"):
-        first, second = getattr(saved, module).state_dict(), getattr(loaded, module).state_dict()
+    for (_, before, optimizer), (_, after, other) in zip(
+        saved.trained_modules(), loaded.trained_modules(), strict=True
+    ):
+        first, second = before.state_dict(), after.state_dict()
         assert all(torch.equal(first[name], second[name]) for name in first)
-        states = [getattr(step, f"{module}_optimizer").state_dict()["state"] for step in (saved, loaded)]
+        states = [each.state_dict()["state"] for each in (optimizer, other) if each is not None]
         for index in states[0]:
             for key, value in states[0][index].items():
                 assert torch.equal(torch.as_tensor(value), torch.as_tensor(states[1][index][key]))
@@ -54,7 +53,7 @@ def test_the_optimisers_scalars_do_not_follow_device_and_type_of_the_weights(tmp
     file, step = tmp_path / "c.safetensors", a_step()
     save_checkpoint(file, step, PROGRESS, RUN)
     before = {name: value.dtype for name, value in _first_state(step).items()}
-    step.adversary.double()
+    adversary_of(step).double()
     load_checkpoint(file, step, RUN)
     after = {name: value.dtype for name, value in _first_state(step).items()}
     assert after["exp_avg"] == torch.float64
@@ -152,6 +151,16 @@ def test_a_missing_checkpoint_is_said(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "c.safetensors", a_step(), RUN)
 
 
-def _first_state(step: AdversarialStep) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = next(iter(step.adversary_optimizer.state.values()))
+def _first_state(step: TrainingStep) -> dict[str, torch.Tensor]:
+    optimizer = adversary_of(step).optimizer
+    assert optimizer is not None
+    state: dict[str, torch.Tensor] = next(iter(optimizer.state.values()))
     return state
+
+
+def test_an_adversary_that_an_earlier_version_stored_without_training_it_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "c.safetensors"
+    save_checkpoint(file, new_step(), PROGRESS, RUN)
+    before, without = new_step().classifier.state_dict(), new_step(0.0, seed=2)
+    assert load_checkpoint(file, without, RUN).epoch == PROGRESS.epoch
+    assert all(torch.equal(value, before[name]) for name, value in without.classifier.state_dict().items())

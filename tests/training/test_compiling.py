@@ -5,23 +5,16 @@ import time
 import pytest
 import torch
 
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.domain.adversary import Adversary
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import warm_up
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
 from cal_ratio_trainer.training.warm_up import compile_loops
+from tests.training.steps import new_step
 from tests.training.test_cuda_graph import tensors
-
-
-def new_step() -> AdversarialStep:
-    return AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(10.0, 1e-11, 0.2), seed=5)
 
 
 def test_nothing_that_is_trained_changes() -> None:
     step, fresh, said = new_step(), new_step(), list[str]()
     compile_loops(step, tensors(), said.append)
-    for network, untouched in ((step.classifier, fresh.classifier), (step.adversary, fresh.adversary)):
+    for (_, network, _), (_, untouched, _) in zip(step.trained_modules(), fresh.trained_modules(), strict=True):
         expected = untouched.state_dict()
         assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
         assert all(weight.grad is None for weight in network.parameters())

@@ -9,15 +9,13 @@ import torch
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.sampler import Sampler
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
-from cal_ratio_trainer.training.step_sums import Tally
+from cal_ratio_trainer.training.step import TrainingStep
 from tests.factories.jets import synthetic_jets
+from tests.training.steps import new_step
 
 CPU = torch.device("cpu")
 MAIN, CONTROL = 205, 103
@@ -33,21 +31,21 @@ def tensors(masses: int = 0) -> TrainingTensors:
 
 
 def trained(
-    kind: type[AdversarialStep], weight: float, engine: str, shape: NetworkShape
-) -> tuple[dict[str, torch.Tensor], list[dict[str, float]], AdversarialStep]:
+    kind: type[TrainingStep], weight: float, engine: str, shape: NetworkShape
+) -> tuple[dict[str, torch.Tensor], list[dict[str, float]], TrainingStep]:
     """Weights, and the sums of two epochs of steps of unequal size."""
     data = tensors(shape.masses)
-    step = kind(Classifier(shape, 1, engine), Adversary(2), 8e-4, LossSettings(weight, 1e-11, 0.2), seed=5)
+    step = new_step(weight, kind=kind, shape=shape, engine=engine)
     sampler = Sampler(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), splits=4, seed=3, reshuffle=True)
     sums = []
     for epoch in range(2):
-        tally, steps = Tally(CPU), sampler.epoch(epoch)
+        tally, steps = step.new_sums(CPU), sampler.epoch(epoch)
         step.prepare(data, steps, epoch)
         for number, jets in enumerate(steps):
             step(data, jets, epoch, number, tally)
         sums.append(tally.values())
-    weights = {**step.classifier.state_dict(), **step.adversary.state_dict(prefix="adversary.")}
-    return weights, sums, step
+    modules = {name: module for name, module, _ in step.trained_modules()}
+    return torch.nn.ModuleDict(modules).state_dict(), sums, step
 
 
 SHAPES = {
@@ -63,28 +61,28 @@ SHAPES = {
 def test_losses_and_weights_are_those_of_the_other_step_with_the_same_dropout_masks(
     weight: float, engine: str, shape: NetworkShape
 ) -> None:
-    expected, expected_sums, _ = trained(AdversarialStep, weight, engine, shape)
+    expected, expected_sums, _ = trained(TrainingStep, weight, engine, shape)
     found, sums, step = trained(StaticStep, weight, engine, shape)
     for ours, theirs in zip(sums, expected_sums, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5)
     for name, value in expected.items():
-        # A step of Nadam is of the size of the learning rate, whatever the size of a gradient near 0.
+        # A step of Nadam has the size of the learning rate, whatever the size of a gradient near 0.
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-5)
     assert isinstance(step, StaticStep)
     data, judged = tensors(shape.masses), np.arange(MAIN + CONTROL)[::-3].copy()
     torch.testing.assert_close(step.logits(data, judged), logits_of(step.classifier, data.jets, judged))
     # 205, 205 and 103 jets in 4 parts: the first part of each is larger by one, the control jets' first three are.
-    assert len({(each.main, each.control, each.adversary) for each in step._known}) == (3 if weight else 2)
+    assert len({(each.main, each.control, each.update) for each in step._known}) == (3 if weight else 2)
 
 
 def test_an_epoch_has_to_be_prepared() -> None:
-    step = StaticStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(10.0, 1e-11, 0.2), seed=5)
+    step = new_step(kind=StaticStep)
     data, sampler = tensors(), Sampler(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), 4, 3, True)
     with pytest.raises(ValueError, match="epoch 0 was not prepared"):
-        step(data, sampler.epoch(0)[0], 0, 0, Tally(CPU))
+        step(data, sampler.epoch(0)[0], 0, 0, step.new_sums(CPU))
     step.prepare(data, sampler.epoch(0), 0)
     with pytest.raises(ValueError, match="epoch 1 was not prepared"):
-        step(data, sampler.epoch(1)[0], 1, 0, Tally(CPU))
+        step(data, sampler.epoch(1)[0], 1, 0, step.new_sums(CPU))
 
 
 def test_where_a_step_cannot_be_recorded_the_next_ones_run_where_they_did_before(
@@ -94,7 +92,7 @@ def test_where_a_step_cannot_be_recorded_the_next_ones_run_where_they_did_before
 
     @contextmanager
     def recording(graph: object, pool: object) -> Iterator[None]:
-        # As PyTorch does: ending a recording that went wrong fails, and its stream stays the current one.
+        # As in PyTorch: ending a failed recording raises an error, and its stream stays current.
         streams.append("recording")
         yield
         raise RuntimeError("operation failed due to a previous error during capture")
@@ -102,11 +100,12 @@ def test_where_a_step_cannot_be_recorded_the_next_ones_run_where_they_did_before
     fakes = {"CUDAGraph": object, "graph_pool_handle": object, "graph": recording, "set_stream": streams.append}
     for name, fake in (*fakes.items(), ("current_stream", lambda: streams[-1])):
         monkeypatch.setattr(torch.cuda, name, fake)
-    step = StaticStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, LossSettings(10.0, 1e-11, 0.2), seed=5)
+    step = new_step(kind=StaticStep)
     data, sampler = tensors(), Sampler(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), 4, 3, True)
     steps = sampler.epoch(0)
     step.prepare(data, steps, 0)
-    step(data, steps[0], 0, 0, Tally(CPU))
+    step(data, steps[0], 0, 0, step.new_sums(CPU))
+    assert isinstance(step, StaticStep)
     ((shape, recorded),) = step._known.items()
     assert not step._record(data, shape, recorded)
     assert streams == ["before", "recording", "before"]

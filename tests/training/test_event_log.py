@@ -45,7 +45,7 @@ def test_a_run_that_goes_on_shows_every_epoch_once_even_after_a_kill(tmp_path: P
         assert log is not None
         for epoch in range(3):
             log.add(epoch, row(epoch))
-    # The process was killed before the checkpoint of epoch 2: it is trained again.
+    # The process was killed before the checkpoint of epoch 2, which is trained again.
     with event_log(run, SETTINGS, [row(0), row(1)]) as log:
         assert log is not None
         for epoch in (2, 3):

@@ -49,7 +49,7 @@ def test_a_fold_that_another_process_has_cannot_be_claimed(tmp_path: Path) -> No
     fold_set = joined_set(settings_of(tmp_path), 0)
     with fold_set.folds[0].lock(), pytest.raises(RunError, match="default/00000/fold_0 is there already"):
         fold_set.claimed(0)
-    # Nobody holds it, and nothing came of it: a process was killed while it read the data.
+    # No process holds it and it has no result: a process was killed while it read the data.
     assert fold_set.claimed(0) == fold_set.folds[0]
 
 

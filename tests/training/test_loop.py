@@ -10,7 +10,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.loop import TrainingDiverged, adversary_diverged, epoch_line, short_note
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 
@@ -83,19 +83,19 @@ def test_a_training_that_diverges_ends_and_says_what_to_change(tmp_path: Path) -
 
 
 def test_what_was_trained_before_a_training_diverged_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_step = AdversarialStep.__call__
+    whole_step = TrainingStep.__call__
 
-    def diverging(self: AdversarialStep, *arguments: object) -> None:
+    def diverging(self: TrainingStep, *arguments: object) -> None:
         whole_step(self, *arguments)  # type: ignore[arg-type]
         if arguments[2:4] == (1, 3):
             self.classifier.get_parameter("output.bias").data.fill_(math.nan)
 
-    monkeypatch.setattr(AdversarialStep, "__call__", diverging)
+    monkeypatch.setattr(TrainingStep, "__call__", diverging)
     with pytest.raises(TrainingDiverged, match=r"in epoch 1; the network of epoch 0 is in .*00000"):
         _train(tmp_path)
     run = tmp_path / "runs" / "default" / "00000"
     assert json.loads((run / "run.json").read_text())["status"] == "diverged"
-    # Going on would end the same way, so a job script's auto begins anew.
+    # A continuation would end the same way, so `auto` of a job script starts a new run.
     settings = TrainSettings.make(output_path=tmp_path / "runs")
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
     assert len(json.loads((run / "history.json").read_text())) == 1

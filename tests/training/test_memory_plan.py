@@ -12,7 +12,7 @@ from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.training.test_engine_choice import settings_in
 
@@ -47,7 +47,7 @@ def test_recorded_steps_take_twice_as_much_and_are_not_recorded_where_there_is_r
     assert not between.as_it_fits().sentence().startswith("warning")
     splits = int(between.unrecorded_notice().partition("num_splits ")[2].split()[0])
     assert dataclasses.replace(between, splits=splits).as_it_fits().recorded
-    # Where not even that fits, what is advised are steps that are recorded.
+    # If not even that fits, the advice is for recorded steps.
     small = dataclasses.replace(recorded, free=one // 2)
     assert small.as_it_fits() == small
     splits = int(small.advice().removeprefix("num_splits ").split(",")[0].split()[0])
@@ -111,6 +111,6 @@ def test_a_training_says_its_memory_before_the_first_step_and_records_it(
     def hungry(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(AdversarialStep, "__call__", hungry)
+    monkeypatch.setattr(TrainingStep, "__call__", hungry)
     with pytest.raises(OutOfMemory, match="num_splits 4 would fit"):
         train(Start(settings), say=said.append, details=lambda figures: "")

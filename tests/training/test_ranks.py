@@ -1,6 +1,6 @@
 """Trainings that torchrun distributes over two processes, by gloo on the CPU, and their communication.
 
-A start takes seconds, so each of the few there are shows many things.
+A start takes seconds, so there are few, and each tests many things.
 """
 
 import json
@@ -103,7 +103,7 @@ def start_processes(*words: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # torchrun says a word of its own where this is not set.
+        # torchrun prints a message if this is not set.
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
@@ -183,7 +183,7 @@ def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
     status, _, error = finished(process)
     assert status == 1
     assert error.count("go on with 'cr_trainer train") == 1
-    # torchrun has a status of its own, and tells those of the processes.
+    # torchrun has its own status and prints those of the processes.
     assert error.count("exitcode  : 75") == 2, error
     assert record_of(tmp_path / "parts")["status"] == "interrupted"
     assert record_of(tmp_path / "parts")["finished_epochs"] < 4
@@ -206,7 +206,7 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
     settings_of(files, folder, epochs=1, folds=folds)
     process = start_training(folder, failure=_SLOW_END.format(folder=folder))
     _wait_for(folder / "ending", process)
-    # Nothing tells when the second has come to wait; a signal before that is one that came during the last step.
+    # It is not known when the second process begins to wait; an earlier signal is one during the last step.
     time.sleep(1)
     os.kill(_workers(process)[1], signal.SIGTERM)
     time.sleep(0.5)
@@ -226,7 +226,7 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
 def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_path: Path) -> None:
-    # Of fewer jets to judge by some figures are not known, and null in the files.
+    # With fewer jets some figures of merit are unknown, and null in the files.
     changes = {"epochs": 2, "folds": 2, "train_fraction": 0.5}
     alone, together = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
     process = start_training(tmp_path / "together")
@@ -244,7 +244,7 @@ def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("rank", "module", "name", "error", "said"),
     [
-        (1, "step", "AdversarialStep._add_penalty", "MemoryError('none left')", "a step on"),
+        (1, "step", "TrainingStep._add_penalty_gradient", "MemoryError('none left')", "a step on"),
         (0, "loop", "write_epoch", "OSError('no space left')", "error: no space left"),
     ],
     ids=["no memory in the second", "full disk of the first"],
@@ -259,7 +259,7 @@ def test_an_error_of_one_process_ends_both_with_one_sentence(
     assert out == ""
     assert told.count(said) == 1, told
     assert told.count("error: ") == 1
-    # Nothing of a training that did not get through an epoch stays, but for what the first had begun to write.
+    # A training without a complete epoch leaves nothing except files that the first process had begun to write.
     assert not list((tmp_path / "runs").rglob("*.part*"))
     assert not list((tmp_path / "runs").rglob("checkpoint*"))
 

@@ -15,16 +15,19 @@ import pytest
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.jets.store import read_scalars
-from cal_ratio_trainer.plotting import Drawing, FigureLabels
+from cal_ratio_trainer.plotting import Drawing, FigureLabels, catalogue, histories
+from cal_ratio_trainer.plotting.catalogue import EpochFigure, FinalFigures, epoch_plot_names
+from cal_ratio_trainer.plotting.histories import HistoryFigure
 from cal_ratio_trainer.plotting.pool import DrawingPool
-from cal_ratio_trainer.plotting.scores import epoch_plot_names
 from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.figures import redraw_run
 from cal_ratio_trainer.training import run_plots
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.signals import TrainingStopped
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
+from tests.plotting.some_drawings import line
 from tests.training.manual_plots import EPOCH_PLOTS, FINAL_PLOTS, HISTORIES
 
 
@@ -83,6 +86,22 @@ def test_a_training_leaves_every_plot_of_the_manual(summary: TrainSummary) -> No
     assert not [name for name in plots if name.endswith("mH0.0")]
     assert not list(summary.run.path.rglob("*.part*"))
     assert set(epoch_plot_names(1)) == {f"001_{name}" for name in EPOCH_PLOTS}
+
+
+def test_one_entry_in_a_list_adds_a_figure_of_every_epoch_a_history_and_a_final_one(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_epoch = EpochFigure("main_signal_jets", "main", lambda epoch: (float(epoch.number),), line)
+    final = FinalFigures("purity_<output>", lambda figures: [("sig", (figures.roc.auc,))], line)
+    # In place of the others, which take their time; ordinarily `EPOCH_FIGURES.append(...)` and so on.
+    monkeypatch.setattr(catalogue, "EPOCH_FIGURES", [of_epoch])
+    monkeypatch.setattr(catalogue, "FINAL_FIGURES", [final])
+    history = HistoryFigure("val_loss", "Loss", validation="val_original_lossf")
+    monkeypatch.setattr(histories, "HISTORY_FIGURES", [history])
+    run = run_training(settings_of(files, tmp_path, plot_processes=1)).run
+    names = {"000_main_signal_jets", "001_main_signal_jets", "purity_sig", "val_loss"}
+    assert plots_in(run) == names
+    assert {path.stem for path in redraw_run(run, tmp_path / "again")} == names
 
 
 def test_the_record_says_what_the_plots_cost_and_the_runs_tag(summary: TrainSummary) -> None:
@@ -146,7 +165,7 @@ def test_final_plots_are_refreshed_as_often_as_that_costs_little(
 ) -> None:
     run = run_training(settings_of(files, tmp_path, epochs=3)).run
     names = [drawing.name for drawing, _, _ in asked]
-    # Three epochs of less than a second each are no time to evaluate anything in.
+    # Three epochs of less than a second each leave no time for an evaluation.
     assert names.count("sig_predictions") == 1
     assert names.count("ks_bib") == 1
     assert run.read_record()["plots"]["refreshes"] == 0
@@ -259,11 +278,11 @@ def test_a_run_stopped_in_its_first_epoch_has_nothing_to_show(
 
 def _stop_in_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sends SIGTERM during this step of the training, counted from 1."""
-    step, done = AdversarialStep.__call__, itertools.count(1)
+    step, done = TrainingStep.__call__, itertools.count(1)
 
-    def stopped(self: AdversarialStep, *arguments: Any) -> None:
+    def stopped(self: TrainingStep, *arguments: Any) -> None:
         step(self, *arguments)
         if next(done) == number:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(AdversarialStep, "__call__", stopped)
+    monkeypatch.setattr(TrainingStep, "__call__", stopped)

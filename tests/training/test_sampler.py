@@ -20,7 +20,7 @@ def test_every_main_jet_comes_once_an_epoch_and_every_control_jet_once_for_the_a
     steps = sampler().epoch(0)
     assert len(steps) == 7
     np.testing.assert_array_equal(np.sort(np.concatenate([step.main for step in steps])), MAIN)
-    np.testing.assert_array_equal(np.sort(np.concatenate([step.adversary for step in steps])), CONTROL)
+    np.testing.assert_array_equal(np.sort(np.concatenate([step.update for step in steps])), CONTROL)
 
 
 def test_the_network_sees_as_many_control_jets_as_main_jets_in_whole_permutations() -> None:
@@ -49,7 +49,7 @@ def test_an_epoch_depends_on_nothing_but_seed_and_number() -> None:
 
 def test_without_control_jets_only_the_main_ones_are_drawn() -> None:
     steps = sampler(control=np.arange(0)).epoch(0)
-    assert all(len(step.control) == len(step.adversary) == 0 for step in steps)
+    assert all(len(step.control) == len(step.update) == 0 for step in steps)
 
 
 def test_more_splits_than_jets_allow_is_refused_with_the_largest_number() -> None:

@@ -1,27 +1,23 @@
 """One step of training: determinism, and parameters that its parts do not change."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
-from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.domain.adversary import (
     Adversary,
     BatchNorm,
     correct_predictions,
     data_or_simulation_loss,
 )
-from cal_ratio_trainer.network.dropout import DropoutSource
-from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings, StepJets, keras_nadam
-from cal_ratio_trainer.training.step_sums import Tally
+from cal_ratio_trainer.training.step import StepJets, TrainingStep, keras_nadam
 from tests.factories.jets import synthetic_jets
+from tests.training.steps import adversary_of, new_step
 
 CPU = torch.device("cpu")
 
@@ -36,22 +32,27 @@ def tensors() -> TrainingTensors:
 JETS = StepJets(np.arange(60), np.arange(60, 100).repeat(2)[:60], np.arange(60, 100))
 
 
-def step(
-    adversary_weight: float = 10.0,
-    regularization: float = 1e-11,
-    dropout: float = 0.2,
-    pieces: int = 1,
-    ranks: Ranks = ALONE,
-) -> AdversarialStep:
-    losses = LossSettings(adversary_weight, regularization, dropout)
-    return AdversarialStep(Classifier(DEFAULT_SHAPE, 1), Adversary(2), 8e-4, losses, seed=5, pieces=pieces, ranks=ranks)
-
-
-def weights_after(steps: int, **changes: Any) -> dict[str, torch.Tensor]:
-    training, data = step(**changes), tensors()
+def weights_after(steps: int) -> dict[str, torch.Tensor]:
+    training, data = new_step(), tensors()
     for number in range(steps):
-        training(data, JETS, 0, number, Tally(CPU))
-    return {**training.classifier.state_dict(), **training.adversary.state_dict(prefix="adversary.")}
+        training(data, JETS, 0, number, training.new_sums(CPU))
+    return {**training.classifier.state_dict(), **adversary_of(training).state_dict(prefix="adversary.")}
+
+
+def update_network(training: TrainingStep, data: TrainingTensors, jets: StepJets) -> StepSums:
+    """The step without the adversary's updates."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Adversary, "updates", 0)
+        sums = training.new_sums(CPU)
+        training(data, jets, 0, 0, sums)
+    return sums
+
+
+def update_adversary(training: TrainingStep, data: TrainingTensors) -> StepSums:
+    """The adversary's updates alone: no jets are left for the classifier's; without regularization."""
+    sums = training.new_sums(CPU)
+    training(data, StepJets(JETS.main[:0], JETS.control[:0], JETS.update), 0, 0, sums)
+    return sums
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
@@ -59,34 +60,41 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_with_adversary_weight_0_no_control_jet_is_read_and_the_adversary_stays() -> None:
-    before = step().adversary.state_dict(prefix="adversary.")
-    after = weights_after(2, adversary_weight=0.0)
-    assert all(torch.equal(before[name], after[name]) for name in before)
+def test_without_adversary_no_control_jet_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, data, read = new_step(0.0), tensors(), list[int]()
+    batch = JetTensors.batch
+
+    def watched(jets: JetTensors, positions: NDArray[np.int64], share: NDArray[np.int64] | None = None) -> Batch:
+        read.extend(positions)
+        return batch(jets, positions, share)
+
+    monkeypatch.setattr(JetTensors, "batch", watched)
+    training(data, JETS, 0, 0, training.new_sums(CPU))
+    assert sorted(read) == JETS.main.tolist()
 
 
 def test_the_networks_update_leaves_the_adversary_alone() -> None:
-    training, data, tally = step(), tensors(), Tally(CPU)
-    training.adversary.eval()
-    before = {name: value.clone() for name, value in training.adversary.state_dict().items()}
-    training._update_classifier(data, JETS, training._dropout(data, 0, 0, 0), tally)
-    assert all(torch.equal(before[name], value) for name, value in training.adversary.state_dict().items())
-    assert all(weight.requires_grad for weight in training.adversary.parameters())
+    training, data = new_step(), tensors()
+    adversary = adversary_of(training).eval()
+    before = {name: value.clone() for name, value in adversary.state_dict().items()}
+    update_network(training, data, JETS)
+    assert all(torch.equal(before[name], value) for name, value in adversary.state_dict().items())
+    assert all(weight.requires_grad for weight in adversary.parameters())
 
 
 def test_the_adversarys_update_leaves_the_network_alone() -> None:
-    training, data, tally = step(), tensors(), Tally(CPU)
+    training, data = new_step(regularization=0.0), tensors()
     before = {name: value.clone() for name, value in training.classifier.state_dict().items()}
-    training._update_adversary(data, JETS.adversary, training._dropout(data, 0, 0, 0), tally)
+    sums = update_adversary(training, data)
     assert all(torch.equal(before[name], value) for name, value in training.classifier.state_dict().items())
-    assert tally.values()["adversary_jets"] == 2 * 40
+    assert sums.values()["adversary_jets"] == 2 * 40
 
 
 def test_the_penalty_is_the_gradient_of_l1_and_l2_on_the_kernels_that_have_one() -> None:
-    training = step(regularization=0.01)
+    training = new_step(regularization=0.01)
     for weight in training.classifier.parameters():
         weight.grad = torch.zeros_like(weight)
-    training._add_penalty()
+    training._add_penalty_gradient()
     gradients = {name: weight.grad for name, weight in training.classifier.named_parameters()}
     kernel = training.classifier.get_parameter("hidden.0.kernel")
     probe = kernel.detach().clone().requires_grad_()
@@ -99,12 +107,12 @@ def test_the_penalty_is_the_gradient_of_l1_and_l2_on_the_kernels_that_have_one()
 
 
 def test_training_without_dropout_lowers_the_loss() -> None:
-    training, data = step(adversary_weight=0.0, dropout=0.0), tensors()
+    training, data = new_step(0.0, dropout=0.0), tensors()
     losses = []
     for number in range(30):
-        tally = Tally(CPU)
-        training(data, JETS, 0, number, tally)
-        losses.append(tally.mean("main")[0])
+        sums = training.new_sums(CPU)
+        training(data, JETS, 0, number, sums)
+        losses.append(sums.mean("main")[0])
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -145,26 +153,26 @@ def test_the_adversarys_loss_is_bounded() -> None:
 
 
 def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(monkeypatch: pytest.MonkeyPatch) -> None:
-    training, data, seen = step(), tensors(), []
-    forward = training.adversary.forward
+    seen: list[torch.Tensor] = []
+    forward = Adversary.forward
 
-    def watched(probabilities: torch.Tensor) -> torch.Tensor:
+    def watched(adversary: Adversary, probabilities: torch.Tensor) -> torch.Tensor:
         seen.append(probabilities)
-        return forward(probabilities)
+        return forward(adversary, probabilities)
 
-    monkeypatch.setattr(training.adversary, "forward", watched)
-    training._update_adversary(data, JETS.adversary, training._dropout(data, 0, 0, 0), Tally(CPU))
+    monkeypatch.setattr(Adversary, "forward", watched)
+    update_adversary(new_step(regularization=0.0), tensors())
     first, second = seen
     assert first.shape == second.shape == (40, 3)
     assert not torch.equal(first, second)
-    # The same jets in the same order: without dropout both are equal.
+    # The same jets in the same order, so both are equal without dropout.
     seen.clear()
-    training._update_adversary(data, JETS.adversary, [DropoutSource(0.0, (1,), CPU)], Tally(CPU))
+    update_adversary(new_step(regularization=0.0, dropout=0.0), tensors())
     torch.testing.assert_close(seen[0], seen[1])
 
 
 def test_a_probability_of_exactly_one_half_means_simulation() -> None:
-    # right, wrong (1/2 is not above 1/2), right, wrong
+    # correct, wrong (1/2 is not above 1/2), correct, wrong
     right = correct_predictions(torch.tensor([0.04, 0.0, 0.0, 2.2]), torch.tensor([1, 1, 0, 0]))
     assert right.tolist() == [True, False, True, False]
 
@@ -173,13 +181,14 @@ def test_a_probability_of_exactly_one_half_means_simulation() -> None:
 def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Includes more pieces than jets. Without dropout, because each piece has its own masks."""
     data, found = tensors(), []
-    # The adversary's first update is of the size of its learning rate, whichever way rounding turns a gradient near 0.
+    # The adversary's first update has the size of its learning rate; for gradients near 0 rounding decides the sign.
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
     for count in (1, pieces):
-        training, tally = step(dropout=0.0, pieces=count), Tally(CPU)
-        training(data, JETS, 0, 0, tally)
-        gradients = [weight.grad for each in (training.classifier, training.adversary) for weight in each.parameters()]
-        found.append((gradients, tally.values(), dict(training.adversary.named_buffers())))
+        training = new_step(dropout=0.0, pieces=count)
+        adversary, sums_of_step = adversary_of(training), training.new_sums(CPU)
+        training(data, JETS, 0, 0, sums_of_step)
+        gradients = [weight.grad for each in (training.classifier, adversary) for weight in each.parameters()]
+        found.append((gradients, sums_of_step.values(), dict(adversary.named_buffers())))
     (whole, whole_sums, whole_running), (added, sums, running) = found
     for name, value in whole_sums.items():
         assert sums[name] == pytest.approx(value, rel=1e-6)
@@ -190,10 +199,10 @@ def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int, m
 
 
 def test_each_piece_has_dropout_masks_of_its_own() -> None:
-    training = step(pieces=3)
-    keys = {masks.key().words for masks in training._dropout(tensors(), 0, 0, 0)}
+    training = new_step(pieces=3)
+    keys = {masks.key().words for masks in training._masks(tensors(), 0, 0, 0)}
     assert len(keys) == 3
-    assert step()._dropout(tensors(), 0, 0, 0)[0].key().words in keys
+    assert new_step()._masks(tensors(), 0, 0, 0)[0].key().words in keys
 
 
 class EveryThird(Ranks):
@@ -209,7 +218,7 @@ class EveryThird(Ranks):
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
-@pytest.mark.parametrize("jets", [JETS, StepJets(JETS.main[:1], JETS.control[:1], JETS.adversary)], ids=["many", "two"])
+@pytest.mark.parametrize("jets", [JETS, StepJets(JETS.main[:1], JETS.control[:1], JETS.update)], ids=["many", "two"])
 def test_shares_of_a_mini_batch_add_up_to_its_gradients_with_dropout(
     jets: StepJets, pieces: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,10 +226,12 @@ def test_shares_of_a_mini_batch_add_up_to_its_gradients_with_dropout(
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
     data, found = tensors(), []
     for ranks in (ALONE, *map(EveryThird, range(3))):
-        training, tally = step(regularization=0.0, pieces=pieces, ranks=ranks), Tally(CPU)
-        training._update_classifier(data, jets, training._dropout(data, 0, 0, 1), tally)
+        training = new_step(regularization=0.0, pieces=pieces, ranks=ranks)
+        sums_of_step = update_network(training, data, jets)
         gradients = [weight.grad for weight in training.classifier.parameters() if weight.grad is not None]
-        found.append((torch.cat([each.flatten() for each in gradients]) if gradients else torch.zeros(1), tally.take()))
+        found.append(
+            (torch.cat([each.flatten() for each in gradients]) if gradients else torch.zeros(1), sums_of_step.take())
+        )
     (whole, sums), *shares = found
     added = sum(gradient for gradient, _ in shares)
     torch.testing.assert_close(added, whole, rtol=1e-4, atol=1e-6 * max(1.0, float(whole.abs().max())))

@@ -163,7 +163,7 @@ def test_a_set_that_was_stopped_goes_on_in_the_middle_of_a_fold_and_equals_one_t
             assert all(are_equal(*pair) for pair in zip(found.folds, set_of(trained).folds, strict=True))
             assert found.folds[1].read_history() == set_of(trained).folds[1].read_history()
             assert summary.run.read_record()["test"] == trained.run.read_record()["test"]
-    # A finished set got as many epochs again, each network of it.
+    # Each network of a finished set got as many epochs again.
     assert [len(run.read_history()) for run in found.folds] == [4, 4]
     assert found.run.read_record()["finished_epochs"] == 4
 
@@ -223,7 +223,7 @@ def test_a_set_that_was_killed_between_and_before_files_goes_on_too(
             train_set(settings, fold=None)
     found = set_of_run(tmp_path)
     assert (found.lacking(), found.is_complete) == ([], False)
-    # As a process leaves a fold that is killed while it reads the data.
+    # State of a fold whose process was killed while it read the data.
     run = found.folds[0]
     for path in sorted(run.path.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

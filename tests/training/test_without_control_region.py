@@ -13,7 +13,7 @@ from cal_ratio_trainer.config.training import Layers, TrainSettings, resolve_lay
 from cal_ratio_trainer.datasets.data import load_training_data
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.plotting.scores import epoch_plot_names
+from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
 from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.reporting.runs import run_rows, runs_table
 from cal_ratio_trainer.runs import network_facts

@@ -20,6 +20,6 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
     assert process.stdout is not None
     assert int(process.stdout.readline()) != process.pid
     process.kill()
-    # The pipe ends when the last process that holds it does: a worker that lived on would keep it open.
+    # The pipe closes when the last process that holds it ends: a surviving worker would keep it open.
     rest, _ = process.communicate(timeout=60)
     assert rest == ""

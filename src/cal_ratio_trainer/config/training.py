@@ -85,6 +85,11 @@ class TrainSettings(FigureSettings):
     learning_rate: float = Field(
         default=0.0008, gt=0, description="Learning rate of Nadam, for network and adversary. [1]"
     )
+    domain_loss: str = Field(
+        default="adversary",
+        description="Method that makes data and simulation agree in the control region, by name; adversary_weight is "
+        "the strength of any.",
+    )
     adversary_weight: float = Field(
         default=10.0,
         ge=0,
@@ -280,6 +285,11 @@ class TrainSettings(FigureSettings):
         return "low" if self.include_low_mass else "high"
 
     @property
+    def has_adversary(self) -> bool:
+        """True where the adversary is trained, and its losses are known."""
+        return self.domain_loss == "adversary" and self.adversary_weight > 0
+
+    @property
     def parametrised_masses(self) -> tuple[str, ...]:
         """Columns of the masses that the network reads, in the order it reads them."""
         chosen = {"llp_mH": self.mH_parametrization, "llp_mS": self.mS_parametrization}
@@ -287,11 +297,11 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "cuda_graph", "data_place", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note"),
-    *("plot_processes", "tag", "tensorboard"),
+    *("accumulate", "cuda_graph", "data_place", "domain_loss", "encoder", "engine", "epoch_plots", "fold", "folds"),
+    *("matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
     *FigureSettings.model_fields,
 }
-"""Settings that came after the first runs. A later one needs no entry: its runs have a digest of their settings."""
+"""Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""
 
 FIRST_SETTINGS = [name for name in TrainSettings.model_fields if name not in _LATER_SETTINGS]
 """Settings that stand in the training_params.yaml of every run, under these names or earlier ones."""

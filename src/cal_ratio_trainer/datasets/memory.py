@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from cal_ratio_trainer.network.domain.adversary import ADVERSARY_UPDATES
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.engine import Engine, chain_fits
 from cal_ratio_trainer.network.shape import NetworkShape
@@ -41,14 +41,16 @@ class StepSize:
     Attributes:
         main: main jets.
         control: control-region jets of the network's update.
-        adversary: control-region jets of an update of the adversary.
+        adversary: control-region jets of an update of the domain loss.
         constituents: by branch, how many a main and how many a control-region jet has on average.
+        updates: updates of the domain loss in the step.
     """
 
     main: float
     control: float
     adversary: float
     constituents: Mapping[str, tuple[float, float]]
+    updates: int = Adversary.updates
 
     def of(self, splits: float) -> "StepSize":
         """The same jets in so many times as many steps."""
@@ -89,7 +91,7 @@ def gathered_bytes(shape: NetworkShape, epoch: StepSize, splits: int, processes:
     others = 1.0
     if epoch.adversary:
         of_network = epoch.control / (splits * processes * epoch.adversary)
-        of_adversary = min(1.0, ADVERSARY_UPDATES / processes) / splits
+        of_adversary = min(1.0, epoch.updates / processes) / splits
         others = max(0.0, 1 - of_network) * (1 - of_adversary)
     control = epoch.adversary * (1 - others)
     floats = sum(
@@ -131,7 +133,7 @@ def _update_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
 
 def _forward_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
     """Without gradients one branch after the other is there, for the adversary's jets of both its updates."""
-    jets = ADVERSARY_UPDATES * size.adversary
+    jets = size.updates * size.adversary
     floats = [
         _row_floats(each, shape, engine) * jets * size.constituents[each.name][1] + 3 * each.lstm_units * jets
         for each in shape.branches

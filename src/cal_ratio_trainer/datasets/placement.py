@@ -17,6 +17,7 @@ from cal_ratio_trainer.jets.disk_rows import Disk, NoRoomOnDisk
 from cal_ratio_trainer.jets.filling import Memory, Storage
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
+from cal_ratio_trainer.network.domain.base import domain_loss_named
 
 _FLOAT = 4
 
@@ -114,7 +115,8 @@ def step_size(settings: TrainSettings, chosen: ChosenData) -> StepSize:
     main, control = (int((each.sample.part == Part.TRAIN).sum()) for each in (chosen.main, chosen.control))
     if not settings.adversary_weight:
         control = 0
-    return StepSize(main, main if control else 0, control, chosen.mean_constituents)
+    updates = domain_loss_named(settings.domain_loss).updates
+    return StepSize(main, main if control else 0, control, chosen.mean_constituents, updates)
 
 
 def _bytes_of(chosen: ChosenData) -> int:

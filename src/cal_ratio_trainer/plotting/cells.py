@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.classification import ConfusionMatrix
+from cal_ratio_trainer.evaluation.classification import ConfusionMatrix, MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import share
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.drawing import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,6 +73,31 @@ def draw_cells(axes: "Axes", cells: Cells) -> None:
     axes.minorticks_off()
 
 
+def draw_mass_points(axes: "Axes", points: tuple[MassPointEfficiency, ...]) -> None:
+    """A cell for each (mH, mS) with efficiency, error and number of jets; darker is better.
+
+    Args:
+        axes: to draw on.
+        points: at least one.
+    """
+    columns = sorted({point.higgs_mass for point in points})
+    rows = sorted({point.scalar_mass for point in points})
+    shares = np.full((len(rows), len(columns)), np.nan)
+    texts = [["" for _ in columns] for _ in rows]
+    for point in points:
+        row, column = rows.index(point.scalar_mass), columns.index(point.higgs_mass)
+        shares[row, column] = point.efficiency.value
+        each = point.efficiency
+        errors = f"$^{{+{100 * each.error_up:.1f}}}_{{-{100 * each.error_down:.1f}}}$"
+        texts[row][column] = f"{100 * each.value:.1f}{errors}\n{each.total:,.0f} jets"
+    row_names, column_names = (tuple(f"{mass:g}" for mass in masses) for masses in (rows, columns))
+    # A step of ten below the lowest: differences are seen, and no cell is lost on white paper.
+    palest = max(float(np.floor(10 * np.nanmin(shares)) / 10) - 0.1, 0.0)
+    draw_cells(axes, Cells(shares, tuple(tuple(row) for row in texts), row_names, column_names, palest))
+    axes.set_xlabel("$m_H$ [GeV]; in the cells: % of jets whose largest output is signal")
+    axes.set_ylabel("$m_S$ [GeV]")
+
+
 def _letters(line: str) -> float:
     # Of an error above another one, in mathematical text, half of the letters count, and each for less.
     plain, _, raised = line.partition("$")
@@ -92,11 +116,6 @@ def _text_size(rows: int, columns: int, texts: Sequence[Sequence[str]]) -> float
 _NAMES = {Label.QCD: "QCD", Label.SIGNAL: "Signal", Label.BIB: "BIB"}
 # As in every table of this program: signal first to the eye, then its backgrounds.
 _ORDER = (Label.SIGNAL, Label.QCD, Label.BIB)
-
-
-def confusion_drawings(confusion: ConfusionMatrix) -> list[Drawing]:
-    """confusion_matrix: the shares of each label's jets, with counts."""
-    return [Drawing("confusion_matrix", draw_confusion, (confusion,))]
 
 
 def draw_confusion(axes: "Axes", confusion: ConfusionMatrix) -> None:

@@ -1,18 +1,14 @@
 """How often jets are taken for signal: by mass, by background, and where jets fly and particles decay."""
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.classification import FalsePositives, MassPointEfficiency
+from cal_ratio_trainer.evaluation.classification import FalsePositives
 from cal_ratio_trainer.evaluation.intervals import Share
-from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.evaluation.working_point import Dependence, WorkingPoint
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.cells import Cells, draw_cells
-from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, RED
 
 if TYPE_CHECKING:
@@ -31,50 +27,6 @@ _AXIS_TITLES = {
     "phi": "Jet φ [rad]",
 }
 _POINT: dict[str, Any] = {"linestyle": "none", "markersize": 6, "elinewidth": 1.5, "markeredgewidth": 1.5, "zorder": 3}
-
-
-def efficiency_drawings(figures: TestFigures) -> list[Drawing]:
-    """All figures of shares.
-
-    * signal_llp_efficiencies over (mH, mS), where the masses are known; bkg_falsePositives.
-    * signal_efficiency_<quantity> and mistag_<quantity> at the working point, for the quantities that are known.
-    """
-    drawings = [Drawing("bkg_falsePositives", draw_false_positives, (figures.false_positives,))]
-    if figures.efficiencies:
-        drawings.insert(0, Drawing("signal_llp_efficiencies", draw_mass_points, (figures.efficiencies,)))
-    by_figure: defaultdict[str, list[Dependence]] = defaultdict(list)
-    for each in figures.dependences:
-        kind = "signal_efficiency" if each.label == Label.SIGNAL else "mistag"
-        by_figure[f"{kind}_{each.quantity}"].append(each)
-    for name, shown in by_figure.items():
-        draw = draw_signal_efficiency if name.startswith("signal") else draw_mistags
-        drawings.append(Drawing(name, draw, (tuple(shown), figures.working_point)))
-    return drawings
-
-
-def draw_mass_points(axes: "Axes", points: tuple[MassPointEfficiency, ...]) -> None:
-    """A cell for each (mH, mS) with efficiency, error and number of jets; darker is better.
-
-    Args:
-        axes: to draw on.
-        points: at least one.
-    """
-    columns = sorted({point.higgs_mass for point in points})
-    rows = sorted({point.scalar_mass for point in points})
-    shares = np.full((len(rows), len(columns)), np.nan)
-    texts = [["" for _ in columns] for _ in rows]
-    for point in points:
-        row, column = rows.index(point.scalar_mass), columns.index(point.higgs_mass)
-        shares[row, column] = point.efficiency.value
-        each = point.efficiency
-        errors = f"$^{{+{100 * each.error_up:.1f}}}_{{-{100 * each.error_down:.1f}}}$"
-        texts[row][column] = f"{100 * each.value:.1f}{errors}\n{each.total:,.0f} jets"
-    row_names, column_names = (tuple(f"{mass:g}" for mass in masses) for masses in (rows, columns))
-    # A step of ten below the lowest: differences are seen, and no cell is lost on white paper.
-    palest = max(float(np.floor(10 * np.nanmin(shares)) / 10) - 0.1, 0.0)
-    draw_cells(axes, Cells(shares, tuple(tuple(row) for row in texts), row_names, column_names, palest))
-    axes.set_xlabel("$m_H$ [GeV]; in the cells: % of jets whose largest output is signal")
-    axes.set_ylabel("$m_S$ [GeV]")
 
 
 def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> None:

@@ -42,26 +42,32 @@ class HistoryReferences:
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A value by epoch: its name in the history, and in the legend."""
+class HistoryFigure:
+    """Figure of one or two values by epoch.
 
-    key: str
-    title: str
-    is_validation: bool = False
-
-
-@dataclass(frozen=True)
-class _HistoryPlot:
-    """One figure: file name, what stands at its y axis, lines, and the field of `HistoryReferences` that belongs.
-
-    The y axis covers `least_height` at least, so that a few jets more or less do not look like a trend.
+    Attributes:
+        name: of its file.
+        y_title: at the y axis.
+        training: name in the history of the value on the training part; None for none.
+        validation: the same on the validation part.
+        validation_title: in the legend.
+        reference: field of `HistoryReferences` that it is compared with; None for none.
+        least_height: the y axis covers at least so much, so that a few jets more or less do not look like a trend.
     """
 
     name: str
     y_title: str
-    lines: tuple[_Line, ...]
+    training: str | None = None
+    validation: str | None = None
+    validation_title: str = "Validation"
     reference: str | None = None
     least_height: float = 0.0
+
+    @property
+    def lines(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Name in the history, title and style of each value."""
+        lines = ((self.training, "Training", _TRAINING), (self.validation, self.validation_title, _VALIDATION))
+        return [(key, title, style) for key, title, style in lines if key is not None]
 
 
 _NO_KNOWLEDGE = "No knowledge: ln 2 × mean weight"
@@ -74,68 +80,48 @@ _REFERENCE_TITLES = {
 }
 
 
-def _both(training: str, validation: str) -> tuple[_Line, ...]:
-    return (_Line(training, "Training"), _Line(validation, "Validation", is_validation=True))
+def _accuracy(name: str, whose: str, training: str | None, validation: str, reference: str) -> HistoryFigure:
+    return HistoryFigure(
+        name, f"{whose}: accuracy", training, validation, reference=reference, least_height=_LEAST_ACCURACY_HEIGHT
+    )
 
 
 # "main_adv" is the adversary as the main network's update sees it, "adv" as in its own update.
-_PLOTS = (
-    _HistoryPlot("main_nn_loss", "Main network: cross-entropy", _both("original_lossf", "val_original_lossf")),
-    _HistoryPlot(
-        "main_network_acc",
-        "Main network: accuracy",
-        _both("original_acc", "val_original_acc"),
-        "main_majority",
-        _LEAST_ACCURACY_HEIGHT,
+HISTORY_FIGURES: list[HistoryFigure] = [
+    HistoryFigure("main_nn_loss", "Main network: cross-entropy", "original_lossf", "val_original_lossf"),
+    _accuracy("main_network_acc", "Main network", "original_acc", "val_original_acc", "main_majority"),
+    _accuracy(
+        "main_adv_acc", "Adversary in main update", "original_adv_acc", "val_original_adv_acc", "control_majority"
     ),
-    _HistoryPlot(
-        "main_adv_acc",
-        "Adversary in main update: accuracy",
-        _both("original_adv_acc", "val_original_adv_acc"),
-        "control_majority",
-        _LEAST_ACCURACY_HEIGHT,
-    ),
-    _HistoryPlot(
+    HistoryFigure(
         "train_main_adv_loss",
         "Adversary in main update: loss",
-        (_Line("original_adv_lossf", "Training"),),
-        "clueless_training_loss",
+        training="original_adv_lossf",
+        reference="clueless_training_loss",
     ),
-    _HistoryPlot(
+    HistoryFigure(
         "test_main_adv_loss",
         "Adversary in main update: loss",
-        (_Line("val_original_adv_lossf", "Validation", is_validation=True),),
-        "clueless_loss",
+        validation="val_original_adv_lossf",
+        reference="clueless_loss",
     ),
-    _HistoryPlot("train_adv_loss", "Adversary: loss", (_Line("adv_loss", "Training"),), "clueless_training_loss"),
-    _HistoryPlot(
-        "test_adv_loss", "Adversary: loss", (_Line("val_adv_loss", "Validation", is_validation=True),), "clueless_loss"
+    HistoryFigure("train_adv_loss", "Adversary: loss", training="adv_loss", reference="clueless_training_loss"),
+    HistoryFigure("test_adv_loss", "Adversary: loss", validation="val_adv_loss", reference="clueless_loss"),
+    _accuracy("adv_acc", "Adversary", "adv_acc", "val_adv_acc", "control_majority"),
+    _accuracy("test_adv_acc", "Adversary", None, "val_adv_acc", "control_majority"),
+    HistoryFigure("val_auc", "AUC, signal against QCD + 0.1 BIB", validation="val_auc"),
+    *(
+        HistoryFigure(
+            f"ks_{output}",
+            f"K-S of MC and data, {title} output",
+            validation=f"ks_{output}_hist",
+            validation_title="Sum of three $p_T$ ranges",
+            reference="kept_below" if output == "bib" else None,
+        )
+        for output, title in (("qcd", "QCD"), ("sig", "signal"), ("bib", "BIB"))
     ),
-    _HistoryPlot(
-        "adv_acc",
-        "Adversary: accuracy",
-        _both("adv_acc", "val_adv_acc"),
-        "control_majority",
-        _LEAST_ACCURACY_HEIGHT,
-    ),
-    _HistoryPlot(
-        "test_adv_acc",
-        "Adversary: accuracy",
-        (_Line("val_adv_acc", "Validation", is_validation=True),),
-        "control_majority",
-        _LEAST_ACCURACY_HEIGHT,
-    ),
-    _HistoryPlot("val_auc", "AUC, signal against QCD + 0.1 BIB", (_Line("val_auc", "Validation", is_validation=True),)),
-)
-_KS_PLOTS = tuple(
-    _HistoryPlot(
-        f"ks_{output}",
-        f"K-S of MC and data, {title} output",
-        (_Line(f"ks_{output}_hist", "Sum of three $p_T$ ranges", is_validation=True),),
-        "kept_below" if output == "bib" else None,
-    )
-    for output, title in (("qcd", "QCD"), ("sig", "signal"), ("bib", "BIB"))
-)
+]
+"""The histories, in the order of drawing; one entry adds a figure of any value in the history."""
 
 
 def history_drawings(
@@ -151,27 +137,27 @@ def history_drawings(
     """
     references = references or HistoryReferences()
     return [
-        Drawing(plot.name, _draw_plot, (plot, history, references))
-        for plot in (*_PLOTS, *_KS_PLOTS)
-        if any(len(history.get(line.key, ())) > 0 for line in plot.lines)
+        Drawing(figure.name, _draw_history, (figure, history, references))
+        for figure in HISTORY_FIGURES
+        if any(len(history.get(key, ())) > 0 for key, _, _ in figure.lines)
     ]
 
 
-def _draw_plot(
-    axes: "Axes", plot: _HistoryPlot, history: Mapping[str, Sequence[float]], references: HistoryReferences
+def _draw_history(
+    axes: "Axes", figure: HistoryFigure, history: Mapping[str, Sequence[float]], references: HistoryReferences
 ) -> None:
-    values = [_finite(history.get(line.key, ())) for line in plot.lines]
-    for of_line, line in zip(values, plot.lines, strict=True):
-        _draw_line(axes, of_line, line)
+    values = [_finite(history.get(key, ())) for key, _, _ in figure.lines]
+    for of_line, (_, title, style) in zip(values, figure.lines, strict=True):
+        _draw_line(axes, of_line, title, style)
     if not np.isfinite(np.concatenate(values)).any():
         axes.text(0.5, 0.5, "no finite values", transform=axes.transAxes, ha="center")
     epochs = max(len(of_line) for of_line in values)
-    values.append(_draw_expectation(axes, plot.lines[0].key, history))
-    if plot.reference is not None:
-        values.append(_draw_reference(axes, plot.reference, references))
-    _set_axes(axes, epochs, np.concatenate(values), plot.least_height)
+    values.append(_draw_expectation(axes, figure.lines[0][0], history))
+    if figure.reference is not None:
+        values.append(_draw_reference(axes, figure.reference, references))
+    _set_axes(axes, epochs, np.concatenate(values), figure.least_height)
     axes.set_xlabel("Epoch")
-    axes.set_ylabel(plot.y_title)
+    axes.set_ylabel(figure.y_title)
     axes.legend(loc="upper right", ncols=2, fontsize=13, **LEGEND_BOX)
 
 
@@ -180,15 +166,14 @@ def _finite(values: Sequence[float]) -> NDArray[np.float64]:
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def _draw_line(axes: "Axes", values: NDArray[np.float64], line: _Line) -> None:
-    style = dict(_VALIDATION if line.is_validation else _TRAINING)
+def _draw_line(axes: "Axes", values: NDArray[np.float64], title: str, style: dict[str, Any]) -> None:
     if len(values) > _MARKED_EPOCHS:
         # A value between two gaps makes no line: it keeps its marker.
         known = np.isfinite(np.concatenate([[np.nan], values, [np.nan]]))
         alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])
-        axes.plot(np.arange(len(values)), values, label=line.title, markersize=5, markevery=list(alone), **style)
+        axes.plot(np.arange(len(values)), values, label=title, markersize=5, markevery=list(alone), **style)
     else:
-        axes.plot(np.arange(len(values)), values, label=line.title, markersize=5, **style)
+        axes.plot(np.arange(len(values)), values, label=title, markersize=5, **style)
 
 
 def _draw_expectation(axes: "Axes", key: str, history: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms
-from cal_ratio_trainer.evaluation.ks import KsComparison, Overtraining
-from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.evaluation.histograms import ScoreHistogram
+from cal_ratio_trainer.evaluation.ks import KsComparison
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, RED
 
 if TYPE_CHECKING:
@@ -28,19 +26,6 @@ _POINTS: dict[str, dict[str, Any]] = {
     "bib": {"color": BLUE, "marker": "s", "markersize": 4, "markerfacecolor": "white"},
 }
 _LARGEST_PULL = 5.0
-
-
-def overtraining_drawings(test: ScoreHistograms, found: Overtraining) -> list[Drawing]:
-    """<output>_predictions_train_and_test: train as lines, test as points, with the K-S distance of each class."""
-    return [
-        Drawing(
-            f"{of_test.output}_predictions_train_and_test",
-            draw_train_and_test,
-            (of_test, of_train, tuple(found.distance(label, output) for label in (Label.SIGNAL, Label.QCD, Label.BIB))),
-            with_ratio=True,
-        )
-        for output, of_test, of_train in zip(Label, test.linear, found.train.linear, strict=True)
-    ]
 
 
 def draw_train_and_test(

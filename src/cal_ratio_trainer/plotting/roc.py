@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.roc import RocCurve
-from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE
 
 if TYPE_CHECKING:
@@ -20,30 +18,6 @@ _TALLEST_BAND = 30.0
 """More than this factor above its curve a band may leave the frame."""
 _ROOM_ABOVE, _LEGEND_FROM = 0.4, 0.4
 """The legend's height in the frame, and the signal efficiency at which it begins."""
-
-
-def roc_drawings(figures: TestFigures) -> list[Drawing]:
-    """All ROC curves.
-
-    * roc_curve_atlas_rej_bib and roc_curve_atlas_rej_bib_mH<m>: rejection of the mixture QCD + 0.1 BIB, which the
-      earlier program's axis called BIB's.
-    * roc_curve_atlas_rej_qcd and roc_curve_atlas_rej_qcd_mH<m>: rejection of QCD alone. The earlier program knew the
-      name and never wrote such a figure.
-    * roc_curve_qcd_and_bib: QCD alone and BIB alone in one frame.
-    """
-    compound, qcd, bib = figures.rocs[:3]
-    return [
-        *_family("roc_curve_atlas_rej_bib", compound, figures.rocs[3:]),
-        *_family("roc_curve_atlas_rej_qcd", qcd, figures.qcd_rocs),
-        Drawing("roc_curve_qcd_and_bib", draw_pure_curves, (qcd, bib), default_ticks=True),
-    ]
-
-
-def _family(name: str, all_masses: RocCurve, by_mass: tuple[RocCurve, ...]) -> list[Drawing]:
-    return [
-        Drawing(name, draw_curve, (all_masses, None), default_ticks=True),
-        *(Drawing(f"{name}_{curve.name}", draw_curve, (curve, all_masses), default_ticks=True) for curve in by_mass),
-    ]
 
 
 def draw_curve(axes: "Axes", curve: RocCurve, beside: RocCurve | None) -> None:

@@ -1,7 +1,6 @@
 """Distributions of the three outputs by class, drawn from saved histograms alone."""
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,78 +65,8 @@ _CLASS_STYLES = {
 }
 
 
-def epoch_drawings(epoch: int, histograms: Mapping[str, ScoreHistograms], ks: ControlRegionKs | None) -> list[Drawing]:
-    """What is drawn of an epoch: <epoch>_main_<output>_predictions, _linear, and <epoch>_val_adversary_... ones.
-
-    Args:
-        epoch: its number, from 0.
-        histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
-            the pt ranges, 'val_adversary_lowPt' and so on.
-        ks: the distances in the control validation part; None leaves them out.
-    """
-    drawings = []
-    for linear, log in zip(histograms["main"].linear, histograms["main"].log, strict=True):
-        name, text = f"{epoch:03d}_main_{log.output}_predictions", f"Epoch {epoch}, test part"
-        drawings += [
-            _score_drawing(f"{name}_linear", linear, LINEAR_AXES, text),
-            _score_drawing(name, log, logarithmic_axes(log.output), text),
-        ]
-    heading = f"Epoch {epoch}, validation part"
-    for name, counts in histograms.items():
-        if name != "main":
-            prefix = f"{epoch:03d}_{name}_"
-            suffix = name.removeprefix("val_adversary").strip("_")
-            drawings += _control_drawings(
-                counts, prefix, [_control_text(heading, ks, output, suffix) for output in Label]
-            )
-    return drawings
-
-
-def epoch_plot_names(epoch: int, with_control: bool = True) -> list[str]:
-    """The names of what `epoch_drawings` draws: 18, or 6 without control region."""
-    outputs = [label.output for label in Label]
-    main = [f"main_{output}_predictions{kind}" for output in outputs for kind in ("_linear", "")]
-    ranges = ("", "lowPt_", "midPt_", "highPt_") if with_control else ()
-    control = [f"val_adversary_{pt_range}{output}_predictions" for pt_range in ranges for output in outputs]
-    return [f"{epoch:03d}_{name}" for name in (*main, *control)]
-
-
-def final_score_drawings(histograms: ScoreHistograms) -> list[Drawing]:
-    """The outputs on the main test sample (signal, QCD, BIB): <output>_predictions, _linear and _half_linear."""
-    drawings = []
-    for linear, log in zip(histograms.linear, histograms.log, strict=True):
-        name, text = f"{log.output}_predictions", "Test part"
-        drawings += [
-            _score_drawing(name, log, logarithmic_axes(log.output), text),
-            _score_drawing(f"{name}_linear", linear, LINEAR_AXES, text),
-            _score_drawing(f"{name}_half_linear", linear, half_linear_axes(linear.output), text),
-        ]
-    return drawings
-
-
-def control_score_drawings(
-    histograms: ScoreHistograms, ks: ControlRegionKs | None, prefix: str = "adv_", heading: str = "Test part"
-) -> list[Drawing]:
-    """The outputs in the control region, data and multijet MC: <prefix><output>_predictions, with the K-S distances.
-
-    Args:
-        histograms: of data and MC.
-        ks: their distances in the pt ranges; None leaves them out.
-        prefix: of the names.
-        heading: which jets they are.
-    """
-    return _control_drawings(histograms, prefix, [_control_text(heading, ks, output) for output in Label])
-
-
-def _control_drawings(histograms: ScoreHistograms, prefix: str, texts: Sequence[str]) -> list[Drawing]:
-    return [
-        _score_drawing(f"{prefix}{histogram.output}_predictions", histogram, logarithmic_axes(histogram.output), text)
-        for histogram, text in zip(histograms.log, texts, strict=True)
-    ]
-
-
-def _control_text(heading: str, ks: ControlRegionKs | None, output: Label, suffix: str = "") -> str:
-    """The heading and the distances of one output: in the pt range that `suffix` names ('lowPt'), in all without."""
+def control_text(heading: str, ks: ControlRegionKs | None, output: Label, suffix: str = "") -> str:
+    """Heading and K-S distances of one output, in the pt range that `suffix` names ('lowPt') or in all of them."""
     if ks is None:
         return heading
     for pt_range, comparison in zip(ks.pt_ranges, ks[output].ranges, strict=True):
@@ -154,10 +83,6 @@ def pt_range_title(pt_range: PtRange) -> str:
     if not low > 0:
         return f"$p_T$ < {high:g} GeV"
     return f"$p_T$ > {low:g} GeV" if math.isinf(high) else f"{low:g} < $p_T$ < {high:g} GeV"
-
-
-def _score_drawing(name: str, histogram: ScoreHistogram, score_axes: ScoreAxes, text: str) -> Drawing:
-    return Drawing(name, draw_scores, (histogram, score_axes, text), default_ticks=True)
 
 
 def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, text: str = "") -> None:

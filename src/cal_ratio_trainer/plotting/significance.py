@@ -5,21 +5,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
-from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ROOM_ABOVE = 1.65
-
-
-def significance_drawings(figures: TestFigures) -> list[Drawing]:
-    """SoverB_scan of everything, SoverB_scan_QCD only, SoverB_scan_BIB only, SoverB_scan_mH<m>."""
-    return [
-        Drawing(f"SoverB_scan_{scan.name}".rstrip("_"), draw_scan, (scan,), with_ratio=True) for scan in figures.scans
-    ]
 
 
 def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:

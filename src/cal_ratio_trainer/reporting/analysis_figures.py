@@ -9,6 +9,7 @@ import numpy as np
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.pareto import pareto_front
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
+from cal_ratio_trainer.plotting.catalogue import epoch_drawings
 from cal_ratio_trainer.plotting.pareto import (
     MeasuredEpoch,
     ParetoPlot,
@@ -17,7 +18,6 @@ from cal_ratio_trainer.plotting.pareto import (
     pareto_drawing,
     shortlist_drawing,
 )
-from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.reporting.analysis_epochs import Candidate
 from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
 from cal_ratio_trainer.reporting.report import Report, file_stem

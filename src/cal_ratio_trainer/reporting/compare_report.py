@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
 from cal_ratio_trainer.plotting.variables import plain_text
-from cal_ratio_trainer.reporting.report import Report
+from cal_ratio_trainer.reporting.report import Report, ReportResult
 from cal_ratio_trainer.reporting.score_report import CLASS_TITLES, OUTPUT_TITLES, pt_range_words
 from cal_ratio_trainer.reporting.table import ReportTable, bold
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
@@ -33,13 +34,29 @@ _CLEAR = 2.0
 _TITLES: dict[Region, str] = {"main": "Main jets", "control": "Control region"}
 
 
-@dataclass(frozen=True)
-class CompareResult:
-    """What `cr_trainer compare` did: what was compared, and where the report is (Markdown, HTML page)."""
+@dataclass(frozen=True, repr=False)
+class CompareResult(ReportResult):
+    """Result of `cr_trainer compare`: the report, and what was compared."""
 
     summary: CompareSummary
-    report: Path
-    page: Path
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{self.summary.first} compared with {self.summary.second}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per region."""
+        return [
+            {
+                "jets of": region,
+                "jets": len(sample.jets),
+                "same decision": sample.agreement.same_decision,
+                "largest difference": sample.agreement.largest,
+                "median difference": sample.agreement.median,
+            }
+            for region, sample in self.summary.samples.items()
+        ]
 
 
 def compare_with_report(settings: CompareSettings) -> CompareResult:
@@ -52,7 +69,7 @@ def compare_with_report(settings: CompareSettings) -> CompareResult:
     for region, sample in summary.samples.items():
         _write_sample(report, region, sample, names, settings.disagreements)
     report.write()
-    return CompareResult(summary, report.file, report.page)
+    return CompareResult(report, summary)
 
 
 def _write_opening(report: Report, summary: CompareSummary) -> None:

@@ -3,7 +3,11 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
@@ -15,7 +19,7 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.scores import score_report_drawings
-from cal_ratio_trainer.reporting.report import Report
+from cal_ratio_trainer.reporting.report import Report, ReportResult
 from cal_ratio_trainer.reporting.table import ReportTable
 from cal_ratio_trainer.reporting.training_details import training_details
 from cal_ratio_trainer.scoring.parts import JetPart
@@ -60,35 +64,54 @@ _KINDS: dict[tuple[Region, bool, bool], str] = {
 OUTPUT_TITLES = {"qcd": "QCD output", "sig": "Signal output", "bib": "BIB output"}
 
 
-@dataclass(frozen=True)
-class ScoreResult:
+@dataclass(frozen=True, repr=False)
+class ScoreResult(ReportResult):
     """What `cr_trainer score` did.
 
     Attributes:
         summary: the files.
-        report: the Markdown page; None where nothing could be scored.
-        page: the HTML page.
     """
 
     summary: ScoreSummary
-    report: Path | None
-    page: Path | None
+
+    @property
+    def has_scores(self) -> bool:
+        """False where no file could be scored; there is no report then."""
+        return any(file.tally is not None for file in self.summary.files)
+
+    def scores(self) -> "pa.Table":
+        """The scores of all files, one row per jet, as the files of scores hold them."""
+        outputs = [file.output for file in self.summary.files if file.output is not None]
+        return pa.concat_tables([pq.read_table(output) for output in outputs], promote_options="default")
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        summary, files = self.summary, len(self.summary.files)
+        failed = f", {len(summary.failed)} failed" if summary.failed else ""
+        return f"{summary.jets:,} jets of {files} file{'' if files == 1 else 's'} scored with {summary.network}{failed}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per file."""
+        names = ("file", "jets", "seconds", "output", "reason")
+        return [{name: getattr(file, name) for name in names} for file in self.summary.files]
 
 
 def score_with_report(settings: ScoreSettings) -> ScoreResult:
     """Score files and write the report; errors as `score_files`."""
     summary = score_files(settings)
-    if all(file.tally is None for file in summary.files):
-        return ScoreResult(summary, None, None)
     labels = figure_labels(settings, *(file.simulation for file in summary.files if file.tally is not None))
     report = Report(f"Scores of {summary.network}", settings.output_report, labels)
+    result = ScoreResult(report, summary)
+    if not result.has_scores:
+        return result
     _write_opening(report, summary)
     for kind, title in _KINDS.items():
         tallies = [tally for tally in summary.tallies(*kind) if tally.jets]
         if tallies:
             _write_section(report, title, tallies, summary.pt_ranges)
     report.write()
-    return ScoreResult(summary, report.file, report.page)
+    return result
 
 
 def _write_opening(report: Report, summary: ScoreSummary) -> None:

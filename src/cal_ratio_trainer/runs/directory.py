@@ -32,7 +32,7 @@ from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.files.leases import DEFAULT_TIMEOUT_S, Lease, is_leased, leased
-from cal_ratio_trainer.runs.record_check import read_record
+from cal_ratio_trainer.runs.record import read_record
 
 FINISHED, RUNNING, INCOMPLETE = "finished", "running", "incomplete"
 """Status of a run or fold set that came to its end, of one that did not, and of a set that lacks folds."""
@@ -251,8 +251,8 @@ class RunDirectory:
     def kept_epochs(self) -> list[int]:
         """The epochs whose weights are on disk, rising."""
         stem = self.weights_file(0).stem.removesuffix("0")
-        numbers = [path.stem.removeprefix(stem) for path in (self.path / "keras").glob(f"{stem}*.keras")]
-        return sorted(int(number) for number in numbers if number.isdecimal())
+        numbers = [path.stem.removeprefix(stem) for path in (self.path / "keras").glob(f"{stem}*")]
+        return sorted({int(number) for number in numbers if number.isdecimal()})
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Replace run.json."""

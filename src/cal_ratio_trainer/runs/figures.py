@@ -16,10 +16,9 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 from cal_ratio_trainer.plotting.pool import draw_in_parallel
-from cal_ratio_trainer.plotting.scores import epoch_drawings
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
@@ -128,7 +127,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
             _log.warning("the plots of epoch %d are left out: %s", epoch, error)
         else:
             drawings += epoch_drawings(epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges))
-    drawings += drawings_of_history(history, stored_references(record), bool(settings.adversary_weight))
+    drawings += drawings_of_history(history, stored_references(record), settings.has_adversary)
     return drawings + _finals(run, history)
 
 
@@ -141,7 +140,7 @@ def _of_imported(run: RunDirectory, record: Mapping[str, Any]) -> list[Drawing]:
     # What the earlier program did not write down stands there as NaN: no empty figure is made of it.
     known = {name for row in history for name, value in row.items() if math.isfinite(value)}
     rows = [{name: value for name, value in row.items() if name in known} for row in history]
-    return drawings_of_history(rows, stored_references(record), bool(_settings(run).adversary_weight))
+    return drawings_of_history(rows, stored_references(record), _settings(run).has_adversary)
 
 
 def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[Drawing]:

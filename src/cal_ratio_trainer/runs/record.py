@@ -1,4 +1,7 @@
-"""Content of run.json as it is written: versions, machine, data, timings, status (see `record_check` for reading)."""
+"""Content of run.json: as it is written (versions, machine, data, timings, status), and as it is read and checked.
+
+Commands that list runs start without PyTorch, which is imported only to write.
+"""
 
 import os
 import platform
@@ -10,16 +13,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import torch
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import cal_ratio_trainer
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import Sample, TrainingData
+from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
+from cal_ratio_trainer.files.json_text import read_json
+from cal_ratio_trainer.jets.metadata import Scaling
+
+if TYPE_CHECKING:
+    from cal_ratio_trainer.datasets.data import Sample, TrainingData
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class DataFile:
     name: str
     path: Path
 
-    def described(self, sample: Sample) -> dict[str, Any]:
+    def described(self, sample: "Sample") -> dict[str, Any]:
         """Name, size, checksum and what the file says of itself."""
         return {
             "file": self.name,
@@ -71,7 +79,7 @@ class Timings:
 
 
 def new_record(
-    data: TrainingData, files: Sequence[DataFile], settings: TrainSettings, planned_epochs: int
+    data: "TrainingData", files: Sequence[DataFile], settings: TrainSettings, planned_epochs: int
 ) -> dict[str, Any]:
     """The record of a run that is about to start; `files` in the order of `data.samples`."""
     described = zip(data.samples.items(), files, strict=True)
@@ -95,6 +103,8 @@ def versions() -> dict[str, str | None]:
 
     Where the program runs from a checkout its commit stands there too, with '-dirty' behind it where files differ.
     """
+    import torch
+
     return {
         "cal_ratio_trainer": cal_ratio_trainer.__version__,
         "commit": _commit(),
@@ -106,6 +116,8 @@ def versions() -> dict[str, str | None]:
 
 def machine() -> dict[str, Any]:
     """Where it runs."""
+    import torch
+
     return {
         "host": socket.gethostname(),
         "system": platform.platform(),
@@ -175,3 +187,89 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Checked(BaseModel):
+    """Part of run.json as it is read. Every entry may be missing; entries without a field here are not checked."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _DataFile(_Checked):
+    file: str = ""
+    sha256: str | None = None
+    size_bytes: _Count = 0
+    jets_used: _Count = 0
+    simulation: str | None = None
+    scaling: Scaling | None = None
+    notes: list[str] = []
+
+
+class _ComputedBy(_Checked):
+    processes: _Count = 1
+
+
+class _Folds(_Checked):
+    count: int = Field(ge=2, le=100)
+
+
+class _InitialWeights(_Checked):
+    model_config = ConfigDict(extra="forbid")
+
+    run: str
+    file: str
+    sha256: str
+
+
+class _Imported(_Checked):
+    files: dict[str, dict[str, Any]] = {}
+
+
+class _Record(_Checked):
+    id: str | None = None
+    status: Literal["running", "finished", "interrupted", "failed", "diverged", "imported"] = "running"
+    settings_sha256: list[str] = []
+    started: str | None = None
+    ended: str | None = None
+    tag: str | None = None
+    note: str | None = None
+    command: str = ""
+    reason: str = ""
+    seed: _Count = 0
+    planned_epochs: _Count = 0
+    finished_epochs: _Count = 0
+    versions: dict[str, str | None] = {}
+    machine: dict[str, Any] = {}
+    computed_by: _ComputedBy = _ComputedBy()
+    data: dict[str, _DataFile] = {}
+    folds: _Folds | None = None
+    initial_weights: _InitialWeights | None = None
+    imported: _Imported | None = None
+    continued: list[Any] = []
+    history_references: dict[str, float | None] = {}
+    notes: list[str] = []
+    timings: dict[str, Any] = {}
+    test: dict[str, Any] = {}
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """The content of a run.json.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputFileError: it cannot be read, is damaged, or is no record of a run; names the entry.
+    """
+    content = read_json(file, bad_numbers=True)
+    if not isinstance(content, dict):
+        raise InputFileError(file, f"is no record of a run: it holds a {type(content).__name__}, expected an object")
+    try:
+        _Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        entry = ".".join(map(str, first["loc"]))
+        found = f"{entry} is {first['input']!r:.80}: {first['msg']}"
+        raise InputFileError(file, f"is no record of a run: {found}") from error
+    return content

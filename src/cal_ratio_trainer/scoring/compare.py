@@ -1,7 +1,8 @@
 """Two networks, or a network and scores in files, on the same jets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ from cal_ratio_trainer.scoring.compared import (
     score_patterns,
 )
 from cal_ratio_trainer.scoring.explanation import Explanation, explain
-from cal_ratio_trainer.scoring.inputs import files_named, open_stream, stream_options
+from cal_ratio_trainer.scoring.inputs import files_named, open_stream
 from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, BLINDED, SCORE_COLUMNS, writing_scores
 from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
-from cal_ratio_trainer.scoring.streams import Region, StreamOptions
+from cal_ratio_trainer.scoring.streams import JetStream, Region
 
 SCORES_FILE = "compared.parquet"
 
@@ -99,11 +100,18 @@ def compare(settings: CompareSettings) -> CompareSummary:
     second_word, files = _second_and_files(settings)
     columns = ColumnScores(settings.column) if settings.column is not None else None
     if second_word is None and columns is None:
-        columns = ColumnScores(_only_pattern(files, stream_options(settings, scorer.scaling)))
-    options = stream_options(settings, scorer.scaling, columns.columns if columns is not None else ())
-    sources = list(_sources(files, options) if files else _test_samples(scorer, options))
-    first = NetworkScores(scorer, options.scaling)
-    second: Contestant = columns or NetworkScores(find_scorer(second_word or "", settings), options.scaling)
+        columns = ColumnScores(_only_pattern(open_stream(files[0], settings, scorer.scaling, scorer.schema)))
+    other = scorer if columns is not None else find_scorer(second_word or "", settings)
+    opened = partial(
+        open_stream,
+        reading=settings,
+        scaling=scorer.scaling,
+        schema=scorer.schema.joined(other.schema),
+        further=columns.columns if columns is not None else (),
+    )
+    sources = [Source(opened(file)) for file in files] if files else list(_test_samples(scorer, opened))
+    first = NetworkScores(scorer, scorer.scaling)
+    second: Contestant = columns or NetworkScores(other, scorer.scaling)
     # Whether two programs agree is a question about all jets.
     fair_only = columns is None and not settings.all_jets
     comparison = Comparison(first, second, fair_only, settings.blind_above)
@@ -151,23 +159,17 @@ def _is_file(word: str) -> bool:
     )
 
 
-def _only_pattern(files: Sequence[str], options: StreamOptions) -> str:
-    """The one set of score columns that the first file holds. Raises ConfigError where there are none or several."""
-    stream = open_stream(files[0], options)
+def _only_pattern(stream: JetStream) -> str:
+    """The one set of score columns that a file holds. Raises ConfigError where there are none or several."""
     batch, _ = next(iter(stream.batches()), (None, 0))
     patterns = score_patterns(batch.jets) if batch is not None else []
     if len(patterns) == 1:
         return patterns[0]
     there = f"it holds {', '.join(patterns)}" if patterns else "it holds none"
-    raise ConfigError([f"{files[0]}: say with --column which scores of the file to compare with; {there}"])
+    raise ConfigError([f"{stream.name}: say with --column which scores of the file to compare with; {there}"])
 
 
-def _sources(files: Sequence[str], options: StreamOptions) -> Iterator[Source]:
-    for file in files:
-        yield Source(open_stream(file, options))
-
-
-def _test_samples(scorer: Scorer, options: StreamOptions) -> Iterator[Source]:
+def _test_samples(scorer: Scorer, opened: Callable[[str], JetStream]) -> Iterator[Source]:
     if scorer.run is None:
         raise ConfigError([f"{scorer.name} belongs to no run with test samples; name files of jets to compare on"])
     data = scorer.data
@@ -175,7 +177,7 @@ def _test_samples(scorer: Scorer, options: StreamOptions) -> Iterator[Source]:
         if data and kind not in data:
             continue
         checksum = data.get(kind, {}).get("sha256", "")
-        yield Source(open_stream(str(scorer.run.path / name), options), checksum, is_test_sample=True)
+        yield Source(opened(str(scorer.run.path / name)), checksum, is_test_sample=True)
 
 
 def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange, ...]) -> ComparedSample:

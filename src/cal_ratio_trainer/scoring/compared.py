@@ -22,7 +22,7 @@ from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup, unknown_parts
-from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, JetScores, score_table
+from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, score_table
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
 from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region, converted_batch
 from cal_ratio_trainer.scoring.tally import BAD_WEIGHT, known_weights, oddities_of, sentences_of
@@ -225,7 +225,9 @@ class ComparedJets:
         has_signal, has_background = np.any(labels == Label.SIGNAL), np.any(labels != Label.SIGNAL)
         if self.region != "main" or not self.labelled or not (has_signal and has_background):
             return None
-        return self._scored_main(self.first), self._scored_main(self.second)
+        weights = self.weights[self.fair]
+        first, second = (ScoredJets(scores[self.fair], labels, weights) for scores in (self.first, self.second))
+        return first, second
 
     def control_pair(self) -> tuple[ScoredControlJets, ScoredControlJets] | None:
         """The fair control jets with either's scores; None without MC or without data."""
@@ -242,9 +244,6 @@ class ComparedJets:
             for scores in (self.first, self.second)
         )
         return first, second
-
-    def _scored_main(self, scores: ScoreArray) -> ScoredJets:
-        return ScoredJets(scores[self.fair], self.labels[self.fair], self.weights[self.fair])
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
@@ -288,59 +287,31 @@ class Comparison:
         gathered = _Gathered()
         for source in sources:
             stream = source.stream
-            lookups, blinding = self._lookups(source), self.blinding(stream)
+            second = self.second.lookup(stream.path, source.copied_from)
+            first = self.first.lookup(stream.path, source.copied_from)
+            if source.is_test_sample:
+                first = PartLookup((lambda jets: np.full(len(jets), JetPart.TEST, dtype=np.int8),))
+            blinding = self.blinding(stream)
             with progress(f"compare on {Path(stream.name).name}", stream.size, stream.unit) as line:
                 for batch, used in prefetched(stream.batches):
                     line.advance(used)
-                    if len(batch.jets):
-                        gathered.add(self._scored(batch, stream, lookups, blinding))
+                    if not len(batch.jets):
+                        continue
+                    scores = [contestant.scores(batch, stream.labelled) for contestant in (self.first, self.second)]
+                    of_data = None
+                    if blinding is not None:
+                        of_data = blinding.of_data(batch.jets)
+                        # As if there were no others: what is left out of a total can be told by subtraction.
+                        seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
+                        batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
+                    parts = np.stack([first.parts(batch.jets), second.parts(batch.jets)])
+                    gathered.add(batch, stream.labelled, scores, parts, of_data, self.fair_only)
         labelled = all(source.stream.labelled for source in sources)
         return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None
 
     def blinding(self, stream: JetStream) -> Blinding | None:
         """What is hidden of a file; None where that is nothing."""
         return blinding_of(self.blind_above, stream.origin)
-
-    def _lookups(self, source: Source) -> list[PartLookup | None]:
-        own = None if source.is_test_sample else self.first.lookup(source.stream.path, source.copied_from)
-        return [own, self.second.lookup(source.stream.path, source.copied_from)]
-
-    def _scored(
-        self, batch: JetBatch, stream: JetStream, lookups: Sequence[PartLookup | None], blinding: Blinding | None
-    ) -> "_ScoredBatch":
-        scores = [contestant.scores(batch, stream.labelled) for contestant in (self.first, self.second)]
-        of_data = None
-        if blinding is not None:
-            of_data = blinding.of_data(batch.jets)
-            # As if there were no others: what is left out of a total can be told by subtraction.
-            seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
-            batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
-        parts = np.stack(
-            [
-                np.full(len(batch.jets), JetPart.TEST, dtype=np.int8) if look is None else look.parts(batch.jets)
-                for look in lookups
-            ]
-        )
-        fair = np.asarray(np.isin(parts, (*FAIR, JetPart.UNKNOWN)).all(axis=0))
-        has_scores = np.asarray(np.isfinite(np.concatenate(scores, axis=1)).all(axis=1))
-        taken = has_scores & fair if self.fair_only else has_scores
-        if of_data is not None:
-            # Figures of merit of a class without its tail would be wrong, and those with it would tell of it.
-            fair = fair & ~of_data
-        return _ScoredBatch(batch, stream.labelled, scores[0], scores[1], parts, fair, has_scores, taken, of_data)
-
-
-@dataclass(frozen=True, eq=False)
-class _ScoredBatch:
-    batch: JetBatch
-    labelled: bool
-    first: ScoreArray
-    second: ScoreArray
-    parts: NDArray[np.int8]
-    fair: NDArray[np.bool_]
-    has_scores: NDArray[np.bool_]
-    taken: NDArray[np.bool_]
-    of_data: NDArray[np.bool_] | None
 
 
 @dataclass
@@ -357,24 +328,41 @@ class _Gathered:
     some: list[JetBatch] = field(default_factory=list)
     some_rows: list[NDArray[np.int64]] = field(default_factory=list)
 
-    def add(self, scored: _ScoredBatch) -> None:
-        taken, jets = scored.taken, scored.batch.jets
-        self.left_out[NO_SCORE] += int(np.count_nonzero(~scored.has_scores))
-        self.left_out[NOT_FAIR] += int(np.count_nonzero(scored.has_scores & ~taken))
-        in_figures = taken if scored.of_data is None else taken & ~scored.of_data
-        self.not_known += int(np.count_nonzero(in_figures & np.any(scored.parts == JetPart.UNKNOWN, axis=0)))
-        self.blinded |= scored.of_data is not None
-        self._keep_some(scored)
+    def add(
+        self,
+        batch: JetBatch,
+        labelled: bool,
+        scores: list[ScoreArray],
+        parts: NDArray[np.int8],
+        of_data: NDArray[np.bool_] | None,
+        fair_only: bool,
+    ) -> None:
+        """Take in some jets: both scores [jets, 3], parts [2, jets], and which of them are blinded [jets]."""
+        jets, (first, second) = batch.jets, scores
+        fair = np.asarray(np.isin(parts, (*FAIR, JetPart.UNKNOWN)).all(axis=0))
+        has_scores = np.asarray(np.isfinite(np.concatenate(scores, axis=1)).all(axis=1))
+        taken = has_scores & fair if fair_only else has_scores
+        self.left_out[NO_SCORE] += int(np.count_nonzero(~has_scores))
+        self.left_out[NOT_FAIR] += int(np.count_nonzero(has_scores & ~taken))
+        in_figures = taken
+        if of_data is not None:
+            # Figures of merit of a class without its tail would be wrong, and those with it would tell of it.
+            fair, in_figures, self.blinded = fair & ~of_data, taken & ~of_data, True
+        self.not_known += int(np.count_nonzero(in_figures & np.any(parts == JetPart.UNKNOWN, axis=0)))
+        kept = sum(len(each.jets) for each in self.some)
+        positions = np.flatnonzero(taken)[: JETS_TO_EXPLAIN - kept]
+        if len(positions):
+            self.some.append(batch.take(positions))
+            self.some_rows.append(self.rows + np.arange(len(positions), dtype=np.int64))
         weights, replaced = known_weights(jets, _WEIGHTS)
-        self.oddities += oddities_of(scored.batch)
+        self.oddities += oddities_of(batch)
         self.oddities[BAD_WEIGHT] += replaced
-        found = JetScores(scored.first, scored.parts.min(axis=0), of_data=scored.of_data)
-        table = score_table(scored.batch, found, scored.labelled, ())
+        table = score_table(batch, first, parts.min(axis=0), labelled=labelled, of_data=of_data)
         self.tables.append(table.filter(pa.array(taken)))
         values = {
-            "first": scored.first,
-            "second": scored.second,
-            "fair": scored.fair,
+            "first": first,
+            "second": second,
+            "fair": fair,
             "weights": weights,
             "scaled_pt": jets["jet_pt"].astype(np.float32),
             "events": event_words(jets)[0],
@@ -382,13 +370,6 @@ class _Gathered:
         for name, array in values.items():
             self.arrays.setdefault(name, []).append(array[taken])
         self.rows += int(np.count_nonzero(taken))
-
-    def _keep_some(self, scored: _ScoredBatch) -> None:
-        kept = sum(len(batch.jets) for batch in self.some)
-        positions = np.flatnonzero(scored.taken)[: JETS_TO_EXPLAIN - kept]
-        if len(positions):
-            self.some.append(scored.batch.take(positions))
-            self.some_rows.append(self.rows + np.arange(len(positions), dtype=np.int64))
 
     def result(self, region: Region, labelled: bool) -> ComparedJets:
         return ComparedJets(

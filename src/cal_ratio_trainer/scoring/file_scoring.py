@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.evaluation.shares import Selection, selections
+from cal_ratio_trainer.evaluation.shares import selections
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
@@ -26,19 +25,18 @@ from cal_ratio_trainer.jets.cleaning import CleaningReport
 from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.runs.directory import run_at
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
-from cal_ratio_trainer.scoring.inputs import open_stream, stream_options
+from cal_ratio_trainer.scoring.inputs import open_stream
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.score_file import (
     BLIND_ABOVE,
     FOLDS,
     PART,
     SCORE_COLUMNS,
-    JetScores,
     score_table,
     writing_scores,
 )
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer, find_scorer
-from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, StreamOptions
+from cal_ratio_trainer.scoring.streams import JetBatch, JetStream
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import Executor, Report
 from cal_ratio_trainer.workers.files import Pieces
@@ -47,6 +45,94 @@ from cal_ratio_trainer.workers.processes import available_cores, prefetched
 _JETS, _SCORES = "jets.", "scores."
 _OF_DATA = "of_data"
 _ODDITIES = b"oddities"
+
+
+@dataclass
+class ScoredFile:
+    """What became of one file.
+
+    Attributes:
+        file: as the user gave it.
+        output: where its scores are; None where it failed.
+        tally: what was counted; None where it failed.
+        seconds: how long it took.
+        simulation: what made its events, as its metadata say.
+        reason: why it failed, a sentence; empty where it did not.
+        notes: what a user should know, a sentence each.
+    """
+
+    file: str
+    output: Path | None = None
+    tally: ScoreTally | None = None
+    seconds: float = 0.0
+    simulation: str | None = None
+    reason: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def jets(self) -> int:
+        """How many jets were scored."""
+        return self.tally.jets if self.tally is not None else 0
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """One file to score, as it travels to the process that scores it.
+
+    Attributes:
+        file: as the user gave it.
+        output: where its scores go.
+        settings: of the call, see `settings_for`.
+        call: tells this call from others, so that no process takes the network of an earlier one.
+    """
+
+    file: str
+    output: Path
+    settings: ScoreSettings
+    call: str
+
+    def scorer(self) -> Scorer:
+        """The networks, loaded once in each process."""
+        return loaded_scorer(self.settings.model_dump_json(), self.call)
+
+
+def settings_for(executor: Executor, settings: ScoreSettings) -> ScoreSettings:
+    """Settings for an executor: its processes share the cores of a machine, or need absolute paths on another."""
+    changes: dict[str, Any] = {}
+    if executor.is_elsewhere:
+        changes["output_path"] = settings.output_path.absolute()
+        given = Path(settings.training or "")
+        if settings.training is not None and (given.exists() or run_at(given) is not None):
+            changes["training"] = str(given.absolute())
+    elif not executor.is_alone and settings.threads is None:
+        changes["threads"] = max(1, available_cores() // executor.places)
+    return settings.model_copy(update=changes)
+
+
+@lru_cache(maxsize=1)
+def loaded_scorer(settings_json: str, call: str) -> Scorer:
+    """The networks of a call, loaded once in each process; arguments as in `ScoreRequest`, errors as `find_scorer`."""
+    settings = ScoreSettings.model_validate_json(settings_json)
+    if settings.training is None:
+        raise ConfigError(["no network is given: its name is the last word, or --training"])
+    return find_scorer(settings.training, settings)
+
+
+def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> ScoredFile | Pieces:
+    """Score one file, or cut it.
+
+    Raises:
+        InputFileError: it cannot be scored.
+        ConfigError: the network needs masses that are not known.
+        OSError: the output cannot be written.
+    """
+    begin = time.perf_counter()
+    scorer = request.scorer()
+    stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
+    if may_be_cut and (pieces := stream.pieces(request.settings.piece_events)):
+        return Pieces(pieces)
+    with closing(prefetched(stream.batches)) as batches:
+        return _write(request, stream, _scored(request, stream, batches, report), begin)
 
 
 @dataclass(frozen=True)
@@ -66,13 +152,111 @@ class ScoredBatch:
     of_data: NDArray[np.bool_] | None = None
 
 
-def write_batches(path: Path, batches: Iterable[ScoredBatch]) -> tuple[StoredTable, ...]:
+def _scored(
+    request: ScoreRequest, stream: JetStream, batches: Iterable[tuple[JetBatch, int]], report: Report
+) -> Iterator[ScoredBatch]:
+    """Scores batch by batch."""
+    scorer, blinding = request.scorer(), blinding_of(request.settings.blind_above, stream.origin)
+    lookup, done = scorer.lookup(stream.path), 0
+    report(0, stream.size)
+    for batch, used in batches:
+        jets = batch.jets
+        folds = scorer.rule.folds_of(jets, stream.name) if scorer.rule is not None else None
+        scores = scorer.scores(jets, stream.labelled)
+        part = lookup.parts(jets)
+        of_data = None
+        if blinding is not None:
+            of_data = blinding.of_data(jets)
+            # Before anything is counted or written: pieces of a file are files too.
+            blinding.hide(scores, of_data)
+        keep = request.settings.keep_columns
+        table = score_table(batch, scores, part, labelled=stream.labelled, keep=keep, folds=folds, of_data=of_data)
+        yield ScoredBatch(batch, scores, part, table, of_data)
+        done += used
+        report(done, stream.size)
+
+
+def _write(request: ScoreRequest, stream: JetStream, batches: Iterable[ScoredBatch], begin: float) -> ScoredFile:
+    """Counts scored batches and writes them to the file of scores."""
+    scorer, blinding = request.scorer(), blinding_of(request.settings.blind_above, stream.origin)
+    tally = ScoreTally.empty(stream.region, stream.labelled, selections(request.settings.cuts), blinding)
+    lookup = scorer.lookup(stream.path)
+    with writing_scores(request.output, is_leased=True) as writer:
+        for each in batches:
+            tally.add(each.batch, each.scores, each.part, each.of_data)
+            writer.write(each.table)
+        hides = [blinding.note()] if blinding is not None else []
+        notes = [*stream.notes, *hides, *tally.oddity_sentences(), *([lookup.note] if lookup.note else [])]
+        writer.finish(_description(scorer, blinding, stream, tally, notes))
+    seconds = time.perf_counter() - begin
+    return ScoredFile(request.file, request.output, tally, seconds, stream.simulation, "", notes)
+
+
+def _description(
+    scorer: Scorer, blinding: Blinding | None, stream: JetStream, tally: ScoreTally, notes: list[str]
+) -> dict[str, Any]:
+    size = stream.path.stat().st_size if stream.path is not None else None
+    folds = {"count": scorer.rule.count, "fold": scorer.rule.expression} if scorer.rule is not None else None
+    return {
+        "network": scorer.name,
+        "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,
+        "hypothesis": {column: scorer.hypothesis.value(column) for column in scorer.mass_columns},
+        "scaling": scorer.scaling.model_dump(),
+        "input": {"path": stream.name, "size_bytes": size},
+        "region": stream.region,
+        "simulation": stream.simulation,
+        BLIND_ABOVE: None if blinding is None else blinding.above,
+        "jets_by_part": {part.word: tally.jets_by_part().get(part.word, 0) for part in JetPart},
+        "notes": [*scorer.notes, *notes],
+        **({FOLDS: folds} if folds else {}),
+    }
+
+
+@dataclass(frozen=True)
+class ScoredPiece:
+    """A scored piece: its file, where the batches stand in it, what was odd in it, and how long it took."""
+
+    path: Path
+    batches: tuple[StoredTable, ...]
+    oddities: Counter[str]
+    seconds: float
+
+
+def score_piece(report: Report, request: ScoreRequest, piece: tuple[range, ...]) -> ScoredPiece:
+    """Score some chunks of a file into a file of their own. Raises as `score_whole`."""
+    begin = time.perf_counter()
+    scorer = request.scorer()
+    stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
+    stream.size = sum(map(len, piece))
+    path = piece_file(request.output)
+    with closing(prefetched(lambda: stream.batches_of(piece))) as batches:
+        written = _write_batches(path, _scored(request, stream, batches, report))
+    return ScoredPiece(path, written, stream.oddities, time.perf_counter() - begin)
+
+
+def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]) -> ScoredFile:
+    """Put the pieces of a file together, as `score_whole` would have made it. Raises as that."""
+    begin = time.perf_counter()
+    scorer = request.scorer()
+    stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
+    oddities: Counter[str] = Counter()
+    for piece in pieces:
+        oddities.update(piece.oddities)
+    stream.note_oddities(oddities)
+    batches = (batch for piece in pieces for batch in _read_batches(piece.path, piece.batches))
+    done = _write(request, stream, batches, begin - sum(piece.seconds for piece in pieces))
+    for piece in pieces:
+        piece.path.unlink(missing_ok=True)
+    return done
+
+
+def _write_batches(path: Path, batches: Iterable[ScoredBatch]) -> tuple[StoredTable, ...]:
     """Write batches; returns where they are."""
     with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
         return tuple(append_table(file, _as_table(each), "zstd") for each in batches)
 
 
-def read_batches(path: Path, batches: Sequence[StoredTable]) -> Iterator[ScoredBatch]:
+def _read_batches(path: Path, batches: Sequence[StoredTable]) -> Iterator[ScoredBatch]:
     """The batches as they were, but that their jets have no constituents. Raises InputFileError where one is not."""
     with path.open("rb") as file:
         for each in batches:
@@ -112,206 +296,4 @@ def _no_constituents(jets: int) -> dict[str, Ragged]:
     lengths = np.zeros(jets, dtype=np.int64)
     return {
         kind.name: Ragged.from_lengths(np.empty((0, len(kind.features)), np.float32), lengths) for kind in CONSTITUENTS
-    }
-
-
-@dataclass
-class ScoredFile:
-    """What became of one file.
-
-    Attributes:
-        file: as the user gave it.
-        output: where its scores are; None where it failed.
-        tally: what was counted; None where it failed.
-        seconds: how long it took.
-        simulation: what made its events, as its metadata say.
-        reason: why it failed, a sentence; empty where it did not.
-        notes: what a user should know, a sentence each.
-    """
-
-    file: str
-    output: Path | None = None
-    tally: ScoreTally | None = None
-    seconds: float = 0.0
-    simulation: str | None = None
-    reason: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def jets(self) -> int:
-        """How many jets were scored."""
-        return self.tally.jets if self.tally is not None else 0
-
-
-@dataclass(frozen=True)
-class ScoreJob:
-    """What is the same for all files of one call, as it travels to whoever scores.
-
-    Attributes:
-        settings: of the call, with absolute folders.
-        run: tells this call from others, so that nobody takes the network of an earlier one.
-    """
-
-    settings: ScoreSettings
-    run: str = field(default_factory=lambda: secrets.token_hex(8))
-
-    @classmethod
-    def of(cls, settings: ScoreSettings, executor: Executor) -> "ScoreJob":
-        """For an executor, whose processes share the cores of a machine."""
-        changes: dict[str, Any] = {}
-        if executor.is_elsewhere:
-            changes["output_path"] = settings.output_path.absolute()
-            given = Path(settings.training or "")
-            if settings.training is not None and (given.exists() or run_at(given) is not None):
-                changes["training"] = str(given.absolute())
-        elif not executor.is_alone and settings.threads is None:
-            changes["threads"] = max(1, available_cores() // executor.places)
-        return cls(settings.model_copy(update=changes))
-
-    def work(self) -> "Work":
-        """The network and all that goes with it, loaded once in each process."""
-        return _loaded(self.settings.model_dump_json(), self.run)
-
-
-@dataclass(frozen=True)
-class ScoreRequest:
-    """One file to score, and where its scores go."""
-
-    file: str
-    output: Path
-    job: ScoreJob
-
-
-@dataclass(frozen=True)
-class Work:
-    """The network, and how files are read for it."""
-
-    scorer: Scorer
-    options: StreamOptions
-    selections: tuple[Selection, ...]
-    settings: ScoreSettings
-
-    def blinding(self, stream: JetStream) -> Blinding | None:
-        """What is hidden of a file; None where that is nothing."""
-        return blinding_of(self.settings.blind_above, stream.origin)
-
-    def scored(
-        self, stream: JetStream, batches: Iterable[tuple[JetBatch, int]], report: Report
-    ) -> Iterator[ScoredBatch]:
-        """Score batch by batch."""
-        lookup, done = self.scorer.lookup(stream.path), 0
-        blinding = self.blinding(stream)
-        report(0, stream.size)
-        for batch, used in batches:
-            rule = self.scorer.rule
-            folds = rule.folds_of(batch.jets, stream.name) if rule is not None else None
-            scores = self.scorer.scores(batch.jets, stream.labelled)
-            part = lookup.parts(batch.jets)
-            of_data = None
-            if blinding is not None:
-                of_data = blinding.of_data(batch.jets)
-                # Before anything is counted or written: pieces of a file are files too.
-                blinding.hide(scores, of_data)
-            found = JetScores(scores, part, folds, of_data)
-            table = score_table(batch, found, stream.labelled, self.settings.keep_columns)
-            yield ScoredBatch(batch, scores, part, table, of_data)
-            done += used
-            report(done, stream.size)
-
-
-@lru_cache(maxsize=1)
-def _loaded(settings_json: str, run: str) -> Work:
-    settings = ScoreSettings.model_validate_json(settings_json)
-    if settings.training is None:
-        raise ConfigError(["no network is given: its name is the last word, or --training"])
-    scorer = find_scorer(settings.training, settings)
-    return Work(scorer, stream_options(settings, scorer.scaling), selections(settings.cuts), settings)
-
-
-def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> ScoredFile | Pieces:
-    """Score one file, or cut it.
-
-    Raises:
-        InputFileError: it cannot be scored.
-        ConfigError: the network needs masses that are not known.
-        OSError: the output cannot be written.
-    """
-    begin = time.perf_counter()
-    work = request.job.work()
-    stream = open_stream(request.file, work.options)
-    if may_be_cut and (pieces := stream.pieces(work.settings.piece_events)):
-        return Pieces(pieces)
-    with closing(prefetched(stream.batches)) as batches:
-        return _write(request, stream, work.scored(stream, batches, report), begin)
-
-
-@dataclass(frozen=True)
-class ScoredPiece:
-    """A scored piece: its file, where the batches stand in it, what was odd in it, and how long it took."""
-
-    path: Path
-    batches: tuple[StoredTable, ...]
-    oddities: Counter[str]
-    seconds: float
-
-
-def score_piece(report: Report, request: ScoreRequest, piece: tuple[range, ...]) -> ScoredPiece:
-    """Score some chunks of a file into a file of their own. Raises as `score_whole`."""
-    begin = time.perf_counter()
-    work = request.job.work()
-    stream = open_stream(request.file, work.options)
-    stream.size = sum(map(len, piece))
-    path = piece_file(request.output)
-    with closing(prefetched(lambda: stream.batches_of(piece))) as batches:
-        written = write_batches(path, work.scored(stream, batches, report))
-    return ScoredPiece(path, written, stream.oddities, time.perf_counter() - begin)
-
-
-def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]) -> ScoredFile:
-    """Put the pieces of a file together, as `score_whole` would have made it. Raises as that."""
-    begin = time.perf_counter()
-    stream = open_stream(request.file, request.job.work().options)
-    oddities: Counter[str] = Counter()
-    for piece in pieces:
-        oddities.update(piece.oddities)
-    stream.note_oddities(oddities)
-    batches = (batch for piece in pieces for batch in read_batches(piece.path, piece.batches))
-    done = _write(request, stream, batches, begin - sum(piece.seconds for piece in pieces))
-    for piece in pieces:
-        piece.path.unlink(missing_ok=True)
-    return done
-
-
-def _write(request: ScoreRequest, stream: JetStream, batches: Iterable[ScoredBatch], begin: float) -> ScoredFile:
-    work = request.job.work()
-    blinding = work.blinding(stream)
-    tally = ScoreTally.empty(stream.region, stream.labelled, work.selections, blinding)
-    lookup = work.scorer.lookup(stream.path)
-    with writing_scores(request.output, is_leased=True) as writer:
-        for each in batches:
-            tally.add(each.batch, each.scores, each.part, each.of_data)
-            writer.write(each.table)
-        hides = [blinding.note()] if blinding is not None else []
-        notes = [*stream.notes, *hides, *tally.oddity_sentences(), *([lookup.note] if lookup.note else [])]
-        writer.finish(_description(work, stream, tally, notes))
-    seconds = time.perf_counter() - begin
-    return ScoredFile(request.file, request.output, tally, seconds, stream.simulation, "", notes)
-
-
-def _description(work: Work, stream: JetStream, tally: ScoreTally, notes: list[str]) -> dict[str, Any]:
-    scorer, blinding = work.scorer, work.blinding(stream)
-    size = stream.path.stat().st_size if stream.path is not None else None
-    folds = {"count": scorer.rule.count, "fold": scorer.rule.expression} if scorer.rule is not None else None
-    return {
-        "network": scorer.name,
-        "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,
-        "hypothesis": {column: scorer.hypothesis.value(column) for column in scorer.mass_columns},
-        "scaling": scorer.scaling.model_dump(),
-        "input": {"path": stream.name, "size_bytes": size},
-        "region": stream.region,
-        "simulation": stream.simulation,
-        BLIND_ABOVE: None if blinding is None else blinding.above,
-        "jets_by_part": {part.word: tally.jets_by_part().get(part.word, 0) for part in JetPart},
-        "notes": [*scorer.notes, *notes],
-        **({FOLDS: folds} if folds else {}),
     }

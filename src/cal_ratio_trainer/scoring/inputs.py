@@ -8,8 +8,9 @@ from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.ntuple.inputs import files_matching
-from cal_ratio_trainer.scoring.streams import FileOfJets, JetStream, StreamOptions
+from cal_ratio_trainer.scoring.streams import FileOfJets, JetStream
 
 
 def files_named(words: Sequence[str]) -> list[str]:
@@ -52,43 +53,30 @@ def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
     return outputs
 
 
-def stream_options(settings: ReadingSettings, scaling: Scaling, further: Sequence[str] = ()) -> StreamOptions:
-    """How the settings want files to be read, for a network that reads jets of this scaling.
+def open_stream(
+    name: str, reading: ReadingSettings, scaling: Scaling, schema: Schema, further: Sequence[str] = ()
+) -> JetStream:
+    """Open a file of any kind that can be scored.
 
     Args:
-        settings: of the command.
-        scaling: of the network's training file.
+        name: path or URL.
+        reading: how files are read.
+        scaling: of the training file of the network that is to read the jets.
+        schema: features that the network reads.
         further: columns that are needed beside those that the settings name.
-    """
-    return StreamOptions(
-        scaling=scaling,
-        data_type=settings.data_type,
-        kind=settings.kind,
-        llp_mH=settings.llp_mH,
-        llp_mS=settings.llp_mS,
-        min_jet_pt=settings.min_jet_pt,
-        max_jet_pt=settings.max_jet_pt,
-        max_hlt_delta_r=settings.max_hlt_delta_r,
-        chunk_events=settings.chunk_events,
-        keep_columns=tuple(dict.fromkeys([*settings.keep_columns, *further])),
-        cache_path=settings.cache_path,
-    )
-
-
-def open_stream(name: str, options: StreamOptions) -> JetStream:
-    """Open a file of any kind that can be scored.
 
     Raises:
         InputFileError: it is missing, damaged, none of ours, or scaled otherwise than the network's training file.
-        MissingColumn: it lacks columns or branches.
+        MissingColumn: it lacks columns or branches, or features that the network reads.
         ForbiddenPickle: a pickle that asks for more than a frame.
     """
+    columns = (*reading.keep_columns, *further)
     if _is_ntuple(name):
         # uproot is needed for ntuples only.
         from cal_ratio_trainer.scoring.ntuple_stream import NtupleStream
 
-        return NtupleStream(name, options)
-    return FileOfJets(name, local_copy(name, options.cache_path), options)
+        return NtupleStream(name, reading, scaling, schema, columns)
+    return FileOfJets(name, local_copy(name, reading.cache_path), reading, scaling, schema, columns)
 
 
 def _is_ntuple(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Files of jets to files of scores: by this process, by several, or by a cluster."""
 
 import logging
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.file_scoring import (
     ScoredFile,
-    ScoreJob,
     ScoreRequest,
     join_pieces,
+    loaded_scorer,
     score_piece,
     score_whole,
+    settings_for,
 )
 from cal_ratio_trainer.scoring.inputs import files_named, outputs_for
 from cal_ratio_trainer.scoring.streams import Region
@@ -108,8 +110,9 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
             Leases(settings.lease_timeout) as leases,
             opened_executor(settings, len(own), following.report, line.message) as executor,
         ):
-            job = ScoreJob.of(settings, executor)
-            scorer = job.work().scorer
+            used, call = settings_for(executor, settings), secrets.token_hex(8)
+            requests = [ScoreRequest(file, outputs[file].absolute(), used, call) for file in own]
+            scorer = loaded_scorer(used.model_dump_json(), call)
             steps = Steps(
                 begun=lambda request: request,
                 whole=score_whole,
@@ -121,7 +124,6 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
                 failed=lambda request, error: _failed(request, error, len(own)),
                 discard=lambda request: remove_pieces(request.output),
             )
-            requests = [ScoreRequest(file, outputs[file].absolute(), job) for file in own]
             written = {each.output: each.output for each in requests}
             remove_all_remains(written, leases)
             done = do_files(executor, requests, steps, leases, finished)

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,34 +55,28 @@ _FOLD_TYPE = pa.int8()
 _PART_TYPE = pa.dictionary(pa.int8(), pa.string())
 
 
-@dataclass(frozen=True)
-class JetScores:
-    """What was found out of some jets.
-
-    Attributes:
-        scores: [jets, 3].
-        part: [jets], see `JetPart`.
-        folds: [jets] which network of a fold set scored a jet; None where there is one network.
-        of_data: [jets] whether they are blinded: their hidden scores are null, and so are all scores of others; None
-            where nothing is, and the column `BLINDED` is left out.
-    """
-
-    scores: ScoreArray
-    part: PartArray
-    folds: FoldArray | None = None
-    of_data: NDArray[np.bool_] | None = None
-
-
-def score_table(batch: JetBatch, found: JetScores, labelled: bool, keep: Sequence[str]) -> pa.Table:
+def score_table(
+    batch: JetBatch,
+    scores: ScoreArray,
+    part: PartArray,
+    *,
+    labelled: bool,
+    keep: Sequence[str] = (),
+    folds: FoldArray | None = None,
+    of_data: NDArray[np.bool_] | None = None,
+) -> pa.Table:
     """The rows of some jets, in order.
 
     Args:
         batch: the jets.
-        found: their scores.
+        scores: [jets, 3].
+        part: [jets], see `JetPart`.
         labelled: False writes null labels.
         keep: further columns to carry along, beside those that always are.
+        folds: [jets] number of the network of a fold set that scored a jet; None where there is one network.
+        of_data: [jets] whether they are blinded: their hidden scores are null, and so are all scores of others; None
+            where nothing is, and the column `BLINDED` is left out.
     """
-    scores, of_data = found.scores, found.of_data
     jets = batch.jets
     columns: dict[str, Any] = {name: _base_column(name, jets) for name in _BASE}
     columns["jet_pt"] = pa.array(batch.jet_pt_gev)
@@ -94,21 +87,18 @@ def score_table(batch: JetBatch, found: JetScores, labelled: bool, keep: Sequenc
         name: pa.array(np.ascontiguousarray(scores[:, i]), mask=is_hidden) for i, name in enumerate(SCORE_COLUMNS)
     }
     words = pa.array([each.word for each in JetPart])
-    columns[PART] = pa.DictionaryArray.from_arrays(pa.array(found.part, pa.int8()), words)
-    if found.folds is not None:
-        columns[FOLD] = pa.array(found.folds, _FOLD_TYPE)
+    columns[PART] = pa.DictionaryArray.from_arrays(pa.array(part, pa.int8()), words)
+    if folds is not None:
+        columns[FOLD] = pa.array(folds, _FOLD_TYPE)
     if is_hidden is not None:
         columns[BLINDED] = pa.array(is_hidden)
     carried = {name: jets.scalars.column(name) for name in carried_columns(jets, keep)}
     if of_data is not None:
         scored_elsewhere = [name for name in carried if name.startswith(_ANY_SCORE)]
-        carried |= {name: _without(carried[name], of_data) for name in scored_elsewhere}
+        visible = pa.array(~of_data)
+        for name in scored_elsewhere:
+            carried[name] = pc.if_else(visible, carried[name], pa.scalar(None, carried[name].type))
     return pa.table(columns | carried)
-
-
-def _without(column: pa.ChunkedArray, rows: NDArray[np.bool_]) -> pa.ChunkedArray:
-    """A column that is null in some rows."""
-    return pc.if_else(pa.array(~rows), column, pa.scalar(None, column.type))
 
 
 def carried_columns(jets: Jets, keep: Sequence[str] = ()) -> list[str]:

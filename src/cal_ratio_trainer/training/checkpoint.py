@@ -22,7 +22,7 @@ from torch import Tensor
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.runs.history import HistoryRow
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import TrainingStep
 
 FORMAT_VERSION = 2
 _STATE_KEY, _DIGEST_KEY = "training_state", "sha256"
@@ -50,7 +50,7 @@ class Progress:
 _PROGRESS = TypeAdapter(Progress)
 
 
-def save_checkpoint(path: Path, step: AdversarialStep, progress: Progress, run_id: str | None) -> None:
+def save_checkpoint(path: Path, step: TrainingStep, progress: Progress, run_id: str | None) -> None:
     """Write networks, optimisers and progress of a run, complete or not at all."""
     state = json.dumps({"format_version": FORMAT_VERSION, "run": run_id, **asdict(progress)})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()}
@@ -59,18 +59,18 @@ def save_checkpoint(path: Path, step: AdversarialStep, progress: Progress, run_i
     write_bytes(path, save(tensors, metadata=metadata))
 
 
-def state_bytes(step: AdversarialStep) -> bytes:
+def state_bytes(step: TrainingStep) -> bytes:
     """Networks and optimisers, for another process to take over."""
     content: bytes = save({name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()})
     return content
 
 
-def take_state(step: AdversarialStep, content: bytes) -> None:
+def take_state(step: TrainingStep, content: bytes) -> None:
     """Put networks and optimisers into the state that `state_bytes` gave."""
     _restore(Path("the state of the first process"), step, load(content))
 
 
-def load_checkpoint(path: Path, step: AdversarialStep, run_id: str | None) -> Progress:
+def load_checkpoint(path: Path, step: TrainingStep, run_id: str | None) -> Progress:
     """Put networks and optimisers into the state of a checkpoint.
 
     Raises:
@@ -120,29 +120,35 @@ def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _tensors(step: AdversarialStep) -> dict[str, Tensor]:
+def _tensors(step: TrainingStep) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for name, module, optimizer in _parts(step):
+    for name, module, optimizer in step.trained_modules():
         tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
-        for index, state in optimizer.state_dict()["state"].items():
+        states = optimizer.state_dict()["state"] if optimizer is not None else {}
+        for index, state in states.items():
             tensors |= {f"{name}_optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
     return tensors
 
 
-def _restore(path: Path, step: AdversarialStep, tensors: dict[str, Tensor]) -> None:
-    for name, module, optimizer in _parts(step):
+def _restore(path: Path, step: TrainingStep, tensors: dict[str, Tensor]) -> None:
+    for name, module, optimizer in step.trained_modules():
         expected = module.state_dict()
         weights = {key: tensors.pop(f"{name}.{key}", torch.empty(0)) for key in expected}
         wrong = [key for key, value in expected.items() if weights[key].shape != value.shape]
         if wrong:
             raise InputFileError(path, f"does not fit the network of this run at {name}.{wrong[0]}")
         module.load_state_dict(weights)
+        if optimizer is None:
+            continue
         states: dict[int, dict[str, Any]] = {}
         for key in [key for key in tensors if key.startswith(f"{name}_optimizer.")]:
             _, index, what = key.split(".", 2)
             states.setdefault(int(index), {})[what] = tensors.pop(key)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
         _leave_scalars_alone(optimizer, states)
+    if step.domain is None:
+        # Earlier versions stored an adversary, never updated, with adversary_weight 0 too.
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("adversary.")}
     if tensors:
         raise InputFileError(path, f"holds {next(iter(tensors))}, which the network of this run does not have")
 
@@ -153,10 +159,3 @@ def _leave_scalars_alone(optimizer: torch.optim.Optimizer, states: dict[int, dic
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, state in states.items():
         optimizer.state[parameters[index]]["mu_product"] = state["mu_product"]
-
-
-def _parts(step: AdversarialStep) -> tuple[tuple[str, torch.nn.Module, torch.optim.Optimizer], ...]:
-    return (
-        ("classifier", step.classifier, step.classifier_optimizer),
-        ("adversary", step.adversary, step.adversary_optimizer),
-    )

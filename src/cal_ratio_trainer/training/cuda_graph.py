@@ -1,14 +1,15 @@
-"""The step of training in shapes that do not change, recorded once as a CUDA graph and replayed.
+"""The step of training in constant shapes, recorded once as a CUDA graph and replayed.
 
-Kernels of a step take microseconds; starting each from Python takes as long. A graph starts them all at once. What
-changes from step to step lies in buffers at fixed places: positions of the jets and keys of the dropout masks. An
-epoch's are copied to the device when it begins; nothing waits for the device within it. The same logic runs on a CPU,
-without a graph, and gives what `AdversarialStep` gives but for rounding.
+Kernels of a step take microseconds, and launching each from Python takes as long; a graph launches them all at once.
+Positions of the jets and keys of the dropout masks, which change from step to step, lie in buffers at fixed addresses.
+Those of an epoch are copied to the device when it begins; nothing waits for the device within it. The same code runs on
+a CPU, without a graph, and gives the results of `TrainingStep` but for rounding.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,78 +18,78 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
-from cal_ratio_trainer.network.domain.adversary import ADVERSARY_UPDATES
 from cal_ratio_trainer.network.dropout import DropoutSource, StoredDropout
 from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.network.static_batch import DeviceJets, Positions, Room, room_for
-from cal_ratio_trainer.training.step import AdversarialStep, Labels, StepJets, keras_nadam
-from cal_ratio_trainer.training.step_sums import Tally
+from cal_ratio_trainer.network.step_sums import StepSums
+from cal_ratio_trainer.training.step import Pass, StepJets, TrainingStep, keras_nadam
 
 _UNRECORDED = 2
-"""Steps of each shape that run as they are: kernels are compiled and the optimisers' state is made in them."""
+"""Steps of each shape that run unrecorded first: they compile kernels and make the optimisers' state."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """What is fixed in a graph: numbers of jets, and room for constituents by branch."""
+    """Constants of a graph: numbers of jets, and room for constituents by branch."""
 
     main: int
     control: int
-    adversary: int
+    update: int
     network_room: tuple[tuple[str, int], ...]
-    adversary_room: tuple[tuple[str, int], ...]
+    update_room: tuple[tuple[str, int], ...]
 
 
 @dataclass
 class _Recorded:
-    """Buffers of one shape, how often it ran, and its graph once there is one."""
+    """Buffers of one shape, the number of its runs, and its graph once there is one.
+
+    Attributes:
+        network: [main + control] int64, positions of the jets of the classifier's update.
+        update: [updates, update] int64, those of the domain loss's updates.
+        keys: [2 stages, layers, 2] int32, of the dropout masks.
+        sums: of one step.
+        taken: their copy at the end of a replayed step.
+    """
 
     network: Tensor
-    adversary: Tensor
+    update: Tensor
     keys: Tensor
-    tally: Tally
+    sums: StepSums
     runs: int = 0
     graph: "torch.cuda.CUDAGraph | None" = None
-    sums: Tensor | None = None
-
-    @classmethod
-    def of(cls, shape: _Shape, keys: Tensor, tally: Tally) -> "_Recorded":
-        """Buffers of a shape, for keys like these."""
-        network = torch.empty(shape.main + shape.control, dtype=torch.int64, device=keys.device)
-        adversary = torch.empty(ADVERSARY_UPDATES * shape.adversary, dtype=torch.int64, device=keys.device)
-        return cls(network, adversary, torch.empty_like(keys), tally)
+    taken: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class _Epoch:
-    """An epoch's positions by step and keys, on the device, and the room that all of its steps have."""
+    """Positions of the jets and keys by step of an epoch, on the device, and the room that all its steps have."""
 
     number: int
     main: Sequence[Tensor]
     control: Sequence[Tensor]
-    adversary: Sequence[Tensor]
+    update: Sequence[Tensor]
     keys: Tensor
     network_room: Room
-    adversary_room: Room
+    update_room: Room
 
 
-class StaticStep(AdversarialStep):
-    """As `AdversarialStep`; `prepare` has to be called before an epoch's steps."""
+class StaticStep(TrainingStep):
+    """As `TrainingStep`; `prepare` has to be called before an epoch's steps."""
 
+    records_graphs = True
     _epoch: _Epoch | None = None
     _jets: DeviceJets | None = None
-    records_graphs = True
     _pool: Any = None
     _stream: "torch.cuda.Stream | None" = None
 
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
-        """Copy to the device what the steps of an epoch read.
+        """Copies the positions and keys of an epoch's steps to the device.
 
         Args:
             data: all jets, the same in every epoch.
-            steps: which of them each step reads.
+            steps: the jets of each step.
             epoch: its number.
         """
         device = data.jets.device
@@ -96,78 +97,82 @@ class StaticStep(AdversarialStep):
             self._jets = DeviceJets.of(data.jets)
             self._known: dict[_Shape, _Recorded] = {}
             if device.type == "cuda":
-                self._take_capturable_optimizers()
+                self._make_optimizers_capturable()
         keys = torch.from_numpy(self.keys(len(steps), epoch)).to(device)
-        # Without adversary no control jets are read.
-        most = None if self.losses.adversary_weight else 0
+        controls, updates = (None if self.domain is not None else 0), (None if self.updates else 0)
         main = Positions.copied([jets.main for jets in steps], device)
-        control = Positions.copied([jets.control[:most] for jets in steps], device)
-        adversary = Positions.copied([jets.adversary[:most] for jets in steps], device)
+        control = Positions.copied([jets.control[:controls] for jets in steps], device)
+        update = Positions.copied([jets.update[:updates] for jets in steps], device)
         self._epoch = _Epoch(
-            *(epoch, main.by_batch(), control.by_batch(), adversary.by_batch(), keys),
+            *(epoch, main.by_batch(), control.by_batch(), update.by_batch(), keys),
             network_room=room_for(self._jets, [main, control]),
-            adversary_room=room_for(self._jets, [adversary] * ADVERSARY_UPDATES),
+            update_room=room_for(self._jets, [update] * self.updates),
         )
 
     def logits(self, data: TrainingTensors, positions: IndexArray) -> Tensor:
-        """See `AdversarialStep`."""
+        """See `TrainingStep`."""
         if self._jets is None:
             return super().logits(data, positions)
         return self._jets.logits(self.classifier, torch.from_numpy(positions).to(data.jets.device))
 
-    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
-        """See `AdversarialStep`."""
+    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
+        """See `TrainingStep`."""
         now = self._epoch
         if now is None or now.number != epoch:
             raise ValueError(f"epoch {epoch} was not prepared")
-        main, control, adversary = now.main[step], now.control[step], now.adversary[step]
-        rooms = (tuple(sorted(room.items())) for room in (now.network_room, now.adversary_room))
-        shape = _Shape(len(main), len(control), len(adversary), *rooms)
+        main, control, update = now.main[step], now.control[step], now.update[step]
+        rooms = (tuple(sorted(room.items())) for room in (now.network_room, now.update_room))
+        shape = _Shape(len(main), len(control), len(update), *rooms)
         recorded = self._known.get(shape)
         if recorded is None:
-            recorded = self._known[shape] = _Recorded.of(shape, now.keys[step], Tally(data.jets.device))
+            recorded = self._known[shape] = _Recorded(
+                network=main.new_empty(len(main) + len(control)),
+                update=main.new_empty(self.updates, len(update)),
+                keys=torch.empty_like(now.keys[step]),
+                sums=self.new_sums(data.jets.device),
+            )
         recorded.network[: len(main)].copy_(main)
         recorded.network[len(main) :].copy_(control)
-        recorded.adversary.view(ADVERSARY_UPDATES, -1).copy_(adversary)
+        recorded.update.copy_(update)
         recorded.keys.copy_(now.keys[step])
-        tally.add_sums(self._run(data, shape, recorded))
+        sums.sums += self._run(data, shape, recorded)
 
     def _run(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         recorded.runs += 1
         if data.jets.device.type != "cuda" or not self.records_graphs:
-            return self._work(data, shape, recorded)
+            return self._static_work(data, shape, recorded)
         if recorded.runs <= _UNRECORDED:
             return self._beside(data, shape, recorded)
         if recorded.graph is None and not self._record(data, shape, recorded):
-            return self._work(data, shape, recorded)
+            return self._static_work(data, shape, recorded)
         assert recorded.graph is not None
-        assert recorded.sums is not None
+        assert recorded.taken is not None
         recorded.graph.replay()
-        return recorded.sums
+        return recorded.taken
 
     def _beside(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
-        """Run on a stream of its own, as what is going to be recorded has to."""
+        """Runs on a stream of its own, as steps that will be recorded have to."""
         if self._stream is None:
-            # One for all: PyTorch keeps the memory that was used on a stream for that stream alone.
+            # One for all shapes: PyTorch keeps the memory that was used on a stream for that stream alone.
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream = self._stream
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            sums = self._work(data, shape, recorded)
+            sums = self._static_work(data, shape, recorded)
         torch.cuda.current_stream().wait_stream(stream)
         return sums
 
     def _record(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> bool:
-        """Record the step without running it; False where that fails, and then no further one is tried."""
-        for optimizer in (self.classifier_optimizer, self.adversary_optimizer):
-            optimizer.zero_grad()
+        """Records the step without running it; False where that fails, and then no further one is tried."""
+        for _, module, _ in self.trained_modules():
+            module.zero_grad()
         graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         if self._pool is None:
-            # One for all: no two graphs run at a time, and a step's sums are taken up before the next.
+            # One for all shapes: no two graphs run at a time, and a step's sums are added up before the next.
             self._pool = torch.cuda.graph_pool_handle()
         try:
             with torch.cuda.graph(graph, pool=self._pool):
-                recorded.sums = self._work(data, shape, recorded)
+                recorded.taken = self._static_work(data, shape, recorded)
         except RuntimeError as error:
             # Ending a recording that went wrong fails too, and leaves the recording's stream as the current one.
             torch.cuda.set_stream(before)
@@ -179,46 +184,45 @@ class StaticStep(AdversarialStep):
         recorded.graph = graph
         return True
 
-    def _work(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
-        """One step on what lies in the buffers; gives the sums of its losses and right answers [9]."""
-        assert self._jets is not None
-        own_keys, network_keys = recorded.keys.unbind()
-        if self.losses.adversary_weight:
-            first = recorded.adversary[: shape.adversary]
-            target, weight = data.target[first].float(), data.weight[first]
-            with torch.no_grad():
-                batch = self._jets.batch(recorded.adversary, dict(shape.adversary_room))
-                probabilities = self.classifier(batch, self._masks(own_keys)).softmax(dim=1)
-            self._train_adversary(probabilities, target, weight, recorded.tally)
-        self.classifier_optimizer.zero_grad()
-        logits = self.classifier(
-            self._jets.batch(recorded.network, dict(shape.network_room)), self._masks(network_keys)
+    def _static_work(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
+        """One step on the jets in the buffers; gives the sums of its losses and correct predictions."""
+        update_keys, network_keys = recorded.keys.unbind()
+        update = recorded.update.flatten()
+        self._work(
+            data,
+            recorded.sums,
+            update=update[: shape.update],
+            update_passes=[self._static_pass(update, dict(shape.update_room), 0, update_keys)],
+            passes=[self._static_pass(recorded.network, dict(shape.network_room), shape.main, network_keys)],
+            main=shape.main,
+            control=shape.control,
         )
-        labels = Labels(data.target[recorded.network], data.weight[recorded.network], shape.main)
-        self._backward(logits, labels, (shape.main, shape.control), recorded.tally)
-        self._add_penalty()
-        self.classifier_optimizer.step()
-        return recorded.tally.take()
+        return recorded.sums.take()
 
-    def _masks(self, keys: Tensor) -> StoredDropout:
-        return StoredDropout(self.losses.dropout, keys)
+    def _static_pass(self, jets: Tensor, room: Room, main: int, keys: Tensor) -> Pass:
+        assert self._jets is not None
+        return Pass(partial(self._jets.batch, jets, room), jets, main, len(jets), StoredDropout(self.dropout, keys))
 
     def keys(self, steps: int, epoch: int) -> NDArray[np.int32]:
-        """Keys [steps, 2 passes, layers, 2]: those that `AdversarialStep` draws."""
+        """Keys [steps, 2 stages, layers, 2] of the dropout masks: those that `TrainingStep` draws."""
         layers = self.classifier.shape.dropout_masks
         keys = np.empty((steps, 2, layers, 2), np.uint32)
         for step in range(steps):
             for stage in range(2):
-                source = DropoutSource(self.losses.dropout, (self.seed, epoch, step, stage), torch.device("cpu"))
+                source = DropoutSource(self.dropout, (self.seed, epoch, step, stage), torch.device("cpu"))
                 keys[step, stage] = source.words(layers)
         return keys.view(np.int32)
 
-    def _take_capturable_optimizers(self) -> None:
-        """In place of those of before, with their state: a continued run has one already."""
+    def _make_optimizers_capturable(self) -> None:
+        """Replaces the optimisers by capturable ones with their state, which a continued run has already."""
         rate = self.classifier_optimizer.defaults["lr"]
-        for name in ("classifier", "adversary"):
-            before: torch.optim.NAdam = getattr(self, f"{name}_optimizer")
-            after = keras_nadam(getattr(self, name), rate, capturable=True)
+        for _, module, before in list(self.trained_modules()):
+            if before is None:
+                continue
+            after = keras_nadam(module, rate, capturable=True)
             for weight, state in before.state.items():
                 after.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
-            setattr(self, f"{name}_optimizer", after)
+            if module is self.domain:
+                self.domain.optimizer = after
+            else:
+                self.classifier_optimizer = after

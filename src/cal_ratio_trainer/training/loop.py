@@ -16,14 +16,13 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
-from cal_ratio_trainer.files.atomic import write_bytes
-from cal_ratio_trainer.formats.keras_file import keras_model_bytes
-from cal_ratio_trainer.network.domain.adversary import correct_predictions, data_or_simulation_loss
+from cal_ratio_trainer.network.domain.base import ControlJets
+from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
-from cal_ratio_trainer.runs.networks import with_digest
+from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.runs.scored_parts import judged_main, scored_control
@@ -32,7 +31,6 @@ from cal_ratio_trainer.training.sampler import EpochsAhead
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import IndexArray
-from cal_ratio_trainer.training.step_sums import Tally
 
 _CONFIDENTLY_WRONG = 2 * math.log(2)
 
@@ -108,27 +106,27 @@ class TrainingLoop:
     ) -> Progress:
         begin, main_jets = time.perf_counter(), 0
         step, tensors, ranks = self.training.step, self.training.tensors, self.training.ranks
-        tally = Tally(tensors.jets.device, state.sums)
+        sums = step.new_sums(tensors.jets.device, state.sums)
         steps = drawn.epoch(state.epoch)
         step.prepare(tensors, steps, state.epoch)
         if tensors.jets.gathers:
             tensors.jets.expect([step.read_jets(jets) for jets in steps[state.step :]])
         for number in range(state.step, len(steps)):
-            step(tensors, steps[number], state.epoch, number, tally)
+            step(tensors, steps[number], state.epoch, number, sums)
             main_jets += len(steps[number].main)
             line.advance(len(steps[number].main))
             if self._is_to_stop(stop):
-                tally.add_up(ranks)
-                self._checkpoint(replace(state, step=number + 1, sums=tally.values()))
+                ranks.all_reduce_sum_([sums.sums])
+                self._checkpoint(replace(state, step=number + 1, sums=sums.values()))
                 raise TrainingStopped(self._how_to_go_on(state.epoch, number + 1), stop.exit_status)
-        tally.add_up(ranks)
-        self._refuse_divergence(state.epoch, tally)
+        ranks.all_reduce_sum_([sums.sums])
+        self._refuse_divergence(state.epoch, sums)
         self._require_equal_weights()
         stepped = time.perf_counter()
         logits = epoch_logits(self.training)
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
-            result = evaluate_epoch(self.training, tally, logits)
+            result = evaluate_epoch(self.training, sums, logits)
             validated = time.perf_counter()
             state = replace(state, history=[*state.history, result.row])
             self.run.refuse_removed(self.run_id)
@@ -149,8 +147,8 @@ class TrainingLoop:
             stop.signal_number = signal_number
         return signal_number != 0
 
-    def _refuse_divergence(self, epoch: int, tally: Tally) -> None:
-        loss, _ = tally.mean("main")
+    def _refuse_divergence(self, epoch: int, sums: StepSums) -> None:
+        loss, _ = sums.mean("main")
         weights = torch.cat([weight.detach().flatten() for weight in self.training.step.classifier.parameters()])
         if math.isfinite(loss) and bool(weights.isfinite().all()):
             return
@@ -211,7 +209,7 @@ def epoch_logits(training: Training) -> EpochLogits:
     )
 
 
-def evaluate_epoch(training: Training, tally: Tally, logits: EpochLogits) -> EpochResult:
+def evaluate_epoch(training: Training, sums: StepSums, logits: EpochLogits) -> EpochResult:
     """Figures and histograms of the network after an epoch, from its logits.
 
     Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
@@ -222,39 +220,30 @@ def evaluate_epoch(training: Training, tally: Tally, logits: EpochLogits) -> Epo
     main = judged_main(data, Part.VALIDATION, logits.main)
     control = scored_control(data, Part.VALIDATION, logits.control)
     ks = ks_of_control_jets(control, ranges_of(training.settings.pt_ranges, data.control.metadata.scaling))
-    row = _losses(training, tally, logits)
-    # Without control region the columns that every history has are NaN, and there are no others.
-    row |= ks.to_dict() if len(control) else dict.fromkeys(HISTORY_NAMES[:3], math.nan)
+    row = _losses(training, sums, logits)
+    if len(control):
+        row |= ks.to_dict()
     row["val_auc"] = roc_auc(main)
-    row = {name: row.pop(name) for name in HISTORY_NAMES} | row
+    # Every history has the earlier program's columns: NaN without control region, or without adversary.
+    row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
     return EpochResult(row, histograms_of(judged_main(data, Part.TEST, logits.test), control, ks))
 
 
 @torch.no_grad()
-def _losses(training: Training, tally: Tally, logits: EpochLogits) -> HistoryRow:
-    tensors, row = training.tensors, HistoryRow()
-    main = torch.from_numpy(training.data.main.positions(Part.VALIDATION)).to(logits.main.device)
+def _losses(training: Training, sums: StepSums, logits: EpochLogits) -> HistoryRow:
+    """Losses and accuracies, and what the domain loss adds to them."""
+    tensors, device = training.tensors, logits.main.device
+    main = torch.from_numpy(training.data.main.positions(Part.VALIDATION)).to(device)
     losses = functional.cross_entropy(logits.main, tensors.target[main], reduction="none") * tensors.weight[main]
-    right = (logits.main.argmax(dim=1) == tensors.target[main]).float().mean()
-    row["original_lossf"], row["original_acc"] = tally.mean("main")
-    row["val_original_lossf"], row["val_original_acc"] = float(losses.mean()), float(right)
-    row["adv_loss"], row["adv_acc"] = tally.mean("adversary")
-    row["original_adv_lossf"], row["original_adv_acc"] = tally.mean("control")
-    adversary = _adversary_on_validation(training, logits.control)
-    row["val_adv_loss"], row["val_adv_acc"] = adversary
-    row["val_original_adv_lossf"], row["val_original_adv_acc"] = adversary
+    correct = (logits.main.argmax(dim=1) == tensors.target[main]).float().mean()
+    row = HistoryRow({"val_original_lossf": float(losses.mean()), "val_original_acc": float(correct)})
+    row["original_lossf"], row["original_acc"] = sums.mean("main")
+    if training.step.domain is not None:
+        chosen = torch.from_numpy(training.data.control_positions(Part.VALIDATION)).to(device)
+        is_data, inputs = tensors.target[chosen].float(), tensors.jets.jet[chosen]
+        validation = ControlJets(logits.control, is_data, tensors.weight[chosen], inputs)
+        row |= training.step.domain.metrics(sums, validation)
     return row
-
-
-def _adversary_on_validation(training: Training, logits: Tensor) -> tuple[float, float]:
-    step, tensors = training.step, training.tensors
-    if not step.losses.adversary_weight:
-        return math.nan, math.nan
-    chosen = torch.from_numpy(training.data.control_positions(Part.VALIDATION)).to(logits.device)
-    target = tensors.target[chosen].float()
-    guesses = step.adversary.eval()(logits.softmax(dim=1))
-    losses = tensors.weight[chosen] * data_or_simulation_loss(guesses, target)
-    return float(losses.mean()), float(correct_predictions(guesses, target).float().mean())
 
 
 def write_epoch(
@@ -262,17 +251,15 @@ def write_epoch(
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
     classifier, settings, epoch = training.step.classifier, training.settings, len(history) - 1
-    network = with_digest(keras_model_bytes(classifier.shape, classifier.weights()), run_id, epoch)
-    write_bytes(run.path / "keras" / "final_model.keras", network)
     kept = kept_epochs(history, settings.keep_weights, settings.ks_limit)
-    if epoch in kept:
-        write_bytes(run.weights_file(epoch), network)
+    files = [run.path / "keras" / "final_model.keras", *([run.weights_file(epoch)] if epoch in kept else [])]
+    write_network(files, classifier.shape, classifier.weights(), run_id, epoch)
     result.histograms.write(run.histograms_file(epoch))
     write_history(run, history)
     # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.
     for earlier in range(epoch):
         if earlier not in kept:
-            run.weights_file(earlier).unlink(missing_ok=True)
+            remove_network(run.weights_file(earlier))
 
 
 def command_to_go_on(run: RunDirectory) -> str:

@@ -19,6 +19,7 @@ from cal_ratio_trainer.datasets.memory import (
 )
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
@@ -165,6 +166,7 @@ def memory_plan(
     pieces: int,
     ranks: Ranks = ALONE,
     *,
+    updates: int = Adversary.updates,
     recorded: bool = False,
 ) -> MemoryPlan:
     """The plan of a training whose jets are on the device already.
@@ -175,6 +177,7 @@ def memory_plan(
         sampler: says which of them a step reads.
         pieces: in how many pieces a mini-batch goes through the network.
         ranks: the processes that share each piece.
+        updates: updates of the domain loss in each step.
         recorded: whether steps are recorded as CUDA graphs.
     """
     constituents = {}
@@ -183,7 +186,7 @@ def memory_plan(
         means = [float(lengths[part].mean()) if len(part) else 0.0 for part in (sampler.main, sampler.control)]
         constituents[kind.name] = (means[0], means[1])
     main, control = len(sampler.main), len(sampler.control)
-    epoch = StepSize(main, main if control else 0, control, constituents)
+    epoch = StepSize(main, main if control else 0, control, constituents, updates)
     data = tensors.jets.bytes_on_device + tensors.target.nbytes + tensors.weight.nbytes
     device = tensors.jets.device
     free = free_bytes(device)

@@ -12,9 +12,8 @@ from cal_ratio_trainer.datasets.data import TrainingData
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.plotting import Drawing, figure_labels
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.catalogue import epoch_drawings, epoch_plot_names, final_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
-from cal_ratio_trainer.plotting.scores import epoch_drawings, epoch_plot_names
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of
 from cal_ratio_trainer.runs.figures import drawings_of_history, history_references
@@ -141,7 +140,7 @@ class RunPlots:
         self._pool.submit(drawings, self._run.path, self._labels, order=epoch)
 
     def _histories(self) -> list[Drawing]:
-        return drawings_of_history(self.history, self.references, bool(self._settings.adversary_weight))
+        return drawings_of_history(self.history, self.references, self._settings.has_adversary)
 
     def _draw_earlier(self, epoch: int, row: HistoryRow) -> None:
         try:

@@ -18,7 +18,7 @@ from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
-from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.domain.base import DomainSettings, domain_loss_named
 from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.record import DataFile
@@ -28,7 +28,7 @@ from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler, mini_batches, new_sampler
 from cal_ratio_trainer.training.signals import stopped_at_once
-from cal_ratio_trainer.training.step import AdversarialStep, LossSettings
+from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.warm_up import compile_loops, keep_freed_memory
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Training:
     start: Start
     loaded: LoadedData
     sampler: Sampler
-    step: AdversarialStep
+    step: TrainingStep
     ranks: Ranks
     compiling_s: float
 
@@ -106,6 +106,7 @@ class Training:
         engine = engine_for(self.tensors.jets.device, torch.float32, settings.engine)
         plan = memory_plan(
             *(step.classifier.shape, engine, self.tensors, self.sampler, settings.accumulate, self.ranks),
+            updates=step.updates,
             recorded=step.records_graphs,
         )
         fitting = plan.as_it_fits()
@@ -128,6 +129,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
         UserError: settings or files cannot be used.
     """
     settings = start.settings
+    domain_loss_named(settings.domain_loss)
     keep_freed_memory()
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
@@ -218,7 +220,7 @@ def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> Ne
 
 def new_step(
     settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE, schema: Schema = CALRATIO_2019
-) -> AdversarialStep:
+) -> TrainingStep:
     """Fresh networks and optimisers on the device of the training, for jets of a schema.
 
     Raises:
@@ -228,13 +230,23 @@ def new_step(
     engine = engine_for(device, torch.float32, settings.engine)
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(network_shape(settings, schema), settings.seed, settings.engine).to(device)
-    adversary = Adversary(settings.seed + 1).to(device)
-    losses = LossSettings(settings.adversary_weight, settings.regularization, settings.dropout)
+    domain = None
+    if settings.adversary_weight:
+        of_domain = DomainSettings(settings.adversary_weight, settings.seed + 1, tuple(settings.pt_ranges))
+        domain = domain_loss_named(settings.domain_loss)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
     at_once = settings.accumulate == 1 and place.place is Place.DEVICE and ranks.place.processes == 1
     recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
-    kind = StaticStep if recorded else AdversarialStep
-    return kind(classifier, adversary, settings.learning_rate, losses, settings.seed, settings.accumulate, ranks)
+    return (StaticStep if recorded else TrainingStep)(
+        classifier,
+        domain,
+        settings.learning_rate,
+        regularization=settings.regularization,
+        dropout=settings.dropout,
+        seed=settings.seed,
+        pieces=settings.accumulate,
+        ranks=ranks,
+    )
 
 
 def notices(settings: TrainSettings) -> Iterator[str]:

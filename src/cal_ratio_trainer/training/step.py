@@ -1,86 +1,79 @@
-"""One step of training: two updates of the adversary, then one of the network against it."""
+"""One step of training: the domain loss updates its state, then the classifier is updated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
-from cal_ratio_trainer.network.batch import on_device
+from cal_ratio_trainer.network.batch import Batch, on_device
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.domain.adversary import (
-    ADVERSARY_UPDATES,
-    Adversary,
-    correct_predictions,
-    data_or_simulation_loss,
-)
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import OUTPUTS
+from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.step_sums import Tally
 
 IndexArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class LossSettings:
-    """What enters the loss besides the data.
-
-    Attributes:
-        adversary_weight: the network's loss is main loss - this * adversary loss; 0 trains without an adversary.
-        regularization: strength of both the L1 and the L2 penalty on the penalised kernels.
-        dropout: rate of all dropout layers.
-    """
-
-    adversary_weight: float
-    regularization: float
-    dropout: float
-
-
-@dataclass(frozen=True)
 class StepJets:
-    """Which jets one step reads: positions in the data set, all on the host.
+    """The jets that one step reads: positions in the data set, all on the host.
 
     Attributes:
         main: [n] main jets.
-        control: [m] control-region jets of the network's update.
-        adversary: [k] control-region jets of the adversary's updates.
+        control: [m] control-region jets of the classifier's update.
+        update: [k] control-region jets of the domain loss's own updates.
     """
 
     main: IndexArray
     control: IndexArray
-    adversary: IndexArray
+    update: IndexArray
 
     @property
     def together(self) -> IndexArray:
         """All of them."""
-        return np.concatenate([self.main, self.control, self.adversary])
+        return np.concatenate([self.main, self.control, self.update])
 
 
 @dataclass(frozen=True)
-class Labels:
-    """What the network's update compares with: targets and weights [jets], of which the first `main` are main jets."""
+class Pass:
+    """One pass of jets through the classifier.
 
-    target: Tensor
-    weight: Tensor
+    Attributes:
+        read: makes the batch of this process's share.
+        jets: [share] int64, their positions in the data set, on the device; main jets come first.
+        main: number of main jets among them.
+        whole: number of jets of the pass in all processes.
+        masks: dropout of the pass.
+    """
+
+    read: Callable[[], Batch]
+    jets: Tensor
     main: int
+    whole: int
+    masks: DropoutSource
 
 
-class AdversarialStep:
-    """Networks, optimisers and what one step does with them.
+class TrainingStep:
+    """Networks, optimisers, and the work of one step.
 
     Args:
-        classifier, adversary: the networks.
+        classifier: the network.
+        domain: makes data and simulation agree; None trains on main jets alone.
         learning_rate: of both.
-        losses: what enters the loss besides the data.
+        regularization: strength of both the L1 and the L2 penalty on the penalised kernels.
+        dropout: rate of all dropout layers.
         seed: of the dropout masks.
-        pieces: in how many pieces a mini-batch goes through the classifier, gradients added up; the step is the same
-            but for dropout masks and rounding.
+        pieces: number of pieces in which a mini-batch goes through the classifier, gradients added up; the step is the
+            same but for dropout masks and rounding.
         ranks: the processes that share a mini-batch; the step is the same but for rounding.
     """
 
@@ -90,147 +83,156 @@ class AdversarialStep:
     def __init__(
         self,
         classifier: Classifier,
-        adversary: Adversary,
+        domain: DomainLoss | None,
         learning_rate: float,
-        losses: LossSettings,
+        *,
+        regularization: float,
+        dropout: float,
         seed: int,
         pieces: int = 1,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.classifier, self.adversary, self.losses, self.seed = classifier, adversary, losses, seed
+        self.classifier, self.domain, self.seed = classifier, domain, seed
+        self.regularization, self.dropout = regularization, dropout
         self.pieces, self.ranks = pieces, ranks
         self.classifier_optimizer = keras_nadam(classifier, learning_rate)
-        self.adversary_optimizer = keras_nadam(adversary, learning_rate)
+        if domain is not None and any(True for _ in domain.parameters()):
+            domain.optimizer = keras_nadam(domain, learning_rate)
         self._penalised = list(classifier.penalised_kernels())
 
+    @property
+    def updates(self) -> int:
+        """Updates of the domain loss in each step."""
+        return 0 if self.domain is None else self.domain.updates
+
+    def trained_modules(self) -> Iterator[tuple[str, nn.Module, torch.optim.Optimizer | None]]:
+        """Name, module and optimiser of all that is trained, as checkpoints hold it."""
+        yield "classifier", self.classifier, self.classifier_optimizer
+        if self.domain is not None:
+            yield self.domain.name, self.domain, self.domain.optimizer
+
+    def new_sums(self, device: torch.device, values: Mapping[str, float] | None = None) -> StepSums:
+        """The sums that steps add to, beginning at 0 or at some values."""
+        return StepSums(device, ("main", *(self.domain.stages if self.domain is not None else ())), values)
+
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
-        """Told before an epoch which jets its steps will read; nothing to do here."""
+        """Hook before each epoch, which gets the jets of its steps; no-op by default."""
 
     def logits(self, data: TrainingTensors, positions: IndexArray) -> Tensor:
         """Logits [jets, 3] without dropout of jets at positions [jets], on the device."""
         return logits_of(self.classifier, data.jets, positions)
 
     def read_jets(self, jets: StepJets) -> IndexArray:
-        """Which jets this process reads in a step; some may come more than once."""
+        """Positions of the jets that this process reads in a step; some may come more than once."""
         if self.ranks.place.processes == 1:
             return jets.together
         cut = [np.array_split(positions, self.pieces) for positions in (jets.main, jets.control)]
-        doubled = np.array_split(np.tile(jets.adversary, ADVERSARY_UPDATES), self.pieces)
-        pieces = [*zip(*cut, strict=True), *((piece,) for piece in doubled)]
+        repeated = np.array_split(np.tile(jets.update, self.updates), self.pieces)
+        pieces = [*zip(*cut, strict=True), *((piece,) for piece in repeated)]
         return np.concatenate([np.concatenate(piece)[self.ranks.share(*map(len, piece))] for piece in pieces])
 
-    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, tally: Tally) -> None:
-        """Do one step; nothing here waits for the device.
+    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
+        """Does one step; nothing here waits for the device.
 
         Args:
             data: all jets.
             jets: those of this step.
             epoch: number of the epoch; with `step` and the seed it fixes all dropout masks.
             step: number of the step in the epoch.
-            tally: takes up losses and accuracies.
+            sums: of the epoch; losses and accuracies are added.
         """
-        if self.losses.adversary_weight:
-            self._update_adversary(data, jets.adversary, self._dropout(data, epoch, step, stage=0), tally)
-        self._update_classifier(data, jets, self._dropout(data, epoch, step, stage=1), tally)
+        control = jets.control if self.domain is not None else jets.control[:0]
+        repeated = np.tile(jets.update, self.updates)
+        self._work(
+            data,
+            sums,
+            update=on_device(jets.update, data.jets.device),
+            update_passes=self._passes(data, repeated[:0], repeated, self._masks(data, epoch, step, stage=0)),
+            passes=self._passes(data, jets.main, control, self._masks(data, epoch, step, stage=1)),
+            main=len(jets.main),
+            control=len(control),
+        )
 
-    def _dropout(self, data: TrainingTensors, epoch: int, step: int, stage: int) -> list[DropoutSource]:
-        """The masks of each piece."""
+    def _masks(self, data: TrainingTensors, epoch: int, step: int, stage: int) -> list[DropoutSource]:
+        """The dropout masks of each piece."""
         words = (self.seed, epoch, step, stage)
         pieces = [(*words, piece) if piece else words for piece in range(self.pieces)]
-        return [DropoutSource(self.losses.dropout, each, data.jets.device) for each in pieces]
+        return [DropoutSource(self.dropout, each, data.jets.device) for each in pieces]
 
-    def _update_adversary(
-        self, data: TrainingTensors, jets: IndexArray, dropout: list[DropoutSource], tally: Tally
-    ) -> None:
-        chosen = on_device(jets, data.jets.device)
-        target, weight = data.target[chosen].float(), data.weight[chosen]
-        # The network stands still meanwhile: one pass over the jets taken twice, with masks of their own, serves both
-        # updates.
-        pieces = np.array_split(np.tile(jets, ADVERSARY_UPDATES), len(dropout))
-        with torch.no_grad():
-            logits = [
-                self._all_logits(data, piece, masks) for piece, masks in zip(pieces, dropout, strict=True) if len(piece)
-            ]
-            probabilities = torch.cat(logits).softmax(dim=1)
-        if self.ranks.is_first:
-            self._train_adversary(probabilities, target, weight, tally)
-        self.ranks.broadcast_([*self.adversary.parameters(), *self.adversary.buffers()])
+    def _passes(
+        self, data: TrainingTensors, main: IndexArray, control: IndexArray, masks: Sequence[DropoutSource]
+    ) -> Iterator[Pass]:
+        """Main and control jets, cut into a pass for each of the masks; passes without jets are left out."""
+        cut = (np.array_split(positions, len(masks)) for positions in (main, control))
+        for main_jets, control_jets, each in zip(*cut, masks, strict=True):
+            positions = np.concatenate([main_jets, control_jets])
+            share = self.ranks.share(len(main_jets), len(control_jets))
+            own, own_main = positions, len(main_jets)
+            if share is not None:
+                own, own_main = positions[share], int((share < len(main_jets)).sum())
+            if len(positions):
+                read = partial(data.jets.batch, positions, share)
+                yield Pass(read, on_device(own, data.jets.device), own_main, len(positions), each)
 
-    def _all_logits(self, data: TrainingTensors, jets: IndexArray, masks: DropoutSource) -> Tensor:
-        """Logits [jets, 3]; of several processes the first has them all, and the others none."""
-        share = self.ranks.share(len(jets))
-        if share is not None and len(share) == 0:
-            return self.ranks.gather(data.jets.jet.new_zeros(0, OUTPUTS), len(jets))
-        return self.ranks.gather(self.classifier(data.jets.batch(jets, share), masks), len(jets))
-
-    def _train_adversary(self, probabilities: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> None:
-        # The adversary is small and normalises by the batch: it takes all jets at once.
-        self.adversary.train()
-        for update in torch.split(probabilities, len(target)):
-            logits = self.adversary(update)
-            losses = weight * data_or_simulation_loss(logits, target)
-            self.adversary_optimizer.zero_grad()
-            losses.mean().backward()  # type: ignore[no-untyped-call]
-            self.adversary_optimizer.step()
-            tally.add("adversary", losses, correct_predictions(logits, target))
-
-    def _update_classifier(
-        self, data: TrainingTensors, jets: StepJets, dropout: list[DropoutSource], tally: Tally
-    ) -> None:
-        control = jets.control if self.losses.adversary_weight else jets.control[:0]
-        parts = (np.array_split(positions, len(dropout)) for positions in (jets.main, control))
-        self.classifier_optimizer.zero_grad()
-        for main_jets, control_jets, masks in zip(*parts, dropout, strict=True):
-            if len(main_jets) + len(control_jets):
-                self._add_gradient(data, jets, (main_jets, control_jets), masks, tally)
-        self._add_up_gradients()
-        self._add_penalty()
-        self.classifier_optimizer.step()
-
-    def _add_gradient(
+    def _work(
         self,
         data: TrainingTensors,
-        jets: StepJets,
-        piece: tuple[IndexArray, IndexArray],
-        dropout: DropoutSource,
-        tally: Tally,
+        sums: StepSums,
+        *,
+        update: Tensor,
+        update_passes: Iterable[Pass],
+        passes: Iterable[Pass],
+        main: int,
+        control: int,
     ) -> None:
-        """Add what some main and control jets give to the gradient of the means over all jets of the step."""
-        positions, share = np.concatenate(piece), self.ranks.share(*map(len, piece))
-        own, main = positions, len(piece[0])
-        if share is not None:
-            own, main = positions[share], int((share < main).sum())
-        if len(own) == 0:
-            return
-        chosen = on_device(own, data.jets.device)
-        logits = self.classifier(data.jets.batch(positions, share), dropout)
-        labels = Labels(data.target[chosen], data.weight[chosen], main)
-        self._backward(logits, labels, (len(jets.main), len(jets.control)), tally)
+        """The order of work of every step, whether it is recorded as a CUDA graph or not.
 
-    def _backward(self, logits: Tensor, labels: "Labels", jets: tuple[int, int], tally: Tally) -> None:
-        """Add to the gradient of the means over as many main and control jets as are given."""
-        main, control = slice(0, labels.main), slice(labels.main, None)
-        target, weight = labels.target, labels.weight
-        losses = weight[main] * functional.cross_entropy(logits[main], target[main], reduction="none")
-        total = losses.sum() / jets[0]
-        tally.add("main", losses, logits[main].argmax(dim=1) == target[main])
-        if len(target) > labels.main:
-            losses = self._adversary_losses(logits[control], target[control], weight[control], tally)
-            total = total - self.losses.adversary_weight * (losses.sum() / jets[1])
+        Args:
+            data: all jets.
+            sums: of the epoch; losses and accuracies are added.
+            update: [k] int64, positions of the control jets of the domain loss's updates, on the device.
+            update_passes: passes over these jets as often as there are updates.
+            passes: passes of the classifier's update.
+            main, control: number of main and control jets of all these passes in all processes.
+        """
+        if self.domain is not None and self.updates:
+            with torch.no_grad():
+                # The classifier is frozen here: one pass, with dropout masks for each jet, serves all updates.
+                logits = torch.cat([self._all_logits(data, each) for each in update_passes])
+            if self.ranks.is_first:
+                is_data, weight = data.target[update].float(), data.weight[update]
+                inputs = data.jets.jet.index_select(0, update)
+                for part in torch.split(logits, len(update)):
+                    self.domain.update(ControlJets(part, is_data, weight, inputs), sums)
+            self.ranks.broadcast_([*self.domain.parameters(), *self.domain.buffers()])
+        self.classifier_optimizer.zero_grad()
+        for each in passes:
+            if len(each.jets):
+                self._add_gradient(data, each, main, control, sums)
+        self._sum_gradients()
+        self._add_penalty_gradient()
+        self.classifier_optimizer.step()
+
+    def _all_logits(self, data: TrainingTensors, each: Pass) -> Tensor:
+        """Logits [jets, 3]; of several processes the first gets those of all, and the others none."""
+        own = self.classifier(each.read(), each.masks) if len(each.jets) else data.jets.jet.new_zeros(0, OUTPUTS)
+        return self.ranks.gather(own, each.whole)
+
+    def _add_gradient(self, data: TrainingTensors, each: Pass, main: int, control: int, sums: StepSums) -> None:
+        """Adds the gradient of a pass's contribution to the means over all jets of the step."""
+        logits = self.classifier(each.read(), each.masks)
+        own, target, weight = slice(0, each.main), data.target[each.jets], data.weight[each.jets]
+        losses = weight[own] * functional.cross_entropy(logits[own], target[own], reduction="none")
+        total = losses.sum() / main
+        sums.add("main", losses, logits[own].argmax(dim=1) == target[own])
+        if self.domain is not None and len(each.jets) > each.main:
+            rest = slice(each.main, None)
+            inputs = data.jets.jet.index_select(0, each.jets[rest])
+            jets = ControlJets(logits[rest], target[rest].float(), weight[rest], inputs)
+            total = total + self.domain.penalty(jets, control, sums)
         total.backward()  # type: ignore[no-untyped-call]
 
-    def _adversary_losses(self, logits: Tensor, target: Tensor, weight: Tensor, tally: Tally) -> Tensor:
-        # The adversary is frozen here: its weights stay, and its normalisation uses the running values.
-        self.adversary.eval().requires_grad_(False)
-        try:
-            guesses = self.adversary(logits.softmax(dim=1))
-        finally:
-            self.adversary.requires_grad_(True)
-        losses = weight * data_or_simulation_loss(guesses, target.float())
-        tally.add("control", losses, correct_predictions(guesses, target))
-        return losses
-
-    def _add_up_gradients(self) -> None:
+    def _sum_gradients(self) -> None:
         if self.ranks.place.processes == 1:
             return
         weights = list(self.classifier.parameters())
@@ -239,9 +241,9 @@ class AdversarialStep:
                 weight.grad = torch.zeros_like(weight)
         self.ranks.all_reduce_sum_([weight.grad for weight in weights if weight.grad is not None])
 
-    def _add_penalty(self) -> None:
+    def _add_penalty_gradient(self) -> None:
         # d/dw of strength * (|w| + w^2), added by hand: cheaper than carrying it through the graph.
-        strength = self.losses.regularization
+        strength = self.regularization
         if strength == 0:
             return
         kernels = [kernel.detach() for kernel in self._penalised]
@@ -251,7 +253,7 @@ class AdversarialStep:
         torch._foreach_add_(gradients, kernels, alpha=2 * strength)
 
 
-def keras_nadam(module: torch.nn.Module, learning_rate: float, *, capturable: bool = False) -> torch.optim.NAdam:
+def keras_nadam(module: nn.Module, learning_rate: float, *, capturable: bool = False) -> torch.optim.NAdam:
     """Nadam with Keras' momentum schedule, beta1 (1 - 0.5 * 0.96^t), and its epsilon.
 
     Args:

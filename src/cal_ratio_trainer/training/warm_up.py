@@ -19,7 +19,7 @@ from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.engine import Engine, engine_for
 from cal_ratio_trainer.network.kernels.cpu.compile_process import recurrence_beside
 from cal_ratio_trainer.network.layers import Dense
-from cal_ratio_trainer.training.step import AdversarialStep
+from cal_ratio_trainer.training.step import TrainingStep
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _JETS = 64
@@ -61,7 +61,7 @@ def restored_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compile_loops(step: AdversarialStep, data: TrainingTensors, say: Callable[[str], None]) -> float:
+def compile_loops(step: TrainingStep, data: TrainingTensors, say: Callable[[str], None]) -> float:
     """Sends a few jets through the network in each way that a training does; no weight changes.
 
     The engine's loops are compiled by it, so that no measured step includes compiling.
@@ -82,7 +82,7 @@ def compile_loops(step: AdversarialStep, data: TrainingTensors, say: Callable[[s
         if engine_for(data.jets.device, torch.float32, step.classifier.engine) is Engine.NUMBA:
             _compile_in_two_processes()
         batch = data.jets.batch(np.arange(min(_JETS, len(data.target))))
-        masks = DropoutSource(step.losses.dropout, (step.seed,), data.jets.device)
+        masks = DropoutSource(step.dropout, (step.seed,), data.jets.device)
         with torch.no_grad():
             step.classifier(batch)
             step.classifier(batch, masks)

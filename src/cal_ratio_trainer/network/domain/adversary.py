@@ -1,21 +1,20 @@
-"""The adversary: from the classifier's three outputs it guesses whether a multijet is data or simulation."""
+"""The adversary: predicts from the classifier's three outputs whether a multijet is data or simulation."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, domain_loss
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.shape import OUTPUTS
+from cal_ratio_trainer.network.step_sums import StepSums
 
 WIDTHS = (24, 12, 6)
 _MOMENTUM = 0.01
 _EPSILON = 1e-3
 # Probabilities nearer to 0 or 1 than this are taken as this, as Keras does: the loss of one jet is at most 16.1.
 _PROBABILITY_EDGE = 1e-7
-_LARGEST_LOGIT = float(torch.logit(torch.tensor(1.0 - _PROBABILITY_EDGE, dtype=torch.float64)))
-
-ADVERSARY_UPDATES = 2
-"""How often the adversary is updated on the same control jets before the network is."""
+_MAX_LOGIT = float(torch.logit(torch.tensor(1.0 - _PROBABILITY_EDGE, dtype=torch.float64)))
 
 
 class BatchNorm(nn.Module):
@@ -41,12 +40,19 @@ class BatchNorm(nn.Module):
         return functional.batch_norm(x, None, None, self.gamma, self.beta, True, 0.0, _EPSILON)
 
 
-class Adversary(nn.Module):
-    """[jets, 3] probabilities -> [jets] logits that it is data: BN > 24 tanh > BN > 12 tanh > BN > 6 tanh > BN > 1."""
+@domain_loss("adversary")
+class Adversary(DomainLoss):
+    """[jets, 3] probabilities -> [jets] logits that it is data: BN > 24 tanh > BN > 12 tanh > BN > 6 tanh > BN > 1.
 
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
+    It is updated twice on the same control jets before the classifier, whose loss is main loss - weight * its loss.
+    """
+
+    updates = 2
+    stages = ("adversary", "control")
+
+    def __init__(self, settings: DomainSettings) -> None:
+        super().__init__(settings)
+        generator = torch.Generator().manual_seed(settings.seed)
         widths = [OUTPUTS, *WIDTHS]
         self.norms = nn.ModuleList(BatchNorm(width) for width in widths)
         self.dense = nn.ModuleList(
@@ -63,15 +69,46 @@ class Adversary(nn.Module):
                 x = torch.tanh(x)
         return x[:, 0]
 
+    def update(self, jets: ControlJets, sums: StepSums) -> None:
+        """Descends its own loss on all jets at once, since it normalises by the batch."""
+        self.train()
+        logits = self(jets.logits.softmax(dim=1))
+        losses = jets.weight * data_or_simulation_loss(logits, jets.is_data)
+        self.descend(losses.mean())
+        sums.add("adversary", losses, correct_predictions(logits, jets.is_data))
+
+    def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
+        """-weight * its mean loss; the adversary is frozen here, and normalises by the running values."""
+        self.eval().requires_grad_(False)
+        try:
+            logits = self(jets.logits.softmax(dim=1))
+        finally:
+            self.requires_grad_(True)
+        losses = jets.weight * data_or_simulation_loss(logits, jets.is_data)
+        sums.add("control", losses, correct_predictions(logits, jets.is_data))
+        return -self.settings.weight * (losses.sum() / total)
+
+    def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
+        """Losses and accuracies under the names of the earlier program's history."""
+        logits = self.eval()(validation.logits.softmax(dim=1))
+        losses = validation.weight * data_or_simulation_loss(logits, validation.is_data)
+        loss = float(losses.mean())
+        accuracy = float(correct_predictions(logits, validation.is_data).float().mean())
+        row = {"val_adv_loss": loss, "val_adv_acc": accuracy}
+        row |= {"val_original_adv_lossf": loss, "val_original_adv_acc": accuracy}
+        row["adv_loss"], row["adv_acc"] = sums.mean("adversary")
+        row["original_adv_lossf"], row["original_adv_acc"] = sums.mean("control")
+        return row
+
 
 def data_or_simulation_loss(logits: Tensor, is_data: Tensor) -> Tensor:
     """Binary cross-entropy of each jet, logits [jets] against is_data [jets] (0 or 1), bounded as Keras bounds it."""
-    bounded = logits.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT)
+    bounded = logits.clamp(-_MAX_LOGIT, _MAX_LOGIT)
     return functional.binary_cross_entropy_with_logits(bounded, is_data, reduction="none")
 
 
 def correct_predictions(logits: Tensor, is_data: Tensor) -> Tensor:
-    """Where the adversary is right, [jets] bool: a probability above 1/2 means data, exactly 1/2 means simulation.
+    """Correct predictions of the adversary, [jets] bool: a probability above 1/2 means data, 1/2 means simulation.
 
     Args:
         logits: [jets].

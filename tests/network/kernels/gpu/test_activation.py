@@ -26,7 +26,7 @@ def test_values_masks_and_gradients_are_those_of_the_cpu_engine(
     rows: int, units: int, key: DropoutKey | None, last_is_empty_slot: bool
 ) -> None:
     generator = torch.Generator().manual_seed(rows)
-    # Whole numbers: a product has no rounding, so the same elements are positive.
+    # Integers: products are exact, so the same elements are positive.
     x, kernel, bias = (
         torch.randint(-4, 5, shape, generator=generator).float() for shape in ((rows, 5), (5, units), (units,))
     )

@@ -13,7 +13,7 @@ import pytest
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 @pytest.mark.slow
 def test_every_kernel_compiles_for_an_a100_and_an_h100(tmp_path: Path) -> None:
-    # A process of its own: this one may have the interpreter in place of the compiler.
+    # A separate process, because this one may use the interpreter instead of the compiler.
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     script = Path(__file__).with_name("compile_all.py")
     for words, activations in ((("80", "10", "tf32", "brief", "products"), 0), (("90", "10", "ieee", "brief"), 10)):

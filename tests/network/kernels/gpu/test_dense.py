@@ -87,7 +87,7 @@ def test_keys_that_lie_on_the_device_give_the_same_masks() -> None:
 def test_without_dropout_nothing_comes_from_the_host() -> None:
     from cal_ratio_trainer.network.kernels.gpu.dense import _keys
 
-    # It would be read again at every replay of a recorded step, and by then something else may lie there.
+    # Every replay of a recorded step would read it again, when its memory may contain something else.
     device = torch.device("meta")
     keys = _keys(plan(Engine.TRITON, 3, dropout=False).activations, device)
     assert keys.device == device

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.golden import sums_of
-from tests.faults.commands import run_well
+from tests.faults.commands import run_expecting
 
 TRAIN = (
     "train --main_training_file main.parquet --cr_training_file control.parquet --epochs 2 --num_splits 3 "
@@ -24,20 +24,20 @@ COMMANDS = {
 _NEEDED = ("converted", "qcd_JZ1", "qcd_JZ6", "main.parquet", "control.parquet", "training_results")
 
 STATUSES = {"analyze": 1}
-"""Exit status of a command that nothing disturbs, where it is not 0: so few jets recommend no epoch."""
+"""Exit status of undisturbed commands, if it is not 0: with so few jets no epoch is recommended."""
 
 _MOMENTARY = {"run.json", "training_details.txt", "output.txt"}
-"""Files that tell when and how often a command ran."""
+"""Files whose content depends on the time and the number of calls."""
 
 
 def make(folder: Path) -> None:
     """Fills an empty folder with the inputs of the commands: jets, training files and a run."""
-    run_well(["demo", "--output_path", ".", "--jets", 30], folder)
-    run_well(["convert", "divertanalysis", "--config", "convert.yaml"], folder)
+    run_expecting(["demo", "--output_path", ".", "--jets", 30], folder)
+    run_expecting(["convert", "divertanalysis", "--config", "convert.yaml"], folder)
     for kind in ("main", "control"):
-        run_well(["build", "--config", f"build_{kind}.yaml"], folder)
-    run_well(TRAIN.split(), folder)
-    # Each test copies the folder and each kill is followed by a look at all of it: what no command needs goes.
+        run_expecting(["build", "--config", f"build_{kind}.yaml"], folder)
+    run_expecting(TRAIN.split(), folder)
+    # Each test copies the folder, and all of it is checked after each kill, so files that no command needs are removed.
     for path in folder.iterdir():
         if path.name not in _NEEDED:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

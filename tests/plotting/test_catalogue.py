@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,11 +7,26 @@ import pytest
 
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, write_all
-from cal_ratio_trainer.plotting.finals import final_drawings
+from cal_ratio_trainer.plotting.catalogue import EPOCH_FIGURES, FINAL_FIGURES, final_drawings
+from cal_ratio_trainer.plotting.histories import HISTORY_FIGURES
 from tests.factories.scored_jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
 HISTORIES = {"adv_acc", "main_adv_acc", "main_network_acc", "main_nn_loss", "test_adv_loss", "test_main_adv_loss"}
 HISTORIES |= {"train_adv_loss", "train_main_adv_loss", "ks_qcd", "ks_sig", "ks_bib"}
+
+
+def documented() -> set[str]:
+    """The names of figures in the table of the page on training."""
+    text = (Path(__file__).parents[2] / "docs" / "train.md").read_text("utf-8")
+    rows = text.partition("| **each epoch** ")[2].partition("\n\n")[0].splitlines()
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+
+
+def test_the_page_on_training_has_every_figure_of_the_catalogue_and_no_other() -> None:
+    outputs, ranges = r"\b(qcd|sig|bib)(?=_predictions)|(?<=_)(qcd|sig|bib)(?=_predictions)", "(low|mid|high)(?=Pt_)"
+    of_epochs = {re.sub(ranges, "<range>", re.sub(outputs, "<output>", each.name)) for each in EPOCH_FIGURES}
+    names = {f"<nnn>_{name}" for name in of_epochs} | {each.name for each in HISTORY_FIGURES}
+    assert documented() == names | {each.name for each in FINAL_FIGURES}
 
 
 @pytest.fixture(scope="module")

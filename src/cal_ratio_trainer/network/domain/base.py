@@ -1,0 +1,140 @@
+"""Interface of the methods that make data and simulation agree in the control region, and their registry.
+
+A method is one module of this package with one class, which the setting `domain_loss` chooses by name:
+
+    @domain_loss("my_method")
+    class MyMethod(DomainLoss):
+        def penalty(self, jets, total, sums):
+            ...
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.network.step_sums import StepSums
+
+
+@dataclass(frozen=True)
+class DomainSettings:
+    """Settings that every method is made from.
+
+    Attributes:
+        weight: strength of the penalty, > 0.
+        seed: of initial weights and of everything else random.
+        pt_ranges: edges of scaled jet pt between the low, mid and high range.
+    """
+
+    weight: float
+    seed: int = 0
+    pt_ranges: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class ControlJets:
+    """Control-region jets of one pass through the classifier.
+
+    Attributes:
+        logits: [jets, 3], of QCD, signal, BIB.
+        is_data: [jets] float32, 1 for data and 0 for simulation.
+        weight: [jets] float32, as the loss uses it.
+        inputs: [jets, per-jet inputs] float32, scaled; pt comes first.
+    """
+
+    logits: Tensor
+    is_data: Tensor
+    weight: Tensor
+    inputs: Tensor
+
+
+class DomainLoss(nn.Module):
+    """A loss that is small where the classifier's outputs do not tell data from simulation.
+
+    Parameters and buffers of the module, all float32, are its state: they move to the device of the training, are
+    broadcast to all processes after `update`, and are stored in checkpoints. It has to compute without waiting for the
+    device and in shapes that depend on those of `ControlJets` alone, since steps are recorded as CUDA graphs.
+    """
+
+    name: ClassVar[str]
+    """Set by `domain_loss`; also the prefix of its tensors in checkpoints."""
+    updates: ClassVar[int] = 0
+    """Calls of `update` in each step, each with a pass of its own through the classifier."""
+    stages: ClassVar[tuple[str, ...]] = ()
+    """Sums that `update` and `penalty` add to; see `StepSums`."""
+
+    optimizer: torch.optim.Optimizer | None = None
+    """Updates its parameters, made by the training; None where it has none."""
+
+    def __init__(self, settings: DomainSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def update(self, jets: ControlJets, sums: StepSums) -> None:
+        """Updates its own state before the classifier's update; no-op by default.
+
+        Args:
+            jets: all control jets of this update, logits without gradient; in the first of several processes only.
+            sums: of the epoch.
+        """
+
+    def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
+        """Contribution of some control jets to the classifier's loss, with a gradient through `jets.logits`.
+
+        Args:
+            jets: a part of the mini-batch: it is computed in pieces, and shared by several processes.
+            total: number of control jets in the whole mini-batch; the contributions of its parts are added up.
+            sums: of the epoch.
+
+        Returns:
+            Scalar.
+        """
+        raise NotImplementedError
+
+    def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
+        """Columns of the history after an epoch; none by default. Called without gradient.
+
+        Args:
+            sums: of the epoch.
+            validation: control jets of the validation part, logits without dropout.
+        """
+        return {}
+
+    def descend(self, loss: Tensor) -> None:
+        """Updates its parameters by one step of its optimiser on a scalar loss."""
+        assert self.optimizer is not None, "a domain loss without parameters has nothing to update"
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
+DOMAIN_LOSSES: dict[str, type[DomainLoss]] = {}
+"""All methods by name, once their modules are imported."""
+
+_Class = TypeVar("_Class", bound=type[DomainLoss])
+
+
+def domain_loss(name: str) -> Callable[[_Class], _Class]:
+    """Decorator that registers a method under a name."""
+
+    def register(method: _Class) -> _Class:
+        method.name = name
+        DOMAIN_LOSSES[name] = method
+        return method
+
+    return register
+
+
+def domain_loss_named(name: str) -> type[DomainLoss]:
+    """The method of a name; imports all modules of this package. Raises ConfigError for an unknown name."""
+    package = __package__ or ""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+    if name not in DOMAIN_LOSSES:
+        raise ConfigError([f"domain_loss {name} is not known; there is {', '.join(sorted(DOMAIN_LOSSES))}"])
+    return DOMAIN_LOSSES[name]

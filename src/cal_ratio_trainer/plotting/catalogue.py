@@ -1,0 +1,241 @@
+"""Catalogue of a training's figures: those of every epoch and the final ones, under the names of the manual.
+
+One entry in a list adds a figure. Histories, one value by epoch, have their own list: `histories.HISTORY_FIGURES`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
+from cal_ratio_trainer.evaluation.ks import ControlRegionKs
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.plotting.cells import draw_confusion, draw_mass_points
+from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.plotting.efficiencies import draw_false_positives, draw_mistags, draw_signal_efficiency
+from cal_ratio_trainer.plotting.overtraining import draw_train_and_test
+from cal_ratio_trainer.plotting.roc import draw_curve, draw_pure_curves
+from cal_ratio_trainer.plotting.scores import (
+    LINEAR_AXES,
+    control_text,
+    draw_scores,
+    half_linear_axes,
+    logarithmic_axes,
+)
+from cal_ratio_trainer.plotting.significance import draw_scan
+
+Content = tuple[Any, ...]
+"""What a figure shows: dataclasses of numbers and small arrays, as processes can send them."""
+
+_MAIN, _CONTROL = "main", "val_adversary"
+
+
+@dataclass(frozen=True)
+class ScoredEpoch:
+    """An epoch as its figures see it.
+
+    Attributes:
+        number: from 0.
+        histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
+            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'.
+        ks: data and MC in the control validation part; None where not known.
+    """
+
+    number: int
+    histograms: Mapping[str, ScoreHistograms]
+    ks: ControlRegionKs | None
+
+
+@dataclass(frozen=True)
+class EpochFigure:
+    """Figure of every epoch.
+
+    Attributes:
+        name: of its file, after the number of the epoch: <nnn>_<name>.
+        needs: the histograms, a key of `ScoredEpoch.histograms`; without them the figure is left out.
+        content: selects what is drawn.
+        draw: a function of a module's top level, called with the axes and the content.
+        default_ticks: see `Drawing`.
+    """
+
+    name: str
+    needs: str
+    content: Callable[[ScoredEpoch], Content]
+    draw: Callable[..., None]
+    default_ticks: bool = False
+
+
+@dataclass(frozen=True)
+class FinalFigures:
+    """Figures of one kind on the test part.
+
+    Attributes:
+        name: of the files, e.g. 'mistag_<quantity>'.
+        cases: for each figure the text in place of <...>, and its content; none where the data give no basis for it.
+        draw: a function of a module's top level, called with the axes (main and ratio axes where there are two) and
+            the content.
+        with_ratio: see `Drawing`.
+        default_ticks: likewise.
+    """
+
+    name: str
+    cases: Callable[[TestFigures], Iterable[tuple[str, Content]]]
+    draw: Callable[..., None]
+    with_ratio: bool = False
+    default_ticks: bool = False
+
+
+def epoch_drawings(epoch: int, histograms: Mapping[str, ScoreHistograms], ks: ControlRegionKs | None) -> list[Drawing]:
+    """All figures of an epoch; arguments as `ScoredEpoch`."""
+    source = ScoredEpoch(epoch, histograms, ks)
+    return [
+        Drawing(f"{epoch:03d}_{each.name}", each.draw, each.content(source), default_ticks=each.default_ticks)
+        for each in EPOCH_FIGURES
+        if each.needs in histograms
+    ]
+
+
+def epoch_plot_names(epoch: int, with_control: bool = True) -> list[str]:
+    """Names of the figures of an epoch; without control region those of the main test part alone."""
+    return [f"{epoch:03d}_{each.name}" for each in EPOCH_FIGURES if with_control or each.needs == _MAIN]
+
+
+def final_drawings(figures: TestFigures) -> list[Drawing]:
+    """All final figures; those without a basis in the data are left out."""
+    return [
+        Drawing(re.sub("<.*>", case, each.name), each.draw, content, each.with_ratio, each.default_ticks)
+        for each in FINAL_FIGURES
+        for case, content in each.cases(figures)
+    ]
+
+
+def _main_linear(output: Label, epoch: ScoredEpoch) -> Content:
+    return epoch.histograms[_MAIN].linear[output], LINEAR_AXES, f"Epoch {epoch.number}, test part"
+
+
+def _main_log(output: Label, epoch: ScoredEpoch) -> Content:
+    axes = logarithmic_axes(output.output)
+    return epoch.histograms[_MAIN].log[output], axes, f"Epoch {epoch.number}, test part"
+
+
+def _control_log(name: str, output: Label, epoch: ScoredEpoch) -> Content:
+    pt_range = name.removeprefix(_CONTROL).removeprefix("_")
+    text = control_text(f"Epoch {epoch.number}, validation part", epoch.ks, output, pt_range)
+    return epoch.histograms[name].log[output], logarithmic_axes(output.output), text
+
+
+EPOCH_FIGURES: list[EpochFigure] = [
+    *(
+        EpochFigure(
+            f"main_{output.output}_predictions{suffix}",
+            _MAIN,
+            partial(content, output),
+            draw_scores,
+            default_ticks=True,
+        )
+        for output in Label
+        for suffix, content in (("_linear", _main_linear), ("", _main_log))
+    ),
+    *(
+        EpochFigure(
+            f"{name}_{output.output}_predictions",
+            name,
+            partial(_control_log, name, output),
+            draw_scores,
+            default_ticks=True,
+        )
+        for name in (_CONTROL, *(f"{_CONTROL}_{pt_range}Pt" for pt_range in ("low", "mid", "high")))
+        for output in Label
+    ),
+]
+"""The figures of every epoch, in the order of drawing."""
+
+
+def _control_scores(figures: TestFigures) -> Iterator[tuple[str, Content]]:
+    for output, each in zip(Label, figures.control_histograms.log if figures.control_histograms else (), strict=False):
+        text = control_text("Test part", figures.ks, output)
+        yield each.output, (each, logarithmic_axes(each.output), text)
+
+
+def _train_and_test(figures: TestFigures) -> Iterator[tuple[str, Content]]:
+    found = figures.overtraining
+    if found is not None:
+        for output, test, train in zip(Label, figures.histograms.linear, found.train.linear, strict=True):
+            distances = tuple(found.distance(label, output) for label in (Label.SIGNAL, Label.QCD, Label.BIB))
+            yield test.output, (test, train, distances)
+
+
+def _dependences(is_signal: bool, figures: TestFigures) -> Iterator[tuple[str, Content]]:
+    chosen = [each for each in figures.dependences if (each.label == Label.SIGNAL) == is_signal]
+    for quantity in dict.fromkeys(each.quantity for each in chosen):
+        yield quantity, (tuple(each for each in chosen if each.quantity == quantity), figures.working_point)
+
+
+FINAL_FIGURES: list[FinalFigures] = [
+    FinalFigures(
+        "<output>_predictions",
+        lambda figures: (
+            (each.output, (each, logarithmic_axes(each.output), "Test part")) for each in figures.histograms.log
+        ),
+        draw_scores,
+        default_ticks=True,
+    ),
+    FinalFigures(
+        "<output>_predictions_linear",
+        lambda figures: ((each.output, (each, LINEAR_AXES, "Test part")) for each in figures.histograms.linear),
+        draw_scores,
+        default_ticks=True,
+    ),
+    FinalFigures(
+        "<output>_predictions_half_linear",
+        lambda figures: (
+            (each.output, (each, half_linear_axes(each.output), "Test part")) for each in figures.histograms.linear
+        ),
+        draw_scores,
+        default_ticks=True,
+    ),
+    FinalFigures("adv_<output>_predictions", _control_scores, draw_scores, default_ticks=True),
+    # The earlier program's axis called the mixture BIB; it never wrote a figure with QCD's name, which it knew.
+    FinalFigures(
+        "roc_curve_atlas_rej_bib", lambda figures: [("", (figures.rocs[0], None))], draw_curve, default_ticks=True
+    ),
+    FinalFigures(
+        "roc_curve_atlas_rej_bib_<mH>",
+        lambda figures: ((curve.name, (curve, figures.rocs[0])) for curve in figures.rocs[3:]),
+        draw_curve,
+        default_ticks=True,
+    ),
+    FinalFigures(
+        "roc_curve_atlas_rej_qcd", lambda figures: [("", (figures.rocs[1], None))], draw_curve, default_ticks=True
+    ),
+    FinalFigures(
+        "roc_curve_atlas_rej_qcd_<mH>",
+        lambda figures: ((curve.name, (curve, figures.rocs[1])) for curve in figures.qcd_rocs),
+        draw_curve,
+        default_ticks=True,
+    ),
+    FinalFigures(
+        "roc_curve_qcd_and_bib", lambda figures: [("", figures.rocs[1:3])], draw_pure_curves, default_ticks=True
+    ),
+    FinalFigures("SoverB_scan", lambda figures: [("", (figures.scans[0],))], draw_scan, with_ratio=True),
+    FinalFigures(
+        "SoverB_scan_<scan>",
+        lambda figures: ((scan.name, (scan,)) for scan in figures.scans[1:]),
+        draw_scan,
+        with_ratio=True,
+    ),
+    FinalFigures(
+        "signal_llp_efficiencies",
+        lambda figures: [("", (figures.efficiencies,))] if figures.efficiencies else [],
+        draw_mass_points,
+    ),
+    FinalFigures("bkg_falsePositives", lambda figures: [("", (figures.false_positives,))], draw_false_positives),
+    FinalFigures("signal_efficiency_<quantity>", partial(_dependences, True), draw_signal_efficiency),
+    FinalFigures("mistag_<quantity>", partial(_dependences, False), draw_mistags),
+    FinalFigures("confusion_matrix", lambda figures: [("", (figures.confusion,))], draw_confusion),
+    FinalFigures("<output>_predictions_train_and_test", _train_and_test, draw_train_and_test, with_ratio=True),
+]
+"""The final figures, in the order of drawing."""

@@ -1,0 +1,118 @@
+"""A way to make data and simulation agree that is defined outside the package: chosen by name, trained, resumed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.network.domain.base import (
+    DOMAIN_LOSSES,
+    ControlJets,
+    DomainLoss,
+    DomainSettings,
+    domain_loss,
+    domain_loss_named,
+)
+from cal_ratio_trainer.network.step_sums import StepSums
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.train import train
+from tests.factories.files import write_training_files
+
+
+class SignalShift(DomainLoss):
+    """Penalty on the difference of the mean signal output, which a learned offset may take up; remembers that of data.
+
+    It has all that a method can have: a weight, a buffer, an update of its own, sums and columns of the history.
+    """
+
+    updates = 1
+    stages = ("shift",)
+
+    def __init__(self, settings: DomainSettings) -> None:
+        super().__init__(settings)
+        self.offset = nn.Parameter(torch.zeros(1))
+        self.of_data: Tensor
+        self.register_buffer("of_data", torch.zeros(1))
+
+    def _difference(self, jets: ControlJets) -> Tensor:
+        signal = jets.weight * jets.logits.softmax(dim=1)[:, 1]
+        simulated = (signal * (1 - jets.is_data)).sum() / (jets.weight * (1 - jets.is_data)).sum()
+        return simulated - self.of_data - self.offset
+
+    def update(self, jets: ControlJets, sums: StepSums) -> None:
+        """Moves the memory to the data of this mini-batch, and the offset towards the difference."""
+        signal = jets.logits.softmax(dim=1)[:, 1] * jets.weight * jets.is_data
+        self.of_data.lerp_(signal.sum() / (jets.weight * jets.is_data).sum(), 0.5)
+        self.descend(self._difference(jets).square().sum())
+
+    def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
+        """weight * difference squared."""
+        square = self._difference(jets).square()
+        sums.add("shift", square)
+        return self.settings.weight * square.sum() * (len(jets.weight) / total)
+
+    def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
+        """The mean of the penalty in the epoch, and the difference on the validation part."""
+        return {"shift": sums.mean("shift")[0], "val_shift": float(self._difference(validation))}
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The method under a name, and trainings without plots."""
+    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+    monkeypatch.setattr("cal_ratio_trainer.network.domain.base.DOMAIN_LOSSES", dict(DOMAIN_LOSSES))
+    domain_loss("signal_shift")(SignalShift)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A main and a control-region training file."""
+    return write_training_files(tmp_path_factory.mktemp("data"), 600, 400)
+
+
+def trained(files: tuple[Path, Path], folder: Path, continue_from: str | None = None, **changes: Any) -> RunDirectory:
+    small = {"num_splits": 3, "sample_fraction": 1.0, "threads": 1, "domain_loss": "signal_shift", **changes}
+    main, control = files
+    settings = TrainSettings(main_training_file=str(main), cr_training_file=str(control), output_path=folder, **small)
+    given = {"output_path": folder, "epochs": settings.epochs}
+    start = find_start([("defaults", {}), ("command line", given)], settings, continue_from)
+    return train(start if continue_from else Start(settings), lambda text: None, lambda figures: "").run
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_method_from_outside_trains_and_goes_on_exactly(files: tuple[Path, Path], tmp_path: Path) -> None:
+    whole = trained(files, tmp_path / "whole", epochs=2)
+    trained(files, tmp_path / "parts", epochs=1)
+    parts = trained(files, tmp_path / "parts", "0", epochs=1)
+    assert parts.history_file.read_bytes() == whole.history_file.read_bytes()
+    first, second = (load_file(run.checkpoint_file) for run in (whole, parts))
+    assert {"signal_shift.offset", "signal_shift.of_data", "signal_shift_optimizer.0.exp_avg"} <= first.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert float(first["signal_shift.of_data"]) > 0
+    history = json.loads(whole.history_file.read_text())
+    assert all(row["shift"] >= 0 and row["val_shift"] is not None and row["adv_loss"] is None for row in history)
+
+
+@pytest.mark.usefixtures("registered")
+def test_its_weight_makes_another_training_and_0_one_without_it(files: tuple[Path, Path], tmp_path: Path) -> None:
+    rows = [
+        trained(files, tmp_path / str(weight), epochs=1, adversary_weight=weight).read_history()[0]
+        for weight in (1.0, 100.0, 0.0)
+    ]
+    assert rows[0]["original_lossf"] != rows[1]["original_lossf"]
+    assert "shift" not in rows[2]
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="domain_loss nothing is not known; there is adversary"):
+        domain_loss_named("nothing")
+    with pytest.raises(ConfigError, match="domain_loss nothing is not known"):
+        trained(files, tmp_path, epochs=1, domain_loss="nothing")
+    assert not (tmp_path / "default").exists()
