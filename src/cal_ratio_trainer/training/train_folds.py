@@ -143,7 +143,7 @@ def train_folds(
         _heed_late_signal(trained[-1], is_last=fold == work.wanted[-1])
     lacking = tuple(fold_set.lacking())
     undrawn = {f"{each.run.name}: {name}": why for each in trained for name, why in each.undrawn.items()}
-    figures = None if lacking else complete(fold_set, say, details)
+    figures = None if lacking else _completed(fold_set, say, details)
     if figures is not None:
         try:
             redraw_run(fold_set.run)
@@ -207,7 +207,7 @@ def _for_fold(layers: Layers, fold: int | None) -> Layers:
     return rest if fold is None or not rest else [*rest[:-1], (rest[-1][0], rest[-1][1] | {"fold": fold})]
 
 
-def complete(
+def _completed(
     fold_set: FoldSet, say: Callable[[str], None], details: Callable[[TestFigures], str]
 ) -> TestFigures | None:
     """Write what the set has as a run; all its folds are trained.
