@@ -28,7 +28,7 @@ def compare(path: Path, every_column: bool) -> None:
     )
     summary = compare_files(settings, draw_in_parallel)
     rest = time.perf_counter() - start - summary.seconds
-    page = summary.report.page.stat().st_size
+    page = summary.page.stat().st_size
     print(
         f"{summary.jets} jets in {summary.seconds:.1f} s ({summary.jets / summary.seconds / 1e3:.0f} k jets/s), "
         f"peak {(peak_bytes() - before) / _MIB:.0f} MiB over what stood before; "

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import find_spec
 from types import TracebackType
 
 from rich.console import Console
@@ -21,6 +23,8 @@ _LINE_INTERVAL_S = 10.0
 
 _live_lines: list["ProgressLine"] = []
 """At most one task, which has the live line; tasks within it and in worker processes print plain lines."""
+
+_is_shown = ContextVar("progress is shown", default=True)
 
 
 class _RateColumn(ProgressColumn):
@@ -66,7 +70,9 @@ class ProgressLine:
         self.start = self.last_line = time.monotonic()
         self._bar: Progress | None = None
         self._task = None
-        if sys.stderr.isatty() and not _live_lines and multiprocessing.parent_process() is None:
+        self._is_shown = _is_shown.get()
+        is_first = not _live_lines and multiprocessing.parent_process() is None
+        if self._is_shown and is_first and (sys.stderr.isatty() or _is_notebook()):
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
@@ -75,8 +81,10 @@ class ProgressLine:
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
-                # The stream behind ours, which would escape the bar's control characters.
-                console=Console(file=getattr(sys.stderr, "rich_proxied_file", sys.stderr)),
+                # In a notebook a widget; else the stream behind ours, which would escape the bar's control characters.
+                console=Console()
+                if _is_notebook()
+                else Console(file=getattr(sys.stderr, "rich_proxied_file", sys.stderr)),
                 transient=True,
             )
             self._task = self._bar.add_task(description, total=total, unit=unit, note="")
@@ -114,10 +122,12 @@ class ProgressLine:
         """Prints a line above the progress bar."""
         if self._bar is not None:
             self._bar.console.print(harmless(text), markup=False, highlight=False)
-        else:
+        elif self._is_shown:
             print(text, file=sys.stderr, flush=True)
 
     def _plain_line(self, note: str | None) -> None:
+        if not self._is_shown:
+            return
         now = time.monotonic()
         elapsed = now - self.start
         if elapsed < _FIRST_LINE_AFTER_S or now - self.last_line < _LINE_INTERVAL_S:
@@ -142,3 +152,18 @@ def progress(description: str, total: float | None, unit: str) -> Iterator[Progr
     """
     with ProgressLine(description, total, unit) as line:
         yield line
+
+
+@contextmanager
+def progress_shown(shown: bool) -> Iterator[None]:
+    """Shows progress inside the block, or nothing; within a block that shows nothing, nothing is shown."""
+    token = _is_shown.set(shown and _is_shown.get())
+    try:
+        yield
+    finally:
+        _is_shown.reset(token)
+
+
+def _is_notebook() -> bool:
+    # Without ipywidgets a live line could not be replaced there, and each refresh would stay.
+    return "ipykernel" in sys.modules and find_spec("ipywidgets") is not None and Console().is_jupyter

@@ -1,29 +1,35 @@
 """Output of `cr_trainer train` at its end."""
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from cal_ratio_trainer.cli.train import run
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.training.signals import EXIT_TERMINATED, StopRequest, TrainingStopped
+from cal_ratio_trainer.training.train import TrainSummary
+from cal_ratio_trainer.training.train_folds import FoldSetSummary
+
+SOME_FIGURES = cast(TestFigures, "some")
+
+
+def returned(monkeypatch: pytest.MonkeyPatch, summary: TrainSummary | FoldSetSummary) -> None:
+    """Makes the library return a summary without training."""
+    monkeypatch.setattr("cal_ratio_trainer.api.commands.train_with", lambda *given: summary)
 
 
 @pytest.fixture
-def summary(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Result of a training that does not run."""
+def summary(monkeypatch: pytest.MonkeyPatch) -> TrainSummary:
+    """The summary of a training that is not run, which the library returns."""
     stages = ("data_s", "compiling_s", "steps_s", "validation_s", "files_s", "end_s")
     times = {**dict.fromkeys(("main_jets_per_second", *stages), 1.0), "shares": {"data": 0.25, "steps": 0.75}}
-    summary = SimpleNamespace(
-        run=SimpleNamespace(path=Path("runs/[red]/00000")),
-        epochs=1,
-        figures=None,
-        best={},
-        record={"timings": times},
-        undrawn={},
-    )
-    monkeypatch.setattr("cal_ratio_trainer.training.train.train", lambda *given, **more: summary)
+    folder = RunDirectory(Path("runs/[red]/00000"))
+    summary = TrainSummary(folder, 1, SOME_FIGURES, {}, {"timings": times}, {}, StopRequest())
+    returned(monkeypatch, summary)
     monkeypatch.setattr(
         "cal_ratio_trainer.reporting.training_details.training_details_text", lambda figures: "the figures"
     )
@@ -41,9 +47,9 @@ def test_the_folder_of_the_run_is_said_letter_by_letter(capsys: pytest.CaptureFi
 
 
 def test_plots_that_could_not_be_drawn_are_said_and_the_exit_status_tells(
-    summary: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    summary: TrainSummary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary.undrawn = {"ks_bib": "no space left", "ks_sig": "no space left"}
+    returned(monkeypatch, replace(summary, undrawn={"ks_bib": "no space left", "ks_sig": "no space left"}))
     assert run(TrainSettings.make(), None, []) == 1
     assert "2 plots could not be drawn: ks_bib: no space left" in capsys.readouterr().err
 
@@ -54,27 +60,22 @@ def test_a_stopped_training_has_a_status_of_its_own(
     def stopped(*given: object, **more: object) -> None:
         raise TrainingStopped("go on with --continue", EXIT_TERMINATED)
 
-    monkeypatch.setattr("cal_ratio_trainer.training.train.train", stopped)
+    monkeypatch.setattr("cal_ratio_trainer.api.commands.train_with", stopped)
     assert run(TrainSettings.make(), None, []) == EXIT_TERMINATED
     assert "go on with --continue" in capsys.readouterr().err
 
 
 def test_of_a_fold_set_is_said_what_it_lacks_and_what_all_of_it_gives(
-    summary: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    summary: TrainSummary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = SimpleNamespace(
-        run=SimpleNamespace(name="m/00000", path=Path("runs/m/00000")),
-        trained=(summary,),
-        figures=None,
-        lacking=(0, 2),
-        undrawn={},
-    )
-    monkeypatch.setattr("cal_ratio_trainer.training.train_folds.train_folds", lambda *given, **more: done)
+    done = FoldSetSummary(RunDirectory(Path("runs/m/00000")), (summary,), None, (0, 2), {})
+    returned(monkeypatch, done)
     assert run(TrainSettings.make(folds=3, fold=1), None, []) == 0
     said = capsys.readouterr()
     assert said.out == ""
     assert "m/00000 is not complete: fold 0, 2 not trained to the end yet" in said.err
-    done.figures, done.lacking, done.undrawn = "some", (), {"plots of m/00000": "no space left"}
+    undrawn = {"plots of m/00000": "no space left"}
+    returned(monkeypatch, replace(done, figures=SOME_FIGURES, lacking=(), undrawn=undrawn))
     assert run(TrainSettings.make(folds=3), None, []) == 1
     said = capsys.readouterr()
     assert said.out == "the figures\n"

@@ -2,9 +2,10 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,13 @@ from cal_ratio_trainer.jets.output import check_output, writing_layout
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.results import Result
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ResampleSummary:
+@dataclass(frozen=True, repr=False)
+class ResampleSummary(Result):
     """How many jets of each label were there and how many were taken, and what multijets' weights were scaled by."""
 
     output_file: Path
@@ -44,6 +46,15 @@ class ResampleSummary:
         if self.factor != 1:
             lines.append(f"weights of simulated multijets were multiplied by {self.factor:.6g} for those left out")
         return "\n".join(lines)
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{sum(self.taken.values())} of {sum(self.jets.values())} jets in {self.output_file}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per class."""
+        return [{"label": label, "jets": self.jets[label], "taken": self.taken[label]} for label in self.jets]
 
 
 def resample_file(settings: ResampleSettings) -> ResampleSummary:

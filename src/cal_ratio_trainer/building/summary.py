@@ -1,6 +1,6 @@
 """Results of a build or resampling, for a person and for the file's metadata: cutflows, counts, sums of weights."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.jets.metadata import Normalisation
 from cal_ratio_trainer.jets.weights import effective_number
 from cal_ratio_trainer.ntuple.summary import sample_name, summed_cutflow
+from cal_ratio_trainer.results import Result
 
 UNSAID = "frames that do not say what they hold"
 
@@ -142,9 +143,22 @@ class InputSummary:
     taken: int
 
 
-@dataclass(frozen=True)
-class BuildSummary:
-    """What a build made and where."""
+@dataclass(frozen=True, repr=False)
+class BuildSummary(Result):
+    """Result of `cr_trainer build`.
+
+    Attributes:
+        output_file: the training file.
+        kind: main or control.
+        jets: how many jets it holds.
+        classes, slices: counts and weights by label, and by label and simulated sample.
+        inputs: what was taken of each input file.
+        notes: what a user should know, a sentence each.
+        weighing: how jets were weighed; None where they were not.
+        cutflows: by sample.
+        simulation: what simulated the jets where it was not the experiment's own simulation, e.g. 'demo'.
+        page: the HTML report; None where none was asked for.
+    """
 
     output_file: Path
     kind: Kind
@@ -156,6 +170,7 @@ class BuildSummary:
     weighing: Weighing | None = None
     cutflows: dict[str, list[SampleStep]] = field(default_factory=dict)
     simulation: str | None = None
+    page: Path | None = None
 
     def as_details(self) -> dict[str, Any]:
         """The tables, for the metadata of the file."""
@@ -179,6 +194,15 @@ class BuildSummary:
         if self.weighing is not None and self.weighing.notes:
             lines += ["", *self.weighing.notes]
         return "\n".join(lines)
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{self.jets} jets in {self.output_file}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per class."""
+        return [asdict(group) for group in self.classes]
 
 
 def _line(name: str, group: JetGroup) -> str:

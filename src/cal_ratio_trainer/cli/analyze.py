@@ -1,21 +1,16 @@
 """`cr_trainer analyze`."""
 
-import os
-
 import click
 
+import cal_ratio_trainer as crt
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 
 
 def run(settings: AnalyzeSettings) -> int:
-    """Analyze runs, then say what is recommended and where the page lies."""
-    # Read when torch is first imported; see `cr_trainer train`.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
-    from cal_ratio_trainer.reporting.analysis import analyze_runs
-
-    result = analyze_runs(settings)
+    """Analyzes runs, then says what is recommended and where the page lies."""
+    result = crt.analyze(settings)
     for name, why in result.failures:
         click.echo(f"warning: {name}: {why}", err=True)
     for name in result.recommended:

@@ -2,21 +2,18 @@
 
 import click
 
+import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.build import BuildSettings
 
 
 def run(settings: BuildSettings) -> int:
-    """Build, then say what is in the file."""
-    from cal_ratio_trainer.building import build_training_file
-
-    summary = build_training_file(settings)
+    """Builds, then says what is in the file."""
+    summary = crt.build(settings)
     click.echo(summary.as_text())
-    click.echo(f"{summary.jets} jets in {summary.output_file}")
-    if settings.report:
-        from cal_ratio_trainer.reporting.build_report import write_build_report
-
-        click.echo(f"report: {write_build_report(settings, summary)}")
+    click.echo(summary.headline)
+    if summary.page is not None:
+        click.echo(f"report: {summary.page}")
     return 0
 
 

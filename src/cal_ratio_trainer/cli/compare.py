@@ -1,10 +1,10 @@
 """`cr_trainer compare`."""
 
-import os
 from typing import Any
 
 import click
 
+import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.scoring import CompareSettings
 
@@ -24,12 +24,8 @@ def adjust(layers: Layers) -> Layers:
 
 
 def run(settings: CompareSettings) -> int:
-    """Compare, then say how far the two agree."""
-    # Read when torch is first imported; see the train command.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from cal_ratio_trainer.reporting.compare_report import compare_with_report
-
-    result = compare_with_report(settings)
+    """Compares, then says how far the two agree."""
+    result = crt.compare(settings)
     for note in result.summary.notes:
         click.echo(note, err=True)
     for region, sample in result.summary.samples.items():

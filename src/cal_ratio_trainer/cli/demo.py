@@ -2,15 +2,14 @@
 
 from collections import Counter
 
+import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.demo import DemoSettings
 
 
 def run(settings: DemoSettings) -> int:
-    """Simulate, then say what was made, where it is and what to do with it."""
-    from cal_ratio_trainer.simulation import simulate
-
-    summary = simulate(settings)
+    """Simulates, then says what was made, where it is and what to do with it."""
+    summary = crt.demo(settings)
     for role in ("main", "control"):
         jets = Counter[str]()
         for file in summary.files:

@@ -2,16 +2,15 @@
 
 import click
 
+import cal_ratio_trainer as crt
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.doctor import DoctorSettings
 
 
 def run(settings: DoctorSettings, as_json: bool) -> int:
     """Prints the examination of the installation; returns 1 where a check failed."""
-    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
-    from cal_ratio_trainer.reporting.doctor import examine
-
-    found = examine(settings)
+    found = crt.doctor(settings)
     click.echo(found.as_json() if as_json else found.as_text())
     return 0 if found.is_well else EXIT_FAILED_PARTS
 

@@ -2,16 +2,15 @@
 
 import click
 
+import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.runs import ImportSettings
 
 
 def run(settings: ImportSettings) -> int:
-    """Import a training, then say what it is and what is not known of it."""
-    from cal_ratio_trainer.runs.import_run import import_training
-
-    summary = import_training(settings)
-    click.echo(f"imported as {summary.run.name}: {summary.description}")
+    """Imports a training, then says what it is and what is not known of it."""
+    summary = crt.import_run(settings)
+    click.echo(summary.headline)
     for note in summary.notes:
         click.echo(f"  - {note}", err=True)
     click.echo(f"network and record: {summary.run.path}", err=True)

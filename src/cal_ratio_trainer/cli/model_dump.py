@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.runs import ModelDumpSettings
 
@@ -9,12 +10,9 @@ _WIDE = 200
 
 
 def run(settings: ModelDumpSettings) -> int:
-    """Show the layers of a network."""
-    from cal_ratio_trainer.reporting.model_dump import model_table
-    from cal_ratio_trainer.runs.networks import network_file
-
+    """Prints the layers of a network."""
+    table = crt.describe_network(settings).as_rich()
     console = Console(highlight=False)
-    table = model_table(network_file(settings.training, settings.output_path))
     # Where nobody looks at once, in a file or a pipe, no line is too long.
     (console if console.is_terminal else Console(highlight=False, width=_WIDE)).print(table)
     return 0

@@ -2,17 +2,16 @@
 
 import click
 
+import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.build import ResampleSettings
 
 
 def run(settings: ResampleSettings) -> int:
-    """Resample, then say how much is left."""
-    from cal_ratio_trainer.building import resample_file
-
-    summary = resample_file(settings)
+    """Resamples, then says how much is left."""
+    summary = crt.resample(settings)
     click.echo(summary.as_text())
-    click.echo(f"{sum(summary.taken.values())} of {sum(summary.jets.values())} jets in {summary.output_file}")
+    click.echo(summary.headline)
     return 0
 
 

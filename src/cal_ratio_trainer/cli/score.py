@@ -1,10 +1,11 @@
 """`cr_trainer score`."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
+import cal_ratio_trainer as crt
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.scoring import ScoreSettings
 
@@ -27,18 +28,13 @@ def adjust(layers: Layers) -> Layers:
 
 
 def run(settings: ScoreSettings) -> int:
-    """Score, then say what became of each file; 1 where any failed."""
-    # Read when torch is first imported; see the train command.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
-    from cal_ratio_trainer.reporting.score_report import score_with_report
-
-    result = score_with_report(settings)
+    """Scores, then says what became of each file; returns 1 where any failed."""
+    result = crt.score(settings)
     for note in (*result.summary.notes, *result.summary.notes_of_files()):
         click.echo(note, err=True)
     for file in result.summary.files:
         _say(file)
-    if result.page is not None:
+    if result.has_scores:
         click.echo(f"report: {result.report} and {result.page}")
     return EXIT_FAILED_PARTS if result.summary.failed else 0
 

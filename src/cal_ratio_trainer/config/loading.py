@@ -15,6 +15,9 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
+DEFAULTS = "packaged defaults"
+"""Name of the layer with the defaults of a model."""
+
 LARGEST_FILE = 2**24
 """Bytes that a config file may have: about as many as the most values take, with long names."""
 
@@ -46,13 +49,16 @@ def load_settings(
 
 
 def layers_of(
-    model: type[Settings], config: str | Path | None, flags: Mapping[str, Any] | None
+    model: type[Settings],
+    config: str | Path | None,
+    flags: Mapping[str, Any] | None,
+    source: str = "command line",
 ) -> list[tuple[str, dict[str, Any]]]:
     """The sources of settings, weakest first, each with a name for messages, under today's names."""
-    layers = [("packaged defaults", model.defaults())]
+    layers = [(DEFAULTS, model.defaults())]
     if config is not None:
         layers.append((str(config), read_config(config, model=model)))
-    layers.append(("command line", dict(flags or {})))
+    layers.append((source, dict(flags or {})))
     for source, content in layers:
         for name in model.ignored.keys() & {model.aliases.get(key, key) for key in content}:
             _log.warning("%s: %s is ignored: %s", source, name, model.ignored[name])
@@ -63,14 +69,23 @@ def layers_of(
 
 
 def settings_from(model: type[SettingsType], layers: list[tuple[str, dict[str, Any]]]) -> SettingsType:
-    """One settings object from layers, later ones winning. Raises ConfigError as `load_settings`."""
+    """One settings object from layers, later ones winning; its `model_fields_set` names what is not a plain default.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
     merged: dict[str, Any] = {}
-    for _, content in layers:
-        merged |= content
+    for source, content in layers:
+        merged |= _changed(model, content) if source == DEFAULTS else content
     try:
         return model.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(mistakes_of(model, error, layers)) from error
+
+
+def _changed(model: type[Settings], content: dict[str, Any]) -> dict[str, Any]:
+    defaults = model.defaults()
+    return {name: value for name, value in content.items() if name not in defaults or value != defaults[name]}
 
 
 def read_config(config: str | Path, largest: int = LARGEST_FILE, model: type[Settings] | None = None) -> dict[str, Any]:

@@ -96,7 +96,8 @@ def _sentences(
             near = did_you_mean(place[-1], set(_known_names(model)))
             yield f"{source}{name} is no setting of this command{near}"
         elif detail["type"] == "missing":
-            how = " (on the command line or in the config file)" if len(place) == 1 and layers else ""
+            has_command = any(source for source, _ in layers)
+            how = " (on the command line or in the config file)" if len(place) == 1 and has_command else ""
             yield f"{source}{name} must be given{how}"
         elif _expected(detail) is None:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")

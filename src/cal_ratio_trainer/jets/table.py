@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,10 @@ from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, SCALAR_TYPES, Schema
+
+if TYPE_CHECKING:
+    import awkward as ak
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class JetScalars:
         return replace(self, scalars=self.scalars.drop_columns([name for name in names if name in self]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Jets(JetScalars):
     """Jets with their constituents.
 
@@ -103,6 +107,27 @@ class Jets(JetScalars):
             ragged = self.constituents[kind.name]
             if len(ragged) != len(self.scalars) or ragged.values.shape[1] != len(kind.features):
                 raise ValueError(f"{kind.name} {ragged.values.shape} of {len(ragged)} jets do not fit {len(self)} jets")
+
+    def __repr__(self) -> str:
+        lists = ", ".join(f"{len(ragged.values):,} {name}" for name, ragged in self.constituents.items())
+        return f"<{len(self):,} jets with {lists}; {len(self.scalars.column_names)} columns of jets>"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The columns of the jets, without constituents, as a frame; needs pandas."""
+        frame: pd.DataFrame = self.scalars.to_pandas()
+        return frame
+
+    def to_awkward(self) -> "ak.Array":
+        """All jets as records: `array.jet_pt` [jets], `array.clusters.clus_pt` [jets, clusters of each]."""
+        import awkward as ak
+
+        fields = {name: ak.from_arrow(self.scalars.column(name)) for name in self.scalars.column_names}
+        for kind in self.schema.constituents:
+            ragged = self.constituents[kind.name]
+            lengths = np.diff(ragged.offsets)
+            columns = {name: ragged.values[:, position] for position, name in enumerate(kind.columns)}
+            fields[kind.name] = ak.zip({name: ak.unflatten(values, lengths) for name, values in columns.items()})
+        return ak.zip(fields, depth_limit=1)
 
     @classmethod
     def from_columns(
@@ -130,6 +155,23 @@ class Jets(JetScalars):
         positions: IndexArray = np.asarray(jets, dtype=np.int64)
         lists = {name: ragged.take(positions) for name, ragged in self.constituents.items()}
         return replace(self, scalars=self.scalars.take(pa.array(positions)), constituents=lists)
+
+    def with_schema(self, schema: Schema) -> "Jets":
+        """The same jets with the features of a schema only.
+
+        Raises:
+            MissingColumn: the jets lack some.
+        """
+        if schema == self.schema:
+            return self
+        if missing := [name for name in schema.columns if name not in self.schema.columns]:
+            raise MissingColumn("table of jets", missing, self.schema.columns)
+        lists = {}
+        for kind in schema.constituents:
+            ragged, own = self.constituents[kind.name], self.schema.kind(kind.name)
+            places = [own.position(feature.name) for feature in kind.features]
+            lists[kind.name] = Ragged(ragged.values[:, places], ragged.offsets, ragged.padding[places])
+        return Jets(self.scalars, lists, schema=schema)
 
     def with_filled_slots(self) -> "Jets":
         """The same jets with every empty slot written out as a constituent; padding rows are then zero."""

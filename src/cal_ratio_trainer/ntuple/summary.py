@@ -2,14 +2,16 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.metadata import CutflowStep
 from cal_ratio_trainer.ntuple.tally import sentences
+from cal_ratio_trainer.results import Result
 
 _MAX_NAMED = 5
 
@@ -57,9 +59,14 @@ class ConversionRow:
     oddities: tuple[tuple[str, int], ...] = ()
     unverified: bool = False
 
+    @property
+    def is_converted(self) -> bool:
+        """True where the jets of the file are in its output, by this call or an earlier one."""
+        return self.status in (Status.CONVERTED, Status.ALREADY_DONE)
 
-@dataclass(frozen=True)
-class ConversionSummary:
+
+@dataclass(frozen=True, repr=False)
+class ConversionSummary(Result):
     """All files of one call, in the order of the list."""
 
     rows: tuple[ConversionRow, ...]
@@ -68,6 +75,11 @@ class ConversionSummary:
     def failed(self) -> tuple[ConversionRow, ...]:
         """The files that were not converted although they should have been."""
         return tuple(row for row in self.rows if row.status is Status.FAILED)
+
+    @property
+    def in_progress(self) -> tuple[ConversionRow, ...]:
+        """The files that another process converts at the moment."""
+        return tuple(row for row in self.rows if row.status is Status.ELSEWHERE)
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -120,6 +132,20 @@ class ConversionSummary:
 
     def _counted(self) -> list[ConversionRow]:
         return [row for row in self.rows if row.cutflow]
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        counts = Counter(row.status.value for row in self.rows)
+        outcomes = ", ".join(f"{count} {status}" for status, count in counts.items())
+        folder = self.output_folder
+        written = f" The jets are in {folder}." if folder is not None else ""
+        return f"{len(self.rows)} file{'s' if len(self.rows) != 1 else ''}: {outcomes}.{written}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per file."""
+        names = ("file", "status", "reason", "events", "jets", "seconds", "data_type", "sample", "output")
+        return [{name: getattr(row, name) for name in names} for row in self.rows]
 
 
 def sample_name(data_type: DataType, channels: Iterable[int]) -> str:

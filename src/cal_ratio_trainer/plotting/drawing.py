@@ -21,6 +21,7 @@ from cal_ratio_trainer.plotting.style import FigureLabels
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # matplotlib's settings are global; the style holds for one figure at a time.
 _ONE_AT_A_TIME = threading.RLock()
@@ -64,6 +65,16 @@ class Drawing:
             with drawing(path, labels, self.default_ticks) as axes:
                 self.draw(axes, *self.content)
         return [path.with_name(path.name + suffix) for suffix in labels.suffixes]
+
+    def figure(self, labels: FigureLabels) -> "Figure":
+        """A matplotlib figure of it in the same style, for a notebook or to change further; nothing is written."""
+        with _ONE_AT_A_TIME, _settings():
+            figure: Figure = _new_canvas("with ratio" if self.with_ratio else "one panel").figure
+            for axes in figure.axes:
+                _empty(axes)
+            self.draw(*figure.axes, *self.content)
+            _add_heading(figure.axes[0], labels)
+        return figure
 
 
 def write_all(drawings: Iterable[Drawing], folder: Path, labels: FigureLabels) -> list[Path]:
@@ -163,6 +174,10 @@ def _style() -> Any:
 @cache
 def _canvas(layout: str) -> Any:
     """The one canvas that all figures of a layout are drawn on: making its ticks anew takes as long as all the rest."""
+    return _new_canvas(layout)
+
+
+def _new_canvas(layout: str) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,9 +1,10 @@
 """The page of `cr_trainer analyze`: which epoch to take, and why."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.markdown import escaped
@@ -26,7 +27,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     setting_tables,
     version_table,
 )
-from cal_ratio_trainer.reporting.report import Report
+from cal_ratio_trainer.reporting.report import Report, ReportResult
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,
@@ -39,23 +40,28 @@ from cal_ratio_trainer.runs.recommendation import (
 _NO_BETTER_THAN_CHANCE = 0.6
 
 
-@dataclass(frozen=True)
-class AnalysisResult:
+@dataclass(frozen=True, repr=False)
+class AnalysisResult(ReportResult):
     """What `cr_trainer analyze` did.
 
     Attributes:
-        report: the Markdown page.
-        page: the HTML page.
         recommended: what is recommended, as 'model/00003/12', one for each group of runs that can be compared.
         runs: the runs that were used.
         failures: (run, why) of what could not be used, in whole or in part.
     """
 
-    report: Path
-    page: Path
     recommended: tuple[str, ...]
     runs: tuple[str, ...]
     failures: tuple[tuple[str, str], ...]
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"recommended: {', '.join(self.recommended) or 'no epoch'}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per recommended epoch."""
+        return [{"recommended": name} for name in self.recommended]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +116,7 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
     )
     recommended = tuple(section.recommended.name for section in sections if section.recommended is not None)
     names = tuple(run.name for run in chosen.runs)
-    return AnalysisResult(report.file, report.page, recommended, names, (*chosen.failures, *troubles))
+    return AnalysisResult(report, recommended, names, (*chosen.failures, *troubles))
 
 
 def _section(group: RunGroup, settings: AnalyzeSettings, number: int) -> _Section:

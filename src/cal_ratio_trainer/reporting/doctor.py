@@ -12,13 +12,14 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cal_ratio_trainer import __version__
 from cal_ratio_trainer.config.doctor import DoctorSettings
+from cal_ratio_trainer.results import Result
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +49,8 @@ class Check:
     found: str
 
 
-@dataclass(frozen=True)
-class Examination:
+@dataclass(frozen=True, repr=False)
+class Examination(Result):
     """Result of an examination: facts by subject and name, and checks."""
 
     facts: dict[str, dict[str, Any]]
@@ -74,6 +75,16 @@ class Examination:
         lines += [f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.found}" for check in self.checks]
         failed = sum(not check.passed for check in self.checks)
         return "\n".join([*lines, "", f"{failed} of {len(self.checks)} checks failed" if failed else "all is well"])
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        failed = sum(not check.passed for check in self.checks)
+        return f"{failed} of {len(self.checks)} checks failed" if failed else "all is well"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per check."""
+        return [vars(check) for check in self.checks]
 
 
 def _in_words(value: Any) -> str:

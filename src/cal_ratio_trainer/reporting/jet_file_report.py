@@ -8,10 +8,11 @@ from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.variables import MOST_SERIES, Series, VariableFigure, variable_drawing
+from cal_ratio_trainer.progress import duration, with_prefix
 from cal_ratio_trainer.reporting import jet_file_tables as tables
 from cal_ratio_trainer.reporting.jet_file_tables import LabelNames
 from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity, compared
-from cal_ratio_trainer.reporting.report import DrawAll, Report, file_stem
+from cal_ratio_trainer.reporting.report import DrawAll, Report, ReportResult, file_stem
 from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.reporting.variable_titles import axis_title
 
@@ -28,26 +29,32 @@ _READING = (
 )
 
 
-@dataclass(frozen=True)
-class ComparisonSummary:
-    """What was compared and where the report lies.
+@dataclass(frozen=True, repr=False)
+class JetFileComparison(ReportResult):
+    """Result of `cr_trainer plot` on files.
 
     Attributes:
-        report: the report, written.
         files: how many files.
         jets: how many jets they hold together.
-        figures: how many figures were drawn.
         seconds: what looking through the files took.
     """
 
-    report: Report
     files: int
     jets: int
-    figures: int
     seconds: float
 
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        files = f"{self.files} file{'' if self.files == 1 else 's'}"
+        rate = with_prefix(self.jets / self.seconds if self.seconds > 0 else 0.0)
+        return (
+            f"{self.jets:,} jets of {files} looked through in {duration(self.seconds)} ({rate} jets/s), "
+            f"{len(self.figures())} figures"
+        )
 
-def compare_files(settings: PlotSettings, draw_all: DrawAll) -> ComparisonSummary:
+
+def compare_files(settings: PlotSettings, draw_all: DrawAll) -> JetFileComparison:
     """Look through the files, draw, and write the report.
 
     Args:
@@ -62,9 +69,7 @@ def compare_files(settings: PlotSettings, draw_all: DrawAll) -> ComparisonSummar
     page = _Page(comparison, settings)
     page.fill()
     page.report.write(draw_all)
-    return ComparisonSummary(
-        page.report, len(comparison.files), comparison.jets, page.report.figure_count, comparison.seconds
-    )
+    return JetFileComparison(page.report, len(comparison.files), comparison.jets, comparison.seconds)
 
 
 @dataclass(frozen=True)

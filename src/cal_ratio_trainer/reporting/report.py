@@ -9,14 +9,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, write_all
 from cal_ratio_trainer.reporting.page import page_html
 from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown
+from cal_ratio_trainer.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LONGEST_STEM = 120
 
@@ -97,6 +103,11 @@ class Report:
         return Markup(f"![{escaped(caption or drawing.name.replace('_', ' '))}]({path})")
 
     @property
+    def drawings(self) -> dict[str, tuple[Drawing, FigureLabels]]:
+        """Its figures so far by name, each with what stands over it."""
+        return {drawing.name: (drawing, labels) for labels, drawing in self._drawings}
+
+    @property
     def figure_count(self) -> int:
         """How many figures it has so far."""
         return len(self._drawings)
@@ -127,6 +138,47 @@ class Report:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two figures of one name: {', '.join(twice)}")
+
+
+@dataclass(frozen=True, repr=False)
+class ReportResult(Result):
+    """Result of a command that writes a report.
+
+    Attributes:
+        written: the report.
+    """
+
+    written: Report
+
+    @property
+    def report(self) -> Path:
+        """The Markdown file."""
+        return self.written.file
+
+    @property
+    def page(self) -> Path:
+        """The HTML page."""
+        return self.written.page
+
+    def figures(self) -> list[str]:
+        """Names of the figures of the report."""
+        return list(self.written.drawings)
+
+    def figure(self, name: str) -> "Figure":
+        """A figure of the report, to show in a notebook or to change.
+
+        Raises:
+            UnknownFigure: there is none of this name; names the nearest.
+        """
+        drawings = self.written.drawings
+        if name not in drawings:
+            raise UnknownFigure(f"there is no figure {name}{did_you_mean(name, drawings)}; figures() lists all")
+        drawing, labels = drawings[name]
+        return drawing.figure(labels)
+
+
+class UnknownFigure(UserError):
+    """A figure is asked for by a name that none has."""
 
 
 def file_stem(text: str) -> str:

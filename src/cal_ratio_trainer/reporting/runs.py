@@ -3,16 +3,21 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cal_ratio_trainer.config.runs import RunsSettings
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
-from cal_ratio_trainer.reporting.table import ReportTable
+from cal_ratio_trainer.reporting.table import ReportTable, as_rich
+from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS, Rule
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Value = str | float | int | None
 
@@ -148,6 +153,46 @@ COLUMNS = (
     RunColumn("reason", lambda row: row.run.trouble or row.run.word("reason")),
     RunColumn("folder", lambda row: str(row.run.run.path)),
 )
+
+
+@dataclass(frozen=True, repr=False)
+class RunList(Result):
+    """Runs as a table.
+
+    Attributes:
+        runs: in the order asked for.
+        rule: by which the best epoch of each was chosen.
+    """
+
+    runs: tuple[RunRow, ...]
+    rule: Rule
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{len(self.runs)} run{'' if len(self.runs) == 1 else 's'}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per run with every column of the CSV; what is not known is None."""
+        values = [{column.name: column.value(row) for column in COLUMNS} for row in self.runs]
+        return [{name: value if _is_known(value) else None for name, value in row.items()} for row in values]
+
+    def troubles(self) -> list[str]:
+        """Files of runs that cannot be read, a sentence for each run."""
+        return [row.run.trouble for row in self.runs if row.run.trouble]
+
+    def csv(self) -> str:
+        """See `runs_csv`."""
+        return runs_csv(self.runs)
+
+    def as_rich(self, width: int | None = None) -> "Table":
+        """The columns that fit a terminal, for `rich.print`; see `runs_table`."""
+        return as_rich(runs_table(self.runs, self.rule, width))
+
+
+def run_list(settings: RunsSettings) -> RunList:
+    """The runs that are asked for; errors as `run_rows`."""
+    return RunList(tuple(run_rows(settings)), settings.rule)
 
 
 def run_rows(settings: RunsSettings) -> list[RunRow]:

@@ -3,7 +3,11 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
@@ -11,11 +15,12 @@ from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.shares import Counts, Group, Selection, ShareTally
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
-from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.scores import score_report_drawings
-from cal_ratio_trainer.reporting.report import Report
+from cal_ratio_trainer.plotting.style import output_title
+from cal_ratio_trainer.reporting.report import Report, ReportResult
 from cal_ratio_trainer.reporting.table import ReportTable
 from cal_ratio_trainer.reporting.training_details import training_details
 from cal_ratio_trainer.scoring.parts import JetPart
@@ -23,15 +28,6 @@ from cal_ratio_trainer.scoring.score import ScoredFile, ScoreSummary, score_file
 from cal_ratio_trainer.scoring.streams import Region
 from cal_ratio_trainer.scoring.tally import ScoreTally
 
-CLASS_TITLES = {
-    "qcd": "QCD",
-    "sig": "signal",
-    "bib": "BIB",
-    "mc": "multijet MC",
-    "data": "data",
-    "jets": "all jets",
-}
-_OUTPUT_TITLES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 _ERRORS = "Errors: 68 %, Clopper-Pearson."
 _SAME = 0.15
 _MOST_DIGITS = 3
@@ -57,38 +53,55 @@ _KINDS: dict[tuple[Region, bool, bool], str] = {
 }
 """Titles by region, whether there are labels, and whether data among them are blinded."""
 
-OUTPUT_TITLES = {"qcd": "QCD output", "sig": "Signal output", "bib": "BIB output"}
 
-
-@dataclass(frozen=True)
-class ScoreResult:
+@dataclass(frozen=True, repr=False)
+class ScoreResult(ReportResult):
     """What `cr_trainer score` did.
 
     Attributes:
         summary: the files.
-        report: the Markdown page; None where nothing could be scored.
-        page: the HTML page.
     """
 
     summary: ScoreSummary
-    report: Path | None
-    page: Path | None
+
+    @property
+    def has_scores(self) -> bool:
+        """False where no file could be scored; there is no report then."""
+        return any(file.tally is not None for file in self.summary.files)
+
+    def scores(self) -> "pa.Table":
+        """The scores of all files, one row per jet, as the files of scores hold them."""
+        outputs = [file.output for file in self.summary.files if file.output is not None]
+        return pa.concat_tables([pq.read_table(output) for output in outputs], promote_options="default")
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        summary, files = self.summary, len(self.summary.files)
+        failed = f", {len(summary.failed)} failed" if summary.failed else ""
+        return f"{summary.jets:,} jets of {files} file{'' if files == 1 else 's'} scored with {summary.network}{failed}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per file."""
+        names = ("file", "jets", "seconds", "output", "reason")
+        return [{name: getattr(file, name) for name in names} for file in self.summary.files]
 
 
 def score_with_report(settings: ScoreSettings) -> ScoreResult:
     """Score files and write the report; errors as `score_files`."""
     summary = score_files(settings)
-    if all(file.tally is None for file in summary.files):
-        return ScoreResult(summary, None, None)
     labels = figure_labels(settings, *(file.simulation for file in summary.files if file.tally is not None))
     report = Report(f"Scores of {summary.network}", settings.output_report, labels)
+    result = ScoreResult(report, summary)
+    if not result.has_scores:
+        return result
     _write_opening(report, summary)
     for kind, title in _KINDS.items():
         tallies = [tally for tally in summary.tallies(*kind) if tally.jets]
         if tallies:
             _write_section(report, title, tallies, summary.pt_ranges)
     report.write()
-    return ScoreResult(summary, report.file, report.page)
+    return result
 
 
 def _write_opening(report: Report, summary: ScoreSummary) -> None:
@@ -121,8 +134,8 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt
     prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}{'blinded_' if blinding else ''}"
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
-    captions = [f"{OUTPUT_TITLES[each.output]}, linear bins" for each in histograms.linear]
-    captions += [f"{OUTPUT_TITLES[each.output]}, logarithmic bins" for each in histograms.log]
+    captions = [f"{output_title(each.output)}, linear bins" for each in histograms.linear]
+    captions += [f"{output_title(each.output)}, logarithmic bins" for each in histograms.log]
     report.figures(score_report_drawings(histograms, prefix), captions=captions)
     _write_figures_of_merit(report, tallies, pt_ranges)
 
@@ -169,7 +182,7 @@ def _ks_table(ks: ControlRegionKs) -> ReportTable:
             f"{each.distance:.3f} ({each.reference.mean:.3f} ± {each.reference.spread:.3f})" for each in output.ranges
         ]
         total = f"{output.total:.3f} ({output.expected:.3f} ± {output.spread:.3f})"
-        rows.append((CLASS_TITLES[output.output.output], *cells, total, f"{output.excess:+.1f}"))
+        rows.append((output.output.title, *cells, total, f"{output.excess:+.1f}"))
     return ReportTable(
         "K-S distance of data and multijet MC",
         ("output", *(pt_range_words(each) for each in ks.pt_ranges), "sum", "excess [spreads]"),
@@ -220,7 +233,7 @@ def _file_row(file: ScoredFile, parts: Sequence[str]) -> tuple[str, ...]:
 def class_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable:
     """Shares by class."""
     counts = tally.by(lambda group: group.name)
-    rows = tuple((CLASS_TITLES[name], *_cells(tally, each, above.get(name))) for name, each in _in_order(counts))
+    rows = tuple((CLASS_NAMES[name], *_cells(tally, each, above.get(name))) for name, each in _in_order(counts))
     return ReportTable("Jets by class [%]", ("class", *_columns(tally)), rows, _ERRORS)
 
 
@@ -230,7 +243,7 @@ def weighted_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | 
     if not any(each.is_weighted for each in counts.values()):
         return None
     rows = tuple(
-        (CLASS_TITLES[name], *_cells(tally, each, above.get(name), Counts.weighted_share))
+        (CLASS_NAMES[name], *_cells(tally, each, above.get(name), Counts.weighted_share))
         for name, each in _in_order(counts)
     )
     note = "Each jet counts with its mcEventWeight. Errors: 68 %, Clopper-Pearson at the effective number of jets."
@@ -243,8 +256,8 @@ def part_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None
     if len({part for _, part in counts}) < 2:
         return None
     order = [part.word for part in JetPart]
-    known = sorted(counts.items(), key=lambda item: (list(CLASS_TITLES).index(item[0][0]), order.index(item[0][1])))
-    rows = tuple((CLASS_TITLES[name], part, *_cells(tally, each, above.get(name))) for (name, part), each in known)
+    known = sorted(counts.items(), key=lambda item: (list(CLASS_NAMES).index(item[0][0]), order.index(item[0][1])))
+    rows = tuple((CLASS_NAMES[name], part, *_cells(tally, each, above.get(name))) for (name, part), each in known)
     note = f"A network looks better on jets it was trained on than it is. {_ERRORS}"
     return ReportTable("By part of the training [%]", ("class", "part", *_columns(tally)), rows, note)
 
@@ -266,7 +279,7 @@ def _masses(group: Group) -> tuple[float, float] | None:
 
 
 def _in_order(counts: dict[str, Counts]) -> list[tuple[str, Counts]]:
-    return sorted(counts.items(), key=lambda item: list(CLASS_TITLES).index(item[0]))
+    return sorted(counts.items(), key=lambda item: list(CLASS_NAMES).index(item[0]))
 
 
 def _columns(tally: ShareTally) -> tuple[str, ...]:
@@ -274,7 +287,7 @@ def _columns(tally: ShareTally) -> tuple[str, ...]:
 
 
 def _title(selection: Selection) -> str:
-    name = _OUTPUT_TITLES[selection.output]
+    name = selection.output.title
     return f"largest is {name}" if selection.cut is None else f"{name} > {selection.cut:g}"
 
 

@@ -1,7 +1,8 @@
 """Writes trained networks in the formats that other programs read, with a card: `cr_trainer convert training`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from cal_ratio_trainer.jets.schema import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.network_facts import (
     NoFigures,
@@ -58,13 +60,23 @@ _MASS_SEED = 2019
 _MAX_MASS_TEV = 1.0
 
 
-@dataclass(frozen=True)
-class TrainingExport:
+@dataclass(frozen=True, repr=False)
+class TrainingExport(Result):
     """Files of an export, and the network that they are of."""
 
     name: str
     notes: tuple[str, ...]
     exported: Exported
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{self.name} as {', '.join(map(str, self.exported.paths))}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per file."""
+        files = zip(self.exported.paths, self.exported.files, strict=True)
+        return [{"path": path, **vars(file)} for path, file in files]
 
 
 def export_training(settings: ConvertTrainingSettings) -> TrainingExport:

@@ -7,13 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from cal_ratio_trainer.building import build_training_file
-from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.demo import DemoSettings
-from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.files.leases import held_in_turn
@@ -80,23 +76,12 @@ def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: in
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
         ntuples, built = Path(name) / "ntuples", Path(name) / "built"
         built.mkdir()
-        simulate(
-            DemoSettings.make(
-                output_path=ntuples, jets=main_jets, control_jets=control_jets, seed=SEED, workers=workers
-            )
+        demo = simulate(
+            DemoSettings(output_path=ntuples, jets=main_jets, control_jets=control_jets, seed=SEED, workers=workers)
         )
-        converted = {**_inputs_below(ntuples / "convert.yaml"), "output_path": ntuples / "converted"}
-        conversion = convert_files(ConvertSettings.make(**converted, workers=workers))
+        conversion = convert_files(demo.convert_settings(workers=workers))
         if conversion.failed:
-            raise UserError(f"the demo could not be converted: {conversion}")
-        for kind in ("main", "control"):
-            inputs = _inputs_below(ntuples / f"build_{kind}.yaml")
-            build_training_file(BuildSettings.make(**{**inputs, "output_file": built / f"{kind}.parquet"}))
+            raise UserError(f"the demo could not be converted: {conversion.headline}")
+        build_training_file(demo.build_settings("main", output_file=built / "main.parquet"))
+        build_training_file(demo.build_settings("control", output_file=built / "control.parquet"))
         built.rename(folder)
-
-
-def _inputs_below(config: Path) -> dict[str, Any]:
-    """The settings that the demo leaves for the next step, with input files as absolute paths."""
-    content = read_config(config)
-    inputs = [{**each, "input_file": str(config.parent / each["input_file"])} for each in content["input_files"]]
-    return {**content, "input_files": inputs}

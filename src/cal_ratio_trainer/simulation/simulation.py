@@ -3,18 +3,22 @@
 Paths in these settings are relative to the folder, so that it can be moved; the commands are run inside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.simulation.events import MATCHED_RADIUS
 from cal_ratio_trainer.simulation.ntuple_file import NOT_A_DETECTOR_SIMULATION, FileTask, Written, write_ntuple
 from cal_ratio_trainer.simulation.samples import Sample, all_samples, cross_section_pb
@@ -44,8 +48,8 @@ class DemoFile:
     events: int
 
 
-@dataclass(frozen=True)
-class DemoSummary:
+@dataclass(frozen=True, repr=False)
+class DemoSummary(Result):
     """What `simulate` made.
 
     Attributes:
@@ -66,6 +70,33 @@ class DemoSummary:
     def jets(self) -> int:
         """How many jets convert will keep, over all files."""
         return sum(file.jets for file in self.files)
+
+    def convert_settings(self, **changes: Any) -> ConvertSettings:
+        """Settings that convert the ntuples, wherever they are called from, with changes."""
+        folder = {"output_path": self.output_path / CONVERTED}
+        return ConvertSettings.make(**{**_below_folder(self.convert_config), **folder, **changes})
+
+    def build_settings(self, kind: Literal["main", "control"], **changes: Any) -> BuildSettings:
+        """Settings that build a training file beside the ntuples once they are converted, with changes."""
+        config = self.build_main_config if kind == "main" else self.build_control_config
+        content = _below_folder(config)
+        return BuildSettings.make(**{**content, "output_file": config.parent / content["output_file"], **changes})
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{len(self.files)} ntuples for {self.jets:,} jets in {self.output_path}"
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """One row per ntuple."""
+        return [vars(file) for file in self.files]
+
+
+def _below_folder(config: Path) -> dict[str, Any]:
+    """Settings from a file, with their input files, which are relative to its folder, as absolute paths."""
+    content, folder = read_config(config), config.parent.absolute()
+    inputs = [{**each, "input_file": str(folder / each["input_file"])} for each in content["input_files"]]
+    return {**content, "input_files": inputs}
 
 
 def simulate(settings: DemoSettings) -> DemoSummary:

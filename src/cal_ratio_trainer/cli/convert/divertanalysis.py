@@ -1,9 +1,10 @@
 """`cr_trainer convert divertanalysis`."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import cal_ratio_trainer as crt
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import harmless
@@ -19,15 +20,12 @@ _MAX_ROWS = 1000
 
 
 def run(settings: ConvertSettings) -> int:
-    """Convert, then say what became of each file; 1 where any failed, 3 where others are still at work on some."""
-    from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
-    from cal_ratio_trainer.ntuple import Status, convert_files
-
-    summary = convert_files(settings)
+    """Converts, then says what became of each file; returns 1 where any failed, 3 where others still work on some."""
+    summary = crt.convert(settings)
     _print(summary)
     if summary.failed:
         return EXIT_FAILED_PARTS
-    return EXIT_IN_PROGRESS if any(row.status is Status.ELSEWHERE for row in summary.rows) else 0
+    return EXIT_IN_PROGRESS if summary.in_progress else 0
 
 
 def _print(summary: "ConversionSummary") -> None:
@@ -40,18 +38,12 @@ def _print(summary: "ConversionSummary") -> None:
         console.print(table)
     for note in summary.notes():
         console.print(note)
-    counts = Counter(row.status.value for row in summary.rows)
-    said = ", ".join(f"{count} {status}" for status, count in counts.items())
-    folder = summary.output_folder
-    written = f" The jets are in {folder}." if folder is not None else ""
-    console.print(f"{len(summary.rows)} file{'s' if len(summary.rows) != 1 else ''}: {said}.{written}")
+    console.print(summary.headline)
 
 
 def _files(summary: "ConversionSummary") -> "Table":
     """A row for each file; where there are very many, those that are converted are left to the line below."""
     from rich.table import Table
-
-    from cal_ratio_trainer.ntuple import Status
 
     is_long = len(summary.rows) > _MAX_ROWS
     table = Table(title="Files that are not converted" if is_long else "Files", title_justify="left")
@@ -60,7 +52,7 @@ def _files(summary: "ConversionSummary") -> "Table":
     for name in ("events", "jets", "seconds"):
         table.add_column(name, justify="right")
     for row in summary.rows:
-        if is_long and row.status in (Status.CONVERTED, Status.ALREADY_DONE):
+        if is_long and row.is_converted:
             continue
         numbers = (str(row.events), str(row.jets), f"{row.seconds:.1f}")
         table.add_row(harmless(row.file), row.status.value, harmless(row.reason), *numbers)

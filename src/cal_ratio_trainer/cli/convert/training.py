@@ -2,15 +2,14 @@
 
 import click
 
+import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 
 
 def run(settings: ConvertTrainingSettings) -> int:
-    """Write the network, then say what was written and how it was checked."""
-    from cal_ratio_trainer.runs.network_export import export_training
-
-    done = export_training(settings)
+    """Writes the network, then says what was written and how it was checked."""
+    done = crt.export(settings)
     for note in done.notes:
         click.echo(f"{note}.", err=True)
     for path, file in zip(done.exported.paths, done.exported.files, strict=True):

@@ -1,0 +1,122 @@
+"""Signatures of the public functions: the fields of a settings model become keyword arguments.
+
+The model is the one source. Type checkers and editors read its fields through a `ParamSpec`, `help` and notebooks
+through `__signature__` and the docstring that are made of them; nothing has to be listed twice.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from textwrap import fill
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.loading import settings_from
+from cal_ratio_trainer.progress import progress_shown
+
+Options = ParamSpec("Options")
+Chosen = TypeVar("Chosen", bound=Settings)
+ChosenContra = TypeVar("ChosenContra", bound=Settings, contravariant=True)
+Outcome = TypeVar("Outcome")
+OutcomeCo = TypeVar("OutcomeCo", covariant=True)
+
+_INDENT, _HANGING = " " * 4, " " * 8
+
+
+class Command(Protocol[Options, ChosenContra, OutcomeCo]):
+    """A function that takes the settings of a command, as keyword arguments or as one object.
+
+    With `progress=False` it shows nothing while it runs. Type checkers do not look at the other arguments of such a
+    call, for a signature cannot add a keyword to those of a model.
+    """
+
+    @overload
+    def __call__(self, settings: ChosenContra, /, *, progress: bool = True) -> OutcomeCo: ...
+    @overload
+    def __call__(self, *args: Options.args, **options: Options.kwargs) -> OutcomeCo: ...
+    @overload
+    def __call__(self, *, progress: bool, **options: Any) -> OutcomeCo: ...
+
+
+def command(
+    model: Callable[Options, Chosen], runs_network: bool = False
+) -> Callable[[Callable[[Chosen], Outcome]], Command[Options, Chosen, Outcome]]:
+    """Makes a public function of a function of settings.
+
+    Args:
+        model: the settings; its fields become keyword arguments.
+        runs_network: the function trains or evaluates a network on the CPU.
+
+    Returns:
+        The decorator. Its function raises ConfigError with all mistakes where arguments are wrong.
+    """
+    settings_model = cast(type[Chosen], model)
+
+    def decorate(function: Callable[[Chosen], Outcome]) -> Command[Options, Chosen, Outcome]:
+        def call(settings: Chosen | None = None, /, *, progress: bool = True, **options: Any) -> Outcome:
+            if settings is None:
+                settings = settings_from(settings_model, [("", options)])
+            elif options:
+                raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
+            if runs_network:
+                wait_briefly()
+            with progress_shown(progress):
+                return function(settings)
+
+        return described(model, settings_model, call, function)
+
+    return decorate
+
+
+def described(
+    arguments_model: Callable[Options, Settings],
+    settings_model: type[Chosen],
+    call: Callable[..., Outcome],
+    function: Callable[..., Any],
+) -> Command[Options, Chosen, Outcome]:
+    """Gives a function the name of another, and a signature and docstring with the fields of a model.
+
+    Args:
+        arguments_model: its fields become keyword arguments.
+        settings_model: may be given as one object instead.
+        call: the function to describe.
+        function: has the name, the docstring to begin with and the annotated result.
+    """
+    model, keyword = cast(type[Settings], arguments_model), inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(
+            "settings", inspect.Parameter.POSITIONAL_ONLY, default=None, annotation=settings_model | None
+        ),
+        inspect.Parameter("progress", keyword, default=True, annotation=bool),
+    ]
+    texts = {
+        "settings": f"The other arguments but progress in one object, `{settings_model.__name__}`.",
+        "progress": "Show how far the work is, on standard error or in the notebook.",
+    }
+    for name in model.field_names():
+        info = model.model_fields[name]
+        default = inspect.Parameter.empty if info.is_required() else info.get_default(call_default_factory=True)
+        parameters.append(inspect.Parameter(name, keyword, default=default, annotation=info.annotation))
+        texts[name] = info.description or ""
+    text, _, raises = inspect.cleandoc(function.__doc__ or "").partition("\nRaises:\n")
+    summary, heading, returned = text.partition("\nReturns:\n")
+    arguments = [
+        fill(f"{name}: {text}", 118, initial_indent=_INDENT, subsequent_indent=_HANGING) for name, text in texts.items()
+    ]
+    errors = ["    ConfigError: arguments are wrong; names all mistakes.", *filter(None, [raises])]
+    parts = [summary.rstrip(), "", "Args:", *arguments, heading + returned.rstrip(), "", "Raises:", *errors]
+    call.__doc__ = "\n".join(parts)
+    call.__name__ = call.__qualname__ = function.__name__.strip("_")
+    call.__module__ = function.__module__
+    returns = inspect.signature(function).return_annotation
+    vars(call)["__signature__"] = inspect.Signature(parameters, return_annotation=returns)
+    return cast(Command[Options, Chosen, Outcome], call)
+
+
+def wait_briefly() -> None:
+    """Keeps waiting threads from spinning for long, where PyTorch is not imported yet and the user says nothing.
+
+    By default they bring a shared machine to a crawl: a step took eight times as long beside other processes. No
+    spinning at all doubles a step on a quiet machine.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")

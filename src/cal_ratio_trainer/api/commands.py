@@ -1,0 +1,394 @@
+"""The public functions, one for each command; what they need is imported when they are called."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from cal_ratio_trainer.api.arguments import command, described, wait_briefly
+from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
+from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.doctor import DoctorSettings
+from cal_ratio_trainer.config.loading import layers_of, settings_from
+from cal_ratio_trainer.config.plot import PlotSettings
+from cal_ratio_trainer.config.runs import (
+    AnalyzeSettings,
+    ConvertTrainingSettings,
+    ImportSettings,
+    ModelDumpSettings,
+    RunsSettings,
+)
+from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
+from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice, resolve_layers
+from cal_ratio_trainer.progress import progress_shown
+
+if TYPE_CHECKING:
+    from cal_ratio_trainer.api.run import RedrawnRun, Run
+    from cal_ratio_trainer.building import BuildSummary, ResampleSummary
+    from cal_ratio_trainer.jets import Jets
+    from cal_ratio_trainer.ntuple import ConversionSummary
+    from cal_ratio_trainer.reporting.analysis import AnalysisResult
+    from cal_ratio_trainer.reporting.compare_report import CompareResult
+    from cal_ratio_trainer.reporting.doctor import Examination
+    from cal_ratio_trainer.reporting.jet_file_report import JetFileComparison
+    from cal_ratio_trainer.reporting.model_dump import NetworkDescription
+    from cal_ratio_trainer.reporting.runs import RunList
+    from cal_ratio_trainer.reporting.score_report import ScoreResult
+    from cal_ratio_trainer.runs.import_run import ImportSummary
+    from cal_ratio_trainer.runs.network_export import TrainingExport
+    from cal_ratio_trainer.simulation import DemoSummary
+    from cal_ratio_trainer.training.train import TrainSummary
+    from cal_ratio_trainer.training.train_folds import FoldSetSummary
+
+
+class TrainArguments(TrainSettings):
+    """Arguments of `train`: the settings, and the run to go on with."""
+
+    continue_from: str | int | None = Field(
+        default=None,
+        description="Run of this model to go on with: its number, -1 for the newest, or 'auto' for the newest "
+        "unfinished one (a new one if there is none).",
+    )
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        """As for all settings, those of figures last."""
+        return ["continue_from", *TrainSettings.field_names()]
+
+
+@command(DemoSettings)
+def demo(settings: DemoSettings) -> "DemoSummary":
+    """Simulates DiVertAnalysis ntuples: signal, multijets, beam-induced background and a control region.
+
+    Returns:
+        The ntuples, and the settings that convert and build them.
+
+    Raises:
+        OutputNotEmpty: the folder already holds ntuples.
+    """
+    from cal_ratio_trainer.simulation import simulate
+
+    return simulate(settings)
+
+
+@command(ConvertSettings)
+def convert(settings: ConvertSettings) -> "ConversionSummary":
+    """Converts DiVertAnalysis ntuples to files of jets, one for each.
+
+    Returns:
+        The outcome of each file; a file that cannot be converted is a failed row, and the others go on.
+
+    Raises:
+        SameOutput: two files would be written to one.
+        OSError: an output cannot be written.
+    """
+    from cal_ratio_trainer.ntuple import convert_files
+
+    return convert_files(settings)
+
+
+@command(BuildSettings)
+def build(settings: BuildSettings) -> "BuildSummary":
+    """Builds a main or control-region training file from converted files; with `report` also a report beside it.
+
+    Returns:
+        Jets and sums of weights of each class.
+
+    Raises:
+        InputFileError: a file cannot be used.
+        OSError: the output cannot be written.
+    """
+    from cal_ratio_trainer.building import build_training_file
+
+    summary = build_training_file(settings)
+    if settings.report:
+        from cal_ratio_trainer.reporting.build_report import write_build_report
+
+        summary = replace(summary, page=write_build_report(settings, summary))
+    return summary
+
+
+@command(ResampleSettings)
+def resample(settings: ResampleSettings) -> "ResampleSummary":
+    """Writes a random fraction of the jets of a file, the same of each class.
+
+    Raises:
+        InputFileError: the input cannot be read, or the output exists or is the input.
+    """
+    from cal_ratio_trainer.building import resample_file
+
+    return resample_file(settings)
+
+
+def _train(
+    settings: TrainSettings | None = None,
+    /,
+    *,
+    continue_from: str | int | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> "Run":
+    """Trains the network and its adversary, by default on the built-in demo, or goes on with an earlier run.
+
+    As on the command line: `include_low_mass=True` alone trains on low masses only, `batch_size` takes the place of
+    `num_splits`, and the demo has a profile of its own where neither file is given.
+
+    Returns:
+        The run: its history, figures, networks.
+
+    Raises:
+        UserError: settings, files or the run to go on with cannot be used, or the process belongs to torchrun.
+        TrainingStopped: SIGTERM or ^C; `continue_from` goes on.
+    """
+    from cal_ratio_trainer.api.run import Run
+    from cal_ratio_trainer.errors import ConfigError
+    from cal_ratio_trainer.launching import place
+
+    if place().processes > 1:
+        raise ConfigError(["with torchrun use the command line: torchrun ... -m cal_ratio_trainer train"])
+    if settings is not None:
+        if options:
+            raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
+        options = {name: getattr(settings, name) for name in settings.model_fields_set}
+    layers, notices = resolve_layers(layers_of(TrainSettings, None, options, source=""))
+    say = _say if progress else _say_nothing
+    for notice in notices:
+        say(notice)
+    with progress_shown(progress):
+        word = None if continue_from is None else str(continue_from)
+        summary = train_with(settings_from(TrainSettings, layers), layers, word, say)
+    assert summary is not None, "a process of its own is the first one"
+    return Run(summary.run)
+
+
+train = described(TrainArguments, TrainSettings, _train, _train)
+
+
+def train_with(
+    settings: TrainSettings, layers: Layers, continue_from: str | None, say: Callable[[str], None]
+) -> "TrainSummary | FoldSetSummary | None":
+    """Trains a network or a fold set; of several processes that torchrun started, the first speaks for all.
+
+    Args:
+        settings: of the training.
+        layers: the sources that they come from, weakest first, as `resolve_layers` returns them.
+        continue_from: as the command line's `--continue`; None begins a new run.
+        say: called with what a user should read while it runs.
+
+    Returns:
+        The outcome; None in a process of torchrun that is not the first.
+
+    Raises:
+        UserError: settings, files or the run to go on with cannot be used.
+        TrainingStopped: SIGTERM or ^C; the run can be continued.
+    """
+    wait_briefly()
+    from cal_ratio_trainer.reporting.training_details import training_details_text
+    from cal_ratio_trainer.training.continuation import find_start
+    from cal_ratio_trainer.training.ranks import launched_ranks
+    from cal_ratio_trainer.training.train import follow
+    from cal_ratio_trainer.training.train import train as train_one
+    from cal_ratio_trainer.training.train_folds import fold_work, train_folds
+
+    ranks, notice = launched_ranks(), demo_notice(layers)
+    summary: TrainSummary | FoldSetSummary | None = None
+    if not ranks.is_first:
+        follow(ranks)
+    elif work := fold_work(layers, settings, continue_from):
+        if notice and work.fold_set is None:
+            say(notice)
+        summary = train_folds(work, say, training_details_text, ranks)
+    else:
+        start = find_start(layers, settings, continue_from)
+        if start.initial is not None:
+            say(start.initial.sentence)
+        elif notice and start.run is None:
+            say(notice)
+        summary = train_one(start, say, training_details_text, ranks)
+    ranks.shut_down()
+    return summary
+
+
+@command(ScoreSettings, runs_network=True)
+def score(settings: ScoreSettings) -> "ScoreResult":
+    """Scores jets of any files, ntuples too, with a trained network, and writes a report.
+
+    Returns:
+        The outcome of each file with the path of its scores; a file that cannot be scored is a failed entry.
+
+    Raises:
+        RunError: there is no such run or epoch.
+        InputFileError: the network cannot be used, a pattern matches nothing, or the only file fails.
+        OSError: an output cannot be written.
+    """
+    from cal_ratio_trainer.reporting.score_report import score_with_report
+
+    return score_with_report(settings)
+
+
+@command(CompareSettings, runs_network=True)
+def compare(settings: CompareSettings) -> "CompareResult":
+    """Compares two networks on the same jets, or a network with scores that files hold, and writes a report.
+
+    Raises:
+        RunError: there is no such run or epoch.
+        InputFileError: a network or a file cannot be used.
+        OSError: the report cannot be written.
+    """
+    from cal_ratio_trainer.reporting.compare_report import compare_with_report
+
+    return compare_with_report(settings)
+
+
+@command(AnalyzeSettings, runs_network=True)
+def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
+    """Finds the best epochs of runs, recommends one, and writes a report.
+
+    Raises:
+        NothingToAnalyze: no run can be used.
+        RunError: a run is not there.
+        OSError: the report cannot be written.
+    """
+    from cal_ratio_trainer.reporting.analysis import analyze_runs
+
+    return analyze_runs(settings)
+
+
+@command(PlotSettings)
+def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
+    """Compares training files and writes a report: their contents, distributions, what is missing or odd.
+
+    With `run`, every plot of that run is drawn once more in its folder; settings of figures that are given take the
+    place of the run's.
+
+    Raises:
+        RunError: there is no such run, or it has no record or history that can be read.
+        UserError: a file cannot be used.
+        OSError: a file cannot be written.
+    """
+    if settings.run is not None:
+        from cal_ratio_trainer.api.run import RedrawnRun
+        from cal_ratio_trainer.runs.directory import named_run
+        from cal_ratio_trainer.runs.figures import redraw_run
+
+        # Not the defaults: the run has its own.
+        names = settings.model_fields_set & FigureSettings.model_fields.keys()
+        given = {name: getattr(settings, name) for name in names}
+        run = named_run(settings.run, settings.output_path)
+        return RedrawnRun(run, tuple(redraw_run(run, figure_settings=given)))
+    from cal_ratio_trainer.plotting.pool import draw_in_parallel
+    from cal_ratio_trainer.reporting.jet_file_report import compare_files
+
+    return compare_files(settings, draw_in_parallel)
+
+
+@command(ConvertTrainingSettings)
+def export(settings: ConvertTrainingSettings) -> "TrainingExport":
+    """Writes a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.
+
+    Returns:
+        The files, each read back and checked against the network's scores.
+
+    Raises:
+        RunError: there is no such run or epoch, or `folds` does not suit it.
+        ExportFailed: a file does not give the network's scores; nothing is left.
+    """
+    from cal_ratio_trainer.runs.network_export import export_training
+
+    return export_training(settings)
+
+
+@command(ImportSettings)
+def import_run(settings: ImportSettings) -> "ImportSummary":
+    """Makes a run of a training of the earlier program: its run folder, or a file of one network.
+
+    Raises:
+        InputFileError: a file is damaged, of another kind or of another network; nothing is written then.
+    """
+    from cal_ratio_trainer.runs.import_run import import_training
+
+    return import_training(settings)
+
+
+@command(RunsSettings)
+def list_runs(settings: RunsSettings) -> "RunList":
+    """Lists all runs: status, data, epochs, best figures, tag, note, commit.
+
+    Raises:
+        UnknownColumn: there is no such column to sort by.
+        RunError: there is no folder of runs.
+    """
+    from cal_ratio_trainer.reporting.runs import run_list
+
+    return run_list(settings)
+
+
+@command(ModelDumpSettings)
+def describe_network(settings: ModelDumpSettings) -> "NetworkDescription":
+    """Lists the layers of a trained network with shapes and numbers of parameters.
+
+    Raises:
+        RunError: there is no such run or epoch.
+        InputFileError: the file is no network of this program.
+    """
+    from cal_ratio_trainer.reporting.model_dump import described_network
+    from cal_ratio_trainer.runs.networks import network_file
+
+    return described_network(network_file(settings.training, settings.output_path))
+
+
+@command(DoctorSettings)
+def doctor(settings: DoctorSettings) -> "Examination":
+    """Examines this installation: versions, devices, engines, memory, folders, and a training step."""
+    from cal_ratio_trainer.reporting.doctor import examine
+
+    return examine(settings)
+
+
+def read_jets(file: str | Path, cache_path: str | Path | None = None) -> "Jets":
+    """Reads a whole file of jets of any format into memory.
+
+    Args:
+        file: its path or URL: Parquet, ragged or flat, or a pickled frame of the earlier program.
+        cache_path: folder for a copy of a remote file; None for the user's cache folder.
+
+    Returns:
+        The jets: `jets["jet_pt"]` is a column, `jets.to_awkward()` all of them with their constituents.
+
+    Raises:
+        InputFileError: no such file, or no file of jets; says what it seems to be.
+    """
+    from cal_ratio_trainer.files.cache import local_copy
+    from cal_ratio_trainer.jets.loading import load_jets
+
+    return load_jets(local_copy(str(file), None if cache_path is None else Path(cache_path))).jets
+
+
+def open_run(name: str | Path, output_path: str | Path = "training_results") -> "Run":
+    """Opens a run that was trained or imported.
+
+    Args:
+        name: NAME/RUN, e.g. 'default/0', 'default/-1' for the newest, 'default/0/fold_1' for a network of a fold set,
+            or the path of a run's folder.
+        output_path: folder that holds all runs.
+
+    Raises:
+        RunError: there is no such run; names those that are there.
+    """
+    from cal_ratio_trainer.api.run import Run
+    from cal_ratio_trainer.runs.directory import named_run
+
+    return Run(named_run(str(name), Path(output_path)))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say_nothing(text: str) -> None:
+    pass

@@ -1,0 +1,151 @@
+"""A run on disk as an object: its record, settings, history, figures and networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.config.scoring import ReadingSettings
+from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import did_you_mean
+from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.plotting import Drawing
+from cal_ratio_trainer.results import Result
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
+from cal_ratio_trainer.runs.networks import NEWEST, Networks, networks_of
+from cal_ratio_trainer.runs.overview import RunOverview
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE
+from cal_ratio_trainer.scoring.scorer import find_scorer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Run(Result):
+    """A run: one network, or the networks of a fold set. Its table has one row per epoch.
+
+    What is read of a run stays as it was then; open it again to see what a training has added.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+
+    @property
+    def name(self) -> str:
+        """'model/00003', or 'model/00003/fold_1' for a network of a fold set."""
+        return self.directory.name
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.directory.path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json: versions, hardware, data files, timings, status; empty where there is none."""
+        return self.directory.read_record()
+
+    @cached_property
+    def settings(self) -> TrainSettings:
+        """The settings that it was trained with. Raises InputFileError where they cannot be read."""
+        return TrainSettings.make(**self.directory.read_settings())
+
+    @cached_property
+    def history(self) -> list[dict[str, float]]:
+        """Losses, K-S and AUC, one row per epoch; unknown figures are NaN. Raises RunError where there is none."""
+        return self.directory.read_history()
+
+    @property
+    def status(self) -> str:
+        """finished, running, interrupted, killed, failed, diverged, imported, incomplete or unknown."""
+        return self._overview.status
+
+    @property
+    def recommended_epoch(self) -> int | None:
+        """The epoch that the default rule recommends; None without one and for a fold set, whose networks differ."""
+        best = self._overview.best_epochs()
+        return None if best is None or len(best.epochs) > 1 else best.epochs[0]
+
+    @property
+    def headline(self) -> str:
+        """Name, state, epochs and the recommended one."""
+        best, epochs = self.recommended_epoch, self._overview.epochs
+        recommended = "" if best is None else f", epoch {best} recommended"
+        return f"run {self.name}: {self.status}, {epochs} epoch{'' if epochs == 1 else 's'}{recommended}"
+
+    def records(self) -> Sequence[dict[str, float]]:
+        """The history."""
+        return self.history if self.directory.history_file.is_file() else []
+
+    def figures(self) -> list[str]:
+        """Names of its figures: those of each epoch, the histories, the final ones."""
+        return [drawing.name for drawing in self._drawings]
+
+    def figure(self, name: str) -> "Figure":
+        """One of its figures, drawn from what the run keeps.
+
+        Raises:
+            RunError: there is no such figure; names the nearest.
+        """
+        for drawing in self._drawings:
+            if drawing.name == name:
+                return drawing.figure(labels_of_run(self.directory))
+        raise RunError(f"run {self.name} has no figure {name}{did_you_mean(name, self.figures())}; figures() lists all")
+
+    def network(self, epoch: int | str = NEWEST, rule: Rule = DEFAULT_RULE) -> Networks:
+        """The network after an epoch, or all networks of a fold set, on the CPU.
+
+        Args:
+            epoch: its number, 'last', or 'best' for the one that `rule` recommends.
+            rule: the rule.
+
+        Raises:
+            RunError: its weights are not there.
+            InputFileError: they were changed since the run wrote them.
+        """
+        return networks_of(self.directory, str(epoch), rule).load()
+
+    def score(self, jets: Jets, epoch: int | str = NEWEST, labelled: bool = True) -> NDArray[np.float32]:
+        """Scores of jets in memory.
+
+        Args:
+            jets: as a training file holds them: scaled by `build`, with finite inputs. `score` of the package takes
+                files of any kind.
+            epoch: as `network` takes it.
+            labelled: the label column says which jets are signal; a parametrised network then reads their masses.
+
+        Returns:
+            [jets, 3]: the outputs for QCD, signal and BIB.
+
+        Raises:
+            RunError: its weights are not there.
+            ConfigError: the network reads masses that some jets do not have.
+        """
+        return find_scorer(f"{self.path.absolute()}/{epoch}", ReadingSettings()).scores(jets, labelled)
+
+    @cached_property
+    def _overview(self) -> RunOverview:
+        return RunOverview.of(self.directory)
+
+    @cached_property
+    def _drawings(self) -> list[Drawing]:
+        return drawings_of_run(self.directory)
+
+
+@dataclass(frozen=True, repr=False)
+class RedrawnRun(Result):
+    """A run whose plots were drawn once more, and their files."""
+
+    run: RunDirectory
+    files: tuple[Path, ...]
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{len(self.files)} plots of run {self.run.name} in {self.run.path}"

@@ -1,0 +1,198 @@
+"""The whole chain through the public functions, on small demo data in a temporary folder."""
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import pytest
+
+import cal_ratio_trainer as crt
+from cal_ratio_trainer.api.commands import TrainArguments
+from cal_ratio_trainer.api.run import Run
+from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
+from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.doctor import DoctorSettings
+from cal_ratio_trainer.config.plot import PlotSettings
+from cal_ratio_trainer.config.runs import (
+    AnalyzeSettings,
+    ConvertTrainingSettings,
+    ImportSettings,
+    ModelDumpSettings,
+    RunsSettings,
+)
+from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
+
+MODELS: dict[str, type[Settings]] = {
+    "demo": DemoSettings,
+    "convert": ConvertSettings,
+    "build": BuildSettings,
+    "resample": ResampleSettings,
+    "train": TrainArguments,
+    "score": ScoreSettings,
+    "compare": CompareSettings,
+    "analyze": AnalyzeSettings,
+    "plot": PlotSettings,
+    "export": ConvertTrainingSettings,
+    "import_run": ImportSettings,
+    "list_runs": RunsSettings,
+    "describe_network": ModelDumpSettings,
+    "doctor": DoctorSettings,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with main.parquet and control.parquet, made of demo ntuples by the public functions."""
+    folder = tmp_path_factory.mktemp("api") / "demo"
+    demo = crt.demo(output_path=folder, jets=120, seed=3, workers=1, progress=False)
+    converted = crt.convert(demo.convert_settings(workers=1), progress=False)
+    assert not converted.failed
+    assert len(converted.to_pandas()) == len(demo.to_pandas()) == 33
+    for kind in ("main", "control"):
+        built = crt.build(demo.build_settings(kind), progress=False)
+        assert built.output_file == folder / f"{kind}.parquet"
+        assert built.to_pandas()["jets"].tolist() == [120] * len(built.classes)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    """A run of one epoch on these files."""
+    return crt.train(
+        main_training_file=str(folder / "main.parquet"),
+        cr_training_file=str(folder / "control.parquet"),
+        output_path=folder / "runs",
+        epochs=1,
+        num_splits=2,
+        sample_fraction=1.0,
+        train_fraction=0.6,
+        plot_processes=0,
+        tensorboard=False,
+        threads=1,
+        progress=False,
+    )
+
+
+def test_a_run_has_its_record_settings_history_and_networks(run: Run) -> None:
+    assert repr(run) == "<run default/00000: finished, 1 epoch, epoch 0 recommended>"
+    assert run.settings.epochs == 1
+    assert run.record["status"] == run.status == "finished"
+    assert len(run.history) == len(run.to_pandas()) == 1
+    assert run.recommended_epoch == 0
+    assert "<table>" in run._repr_html_()
+    assert run.network().shape == run.network("best").shape
+
+
+def test_a_run_draws_its_figures_without_files(run: Run) -> None:
+    before = sorted(run.path.rglob("*"))
+    figure = run.figure("roc_curve_qcd_and_bib")
+    assert isinstance(figure, matplotlib.figure.Figure)
+    assert "demo simulation" in " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert sorted(run.path.rglob("*")) == before
+    with pytest.raises(crt.UserError, match=r"no figure roc_curve \(did you mean"):
+        run.figure("roc_curve")
+
+
+def test_a_run_scores_jets_in_memory_as_score_does_those_of_a_file(run: Run, folder: Path) -> None:
+    jets = crt.read_jets(folder / "main.parquet")
+    result = crt.score(
+        input_files=[str(folder / "main.parquet")],
+        training="default/0",
+        output_path=folder / "runs",
+        output_report=folder / "scores" / "report.md",
+        threads=1,
+        progress=False,
+    )
+    table = result.scores()
+    assert len(table) == len(jets) == 360
+    assert result.to_pandas()["jets"].tolist() == [360]
+    scores = run.score(jets)
+    assert scores.shape == (360, 3)
+    columns = [name for name in table.column_names if name.endswith("sig") or name == "score_sig"]
+    np.testing.assert_allclose(table.column(columns[0]).to_numpy(), scores[:, 1], rtol=1e-5)
+    assert result.figure(result.figures()[0]).axes
+
+
+def test_jets_show_themselves_shortly_and_become_records(folder: Path) -> None:
+    jets = crt.read_jets(folder / "main.parquet")
+    assert repr(jets).startswith("<360 jets with ")
+    records = jets.to_awkward()
+    assert len(records) == 360
+    assert len(records.clusters.clus_pt[0]) == np.diff(jets.constituents["clusters"].offsets)[0]
+    np.testing.assert_array_equal(records.jet_pt.to_numpy(), jets["jet_pt"])
+    assert len(jets.to_pandas()) == 360
+
+
+def test_the_run_is_listed_described_analyzed_exported_and_continued(run: Run, folder: Path) -> None:
+    runs = folder / "runs"
+    listed = crt.list_runs(output_path=runs, progress=False)
+    assert listed.to_pandas()["run"].tolist() == ["default/00000"]
+    described = crt.describe_network(training="default/0", output_path=runs)
+    assert described.parameters == int(described.to_pandas()["parameters"].sum())
+    report = folder / "analysis" / "report.md"
+    analysis = crt.analyze(
+        runs_to_analyze=["default/0"], output_path=runs, output_report=report, replicas=0, progress=False
+    )
+    assert analysis.recommended == ("default/00000/0",)
+    exported = crt.export(training="default/0", output_path=runs, output_json=folder / "network.json")
+    assert exported.exported.paths == (folder / "network.json",)
+    more = crt.train(output_path=runs, continue_from=0, epochs=1, progress=False)
+    assert len(more.history) == 2
+    assert more.name == run.name == crt.open_run("default/-1", runs).name
+
+
+def test_nothing_is_printed_and_no_folder_is_changed_into(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    here = Path.cwd()
+    crt.resample(
+        input_file=str(folder / "main.parquet"), output_file=folder / "half.parquet", fraction=0.5, progress=False
+    )
+    assert capfd.readouterr() == ("", "")
+    assert Path.cwd() == here
+
+
+def test_all_mistakes_are_told_at_once_without_pydantic() -> None:
+    given: dict[str, Any] = {"epoch": 2, "num_splits": 0}
+    with pytest.raises(crt.errors.ConfigError) as caught:
+        crt.train(**given)
+    assert "epoch is no setting of this command (did you mean epochs?)" in caught.value.mistakes
+    assert "num_splits: should be at least 1, got 0" in caught.value.mistakes
+    with pytest.raises(crt.UserError, match=r"^fraction must be given$"):
+        crt.resample(input_file="a.parquet", output_file=Path("b.parquet"))  # type: ignore[call-overload]
+
+
+def test_settings_and_single_ones_are_not_mixed() -> None:
+    with pytest.raises(TypeError, match="either settings or single ones"):
+        crt.demo(DemoSettings(), jets=3)  # type: ignore[call-overload]
+
+
+def test_the_signature_of_each_function_is_its_model() -> None:
+    assert set(crt.__all__) == {*MODELS, "read_jets", "open_run", "errors", "UserError", "__version__"}
+    for name, model in MODELS.items():
+        signature = inspect.signature(getattr(crt, name))
+        own = {"settings", "progress"}
+        assert set(signature.parameters) - own == set(model.model_fields)
+        for field, info in model.model_fields.items():
+            default = inspect.Parameter.empty if info.is_required() else info.get_default(call_default_factory=True)
+            assert signature.parameters[field].default == default
+            assert f"    {field}: " in getattr(crt, name).__doc__
+
+
+def test_the_functions_are_loaded_when_they_are_used() -> None:
+    code = (
+        "import sys, cal_ratio_trainer as crt; crt.__version__, dir(crt)\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
+        "crt.train\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    first, second = (set(line.split()) for line in done.stdout.splitlines())
+    assert first & {"pydantic", "yaml", "numpy", "torch", "click", "rich"} == set()
+    assert second & {"torch", "matplotlib", "awkward", "uproot"} == set()
