@@ -23,7 +23,7 @@ from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import train
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
 
 
 class SignalShift(DomainLoss):
