@@ -21,7 +21,7 @@ from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
-from tests.ntuple.tiny_ntuples import Event, cluster, event, segment, track, write_ntuple
+from tests.factories.ntuples import Event, cluster, event, segment, track, write_ntuple
 from tests.scoring.small import score_settings, scores_in
 
 OWN = """

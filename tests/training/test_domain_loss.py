@@ -28,7 +28,7 @@ from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import train
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
 from tests.training.test_cuda_graph import CONTROL, CPU, MAIN, tensors
 
 

@@ -1,4 +1,4 @@
-"""What is known of a network besides its weights, collected from its run: for the card beside an exported file."""
+"""Facts of a network besides its weights, collected from its run: for the card beside an exported file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,7 +53,7 @@ def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets |
     mass_names = _mass_names(settings, classifier.shape.masses)
     if _UNKNOWN_MASS in mass_names:
         notes.append("Which mass the network reads is not known: mH or mS, as it was trained")
-    if _simulation(record) == "demo":
+    if record.get("data", {}).get("main", {}).get("simulation") == "demo":
         notes.append("Trained on the built-in demo: of no use for physics")
     figures: dict[str, float] = {}
     if network.run:
@@ -94,22 +94,13 @@ def run_settings(run: RunDirectory | None) -> Mapping[str, Any]:
 def _scaling(record: Mapping[str, Any], test: TestJets | None) -> tuple[Scaling, list[str]]:
     if test and test.metadata.scaling:
         return test.metadata.scaling, []
-    said = _main_file(record).get("scaling")
+    said = record.get("data", {}).get("main", {}).get("scaling")
     if said:
         return Scaling.model_validate(said), []
     if "imported" in record:
         return LEGACY_SCALING, []  # the import said so, and its notes go on the card
     note = f"How the training jets were scaled is not known: {LEGACY_SCALING} is assumed, the usual range"
     return LEGACY_SCALING, [note]
-
-
-def _main_file(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    about: Mapping[str, Any] = record.get("data", {}).get("main", {})
-    return about
-
-
-def _simulation(record: Mapping[str, Any]) -> str | None:
-    return _main_file(record).get("simulation")
 
 
 def _mass_names(settings: Mapping[str, Any], count: int) -> tuple[str, ...]:
@@ -150,7 +141,7 @@ def _origin(imported: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def data_facts(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a run.json says of the training files, without the folders of this machine."""
+    """Facts of the training files in run.json, without the folders of this machine."""
     return {
         name: {
             "file": _short(str(about.get("file", ""))),

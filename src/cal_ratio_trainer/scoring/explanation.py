@@ -50,7 +50,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What was found.
+    """Result of the search.
 
     Attributes:
         jets: how many jets were tried on.
@@ -143,7 +143,7 @@ class _Search:
     labelled: bool
 
     def all_changes(self, jets: ExplainedJets, before: str = "") -> list[tuple[Attempt, Variation]]:
-        """What each change that can be tried leaves, the best first; `before` begins their names."""
+        """Difference that each change leaves, the best first; `before` begins the names of the changes."""
         every = tuple(variations())
         at_a_time = max(1, _JETS_AT_A_TIME // max(1, len(jets.built)))
         attempts = []
