@@ -1,14 +1,14 @@
 """All measurements on a graphics card in one command: `python -m benchmarks.gpu`, Markdown on standard output.
 
-Runs where there is no network: it needs this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
+Needs no internet: only this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
 
 1. The Triton engine against the formulas in double precision, IEEE and TF32: recurrence, and chains of dense layers.
-2. Main jets a second in the step at several sizes, a rung of the ladder a row; memory, predicted and measured.
-3. Where the time of a step goes, by kernel.
+2. Main jets per second in the step at several sizes, one row per optimisation; memory, predicted and measured.
+3. Time of a step by kernel.
 4. The full training, with validation, K-S, checkpoints and all plots, by stage.
 
-Each is a process of its own, and a row that fails says why: what is wrong with one takes no other with it.
-`--only` takes some of them; `--tiny` makes everything small, and then it runs on a CPU too.
+Each runs in a separate process, and a row that fails contains the error, so that the others still run.
+`--only` selects some of them; with `--tiny` everything is small and also runs on a CPU.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def _errors(device: torch.device, engine: str, units: int) -> list[float]:
 def throughput(device: torch.device, sizes: list[int]) -> None:
     """Time of a step in milliseconds and main jets per second, by method and size."""
 
-    def measured(jets: int, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[str, ...]:
+    def measured(jets: int, data: TrainingTensors, sampler: Sampler, way: _Method) -> tuple[str, ...]:
         set_matmul_precision(device, way.precision)
         with way.layers_apart():
             seconds, peak = _seconds_a_step(device, data, sampler, way)
@@ -143,7 +143,7 @@ def throughput(device: torch.device, sizes: list[int]) -> None:
     def rows() -> Iterator[tuple[str, ...]]:
         for jets in sizes:
             data, sampler = _sample(device, jets)
-            for way in _ways(device):
+            for way in _methods(device):
                 yield _row((str(jets), *way.words(device)), partial(measured, jets, data, sampler, way))
 
     columns = ("main jets a step", "engine", "dense layers", "products", "recorded", "ms", "main jets/s")
@@ -152,7 +152,7 @@ def throughput(device: torch.device, sizes: list[int]) -> None:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Method:
     """Method to compute a step."""
 
     engine: str
@@ -177,14 +177,16 @@ class _Way:
             yield
 
 
-def _ways(device: torch.device) -> list[_Way]:
+def _methods(device: torch.device) -> list[_Method]:
     """One method for each optimisation."""
-    slowest = _Way("torch", together=False)
+    slowest = _Method("torch", together=False)
     if engine_for(device, torch.float32) is not Engine.TRITON:
-        return [slowest, _Way("auto"), _Way("auto", kind=StaticStep)]
-    ways = [slowest, *(_Way("triton", together=together) for together in (False, True))]
+        return [slowest, _Method("auto"), _Method("auto", kind=StaticStep)]
+    ways = [slowest, *(_Method("triton", together=together) for together in (False, True))]
     return ways + [
-        _Way("triton", precision, StaticStep, together) for precision in ("ieee", "tf32") for together in (False, True)
+        _Method("triton", precision, StaticStep, together)
+        for precision in ("ieee", "tf32")
+        for together in (False, True)
     ]
 
 
@@ -193,7 +195,7 @@ def profile(device: torch.device, jets: int) -> None:
     data, sampler = _sample(device, jets)
     activity = torch.profiler.ProfilerActivity
     activities = [activity.CPU, *([activity.CUDA] if device.type == "cuda" else [])]
-    way = _Way("auto", "ieee", StaticStep)
+    way = _Method("auto", "ieee", StaticStep)
     with torch.profiler.profile(activities=activities) as profiler:
         _seconds_a_step(device, data, sampler, way)
     key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
@@ -211,7 +213,7 @@ def _sample(device: torch.device, jets: int) -> tuple[TrainingTensors, Sampler]:
     return data, Sampler(np.arange(main), np.arange(main, main + control), _STEPS, 1, True)
 
 
-def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sampler, way: _Way) -> tuple[float, int]:
+def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sampler, way: _Method) -> tuple[float, int]:
     """Seconds per step of the third epoch; the first ones compile and record."""
     classifier = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device)
     adversary = Adversary(DomainSettings(10.0, 2)).to(device)

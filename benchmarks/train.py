@@ -60,14 +60,14 @@ def seconds_a_step(step: Callable[[int], None], steps: int) -> float:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparison:
     """Seconds per step of both methods, on the same jets."""
 
     eager: float
     ours: float
 
 
-def measure(batch: int, steps: int) -> Contest:
+def measure(batch: int, steps: int) -> Comparison:
     """Measures both in turn, three rounds each; returns medians."""
     rng = np.random.default_rng(1)
     main_jets, control = random_jets(batch, "main", rng), random_jets(batch, "control", rng)
@@ -89,7 +89,7 @@ def measure(batch: int, steps: int) -> Contest:
         times_eager.append(
             seconds_a_step(lambda _: eager(main_inputs, control_inputs, adversary_inputs, targets), max(2, steps // 3))
         )
-    return Contest(eager=float(np.median(times_eager)), ours=float(np.median(times_ours)))
+    return Comparison(eager=float(np.median(times_eager)), ours=float(np.median(times_ours)))
 
 
 def main() -> None:

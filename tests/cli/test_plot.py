@@ -11,14 +11,14 @@ from cal_ratio_trainer.runs import figures
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.simulation import demo_data
 from cal_ratio_trainer.simulation.demo_data import DemoFiles
-from tests.cli.test_build import typed
-from tests.jets.some_jets import converted, some_jets
+from tests.cli.test_build import run
+from tests.factories.jets import converted_jets, converted_metadata
 
 
 @pytest.fixture
 def jets_file(tmp_path: Path) -> Path:
     """Some converted jets."""
-    write_jets(tmp_path / "jets.parquet", some_jets(100), converted())
+    write_jets(tmp_path / "jets.parquet", converted_jets(100), converted_metadata())
     return tmp_path / "jets.parquet"
 
 
@@ -26,7 +26,7 @@ def test_a_file_becomes_a_report_and_the_command_says_where(
     tmp_path: Path, jets_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert typed(monkeypatch, "plot", f"mine={jets_file}", "--common_plots", "jet_pt,clus_pt_0") == 0
+    assert run(monkeypatch, "plot", f"mine={jets_file}", "--common_plots", "jet_pt,clus_pt_0") == 0
     said = capsys.readouterr().out
     assert "100 jets of 1 file looked" in said
     assert "reports/report.html" in said
@@ -45,7 +45,7 @@ def test_a_configuration_of_the_earlier_program_runs(
         f"plot_every_column: False\noutput_report: {tmp_path}/old/report.md\n"
         f"input_files:\n  - {{input_file: {jets_file}, legend_name: Test Data}}\n"
     )
-    assert typed(monkeypatch, "plot", "--config", tmp_path / "old.yaml") == 0
+    assert run(monkeypatch, "plot", "--config", tmp_path / "old.yaml") == 0
     assert "| Test Data |" in (tmp_path / "old" / "report.md").read_text("utf-8")
 
 
@@ -54,7 +54,7 @@ def test_without_files_the_demo_is_compared(
 ) -> None:
     monkeypatch.setattr(demo_data, "demo_training_files", lambda cache_path: DemoFiles(jets_file, jets_file))
     output = tmp_path / "demo" / "report.md"
-    assert typed(monkeypatch, "plot", "-o", output, "--common_plots", "jet_pt") == 0
+    assert run(monkeypatch, "plot", "-o", output, "--common_plots", "jet_pt") == 0
     assert "200 jets of 2 files" in capsys.readouterr().out
     assert "| Main |" in output.read_text("utf-8")
     assert "| Control region |" in output.read_text("utf-8")
@@ -89,7 +89,7 @@ def test_mistakes_end_in_one_sentence_and_leave_nothing(
     Path("empty.pkl").touch()
     Path("cut.parquet").write_bytes(jets_file.read_bytes()[:5000])
     Path("typo.yaml").write_text("common_plot: [jet_pt]\n")
-    assert typed(monkeypatch, "plot", *words) == 2
+    assert run(monkeypatch, "plot", *words) == 2
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
@@ -108,6 +108,6 @@ def test_a_run_is_redrawn_with_the_labels_that_are_given(
 
     monkeypatch.setattr(figures, "redraw_run", note)
     words = ("--run", "default/3", "--output_path", tmp_path / "runs", "--status", "Preliminary")
-    assert typed(monkeypatch, "plot", *words) == 0
+    assert run(monkeypatch, "plot", *words) == 0
     assert asked == [("default/00003", {"status": "Preliminary"})]
     assert "1 plots of run default/00003" in capsys.readouterr().out

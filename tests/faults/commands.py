@@ -50,7 +50,7 @@ def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tu
     return process.exitcode, output.read_bytes()[begin:].decode() if output.exists() else ""
 
 
-def run_well(words: Sequence[object], folder: Path, expected: int = 0) -> float:
+def run_expecting(words: Sequence[object], folder: Path, expected: int = 0) -> float:
     """Runs a command that must end with the expected status; returns its duration. [s]"""
     begin = time.monotonic()
     status, said = run(words, folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.files.leases import held_in_turn
-from tests.faults import worked_folder
+from tests.faults import prepared_folder
 
 
 @pytest.fixture(scope="session")
@@ -15,10 +15,10 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    folder = shared / "worked_folder"
+    folder = shared / "prepared_folder"
     with held_in_turn(folder):
         if not folder.exists():
             made = tmp_path_factory.mktemp("made")
-            worked_folder.make(made)
+            prepared_folder.make(made)
             made.rename(folder)
     return folder

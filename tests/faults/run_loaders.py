@@ -35,10 +35,10 @@ from cal_ratio_trainer.runs.record import machine
 from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, save_checkpoint, state_bytes
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.step import TrainingStep
-from tests.evaluation.jets import plausible_control_jets, plausible_jets
+from tests.factories.runs import history_row, write_run
+from tests.factories.scored_jets import plausible_control_jets, plausible_jets
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
-from tests.training.run_folders import history_row, write_run
 from tests.training.steps import new_step
 
 RUN_ID = "5e" * 16
@@ -50,7 +50,7 @@ PROGRESS = Progress(epoch=2, step=1, sums={"main": 0.5}, history=HISTORY, thread
 
 
 @cache
-def a_step() -> TrainingStep:
+def trained_step() -> TrainingStep:
     """A small network and its adversary, with optimisers that have made a step."""
     step = new_step(shape=SHAPE, engine="torch")
     for _, module, optimizer in step.trained_modules():
@@ -61,7 +61,7 @@ def a_step() -> TrainingStep:
     return step
 
 
-def a_run(folder: Path, digests: bool = True) -> RunDirectory:
+def interrupted_run(folder: Path, digests: bool = True) -> RunDirectory:
     """Interrupted run with all files except jets; without digests, as an earlier version wrote it."""
     files = {
         kind: {"file": f"{kind}.parquet", "sha256": kind[0] * 64, "simulation": "demo", "notes": ["a note"]}
@@ -83,8 +83,8 @@ def a_run(folder: Path, digests: bool = True) -> RunDirectory:
         known = run.write_settings(TrainSettings.make(model_name="m"))
         run.write_record({**run.read_record(), "settings_sha256": known})
     run_id = RUN_ID if digests else None
-    save_checkpoint(run.checkpoint_file, a_step(), PROGRESS, run_id)
-    network = keras_model_bytes(SHAPE, a_step().classifier.weights())
+    save_checkpoint(run.checkpoint_file, trained_step(), PROGRESS, run_id)
+    network = keras_model_bytes(SHAPE, trained_step().classifier.weights())
     run.weights_file(0).write_bytes(with_digest(network, run_id, 0) if digests else network)
     main, control = plausible_jets(60), plausible_control_jets(60)
     write_evaluation(run, 1, evaluate_test_sample(main, control))
@@ -107,12 +107,12 @@ def _start(run: RunDirectory) -> Start:
 
 def _checkpoint(digests: bool) -> Loader:
     def load(file: Path) -> object:
-        progress = load_checkpoint(file, a_step(), RUN_ID if digests else None)
-        return (repr(progress), hashlib.sha256(state_bytes(a_step())).hexdigest()) if digests else None
+        progress = load_checkpoint(file, trained_step(), RUN_ID if digests else None)
+        return (repr(progress), hashlib.sha256(state_bytes(trained_step())).hexdigest()) if digests else None
 
     def make(folder: Path) -> Path:
-        a_step.cache_clear()
-        file = a_run(folder, digests).checkpoint_file
+        trained_step.cache_clear()
+        file = interrupted_run(folder, digests).checkpoint_file
         if not digests:
             with safe_open(file, framework="pt") as opened:
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -133,7 +133,7 @@ def _settings(digests: bool) -> Loader:
         settings = _start(_run_of(file)).settings.model_dump(mode="json", exclude={"output_path"})
         return settings if digests else None
 
-    return Loader(lambda folder: a_run(folder, digests).settings_file, load, damaged_text)
+    return Loader(lambda folder: interrupted_run(folder, digests).settings_file, load, damaged_text)
 
 
 def _read_all(file: Path) -> None:
@@ -163,11 +163,13 @@ def _histograms(file: Path) -> None:
 RUN_LOADERS: dict[str, Loader] = {
     "checkpoint": _checkpoint(True),
     "checkpoint of an earlier version": _checkpoint(False),
-    "kept network of a run": Loader(lambda folder: a_run(folder).weights_file(0), _network),
+    "kept network of a run": Loader(lambda folder: interrupted_run(folder).weights_file(0), _network),
     "training_params.yaml of a run": _settings(True),
     "training_params.yaml of an earlier version": _settings(False),
-    "run.json": Loader(lambda folder: a_run(folder).record_file, _read_all, damaged_text),
-    "history.json": Loader(lambda folder: a_run(folder).history_file, _read_all, damaged_text),
-    "evaluation.json": Loader(lambda folder: a_run(folder).evaluation_file, _evaluation, damaged_text),
-    "histograms of an epoch": Loader(lambda folder: a_run(folder).histograms_file(1), _histograms, damaged_text),
+    "run.json": Loader(lambda folder: interrupted_run(folder).record_file, _read_all, damaged_text),
+    "history.json": Loader(lambda folder: interrupted_run(folder).history_file, _read_all, damaged_text),
+    "evaluation.json": Loader(lambda folder: interrupted_run(folder).evaluation_file, _evaluation, damaged_text),
+    "histograms of an epoch": Loader(
+        lambda folder: interrupted_run(folder).histograms_file(1), _histograms, damaged_text
+    ),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.commands import run
-from tests.faults.worked_folder import COMMANDS, STATUSES, TRAIN, sums
+from tests.faults.prepared_folder import COMMANDS, STATUSES, TRAIN, sums
 
 pytestmark = [
     pytest.mark.faults,

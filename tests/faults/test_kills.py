@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.golden import sums_of
-from tests.faults.commands import kill_after, kill_moments, run_well
-from tests.faults.worked_folder import COMMANDS, STATUSES, sums
+from tests.faults.commands import kill_after, kill_moments, run_expecting
+from tests.faults.prepared_folder import COMMANDS, STATUSES, sums
 
 pytestmark = pytest.mark.faults
 
@@ -19,10 +19,10 @@ def test_a_command_killed_ten_times_leaves_what_an_undisturbed_one_does(
 ) -> None:
     words, status = COMMANDS[name].split(), STATUSES.get(name, 0)
     undisturbed, folder = shutil.copytree(before, tmp_path / "one"), shutil.copytree(before, tmp_path / "two")
-    seconds = run_well(words, undisturbed, status)
+    seconds = run_expecting(words, undisturbed, status)
     for moment, with_children in kill_moments(name, seconds):
         begin = time.time()
         kill_after(words, folder, moment, with_children)
         sums_of(folder, begin - 1)  # reads the outputs: a file under its final name is complete
-    run_well(words, folder, status)
+    run_expecting(words, folder, status)
     assert sums(folder) == sums(undisturbed)

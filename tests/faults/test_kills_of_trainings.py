@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.commands import kill_after, kill_moments, run, run_well
-from tests.faults.worked_folder import TRAIN, sums
+from tests.faults.commands import kill_after, kill_moments, run, run_expecting
+from tests.faults.prepared_folder import TRAIN, sums
 
 pytestmark = pytest.mark.faults
 
@@ -20,9 +20,9 @@ def test_a_training_killed_ten_times_and_continued_equals_one_that_was_not(befor
     for kind in ("main", "control"):
         shutil.copyfile(before / f"{kind}.parquet", folder / f"{kind}.parquet")
     for moment, with_children in kill_moments("train", 2.0):
-        kill_after(_next_words(folder), folder, moment, with_children)
-    while _next_words(folder) != []:
-        run_well(_next_words(folder), folder)
+        kill_after(_next_command(folder), folder, moment, with_children)
+    while _next_command(folder) != []:
+        run_expecting(_next_command(folder), folder)
     assert not (folder / _RUN.with_name("00001")).exists()
     assert sums(folder / _RUN) == sums(before / _RUN)
 
@@ -32,7 +32,7 @@ def test_an_interrupted_demo_is_made_again(tmp_path: Path) -> None:
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
     undisturbed.mkdir()
     folder.mkdir()
-    seconds = run_well(words, undisturbed)
+    seconds = run_expecting(words, undisturbed)
     for moment, with_children in kill_moments("demo", seconds):
         kill_after(words, folder, moment, with_children)
         status, said = run(words, folder) if (folder / "ntuples").exists() else (2, "")
@@ -41,7 +41,7 @@ def test_an_interrupted_demo_is_made_again(tmp_path: Path) -> None:
         shutil.rmtree(folder / "ntuples", ignore_errors=True)
 
 
-def _next_words(folder: Path) -> list[str]:
+def _next_command(folder: Path) -> list[str]:
     """Next command of a user: train, continue, or none."""
     record = folder / _RUN / "run.json"
     if not record.exists():

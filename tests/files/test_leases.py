@@ -24,7 +24,7 @@ with Leases(float(sys.argv[2])) as leases:
 """
 
 
-def left_behind(path: Path, age_s: float, timeout: float = 1.0, holder: ProcessName | None = None) -> Path:
+def abandoned_lease(path: Path, age_s: float, timeout: float = 1.0, holder: ProcessName | None = None) -> Path:
     """Lease that a process on another machine has not renewed for some time."""
     holder = holder or ProcessName("elsewhere", "another machine", 1, "1")
     file = lease_file(path)
@@ -68,7 +68,7 @@ def test_the_heartbeat_keeps_a_lease_beyond_its_time(tmp_path: Path) -> None:
 
 def test_a_lease_of_a_machine_that_gives_no_sign_of_life_is_taken_over_after_a_watch(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    left_behind(path, age_s=1000)
+    abandoned_lease(path, age_s=1000)
     with Leases(timeout=1) as leases:
         assert leases.take(path) is None
         assert leases.is_suspect(path)
@@ -83,14 +83,14 @@ def test_a_holder_whose_clock_is_wrong_keeps_its_lease_as_long_as_it_renews_it(t
     path = tmp_path / "a.parquet"
     with Leases(timeout=1) as leases:
         for age_s in (1000.0, 999.8, 999.6, 999.4):
-            left_behind(path, age_s)
+            abandoned_lease(path, age_s)
             assert leases.take(path) is None
             time.sleep(leases.watch_s * 0.8)
 
 
 def test_a_lease_is_good_for_as_long_as_its_holder_says(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    left_behind(path, age_s=1000, timeout=5000)
+    abandoned_lease(path, age_s=1000, timeout=5000)
     with Leases(timeout=1) as leases:
         assert leases.take(path) is None
         assert not leases.is_suspect(path)
@@ -128,7 +128,7 @@ def test_of_many_that_take_over_a_stale_lease_one_wins(tmp_path: Path) -> None:
     gone = ProcessName("here", this_process().machine, 2**22 + 1, "1")
     for number in range(20):
         path = tmp_path / f"{number}.parquet"
-        left_behind(path, age_s=1000, holder=gone)
+        abandoned_lease(path, age_s=1000, holder=gone)
         won: list[Lease] = []
         start = threading.Barrier(8)
 
@@ -152,7 +152,7 @@ def test_of_many_that_take_over_a_stale_lease_one_wins(tmp_path: Path) -> None:
 def test_a_takeover_during_which_somebody_died_does_not_block_the_file(tmp_path: Path) -> None:
     gone = ProcessName("here", this_process().machine, 2**22 + 1, "1")
     path = tmp_path / "a.parquet"
-    file = left_behind(path, age_s=1000, holder=gone)
+    file = abandoned_lease(path, age_s=1000, holder=gone)
     guard = file.with_name(f"{file.name}.0123")
     guard.write_text(json.dumps({"id": "4567", **gone.as_json(), "stale_after_s": 1.0}))
     with Leases(timeout=60) as leases:
@@ -165,7 +165,7 @@ def test_who_lost_a_lease_knows_it_and_does_not_remove_that_of_its_successor(tmp
     with Leases(timeout=1) as leases:
         lease = leases.take(path)
         assert lease is not None
-        successor = left_behind(path, age_s=0)
+        successor = abandoned_lease(path, age_s=0)
         time.sleep(2.5 * leases.timeout / leases_module.HEARTBEATS)
         assert lease.lost
         leases.release(lease)
@@ -174,7 +174,7 @@ def test_who_lost_a_lease_knows_it_and_does_not_remove_that_of_its_successor(tmp
 
 def test_what_somebody_left_who_died_before_it_was_written_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    file = left_behind(path, age_s=1000)
+    file = abandoned_lease(path, age_s=1000)
     file.write_text("")
     os.utime(file, (time.time() - 1000,) * 2)
     with leased(path, timeout=1) as lease:
@@ -184,7 +184,7 @@ def test_what_somebody_left_who_died_before_it_was_written_is_taken_over(tmp_pat
 GONE = ProcessName("here", this_process().machine, 2**22 + 1, "1")
 
 
-def taken_at_last(path: Path, patience_s: float = 4.0) -> bool:
+def is_acquired(path: Path, patience_s: float = 4.0) -> bool:
     """True if a lease is obtained, at once or after a watch."""
     with Leases(timeout=1) as leases:
         until = time.monotonic() + patience_s
@@ -201,9 +201,9 @@ def taken_at_last(path: Path, patience_s: float = 4.0) -> bool:
 def test_the_id_of_a_foreign_lease_never_becomes_a_path(tmp_path: Path, lease_id: str) -> None:
     path = tmp_path / "sub" / "a.parquet"
     path.parent.mkdir()
-    file = left_behind(path, age_s=1000, holder=GONE)
+    file = abandoned_lease(path, age_s=1000, holder=GONE)
     file.write_text(json.dumps(json.loads(file.read_text()) | {"id": lease_id.format(folder=tmp_path)}))
-    assert taken_at_last(path)
+    assert is_acquired(path)
     assert [found.name for found in tmp_path.rglob("*")] == ["sub"]
 
 
@@ -215,7 +215,7 @@ def test_a_link_in_the_place_of_a_lease_is_not_followed(tmp_path: Path, target: 
     lease_file(path).symlink_to(tmp_path / target)
     then = time.time() - age_s
     os.utime(lease_file(path), (then, then), follow_symlinks=False)
-    assert taken_at_last(path) == (age_s > 0)
+    assert is_acquired(path) == (age_s > 0)
     assert (tmp_path / "precious").read_text() == "kept"
     assert lease_file(path).is_symlink() == (age_s == 0)
 
@@ -224,15 +224,15 @@ def test_a_link_in_the_place_of_a_lease_is_not_followed(tmp_path: Path, target: 
 def test_a_pipe_in_the_place_of_a_lease_does_not_stop_the_program(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     os.mkfifo(lease_file(path))
-    assert not taken_at_last(path)
+    assert not is_acquired(path)
     os.utime(lease_file(path), (0, 0))
-    assert taken_at_last(path)
+    assert is_acquired(path)
 
 
 def test_a_folder_in_the_place_of_a_lease_is_named(tmp_path: Path) -> None:
     lease_file(tmp_path / "a.parquet").mkdir()
     with pytest.raises(IsADirectoryError) as error:
-        taken_at_last(tmp_path / "a.parquet")
+        is_acquired(tmp_path / "a.parquet")
     assert error.value.filename == str(lease_file(tmp_path / "a.parquet"))
 
 
@@ -245,21 +245,21 @@ def test_a_folder_in_the_place_of_a_lease_is_named(tmp_path: Path) -> None:
 )
 def test_odd_numbers_in_a_lease_neither_hold_it_for_ever_nor_break_anything(tmp_path: Path, odd: str) -> None:
     path = tmp_path / "a.parquet"
-    file = left_behind(path, age_s=0)
+    file = abandoned_lease(path, age_s=0)
     then = time.time() - 1000
     file.write_text(file.read_text()[:-1] + f", {odd}}}")
-    assert not taken_at_last(path)
+    assert not is_acquired(path)
     os.utime(file, (then, then))
-    assert taken_at_last(path)
+    assert is_acquired(path)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[]", "null", '{"id": {}}', "\0" * 50])
 def test_what_is_no_lease_counts_as_one_of_an_unknown_holder(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.parquet"
     lease_file(path).write_text(content)
-    assert not taken_at_last(path)
+    assert not is_acquired(path)
     os.utime(lease_file(path), (0, 0))
-    assert taken_at_last(path)
+    assert is_acquired(path)
 
 
 @pytest.mark.parametrize("step_s", [3600, -3600])
@@ -280,16 +280,16 @@ def test_a_step_of_the_clock_loses_no_lease(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("age_s", [-3600, -3e8, 3600])
 def test_a_dead_holder_does_not_hold_a_lease_for_ever_whatever_the_clock_was(tmp_path: Path, age_s: float) -> None:
     path = tmp_path / "a.parquet"
-    left_behind(path, age_s)
-    assert taken_at_last(path)
+    abandoned_lease(path, age_s)
+    assert is_acquired(path)
 
 
 def test_leases_and_temporary_files_of_dead_processes_are_swept(tmp_path: Path) -> None:
     mine, me = tmp_path / "mine.parquet", this_process()
-    left_behind(tmp_path / "dead.parquet", age_s=0, holder=GONE)
-    left_behind(tmp_path / "stale.parquet", age_s=1000)
-    left_behind(tmp_path / "elsewhere.parquet", age_s=0, timeout=600)
-    left_behind(tmp_path / "alive.parquet", age_s=1000, holder=me, timeout=600)
+    abandoned_lease(tmp_path / "dead.parquet", age_s=0, holder=GONE)
+    abandoned_lease(tmp_path / "stale.parquet", age_s=1000)
+    abandoned_lease(tmp_path / "elsewhere.parquet", age_s=0, timeout=600)
+    abandoned_lease(tmp_path / "alive.parquet", age_s=1000, holder=me, timeout=600)
     elsewhere = ProcessName("elsewhere", "another machine", GONE.pid, "1")
     for process in (GONE, me, elsewhere):
         (tmp_path / f".a.{process.pid}-{process.tag}01234567.part.parquet").touch()

@@ -13,7 +13,7 @@ from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.formats.architecture import BadArchitecture
 from cal_ratio_trainer.formats.fdeep_file import Flavour, decoded_floats, encoded_floats
 from cal_ratio_trainer.formats.fdeep_network import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, EarlierNetwork
+from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, StoredNetwork
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.damage import all_damages
 from tests.formats.earlier_files import fdeep_file
@@ -30,7 +30,7 @@ def good(request: pytest.FixtureRequest) -> Content:
     return content
 
 
-def read(content: Content) -> EarlierNetwork:
+def read(content: Content) -> StoredNetwork:
     """Network read from a file with this content."""
     return network_from_fdeep(json.dumps(content).encode())
 

@@ -134,7 +134,7 @@ def swap_gates(file: h5py.File) -> None:
         values[...] = gates[:, [0, 2, 1, 3]].reshape(values.shape)
 
 
-def nudge(file: h5py.File) -> None:
+def change_lowest_bit(file: h5py.File) -> None:
     """Changes the lowest bit of one weight."""
     values = file["layers/dense_2/vars/0"]
     changed = values[()]
@@ -148,7 +148,7 @@ def test_a_wrong_keras_file_is_caught(expected: Expected, tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="are off by up to"):
         check_keras(with_weights_changed(path, swap_gates), expected)
     with pytest.raises(ValueError, match="layer 'main_output': its kernel is not the network's"):
-        check_keras(with_weights_changed(path, nudge), expected)
+        check_keras(with_weights_changed(path, change_lowest_bit), expected)
     backwards = with_config_changed(path, lambda c: c["lstm"]["config"].update(go_backwards=True))
     with pytest.raises(ValueError, match="go_backwards is True, expected False"):
         check_keras(backwards, expected)

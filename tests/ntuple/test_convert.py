@@ -27,7 +27,7 @@ from cal_ratio_trainer.ntuple.failures import failed_in
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.workers.executor import Report
 from cal_ratio_trainer.workers.files import Pieces
-from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
+from tests.factories.ntuples import event, random_events, write_ntuple
 
 convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")
 
@@ -73,14 +73,14 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def die(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+def kill_process(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
     """Kills the process at one file, as if memory were exhausted."""
     if "bad" in request.file:
         os._exit(9)
     return convert_whole(report, request, may_be_cut)
 
 
-def trip(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+def fail_unpicklably(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
     """Conversion with an unexpected error that cannot be pickled."""
     if "bad" in request.file:
         error = RuntimeError("no such thing")
@@ -340,7 +340,7 @@ def test_a_file_at_which_every_worker_dies_fails_with_a_word_and_the_others_are_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [write_ntuple(tmp_path / f"{name}.root", TWO_JETS) for name in ("a", "bad", "b")]
-    steps = replace(convert_module._STEPS, whole=die)
+    steps = replace(convert_module._STEPS, whole=kill_process)
     monkeypatch.setattr(convert_module, "_STEPS", steps)
     summary = convert(tmp_path, *files, workers=2)
     assert statuses(summary) == [Status.CONVERTED, Status.FAILED, Status.CONVERTED]
@@ -353,13 +353,13 @@ def test_an_error_that_nobody_thought_of_is_a_row_and_the_log_says_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, workers: int
 ) -> None:
     files = [write_ntuple(tmp_path / f"{name}.root", TWO_JETS) for name in ("a", "bad", "b")]
-    monkeypatch.setattr(convert_module, "_STEPS", replace(convert_module._STEPS, whole=trip))
+    monkeypatch.setattr(convert_module, "_STEPS", replace(convert_module._STEPS, whole=fail_unpicklably))
     with caplog.at_level(logging.INFO):
         summary = convert(tmp_path, *files, workers=workers)
     assert statuses(summary) == [Status.CONVERTED, Status.FAILED, Status.CONVERTED]
     assert summary.rows[1].reason == "an error that no check foresaw (RuntimeError: no such thing); -v shows where"
     assert list(failed_in(tmp_path / "jets")) == [str(files[1])]
-    assert "in trip" in caplog.text
+    assert "in fail_unpicklably" in caplog.text
 
 
 def test_an_error_of_the_output_ends_the_command(tmp_path: Path) -> None:

@@ -187,12 +187,12 @@ def test_a_worker_has_no_use_for_torch(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def processes_for_few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets two figures start a process."""
     monkeypatch.setattr("cal_ratio_trainer.plotting.pool._WORTH_A_PROCESS", 2)
 
 
-@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.usefixtures("processes_for_few_figures")
 def test_whoever_waits_for_many_figures_draws_too_but_none_that_killed_a_process(tmp_path: Path) -> None:
     with DrawingPool(1) as pool:
         pool.submit([Drawing("deadly", unfinished, (None, signal.SIGKILL))], tmp_path, DEMO, order=1)
@@ -203,7 +203,7 @@ def test_whoever_waits_for_many_figures_draws_too_but_none_that_killed_a_process
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "c.png"}
 
 
-@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.usefixtures("processes_for_few_figures")
 def test_many_figures_in_parallel_come_back_in_order(tmp_path: Path) -> None:
     drawings = lines(["d", "a", "c", "b"])
     for processes in (2, 0):
@@ -212,7 +212,7 @@ def test_many_figures_in_parallel_come_back_in_order(tmp_path: Path) -> None:
         assert all(path.exists() for path in written)
 
 
-@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.usefixtures("processes_for_few_figures")
 def test_a_figure_that_fails_in_parallel_is_an_error(tmp_path: Path) -> None:
     drawings = [*lines(["a", "b", "c"]), Drawing("wrong", crossing, ("no numbers",))]
     for processes in (2, 0):

@@ -12,7 +12,7 @@ import torch
 from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.network_file import read_network
-from cal_ratio_trainer.formats.stored_layers import EarlierNetwork
+from cal_ratio_trainer.formats.stored_layers import StoredNetwork
 from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.scoring import scores_of
@@ -108,7 +108,7 @@ def damaged(content: bytes, seed: int) -> bytes:
     return bytes(changed)
 
 
-def outcomes(content: bytes, path: Path, seeds: range) -> Iterator[EarlierNetwork | InputFileError]:
+def outcomes(content: bytes, path: Path, seeds: range) -> Iterator[StoredNetwork | InputFileError]:
     """Results of reading a file damaged in several ways; other errors than a refusal are raised."""
     for seed in seeds:
         path.write_bytes(damaged(content, seed))

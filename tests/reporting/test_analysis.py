@@ -22,10 +22,10 @@ from cal_ratio_trainer.reporting.analysis_tables import efficiency_table, epoch_
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.runs.directory import RunDirectory
+from tests.factories.files import write_training_files
+from tests.factories.runs import history_row, train_small, write_run
 from tests.reporting.browser import browser_page, find_browser
 from tests.reporting.test_page_in_browser import IMAGES_THAT_DO_NOT_SHOW
-from tests.training.run_folders import history_row, train_small, write_run
-from tests.training.synthetic import write_training_files
 
 COLLAPSE = history_row(0.50, 0.0, loss=1.1)
 GOOD = [history_row(0.95, 0.90, loss=0.5), history_row(0.99, 0.70, loss=0.3), history_row(0.991, 0.95, loss=0.28)]
@@ -313,7 +313,8 @@ def test_damage_to_some_files_of_a_run_costs_their_part_of_the_page_only(trained
     run = RunDirectory(runs / "plain" / "00000")
     shutil.rmtree(run.path / "histograms")
     for epoch in range(3):
-        run.weights_file(epoch).write_bytes(b"PK no zip")
+        run.weights_file(epoch).with_suffix(".safetensors").write_bytes(b"no network")
+    (run.path / "keras" / "final_model.safetensors").unlink()
     (run.path / "keras" / "final_model.keras").unlink()
     (runs / "fight" / "00000" / "control_test_sample.parquet").write_bytes(b"PAR1 and no more")
     result, page = analyze(runs, tmp_path, "plain/0", "fight/0")
@@ -321,8 +322,8 @@ def test_damage_to_some_files_of_a_run_costs_their_part_of_the_page_only(trained
     failures = dict(result.failures)
     assert "control_test_sample.parquet" in failures.pop("fight/00000")
     assert failures
-    assert all(re.search(r"final_model_weights_\d\.keras: is not as run plain", why) for why in failures.values())
-    assert re.search(r"final_model_weights_\d\.keras", page)  # the shortlisted epochs are random
+    assert all(re.search(r"final_model_weights_\d\.safetensors: is not as run plain", why) for why in failures.values())
+    assert re.search(r"final_model_weights_\d\.safetensors", page)  # the shortlisted epochs are random
     assert "fight/00000 has no test figures" in page
 
 

@@ -17,6 +17,7 @@ from cal_ratio_trainer.config.training import Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.figures import drawings_of_run
@@ -24,9 +25,9 @@ from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
 from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.training.continuation import AUTO, Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
+from tests.factories.files import write_training_files
 from tests.formats.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, written
 from tests.formats.numpy_network import random_weights
-from tests.training.synthetic import write_training_files
 
 SMALL = NetworkShape(
     branches=(
@@ -83,10 +84,11 @@ def test_a_run_folder_becomes_a_run_with_the_weights_of_every_epoch(tmp_path: Pa
     assert run.kept_epochs() == [0, 2]
     for name, seed in (("calratio/0", 2), ("calratio/0/last", 2), ("calratio/0/0", 0), ("calratio/-1/2", 2)):
         network = find_network(name, tmp_path / "runs")
-        shape, weights = read_keras(network.file)
-        assert shape == SMALL
-        for weight, values in random_weights(SMALL, seed).items():
-            np.testing.assert_array_equal(weights[weight], values)
+        for file in (network.file, network.file.with_suffix(".keras")):
+            stored = read_own_network(file)
+            assert stored.shape == SMALL
+            for weight, values in random_weights(SMALL, seed).items():
+                np.testing.assert_array_equal(stored.weights[weight], values)
 
 
 def test_history_settings_and_record_come_along(tmp_path: Path) -> None:
@@ -146,9 +148,9 @@ def test_a_file_becomes_a_run_named_after_it(name: str, make: Callable[..., byte
     summary = imported(written(tmp_path, make(SMALL, weights), name), tmp_path)
     assert summary.run.name == "net/00000"
     assert summary.epochs == ()
-    shape, found = read_keras(find_network("net/0", tmp_path / "runs").file)
-    assert shape == SMALL
-    np.testing.assert_array_equal(found["output.kernel"], weights["output.kernel"])
+    stored = read_own_network(find_network("net/0", tmp_path / "runs").file)
+    assert stored.shape == SMALL
+    np.testing.assert_array_equal(stored.weights["output.kernel"], weights["output.kernel"])
     again = imported(tmp_path / name, tmp_path, model_name="other")
     assert again.run.name == "other/00000"
 

@@ -16,9 +16,8 @@ from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_withou
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import find_network, network_file, network_of, with_digest
 from cal_ratio_trainer.scoring.scorer import find_scorer
-from tests.training.fold_sets import TINY
-from tests.training.run_folders import history_row, train_small, write_run
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.runs import TINY, history_row, train_small, write_run
 
 
 def test_the_newest_epoch_is_also_found_among_the_kept_ones(tmp_path: Path) -> None:
@@ -117,15 +116,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(params=[".safetensors", ".keras"])
+def suffix(request: pytest.FixtureRequest) -> str:
+    """Ending of the files that networks are read from; `.keras` as in runs that have no others."""
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
-def runs(trained: Path, tmp_path: Path) -> Path:
+def runs(trained: Path, tmp_path: Path, suffix: str) -> Path:
     """Copy of it that a test may damage."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    if suffix == ".keras":
+        for file in tmp_path.glob("default/*/keras/final_model*.safetensors"):
+            file.unlink()
     return tmp_path
 
 
-def _network(runs: Path, run: int, epoch: int) -> Path:
-    return RunDirectory(runs / "default" / f"{run:05d}").weights_file(epoch)
+def _network(runs: Path, run: int, epoch: int, suffix: str = ".keras") -> Path:
+    return RunDirectory(runs / "default" / f"{run:05d}").weights_file(epoch).with_suffix(suffix)
 
 
 def test_a_kept_network_is_a_zip_as_before_with_a_comment(trained: Path) -> None:
@@ -137,14 +146,16 @@ def test_a_kept_network_is_a_zip_as_before_with_a_comment(trained: Path) -> None
     assert file.read_bytes() == (file.parent / "final_model.keras").read_bytes()
 
 
-def test_no_flipped_bit_of_a_kept_network_is_used(runs: Path) -> None:
-    file, random = _network(runs, 0, 0), np.random.default_rng(3)
+def test_no_flipped_bit_of_a_kept_network_is_used(runs: Path, suffix: str) -> None:
+    file, random = _network(runs, 0, 0, suffix), np.random.default_rng(3)
     good = file.read_bytes()
     for place in (*random.integers(len(good), size=60), *range(len(good) - 60, len(good))):
         damaged = bytearray(good)
         damaged[place] ^= 1 << int(random.integers(8))
         file.write_bytes(damaged)
-        with pytest.raises(InputFileError, match=r"final_model_weights_0\.keras: is (not as|a network of another) run"):
+        with pytest.raises(
+            InputFileError, match=rf"final_model_weights_0\{suffix}: is (not as|a network of another) run"
+        ):
             find_network("default/0/0", runs)
 
 
@@ -168,8 +179,8 @@ def test_a_comment_that_the_run_did_not_write_is_refused(tmp_path: Path, content
         network_of(run, "0")
 
 
-def test_a_network_of_another_run_or_epoch_is_refused_whatever_uses_it(runs: Path, tmp_path: Path) -> None:
-    shutil.copy(_network(runs, 1, 0), _network(runs, 0, 0))
+def test_a_network_of_another_run_or_epoch_is_refused_whatever_uses_it(runs: Path, tmp_path: Path, suffix: str) -> None:
+    shutil.copy(_network(runs, 1, 0, suffix), _network(runs, 0, 0, suffix))
     export = ConvertTrainingSettings.make(
         training="default/0/0", output_path=runs, output_json=tmp_path / "out.json", format="keras"
     )
@@ -180,11 +191,12 @@ def test_a_network_of_another_run_or_epoch_is_refused_whatever_uses_it(runs: Pat
     ):
         with pytest.raises(InputFileError, match="is a network of another run than default/00000"):
             use()
-    shutil.copy(_network(runs, 0, 1), _network(runs, 0, 0))
+    shutil.copy(_network(runs, 0, 1, suffix), _network(runs, 0, 0, suffix))
     with pytest.raises(InputFileError, match="is the network of another epoch of run default/00000"):
         find_network("default/0/0", runs)
 
 
+@pytest.mark.parametrize("suffix", [".keras"], indirect=True)
 def test_a_network_without_digest_is_refused_in_a_run_that_has_them(runs: Path) -> None:
     file, packed = _network(runs, 0, 0), io.BytesIO()
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(packed, "w") as again:

@@ -23,8 +23,8 @@ from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
 from cal_ratio_trainer.workers import dask_cluster
 from cal_ratio_trainer.workers.executor import Key, Report, SchedulerError, Task, WorkerLost
 from cal_ratio_trainer.workers.opening import opened_executor
-from tests.ntuple.test_convert import trip
-from tests.ntuple.tiny_ntuples import random_events, write_ntuple
+from tests.factories.ntuples import random_events, write_ntuple
+from tests.ntuple.test_convert import fail_unpicklably
 
 convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")
 
@@ -91,12 +91,12 @@ def test_errors_that_cannot_travel_as_they_are_become_rows_all_the_same(
 ) -> None:
     files = [write_ntuple(tmp_path / f"{name}.root", random_events(1, 6)) for name in ("good", "bad", "cut")]
     files[2].write_bytes(files[2].read_bytes()[:2000])
-    monkeypatch.setattr(convert_module, "_STEPS", replace(convert_module._STEPS, whole=trip))
+    monkeypatch.setattr(convert_module, "_STEPS", replace(convert_module._STEPS, whole=fail_unpicklably))
     with caplog.at_level(logging.INFO, logger="cal_ratio_trainer"):
         summary = convert(tmp_path / "jets", files, scheduler=cluster.scheduler_address)
     assert [row.status for row in summary.rows] == [Status.CONVERTED, Status.FAILED, Status.FAILED]
     assert summary.rows[1].reason.startswith("an error that no check foresaw (RuntimeError")
-    assert "in trip" in caplog.text
+    assert "in fail_unpicklably" in caplog.text
     assert "cannot be read" in summary.rows[2].reason
 
 

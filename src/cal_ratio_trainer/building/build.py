@@ -63,6 +63,7 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
     check_output(settings.output_file, [source.path for source in sources], settings.overwrite or lacks_report)
     with opened_workers(settings, settings.output_file, len(sources), _say) as workers:
         files = scan_files(sources, settings.kind, settings.seed, _columns_to_weigh_by(settings), workers)
+        schema = common_schema(files)
         combined = are_training_files(files, settings)
         said = [COMBINED] if combined else _range_notes(settings)
         notes = [*said, *refuse_duplicates(files), *_class_notes(files, settings), *cut_notes(files)]
@@ -73,7 +74,6 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
         if lacks_report:
             _log.warning("%s is complete; only its report is missing, and is written now", settings.output_file)
             return replace(summary, notes=read_metadata(settings.output_file).notes)
-        schema = common_schema(files)
         further = [name for name in schema.jet_columns if name not in KEPT_SCALARS]
         kept = [*(name for name in KEPT_SCALARS if name not in removed), *further]
         with writing_layout(settings.output_file, settings.layout) as writer:

@@ -16,9 +16,9 @@ from cal_ratio_trainer.formats.graph import BadGraph, evaluate, graph_of
 from cal_ratio_trainer.formats.recognition import recognised
 from cal_ratio_trainer.formats.stored_layers import (
     BadWeightsFile,
-    EarlierNetwork,
     FloatArray,
     StoredLayer,
+    StoredNetwork,
     Weights,
     weights_by_name,
 )
@@ -39,7 +39,7 @@ class BadFdeepFile(ValueError):
     """A JSON file is none of frugally-deep's, or it contradicts itself; says where."""
 
 
-def network_from_fdeep(content: bytes) -> EarlierNetwork:
+def network_from_fdeep(content: bytes) -> StoredNetwork:
     """The network in a file of frugally-deep.
 
     Raises:
@@ -57,7 +57,7 @@ def network_from_fdeep(content: bytes) -> EarlierNetwork:
     tests = _check_tests(said.get("tests"), found.shape, weights)
     is_keras_3 = any("batch_shape" in layer.config for layer in architecture.layers.values())
     notes = () if tests else ("The file has no test jets, so its scores could not be checked.",)
-    return EarlierNetwork(
+    return StoredNetwork(
         found.shape,
         weights,
         f"frugally-deep JSON for version {'0.20 and later' if is_keras_3 else '0.15'}, {tests} test jets",

@@ -9,7 +9,7 @@ from typing import Any
 
 from cal_ratio_trainer.errors import did_you_mean
 from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, Layer, classifier_layers
-from cal_ratio_trainer.jets.schema import JET_INPUTS, MASS_INPUTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, MASS_INPUTS, Schema
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 
@@ -49,8 +49,8 @@ def functional_config(layers: Sequence[Layer], inputs: Sequence[str], output: st
     }
 
 
-def network_shape(config: Any) -> NetworkShape:
-    """The shape of the classifier that a config.json describes.
+def network_shape(config: Any, schema: Schema = CALRATIO_2019) -> NetworkShape:
+    """The shape of the classifier that a config.json describes, which reads the features of a schema.
 
     Settings that change nothing of what is computed (initialisers, ids of objects) may differ from what we write;
     Keras itself may thus have saved the file again.
@@ -60,7 +60,7 @@ def network_shape(config: Any) -> NetworkShape:
     """
     try:
         entries = _entries(config["config"]["layers"])
-        shape = _shape_in(entries)
+        shape = _shape_in(entries, schema)
         output_layers = config["config"]["output_layers"]
         expected = classifier_layers(shape)
         if output_layers not in ([[expected[-1].name, 0, 0]], [expected[-1].name, 0, 0]):
@@ -118,21 +118,24 @@ def _tensor(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _shape_in(entries: Mapping[str, Any]) -> NetworkShape:
+def _shape_in(entries: Mapping[str, Any], schema: Schema) -> NetworkShape:
     join = next(entry for entry in entries.values() if entry["class_name"] == "Concatenate")
     *ends, jet = _sources(join)
     chains = [list(_chain(entries, end)) for end in ends]
     _, jet_inputs = entries[jet]["config"]["batch_shape"]
-    masses = _whole(jet_inputs, at_least=len(JET_INPUTS)) - len(JET_INPUTS)
+    own = len(schema.jet_inputs)
+    masses = _whole(jet_inputs, at_least=own) - own
     if masses > len(MASS_INPUTS):
-        raise NotOurNetwork(f"layer {jet!r} has {jet_inputs} inputs, expected 3 and up to {len(MASS_INPUTS)} masses")
+        expected = f"{own} and up to {len(MASS_INPUTS)} masses"
+        raise NotOurNetwork(f"layer {jet!r} has {jet_inputs} inputs, expected {expected}")
     dense = [entry for entry in entries.values() if entry["class_name"] == "Dense"]
     return NetworkShape(
-        branches=tuple(_branch_in(chain, masses) for chain in chains),
+        branches=tuple(_branch_in(chain, masses, schema) for chain in chains),
         hidden=tuple(_whole(entry["config"]["units"]) for entry in dense[:-1]),
         lstm_layers=sum(entry["class_name"] == "LSTM" for entry in chains[0]),
         masses=masses,
         dropout=_rate(chains[0][-1]["config"]["rate"]),
+        schema=schema,
     )
 
 
@@ -160,14 +163,14 @@ def _chain(entries: Mapping[str, Any], end: str) -> Iterator[Any]:
     yield from reversed(backwards)
 
 
-def _branch_in(chain: Sequence[Any], masses: int) -> BranchShape:
+def _branch_in(chain: Sequence[Any], masses: int, schema: Schema) -> BranchShape:
     first = chain[0]["config"]["name"]
     kinds = {f"{prefix}_input_cr": name for name, prefix in BRANCH_PREFIXES.items()}
     if first not in kinds:
         raise NotOurNetwork(f"has a branch that begins with {first!r}, expected one of {', '.join(kinds)}")
     dense = tuple(_whole(entry["config"]["filters"]) for entry in chain if entry["class_name"] == "Conv1D")
     units = [_whole(entry["config"]["units"]) for entry in chain if entry["class_name"] == "LSTM"]
-    branch = branch_shape(kinds[first], dense, units[-1])
+    branch = branch_shape(kinds[first], dense, units[-1], schema)
     found, expected = chain[0]["config"]["batch_shape"], [None, branch.slots, branch.inputs + masses]
     if found != expected:
         raise NotOurNetwork(f"layer {first!r}: batch_shape is {found!r:.80}, expected {expected}")

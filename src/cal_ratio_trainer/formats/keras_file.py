@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
@@ -21,10 +22,11 @@ from cal_ratio_trainer.formats.keras_config import NotOurNetwork, functional_con
 from cal_ratio_trainer.formats.keras_weights import layers_as_written, weights_bytes
 from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, FloatArray, checked_weights, classifier_layers, input_names
 from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, paired_by_class, weights_by_name
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.shape import NetworkShape
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-LARGEST = {METADATA: 1 << 16, CONFIG: 1 << 23, WEIGHTS: 1 << 30}
+LARGEST = {METADATA: 1 << 20, CONFIG: 1 << 23, WEIGHTS: 1 << 30}
 """The parts of a file, and how many bytes each may have when it is read."""
 
 HDF5_BEGINNING = b"\x89HDF\r\n\x1a\n"
@@ -33,6 +35,7 @@ _EARLIER = "is a file of Keras 2, as the earlier program left them; 'cr_trainer 
 # Keras writes its version and the time here. The form of the config is that of 3.0, which all later versions read; a
 # fixed time keeps the bytes the same.
 _METADATA_CONTENT = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}
+_SCHEMA = "cal_ratio_trainer_schema"
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -44,7 +47,8 @@ def write_keras(path: Path, shape: NetworkShape, weights: Mapping[str, np.ndarra
 def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     """The content of a `.keras` file: a functional model that gives scores [jets, 3] in the order QCD, signal, BIB.
 
-    Its inputs are, for each branch, [jets, slots, inputs + masses], then the jets themselves, [jets, 3 + masses].
+    Its inputs are, for each branch, [jets, slots, inputs + masses], then the jets themselves, [jets, jet inputs
+    + masses]. Features other than those of 2019 are described in its metadata.
 
     Args:
         shape: the classifier's shape.
@@ -56,8 +60,11 @@ def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any,
     """
     layers = classifier_layers(shape)
     config = functional_config(layers, input_names(shape), OUTPUT_LAYER)
+    metadata: dict[str, Any] = dict(_METADATA_CONTENT)
+    if shape.schema != CALRATIO_2019:
+        metadata[_SCHEMA] = shape.schema.model_dump(mode="json", exclude_defaults=True)
     parts = {
-        METADATA: json.dumps(_METADATA_CONTENT).encode(),
+        METADATA: json.dumps(metadata).encode(),
         CONFIG: json.dumps(config).encode(),
         WEIGHTS: weights_bytes(layers, checked_weights(shape, weights)),
     }
@@ -82,12 +89,22 @@ def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
     if _is_of_keras_2(parts[METADATA]):
         raise InputFileError(path, _EARLIER)
     try:
-        shape = network_shape(parsed(parts[CONFIG]))
+        shape = network_shape(parsed(parts[CONFIG]), _schema_in(path, parts[METADATA]))
         return shape, _weights(parts[WEIGHTS], shape)
     except (BadJson, NotOurNetwork) as error:
         raise InputFileError(path, f"{CONFIG}: {error}") from error
     except (BadHdf5, BadWeightsFile) as error:
         raise InputFileError(path, f"{WEIGHTS}: {error}") from error
+
+
+def _schema_in(path: Path, metadata: bytes) -> Schema:
+    """The features that a network reads; those of 2019 where its file does not say."""
+    try:
+        said = parsed(metadata)
+        content = said.get(_SCHEMA) if isinstance(said, dict) else None
+        return CALRATIO_2019 if content is None else Schema.model_validate(content)
+    except (BadJson, ValidationError) as error:
+        raise InputFileError(path, f"{METADATA}: holds no schema of features: {error}") from error
 
 
 def _weights(content: bytes, shape: NetworkShape) -> dict[str, FloatArray]:

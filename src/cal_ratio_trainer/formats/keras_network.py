@@ -14,8 +14,8 @@ from cal_ratio_trainer.formats.recognition import Recognised, network_from_weigh
 from cal_ratio_trainer.formats.stored_layers import (
     WEIGHTS_OF,
     BadWeightsFile,
-    EarlierNetwork,
     StoredLayer,
+    StoredNetwork,
     paired_by_class,
     weights_by_name,
 )
@@ -30,7 +30,7 @@ class BadKerasFile(ValueError):
     """A file is none of Keras', or a damaged one; says which part."""
 
 
-def network_from_zip(content: bytes) -> EarlierNetwork:
+def network_from_zip(content: bytes) -> StoredNetwork:
     """The network in a `.keras` zip file.
 
     Raises:
@@ -52,7 +52,7 @@ def network_from_zip(content: bytes) -> EarlierNetwork:
     return replace(network, form=f"zip of Keras {said if isinstance(said, str) else '?':.20}, with architecture")
 
 
-def network_from_hdf5(content: bytes, architecture: Architecture | None = None) -> EarlierNetwork:
+def network_from_hdf5(content: bytes, architecture: Architecture | None = None) -> StoredNetwork:
     """The network in an HDF5 file of Keras.
 
     Args:
@@ -76,9 +76,7 @@ def network_from_hdf5(content: bytes, architecture: Architecture | None = None) 
         return replace(network, form=f"{form}, {'with architecture' if own else 'weights only'}")
     shape, weights = network_from_weights(stored.layers, by_class=stored.form != LEGACY)
     names = tuple(layer.name for layer in stored.layers if layer.name) if stored.form == LEGACY else ()
-    return EarlierNetwork(
-        shape, weights, f"{form}, weights only", names, dropout_is_said=False, notes=(_WEIGHTS_ALONE,)
-    )
+    return StoredNetwork(shape, weights, f"{form}, weights only", names, dropout_is_said=False, notes=(_WEIGHTS_ALONE,))
 
 
 def architecture_in(content: bytes) -> Architecture | None:
@@ -96,7 +94,7 @@ def architecture_in(content: bytes) -> Architecture | None:
         raise BadKerasFile(str(error)) from error
 
 
-def _with_architecture(architecture: Architecture, found: Recognised, stored: Hdf5Content) -> EarlierNetwork:
+def _with_architecture(architecture: Architecture, found: Recognised, stored: Hdf5Content) -> StoredNetwork:
     if stored.form == LEGACY:
         by_name: dict[str, StoredLayer] = {}
         for layer in stored.with_weights:
@@ -106,7 +104,7 @@ def _with_architecture(architecture: Architecture, found: Recognised, stored: Hd
     else:
         by_name = paired_by_class(_ordered(architecture), stored.with_weights)
     weights = weights_by_name(found.shape, found.names, by_name)
-    return EarlierNetwork(found.shape, weights, "", tuple(architecture.layers), found.dropout_is_said)
+    return StoredNetwork(found.shape, weights, "", tuple(architecture.layers), found.dropout_is_said)
 
 
 def _ordered(architecture: Architecture) -> list[tuple[str, str]]:

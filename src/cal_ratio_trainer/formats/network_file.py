@@ -6,14 +6,15 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.formats.architecture import Architecture, BadArchitecture
 from cal_ratio_trainer.formats.fdeep_network import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING
+from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING, read_keras
 from cal_ratio_trainer.formats.keras_network import (
     BadKerasFile,
     architecture_in,
     network_from_hdf5,
     network_from_zip,
 )
-from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, EarlierNetwork
+from cal_ratio_trainer.formats.safetensors_file import SUFFIX, read_safetensors
+from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, StoredNetwork
 
 MAX_BYTES = 1 << 28
 """How many bytes a file may have: 700 times those of the 2019 network."""
@@ -26,7 +27,7 @@ _ZIP = b"PK\x03\x04"
 _BAD = (BadArchitecture, BadFdeepFile, BadJson, BadKerasFile, BadWeightsFile)
 
 
-def read_network(path: Path, architecture: Architecture | None = None) -> EarlierNetwork:
+def read_network(path: Path, architecture: Architecture | None = None) -> StoredNetwork:
     """The network in a file: a zip or HDF5 file of Keras, or JSON of frugally-deep.
 
     Args:
@@ -50,6 +51,14 @@ def read_network(path: Path, architecture: Architecture | None = None) -> Earlie
         raise InputFileError(path, str(error)) from error
     kinds = "a zip or HDF5 file of Keras, or JSON of frugally-deep"
     raise InputFileError(path, f"is no network file: expected {kinds}, found {'nothing' if not content else 'neither'}")
+
+
+def read_own_network(file: Path) -> StoredNetwork:
+    """The network in a file of this program, `.safetensors` or `.keras`. Raises InputFileError."""
+    if file.suffix == SUFFIX:
+        return read_safetensors(file)
+    shape, weights = read_keras(file)
+    return StoredNetwork(shape, weights, "keras")
 
 
 def read_architecture(path: Path) -> Architecture | None:

@@ -119,7 +119,7 @@ def _part(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class EarlierNetwork:
+class StoredNetwork:
     """What a file holds.
 
     Attributes:
@@ -129,6 +129,8 @@ class EarlierNetwork:
         layer_names: names of all layers in the file, in its order; empty where it has none.
         dropout_is_said: false where the file does not tell the dropout rate; the shape then has the default.
         notes: what a user should know, a sentence each.
+        run: id of the run that wrote it (`id` of run.json); None where the file does not say it.
+        epoch: of the weights; None where the file does not say it.
     """
 
     shape: NetworkShape
@@ -137,3 +139,5 @@ class EarlierNetwork:
     layer_names: tuple[str, ...] = ()
     dropout_is_said: bool = True
     notes: tuple[str, ...] = ()
+    run: str | None = None
+    epoch: int | None = None

@@ -267,9 +267,36 @@ class Schema(BaseModel):
             for column, feature in zip(kind.columns, kind.features, strict=True)
         }
 
+    def joined(self, other: Self) -> Self:
+        """The features of both, for jets that two networks read.
+
+        Raises:
+            ConfigError: a feature of one name differs.
+        """
+        kinds = [
+            kind.model_copy(
+                update={
+                    "features": _joined(kind.features, more.features),
+                    "limit": max(kind.limit, more.limit),
+                }
+            )
+            for kind, more in zip(self.constituents, other.constituents, strict=True)
+        ]
+        return type(self)(jet=_joined(self.jet, other.jet), constituents=tuple(kinds))
+
     def kind(self, name: str) -> Constituent:
         """The kind of constituent of a name."""
         return next(kind for kind in self.constituents if kind.name == name)
+
+
+def _joined(features: tuple[Feature, ...], others: tuple[Feature, ...]) -> tuple[Feature, ...]:
+    known = {feature.name: feature for feature in features}
+    for other in others:
+        facts = [(each.unit, each.scaling, each.angle) for each in (known.get(other.name, other), other)]
+        if facts[0] != facts[1]:
+            # One number cannot be scaled in two ways.
+            raise ConfigError([f"{other.name} has another unit or scaling for one network than for the other"])
+    return (*features, *(other for other in others if other.name not in known))
 
 
 def _refuse_changed(place: str, features: tuple[Feature, ...], first: tuple[Feature, ...]) -> None:

@@ -156,6 +156,23 @@ class Jets(JetScalars):
         lists = {name: ragged.take(positions) for name, ragged in self.constituents.items()}
         return replace(self, scalars=self.scalars.take(pa.array(positions)), constituents=lists)
 
+    def with_schema(self, schema: Schema) -> "Jets":
+        """The same jets with the features of a schema only.
+
+        Raises:
+            MissingColumn: the jets lack some.
+        """
+        if schema == self.schema:
+            return self
+        if missing := [name for name in schema.columns if name not in self.schema.columns]:
+            raise MissingColumn("table of jets", missing, self.schema.columns)
+        lists = {}
+        for kind in schema.constituents:
+            ragged, own = self.constituents[kind.name], self.schema.kind(kind.name)
+            places = [own.position(feature.name) for feature in kind.features]
+            lists[kind.name] = Ragged(ragged.values[:, places], ragged.offsets, ragged.padding[places])
+        return Jets(self.scalars, lists, schema=schema)
+
     def with_filled_slots(self) -> "Jets":
         """The same jets with every empty slot written out as a constituent; padding rows are then zero."""
         lists = {kind.name: self.constituents[kind.name].filled(kind.limit) for kind in self.schema.constituents}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cal_ratio_trainer.errors import harmless
-from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.formats.layers import classifier_layers
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.results import Result, shown
 
 if TYPE_CHECKING:
@@ -41,17 +41,21 @@ class LayerRow:
 
 
 def layer_rows(file: Path) -> list[LayerRow]:
-    """The layers of a .keras file of ours, in the file's order.
+    """The layers of a .safetensors or .keras file of this program, in the file's order.
 
     Raises:
         InputFileError: no such file, or not one of ours.
     """
-    shape, weights = read_keras(file)
+    network = read_own_network(file)
     return [
         LayerRow(
-            layer.name, layer.kind, layer.output, layer.sources, tuple(weights[name].shape for name in layer.weights)
+            layer.name,
+            layer.kind,
+            layer.output,
+            layer.sources,
+            tuple(network.weights[name].shape for name in layer.weights),
         )
-        for layer in classifier_layers(shape)
+        for layer in classifier_layers(network.shape)
     ]
 
 

@@ -251,8 +251,8 @@ class RunDirectory:
     def kept_epochs(self) -> list[int]:
         """The epochs whose weights are on disk, rising."""
         stem = self.weights_file(0).stem.removesuffix("0")
-        numbers = [path.stem.removeprefix(stem) for path in (self.path / "keras").glob(f"{stem}*.keras")]
-        return sorted(int(number) for number in numbers if number.isdecimal())
+        numbers = [path.stem.removeprefix(stem) for path in (self.path / "keras").glob(f"{stem}*")]
+        return sorted({int(number) for number in numbers if number.isdecimal()})
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Replace run.json."""

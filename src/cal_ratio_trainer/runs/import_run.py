@@ -17,11 +17,10 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, harmless
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets
-from cal_ratio_trainer.files.atomic import sha256_of, write_bytes, write_text
-from cal_ratio_trainer.formats.keras_file import keras_model_bytes
+from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.formats.layers import classifier_layers
 from cal_ratio_trainer.formats.network_file import read_architecture, read_content, read_network
-from cal_ratio_trainer.formats.stored_layers import EarlierNetwork
+from cal_ratio_trainer.formats.stored_layers import StoredNetwork
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress
@@ -29,7 +28,7 @@ from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, new_run
 from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, imported_settings, listed, read_history
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
-from cal_ratio_trainer.runs.networks import with_digest
+from cal_ratio_trainer.runs.networks import write_network
 from cal_ratio_trainer.runs.record import machine, now, versions
 
 _LARGEST_DETAILS = 1 << 20
@@ -70,8 +69,8 @@ class _Training:
     """
 
     source: EarlierRun
-    epochs: dict[int, EarlierNetwork]
-    newest: tuple[Path, EarlierNetwork]
+    epochs: dict[int, StoredNetwork]
+    newest: tuple[Path, StoredNetwork]
     history: list[HistoryRow] | None
     notes: tuple[str, ...]
 
@@ -107,7 +106,7 @@ def _read(path: Path) -> _Training:
     source = earlier_run(path)
     architecture = read_architecture(source.model) if source.model is not None else None
     files = [*source.epochs.values(), *([source.newest] if source.newest is not None else [])]
-    networks: dict[Path, EarlierNetwork] = {}
+    networks: dict[Path, StoredNetwork] = {}
     with progress("read networks", len(files), "files") as line:
         for file in files:
             networks[file] = read_network(file, architecture)
@@ -198,10 +197,9 @@ def _write(run: RunDirectory, training: _Training, settings: TrainSettings) -> N
     _, network = training.newest
     shape, run_id = replace(network.shape, dropout=settings.dropout), secrets.token_hex(16)
     for epoch, each in training.epochs.items():
-        write_bytes(run.weights_file(epoch), with_digest(keras_model_bytes(shape, each.weights), run_id, epoch))
+        write_network([run.weights_file(epoch)], shape, each.weights, run_id, epoch)
     newest = len(training.history) - 1 if training.history is not None else None
-    final = with_digest(keras_model_bytes(shape, network.weights), run_id, newest)
-    write_bytes(run.path / "keras" / "final_model.keras", final)
+    write_network([run.path / "keras" / "final_model.keras"], shape, network.weights, run_id, newest)
     if training.history is not None:
         write_history(run, training.history)
     known = {"id": run_id, "settings_sha256": run.write_settings(settings)}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.earlier_run import UNKNOWN_FILE
@@ -69,13 +69,13 @@ class InitialWeights:
             ConfigError: the settings describe another network.
         """
         file = Path(self.file)
-        stored, weights = read_keras(file)
+        network = read_own_network(file)
         if sha256_of(file) != self.sha256:
             raise InputFileError(file, f"was changed since a run began with these weights of {self.run}")
-        if replace(stored, dropout=shape.dropout) != shape:
-            difference = _difference(stored, shape)
+        if replace(network.shape, dropout=shape.dropout) != shape:
+            difference = _difference(network.shape, shape)
             raise ConfigError([f"the settings describe another network than that of {self.run}: {difference}"])
-        return weights
+        return dict(network.weights)
 
 
 def settings_layers(run: RunDirectory, stored: Mapping[str, Any], layers: Layers) -> Layers:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,15 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.files.json_text import parsed
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_file import keras_model_bytes
+from cal_ratio_trainer.formats.network_file import read_own_network
+from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safetensors, safetensors_bytes
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.runs.directory import (
@@ -44,6 +49,43 @@ def with_digest(content: bytes, run_id: str | None, epoch: int | None) -> bytes:
     return content[:-2] + len(comment).to_bytes(2, "little") + comment
 
 
+def write_network(
+    files: Sequence[Path],
+    shape: NetworkShape,
+    weights: Mapping[str, NDArray[np.float32]],
+    run_id: str | None,
+    epoch: int | None,
+) -> None:
+    """Writes a network of a run: the program's own file, and beside it the `.keras` file where Keras can hold it.
+
+    Args:
+        files: the `.keras` files that hold it.
+        shape: of the network.
+        weights: every weight by name.
+        run_id: `id` of run.json.
+        epoch: of the weights; None where it is not known.
+    """
+    own = safetensors_bytes(shape, weights, run_id, epoch)
+    has_keras = "keras" in encoder_named(shape.encoder).formats
+    keras = with_digest(keras_model_bytes(shape, weights), run_id, epoch) if has_keras else b""
+    for file in files:
+        write_bytes(file.with_suffix(SUFFIX), own)
+        if has_keras:
+            write_bytes(file, keras)
+
+
+def remove_network(file: Path) -> None:
+    """Removes what `write_network` wrote."""
+    file.unlink(missing_ok=True)
+    file.with_suffix(SUFFIX).unlink(missing_ok=True)
+
+
+def _as_stored(file: Path) -> Path:
+    """The program's own file beside a `.keras` file of a run; that file itself in older runs, which have no other."""
+    own = file.with_suffix(SUFFIX)
+    return own if own.is_file() else file
+
+
 def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
     """True where a network in a run's folder is that of an epoch; of older runs, which kept no digests, any file is.
 
@@ -53,13 +95,17 @@ def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
     run_id = run.read_record().get("id")
     content = file.read_bytes()
     start = content.rfind(_BEGINNING)
-    if start < 0 and run_id is None:
+    if start < 0 and run_id is None and file.suffix != SUFFIX:
         warn_without_digests(run.name)
         return True
     try:
-        comment = parsed(content[start:])
-        owner, number = comment["cal_ratio_trainer_run"], comment["epoch"]
-        is_unchanged = with_digest(content[: start - 2] + b"\0\0", owner, number) == content
+        if file.suffix == SUFFIX:
+            stored = network_from_safetensors(content)
+            owner, number, is_unchanged = stored.run, stored.epoch, True
+        else:
+            comment = parsed(content[start:])
+            owner, number = comment["cal_ratio_trainer_run"], comment["epoch"]
+            is_unchanged = with_digest(content[: start - 2] + b"\0\0", owner, number) == content
     except (ValueError, LookupError, TypeError, OverflowError):
         is_unchanged = False
     if not is_unchanged:
@@ -118,7 +164,7 @@ class NetworkFile:
     """One network on disk.
 
     Attributes:
-        file: its .keras file.
+        file: its .safetensors or .keras file.
         run: the run it belongs to; None for a file that was named by its path.
         epoch: the epoch its weights are of; None where that is not known.
     """
@@ -140,9 +186,9 @@ class NetworkFile:
         Raises:
             InputFileError: the file is missing, damaged or no network of ours.
         """
-        shape, weights = read_keras(self.file)
-        classifier = Classifier(shape)
-        classifier.set_weights(weights)
+        stored = read_own_network(self.file)
+        classifier = Classifier(stored.shape)
+        classifier.set_weights(stored.weights)
         return classifier.eval()
 
 
@@ -186,7 +232,7 @@ def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Na
     Raises:
         RunError: there is no such run or epoch, or a network of the set lacks it; names those that are there.
     """
-    if name.endswith(".keras"):
+    if name.endswith((".keras", SUFFIX)):
         return _alone(NetworkFile(Path(name)))
     return networks_of(*split_name(name, output_path), rule)
 
@@ -216,7 +262,7 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Net
     Raises:
         RunError: as `find_networks`; or it is a set of several networks.
     """
-    if name.endswith(".keras"):
+    if name.endswith((".keras", SUFFIX)):
         return NetworkFile(Path(name))
     run, word = split_name(name, output_path)
     if run.fold_rule is not None:
@@ -232,7 +278,7 @@ def network_file(name: str, output_path: Path) -> Path:
 
     The networks of a fold set have the same layers: that of its first fold is taken.
     """
-    if name.endswith(".keras"):
+    if name.endswith((".keras", SUFFIX)):
         return Path(name)
     run, word = split_name(name, output_path)
     return network_of(run.networks[0], word).file
@@ -259,10 +305,10 @@ def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> Netwo
     newest = len(run.read_history()) - 1 if run.history_file.exists() else None
     epoch = _epoch(run, word, newest, rule)
     # A process that was killed while it wrote an epoch leaves a final_model.keras of an epoch the history lacks.
-    final = run.path / "keras" / "final_model.keras"
+    final = _as_stored(run.path / "keras" / "final_model.keras")
     if epoch == newest and final.is_file() and holds_epoch(run, final, epoch):
         return NetworkFile(final, run, epoch)
-    file = None if epoch is None else run.weights_file(epoch)
+    file = None if epoch is None else _as_stored(run.weights_file(epoch))
     if file is None or not file.is_file():
         wanted = "any epoch" if epoch is None else f"epoch {epoch}"
         there = ", ".join(map(str, run.kept_epochs())) or "none yet"

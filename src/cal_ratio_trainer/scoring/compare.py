@@ -100,13 +100,18 @@ def compare(settings: CompareSettings) -> CompareSummary:
     second_word, files = _second_and_files(settings)
     columns = ColumnScores(settings.column) if settings.column is not None else None
     if second_word is None and columns is None:
-        columns = ColumnScores(_only_pattern(open_stream(files[0], settings, scorer.scaling)))
+        columns = ColumnScores(_only_pattern(open_stream(files[0], settings, scorer.scaling, scorer.schema)))
+    other = scorer if columns is not None else find_scorer(second_word or "", settings)
     opened = partial(
-        open_stream, reading=settings, scaling=scorer.scaling, further=columns.columns if columns is not None else ()
+        open_stream,
+        reading=settings,
+        scaling=scorer.scaling,
+        schema=scorer.schema.joined(other.schema),
+        further=columns.columns if columns is not None else (),
     )
     sources = [Source(opened(file)) for file in files] if files else list(_test_samples(scorer, opened))
     first = NetworkScores(scorer, scorer.scaling)
-    second: Contestant = columns or NetworkScores(find_scorer(second_word or "", settings), scorer.scaling)
+    second: Contestant = columns or NetworkScores(other, scorer.scaling)
     # Whether two programs agree is a question about all jets.
     fair_only = columns is None and not settings.all_jets
     comparison = Comparison(first, second, fair_only, settings.blind_above)

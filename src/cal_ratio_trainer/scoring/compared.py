@@ -17,14 +17,14 @@ from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.errors import InputFileError, MissingColumn, UserError
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup, unknown_parts
 from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, score_table
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
-from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region, converted_batch
+from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, JetStream, Region, converted_batch
 from cal_ratio_trainer.scoring.tally import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.workers.processes import prefetched
 
@@ -216,7 +216,7 @@ class ComparedJets:
         """Positions of the jets of each class that is there."""
         if not self.labelled:
             return {UNLABELLED: np.arange(len(self))}
-        rows = {name: np.flatnonzero(self.labels == label) for label, name in CLASS_NAMES[self.region].items()}
+        rows = {name: np.flatnonzero(self.labels == label) for label, name in CLASS_OF_LABEL[self.region].items()}
         return {name: here for name, here in rows.items() if len(here)}
 
     def main_pair(self) -> tuple[ScoredJets, ScoredJets] | None:

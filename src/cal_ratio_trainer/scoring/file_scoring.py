@@ -127,7 +127,8 @@ def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> Scor
         OSError: the output cannot be written.
     """
     begin = time.perf_counter()
-    stream = open_stream(request.file, request.settings, request.scorer().scaling)
+    scorer = request.scorer()
+    stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
     if may_be_cut and (pieces := stream.pieces(request.settings.piece_events)):
         return Pieces(pieces)
     with closing(prefetched(stream.batches)) as batches:
@@ -224,7 +225,8 @@ class ScoredPiece:
 def score_piece(report: Report, request: ScoreRequest, piece: tuple[range, ...]) -> ScoredPiece:
     """Score some chunks of a file into a file of their own. Raises as `score_whole`."""
     begin = time.perf_counter()
-    stream = open_stream(request.file, request.settings, request.scorer().scaling)
+    scorer = request.scorer()
+    stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
     stream.size = sum(map(len, piece))
     path = piece_file(request.output)
     with closing(prefetched(lambda: stream.batches_of(piece))) as batches:
@@ -235,7 +237,8 @@ def score_piece(report: Report, request: ScoreRequest, piece: tuple[range, ...])
 def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]) -> ScoredFile:
     """Put the pieces of a file together, as `score_whole` would have made it. Raises as that."""
     begin = time.perf_counter()
-    stream = open_stream(request.file, request.settings, request.scorer().scaling)
+    scorer = request.scorer()
+    stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
     oddities: Counter[str] = Counter()
     for piece in pieces:
         oddities.update(piece.oddities)

@@ -8,6 +8,7 @@ from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.ntuple.inputs import files_matching
 from cal_ratio_trainer.scoring.streams import FileOfJets, JetStream
 
@@ -52,18 +53,21 @@ def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
     return outputs
 
 
-def open_stream(name: str, reading: ReadingSettings, scaling: Scaling, further: Sequence[str] = ()) -> JetStream:
+def open_stream(
+    name: str, reading: ReadingSettings, scaling: Scaling, schema: Schema, further: Sequence[str] = ()
+) -> JetStream:
     """Open a file of any kind that can be scored.
 
     Args:
         name: path or URL.
         reading: how files are read.
         scaling: of the training file of the network that is to read the jets.
+        schema: features that the network reads.
         further: columns that are needed beside those that the settings name.
 
     Raises:
         InputFileError: it is missing, damaged, none of ours, or scaled otherwise than the network's training file.
-        MissingColumn: it lacks columns or branches.
+        MissingColumn: it lacks columns or branches, or features that the network reads.
         ForbiddenPickle: a pickle that asks for more than a frame.
     """
     columns = (*reading.keep_columns, *further)
@@ -71,8 +75,8 @@ def open_stream(name: str, reading: ReadingSettings, scaling: Scaling, further: 
         # uproot is needed for ntuples only.
         from cal_ratio_trainer.scoring.ntuple_stream import NtupleStream
 
-        return NtupleStream(name, reading, scaling, columns)
-    return FileOfJets(name, local_copy(name, reading.cache_path), reading, scaling, columns)
+        return NtupleStream(name, reading, scaling, schema, columns)
+    return FileOfJets(name, local_copy(name, reading.cache_path), reading, scaling, schema, columns)
 
 
 def _is_ntuple(name: str) -> bool:

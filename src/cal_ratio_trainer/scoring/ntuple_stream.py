@@ -14,6 +14,7 @@ from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.ntuple.branches import WEIGHT, check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.pieces import cut
@@ -39,7 +40,14 @@ class NtupleStream(JetStream):
 
     unit = "events"
 
-    def __init__(self, name: str, reading: ReadingSettings, scaling: Scaling, keep_columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        reading: ReadingSettings,
+        scaling: Scaling,
+        schema: Schema,
+        keep_columns: Sequence[str],
+    ) -> None:
         """Open an ntuple; arguments and errors as `scoring.inputs.open_stream`."""
         super().__init__(name, None if is_remote(name) else Path(name), scaling, keep_columns)
         self._reading = reading
@@ -60,6 +68,7 @@ class NtupleStream(JetStream):
                 llp_mS=math.nan if reading.llp_mS is None else reading.llp_mS,
                 max_hlt_delta_r=reading.max_hlt_delta_r,
                 keep_branches=tuple(dict.fromkeys([*official, *self.keep_columns])),
+                schema=schema,
             )
             if ntuple.entries:
                 check_branches(name, self._selection, ntuple.branches)

@@ -24,7 +24,7 @@ from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.cleaning import with_missing_t0
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
-from cal_ratio_trainer.jets.schema import GEV_A_TEV, MASS_INPUTS
+from cal_ratio_trainer.jets.schema import GEV_A_TEV, MASS_INPUTS, Schema
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device
@@ -98,9 +98,11 @@ class TrainedNetwork:
         """Scores [jets, 3] in the order of `Label`.
 
         Args:
-            jets: scaled, with finite inputs; segment times that were not measured are replaced where the run did so.
+            jets: scaled, with finite inputs; at least the features that the network reads. Segment times that were not
+                measured are replaced where the run did so.
             masses: [jets, masses] in TeV; None where the network reads none.
         """
+        jets = jets.with_schema(self.classifier.shape.schema)
         if self.settings is not None and self.settings.missing_t0 is not None:
             jets = with_missing_t0(jets, self.settings.missing_t0)[0]
         device = next(self.classifier.parameters()).device
@@ -138,6 +140,11 @@ class Scorer:
     def settings(self) -> TrainSettings | None:
         """Settings of the training, but for the fold the same for all networks; None where they are not known."""
         return self.networks[0].settings
+
+    @property
+    def schema(self) -> Schema:
+        """The features that the networks read."""
+        return self.networks[0].classifier.shape.schema
 
     @property
     def scaling(self) -> Scaling:

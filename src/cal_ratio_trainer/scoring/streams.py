@@ -14,21 +14,15 @@ from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling, refuse_wrong_scale
 from cal_ratio_trainer.errors import MissingColumn
-from cal_ratio_trainer.jets import DataType, Jets, JetScalars, Label
+from cal_ratio_trainer.jets import DataType, Jets, JetScalars
 from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS
+from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.scoring.blinding import Origin
 
 Region = Literal["main", "control"]
-
-CLASS_NAMES: dict[Region, dict[Label, str]] = {
-    "main": {Label.QCD: "qcd", Label.SIGNAL: "sig", Label.BIB: "bib"},
-    "control": {Label.QCD: "mc", Label.SIGNAL: "sig", Label.BIB: "data"},
-}
-"""Short names of the classes, as `evaluation.histograms` has them; a control region gives label 2 to data."""
 
 UNLABELLED = "jets"
 """Name of the one class of jets whose labels are not known."""
@@ -119,11 +113,17 @@ class FileOfJets(JetStream):
     labelled = True
 
     def __init__(
-        self, name: str, path: Path, reading: ReadingSettings, scaling: Scaling, keep_columns: Sequence[str]
+        self,
+        name: str,
+        path: Path,
+        reading: ReadingSettings,
+        scaling: Scaling,
+        schema: Schema,
+        keep_columns: Sequence[str],
     ) -> None:
         """Open a file; arguments and errors as `scoring.inputs.open_stream`."""
         super().__init__(name, path, scaling, keep_columns)
-        self._file = open_jets(path)
+        self._file = open_jets(path, schema)
         metadata, report, columns = self._file.metadata, self._file.report, self._file.scalar_names()
         self.size, self.simulation = self._file.rows, metadata.simulation
         self.region = metadata.kind or reading.kind or "main"

@@ -14,11 +14,11 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
 from cal_ratio_trainer.scoring.blinding import Blinding, hidden
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
-from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, Region
+from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, Region
 
 BAD_WEIGHT = "{n} jets have a weight that is NaN or infinite; they count with weight 1 here"
 
@@ -218,14 +218,14 @@ class ScoreTally:
         return sentences_of(self.oddities)
 
     def _class_name(self, label: int) -> str:
-        return CLASS_NAMES[self.region][Label(label)] if self.labelled else UNLABELLED
+        return CLASS_OF_LABEL[self.region][Label(label)] if self.labelled else UNLABELLED
 
     def _rows(self, jets: Jets) -> dict[str, NDArray[np.intp]]:
         if not self.labelled:
             return {UNLABELLED: np.arange(len(jets))}
         return {
             name: here
-            for label, name in CLASS_NAMES[self.region].items()
+            for label, name in CLASS_OF_LABEL[self.region].items()
             if len(here := np.flatnonzero(jets.label == label))
         }
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.jets import CONSTITUENTS, Constituent, Jets, Ragged
+from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import (
     CLUSTER_LAYERS,
@@ -147,9 +148,8 @@ def _of_jets() -> Iterator[Variation]:
 
 
 def _of_outputs() -> Iterator[Variation]:
-    words = ("QCD", "signal", "BIB")
     for order in ((1, 0, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0), (2, 0, 1)):
-        name = f"the outputs are in the order {', '.join(words[i] for i in order)}"
+        name = f"the outputs are in the order {', '.join(Label(i).title for i in order)}"
         yield Variation(name, lambda jets: jets.built, outputs=order)
 
 

@@ -16,15 +16,13 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
-from cal_ratio_trainer.files.atomic import write_bytes
-from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.network.domain.base import ControlJets
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
 from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
-from cal_ratio_trainer.runs.networks import with_digest
+from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.runs.scored_parts import judged_main, scored_control
@@ -253,17 +251,15 @@ def write_epoch(
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
     classifier, settings, epoch = training.step.classifier, training.settings, len(history) - 1
-    network = with_digest(keras_model_bytes(classifier.shape, classifier.weights()), run_id, epoch)
-    write_bytes(run.path / "keras" / "final_model.keras", network)
     kept = kept_epochs(history, settings.keep_weights, settings.ks_limit)
-    if epoch in kept:
-        write_bytes(run.weights_file(epoch), network)
+    files = [run.path / "keras" / "final_model.keras", *([run.weights_file(epoch)] if epoch in kept else [])]
+    write_network(files, classifier.shape, classifier.weights(), run_id, epoch)
     result.histograms.write(run.histograms_file(epoch))
     write_history(run, history)
     # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.
     for earlier in range(epoch):
         if earlier not in kept:
-            run.weights_file(earlier).unlink(missing_ok=True)
+            remove_network(run.weights_file(earlier))
 
 
 def command_to_go_on(run: RunDirectory) -> str:

@@ -9,13 +9,13 @@ import pytest
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files import remote
 from cal_ratio_trainer.files.cache import local_copy
-from tests.faults.bad_server import BODY, BadServer, bad_server
+from tests.faults.faulty_server import BODY, FaultyServer, faulty_server
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     """Faulty server, and short timeouts."""
     from cal_ratio_trainer.files.http import PatientHttp
 
@@ -24,18 +24,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
     monkeypatch.setattr(remote, "MAX_BYTES", 1 << 20)
     # fsspec caches objects with the timeouts of another test.
     PatientHttp.clear_instance_cache()
-    with bad_server() as running:
+    with faulty_server() as running:
         yield running
     PatientHttp.clear_instance_cache()
 
 
-def fetched(server: BadServer, path: str, folder: Path) -> bytes:
+def fetched(server: FaultyServer, path: str, folder: Path) -> bytes:
     """Content of the fetched file."""
     return local_copy(server.url + path, folder).read_bytes()
 
 
 @pytest.mark.parametrize("path", ["/good", "/trickle", "/reset_once", "/fails_twice", "/no_head", "/two_versions"])
-def test_slow_and_shaky_servers_give_the_whole_file(server: BadServer, tmp_path: Path, path: str) -> None:
+def test_slow_and_shaky_servers_give_the_whole_file(server: FaultyServer, tmp_path: Path, path: str) -> None:
     assert fetched(server, path, tmp_path) == BODY
 
 
@@ -59,7 +59,7 @@ def test_slow_and_shaky_servers_give_the_whole_file(server: BadServer, tmp_path:
     ],
 )
 def test_a_server_that_cannot_be_believed_is_named_and_nothing_is_kept(
-    server: BadServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
 ) -> None:
     if "silent" in path:
         monkeypatch.setattr(remote, "SILENCE_S", 0.5)
@@ -73,7 +73,7 @@ def test_a_server_that_cannot_be_believed_is_named_and_nothing_is_kept(
 
 @pytest.mark.parametrize(("path", "asked"), [("/503", 4), ("/429", 4), ("/403", 1), ("/404", 1), ("/silent", 1)])
 def test_only_servers_that_may_recover_are_asked_again(
-    server: BadServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, asked: int
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, asked: int
 ) -> None:
     if path == "/silent":
         monkeypatch.setattr(remote, "SILENCE_S", 0.5)
@@ -82,7 +82,7 @@ def test_only_servers_that_may_recover_are_asked_again(
     assert server.asked["HEAD", path] == asked
 
 
-def test_a_copy_is_recorded_with_the_version_that_came_with_its_content(server: BadServer, tmp_path: Path) -> None:
+def test_a_copy_is_recorded_with_the_version_that_came_with_its_content(server: FaultyServer, tmp_path: Path) -> None:
     for _ in range(2):
         assert fetched(server, "/two_versions", tmp_path) == BODY
     assert server.asked["GET", "/two_versions"] == 2, "HEAD tells of another version, so the copy cannot be relied on"
@@ -92,7 +92,7 @@ def test_a_copy_is_recorded_with_the_version_that_came_with_its_content(server: 
 
 
 def test_a_file_that_does_not_fit_the_disk_is_refused_before_a_byte_is_written(
-    server: BadServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=16384))
     assert fetched(server, "/good", tmp_path) == BODY

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.golden import sums_of
-from tests.faults.commands import run_well
+from tests.faults.commands import run_expecting
 
 TRAIN = (
     "train --main_training_file main.parquet --cr_training_file control.parquet --epochs 2 --num_splits 3 "
@@ -32,11 +32,11 @@ _MOMENTARY = {"run.json", "training_details.txt", "output.txt"}
 
 def make(folder: Path) -> None:
     """Fills an empty folder with the inputs of the commands: jets, training files and a run."""
-    run_well(["demo", "--output_path", ".", "--jets", 30], folder)
-    run_well(["convert", "divertanalysis", "--config", "convert.yaml"], folder)
+    run_expecting(["demo", "--output_path", ".", "--jets", 30], folder)
+    run_expecting(["convert", "divertanalysis", "--config", "convert.yaml"], folder)
     for kind in ("main", "control"):
-        run_well(["build", "--config", f"build_{kind}.yaml"], folder)
-    run_well(TRAIN.split(), folder)
+        run_expecting(["build", "--config", f"build_{kind}.yaml"], folder)
+    run_expecting(TRAIN.split(), folder)
     # Each test copies the folder, and all of it is checked after each kill, so files that no command needs are removed.
     for path in folder.iterdir():
         if path.name not in _NEEDED:

@@ -14,8 +14,8 @@ BODY = bytes(range(256)) * 64
 """Content of every path of a correct server. [16 KiB]"""
 
 
-class BadServer(ThreadingTCPServer):
-    """Server that listens on its own port until the block of `bad_server` ends.
+class FaultyServer(ThreadingTCPServer):
+    """Server that listens on its own port until the block of `faulty_server` ends.
 
     Attributes:
         asked: Number of requests by method and path, e.g. ('GET', '/short').
@@ -33,7 +33,7 @@ class BadServer(ThreadingTCPServer):
 
 
 class _Handler(StreamRequestHandler):
-    server: BadServer
+    server: FaultyServer
 
     def handle(self) -> None:
         try:
@@ -161,9 +161,9 @@ _HABITS: dict[str, Callable[[_Handler, bool, int], None]] = {
 
 
 @contextmanager
-def bad_server() -> Iterator[BadServer]:
+def faulty_server() -> Iterator[FaultyServer]:
     """Starts a server for the duration of the block."""
-    with BadServer() as server:
+    with FaultyServer() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

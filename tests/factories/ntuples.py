@@ -16,7 +16,7 @@ import uproot
 import xxhash
 from uproot.writing import _cascadentuple
 
-from cal_ratio_trainer.jets.schema import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, TRACKS, Constituent
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, CLUSTERS, MUON_SEGMENTS, TRACKS, Constituent, Schema
 from cal_ratio_trainer.ntuple.branches import CHANNEL, EVENT, HLT_JETS, JET_INDEX, JETS, LLPS, RUN, WEIGHT
 
 _SINGLE_PRECISION = ("clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquared")
@@ -121,6 +121,7 @@ def write_ntuple(
     simulation: str | None = None,
     splits: Sequence[int] = (),
     checksums: bool = True,
+    schema: Schema = CALRATIO_2019,
 ) -> Path:
     """Writes events.
 
@@ -132,6 +133,7 @@ def write_ntuple(
         simulation: String that names the simulation.
         splits: Boundaries between clusters of the RNTuple, increasing.
         checksums: Whether each page has a checksum.
+        schema: Features of constituents that have branches.
     """
     edges = [0, *splits, len(events)]
     with page_checksums() if checksums else nullcontext(), uproot.recreate(path) as file:
@@ -142,7 +144,7 @@ def write_ntuple(
             file["cal_ratio_trainer_simulation"] = simulation
         tree = None
         for start, stop in pairwise(edges):
-            columns = _columns(events[start:stop], set(without))
+            columns = _columns(events[start:stop], set(without), schema)
             array = ak.zip(columns, depth_limit=1)
             if tree is None:
                 tree = file.mkrntuple("trees_DV_", array)
@@ -151,7 +153,7 @@ def write_ntuple(
     return path
 
 
-def _columns(events: Sequence[Event], without: set[str]) -> dict[str, Any]:
+def _columns(events: Sequence[Event], without: set[str], schema: Schema) -> dict[str, Any]:
     columns: dict[str, Any] = {
         RUN: np.full(len(events), 284500, dtype=np.uint32),
         EVENT: np.array([each.number for each in events], dtype=np.uint64),
@@ -163,7 +165,7 @@ def _columns(events: Sequence[Event], without: set[str]) -> dict[str, Any]:
     columns[JET_INDEX] = _lists(positions, np.int32)
     columns |= _tuples(LLPS, [each.llps for each in events], (8, 8, 8, 8, 8))
     columns |= _tuples(HLT_JETS, [each.trigger_jets for each in events], (8, 8, 8, 4))
-    for kind in CONSTITUENTS:
+    for kind in schema.constituents:
         columns |= _constituents(kind, [each.things.get(kind.name, []) for each in events])
     for name in events[0].further if events else ():
         values = [each.further[name] for each in events]
@@ -182,7 +184,7 @@ def _constituents(kind: Constituent, events: list[list[Thing]]) -> dict[str, Any
         columns[branch] = _lists(
             [[each.features.get(feature.name, 0.0) for each in things] for things in events], kept_as
         )
-    if kind is CLUSTERS:
+    if kind.name == CLUSTERS.name:
         columns[kind.index_branch] = _lists([[each.jets[0] for each in things] for things in events], np.int32)
     else:
         inner = _lists([each.jets for things in events for each in things], np.int32)

@@ -1,0 +1,109 @@
+"""The program's own network files: weights as safetensors, with shape, encoder, feature schema, run, epoch and digest.
+
+They hold a network of any encoder and schema. The same network always gives the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.formats.layers import checked_weights
+from cal_ratio_trainer.formats.stored_layers import StoredNetwork
+from cal_ratio_trainer.jets.schema import CALRATIO_2019
+from cal_ratio_trainer.network.shape import NetworkShape
+
+SUFFIX = ".safetensors"
+FORMAT_VERSION = 1
+_NETWORK, _DIGEST = "cal_ratio_trainer_network", "sha256"
+_LARGEST = 1 << 28
+"""How many bytes a file may have: 1000 times those of the 2019 network."""
+_SHAPE = TypeAdapter(NetworkShape)
+
+
+class BadNetworkFile(ValueError):
+    """A file is no network of this program, or a damaged one; says what about it."""
+
+
+def safetensors_bytes(
+    shape: NetworkShape,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    run: str | None = None,
+    epoch: int | None = None,
+) -> bytes:
+    """The content of a file.
+
+    Args:
+        shape: the classifier's shape.
+        weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
+        run, epoch: see `StoredNetwork`.
+
+    Raises:
+        ValueError: a weight is missing, unknown or of another shape.
+        NonFiniteWeights: a weight holds NaN or infinities.
+    """
+    stored = checked_weights(shape, weights)
+    # Networks of the 2019 schema are nearly all: it is left out of their files.
+    unsaid = {"schema"} if shape.schema == CALRATIO_2019 else set()
+    said = {"format_version": FORMAT_VERSION, "run": run, "epoch": epoch}
+    text = json.dumps({**said, "shape": _SHAPE.dump_python(shape, mode="json", exclude=unsaid)})
+    content: bytes = save(stored, metadata={_NETWORK: text, _DIGEST: _digest(text, stored)})
+    return content
+
+
+def network_from_safetensors(content: bytes) -> StoredNetwork:
+    """The network in a file.
+
+    Raises:
+        BadNetworkFile: it is none of this program, damaged, or of a later version.
+        UnknownEncoder: its encoder is not registered.
+    """
+    try:
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        text, digest = metadata[_NETWORK], metadata[_DIGEST]
+        said, weights = json.loads(text), load(content)
+        version, run, epoch = int(said["format_version"]), said["run"], said["epoch"]
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BadNetworkFile(f"is no network file of this program, or a damaged one ({error!s:.200})") from error
+    if version > FORMAT_VERSION:
+        raise BadNetworkFile(f"has format version {version}; this program reads up to {FORMAT_VERSION}")
+    if digest != _digest(text, weights):
+        raise BadNetworkFile("is damaged or was changed: its content does not have the digest that stands in it")
+    try:
+        shape = _SHAPE.validate_python(said["shape"])
+        form = f"safetensors of this program, encoder {shape.encoder}"
+        return StoredNetwork(shape, checked_weights(shape, weights), form, run=run, epoch=epoch)
+    except (ValueError, LookupError, RecursionError) as error:
+        raise BadNetworkFile(f"holds no network of this program: {error!s:.400}") from error
+
+
+def read_safetensors(path: Path) -> StoredNetwork:
+    """The network in a file. Raises InputFileError where it is missing, none of this program, or damaged."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
+        raise InputFileError(path, reason) from error
+    if len(content) > _LARGEST:
+        raise InputFileError(path, f"has more than {_LARGEST} bytes, too many for a network")
+    try:
+        return network_from_safetensors(content)
+    except BadNetworkFile as error:
+        raise InputFileError(path, str(error)) from error
+
+
+def _digest(text: str, weights: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, values in sorted(weights.items()):
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
