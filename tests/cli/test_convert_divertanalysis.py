@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cal_ratio_trainer.cli import convert_divertanalysis
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS, EXIT_USER_ERROR, main
 from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets
