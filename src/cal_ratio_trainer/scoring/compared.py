@@ -40,10 +40,10 @@ class Contestant(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know, a sentence each."""
+        """Sentences that a user should read."""
 
     def lookup(self, path: Path | None, copied_from: str | None) -> PartLookup:
-        """What tells which jets of a file had a say in its training.
+        """Lookup of the jets of a file that had a say in its training.
 
         Args:
             path: the file.
@@ -142,7 +142,7 @@ def score_patterns(jets: Jets) -> list[str]:
 
 
 JETS_TO_EXPLAIN = 500
-"""How many jets are kept with their constituents, to see why scores differ."""
+"""Number of jets that are kept with their constituents, to see why scores differ."""
 
 _WEIGHTS = ("evaluation_weight", "mcEventWeight")
 """As figures of merit use them where the file says, else the event's."""
@@ -265,7 +265,7 @@ NOT_FAIR = "had a say in the training of one of the two"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and on which jets.
+    """The two that are compared, and the jets that take part.
 
     Attributes:
         first, second: what gives the scores.
@@ -310,7 +310,7 @@ class Comparison:
         return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None
 
     def blinding(self, stream: JetStream) -> Blinding | None:
-        """What is hidden of a file; None where that is nothing."""
+        """Blinding of a file; None where nothing is hidden."""
         return blinding_of(self.blind_above, stream.origin)
 
 
