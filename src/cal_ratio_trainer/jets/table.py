@@ -133,7 +133,7 @@ class Jets(JetScalars):
     def from_columns(
         cls, columns: Mapping[str, Any], constituents: Mapping[str, Ragged], schema: Schema = CALRATIO_2019
     ) -> "Jets":
-        """Builds it from scalar columns (numpy or arrow arrays [jets] by name); casts known ones to their stored type."""
+        """Builds it from scalar columns (numpy or arrow arrays [jets] by name); casts known ones to stored types."""
         arrays = {name: as_arrow(name, values) for name, values in columns.items()}
         return cls(pa.table(arrays), constituents, schema=schema)
 
