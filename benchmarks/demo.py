@@ -1,7 +1,7 @@
 """Speed of simulating the demo: `python -m benchmarks.demo [--jets N] [--workers W]`.
 
-N counts the jets of each of the five classes, so 200000 makes a million jets that convert keeps. Prints the time, the
-rate, the size, and the largest memory of a process.
+N counts the jets of each of the five classes, so 200000 makes a million jets that convert keeps. Prints time, rate,
+size, and the largest memory of a process.
 """
 
 import argparse

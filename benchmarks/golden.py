@@ -1,9 +1,9 @@
 """Digests of all output of the program except timings: `python -m benchmarks.golden FOLDER` before and after a change.
 
-Makes a demo and takes it through every command, on one thread, with a fixed seed. FOLDER/sums.json then holds a digest
-of the content of each output file, of each command's terminal output, and of `--help` and `--print_settings` of all
-commands. `python -m benchmarks.golden FOLDER --against OTHER/sums.json` prints what differs and ends with status 1 if
-something does. The files stay in FOLDER/work for a closer look. Digests are comparable on one machine only.
+Makes a demo and runs every command on it, on one thread, with a fixed seed. FOLDER/sums.json then contains a digest of
+each output file, of each command's terminal output, and of `--help` and `--print_settings` of all commands.
+`python -m benchmarks.golden FOLDER --against OTHER/sums.json` prints differences, and ends with status 1 if there are
+any. The files stay in FOLDER/work for inspection. Digests are comparable on one machine only.
 """
 
 import argparse

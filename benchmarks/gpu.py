@@ -1,14 +1,14 @@
 """All measurements on a graphics card in one command: `python -m benchmarks.gpu`, Markdown on standard output.
 
-Runs where there is no network: it needs this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
+Needs no internet: only this checkout, PyTorch with CUDA, Triton and the packages of pyproject.toml.
 
 1. The Triton engine against the formulas in double precision, IEEE and TF32: recurrence, and chains of dense layers.
-2. Main jets a second in the step at several sizes, a rung of the ladder a row; memory, predicted and measured.
-3. Where the time of a step goes, by kernel.
+2. Main jets per second in the step at several sizes, one row per optimisation; memory, predicted and measured.
+3. Time of a step by kernel.
 4. The full training, with validation, K-S, checkpoints and all plots, by stage.
 
-Each is a process of its own, and a row that fails says why: what is wrong with one takes no other with it.
-`--only` takes some of them; `--tiny` makes everything small, and then it runs on a CPU too.
+Each runs in a separate process, and a row that fails contains the error, so that the others still run.
+`--only` selects some of them; with `--tiny` everything is small and also runs on a CPU.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Time of the host for an epoch without the network, for which a fast graphics card would wait; measured without one.
 
-A training of the full size through the product's own loop, in which steps and scoring give random numbers at once.
-What is left is drawing mini-batches, figures of merit, files, checkpoints, and the plots of the end. What the recorded
-step of a card asks of the host besides, the keys of all dropout masks, is timed by itself.
+A training of the full size runs in the program's own loop, in which steps and scoring return random numbers at once.
+The rest is drawing mini-batches, figures of merit, files, checkpoints, and the final plots. A recorded step on a card
+also needs the keys of all dropout masks from the host; their time is measured separately.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 `python -m benchmarks.learning FOLDER` makes the demo data in FOLDER once (40,000 jets of each kind, main and control)
 and trains there with and without adversary; `--num_splits 10 50 230` or `--engines numba torch` compares those, and
-`--engines torch --precisions tf32 bf16` rounds the factors of all matrix products as a graphics card may. Figures are
-those of the last epoch on the test part.
+`--engines torch --precisions tf32 bf16` rounds the factors of all matrix products as a graphics card may. The table has
+the figures of merit of the last epoch on the test part.
 """
 
 import argparse

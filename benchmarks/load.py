@@ -1,7 +1,7 @@
 """Speed and memory of loading files of jets.
 
-Layouts: 'training' (two files as a training loads them), 'disk' (the same, constituents left on disk), and 'ragged',
-'flat' or 'pickle' (a file of that format, whole).
+Layouts: 'training' (two files as a training loads them), 'disk' (the same, with constituents on disk), and 'ragged',
+'flat' or 'pickle' (one complete file of that format).
 """
 
 import os

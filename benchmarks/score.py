@@ -1,8 +1,8 @@
 """Scoring: the network alone on jets in memory, then whole files from disk to scores: `python -m benchmarks.score`.
 
-FILES are scored as `cr_trainer score` does, each in a process of its own, whose peak memory and processor time (without
-that of loading the network) are told. `--file_jets N` makes a training file of so many random jets first and scores it.
-`--times N` scores a file of jets N times as long as the first one too: memory must not grow.
+FILES are scored as by `cr_trainer score`, each in a separate process, whose peak memory and processor time (without
+loading the network) are printed. `--file_jets N` first makes a training file of N random jets and scores it.
+`--times N` also scores a file of jets that is N times as long as the first one: memory must not grow.
 """
 
 import argparse

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-// The numbers of one jet, an array for each input of the network, in its order: clusters, tracks, muon segments, jet.
-// Constituents come slot by slot, [slot][feature], with zeros in empty slots, all of it scaled as the network's card says.
+// Inputs of one jet, one array per input of the network, in its order: clusters, tracks, muon segments, jet.
+// Constituents are [slot][feature], with zeros in empty slots. All values are scaled as the network's card says.
 using Jet = std::vector<std::vector<float>>;
 
 // QCD, signal, BIB; they sum to 1.
@@ -32,5 +32,5 @@ public:
     virtual std::vector<Scores> score(const std::vector<Jet>& jets) = 0;
 };
 
-// Throws std::exception where the file is none, or its own check fails.
+// Throws std::exception if the file is not a network or its own check fails.
 std::unique_ptr<Network> open_network(const std::string& file);

@@ -1,4 +1,4 @@
-// The network by frugally-deep, as DiVertAnalysis runs it.
+// The network with frugally-deep, as DiVertAnalysis runs it.
 #include "network.h"
 
 #include <fdeep/fdeep.hpp>
@@ -9,7 +9,7 @@ namespace {
 
 class FdeepNetwork : public Network {
 public:
-    // Loading also tries the network on the test jets in the file, and throws where a score is off by more than 1e-4.
+    // Loading also tests the network on the jets in the file, and throws if a score differs by more than 1e-4.
     explicit FdeepNetwork(const std::string& file) : model_(fdeep::load_model(file, true, fdeep::dev_null_logger)) {}
 
     std::vector<InputShape> inputs() const override {

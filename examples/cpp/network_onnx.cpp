@@ -1,4 +1,4 @@
-// The network by onnxruntime.
+// The network with onnxruntime.
 #include "network.h"
 
 #include <onnxruntime_cxx_api.h>

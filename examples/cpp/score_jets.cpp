@@ -1,7 +1,7 @@
-// score_jets MODEL JETS [EXPECTED]: scores the jets of a text file, and holds the scores against expected ones.
+// score_jets MODEL JETS [EXPECTED]: scores the jets of a text file, and compares the scores with expected ones.
 //
-// JETS has a jet a line: the numbers of all inputs one after the other, separated by spaces. EXPECTED has three
-// scores a line. Scores go to standard output, all else to standard error. Ends with 1 where scores differ.
+// JETS has one line per jet: the numbers of all inputs, separated by spaces. EXPECTED has three scores per line.
+// Scores go to standard output, everything else to standard error. The exit status is 1 if scores differ.
 #include "network.h"
 
 #include <algorithm>

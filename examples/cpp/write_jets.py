@@ -1,9 +1,10 @@
-"""Writes jets as text for the C++ example, and the scores that the network gives them.
+"""Writes jets as text for the C++ example, with the scores of the network.
 
 python examples/cpp/write_jets.py NETWORK FILE FOLDER [--jets 50] [--output_path training_results]
 
-NETWORK is NAME/RUN/EPOCH or a .keras file, FILE a file of jets as `cr_trainer build` leaves them. FOLDER gets jets.txt
-(a jet a line: clusters slot by slot, tracks, muon segments, then the jet itself) and scores.txt.
+NETWORK is NAME/RUN/EPOCH or a .keras file, FILE a file of jets from `cr_trainer build`. The script writes
+FOLDER/jets.txt (one line per jet: clusters slot by slot, tracks, muon segments, then the jet itself) and
+FOLDER/scores.txt.
 """
 
 import argparse
@@ -23,14 +24,14 @@ from cal_ratio_trainer.runs.networks import find_network
 
 
 def text_rows(jets: Jets) -> np.ndarray:
-    """What a network without masses reads of each jet, [jets, 743]."""
+    """Returns the inputs of a network without masses, [jets, 743]."""
     padded = [jets.constituents[kind.name].padded(kind.limit)[:, :, list(kind.inputs)] for kind in CONSTITUENTS]
     own = np.stack([jets[name] for name in JET_INPUTS], axis=1)
     return np.concatenate([*(values.reshape(len(jets), -1) for values in padded), own], axis=1)
 
 
 def write(network: str, file: Path, folder: Path, count: int, output_path: Path) -> int:
-    """Write both files; returns the number of jets."""
+    """Writes both files; returns the number of jets."""
     classifier = find_network(network, output_path).load()
     if classifier.shape.masses:
         raise UserError(f"{network} reads masses, which this example does not write")
@@ -47,7 +48,7 @@ def write(network: str, file: Path, folder: Path, count: int, output_path: Path)
 
 
 def main() -> int:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network")
     parser.add_argument("file", type=Path)

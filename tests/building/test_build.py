@@ -27,9 +27,8 @@ from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation
 from cal_ratio_trainer.jets.output import OutputExists
 from cal_ratio_trainer.jets.schema import CLUSTERS
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
-from tests.jets.some_jets import assert_same_constituents
-
-from .jet_files import random_jets, settings_for, write_converted
+from tests.building.jet_files import settings_for, write_converted
+from tests.factories.jets import assert_same_constituents, converted_jets
 
 ALL_COLUMNS = (
     *("label", "jet_pt", "jet_eta", "jet_phi", "eventNumber", "runNumber", "mcEventWeight"),
@@ -162,7 +161,7 @@ def test_data_types_that_have_no_place_are_refused_by_name(tmp_path: Path, kind:
 
 def test_legacy_frames_go_by_their_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for kind in (DataType.SIGNAL, DataType.QCD):
-        jets = random_jets(5, kind).without_columns(["HLT_jet_pT", "mcChannelNumber", "jet_index"])
+        jets = converted_jets(5, kind).without_columns(["HLT_jet_pT", "mcChannelNumber", "jet_index"])
         write_flat(tmp_path / f"{kind}.pkl", jets, JetMetadata(stage="converted"))
     assert len(built(tmp_path / "main.parquet", tmp_path / "sig.pkl", tmp_path / "qcd.pkl")) == 10
     assert "taken from their labels" in caplog.text
@@ -172,7 +171,7 @@ def test_legacy_frames_go_by_their_labels(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_the_settings_can_say_what_a_legacy_frame_holds(tmp_path: Path) -> None:
-    jets = random_jets(5, DataType.DATA).without_columns(["mcChannelNumber", "jet_index"])
+    jets = converted_jets(5, DataType.DATA).without_columns(["mcChannelNumber", "jet_index"])
     write_flat(tmp_path / "data.pkl", jets, JetMetadata(stage="converted"))
     entry = {"input_file": str(tmp_path / "data.pkl"), "data_type": "data"}
     assert len(built(tmp_path / "control.parquet", entry, kind="control")) == 5
@@ -235,7 +234,7 @@ def test_training_files_are_not_mixed_with_converted_files_or_with_another_range
 
 
 def test_values_that_are_not_finite_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    jets = random_jets(6)
+    jets = converted_jets(6)
     jets = jets.with_columns({"jet_pt": np.where(np.arange(6) == 2, np.nan, jets["jet_pt"])})
     clusters = jets.constituents["clusters"]
     values = clusters.values.copy()
@@ -249,14 +248,14 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path, caplog: pytest.L
 
 
 def test_a_pt_beyond_all_energy_is_refused(tmp_path: Path) -> None:
-    jets = random_jets(6).with_columns({"jet_pt": np.full(6, 1e38)})
+    jets = converted_jets(6).with_columns({"jet_pt": np.full(6, 1e38)})
     write_jets(tmp_path / "in.parquet", jets, JetMetadata(stage="converted", data_type=DataType.QCD))
     with pytest.raises(InputFileError, match=r"in\.parquet: column jet_pt has 6 values up to 1e\+38 GeV"):
         built(tmp_path / "out.parquet", tmp_path / "in.parquet")
 
 
 def test_jets_without_event_numbers_are_told_apart_by_their_kinematics(tmp_path: Path) -> None:
-    jets = random_jets(20, eventNumber=pa.nulls(20, pa.uint64()), runNumber=pa.nulls(20, pa.uint32()))
+    jets = converted_jets(20, eventNumber=pa.nulls(20, pa.uint64()), runNumber=pa.nulls(20, pa.uint32()))
     path = tmp_path / "in.parquet"
     write_jets(path, jets, JetMetadata(stage="converted", data_type=DataType.QCD))
     assert len(built(tmp_path / "out.parquet", path)) == 20
@@ -268,7 +267,7 @@ def test_jets_without_event_numbers_are_told_apart_by_their_kinematics(tmp_path:
 def test_jets_that_come_twice_are_refused_with_their_number_and_files(tmp_path: Path) -> None:
     first, second = write_converted(tmp_path, 20), tmp_path / "copy.parquet"
     jets = read_jets(first)
-    write_jets(second, Jets.concatenate([jets.slice(3, 8), random_jets(4, seed=9)]), read_metadata(first))
+    write_jets(second, Jets.concatenate([jets.slice(3, 8), converted_jets(4, seed=9)]), read_metadata(first))
     with pytest.raises(DuplicateJets, match=r"5 jets come twice .*5 in .*qcd_1\.parquet and .*copy\.parquet"):
         built(tmp_path / "main.parquet", first, second)
     with pytest.raises(DuplicateJets, match=r"20 jets .*which is given twice"):
@@ -281,7 +280,7 @@ def test_jets_that_come_twice_are_refused_with_their_number_and_files(tmp_path: 
 
 @pytest.mark.parametrize("column", ["eventNumber", "runNumber", "jet_index", "mcChannelNumber"])
 def test_jets_that_differ_in_one_part_of_their_identity_are_two_jets(tmp_path: Path, column: str) -> None:
-    jets = random_jets(6)
+    jets = converted_jets(6)
     other = jets.with_columns({column: jets[column] + 7})
     write_jets(tmp_path / "a.parquet", jets, JetMetadata(stage="converted", data_type=DataType.QCD))
     write_jets(tmp_path / "b.parquet", other, JetMetadata(stage="converted", data_type=DataType.QCD))
@@ -289,7 +288,7 @@ def test_jets_that_differ_in_one_part_of_their_identity_are_two_jets(tmp_path: P
 
 
 def test_the_same_jets_as_signal_and_as_qcd_are_no_duplicates(tmp_path: Path) -> None:
-    jets = random_jets(6)
+    jets = converted_jets(6)
     for data_type in (DataType.QCD, DataType.SIGNAL):
         labelled = jets.with_columns({"label": np.full(6, data_type.label)})
         write_jets(tmp_path / f"{data_type}.parquet", labelled, JetMetadata(stage="converted", data_type=data_type))
@@ -297,7 +296,7 @@ def test_the_same_jets_as_signal_and_as_qcd_are_no_duplicates(tmp_path: Path) ->
 
 
 def test_legacy_jets_that_come_twice_are_found_by_their_kinematics(tmp_path: Path) -> None:
-    jets = random_jets(6).without_columns(["mcChannelNumber", "jet_index"])
+    jets = converted_jets(6).without_columns(["mcChannelNumber", "jet_index"])
     write_flat(tmp_path / "old.pkl", jets, JetMetadata(stage="converted"))
     with pytest.raises(DuplicateJets, match="6 jets come twice"):
         built(tmp_path / "main.parquet", tmp_path / "old.pkl", write_converted(tmp_path, 6))

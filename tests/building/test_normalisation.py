@@ -19,9 +19,9 @@ from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.simulation.ntuple_file import FileTask
 from cal_ratio_trainer.simulation.ntuple_file import write_ntuple as write_demo_file
 from cal_ratio_trainer.simulation.samples import all_samples, cross_section_pb
-from tests.ntuple.tiny_ntuples import Event, event, write_ntuple
-
-from .jet_files import random_jets, settings_for, write_converted
+from tests.building.jet_files import settings_for, write_converted
+from tests.factories.jets import converted_jets
+from tests.factories.ntuples import Event, event, write_ntuple
 
 FIRST, SECOND = 364701, 364702
 TABLE: dict[int, dict[str, float]] = {
@@ -255,7 +255,7 @@ def test_an_empty_file_that_stands_alone_must_say_its_sample(slices: Path) -> No
 
 
 def test_jets_of_unknown_or_of_several_samples_cannot_be_weighed(tmp_path: Path) -> None:
-    jets = random_jets(4).without_columns(["mcChannelNumber"])
+    jets = converted_jets(4).without_columns(["mcChannelNumber"])
     write_jets(tmp_path / "a.parquet", jets, JetMetadata(stage="converted", data_type=DataType.QCD))
     with pytest.raises(SampleError, match=r"a\.parquet: does not say which sample"):
         build_training_file(settings_for(tmp_path / "out.parquet", tmp_path / "a.parquet", samples=TABLE))

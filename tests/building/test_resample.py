@@ -19,8 +19,8 @@ from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.output import OutputExists
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
-
-from .jet_files import random_jets, settings_for, write_converted
+from tests.building.jet_files import settings_for, write_converted
+from tests.factories.jets import converted_jets
 
 
 def resampled(source: Path, output: Path, fraction: float, **changes: Any) -> ResampleSummary:
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_jets(main_file: Path) -> None:
 
 
 def test_any_format_goes_in_and_the_name_says_what_comes_out(tmp_path: Path) -> None:
-    jets = random_jets(20).without_columns(["mcChannelNumber", "jet_index"])
+    jets = converted_jets(20).without_columns(["mcChannelNumber", "jet_index"])
     write_flat(tmp_path / "in.pkl", jets, JetMetadata(stage="converted"))
     write_flat(tmp_path / "in.parquet", jets, JetMetadata(stage="converted"))
     for source in ("in.pkl", "in.parquet"):

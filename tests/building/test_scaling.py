@@ -9,8 +9,7 @@ from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import CLUSTER_LAYERS, CLUSTERS, MUON_SEGMENTS, TRACKS
-
-from .jet_files import random_jets
+from tests.factories.jets import converted_jets
 
 FULL = Scaling(min_jet_pt=0, max_jet_pt=500)
 
@@ -95,7 +94,7 @@ def test_track_z0_is_in_units_of_250_mm_and_the_rest_stays() -> None:
 @given(st.integers(0, 40), st.integers(0, 100), st.floats(0, 50))
 @settings(max_examples=20, deadline=None)
 def test_scaling_jets_one_by_one_or_together_is_the_same(count: int, seed: int, smallest: float) -> None:
-    jets, scaling = random_jets(count, seed=seed), Scaling(min_jet_pt=smallest, max_jet_pt=500)
+    jets, scaling = converted_jets(count, seed=seed), Scaling(min_jet_pt=smallest, max_jet_pt=500)
     together = scale(jets, scaling).jets
     for jet in range(count):
         alone = scale(jets.slice(jet, jet + 1), scaling).jets
@@ -107,7 +106,7 @@ def test_scaling_jets_one_by_one_or_together_is_the_same(count: int, seed: int, 
 @given(st.integers(1, 40), st.integers(0, 100))
 @settings(max_examples=20, deadline=None)
 def test_fractions_sum_to_one_and_weighted_eta_is_never_negative(count: int, seed: int) -> None:
-    jets = random_jets(count, seed=seed)
+    jets = converted_jets(count, seed=seed)
     scaled = scale(jets, FULL).jets
     layers = [CLUSTERS.position(layer) for layer in CLUSTER_LAYERS]
     clusters = scaled.constituents["clusters"]
@@ -121,7 +120,7 @@ def test_fractions_sum_to_one_and_weighted_eta_is_never_negative(count: int, see
 
 
 def test_the_jets_given_do_not_change() -> None:
-    jets = random_jets(5)
+    jets = converted_jets(5)
     before = {name: ragged.values.copy() for name, ragged in jets.constituents.items()}
     scale(jets, FULL)
     for name, values in before.items():

@@ -11,8 +11,7 @@ from cal_ratio_trainer.building import shuffle as shuffle_module
 from cal_ratio_trainer.building.shuffle import POSITION, Buckets, DifferentPadding, Scatter, in_order
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.schema import CALRATIO_2019
-
-from .jet_files import random_jets
+from tests.factories.jets import converted_jets
 
 
 @given(
@@ -24,7 +23,7 @@ from .jet_files import random_jets
 )
 @settings(max_examples=25, deadline=None)
 def test_jets_come_back_in_order_of_their_places(count: int, bucket: int, cut: int, held: int, seed: int) -> None:
-    jets, places = random_jets(count), np.random.default_rng(seed).permutation(count)
+    jets, places = converted_jets(count), np.random.default_rng(seed).permutation(count)
     order = Buckets.of(count, bucket)
     # Like two processes that each wrote a file.
     with pytest.MonkeyPatch.context() as patch, TemporaryFile() as first, TemporaryFile() as second:
@@ -46,7 +45,7 @@ def test_jets_come_back_in_order_of_their_places(count: int, bucket: int, cut: i
 
 
 def test_padding_rows_survive() -> None:
-    jets = random_jets(4)
+    jets = converted_jets(4)
     lists = {name: Ragged(r.values, r.offsets, r.padding - 1) for name, r in jets.constituents.items()}
     order = Buckets.of(4, 2)
     with TemporaryFile() as file:
@@ -57,7 +56,7 @@ def test_padding_rows_survive() -> None:
 
 
 def test_jets_with_other_values_in_empty_slots_are_refused_and_never_joined() -> None:
-    jets, order = random_jets(4), Buckets.of(4, 2)
+    jets, order = converted_jets(4), Buckets.of(4, 2)
     lists = {name: Ragged(r.values, r.offsets, r.padding - 1) for name, r in jets.constituents.items()}
     others = Jets(jets.scalars, lists)
     with TemporaryFile() as first, TemporaryFile() as second:

@@ -13,8 +13,8 @@ from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.metadata import CutflowStep, Cuts, JetMetadata, Normalisation
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.reporting.build_report import write_build_report
-
-from .jet_files import random_jets, settings_for
+from tests.building.jet_files import settings_for
+from tests.factories.jets import converted_jets
 
 CHANNEL = 364701
 SAMPLES = {CHANNEL: {"cross_section_pb": 50.0}}
@@ -41,8 +41,8 @@ def control(tmp_path: Path) -> list[Path]:
     """Simulation and data whose spectra in pt and pile-up differ."""
     random = np.random.default_rng(5)
     pt, mu = 40 + 450 * random.uniform(size=1500) ** 2, random.normal(33, 5, 1500)
-    data = random_jets(1500, DataType.DATA, jet_pt=pt.astype(np.float32), mu=mu, mcEventWeight=np.ones(1500))
-    simulation = random_jets(4000, mu=random.normal(26, 8, 4000), seed=1)
+    data = converted_jets(1500, DataType.DATA, jet_pt=pt.astype(np.float32), mu=mu, mcEventWeight=np.ones(1500))
+    simulation = converted_jets(4000, mu=random.normal(26, 8, 4000), seed=1)
     return [write(tmp_path, DataType.QCD, simulation), write(tmp_path, DataType.DATA, data)]
 
 
@@ -91,7 +91,7 @@ def test_weights_stay_with_their_jets_through_the_shuffle(tmp_path: Path, contro
 
 def test_the_largest_share_is_limited_and_said(tmp_path: Path) -> None:
     weights = np.concatenate([np.ones(99), [101.0]])
-    path = write(tmp_path, DataType.QCD, random_jets(100, mcEventWeight=weights))
+    path = write(tmp_path, DataType.QCD, converted_jets(100, mcEventWeight=weights))
     summary = build_training_file(settings_for(tmp_path / "out.parquet", path, max_weight_share=0.1))
     jets = read_jets(tmp_path / "out.parquet")
     # c = 0.1 (99 + c): c = 11.
@@ -105,7 +105,7 @@ def test_the_largest_share_is_limited_and_said(tmp_path: Path) -> None:
 
 
 def test_without_any_of_this_weights_are_those_of_the_files_nulls_too(tmp_path: Path) -> None:
-    jets = random_jets(6).without_columns(["mcEventWeight"])
+    jets = converted_jets(6).without_columns(["mcEventWeight"])
     path = write(tmp_path, DataType.QCD, jets)
     build_training_file(settings_for(tmp_path / "out.parquet", path))
     assert read_jets(tmp_path / "out.parquet").scalars.column("mcEventWeight").null_count == 6
@@ -163,7 +163,7 @@ def test_a_report_of_a_build_that_changes_no_weight(tmp_path: Path, control: lis
 
 def test_the_cuts_of_the_inputs_are_kept_and_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cuts = [Cuts(data_types=[kind], min_jet_pt=40, max_jet_pt=500) for kind in (DataType.QCD, DataType.SIGNAL)]
-    inputs = [write(tmp_path, each.data_types[0], random_jets(5, each.data_types[0]), cuts=[each]) for each in cuts]
+    inputs = [write(tmp_path, each.data_types[0], converted_jets(5, each.data_types[0]), cuts=[each]) for each in cuts]
     filtered = {"input_file": str(inputs[1]), "event_filter": "jet_pt > 10"}
     build_training_file(settings_for(tmp_path / "a.parquet", inputs[0], filtered))
     found = read_metadata(tmp_path / "a.parquet").cuts
@@ -172,7 +172,7 @@ def test_the_cuts_of_the_inputs_are_kept_and_compared(tmp_path: Path, caplog: py
     write(
         tmp_path,
         DataType.SIGNAL,
-        random_jets(5, DataType.SIGNAL),
+        converted_jets(5, DataType.SIGNAL),
         cuts=[cuts[1].model_copy(update={"min_jet_pt": 60.0})],
     )
     build_training_file(settings_for(tmp_path / "b.parquet", *inputs))
@@ -180,7 +180,7 @@ def test_the_cuts_of_the_inputs_are_kept_and_compared(tmp_path: Path, caplog: py
 
 
 def test_cuts_of_files_of_before_come_from_their_options(tmp_path: Path) -> None:
-    path = write(tmp_path, DataType.QCD, random_jets(5), options={"min_jet_pt": 30.0, "max_jet_pt": 400.0})
+    path = write(tmp_path, DataType.QCD, converted_jets(5), options={"min_jet_pt": 30.0, "max_jet_pt": 400.0})
     build_training_file(settings_for(tmp_path / "a.parquet", path))
     (cuts,) = read_metadata(tmp_path / "a.parquet").cuts
     assert (cuts.data_types, cuts.min_jet_pt, cuts.max_jet_pt) == (["qcd"], 30, 400)

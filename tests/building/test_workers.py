@@ -18,8 +18,7 @@ from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets import DataType
 from cal_ratio_trainer.jets import store as store_module
 from cal_ratio_trainer.workers.executor import Report
-
-from .jet_files import settings_for, write_converted
+from tests.building.jet_files import settings_for, write_converted
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from cal_ratio_trainer.cli.main import cr_trainer
 from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze
-from tests.training.run_folders import history_row, write_run
+from tests.factories.runs import history_row, write_run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from cal_ratio_trainer.cli.convert import divertanalysis
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS, EXIT_USER_ERROR, main
 from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets
-from tests.ntuple.tiny_ntuples import event, write_ntuple
+from tests.factories.ntuples import event, write_ntuple
 
 TWO_EVENTS = [event((100, 0.0, 0.0), number=1), event((30, 0.0, 0.0), number=2)]
 

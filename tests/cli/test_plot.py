@@ -12,13 +12,13 @@ from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.simulation import demo_data
 from cal_ratio_trainer.simulation.demo_data import DemoFiles
 from tests.cli.test_build import run
-from tests.jets.some_jets import converted, some_jets
+from tests.factories.jets import converted_jets, converted_metadata
 
 
 @pytest.fixture
 def jets_file(tmp_path: Path) -> Path:
     """Some converted jets."""
-    write_jets(tmp_path / "jets.parquet", some_jets(100), converted())
+    write_jets(tmp_path / "jets.parquet", converted_jets(100), converted_metadata())
     return tmp_path / "jets.parquet"
 
 

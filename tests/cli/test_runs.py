@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, cr_trainer
 from cal_ratio_trainer.runs.directory import RunError
-from tests.training.run_folders import history_row, write_run
+from tests.factories.runs import history_row, write_run
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from cal_ratio_trainer.cli.main import cr_trainer
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.jets import Label
-from tests.scoring.small import converted_jets, write_converted, write_network
+from tests.factories.files import write_converted
+from tests.factories.jets import mixed_jets
+from tests.factories.networks import write_network
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def call(*words: Any) -> tuple[int, str]:
 
 
 def test_the_last_word_is_the_network(network: Path, tmp_path: Path) -> None:
-    files = [write_converted(tmp_path / f"{name}.parquet", converted_jets(20)) for name in ("a", "b")]
+    files = [write_converted(tmp_path / f"{name}.parquet", mixed_jets(20)) for name in ("a", "b")]
     status, said = call("score", *files, network, "--output_report", tmp_path / "out" / "page.md")
     assert status == 0
     assert f"{files[0]}: 20 jets (20 unknown)" in said
@@ -36,7 +38,7 @@ def test_the_last_word_is_the_network(network: Path, tmp_path: Path) -> None:
 
 
 def test_a_network_that_is_named_otherwise_leaves_all_words_to_the_files(network: Path, tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "a.parquet", converted_jets(20))
+    file = write_converted(tmp_path / "a.parquet", mixed_jets(20))
     out = ("--output_report", tmp_path / "out" / "page.md")
     assert call("score", file, "--training", network, *out)[0] == 0
     config = tmp_path / "score.yaml"
@@ -45,13 +47,13 @@ def test_a_network_that_is_named_otherwise_leaves_all_words_to_the_files(network
 
 
 def test_a_file_without_a_network_is_told_to_be_taken_for_one(tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "a.parquet", converted_jets(20))
+    file = write_converted(tmp_path / "a.parquet", mixed_jets(20))
     with pytest.raises(ConfigError, match=r"no files of jets are given, only .*a\.parquet, which is taken"):
         call("score", file)
 
 
 def test_a_failed_file_among_others_is_status_1(network: Path, tmp_path: Path) -> None:
-    good = write_converted(tmp_path / "good.parquet", converted_jets(20))
+    good = write_converted(tmp_path / "good.parquet", mixed_jets(20))
     bad = tmp_path / "bad.parquet"
     bad.write_text("none")
     status, said = call("score", good, bad, network, "--output_report", tmp_path / "out" / "page.md")
@@ -65,10 +67,8 @@ def test_settings_can_be_printed_without_any_words() -> None:
 
 
 def test_compare_takes_two_networks_or_a_network_and_columns(network: Path, tmp_path: Path) -> None:
-    scores = {
-        f"jet_nn_x_{label.output}": [0.2, 0.5, 0.3][label] * (converted_jets(20)["jet_pt"] > 0) for label in Label
-    }
-    file = write_converted(tmp_path / "a.parquet", converted_jets(20).with_columns(scores))
+    scores = {f"jet_nn_x_{label.output}": [0.2, 0.5, 0.3][label] * (mixed_jets(20)["jet_pt"] > 0) for label in Label}
+    file = write_converted(tmp_path / "a.parquet", mixed_jets(20).with_columns(scores))
     out = ("--output_report", tmp_path / "out" / "page.md", "--replicas", 5)
     status, said = call("compare", network, network, file, *out)
     assert status == 0

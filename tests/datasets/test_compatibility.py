@@ -9,7 +9,7 @@ from cal_ratio_trainer.datasets.training_file import refuse_different_files, ref
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.metadata import Cuts, JetMetadata, Scaling
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 FILE = Path("main.parquet")
 

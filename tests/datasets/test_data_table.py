@@ -10,7 +10,8 @@ from cal_ratio_trainer.datasets.data_table import data_sentences
 from cal_ratio_trainer.datasets.splits import Part, split_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from tests.training.synthetic import synthetic_jets, write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.jets import synthetic_jets
 
 SETTINGS = TrainSettings.make(sample_fraction=1.0, train_fraction=0.8, split="row")
 
@@ -22,5 +23,5 @@ def test_a_class_that_is_missing_where_it_is_measured_is_told(tmp_path: Path) ->
     without = jets.where((part != Part.VALIDATION) | (jets.label != 1))
     write_jets(main, without, JetMetadata(stage="built", kind="main", simulation="demo"))
     said = "\n".join(data_sentences(load_training_data(SETTINGS, main, control)[0], SETTINGS))
-    assert "warning: main has no SIGNAL jets to validate" in said
+    assert "warning: main has no signal jets to validate" in said
     assert "to test:" not in said

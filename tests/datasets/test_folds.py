@@ -12,7 +12,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule, seen_jets, split_jets
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 FILE = Path("main.parquet")
 EVENT_NUMBERS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40)

@@ -10,7 +10,7 @@ from cal_ratio_trainer.datasets.mass_selection import parametrised_masses, selec
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Label
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 LABELS = np.random.default_rng(1).integers(0, 3, 900)
 PARTS = np.random.default_rng(2).integers(0, 3, 900).astype(np.int8)

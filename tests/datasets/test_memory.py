@@ -28,8 +28,8 @@ from cal_ratio_trainer.training import ranks as ranks_module
 from cal_ratio_trainer.training.ranks import ALONE, SeveralRanks
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import StepJets
+from tests.factories.jets import synthetic_jets
 from tests.training.steps import new_step
-from tests.training.synthetic import synthetic_jets
 
 CPU = torch.device("cpu")
 MAIN, CONTROL = 3000, 1000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.datasets.splits import Part, split_jets
 from cal_ratio_trainer.jets import Jets
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 FRACTIONS: dict[str, Any] = {"sample_fraction": 1.0, "train_fraction": 0.9, "seed": 3}
 

@@ -20,8 +20,7 @@ from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.schema import CLUSTERS, MISSING_T0, MUON_SEGMENTS
 from cal_ratio_trainer.jets.store import iterate_lists, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
-from tests.jets.some_jets import assert_same_constituents, assert_same_jets
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import assert_same_constituents, assert_same_jets, synthetic_jets
 
 SETTINGS = TrainSettings.make(sample_fraction=0.6, train_fraction=0.6, missing_t0=-1.0)
 

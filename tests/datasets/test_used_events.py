@@ -14,7 +14,8 @@ from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, read_used_events
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
-from tests.training.synthetic import synthetic_jets, write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.jets import synthetic_jets
 
 
 def data_of(folder: Path, **changes: object) -> TrainingData:

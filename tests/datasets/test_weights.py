@@ -15,7 +15,7 @@ from cal_ratio_trainer.datasets.weights import (
 )
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets import Jets, Label
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 LABELS = np.array([0, 0, 1, 1, 2, 2], dtype=np.int8)
 WEIGHTS = np.array([10.0, 30.0, 1.0, 1.0, 2.0, 2.0])

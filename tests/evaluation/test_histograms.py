@@ -14,8 +14,7 @@ from cal_ratio_trainer.evaluation.histograms import (
     main_histograms,
 )
 from cal_ratio_trainer.jets.labels import Label
-
-from .jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
 
 def test_the_edges_are_those_of_the_earlier_program() -> None:

@@ -19,8 +19,7 @@ from cal_ratio_trainer.evaluation.ks import (
     weighted_ks,
 )
 from cal_ratio_trainer.jets.labels import Label
-
-from .jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
 FEW_VALUES = st.lists(st.integers(0, 6), min_size=1, max_size=30).map(lambda values: np.array(values, dtype=float))
 

@@ -21,8 +21,7 @@ from cal_ratio_trainer.evaluation.roc import (
     roc_curve,
 )
 from cal_ratio_trainer.jets.labels import Label
-
-from .jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 
 def test_area_against_the_compound_by_hand() -> None:

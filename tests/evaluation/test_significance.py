@@ -8,8 +8,7 @@ from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_BIB, QCD_ONLY, Background
 from cal_ratio_trainer.evaluation.significance import CUTS, all_scans, significance_scan
 from cal_ratio_trainer.jets.labels import Label
-
-from .jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 # 40 signal jets, 40 QCD jets of weight 0.5, 32 BIB jets.
 SIGNAL = [0.05] * 10 + [0.5] * 30

@@ -12,8 +12,7 @@ from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, Score
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_ONLY, roc_auc
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
-
-from .jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
 
 def test_the_summary_holds_what_its_parts_give() -> None:

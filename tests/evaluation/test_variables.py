@@ -19,7 +19,7 @@ from cal_ratio_trainer.evaluation.variables import (
 )
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.jets.schema import MISSING_T0
-from tests.jets.some_jets import some_jets
+from tests.factories.jets import converted_jets
 
 
 def three_jets() -> Jets:
@@ -122,8 +122,8 @@ EDGES = np.array([0.0, 20.0, 40.0, 60.0])
 
 
 def variable(name: str) -> Variable:
-    """A variable of `some_jets`."""
-    found = find_variable([name], some_jets(1).scalars.column_names)
+    """A variable of `converted_jets`."""
+    found = find_variable([name], converted_jets(1).scalars.column_names)
     assert found is not None
     return found
 
@@ -138,7 +138,7 @@ def counted(name: str, jets: Jets, weights: np.ndarray, groups: np.ndarray, batc
 
 
 def test_a_histogram_by_hand() -> None:
-    jets = some_jets(4, jet_pt=np.array([10.0, 20.0, 45.0, 60.0], dtype=np.float32))
+    jets = converted_jets(4, jet_pt=np.array([10.0, 20.0, 45.0, 60.0], dtype=np.float32))
     first, second = counted("jet_pt", jets, np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 0, 1]))
     np.testing.assert_array_equal(first.sums, [0, 1, 2, 3, 0])
     np.testing.assert_array_equal(first.squares, [0, 1, 4, 9, 0])
@@ -154,7 +154,7 @@ def test_a_histogram_by_hand() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 1000), st.sampled_from(["jet_pt", "clus_pt", "clus_eta_1", "n_tracks"]))
 def test_sums_and_variances_are_those_of_jets(count: int, seed: int, name: str) -> None:
-    jets = some_jets(count, seed=seed + 1)
+    jets = converted_jets(count, seed=seed + 1)
     random = np.random.default_rng(seed)
     weights, groups = random.normal(1, 1, count), random.integers(0, 2, count)
     asked = variable(name)
@@ -185,7 +185,7 @@ def _values_of_one_jet(asked: Variable, jets: Jets, place: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["jet_pt", "clus_pt"])
 def test_order_and_scale_of_weights_change_nothing_that_is_drawn(name: str) -> None:
-    jets = some_jets(50)
+    jets = converted_jets(50)
     weights, groups = np.linspace(0.1, 3, 50), np.zeros(50, dtype=np.int64)
     order = np.random.default_rng(1).permutation(50)
     one = counted(name, jets, weights, groups)[0].normalised()
@@ -194,8 +194,8 @@ def test_order_and_scale_of_weights_change_nothing_that_is_drawn(name: str) -> N
 
 
 def test_constituents_of_one_jet_fluctuate_together() -> None:
-    jets = some_jets(200)
-    counts = counted("clus_pt", jets, np.ones(200), np.zeros(200, dtype=np.int64))[0]
+    jets = converted_jets(200)
+    counts = counted("track_pt", jets, np.ones(200), np.zeros(200, dtype=np.int64))[0]
     assert (counts.squares[1:-1] > counts.sums[1:-1]).all()
 
 

@@ -17,8 +17,7 @@ from cal_ratio_trainer.evaluation.working_point import (
     working_point,
 )
 from cal_ratio_trainer.jets.labels import Label
-
-from .jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 
 def test_the_cut_by_hand() -> None:

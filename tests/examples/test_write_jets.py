@@ -8,9 +8,9 @@ import numpy as np
 
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from tests.factories.files import write_training_files
 from tests.formats.numpy_network import random_weights, scores
 from tests.formats.shapes import SHAPES
-from tests.training.synthetic import write_training_files
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "cpp" / "write_jets.py"
 

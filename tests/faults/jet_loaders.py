@@ -15,9 +15,8 @@ from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, TestJets
+from tests.factories.jets import converted_jets, converted_metadata, synthetic_jets
 from tests.faults.campaign import Loader
-from tests.jets.some_jets import converted, some_jets
-from tests.training.synthetic import synthetic_jets
 
 
 def _digest(jets: Jets) -> str:
@@ -31,7 +30,7 @@ def _digest(jets: Jets) -> str:
 
 def _jets(folder: Path) -> Path:
     file = folder / "jets.parquet"
-    write_jets(file, some_jets(8), converted())
+    write_jets(file, converted_jets(8), converted_metadata())
     return file
 
 
@@ -51,7 +50,7 @@ def _earlier_jets(folder: Path) -> Path:
 def _flat(folder: Path) -> Path:
     """File as pandas writes it, without checksums."""
     ours, file = folder / "ours.parquet", folder / "flat.parquet"
-    write_flat(ours, some_jets(4), converted())
+    write_flat(ours, converted_jets(4), converted_metadata())
     pq.write_table(pq.read_table(ours).replace_schema_metadata(None), file)
     ours.unlink()
     return file
@@ -59,7 +58,7 @@ def _flat(folder: Path) -> Path:
 
 def _pickle(folder: Path) -> Path:
     file = folder / "frame.pkl"
-    write_flat(file, some_jets(4), converted())
+    write_flat(file, converted_jets(4), converted_metadata())
     return file
 
 

@@ -35,10 +35,10 @@ from cal_ratio_trainer.runs.record import machine
 from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, save_checkpoint, state_bytes
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.step import TrainingStep
-from tests.evaluation.jets import plausible_control_jets, plausible_jets
+from tests.factories.runs import history_row, write_run
+from tests.factories.scored_jets import plausible_control_jets, plausible_jets
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
-from tests.training.run_folders import history_row, write_run
 from tests.training.steps import new_step
 
 RUN_ID = "5e" * 16

@@ -8,7 +8,7 @@ from cal_ratio_trainer.formats.probe_jets import Filling, drawn_jets, probes_of
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.cleaning import is_built
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 
 def built_jets() -> Jets:

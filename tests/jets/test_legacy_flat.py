@@ -17,8 +17,7 @@ from cal_ratio_trainer.jets.legacy import SLOT_COLUMNS, flat_names, flat_writing
 from cal_ratio_trainer.jets.loading import is_built, iterate_any, load_jets, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.schema import TRACKS
-
-from .some_jets import assert_same_constituents, converted, some_jets
+from tests.factories.jets import assert_same_constituents, converted_jets, converted_metadata
 
 BUILT = JetMetadata(stage="built")
 
@@ -48,8 +47,8 @@ FORMATS = pytest.mark.parametrize("ending", ["pkl", "parquet"])
 @given(count=st.integers(1, 20), seed=st.integers(0, 1000))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_flat_is_read_again(tmp_path: Path, ending: str, count: int, seed: int) -> None:
-    jets, path = some_jets(count, seed=seed), tmp_path / f"jets.{ending}"
-    write_flat(path, jets, converted())
+    jets, path = converted_jets(count, seed=seed), tmp_path / f"jets.{ending}"
+    write_flat(path, jets, converted_metadata())
     found = load_jets(path).jets
     assert_same_constituents(found, jets)
     for name in ("label", "jet_pt", "jet_eta", "jet_phi", "eventNumber", "runNumber", "mcEventWeight", "llp_mH"):
@@ -58,8 +57,8 @@ def test_what_is_written_flat_is_read_again(tmp_path: Path, ending: str, count: 
 
 @FORMATS
 def test_more_jets_than_are_held_at_once_are_written_and_read(tmp_path: Path, ending: str) -> None:
-    jets, path = some_jets(9000), tmp_path / f"jets.{ending}"
-    write_flat(path, jets, converted())
+    jets, path = converted_jets(9000), tmp_path / f"jets.{ending}"
+    write_flat(path, jets, converted_metadata())
     assert_same_constituents(load_jets(path).jets, jets)
     batches = list(iterate_any(path, rows=1000))
     assert max(map(len, batches)) == 1000
@@ -68,8 +67,8 @@ def test_more_jets_than_are_held_at_once_are_written_and_read(tmp_path: Path, en
 
 @FORMATS
 def test_pandas_reads_what_is_written_with_the_columns_of_the_earlier_program(tmp_path: Path, ending: str) -> None:
-    jets, path = some_jets(5), tmp_path / f"jets.{ending}"
-    write_flat(path, jets, converted())
+    jets, path = converted_jets(5), tmp_path / f"jets.{ending}"
+    write_flat(path, jets, converted_metadata())
     frame = pd.read_pickle(path) if ending == "pkl" else pd.read_parquet(path)  # noqa: S301
     assert frame.shape == (5, 815)
     assert [name for name in frame.columns if name in set(SLOT_COLUMNS)] == list(SLOT_COLUMNS)
@@ -83,17 +82,17 @@ def test_pandas_reads_what_is_written_with_the_columns_of_the_earlier_program(tm
 @FORMATS
 def test_a_built_file_has_one_scalar_less(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"jets.{ending}"
-    write_flat(path, some_jets(2).without_columns(["jet_isClean_LooseBadLLP"]), BUILT)
+    write_flat(path, converted_jets(2).without_columns(["jet_isClean_LooseBadLLP"]), BUILT)
     frame = pd.read_pickle(path) if ending == "pkl" else pd.read_parquet(path)  # noqa: S301
     assert frame.shape == (2, 814)
     assert "jet_isClean_LooseBadLLP" not in frame
 
 
 @FORMATS
-@pytest.mark.parametrize(("metadata", "columns"), [(BUILT, 814), (converted(), 815)])
+@pytest.mark.parametrize(("metadata", "columns"), [(BUILT, 814), (converted_metadata(), 815)])
 def test_no_jets_make_a_frame_of_no_rows(tmp_path: Path, ending: str, metadata: JetMetadata, columns: int) -> None:
     path = tmp_path / f"jets.{ending}"
-    write_flat(path, Jets.empty() if columns == 814 else some_jets(0), metadata)
+    write_flat(path, Jets.empty() if columns == 814 else converted_jets(0), metadata)
     assert len(load_jets(path).jets) == 0
     frame = pd.read_pickle(path) if ending == "pkl" else pd.read_parquet(path)  # noqa: S301
     assert frame.shape == (0, columns)
@@ -102,8 +101,8 @@ def test_no_jets_make_a_frame_of_no_rows(tmp_path: Path, ending: str, metadata: 
 def test_unknown_values_are_filled_as_the_earlier_program_did_and_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    jets = some_jets(2).without_columns(["llp_mH", "mcEventWeight"])
-    write_flat(tmp_path / "jets.pkl", jets, converted())
+    jets = converted_jets(2).without_columns(["llp_mH", "mcEventWeight"])
+    write_flat(tmp_path / "jets.pkl", jets, converted_metadata())
     found = load_jets(tmp_path / "jets.pkl").jets
     assert found["llp_mH"].tolist() == [0, 0]
     assert found["mcEventWeight"].tolist() == [1, 1]
@@ -113,7 +112,7 @@ def test_unknown_values_are_filled_as_the_earlier_program_did_and_said(
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def fail(name: str) -> None:
         with flat_writing(tmp_path / name) as writer:
-            writer.write(some_jets(3))
+            writer.write(converted_jets(3))
             raise KeyError
 
     for name in ("jets.pkl", "jets.parquet"):
@@ -132,7 +131,7 @@ def test_a_pickle_of_pandas_3_with_arrow_text_is_refused_with_a_hint(tmp_path: P
 @pytest.mark.parametrize("prefix", ["nn_", "aux_"])
 @FORMATS
 def test_old_names_are_read_and_old_extras_dropped(tmp_path: Path, prefix: str, ending: str) -> None:
-    jets = some_jets(4)
+    jets = converted_jets(4)
     frame = flat_frame(jets)
     old = {name: prefix + name.replace("track_pt", "track_pT") for name in SLOT_COLUMNS}
     old |= {"jet_pt": f"{prefix}jet_pT", "llp_mH": "mH"}
@@ -156,7 +155,7 @@ def test_where_an_old_and_a_new_name_are_there_the_new_one_counts() -> None:
 
 @FORMATS
 def test_empty_slots_that_hold_nan_are_empty(tmp_path: Path, ending: str) -> None:
-    jets = some_jets(6)
+    jets = converted_jets(6)
     frame = flat_frame(jets)
     slots = list(SLOT_COLUMNS)
     frame[slots] = frame[slots].where(frame[slots] != 0, np.nan)
@@ -165,7 +164,7 @@ def test_empty_slots_that_hold_nan_are_empty(tmp_path: Path, ending: str) -> Non
 
 @FORMATS
 def test_slots_that_an_earlier_build_scaled_keep_their_padding_row(tmp_path: Path, ending: str) -> None:
-    jets = some_jets(6)
+    jets = converted_jets(6)
     scaled = {}
     for kind, padding in zip(CONSTITUENTS, (-8.7e-5, -0.087, 0.0), strict=True):
         row = np.zeros(len(kind.features), dtype=np.float32)
@@ -183,7 +182,7 @@ def test_slots_that_an_earlier_build_scaled_keep_their_padding_row(tmp_path: Pat
 def test_what_a_frame_does_not_know_becomes_null_and_is_said_once(
     tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    frame = flat_frame(some_jets(3)).drop(columns=["runNumber", "llp_mH"])
+    frame = flat_frame(converted_jets(3)).drop(columns=["runNumber", "llp_mH"])
     frame["eventNumber"] = np.array([2.0**31, 2.0**31 + 1, 5], dtype=np.float32)
     with caplog.at_level(logging.WARNING):
         loaded = load_jets(save(frame, tmp_path / f"felix.{ending}"))
@@ -195,7 +194,7 @@ def test_what_a_frame_does_not_know_becomes_null_and_is_said_once(
 
 @FORMATS
 def test_further_scalars_travel_with_the_jets(tmp_path: Path, ending: str) -> None:
-    frame = flat_frame(some_jets(3))
+    frame = flat_frame(converted_jets(3))
     frame["flatWeight"] = np.array([1, 2, 3], dtype=np.float32)
     path = save(frame, tmp_path / f"more.{ending}")
     assert load_jets(path).jets["flatWeight"].tolist() == [1, 2, 3]
@@ -204,7 +203,7 @@ def test_further_scalars_travel_with_the_jets(tmp_path: Path, ending: str) -> No
 
 @FORMATS
 def test_missing_columns_are_told_together(tmp_path: Path, ending: str) -> None:
-    frame = flat_frame(some_jets(2)).drop(columns=["jet_eta", "clus_time_7", "MSeg_t0_28", "MSeg_t0_29"])
+    frame = flat_frame(converted_jets(2)).drop(columns=["jet_eta", "clus_time_7", "MSeg_t0_28", "MSeg_t0_29"])
     with pytest.raises(MissingColumn) as caught:
         load_jets(save(frame, tmp_path / f"less.{ending}"))
     assert caught.value.missing == ["MSeg_t0_28..29", "clus_time_7", "jet_eta"]
@@ -222,7 +221,7 @@ def test_a_frame_of_something_else_is_told_in_few_words(tmp_path: Path, ending: 
 @FORMATS
 @pytest.mark.parametrize("label", [3, 0.5, np.nan])
 def test_an_unknown_label_is_named(tmp_path: Path, ending: str, label: float) -> None:
-    frame = flat_frame(some_jets(2))
+    frame = flat_frame(converted_jets(2))
     frame["label"] = np.array([0, label])
     with pytest.raises(InputFileError, match=f"label {label}"):
         load_jets(save(frame, tmp_path / f"label.{ending}"))
@@ -231,7 +230,7 @@ def test_an_unknown_label_is_named(tmp_path: Path, ending: str, label: float) ->
 @FORMATS
 @pytest.mark.parametrize("value", [-999.0, -99.0, 1e3])
 def test_a_number_that_stands_for_an_empty_slot_is_named(tmp_path: Path, ending: str, value: float) -> None:
-    frame = flat_frame(some_jets(3))
+    frame = flat_frame(converted_jets(3))
     for name in TRACKS.flat_columns(19):
         frame[name] = np.array([0.0, value, 0.0], dtype=np.float32)
     with pytest.raises(InputFileError, match=rf"holds {value:g} in all features of slot 19 of tracks"):
@@ -240,7 +239,7 @@ def test_a_number_that_stands_for_an_empty_slot_is_named(tmp_path: Path, ending:
 
 @FORMATS
 def test_flags_where_numbers_are_expected_are_named(tmp_path: Path, ending: str) -> None:
-    frame = flat_frame(some_jets(2))
+    frame = flat_frame(converted_jets(2))
     frame["clus_pt_3"] = np.array([True, False])
     with pytest.raises(InputFileError, match="column clus_pt_3 holds something else than numbers"):
         load_jets(save(frame, tmp_path / f"flags.{ending}"))

@@ -5,10 +5,9 @@ import pytest
 
 from cal_ratio_trainer.jets import CONSTITUENTS, Ragged
 from cal_ratio_trainer.jets.list_columns import ListColumns
+from tests.factories.jets import converted_jets
 
-from .some_jets import some_jets
-
-JETS = some_jets(40)
+JETS = converted_jets(40)
 
 
 def same(first: Ragged, second: Ragged) -> bool:

@@ -14,18 +14,17 @@ from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import iterate_any, load_jets, open_jets
 from cal_ratio_trainer.jets.output import OutputExists, check_output, writing_layout
 from cal_ratio_trainer.jets.store import is_ragged, write_jets
-
-from .some_jets import assert_same_constituents, assert_same_jets, converted, some_jets
+from tests.factories.jets import assert_same_constituents, assert_same_jets, converted_jets, converted_metadata
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     """The same jets in all formats, under meaningless or misleading names."""
-    jets = some_jets(8)
+    jets = converted_jets(8)
     found = {"ragged Parquet": tmp_path / "a.pkl", "flat Parquet": tmp_path / "b", "pickled frame": tmp_path / "c.h5"}
-    write_jets(tmp_path / "1.parquet", jets, converted())
-    write_flat(tmp_path / "2.parquet", jets, converted())
-    write_flat(tmp_path / "3.pkl", jets, converted())
+    write_jets(tmp_path / "1.parquet", jets, converted_metadata())
+    write_flat(tmp_path / "2.parquet", jets, converted_metadata())
+    write_flat(tmp_path / "3.pkl", jets, converted_metadata())
     for number, path in enumerate(found.values(), start=1):
         next(tmp_path.glob(f"{number}.*")).rename(path)
     return found
@@ -47,7 +46,7 @@ def test_a_file_that_was_rewritten_without_its_metadata_is_told_in_one_sentence(
 
 
 def test_all_formats_give_the_same_jets(files: dict[str, Path]) -> None:
-    expected = some_jets(8)
+    expected = converted_jets(8)
     for path in files.values():
         assert_same_constituents(load_jets(path).jets, expected)
         assert_same_constituents(Jets.concatenate(list(iterate_any(path, 3))), expected)
@@ -88,7 +87,7 @@ def test_folders_and_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_the_layout_to_write_follows_the_name_and_the_wish(tmp_path: Path) -> None:
-    jets = some_jets(3)
+    jets = converted_jets(3)
     for name, layout, expected in (
         ("a.parquet", "ragged", "ragged Parquet"),
         ("b.parquet", "flat", "flat Parquet"),
@@ -96,7 +95,7 @@ def test_the_layout_to_write_follows_the_name_and_the_wish(tmp_path: Path) -> No
     ):
         with writing_layout(tmp_path / name, layout) as writer:  # type: ignore[arg-type]
             writer.write(jets)
-            writer.finish(converted())
+            writer.finish(converted_metadata())
         assert open_jets(tmp_path / name).report.layout == expected
     assert is_ragged(open_parquet(tmp_path / "a.parquet"))
 
@@ -117,8 +116,8 @@ def test_an_output_destroys_nothing(tmp_path: Path) -> None:
 def test_a_flat_parquet_file_of_many_row_groups_is_read(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    jets = some_jets(50)
-    write_flat(tmp_path / "one.parquet", jets, converted())
+    jets = converted_jets(50)
+    write_flat(tmp_path / "one.parquet", jets, converted_metadata())
     pq.write_table(pq.read_table(tmp_path / "one.parquet"), tmp_path / "many.parquet", row_group_size=7)
     assert_same_constituents(load_jets(tmp_path / "many.parquet").jets, jets)
     np.testing.assert_array_equal(load_jets(tmp_path / "many.parquet").jets["jet_pt"], jets["jet_pt"])
@@ -126,7 +125,7 @@ def test_a_flat_parquet_file_of_many_row_groups_is_read(tmp_path: Path) -> None:
 
 def test_null_and_unknown_labels_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(6, label=pa.array([0, None, 7, 7, -4, None], pa.int8())), converted())
+    write_jets(path, converted_jets(6, label=pa.array([0, None, 7, 7, -4, None], pa.int8())), converted_metadata())
     with pytest.raises(
         InputFileError,
         match=r"jets\.parquet: column label has label -4 in 1 row, label 7 in 2 rows, label nan \(or null\) in 2 rows",

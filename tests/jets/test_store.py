@@ -27,16 +27,15 @@ from cal_ratio_trainer.jets.store import (
     write_jets,
     writing,
 )
+from tests.factories.jets import assert_same_jets, converted_jets, converted_metadata
 from tests.faults.campaign import run_campaign
-
-from .some_jets import assert_same_jets, converted, some_jets
 
 
 @given(count=st.integers(0, 30), seed=st.integers(0, 100), rows=st.integers(1, 40))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_is_read_whole_or_in_batches(tmp_path: Path, count: int, seed: int, rows: int) -> None:
-    jets, path = some_jets(count, seed=seed), tmp_path / "jets.parquet"
-    write_jets(path, jets, converted())
+    jets, path = converted_jets(count, seed=seed), tmp_path / "jets.parquet"
+    write_jets(path, jets, converted_metadata())
     assert_same_jets(read_jets(path), jets) if count else None
     batches = list(iterate_jets(path, rows))
     assert all(len(batch) <= rows for batch in batches)
@@ -46,21 +45,21 @@ def test_what_is_written_is_read_whole_or_in_batches(tmp_path: Path, count: int,
 
 
 def test_more_jets_than_a_row_group_holds_are_read(tmp_path: Path) -> None:
-    jets, path = some_jets(ROWS_A_GROUP + 7), tmp_path / "jets.parquet"
-    write_jets(path, jets, converted())
+    jets, path = converted_jets(ROWS_A_GROUP + 7), tmp_path / "jets.parquet"
+    write_jets(path, jets, converted_metadata())
     assert pq.ParquetFile(path).num_row_groups == 2
     assert_same_jets(read_jets(path), jets)
 
 
 def test_jets_without_any_constituent_are_read(tmp_path: Path) -> None:
-    jets = some_jets(3)
+    jets = converted_jets(3)
     bare = Jets(jets.scalars, {name: Ragged.empty(r.values.shape[1], 3) for name, r in jets.constituents.items()})
-    write_jets(tmp_path / "jets.parquet", bare, converted())
+    write_jets(tmp_path / "jets.parquet", bare, converted_metadata())
     assert_same_jets(read_jets(tmp_path / "jets.parquet"), bare)
 
 
 def test_padding_rows_that_are_not_zero_come_back(tmp_path: Path) -> None:
-    jets = some_jets(3)
+    jets = converted_jets(3)
     clusters = jets.constituents["clusters"]
     padding = np.array([-8.7e-5] + [0.0] * 11, dtype=np.float32)
     jets = Jets(jets.scalars, {**jets.constituents, "clusters": Ragged(clusters.values, clusters.offsets, padding)})
@@ -69,14 +68,14 @@ def test_padding_rows_that_are_not_zero_come_back(tmp_path: Path) -> None:
 
 
 def test_metadata_come_back(tmp_path: Path) -> None:
-    given = converted(
+    given = converted_metadata(
         simulation="demo",
         scaling=Scaling(min_jet_pt=0, max_jet_pt=500),
         normalisation=Normalisation(event_count={"nEvents": 100.0}, channel_numbers=[364701]),
         notes=["one"],
         details={"table": [1, 2]},
     )
-    write_jets(tmp_path / "jets.parquet", some_jets(2), given)
+    write_jets(tmp_path / "jets.parquet", converted_jets(2), given)
     found = read_metadata(tmp_path / "jets.parquet")
     assert found.package_version
     assert found.padding["clusters"] == [0.0] * 12
@@ -86,7 +85,7 @@ def test_metadata_come_back(tmp_path: Path) -> None:
 
 def test_only_the_scalars_asked_for_are_read(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(2), converted())
+    write_jets(path, converted_jets(2), converted_metadata())
     assert read_jets(path, ["runNumber"]).scalars.column_names == ["label", "jet_pt", "jet_eta", "jet_phi", "runNumber"]
     assert read_scalars(path, ["runNumber"]).column_names == ["runNumber"]
     assert "clus_pt" not in scalar_names(path)
@@ -98,7 +97,7 @@ def test_only_the_scalars_asked_for_are_read(tmp_path: Path) -> None:
 def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     def fail() -> None:
         with writing(tmp_path / "jets.parquet") as writer:
-            writer.write(some_jets(2))
+            writer.write(converted_jets(2))
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -108,13 +107,13 @@ def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_file_that_was_not_finished_is_no_file_of_jets(tmp_path: Path) -> None:
     with writing(tmp_path / "jets.parquet") as writer:
-        writer.write(some_jets(2))
+        writer.write(converted_jets(2))
     with pytest.raises(InputFileError, match="metadata are missing"):
         read_jets(tmp_path / "jets.parquet")
 
 
 def test_batches_with_other_padding_rows_are_refused(tmp_path: Path) -> None:
-    first = some_jets(2)
+    first = converted_jets(2)
     other = {n: Ragged(r.values, r.offsets, r.padding - 1) for n, r in first.constituents.items()}
 
     def write() -> None:
@@ -128,7 +127,7 @@ def test_batches_with_other_padding_rows_are_refused(tmp_path: Path) -> None:
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(200), converted())
+    write_jets(path, converted_jets(200), converted_metadata())
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(InputFileError, match=r"jets\.parquet: is not a complete Parquet file"):
         read_jets(path)
@@ -136,7 +135,7 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_page_is_named_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(200), converted())
+    write_jets(path, converted_jets(200), converted_metadata())
     content = bytearray(path.read_bytes())
     place = slice(len(content) // 4, len(content) // 2)
     content[place] = bytes(byte ^ 0x5A for byte in content[place])
@@ -147,8 +146,8 @@ def test_a_damaged_page_is_named_with_its_file(tmp_path: Path) -> None:
 
 def test_one_flipped_bit_never_changes_a_jet_without_a_word(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    jets = some_jets(200)
-    write_jets(path, jets, converted())
+    jets = converted_jets(200)
+    write_jets(path, jets, converted_metadata())
     whole, refused = path.read_bytes(), 0
     for place in range(100, len(whole) // 2, len(whole) // 40):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
@@ -178,7 +177,7 @@ def _rewrite(path: Path, **metadata: object) -> None:
 
 def test_a_format_of_the_future_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(2), converted())
+    write_jets(path, converted_jets(2), converted_metadata())
     assert is_ragged(open_parquet(path))
     _rewrite(path, format_version=99)
     with pytest.raises(InputFileError, match="format version 99"):
@@ -187,7 +186,7 @@ def test_a_format_of_the_future_is_refused(tmp_path: Path) -> None:
 
 def test_metadata_of_another_kind_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(2), converted())
+    write_jets(path, converted_jets(2), converted_metadata())
     _rewrite(path, stage="half-done")
     with pytest.raises(InputFileError, match="unreadable metadata"):
         read_jets(path)
@@ -195,7 +194,7 @@ def test_metadata_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_constituent_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(2), converted())
+    write_jets(path, converted_jets(2), converted_metadata())
     table = pq.read_table(path)
     raw = (pq.ParquetFile(path).metadata.metadata or {})[METADATA_KEY]
     for dropped in ("track_z0", "clus_pt"):
@@ -206,7 +205,7 @@ def test_a_missing_constituent_column_is_named(tmp_path: Path) -> None:
 
 def test_lists_of_different_lengths_within_a_kind_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(3), converted())
+    write_jets(path, converted_jets(3), converted_metadata())
     table = pq.read_table(path)
     raw = (pq.ParquetFile(path).metadata.metadata or {})[METADATA_KEY]
     wrong = table.set_column(table.column_names.index("clus_eta"), "clus_eta", table.column("track_eta"))
@@ -225,7 +224,7 @@ def test_lists_of_different_lengths_within_a_kind_are_refused(tmp_path: Path) ->
 )
 def test_a_column_of_another_type_is_named(tmp_path: Path, column: str, content: list[object], words: str) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(2), converted())
+    write_jets(path, converted_jets(2), converted_metadata())
     table = pq.read_table(path)
     raw = (pq.ParquetFile(path).metadata.metadata or {})[METADATA_KEY]
     wrong = table.set_column(table.column_names.index(column), column, pa.array(content))
@@ -248,7 +247,7 @@ def test_a_column_of_another_type_is_named(tmp_path: Path, column: str, content:
 )
 def test_odd_metadata_are_told_in_a_sentence(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(2), converted())
+    write_jets(path, converted_jets(2), converted_metadata())
     _rewrite(path, **changes)
     with pytest.raises(InputFileError, match=rf"jets\.parquet: .*{said}"):
         read_jets(path)
@@ -256,7 +255,7 @@ def test_odd_metadata_are_told_in_a_sentence(tmp_path: Path, changes: dict[str, 
 
 def test_a_file_without_checksums_is_not_asked_for_numbers_at_which_pyarrow_aborts(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
-    write_jets(path, some_jets(20), converted())
+    write_jets(path, converted_jets(20), converted_metadata())
     assert most_constituents(path)["clusters"] >= len(read_jets(path).constituents["clusters"].values)
     _rewrite(path)
     assert most_constituents(path) == {}

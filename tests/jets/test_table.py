@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import MissingColumn
 from cal_ratio_trainer.jets import DataType, Jets, Label, Ragged
-
-from .some_jets import assert_same_jets, some_jets
+from tests.factories.jets import assert_same_jets, converted_jets
 
 
 @given(st.integers(0, 20), st.data())
 @settings(max_examples=20, deadline=None)
 def test_cutting_and_joining_gives_the_same_jets(count: int, data: st.DataObject) -> None:
-    jets = some_jets(count)
+    jets = converted_jets(count)
     cut = data.draw(st.integers(0, count))
     assert_same_jets(Jets.concatenate([jets.slice(0, cut), jets.slice(cut, count)]), jets)
 
@@ -23,7 +22,7 @@ def test_cutting_and_joining_gives_the_same_jets(count: int, data: st.DataObject
 @given(st.integers(0, 20), st.integers(0, 100))
 @settings(max_examples=20, deadline=None)
 def test_jets_for_which_something_holds_and_the_others_are_all_jets(count: int, seed: int) -> None:
-    jets = some_jets(count)
+    jets = converted_jets(count)
     kept = np.random.default_rng(seed).random(count) < 0.5
     both = Jets.concatenate([jets.where(kept), jets.where(~kept)])
     order = np.argsort(np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept)]))
@@ -31,16 +30,16 @@ def test_jets_for_which_something_holds_and_the_others_are_all_jets(count: int, 
 
 
 def test_a_slice_past_the_end_stops_at_the_end() -> None:
-    assert len(some_jets(5).slice(3, 99)) == 2
+    assert len(converted_jets(5).slice(3, 99)) == 2
 
 
 def test_jets_of_one_label_are_found() -> None:
-    jets = Jets.concatenate([some_jets(3, DataType.QCD), some_jets(2, DataType.SIGNAL)])
+    jets = Jets.concatenate([converted_jets(3, DataType.QCD), converted_jets(2, DataType.SIGNAL)])
     assert len(jets.with_label(Label.SIGNAL)) == 2
 
 
 def test_a_column_that_one_part_lacks_is_null_there() -> None:
-    jets = Jets.concatenate([some_jets(2, flatWeight=np.ones(2)), some_jets(3)])
+    jets = Jets.concatenate([converted_jets(2, flatWeight=np.ones(2)), converted_jets(3)])
     assert jets.scalars.column("flatWeight").to_pylist() == [1, 1, None, None, None]
     assert "flatWeight" in jets
     assert not jets.is_known("flatWeight")
@@ -49,23 +48,23 @@ def test_a_column_that_one_part_lacks_is_null_there() -> None:
 
 def test_a_missing_column_is_answered_with_the_nearest() -> None:
     with pytest.raises(MissingColumn, match=r"jet_pT \(did you mean jet_pt\?\)"):
-        some_jets(2)["jet_pT"]
+        converted_jets(2)["jet_pT"]
 
 
 def test_a_table_without_labels_is_no_table_of_jets() -> None:
-    jets = some_jets(2)
+    jets = converted_jets(2)
     with pytest.raises(MissingColumn, match="label"):
         Jets(jets.scalars.drop_columns(["label"]), jets.constituents)
 
 
 def test_lists_of_another_number_of_jets_are_refused() -> None:
-    jets = some_jets(2)
+    jets = converted_jets(2)
     with pytest.raises(ValueError, match="clusters"):
         Jets(jets.scalars, {**jets.constituents, "clusters": Ragged.empty(12, jets=3)})
 
 
 def test_columns_are_added_replaced_and_dropped() -> None:
-    jets = some_jets(2).with_columns({"jet_pt": np.array([50.0, 60.0]), "new": np.array([1, 2])})
+    jets = converted_jets(2).with_columns({"jet_pt": np.array([50.0, 60.0]), "new": np.array([1, 2])})
     assert jets["jet_pt"].tolist() == [50, 60]
     assert jets["jet_pt"].dtype == np.float32
     assert jets["new"].tolist() == [1, 2]
@@ -73,7 +72,7 @@ def test_columns_are_added_replaced_and_dropped() -> None:
 
 
 def test_known_columns_take_their_type_on_disk() -> None:
-    jets = some_jets(2, eventNumber=np.array([5, 6], dtype=np.int64), label=np.array([0.0, 2.0]))
+    jets = converted_jets(2, eventNumber=np.array([5, 6], dtype=np.int64), label=np.array([0.0, 2.0]))
     assert jets.scalars.schema.field("eventNumber").type == pa.uint64()
     assert jets.label.dtype == np.int8
 

@@ -12,8 +12,8 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
+from tests.factories.jets import synthetic_jets
 from tests.formats.numpy_network import scores as numpy_scores
-from tests.training.synthetic import synthetic_jets
 
 CPU = torch.device("cpu")
 SHAPES = {

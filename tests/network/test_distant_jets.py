@@ -15,7 +15,7 @@ from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.network.inputs import InputFilling
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 CPU = torch.device("cpu")
 JETS = synthetic_jets(np.arange(60) % 3, 1)

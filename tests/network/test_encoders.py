@@ -13,8 +13,8 @@ from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.encoders.base import UnknownEncoder, encoder_named
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.network.static_batch import DeviceJets
+from tests.factories.jets import synthetic_jets
 from tests.network.sum_pooling import SumPooling
-from tests.training.synthetic import synthetic_jets
 
 CPU = torch.device("cpu")
 SHAPE = replace(DEFAULT_SHAPE, encoder=SumPooling.name)

@@ -14,7 +14,7 @@ from cal_ratio_trainer.network.packing import pack
 from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.network.static_batch import DeviceJets, Positions, pack_on_device, room_for
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
 
 
 @given(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.schema import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS, Constituent
-from tests.ntuple.tiny_ntuples import Event, Thing
+from tests.factories.ntuples import Event, Thing
 
 
 @dataclass(frozen=True)

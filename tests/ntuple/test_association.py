@@ -11,7 +11,7 @@ from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.reading import opened
 from cal_ratio_trainer.ntuple.request import Selection
 from cal_ratio_trainer.ntuple.tally import Tally
-from tests.ntuple.tiny_ntuples import Event, cluster, event, segment, track, write_ntuple
+from tests.factories.ntuples import Event, cluster, event, segment, track, write_ntuple
 
 
 def jets_of(path: Path, one: Event) -> Jets:

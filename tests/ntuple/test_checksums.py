@@ -12,7 +12,7 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
 from cal_ratio_trainer.ntuple.checksums import codecs_verify
 from cal_ratio_trainer.ntuple.reading import opened
-from tests.ntuple.tiny_ntuples import random_events, write_ntuple
+from tests.factories.ntuples import random_events, write_ntuple
 
 
 def convert(folder: Path, *files: Path) -> ConversionSummary:

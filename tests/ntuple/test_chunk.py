@@ -26,8 +26,8 @@ from cal_ratio_trainer.ntuple.tally import (
     OTHER_JET_INDEX,
     Tally,
 )
+from tests.factories.ntuples import Event, cluster, event, random_events, segment, track, write_ntuple
 from tests.ntuple.slow_conversion import slow_conversion
-from tests.ntuple.tiny_ntuples import Event, cluster, event, random_events, segment, track, write_ntuple
 
 SIGNAL: dict[str, Any] = {"llp_mH": 125.0, "llp_mS": 55.0}
 

@@ -27,7 +27,7 @@ from cal_ratio_trainer.ntuple.failures import failed_in
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.workers.executor import Report
 from cal_ratio_trainer.workers.files import Pieces
-from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
+from tests.factories.ntuples import event, random_events, write_ntuple
 
 convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")
 

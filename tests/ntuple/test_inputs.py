@@ -15,7 +15,7 @@ from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.ntuple.failures import FAILED_FILES
 from cal_ratio_trainer.ntuple.inputs import files_matching, work_for
-from tests.ntuple.tiny_ntuples import event, write_ntuple
+from tests.factories.ntuples import event, write_ntuple
 
 
 class RootServer(MemoryFileSystem):  # type: ignore[misc]  # it has no types

@@ -15,7 +15,7 @@ from cal_ratio_trainer.config.loading import load_settings, read_config
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import ConversionRow, Status, convert_files
-from tests.ntuple.tiny_ntuples import Event, cluster, event, random_events, track, write_ntuple
+from tests.factories.ntuples import Event, cluster, event, random_events, track, write_ntuple
 
 HARDEST = "two hardest in range"
 

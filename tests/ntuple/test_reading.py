@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.ntuple.lists import Lists, NestedLists
 from cal_ratio_trainer.ntuple.reading import _bins_by_label, check_index, opened
-from tests.ntuple.tiny_ntuples import event, random_events, write_ntuple
+from tests.factories.ntuples import event, random_events, write_ntuple
 
 ONE = [event((100, 0.0, 0.0))]
 

@@ -15,7 +15,7 @@ from cal_ratio_trainer.files import remote
 from cal_ratio_trainer.files.remote import may_pass, opening_options
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
-from tests.ntuple.tiny_ntuples import random_events, write_ntuple
+from tests.factories.ntuples import random_events, write_ntuple
 
 
 class RangeHandler(SimpleHTTPRequestHandler):

@@ -9,7 +9,7 @@ from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_samp
 from cal_ratio_trainer.plotting import DEMO, write_all
 from cal_ratio_trainer.plotting.catalogue import EPOCH_FIGURES, FINAL_FIGURES, final_drawings
 from cal_ratio_trainer.plotting.histories import HISTORY_FIGURES
-from tests.evaluation.jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
 HISTORIES = {"adv_acc", "main_adv_acc", "main_network_acc", "main_nn_loss", "test_adv_loss", "test_main_adv_loss"}
 HISTORIES |= {"train_adv_loss", "train_main_adv_loss", "ks_qcd", "ks_sig", "ks_bib"}

@@ -4,7 +4,7 @@ import pytest
 from cal_ratio_trainer.evaluation import JetKinematics
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
-from tests.evaluation.jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 from .recording import final, legend_texts, legend_title, recorded
 

@@ -18,7 +18,7 @@ from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, Drawing, frame
 from cal_ratio_trainer.plotting.catalogue import final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
-from tests.evaluation.jets import plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import plausible_control_jets, plausible_jets
 
 KINDS = [
     *("sig_predictions", "sig_predictions_linear", "bib_predictions_half_linear", "adv_bib_predictions"),

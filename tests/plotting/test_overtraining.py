@@ -7,7 +7,7 @@ from cal_ratio_trainer.evaluation.ks import overtraining
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.overtraining import draw_train_and_test
-from tests.evaluation.jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 from .recording import final, legend_texts, legend_title
 

@@ -7,7 +7,7 @@ from cal_ratio_trainer.evaluation.roc import QCD_ONLY, roc_curve
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.plotting.roc import draw_curve
-from tests.evaluation.jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 from .recording import final, legend_texts, legend_title, recorded
 

@@ -25,7 +25,7 @@ from cal_ratio_trainer.plotting.score_comparison import (
     roc_drawings,
 )
 from cal_ratio_trainer.plotting.scores import score_report_drawings
-from tests.evaluation.jets import plausible_jets
+from tests.factories.scored_jets import plausible_jets
 from tests.plotting.recording import legend_texts, legend_title, recorded
 from tests.plotting.test_images import TOLERANCE, at_half_size
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.plotting.significance import draw_scan
-from tests.evaluation.jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 from .recording import final, legend_texts, legend_title
 

@@ -14,8 +14,8 @@ from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
+from tests.factories.files import write_training_files
 from tests.scoring.small import score_settings
-from tests.training.synthetic import write_training_files
 
 pytestmark = pytest.mark.real
 

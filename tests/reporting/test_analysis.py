@@ -22,10 +22,10 @@ from cal_ratio_trainer.reporting.analysis_tables import efficiency_table, epoch_
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.runs.directory import RunDirectory
+from tests.factories.files import write_training_files
+from tests.factories.runs import history_row, train_small, write_run
 from tests.reporting.browser import browser_page, find_browser
 from tests.reporting.test_page_in_browser import IMAGES_THAT_DO_NOT_SHOW
-from tests.training.run_folders import history_row, train_small, write_run
-from tests.training.synthetic import write_training_files
 
 COLLAPSE = history_row(0.50, 0.0, loss=1.1)
 GOOD = [history_row(0.95, 0.90, loss=0.5), history_row(0.99, 0.70, loss=0.3), history_row(0.991, 0.95, loss=0.28)]

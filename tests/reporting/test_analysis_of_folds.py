@@ -12,9 +12,8 @@ from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_r
 from cal_ratio_trainer.reporting.runs import run_rows
 from cal_ratio_trainer.runs.history import mean_row
 from cal_ratio_trainer.runs.recommendation import BestEpochs, recommended_epoch
-from tests.training.fold_sets import TINY, set_settings, train_set
-from tests.training.run_folders import history_row, train_small
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.runs import TINY, history_row, set_settings, train_set, train_small
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,11 @@ from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_r
 from cal_ratio_trainer.runs.import_run import import_training
 from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.runs.scored_parts import scored_jets
+from tests.factories.files import write_training_files
+from tests.factories.runs import history_row, write_run
 from tests.formats.earlier_files import keras_2_zip
 from tests.formats.numpy_network import random_weights
 from tests.runs.test_import_run import SMALL, earlier_folder
-from tests.training.run_folders import history_row, write_run
-from tests.training.synthetic import write_training_files
 
 
 @pytest.fixture(scope="module")

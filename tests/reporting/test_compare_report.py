@@ -17,7 +17,9 @@ from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.reporting.compare_report import compare_with_report, figure_table, ks_table
 from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.scoring.scorer import find_scorer
-from tests.scoring.small import SCALING, converted_jets, write_built, write_converted, write_network
+from tests.factories.files import SCALING, write_built, write_converted
+from tests.factories.jets import mixed_jets
+from tests.factories.networks import write_network
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +46,9 @@ def settings_of(
 def test_the_page_tells_figures_curves_agreement_and_the_jets_that_differ(
     networks: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    main = write_built(tmp_path / "main.parquet", scale(converted_jets(300), SCALING).jets)
+    main = write_built(tmp_path / "main.parquet", scale(mixed_jets(300), SCALING).jets)
     control = tmp_path / "control.parquet"
-    of_control = scale(converted_jets(300, seed=2, label=np.arange(300) % 2 * 2), SCALING).jets
+    of_control = scale(mixed_jets(300, seed=2, label=np.arange(300) % 2 * 2), SCALING).jets
     write_jets(control, of_control, JetMetadata(stage="built", kind="control", scaling=SCALING))
     result = compare_with_report(settings_of(tmp_path, networks, [main, control]))
     text = result.report.read_text()
@@ -72,7 +74,7 @@ def test_the_page_tells_figures_curves_agreement_and_the_jets_that_differ(
 
 
 def test_the_page_names_the_input_that_differs(networks: tuple[Path, Path], tmp_path: Path) -> None:
-    jets = converted_jets(60)
+    jets = mixed_jets(60)
     built = scale(jets, SCALING).jets
     tracks = built.constituents["tracks"]
     values = tracks.values.copy()

@@ -21,7 +21,7 @@ from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.plotting.variables import VariableFigure
 from cal_ratio_trainer.reporting.jet_file_report import compare_files
 from cal_ratio_trainer.reporting.jet_files import Quantity, compared
-from tests.jets.some_jets import converted, some_jets
+from tests.factories.jets import converted_jets, converted_metadata
 from tests.reporting.some_reports import HOSTILE
 
 PIXEL = png_bytes(np.full((1, 1, 4), 255, dtype=np.uint8))
@@ -35,16 +35,18 @@ def scaled(jets: Jets) -> Jets:
 
 def main_jets(seed: int = 1, masses: Sequence[tuple[float, float]] = ((125, 55), (600, 150))) -> Jets:
     """QCD, signal of some masses, BIB."""
-    parts = [some_jets(60, DataType.QCD, seed), some_jets(50, DataType.BIB, seed + 1)]
+    parts = [converted_jets(60, DataType.QCD, seed), converted_jets(50, DataType.BIB, seed + 1)]
     for place, (heavy, light) in enumerate(masses):
         both: dict[str, Any] = {"llp_mH": np.full(40, heavy, np.float32), "llp_mS": np.full(40, light, np.float32)}
-        parts.append(some_jets(40, DataType.SIGNAL, seed + 2 + place, **both))
+        parts.append(converted_jets(40, DataType.SIGNAL, seed + 2 + place, **both))
     return scaled(Jets.concatenate(parts))
 
 
 def control_jets(seed: int = 7) -> Jets:
     """Multijets, MC and data."""
-    return scaled(Jets.concatenate([some_jets(60, DataType.QCD, seed), some_jets(60, DataType.DATA, seed + 1)]))
+    return scaled(
+        Jets.concatenate([converted_jets(60, DataType.QCD, seed), converted_jets(60, DataType.DATA, seed + 1)])
+    )
 
 
 @pytest.fixture
@@ -170,14 +172,16 @@ def test_two_main_files_are_compared_by_label_and_by_the_masses_both_have(tmp_pa
 
 def test_files_without_a_label_in_common_are_said_to_have_none(tmp_path: Path) -> None:
     for name, data_type in (("bib", DataType.BIB), ("sig", DataType.SIGNAL)):
-        write_jets(tmp_path / f"{name}.parquet", scaled(some_jets(30, data_type)), JetMetadata(kind="main", **BUILT))
+        write_jets(
+            tmp_path / f"{name}.parquet", scaled(converted_jets(30, data_type)), JetMetadata(kind="main", **BUILT)
+        )
     text, drawn = reported(tmp_path, tmp_path / "bib.parquet", tmp_path / "sig.parquet")
     assert "## Main files compared\n\nNo two of these files hold jets of the same label." in text
     assert drawn.names("main_") == set()
 
 
 def test_columns_that_a_frame_lacks_are_no_odd_values_and_numbers_of_runs_have_all_digits(tmp_path: Path) -> None:
-    jets = some_jets(30, DataType.BIB, runNumber=np.full(30, 304198))
+    jets = converted_jets(30, DataType.BIB, runNumber=np.full(30, 304198))
     write_flat(tmp_path / "whole.pkl", scaled(jets), JetMetadata(kind="main", **BUILT))
     frame = pd.read_pickle(tmp_path / "whole.pkl")  # noqa: S301 - written one line above
     frame.drop(columns="eventNumber").to_pickle(tmp_path / "frame.pkl")
@@ -197,7 +201,7 @@ def test_many_masses_are_spread_over_figures_that_all_show_the_whole(tmp_path: P
 
 
 def test_scaled_and_unscaled_values_are_not_overlaid(tmp_path: Path, main_file: Path) -> None:
-    write_jets(tmp_path / "gev.parquet", some_jets(50), converted())
+    write_jets(tmp_path / "gev.parquet", converted_jets(50), converted_metadata())
     _, drawn = reported(tmp_path, main_file, tmp_path / "gev.parquet", common_plots=["jet_pt", "jet_eta"])
     assert drawn.titles("all_jet_pt") == ["main"]
     assert drawn.figures["all_jet_pt"].title == "Jet $p_T$ [500 GeV]"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.config.runs import RunsSettings
 from cal_ratio_trainer.reporting.runs import COLUMNS, UnknownColumn, run_rows, runs_csv, runs_table
 from cal_ratio_trainer.reporting.table import as_text
-from tests.training.run_folders import history_row, write_run
+from tests.factories.runs import history_row, write_run
 
 HISTORY = [history_row(0.95, 0.9), history_row(0.99, 0.7)]
 LONG_NOTE = 'a note, with a comma and a "quote" that is longer than a cell of the terminal'

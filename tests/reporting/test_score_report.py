@@ -11,7 +11,10 @@ from cal_ratio_trainer.evaluation.intervals import Share, share
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.reporting.score_report import per_cent, score_with_report
-from tests.scoring.small import SCALING, converted_jets, score_settings, write_converted, write_network
+from tests.factories.files import SCALING, write_converted
+from tests.factories.jets import mixed_jets
+from tests.factories.networks import write_network
+from tests.scoring.small import score_settings
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +24,12 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_tells_shares_masses_figures_and_what_is_not_known(network: Path, tmp_path: Path) -> None:
-    jets = converted_jets(300)
+    jets = mixed_jets(300)
     signal = jets.label == 1
     masses = {"llp_mH": np.where(signal, 125.0, 0.0), "llp_mS": np.where(signal, 55.0, 0.0)}
     main = write_converted(tmp_path / "main.parquet", jets.with_columns(masses))
     control = tmp_path / "control.parquet"
-    of_control = scale(converted_jets(300, seed=2, label=np.arange(300) % 2 * 2), SCALING).jets
+    of_control = scale(mixed_jets(300, seed=2, label=np.arange(300) % 2 * 2), SCALING).jets
     write_jets(control, of_control, JetMetadata(stage="built", kind="control", scaling=SCALING, simulation="demo"))
     result = score_with_report(score_settings(tmp_path, [main, control, tmp_path / "main.parquet"], network))
     text = result.report.read_text()
@@ -50,7 +53,7 @@ def test_the_page_tells_shares_masses_figures_and_what_is_not_known(network: Pat
 
 
 def test_files_that_cannot_be_scored_stand_in_the_table(network: Path, tmp_path: Path) -> None:
-    good = write_converted(tmp_path / "good.parquet", converted_jets(20))
+    good = write_converted(tmp_path / "good.parquet", mixed_jets(20))
     bad = tmp_path / "bad.parquet"
     bad.write_text("no jets")
     result = score_with_report(score_settings(tmp_path, [good, bad], network))

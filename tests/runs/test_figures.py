@@ -16,7 +16,7 @@ from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, range
 from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run, redraw_run
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
 
 SAMPLE = {
     *("000_main_bib_predictions", "000_val_adversary_sig_predictions", "000_val_adversary_midPt_qcd_predictions"),

@@ -13,9 +13,8 @@ from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.network_export import TrainingExport, export_training
 from cal_ratio_trainer.training.fold_set import FoldSet
-from tests.training.fold_sets import newest_weights, set_of, set_settings, train_set
-from tests.training.run_folders import train_small
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.runs import newest_weights, set_of, set_settings, train_set, train_small
 
 
 @pytest.fixture(scope="module")

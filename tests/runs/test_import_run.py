@@ -25,9 +25,9 @@ from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
 from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.training.continuation import AUTO, Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
+from tests.factories.files import write_training_files
 from tests.formats.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, written
 from tests.formats.numpy_network import random_weights
-from tests.training.synthetic import write_training_files
 
 SMALL = NetworkShape(
     branches=(

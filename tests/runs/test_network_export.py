@@ -25,9 +25,9 @@ from cal_ratio_trainer.runs.network_export import TrainingExport, export_trainin
 from cal_ratio_trainer.runs.test_sample import TestJets
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
+from tests.factories.files import write_training_files
+from tests.factories.runs import change_settings
 from tests.formats.numpy_network import random_weights
-from tests.training.run_folders import change_settings
-from tests.training.synthetic import write_training_files
 
 SMALL = {
     "epochs": 2,

@@ -16,9 +16,8 @@ from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_withou
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import find_network, network_file, network_of, with_digest
 from cal_ratio_trainer.scoring.scorer import find_scorer
-from tests.training.fold_sets import TINY
-from tests.training.run_folders import history_row, train_small, write_run
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.runs import TINY, history_row, train_small, write_run
 
 
 def test_the_newest_epoch_is_also_found_among_the_kept_ones(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.overview import RunOverview, all_runs
-from tests.training.run_folders import history_row, write_run
-from tests.training.synthetic import synthetic_jets
+from tests.factories.jets import synthetic_jets
+from tests.factories.runs import history_row, write_run
 
 HISTORY = [history_row(0.95, 0.9), history_row(0.99, 0.7), history_row(0.98, 0.69)]
 

@@ -12,8 +12,8 @@ from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.networks import find_networks
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.test_sample import RunSample, known_settings
-from tests.training.run_folders import train_small
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.runs import train_small
 
 
 @pytest.fixture(scope="module")

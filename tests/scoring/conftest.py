@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.runs.directory import RunDirectory
-from tests.scoring.small import small_run, write_network
+from tests.factories.networks import write_network
+from tests.scoring.small import small_run
 
 
 @pytest.fixture(scope="session")

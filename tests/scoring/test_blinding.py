@@ -18,16 +18,10 @@ from cal_ratio_trainer.scoring.file_scoring import ScoreRequest, score_piece, sc
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.score_file import BLINDED
 from cal_ratio_trainer.workers.opening import OwnProcess
-from tests.ntuple.tiny_ntuples import random_events, write_ntuple
-from tests.scoring.small import (
-    OUTPUTS,
-    SCALING,
-    converted_jets,
-    read_score_description,
-    score_settings,
-    scores_in,
-    write_converted,
-)
+from tests.factories.files import SCALING, write_converted
+from tests.factories.jets import mixed_jets
+from tests.factories.ntuples import random_events, write_ntuple
+from tests.scoring.small import OUTPUTS, read_score_description, score_settings, scores_in
 
 ABOVE = 0.4
 OFFICIAL = "jet_nn_calRatio_main_sig_lowMass_v3Adv"
@@ -42,7 +36,7 @@ def file_of(path: Path, jets: Jets, **metadata: Any) -> Path:
 
 def jets_of(label: Label | None, jets: int = 300) -> Jets:
     """Jets of one label, or of all, with a score by C++."""
-    found = converted_jets(jets)
+    found = mixed_jets(jets)
     if label is not None:
         found = found.with_columns({"label": np.full(jets, int(label), dtype=np.int8)})
     for kind in CONSTITUENTS:

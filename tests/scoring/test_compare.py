@@ -18,17 +18,11 @@ from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
-from tests.scoring.small import (
-    OUTPUTS,
-    SCALING,
-    converted_jets,
-    score_settings,
-    scores_in,
-    write_built,
-    write_converted,
-    write_network,
-)
-from tests.training.run_folders import change_settings, sign_network
+from tests.factories.files import SCALING, write_built, write_converted
+from tests.factories.jets import mixed_jets
+from tests.factories.networks import write_network
+from tests.factories.runs import change_settings, sign_network
+from tests.scoring.small import OUTPUTS, score_settings, scores_in
 
 Run = tuple[RunDirectory, Path, Path]
 
@@ -46,7 +40,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_network_agrees_with_itself_in_everything(network: Path, tmp_path: Path) -> None:
-    file = write_built(tmp_path / "jets.parquet", scale(converted_jets(300), SCALING).jets)
+    file = write_built(tmp_path / "jets.parquet", scale(mixed_jets(300), SCALING).jets)
     summary = compare(compare_settings(tmp_path, network, network, file))
     sample = summary.samples["main"]
     assert len(sample.jets) == 300
@@ -60,25 +54,25 @@ def test_a_network_agrees_with_itself_in_everything(network: Path, tmp_path: Pat
 def test_files_with_and_without_scores_of_the_experiment_are_compared_together(
     network: Path, other: Path, tmp_path: Path
 ) -> None:
-    scored = converted_jets(40, jet_nn_calRatio_main_sig=np.linspace(0, 1, 40, dtype=np.float32))
+    scored = mixed_jets(40, jet_nn_calRatio_main_sig=np.linspace(0, 1, 40, dtype=np.float32))
     files = [
         write_converted(tmp_path / "with.parquet", scored),
-        write_converted(tmp_path / "b.parquet", converted_jets(30)),
+        write_converted(tmp_path / "b.parquet", mixed_jets(30)),
     ]
-    control = scale(converted_jets(20, label=np.tile([0, 2], 10)), SCALING).jets
+    control = scale(mixed_jets(20, label=np.tile([0, 2], 10)), SCALING).jets
     write_jets(tmp_path / "c.parquet", control, JetMetadata(stage="built", kind="control", scaling=SCALING))
     summary = compare(compare_settings(tmp_path, network, other, *files, tmp_path / "c.parquet"))
     table = pq.read_table(summary.scores)
     assert table.column("region").to_pylist() == ["main"] * 70 + ["control"] * 20
     assert table.column("jet_nn_calRatio_main_sig").null_count == 50
-    text = converted_jets(30, jet_nn_calRatio_main_sig=np.array(["a"] * 30))
+    text = mixed_jets(30, jet_nn_calRatio_main_sig=np.array(["a"] * 30))
     write_converted(tmp_path / "b.parquet", text)
     with pytest.raises(UserError, match="jet_nn_calRatio_main_sig has incompatible types"):
         compare(compare_settings(tmp_path, network, other, *files))
 
 
 def test_what_is_odd_in_the_jets_is_told(network: Path, other: Path, tmp_path: Path) -> None:
-    jets = converted_jets(200)
+    jets = mixed_jets(200)
     weights, pt = jets["mcEventWeight"].copy(), jets["jet_pt"].copy()
     weights[:3], pt[5] = np.nan, np.inf
     file = write_converted(tmp_path / "jets.parquet", jets.with_columns({"mcEventWeight": weights, "jet_pt": pt}))
@@ -88,7 +82,7 @@ def test_what_is_odd_in_the_jets_is_told(network: Path, other: Path, tmp_path: P
 
 
 def test_two_networks_are_compared_on_the_same_jets(network: Path, other: Path, tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(300))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(300))
     summary = compare(compare_settings(tmp_path, network, other, file))
     both = pq.read_table(summary.scores)
     for which, name in ((network, "first"), (other, "second")):
@@ -158,7 +152,7 @@ def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_
 
 def with_official(folder: Path, network: Path, name: str = "jet_nn_main_{}_v3", **changes: Any) -> Path:
     """Converted file with the network's own scores as official ones; the first jet has none (-1)."""
-    jets = converted_jets(80)
+    jets = mixed_jets(80)
     file = write_converted(folder / "plain.parquet", jets)
     score_files(score_settings(folder, [file], network))
     scores = scores_in(pq.read_table(folder / "scores" / "plain.parquet")).astype(np.float64)
@@ -218,7 +212,7 @@ def test_what_is_to_be_compared_has_to_be_clear(network: Path, tmp_path: Path) -
 
 def test_files_without_a_jet_that_both_score_are_an_error(network: Path, tmp_path: Path) -> None:
     none = {f"jet_nn_z_{label.output}": np.full(20, -1.0) for label in Label}
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(20).with_columns(none))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(20).with_columns(none))
     with pytest.raises(InputFileError, match="no jet with a score of both"):
         compare(compare_settings(tmp_path, network, file, column="jet_nn_z_{}"))
 

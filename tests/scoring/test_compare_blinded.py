@@ -14,7 +14,8 @@ from cal_ratio_trainer.reporting.compare_report import compare_with_report
 from cal_ratio_trainer.scoring.compare import CompareSummary, compare
 from cal_ratio_trainer.scoring.compared import ComparedJets
 from cal_ratio_trainer.scoring.score_file import BLINDED
-from tests.scoring.small import read_score_description, write_network
+from tests.factories.networks import write_network
+from tests.scoring.small import read_score_description
 from tests.scoring.test_blinding import ABOVE, OFFICIAL, file_of, jets_of
 from tests.scoring.test_compare import compare_settings
 

@@ -13,7 +13,9 @@ from cal_ratio_trainer.scoring.explanation import Explanation, explain
 from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
 from cal_ratio_trainer.scoring.streams import JetBatch, converted_batch
 from cal_ratio_trainer.scoring.variations import ExplainedJets, variations
-from tests.scoring.small import SCALING, converted_jets, write_network
+from tests.factories.files import SCALING
+from tests.factories.jets import mixed_jets
+from tests.factories.networks import write_network
 
 JETS = 60
 
@@ -28,7 +30,7 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
 @pytest.fixture(scope="module")
 def batch() -> JetBatch:
     """Some jets, converted and scaled."""
-    return converted_batch(converted_jets(JETS), SCALING)
+    return converted_batch(mixed_jets(JETS), SCALING)
 
 
 Change = Callable[[np.ndarray], None]
@@ -159,7 +161,7 @@ def test_another_network_is_no_change_of_the_inputs(scorer: Scorer, batch: JetBa
 def test_every_change_has_a_name_of_its_own_and_changes_something_or_says_that_it_cannot(batch: JetBatch) -> None:
     jets = ExplainedJets(batch.jets, batch.converted, SCALING)
     names, without_effect = [], []
-    for variation in variations():
+    for variation in variations(batch.jets.schema):
         names.append(variation.name)
         changed = variation.apply(jets)
         if changed is None or variation.outputs is not None:

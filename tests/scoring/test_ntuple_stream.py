@@ -15,7 +15,7 @@ from cal_ratio_trainer.jets.store import read_jets
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.scoring.ntuple_stream import official_score_branches
 from cal_ratio_trainer.scoring.score import score_files
-from tests.ntuple.tiny_ntuples import random_events, write_ntuple
+from tests.factories.ntuples import random_events, write_ntuple
 from tests.scoring.small import score_settings, scores_in
 
 OFFICIAL = "jet_nn_calRatio_main_sig_lowMass_v3Adv"

@@ -18,8 +18,9 @@ from cal_ratio_trainer.jets.store import read_jets
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.scoring.parts import JetPart, parts_by_events, unknown_parts
 from cal_ratio_trainer.scoring.score import score_files
-from tests.scoring.small import converted_jets, score_settings, small_run, write_built, write_converted
-from tests.training.synthetic import synthetic_jets
+from tests.factories.files import write_built, write_converted
+from tests.factories.jets import mixed_jets, synthetic_jets
+from tests.scoring.small import score_settings, small_run
 
 Run = tuple[RunDirectory, Path, Path]
 WORDS = [part.word for part in JetPart]
@@ -94,10 +95,10 @@ def test_a_split_by_row_is_known_by_the_direction_of_the_jets(tmp_path: Path) ->
 
 
 def test_a_network_without_a_run_knows_nothing(network: Path, tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(10))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(10))
     score_files(score_settings(tmp_path, [file], network))
     assert set(parts_in(tmp_path / "scores" / "jets.parquet")) == {JetPart.UNKNOWN}
-    assert set(unknown_parts(converted_jets(5))) == {JetPart.UNKNOWN}
+    assert set(unknown_parts(mixed_jets(5))) == {JetPart.UNKNOWN}
 
 
 def group(jets: Jets, columns: tuple[str, ...], part: JetPart = JetPart.TRAIN, sample: str = "main") -> EventGroup:
@@ -112,41 +113,41 @@ DATA = ("runNumber", "eventNumber")
 
 
 def test_the_lower_part_of_both_files_counts() -> None:
-    jets = converted_jets(10)
+    jets = mixed_jets(10)
     groups = [group(jets, ALL, JetPart.TEST), group(jets, ALL, JetPart.TRAIN, "control")]
     assert set(parts_by_events(groups, jets)) == {JetPart.TRAIN}
 
 
 def test_data_are_unseen_where_the_run_knew_simulation_by_its_channel_and_other_runs_of_data() -> None:
-    simulation, data = converted_jets(10), converted_jets(10, seed=2, runNumber=np.full(10, 358031))
+    simulation, data = mixed_jets(10), mixed_jets(10, seed=2, runNumber=np.full(10, 358031))
     groups = [group(simulation, ALL), group(data, DATA)]
-    new = converted_jets(10, seed=3, runNumber=np.full(10, 358031)).without_columns(["mcChannelNumber"])
+    new = mixed_jets(10, seed=3, runNumber=np.full(10, 358031)).without_columns(["mcChannelNumber"])
     assert set(parts_by_events(groups, new)) == {JetPart.UNSEEN}
     known = data.without_columns(["mcChannelNumber"])
     assert set(parts_by_events(groups, known)) == {JetPart.TRAIN}
 
 
 def test_simulation_without_its_channel_is_unknown_where_the_run_told_it_apart_by_that() -> None:
-    groups = [group(converted_jets(10), ALL)]
-    assert set(parts_by_events(groups, converted_jets(10).without_columns(["mcChannelNumber"]))) == {JetPart.UNKNOWN}
-    assert set(parts_by_events(groups, converted_jets(10).without_columns(["eventNumber"]))) == {JetPart.UNKNOWN}
-    assert set(parts_by_events(groups, converted_jets(10).without_columns(["runNumber", "mcChannelNumber"]))) == {
+    groups = [group(mixed_jets(10), ALL)]
+    assert set(parts_by_events(groups, mixed_jets(10).without_columns(["mcChannelNumber"]))) == {JetPart.UNKNOWN}
+    assert set(parts_by_events(groups, mixed_jets(10).without_columns(["eventNumber"]))) == {JetPart.UNKNOWN}
+    assert set(parts_by_events(groups, mixed_jets(10).without_columns(["runNumber", "mcChannelNumber"]))) == {
         JetPart.UNKNOWN
     }
 
 
 def test_a_run_that_knew_less_is_held_against_the_same_columns() -> None:
-    jets = converted_jets(10)
+    jets = mixed_jets(10)
     groups = [group(jets, DATA)]
     assert set(parts_by_events(groups, jets)) == {JetPart.TRAIN}
-    assert set(parts_by_events(groups, converted_jets(10, seed=2))) == {JetPart.UNSEEN}
+    assert set(parts_by_events(groups, mixed_jets(10, seed=2))) == {JetPart.UNSEEN}
 
 
 def test_jets_without_event_numbers_are_known_by_their_direction() -> None:
-    jets = converted_jets(10).without_columns(["eventNumber"])
-    groups = [group(converted_jets(10), ()), group(converted_jets(10, seed=2), ALL)]
+    jets = mixed_jets(10).without_columns(["eventNumber"])
+    groups = [group(mixed_jets(10), ()), group(mixed_jets(10, seed=2), ALL)]
     assert set(parts_by_events(groups, jets)) == {JetPart.TRAIN}
-    assert set(parts_by_events(groups, converted_jets(10, seed=5).without_columns(["eventNumber"]))) == {JetPart.UNSEEN}
+    assert set(parts_by_events(groups, mixed_jets(10, seed=5).without_columns(["eventNumber"]))) == {JetPart.UNSEEN}
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(0, 2**32))
@@ -154,8 +155,8 @@ def test_jets_without_event_numbers_are_known_by_their_direction() -> None:
 def test_every_event_of_a_group_is_found_and_no_other(numbers: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     used = set(rng.choice(31, 12, replace=False).tolist())
-    listed = converted_jets(len(used), eventNumber=np.array(sorted(used)))
-    jets = converted_jets(len(numbers), seed=2, eventNumber=np.array(numbers))
+    listed = mixed_jets(len(used), eventNumber=np.array(sorted(used)))
+    jets = mixed_jets(len(numbers), seed=2, eventNumber=np.array(numbers))
     parts = parts_by_events([group(listed, ALL)], jets)
     assert [part == JetPart.TRAIN for part in parts] == [number in used for number in numbers]
 
@@ -172,7 +173,7 @@ def test_a_damaged_list_is_an_error_that_names_it(trained: Run, tmp_path: Path) 
 
 
 def test_masses_of_integers_or_nulls_do_no_harm(network: Path, tmp_path: Path) -> None:
-    jets = converted_jets(10, llp_mH=pa.nulls(10, pa.float32()), llp_mS=np.zeros(10))
+    jets = mixed_jets(10, llp_mH=pa.nulls(10, pa.float32()), llp_mS=np.zeros(10))
     file = write_converted(tmp_path / "jets.parquet", jets)
     summary = score_files(score_settings(tmp_path, [file], network))
     assert json.dumps(summary.files[0].notes)

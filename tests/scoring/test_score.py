@@ -24,16 +24,10 @@ from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.scorer import Scorer
-from tests.scoring.small import (
-    SCALING,
-    converted_jets,
-    read_score_description,
-    score_settings,
-    scores_in,
-    write_built,
-    write_converted,
-    write_network,
-)
+from tests.factories.files import SCALING, write_built, write_converted
+from tests.factories.jets import mixed_jets
+from tests.factories.networks import write_network
+from tests.scoring.small import read_score_description, score_settings, scores_in
 
 
 def in_memory(network: Path, jets: Jets, masses: np.ndarray | None = None) -> np.ndarray:
@@ -54,7 +48,7 @@ def test_scores_of_a_stream_are_those_of_all_jets_at_once(
 ) -> None:
     monkeypatch.setattr("cal_ratio_trainer.scoring.streams.ROWS_A_BATCH", 64)
     monkeypatch.setattr("cal_ratio_trainer.scoring.score_file._ROWS_A_GROUP", 128)
-    jets = scale(converted_jets(500), SCALING).jets
+    jets = scale(mixed_jets(500), SCALING).jets
     summary = score_files(score_settings(tmp_path, [write_built(tmp_path / "built.parquet", jets)], network))
     file = pq.ParquetFile(tmp_path / "scores" / "built.parquet")
     assert file.num_row_groups > 1
@@ -69,7 +63,7 @@ def test_scores_of_a_stream_are_those_of_all_jets_at_once(
 
 
 def test_converted_and_flat_files_give_the_scores_of_the_training_file(network: Path, tmp_path: Path) -> None:
-    jets = converted_jets(120)
+    jets = mixed_jets(120)
     built = scale(jets, SCALING).jets
     write_flat(tmp_path / "flat.parquet", built, JetMetadata(stage="built", scaling=SCALING))
     write_flat(tmp_path / "frame.pkl", jets, JetMetadata(stage="converted"))
@@ -88,7 +82,7 @@ def test_converted_and_flat_files_give_the_scores_of_the_training_file(network: 
 
 
 def test_a_file_of_scores_says_what_it_is(network: Path, tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(20))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(20))
     score_files(score_settings(tmp_path, [file], network))
     said = read_score_description(tmp_path / "scores" / "jets.parquet")
     assert said["network"] == str(network)
@@ -101,9 +95,7 @@ def test_a_file_of_scores_says_what_it_is(network: Path, tmp_path: Path) -> None
 def test_other_scores_of_the_input_go_along_and_its_own_old_ones_do_not(network: Path, tmp_path: Path) -> None:
     official = np.linspace(0, 1, 30)
     columns = {"jet_nn_main_sig_v3": official, "jet_nn_main_sig_v3_index": np.arange(30), "jet_nn_sig": -official}
-    file = write_converted(
-        tmp_path / "jets.parquet", converted_jets(30).with_columns(columns | {"extra": np.arange(30)})
-    )
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(30).with_columns(columns | {"extra": np.arange(30)}))
     score_files(score_settings(tmp_path, [file], network, keep_columns=["extra"]))
     table = pq.read_table(tmp_path / "scores" / "jets.parquet")
     np.testing.assert_array_equal(table.column("jet_nn_main_sig_v3").to_numpy(), official)
@@ -113,7 +105,7 @@ def test_other_scores_of_the_input_go_along_and_its_own_old_ones_do_not(network:
 
 
 def test_values_that_are_not_finite_are_read_as_0_and_counted(network: Path, tmp_path: Path) -> None:
-    jets = converted_jets(40)
+    jets = mixed_jets(40)
     jets.constituents["tracks"].values[:3, 4] = np.nan
     jets = jets.with_columns({"mcEventWeight": np.where(np.arange(40) == 7, np.nan, 1.0)})
     file = write_converted(tmp_path / "jets.parquet", jets)
@@ -133,7 +125,7 @@ def test_a_file_without_jets_gives_a_file_without_rows(network: Path, tmp_path: 
 
 
 def test_a_damaged_file_fails_alone(network: Path, tmp_path: Path) -> None:
-    good = write_converted(tmp_path / "good.parquet", converted_jets(20))
+    good = write_converted(tmp_path / "good.parquet", mixed_jets(20))
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(good.read_bytes()[:-200])
     no_jets = tmp_path / "text.txt"
@@ -151,7 +143,7 @@ def test_damage_in_the_middle_leaves_nothing_behind(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cal_ratio_trainer.jets.store.ROWS_A_GROUP", 100)
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(500))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(500))
     content = bytearray(file.read_bytes())
     middle = pq.ParquetFile(file).metadata.row_group(3).column(20).data_page_offset
     content[middle : middle + 2000] = bytes(2000)
@@ -162,7 +154,7 @@ def test_damage_in_the_middle_leaves_nothing_behind(
 
 
 def test_a_missing_column_is_named(network: Path, tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(20))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(20))
     table = pq.read_table(file).replace_schema_metadata(pq.ParquetFile(file).metadata.metadata)
     pq.write_table(table.drop_columns(["clus_time"]), tmp_path / "less.parquet")
     with pytest.raises(MissingColumn, match="clus_time"):
@@ -175,7 +167,7 @@ def test_a_missing_column_is_named(network: Path, tmp_path: Path) -> None:
 def test_a_full_disk_or_an_interrupt_leaves_the_old_scores_and_nothing_else(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(50))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(50))
     settings = score_settings(tmp_path, [file], network)
     score_files(settings)
     before = (tmp_path / "scores" / "jets.parquet").read_bytes()
@@ -191,7 +183,7 @@ def test_a_full_disk_or_an_interrupt_leaves_the_old_scores_and_nothing_else(
 
 
 def test_remains_of_a_killed_process_are_removed(network: Path, tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(20))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(20))
     (tmp_path / "scores").mkdir()
     for name in (".jets.77-0123abcd.part.parquet", ".jets.parquet.0123456789abcdef.piece"):
         (tmp_path / "scores" / name).write_bytes(b"half")
@@ -200,7 +192,7 @@ def test_remains_of_a_killed_process_are_removed(network: Path, tmp_path: Path) 
 
 
 def test_scores_that_another_process_writes_are_left_to_it(network: Path, tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(20))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(20))
     with leased(tmp_path / "scores" / "jets.parquet") as lease:
         assert lease is not None
         with pytest.raises(InputFileError, match="another process"):
@@ -208,21 +200,21 @@ def test_scores_that_another_process_writes_are_left_to_it(network: Path, tmp_pa
 
 
 def test_outputs_never_replace_inputs_or_what_is_no_file_of_scores(network: Path, tmp_path: Path) -> None:
-    file = write_converted(tmp_path / "scores" / "jets.parquet", converted_jets(20))
+    file = write_converted(tmp_path / "scores" / "jets.parquet", mixed_jets(20))
     with pytest.raises(InputFileError, match="is an input"):
         score_files(score_settings(tmp_path, [file], network))
-    other = write_converted(tmp_path / "jets.parquet", converted_jets(20))
+    other = write_converted(tmp_path / "jets.parquet", mixed_jets(20))
     with pytest.raises(InputFileError, match="no file of scores"):
         score_files(score_settings(tmp_path, [other], network))
     (tmp_path / "more").mkdir()
-    twin = write_converted(tmp_path / "more" / "jets.parquet", converted_jets(20))
+    twin = write_converted(tmp_path / "more" / "jets.parquet", mixed_jets(20))
     with pytest.raises(SameOutput, match="--output_report"):
         score_files(score_settings(tmp_path, [other, twin], network))
 
 
 def test_a_file_scaled_otherwise_is_refused(network: Path, tmp_path: Path) -> None:
     scaling = Scaling(min_jet_pt=0, max_jet_pt=400)
-    file = write_built(tmp_path / "jets.parquet", scale(converted_jets(20), scaling).jets, scaling)
+    file = write_built(tmp_path / "jets.parquet", scale(mixed_jets(20), scaling).jets, scaling)
     with pytest.raises(InputFileError, match="0 to 400 GeV"):
         score_files(score_settings(tmp_path, [file], network))
 
@@ -248,7 +240,7 @@ def with_masses(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_hypothesis_counts_for_every_jet(with_masses: Path, tmp_path: Path) -> None:
-    jets = converted_jets(30, llp_mH=np.full(30, 125.0), llp_mS=np.full(30, 55.0))
+    jets = mixed_jets(30, llp_mH=np.full(30, 125.0), llp_mS=np.full(30, 55.0))
     file = write_converted(tmp_path / "jets.parquet", jets)
     score_files(score_settings(tmp_path, [file], with_masses, llp_mH=600, llp_mS=150))
     masses = np.tile(np.array([[0.6, 0.15]], dtype=np.float32), (30, 1))
@@ -262,7 +254,7 @@ def test_without_a_hypothesis_signal_has_its_own_masses_and_others_are_an_error(
     with_masses: Path, tmp_path: Path
 ) -> None:
     masses = {"llp_mH": np.repeat([125.0, 600.0], 15), "llp_mS": np.repeat([55.0, 150.0], 15)}
-    jets = converted_jets(30, label=np.ones(30)).with_columns(masses)
+    jets = mixed_jets(30, label=np.ones(30)).with_columns(masses)
     file = write_converted(tmp_path / "jets.parquet", jets)
     score_files(score_settings(tmp_path, [file], with_masses))
     own = np.stack([masses["llp_mH"], masses["llp_mS"]], axis=1).astype(np.float32) / np.float32(1000)
@@ -270,7 +262,7 @@ def test_without_a_hypothesis_signal_has_its_own_masses_and_others_are_an_error(
     np.testing.assert_allclose(
         scores_in(table), in_memory(with_masses, scale(jets, SCALING).jets, own), rtol=0, atol=1e-6
     )
-    mixed = write_converted(tmp_path / "mixed.parquet", converted_jets(30).with_columns(masses))
+    mixed = write_converted(tmp_path / "mixed.parquet", mixed_jets(30).with_columns(masses))
     with pytest.raises(ConfigError, match="--llp_mH"):
         score_files(score_settings(tmp_path, [mixed], with_masses))
 
@@ -290,7 +282,7 @@ def test_the_batches_do_not_outlive_their_turn(network: Path, tmp_path: Path, mo
 
     monkeypatch.setattr("cal_ratio_trainer.scoring.streams.ROWS_A_BATCH", 32)
     monkeypatch.setattr(Scorer, "scores", watched)
-    file = write_converted(tmp_path / "jets.parquet", converted_jets(640))
+    file = write_converted(tmp_path / "jets.parquet", mixed_jets(640))
     score_files(score_settings(tmp_path, [file], network))
     assert len(alive) == 20
     assert most <= 2
@@ -298,7 +290,7 @@ def test_the_batches_do_not_outlive_their_turn(network: Path, tmp_path: Path, mo
 
 def test_jets_of_a_control_region_are_data_and_mc(network: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
-    jets = scale(converted_jets(400, label=rng.choice([0, 2], 400)), SCALING).jets
+    jets = scale(mixed_jets(400, label=rng.choice([0, 2], 400)), SCALING).jets
     file = tmp_path / "control.parquet"
     write_jets(file, jets, JetMetadata(stage="built", kind="control", scaling=SCALING))
     (scored,) = score_files(score_settings(tmp_path, [file], network)).files
@@ -315,7 +307,7 @@ def test_jets_of_a_control_region_are_data_and_mc(network: Path, tmp_path: Path)
 def test_a_frame_without_masses_is_a_control_region_unless_it_is_called_main(
     kind: str | None, region: str, network: Path, tmp_path: Path
 ) -> None:
-    write_flat(tmp_path / "whole.pkl", converted_jets(20), JetMetadata(stage="converted"))
+    write_flat(tmp_path / "whole.pkl", mixed_jets(20), JetMetadata(stage="converted"))
     frame = pd.read_pickle(tmp_path / "whole.pkl")  # noqa: S301 - written one line above
     frame.drop(columns=["llp_mH", "llp_mS"]).to_pickle(tmp_path / "frame.pkl")
     summary = score_files(score_settings(tmp_path, [tmp_path / "frame.pkl"], network, kind=kind))
@@ -326,7 +318,7 @@ def test_a_frame_without_masses_is_a_control_region_unless_it_is_called_main(
 
 @pytest.mark.parametrize("is_built", [True, False])
 def test_a_pt_that_no_training_takes_is_not_scored(network: Path, tmp_path: Path, is_built: bool) -> None:
-    jets = converted_jets(20)
+    jets = mixed_jets(20)
     jets = scale(jets, SCALING).jets if is_built else jets
     huge = jets.with_columns({"jet_pt": np.where(np.arange(20) == 3, np.float32(1e38), jets["jet_pt"])})
     file = (write_built if is_built else write_converted)(tmp_path / "jets.parquet", huge)
@@ -335,7 +327,7 @@ def test_a_pt_that_no_training_takes_is_not_scored(network: Path, tmp_path: Path
 
 
 def test_jets_that_were_never_scaled_or_twice_are_not_scored(network: Path, tmp_path: Path) -> None:
-    for jets in (converted_jets(20), scale(scale(converted_jets(20), SCALING).jets, SCALING).jets):
+    for jets in (mixed_jets(20), scale(scale(mixed_jets(20), SCALING).jets, SCALING).jets):
         file = write_built(tmp_path / "jets.parquet", jets)
         with pytest.raises(InputFileError, match=r"jets\.parquet: has a median jet_pt of"):
             score_files(score_settings(tmp_path, [file], network))

@@ -15,16 +15,10 @@ from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.scorer import find_scorer
-from tests.scoring.small import (
-    SCALING,
-    converted_jets,
-    read_score_description,
-    score_settings,
-    scores_in,
-    write_converted,
-)
-from tests.training.fold_sets import set_settings, train_set
-from tests.training.synthetic import write_training_files
+from tests.factories.files import SCALING, write_converted, write_training_files
+from tests.factories.jets import mixed_jets
+from tests.factories.runs import set_settings, train_set
+from tests.scoring.small import read_score_description, score_settings, scores_in
 
 FoldRun = tuple[Path, Path, Path]
 
@@ -81,7 +75,7 @@ def test_a_jet_of_which_the_run_number_is_not_known_is_unseen_all_the_same(train
 
 
 def test_a_file_without_jets_has_the_column_too(trained: FoldRun, tmp_path: Path) -> None:
-    empty = write_converted(tmp_path / "empty.parquet", converted_jets(2).slice(0, 0))
+    empty = write_converted(tmp_path / "empty.parquet", mixed_jets(2).slice(0, 0))
     (file,) = score_files(score_settings(tmp_path, [empty], "default/0", output_path=trained[0])).files
     assert file.output is not None
     assert "fold" in pq.read_table(file.output).column_names

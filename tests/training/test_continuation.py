@@ -8,7 +8,7 @@ import pytest
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.training.continuation import find_start
-from tests.training.run_folders import write_run
+from tests.factories.runs import write_run
 
 
 def test_settings_that_cannot_change_are_told_as_a_config_file_has_them(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.sampler import Sampler
 from cal_ratio_trainer.training.step import TrainingStep
+from tests.factories.jets import synthetic_jets
 from tests.training.steps import new_step
-from tests.training.synthetic import synthetic_jets
 
 CPU = torch.device("cpu")
 MAIN, CONTROL = 205, 103

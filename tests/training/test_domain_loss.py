@@ -23,7 +23,7 @@ from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import train
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
 
 
 class SignalShift(DomainLoss):
@@ -111,8 +111,8 @@ def test_its_weight_makes_another_training_and_0_one_without_it(files: tuple[Pat
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(files: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="domain_loss nothing is not known; there is adversary"):
+    with pytest.raises(ConfigError, match="domain_loss 'nothing' is not known; known: adversary"):
         domain_loss_named("nothing")
-    with pytest.raises(ConfigError, match="domain_loss nothing is not known"):
+    with pytest.raises(ConfigError, match="domain_loss 'nothing' is not known"):
         trained(files, tmp_path, epochs=1, domain_loss="nothing")
     assert not (tmp_path / "default").exists()

@@ -11,7 +11,7 @@ from cal_ratio_trainer.network.engine import EngineUnusable
 from cal_ratio_trainer.training import setup
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start, find_start
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
 
 
 def settings_in(folder: Path, **changes: object) -> TrainSettings:

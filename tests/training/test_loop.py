@@ -12,7 +12,7 @@ from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.loop import TrainingDiverged, adversary_diverged, epoch_line, short_note
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import train
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
 
 ROW = {
     "original_lossf": 0.51,

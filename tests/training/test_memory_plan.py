@@ -89,13 +89,13 @@ def test_where_memory_runs_out_though_it_should_not_twice_as_many_mini_batches_a
         pytest.raises(
             OutOfMemory, match=r"100000 main jets found no memory .* num_splits 20 would fit, or accumulate 2"
         ),
-        plenty.watching(),
+        plenty.explained_errors(),
     ):
         raise error
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="something else"), PLAN.watching():
+    with pytest.raises(RuntimeError, match="something else"), PLAN.explained_errors():
         raise RuntimeError("something else")
 
 

@@ -25,8 +25,8 @@ from cal_ratio_trainer.training import ranks as ranks_module
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.ranks import ALONE, OtherProcessFailed, ProcessesDiffer, SeveralRanks
 from cal_ratio_trainer.training.train import train
-from tests.training.fold_sets import train_set
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.runs import train_set
 
 _PATIENCE_S = 400
 _WITHOUT_FIGURES = """

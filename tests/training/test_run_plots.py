@@ -26,9 +26,9 @@ from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import TrainSummary, train
+from tests.factories.files import write_training_files
 from tests.plotting.some_drawings import line
 from tests.training.manual_plots import EPOCH_PLOTS, FINAL_PLOTS, HISTORIES
-from tests.training.synthetic import write_training_files
 
 
 @pytest.fixture(scope="module")

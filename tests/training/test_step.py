@@ -16,8 +16,8 @@ from cal_ratio_trainer.network.domain.adversary import (
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.step import StepJets, TrainingStep, keras_nadam
+from tests.factories.jets import synthetic_jets
 from tests.training.steps import adversary_of, new_step
-from tests.training.synthetic import synthetic_jets
 
 CPU = torch.device("cpu")
 

@@ -23,7 +23,8 @@ from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.runs.directory import RunError, new_run
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
-from tests.training.synthetic import synthetic_jets, write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.jets import synthetic_jets
 
 HISTORY = "ks_qcd_hist ks_sig_hist ks_bib_hist adv_loss adv_acc val_adv_loss val_adv_acc original_lossf original_acc"
 

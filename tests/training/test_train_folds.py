@@ -27,8 +27,8 @@ from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
 from cal_ratio_trainer.training.test_part import write_test_sample
 from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work
 from cal_ratio_trainer.training.warm_up import restored_threads
-from tests.training.fold_sets import are_equal, set_of, set_settings, train_set
-from tests.training.synthetic import write_training_files
+from tests.factories.files import write_training_files
+from tests.factories.runs import are_equal, set_of, set_settings, train_set
 
 Files = tuple[Path, Path]
 

@@ -27,9 +27,9 @@ from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.train import train
+from tests.factories.files import write_training_files
+from tests.factories.runs import TINY, set_settings, train_set
 from tests.scoring.small import score_settings
-from tests.training.fold_sets import TINY, set_settings, train_set
-from tests.training.synthetic import write_training_files
 
 _SAID = "no control-region file: no K-S, no figures of the control region"
 

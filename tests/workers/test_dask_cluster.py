@@ -23,8 +23,8 @@ from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
 from cal_ratio_trainer.workers import dask_cluster
 from cal_ratio_trainer.workers.executor import Key, Report, SchedulerError, Task, WorkerLost
 from cal_ratio_trainer.workers.opening import opened_executor
+from tests.factories.ntuples import random_events, write_ntuple
 from tests.ntuple.test_convert import fail_unpicklably
-from tests.ntuple.tiny_ntuples import random_events, write_ntuple
 
 convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")
 

@@ -7,7 +7,7 @@ import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
-from tests.ntuple.tiny_ntuples import random_events, write_ntuple
+from tests.factories.ntuples import random_events, write_ntuple
 
 
 def convert(folder: Path, *files: Path, **settings: Any) -> ConversionSummary:

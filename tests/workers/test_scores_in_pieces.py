@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.scoring.score import ScoreSummary, score_files
-from tests.ntuple.tiny_ntuples import random_events, write_ntuple
-from tests.scoring.small import converted_jets, score_settings, write_converted, write_network
+from tests.factories.files import write_converted
+from tests.factories.jets import mixed_jets
+from tests.factories.networks import write_network
+from tests.factories.ntuples import random_events, write_ntuple
+from tests.scoring.small import score_settings
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     bad.write_text("no ROOT")
     return [
         write_ntuple(folder / "large.root", random_events(5, 60), splits=tuple(range(5, 60, 5))),
-        write_converted(folder / "jets.parquet", converted_jets(30)),
+        write_converted(folder / "jets.parquet", mixed_jets(30)),
         bad,
     ]
 

@@ -151,7 +151,7 @@ def _union(lists: Sequence[list[int]]) -> list[int]:
 
 
 def simulation_of(files: Sequence[ScannedFile]) -> tuple[str | None, list[str]]:
-    """What made the events, and a sentence where not all of them come from the same."""
+    """Returns the simulation of the events, and a sentence if they come from several."""
     said = [file.metadata.simulation for file in files if len(file.taken)]
     named = sorted({name for name in said if name})
     if not named:

@@ -22,7 +22,7 @@ from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
-from cal_ratio_trainer.jets.labels import DataType, Label
+from cal_ratio_trainer.jets.labels import CLASS_NAMES, CONTROL_DATA, CONTROL_MC, DataType, Label
 from cal_ratio_trainer.jets.loading import is_built, open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
@@ -119,13 +119,13 @@ def holds_scaled_jets(file: JetFile) -> bool:
 
 
 _LABEL_NAMES: dict[Kind, dict[int, str]] = {
-    "main": {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"},
-    "control": {Label.QCD: "multijet MC", Label.BIB: "multijet data"},
+    "main": {label: label.title for label in Label},
+    "control": {CONTROL_MC: CLASS_NAMES["mc"], CONTROL_DATA: "multijet data"},
 }
 
 
 def label_name(label: int, kind: Kind) -> str:
-    """What jets of a label are in such a file."""
+    """Name of the jets of a label in such a file."""
     return _LABEL_NAMES[kind].get(label, f"label {label}")
 
 

@@ -84,7 +84,7 @@ def weigh(files: Sequence[ScannedFile], settings: BuildSettings) -> Weighing:
 
 @dataclass
 class _Work:
-    """What the steps change one after the other."""
+    """State that the steps change in turn."""
 
     files: Sequence[ScannedFile]
     settings: BuildSettings

@@ -50,7 +50,7 @@ class ChosenJets:
 
     @cached_property
     def mean_constituents(self) -> dict[str, float]:
-        """How many a jet has on average, by kind: of the file as far as it says, else of its first jets."""
+        """Mean number of constituents per jet, by kind: from the metadata of the file, or from its first jets."""
         opened = self.source.opened
         if most := opened.most_constituents():
             return {name: number / opened.rows for name, number in most.items()}

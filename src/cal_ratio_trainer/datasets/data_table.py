@@ -9,9 +9,12 @@ from cal_ratio_trainer.datasets.data import Sample, TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.datasets.weights import ClassShare, class_shares, unfair_share
 from cal_ratio_trainer.jets import Label
-from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
+from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, CONTROL_DATA, CONTROL_MC
 
-_CLASS_NAMES = {"main": {label: label.name for label in Label}, "control": {CONTROL_MC: "MC", CONTROL_DATA: "data"}}
+_CLASS_NAMES = {
+    "main": {label: label.title for label in Label},
+    "control": {label: CLASS_NAMES[CLASS_OF_LABEL["control"][label]] for label in (CONTROL_MC, CONTROL_DATA)},
+}
 
 
 def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]:

@@ -170,7 +170,7 @@ class FoldRule:
 
 
 def seen_jets(settings: TrainSettings, jets: JetScalars, file: Path) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which jets of a training file a run may see, [jets], and a note on the others; all jets where there are no folds.
+    """Jets of a training file that a run may use, [jets], and a note on the others; all jets without folds.
 
     Args:
         settings: of the run.

@@ -189,7 +189,7 @@ class TrainingFile:
 
     @property
     def metadata(self) -> JetMetadata:
-        """What the file says of itself."""
+        """Metadata of the file."""
         return self.opened.metadata
 
     @property
@@ -249,7 +249,7 @@ class ConstituentPass:
         return {kind.name: lists[kind.name].filled(kind.limit) for kind in self.file.opened.schema.constituents}
 
     def notes(self) -> tuple[str, ...]:
-        """What was odd in the file, a sentence each; complete after the last batch. Some are warnings in the log."""
+        """Unusual content of the file, one sentence each; complete after the last batch. Some are warnings."""
         report = self.file.cleaning.report()
         for sentence in report.sentences():
             _log.warning("%s: %s", self.file.file, sentence)

@@ -1,4 +1,4 @@
-"""Which events a run used, and in which part: a small file of 64-bit words that any other file can be held against.
+"""Events of a run with their part: a small file of 64-bit words with which other files can be compared.
 
 The words are those of the split, so the same event has the same word in an ntuple, in the file converted from it and in
 the training file, whatever its place there.
@@ -81,7 +81,7 @@ def read_used_events(folder: Path) -> tuple[EventGroup, ...] | None:
 
 
 def known_columns(jets: JetScalars) -> dict[tuple[str, ...], BoolArray]:
-    """Which columns tell the event of each jet: combination of columns -> [jets] true where exactly these are known.
+    """Columns that identify the event of each jet: combination of columns -> [jets] true where exactly these are known.
 
     Without an event number the others say nothing, so such jets are under the empty combination.
     """

@@ -13,7 +13,7 @@ from cal_ratio_trainer.jets.labels import Label
 
 @dataclass(frozen=True, eq=False)
 class ConfusionMatrix:
-    """How many jets of each label have each output as their largest.
+    """Number of jets by label and largest output.
 
     Attributes:
         counts: [true label, label of the largest output], in the order of `Label`.

@@ -21,7 +21,7 @@ LOGARITHMIC_EDGES = np.concatenate([np.linspace(0.0, 0.0007, 5), np.geomspace(0.
 
 BINNINGS = {"linear": LINEAR_EDGES, "log": LOGARITHMIC_EDGES}
 
-MAIN_CLASSES = {"sig": Label.SIGNAL, "qcd": Label.QCD, "bib": Label.BIB}
+MAIN_CLASSES = (Label.SIGNAL, Label.QCD, Label.BIB)
 CONTROL_CLASSES = ("data", "mc")
 
 
@@ -234,7 +234,7 @@ class ScoreHistograms:
 
 def main_histograms(jets: ScoredJets) -> ScoreHistograms:
     """Each output for signal, QCD and BIB."""
-    rows = {name: jets.positions[label] for name, label in MAIN_CLASSES.items()}
+    rows = {label.output: jets.positions[label] for label in MAIN_CLASSES}
     return histograms_by_class(jets.scores, jets.weights, rows)
 
 

@@ -14,7 +14,7 @@ from cal_ratio_trainer.jets.labels import Label
 
 @dataclass(frozen=True)
 class Selection:
-    """What a jet has to fulfil: `output` is its largest output (`cut` None), or is above `cut`. [1]"""
+    """Condition on a jet: `output` is its largest output (`cut` None), or is above `cut`. [1]"""
 
     output: Label
     cut: float | None = None
@@ -51,7 +51,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many jets there are and how many pass each selection, by number and by weight.
+    """Number and weights of all jets and of those that pass each selection.
 
     Attributes:
         jets, weight, squares: number, sum of weights, sum of squared weights.

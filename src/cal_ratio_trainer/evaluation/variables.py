@@ -56,7 +56,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Values:
-    """What jets hold of a variable; not finite and 'not measured' values are left out.
+    """Values of a variable in some jets, without non-finite and 'not measured' ones.
 
     Attributes:
         values: [entries] float.

@@ -132,7 +132,7 @@ def _first_line(text: str) -> str:
 
 
 def xrootd_hint(url: str, error: BaseException) -> str:
-    """How to get what root:// needs, where that is what is missing; empty otherwise."""
+    """Advice on installing the packages for root://, if these are missing; otherwise empty."""
     is_missing = isinstance(error, ImportError) or "Protocol not known" in str(error)
     if not url.startswith(("root:", "roots:", "xroot:")) or not is_missing:
         return ""

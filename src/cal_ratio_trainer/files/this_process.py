@@ -55,7 +55,7 @@ def is_gone(process: ProcessName) -> bool:
 
 
 def is_gone_by_tag(pid: int, tag: str) -> bool:
-    """As `is_gone`, for a process of which only its number and its tag are known."""
+    """`is_gone` for a process of which only number and tag are known."""
     machine = _machine()
     if not machine or not 0 < pid <= _MAX_PID or not tag.startswith(_digits(machine, 8)):
         return False

@@ -24,7 +24,7 @@ class BadFdeepFile(ValueError):
 
 @dataclass(frozen=True)
 class FdeepContent:
-    """What stands in a file.
+    """Content of a file.
 
     Attributes:
         flavour: which versions of the library read it.

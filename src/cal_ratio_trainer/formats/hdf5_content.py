@@ -27,7 +27,7 @@ class BadHdf5(ValueError):
 
 @dataclass(frozen=True)
 class Hdf5Content:
-    """What stands in HDF5 data of Keras.
+    """Content of HDF5 data of Keras.
 
     Attributes:
         form: `LEGACY`, or the group that holds the layers in the newer form.

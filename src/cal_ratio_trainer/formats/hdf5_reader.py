@@ -193,7 +193,7 @@ def _decoded(text: Any, attribute: str, longest: int) -> str:
 
 
 def _plain(holder: Any, place: str) -> Any:
-    """What lies at a place that is reached without soft or external links: those could lead to other files."""
+    """Object at a path without soft or external links, which could lead to other files."""
     found = holder
     for name in place.split("/"):
         link = found.get(name, getlink=True) if isinstance(found, h5py.Group) else None

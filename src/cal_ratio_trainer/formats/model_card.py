@@ -21,7 +21,6 @@ from cal_ratio_trainer.network.shape import NetworkShape
 FORMAT_VERSION = 2
 """In version 2 files have `scores_agree_within`, the tolerance of their check, in place of `largest_difference`."""
 
-OUTPUT_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 """What the outputs mean, in order."""
 
 _DIGITS = 4
@@ -176,7 +175,7 @@ def _described(facts: NetworkFacts) -> dict[str, Any]:
         **({"folds": facts.folds.to_dict()} if facts.folds is not None else {}),
         "training": facts.training,
         "data": facts.data,
-        "outputs": [OUTPUT_NAMES[label] for label in Label],
+        "outputs": [label.title for label in Label],
         "scaling": {
             "min_jet_pt_gev": scaling.min_jet_pt,
             "max_jet_pt_gev": scaling.max_jet_pt,
@@ -285,19 +284,19 @@ def _input(number: int, array: InputArray, converted: bool) -> list[str]:
 
 
 def _outputs() -> list[str]:
-    rows = [(str(int(label)), OUTPUT_NAMES[label]) for label in Label]
+    rows = [(str(int(label)), label.title) for label in Label]
     return ["## Outputs", "", "Each from 0 to 1, their sum is 1.", "", *_rows(("", "class"), rows)]
 
 
 def _test_part(figures: Mapping[str, float]) -> list[str]:
-    counts = ", ".join(f"{figures[f'jets_{label.output}']:g} {OUTPUT_NAMES[label]}" for label in Label)
+    counts = ", ".join(f"{figures[f'jets_{label.output}']:g} {label.title}" for label in Label)
     rows = [("jets", counts)]
     rows += [
         (said, _shown(figures[name])) for name, said in _FIGURES.items() if math.isfinite(figures.get(name, math.nan))
     ]
     distances = [
         (
-            OUTPUT_NAMES[label],
+            label.title,
             *(_shown(figures[f"ks_{label.output}_{part}"]) for part in ("hist", "expected", "excess")),
         )
         for label in Label

@@ -30,7 +30,7 @@ class Rows(Protocol):
 
 
 class Storage(Protocol):
-    """Where arrays are filled that hold constituents."""
+    """Storage of arrays of constituents."""
 
     def rows(self, columns: int, most: int) -> Rows:
         """An empty array; `most` is how many rows it will have at most, or 0 where that is not known."""

@@ -25,6 +25,28 @@ class Label(IntEnum):
         """The short name of the network output, as in file and column names."""
         return ("qcd", "sig", "bib")[self]
 
+    @property
+    def title(self) -> str:
+        """Name of main jets of this label, and of the output, in texts and tables."""
+        return CLASS_NAMES[self.output]
+
+
+CLASS_NAMES = {
+    "qcd": "QCD",
+    "sig": "signal",
+    "bib": "BIB",
+    "mc": "multijet MC",
+    "data": "data",
+    "jets": "all jets",
+}
+"""Names of classes of jets in texts and tables, by their keys in files; 'jets' are those without labels."""
+
+CLASS_OF_LABEL: dict[str, dict[Label, str]] = {
+    "main": {label: label.output for label in Label},
+    "control": {Label.QCD: "mc", Label.SIGNAL: "sig", Label.BIB: "data"},
+}
+"""Keys of the classes of main and control-region jets by label."""
+
 
 def checked_labels(path: Path, values: NDArray[Any]) -> NDArray[np.int8]:
     """The label column of a file, [jets]; a null has become NaN.

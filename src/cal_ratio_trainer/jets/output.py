@@ -14,7 +14,7 @@ Layout = Literal["ragged", "flat"]
 
 
 class Writer(Protocol):
-    """What both layouts can do."""
+    """Interface of the writers of both layouts."""
 
     def write(self, jets: Jets) -> None:
         """Append jets."""

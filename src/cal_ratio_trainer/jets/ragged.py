@@ -70,7 +70,7 @@ class Ragged:
 
     @property
     def lengths(self) -> IndexArray:
-        """How many constituents each jet has, [jets] int64."""
+        """Number of constituents of each jet, [jets] int64."""
         return np.diff(self.offsets)
 
     def owners(self) -> IndexArray:

@@ -322,7 +322,7 @@ def _for_schema(path: Path, metadata: JetMetadata, schema: Schema) -> JetMetadat
 
 
 def _refuse_foreign_types(path: Path, columns: pa.Schema, schema: Schema) -> None:
-    """What is computed with has to be numbers, and constituents lists of them; nulls are told where they matter."""
+    """Refuses columns that are not numbers, and constituents that are not lists of numbers; reports relevant nulls."""
     numbers = {name for name, kind in SCALAR_TYPES.items() if _is_number(kind)} | set(schema.jet_columns)
     for name, found in zip(columns.names, columns.types, strict=True):
         if name in schema.list_columns:

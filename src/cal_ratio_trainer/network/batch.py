@@ -1,4 +1,4 @@
-"""What the network reads: the jets of a data set on the device, and the batches drawn from them."""
+"""Inputs of the network: the jets of a data set on the device, and the batches drawn from them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +141,7 @@ class JetTensors:
 
     @property
     def device(self) -> torch.device:
-        """Where the network reads them."""
+        """Device on which the network reads them."""
         return self.jet.device
 
     @property
@@ -151,7 +151,7 @@ class JetTensors:
 
     @property
     def bytes_on_device(self) -> int:
-        """What it takes of the device's memory."""
+        """Size in the device's memory. [bytes]"""
         return sum(each.nbytes for each in (*self.values.values(), self.jet, self.masses))
 
     def batch(self, jets: IndexArray, share: IndexArray | None = None) -> Batch:

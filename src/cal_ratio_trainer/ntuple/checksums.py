@@ -55,7 +55,7 @@ def verify_when_read(ntuple: Any) -> bool:
 
 
 def codecs_verify(tree: Any, names: Collection[str]) -> bool:
-    """Whether damage of these branches of a TTree is noticed where they are unpacked.
+    """True if unpacking these branches of a TTree detects damage.
 
     ZLIB (Adler-32), LZ4 (XXH64) and LZMA (CRC-32) have a checksum in ROOT's files; ZSTD has none, nor what is stored as
     it is.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.classification import ConfusionMatrix, MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import share
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.plotting.style import CLASS_STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +114,6 @@ def _text_size(rows: int, columns: int, texts: Sequence[Sequence[str]]) -> float
     return float(np.clip(fits, _SMALLEST_TEXT, _LARGEST_TEXT))
 
 
-_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "Signal", Label.BIB: "BIB"}
 # As in every table of this program: signal first to the eye, then its backgrounds.
 _ORDER = (Label.SIGNAL, Label.QCD, Label.BIB)
 
@@ -132,7 +132,7 @@ def draw_confusion(axes: "Axes", confusion: ConfusionMatrix) -> None:
     texts = tuple(
         tuple(_text(int(count), int(total)) for count in row) for row, total in zip(counts, totals, strict=True)
     )
-    names = tuple(_NAMES[label] for label in _ORDER)
+    names = tuple(CLASS_STYLES[label.output].title for label in _ORDER)
     draw_cells(axes, Cells(confusion.shares[chosen], texts, names[::-1], names))
     axes.set_xlabel(f"Largest output (right for {100 * confusion.accuracy:.1f} % of all jets)")
     axes.set_ylabel("Label")

@@ -9,16 +9,11 @@ from cal_ratio_trainer.evaluation.classification import FalsePositives
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.working_point import Dependence, WorkingPoint
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, RED
+from cal_ratio_trainer.plotting.style import BLUE, CLASS_STYLES, GREY, LEGEND_BOX
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_CLASS_STYLES: dict[Label, dict[str, Any]] = {
-    Label.SIGNAL: {"color": RED, "marker": "o", "label": "Signal"},
-    Label.QCD: {"color": "black", "marker": "o", "label": "QCD"},
-    Label.BIB: {"color": BLUE, "marker": "s", "markerfacecolor": "white", "label": "BIB"},
-}
 _AXIS_TITLES = {
     "Lxy": "True decay $L_{xy}$ [mm], |η| < 1.4",
     "Lz": "True decay |$L_z$| [mm], |η| ≥ 1.4",
@@ -58,7 +53,7 @@ def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> N
     # A point at 0 is whole, and what is written beside it stays clear of the axis.
     height = 1.4 * top or 1
     axes.set_ylim(-0.06 * height, height)
-    axes.set_xticks(range(len(results)), [_CLASS_STYLES[result.label]["label"] for result in results])
+    axes.set_xticks(range(len(results)), [CLASS_STYLES[result.label.output].title for result in results])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("Background")
     axes.set_ylabel("Largest output is signal [% of jets]")
@@ -115,7 +110,8 @@ def _draw_points(axes: "Axes", each: Dependence, shift: float = 0.0) -> None:
         # Weights below 0 bring a share out of its interval.
         yerr=np.maximum([(value - low)[some], (high - value)[some]], 0),
         **_POINT,
-        **{**_CLASS_STYLES[each.label], "label": _title(each)},
+        **CLASS_STYLES[each.label.output].points,
+        label=_title(each),
     )
 
 
@@ -123,7 +119,7 @@ def _draw_limits(axes: "Axes", each: Dependence, shift: float) -> None:
     none = (each.total > 0) & (each.passed <= 0)
     places, to_edges = _places(each, shift)
     high = each.interval[1][none]
-    colour = _CLASS_STYLES[each.label]["color"]
+    colour = CLASS_STYLES[each.label.output].colour
     axes.errorbar(
         places[none],
         high,
@@ -146,7 +142,7 @@ def _places(each: Dependence, shift: float) -> tuple[NDArray[np.float64], NDArra
 
 
 def _title(each: Dependence) -> str:
-    name = _CLASS_STYLES[each.label]["label"]
+    name = CLASS_STYLES[each.label.output].title
     beyond = f", {each.outside:,} beyond the axis" if each.outside else ""
     return f"{name} ({each.jets:,} jets{beyond})"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE
 
@@ -112,13 +113,13 @@ HISTORY_FIGURES: list[HistoryFigure] = [
     HistoryFigure("val_auc", "AUC, signal against QCD + 0.1 BIB", validation="val_auc"),
     *(
         HistoryFigure(
-            f"ks_{output}",
-            f"K-S of MC and data, {title} output",
-            validation=f"ks_{output}_hist",
+            f"ks_{label.output}",
+            f"K-S of MC and data, {label.title} output",
+            validation=f"ks_{label.output}_hist",
             validation_title="Sum of three $p_T$ ranges",
-            reference="kept_below" if output == "bib" else None,
+            reference="kept_below" if label == Label.BIB else None,
         )
-        for output, title in (("qcd", "QCD"), ("sig", "signal"), ("bib", "BIB"))
+        for label in Label
     ),
 ]
 """The histories, in the order of drawing; one entry adds a figure of any value in the history."""

@@ -8,23 +8,11 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import ScoreHistogram
 from cal_ratio_trainer.evaluation.ks import KsComparison
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, RED
+from cal_ratio_trainer.plotting.style import CLASS_STYLES, GREY, LEGEND_BOX, output_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NAMES = {"sig": "Signal", "qcd": "QCD", "bib": "BIB"}
-_TITLES = {"sig": "Signal output", "qcd": "QCD output", "bib": "BIB output"}
-_LINES: dict[str, dict[str, Any]] = {
-    "sig": {"color": RED, "linestyle": "-"},
-    "qcd": {"color": "black", "linestyle": "--"},
-    "bib": {"color": BLUE, "linestyle": ":"},
-}
-_POINTS: dict[str, dict[str, Any]] = {
-    "sig": {"color": RED, "marker": "^", "markersize": 5},
-    "qcd": {"color": "black", "marker": "o", "markersize": 4},
-    "bib": {"color": BLUE, "marker": "s", "markersize": 4, "markerfacecolor": "white"},
-}
 _LARGEST_PULL = 5.0
 
 
@@ -46,18 +34,25 @@ def draw_train_and_test(
     """
     handles = []
     for name, distance in zip(test.classes, distances, strict=True):
+        style = CLASS_STYLES[name]
+        points_style = {**style.points, **({"marker": "^", "markersize": 5} if name == "sig" else {"markersize": 4})}
         (contents, errors), (trained, train_errors) = test[name].normalised(), train[name].normalised()
         # Gaps in place of lines down to nothing.
         line = axes.stairs(
-            np.where(trained > 0, trained, np.nan), train.edges, baseline=None, linewidth=2, **_LINES[name]
+            np.where(trained > 0, trained, np.nan),
+            train.edges,
+            baseline=None,
+            linewidth=2,
+            color=style.colour,
+            linestyle=style.line,
         )
-        points = _draw_points(axes, test.edges, (contents, errors), _POINTS[name])
-        handles.append(((line, points), f"{_NAMES[name]}: {_ks(distance)}"))
+        points = _draw_points(axes, test.edges, (contents, errors), points_style)
+        handles.append(((line, points), f"{style.title}: {_ks(distance)}"))
         spread = np.hypot(errors, train_errors)
         some = spread > 0
         pulls = (trained - contents)[some] / spread[some]
         centres = (test.edges[1:] + test.edges[:-1])[some] / 2
-        below.plot(centres, np.clip(pulls, -_LARGEST_PULL, _LARGEST_PULL), linestyle="none", **_POINTS[name])
+        below.plot(centres, np.clip(pulls, -_LARGEST_PULL, _LARGEST_PULL), linestyle="none", **points_style)
     below.axhspan(-1, 1, color="lightgrey", linewidth=0, zorder=0)
     below.axhline(0, color=GREY, linewidth=1, zorder=1)
     axes.set_yscale("log")
@@ -66,7 +61,7 @@ def draw_train_and_test(
     axes.set_yticks([10.0**power for power in range(-5, 1) if 10.0**power >= _bottom(test, train)])
     below.set_ylim(-1.2 * _LARGEST_PULL, 1.2 * _LARGEST_PULL)
     below.set_yticks([-4, -2, 0, 2, 4])
-    below.set_xlabel(_TITLES[test.output])
+    below.set_xlabel(output_title(test.output))
     below.set_ylabel("(train−test)/σ")
     axes.set_ylabel("Fraction of jets / bin")
     jets = f"lines: {int(train.jets.sum()):,} jets trained on; points: {int(test.jets.sum()):,} test jets"

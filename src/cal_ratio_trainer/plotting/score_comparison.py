@@ -13,18 +13,14 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange
 from cal_ratio_trainer.evaluation.paired import RocPair
 from cal_ratio_trainer.evaluation.roc import RocCurve
 from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+from cal_ratio_trainer.plotting.style import BLUE, CLASS_STYLES, GREY, LEGEND_BOX, ORANGE, output_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FIRST: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 _SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--"}
-_OUTPUTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "qcd": ("QCD", {"color": "black", "linestyle": "-"}),
-    "sig": ("signal", {"color": RED, "linestyle": "--"}),
-    "bib": ("BIB", {"color": BLUE, "linestyle": ":"}),
-}
+_LINES = {"qcd": "-", "sig": "--", "bib": ":"}
 _LOWEST_EFFICIENCY = 0.2
 _LARGEST_LINEAR_RATIO, _LARGEST_DRAWN_RATIO = 1.9, 30.0
 _LEGEND_ENDS, _LEGEND_HEIGHT = 0.65, 0.4
@@ -160,8 +156,7 @@ def draw_ks_pair(axes: "Axes", first: ControlRegionKs, second: ControlRegionKs, 
     top = float(np.nanmax(np.concatenate([*of_both, high, [0.1]])))
     for output, ks in enumerate(first.outputs):
         centre = output * (ranges + 0.7) + (ranges - 1) / 2
-        title = f"{_OUTPUTS[ks.output.output][0]} output"
-        axes.text(centre, 1.1 * top, title[0].upper() + title[1:], ha="center", fontsize=13)
+        axes.text(centre, 1.1 * top, output_title(ks.output.output), ha="center", fontsize=13)
     axes.set_xlim(-0.7, places[-1] + 0.7)
     axes.set_ylim(0, 1.6 * top)
     known = all(each.gev is not None for each in first.pt_ranges)
@@ -193,9 +188,8 @@ def draw_plane(axes: "Axes", output: OutputAgreement, names: Names) -> None:
     axes.plot([0, 1], [0, 1], color=ORANGE, linestyle="--", linewidth=1.2)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    title = _OUTPUTS[output.output.output][0]
-    axes.set_xlabel(f"{title[0].upper()}{title[1:]} output, first")
-    axes.set_ylabel(f"{title[0].upper()}{title[1:]} output, second")
+    axes.set_xlabel(f"{output_title(output.output.output)}, first")
+    axes.set_ylabel(f"{output_title(output.output.output)}, second")
     # Names can be longer than an axis.
     lines = [f"First: {names.first}", f"Second: {names.second}"]
     lines.append(f"Correlation {output.pearson:.3f}, of ranks {output.spearman:.3f}")
@@ -209,8 +203,9 @@ def draw_differences(axes: "Axes", agreement: Agreement, names: Names) -> None:
     edges = np.concatenate([[DIFFERENCE_EDGES[1] / 3], DIFFERENCE_EDGES[1:]])
     top = 1
     for output in agreement.outputs:
-        title, style = _OUTPUTS[output.output.output]
-        axes.stairs(output.differences, edges, label=f"{title[0].upper()}{title[1:]} output", linewidth=1.6, **style)
+        name = output.output.output
+        style: dict[str, Any] = {"color": CLASS_STYLES[name].colour, "linestyle": _LINES[name]}
+        axes.stairs(output.differences, edges, label=output_title(name), linewidth=1.6, **style)
         top = max(top, int(output.differences.max(initial=0)))
     axes.set_xscale("log")
     axes.set_xlim(edges[0], 1.0)

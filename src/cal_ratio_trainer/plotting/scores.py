@@ -11,7 +11,7 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistogr
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, LEGEND_BOX, RED
+from cal_ratio_trainer.plotting.style import CLASS_STYLES, LEGEND_BOX, output_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,6 @@ Place = Literal["upper left", "upper center", "upper right"]
 
 _LOWEST_DRAWN = 1e-6
 _FIRST_VISIBLE_SCORE = 2e-5
-_TITLES = {"qcd": "QCD output", "sig": "Signal output", "bib": "BIB output"}
 
 
 @dataclass(frozen=True)
@@ -44,25 +43,6 @@ def half_linear_axes(output: str) -> ScoreAxes:
 
 
 LINEAR_AXES = ScoreAxes(x_is_log=False, x_low=0.0, y_is_log=False, y_high=1.2)
-
-
-@dataclass(frozen=True)
-class _ClassStyle:
-    """How a class of jets is drawn: as a filled area, or as points with `marker`."""
-
-    name: str
-    fill: str | None = None
-    marker: dict[str, Any] | None = None
-
-
-_CLASS_STYLES = {
-    "sig": _ClassStyle("Signal", fill=RED),
-    "qcd": _ClassStyle("QCD", marker={"color": "black", "marker": "o"}),
-    "bib": _ClassStyle("BIB", marker={"color": BLUE, "marker": "o", "markerfacecolor": "white"}),
-    "mc": _ClassStyle("Multijet MC", fill=BLUE),
-    "data": _ClassStyle("Data", marker={"color": "black", "marker": "o"}),
-    "jets": _ClassStyle("All jets", fill=BLUE),
-}
 
 
 def control_text(heading: str, ks: ControlRegionKs | None, output: Label, suffix: str = "") -> str:
@@ -96,16 +76,16 @@ def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, 
     """
     bottom = _bottom(histogram) if score_axes.y_is_log else 0.0
     for name in histogram.classes:
-        style = _CLASS_STYLES[name]
-        title = f"{style.name} ({histogram[name].jets:,} jets)"
+        style = CLASS_STYLES[name]
+        title = f"{style.title} ({histogram[name].jets:,} jets)"
         contents, errors = histogram[name].normalised()
-        if style.fill is not None:
-            _draw_area(axes, histogram.edges, contents, errors, {"color": style.fill, "label": title})
-        if style.marker is not None:
+        if style.is_area:
+            _draw_area(axes, histogram.edges, contents, errors, {"color": style.colour, "label": title})
+        else:
             centres = _centres(histogram.edges, score_axes)
-            _draw_points(axes, (centres, contents, errors), style.marker, title)
+            _draw_points(axes, (centres, contents, errors), {**style.points, "marker": "o"}, title)
     _set_axes(axes, score_axes, bottom)
-    axes.set_xlabel(_TITLES[histogram.output])
+    axes.set_xlabel(output_title(histogram.output))
     axes.set_ylabel("Fraction of jets / bin")
     _add_legend(axes, "" if "sig" in histogram.classes else histogram.output, text)
 

@@ -1,15 +1,67 @@
-"""What all figures share: colours, the legend's box, and what the heading says. matplotlib is not needed for it."""
+"""Common style of all figures: colours, classes of jets, the legend's box, the heading. Needs no matplotlib."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.jets.labels import CLASS_NAMES
 
 # Told apart without colour too: by fill, line and marker. From the colour-blind safe set of Okabe and Ito.
 RED, BLUE, ORANGE, GREY = "#d62728", "#0072b2", "#e08a00", "#6e6e6e"
 
 # Where there is nowhere else to go, a legend stays readable on top of data and lets them be seen.
 LEGEND_BOX: dict[str, Any] = {"frameon": True, "framealpha": 0.7, "edgecolor": "none", "fancybox": False}
+
+
+@dataclass(frozen=True)
+class ClassStyle:
+    """Name and appearance of a class of jets, or of the network's output for it.
+
+    Attributes:
+        title: for legends and axes.
+        colour: of lines, areas and points.
+        line: where it is drawn as a line.
+        marker: where it is drawn as points.
+        is_open: its marker is not filled.
+        is_area: its score histogram is a filled area, not points.
+    """
+
+    title: str
+    colour: str
+    line: str = "-"
+    marker: str = "o"
+    is_open: bool = False
+    is_area: bool = False
+
+    @property
+    def points(self) -> dict[str, Any]:
+        """Colour and marker as matplotlib's arguments."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            **({"markerfacecolor": "white"} if self.is_open else {}),
+        }
+
+
+def _style(name: str, colour: str, **appearance: Any) -> ClassStyle:
+    title = CLASS_NAMES[name]
+    return ClassStyle(title[0].upper() + title[1:], colour, **appearance)
+
+
+CLASS_STYLES = {
+    "sig": _style("sig", RED, line="-", is_area=True),
+    "qcd": _style("qcd", "black", line="--"),
+    "bib": _style("bib", BLUE, line=":", marker="s", is_open=True),
+    "mc": _style("mc", BLUE, is_area=True),
+    "data": _style("data", "black"),
+    "jets": _style("jets", BLUE, is_area=True),
+}
+"""The classes of jets, by their keys in files; the first three are the network's outputs too."""
+
+
+def output_title(output: str) -> str:
+    """Name of one of the network's outputs for axes and captions, e.g. 'Signal output'."""
+    return f"{CLASS_STYLES[output].title} output"
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ def _set_ratio_range(axes: "Axes", ratios: list[tuple[FloatArray, FloatArray]]) 
 
 
 def _beside_each_other(edges: FloatArray, place: int, others: int) -> FloatArray:
-    """Where the points of one of several groups stand in their bins, so that error bars do not cover each other."""
+    """Horizontal positions of the points of one group in their bins, such that error bars do not overlap."""
     share = 0.5 + _APART * (place - (others - 1) / 2)
     if is_logarithmic(edges):
         logarithmic: FloatArray = edges[:-1] * (edges[1:] / edges[:-1]) ** share

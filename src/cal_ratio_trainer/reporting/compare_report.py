@@ -13,20 +13,20 @@ from cal_ratio_trainer.evaluation.agreement import TOLERANCES, Agreement, larges
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.paired import PairedFigure
-from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, Label
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
+from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.plotting.variables import plain_text
 from cal_ratio_trainer.reporting.report import Report, ReportResult
-from cal_ratio_trainer.reporting.score_report import CLASS_TITLES, OUTPUT_TITLES, pt_range_words
+from cal_ratio_trainer.reporting.score_report import pt_range_words
 from cal_ratio_trainer.reporting.table import ReportTable, bold
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
 from cal_ratio_trainer.scoring.compared import ComparedJets
 from cal_ratio_trainer.scoring.explanation import Attempt, Explanation
-from cal_ratio_trainer.scoring.streams import CLASS_NAMES, Region
+from cal_ratio_trainer.scoring.streams import Region
 
-_OUTPUTS = ("QCD", "signal", "BIB")
 _NO_BREAK = "\u00a0"
 _CLEAR = 2.0
 
@@ -107,7 +107,7 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
     report.heading(f"Agreement, {_TITLES[region].lower()}", 3)
     report.table(agreement_table(sample.agreement, sample.by_class))
     report.table(decision_table(sample.agreement))
-    captions = [f"{OUTPUT_TITLES[each.output.output]} of both" for each in sample.agreement.outputs]
+    captions = [f"{output_title(each.output.output)} of both" for each in sample.agreement.outputs]
     captions.append("Absolute differences of the outputs")
     report.figures(agreement_drawings(sample.agreement, names, f"{region}_"), captions=captions)
     disagreements = disagreement_table(sample.jets, most)
@@ -171,10 +171,10 @@ def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
     for one, other in zip(first.outputs, second.outputs, strict=True):
         for which, ks in (("first", one), ("second", other)):
             cells = [_known(each.distance, ".3f") for each in ks.ranges]
-            rows.append((_OUTPUTS[one.output], which, *cells, _known(ks.total, ".3f"), _known(ks.excess, "+.1f")))
+            rows.append((one.output.title, which, *cells, _known(ks.total, ".3f"), _known(ks.excess, "+.1f")))
         cells = [_expected(each.reference.mean, each.reference.spread) for each in one.ranges]
         cells.append(_expected(one.expected, one.spread))
-        rows.append((_OUTPUTS[one.output], "identical distributions", *cells, "-"))
+        rows.append((one.output.title, "identical distributions", *cells, "-"))
     names = [pt_range_words(each) for each in first.pt_ranges]
     return ReportTable(
         "K-S distance of data and multijet MC",
@@ -194,7 +194,7 @@ def agreement_table(agreement: Agreement, by_class: Mapping[str, Agreement]) -> 
     rows = [_agreement_row("all", output.output, agreement) for output in agreement.outputs]
     if len(by_class) > 1:
         rows += [
-            _agreement_row(CLASS_TITLES[name], output.output, each)
+            _agreement_row(CLASS_NAMES[name], output.output, each)
             for name, each in by_class.items()
             for output in each.outputs
         ]
@@ -212,7 +212,7 @@ def _agreement_row(name: str, label: Label, agreement: Agreement) -> tuple[str, 
     output = agreement[label]
     return (
         name,
-        _OUTPUTS[label],
+        label.title,
         f"{agreement.jets:,}",
         _known(output.pearson),
         _known(output.spearman),
@@ -229,11 +229,12 @@ def _known(number: float, form: str = ".4f") -> str:
 def decision_table(agreement: Agreement) -> ReportTable:
     """Jets by the largest output of both."""
     rows = tuple(
-        (_OUTPUTS[i], *(f"{count:,}" for count in row), f"{row.sum():,}") for i, row in enumerate(agreement.decisions)
+        (Label(i).title, *(f"{count:,}" for count in row), f"{row.sum():,}")
+        for i, row in enumerate(agreement.decisions)
     )
     return ReportTable(
         "Largest output, first (rows) against second (columns)",
-        ("first", *_OUTPUTS, "jets"),
+        ("first", *(label.title for label in Label), "jets"),
         rows,
         f"The same for {100 * agreement.same_decision:.2f} % of the jets.",
     )
@@ -259,14 +260,14 @@ def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
     titles = ("run", "event", "jet", "entry", "label", "pt [GeV]", "eta", "phi")
     return ReportTable(
         "Jets that differ most",
-        (*titles, *(f"{name}, first / second" for name in _OUTPUTS), "difference"),
+        (*titles, *(f"{label.title}, first / second" for label in Label), "difference"),
         tuple(rows),
         "Empty: not known. The difference is that of the output that differs most.",
     )
 
 
 def _class_title(region: Region, label: int | None) -> str:
-    return "" if label is None else CLASS_TITLES[CLASS_NAMES[region][Label(label)]]
+    return "" if label is None else CLASS_NAMES[CLASS_OF_LABEL[region][Label(label)]]
 
 
 def _cell(name: str, value: object) -> str:

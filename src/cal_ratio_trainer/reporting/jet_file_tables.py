@@ -15,7 +15,7 @@ _MOST_WITH_ALL_DIGITS = 1e12
 
 
 def basics_table(files: Sequence[ComparedFile]) -> ReportTable:
-    """What each file is and where it came from."""
+    """Table of the files and their origin."""
     columns = ("name", "file", "jets", "layout", "state", "made by", "scaling of pt", "simulation")
     rows = tuple(
         (

@@ -15,10 +15,11 @@ from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.shares import Counts, Group, Selection, ShareTally
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
-from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.scores import score_report_drawings
+from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.reporting.report import Report, ReportResult
 from cal_ratio_trainer.reporting.table import ReportTable
 from cal_ratio_trainer.reporting.training_details import training_details
@@ -27,15 +28,6 @@ from cal_ratio_trainer.scoring.score import ScoredFile, ScoreSummary, score_file
 from cal_ratio_trainer.scoring.streams import Region
 from cal_ratio_trainer.scoring.tally import ScoreTally
 
-CLASS_TITLES = {
-    "qcd": "QCD",
-    "sig": "signal",
-    "bib": "BIB",
-    "mc": "multijet MC",
-    "data": "data",
-    "jets": "all jets",
-}
-_OUTPUT_TITLES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 _ERRORS = "Errors: 68 %, Clopper-Pearson."
 _SAME = 0.15
 _MOST_DIGITS = 3
@@ -60,8 +52,6 @@ _KINDS: dict[tuple[Region, bool, bool], str] = {
     ("control", False, False): "Control-region jets without labels",
 }
 """Titles by region, whether there are labels, and whether data among them are blinded."""
-
-OUTPUT_TITLES = {"qcd": "QCD output", "sig": "Signal output", "bib": "BIB output"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,8 +134,8 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt
     prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}{'blinded_' if blinding else ''}"
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
-    captions = [f"{OUTPUT_TITLES[each.output]}, linear bins" for each in histograms.linear]
-    captions += [f"{OUTPUT_TITLES[each.output]}, logarithmic bins" for each in histograms.log]
+    captions = [f"{output_title(each.output)}, linear bins" for each in histograms.linear]
+    captions += [f"{output_title(each.output)}, logarithmic bins" for each in histograms.log]
     report.figures(score_report_drawings(histograms, prefix), captions=captions)
     _write_figures_of_merit(report, tallies, pt_ranges)
 
@@ -192,7 +182,7 @@ def _ks_table(ks: ControlRegionKs) -> ReportTable:
             f"{each.distance:.3f} ({each.reference.mean:.3f} ± {each.reference.spread:.3f})" for each in output.ranges
         ]
         total = f"{output.total:.3f} ({output.expected:.3f} ± {output.spread:.3f})"
-        rows.append((CLASS_TITLES[output.output.output], *cells, total, f"{output.excess:+.1f}"))
+        rows.append((output.output.title, *cells, total, f"{output.excess:+.1f}"))
     return ReportTable(
         "K-S distance of data and multijet MC",
         ("output", *(pt_range_words(each) for each in ks.pt_ranges), "sum", "excess [spreads]"),
@@ -243,7 +233,7 @@ def _file_row(file: ScoredFile, parts: Sequence[str]) -> tuple[str, ...]:
 def class_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable:
     """Shares by class."""
     counts = tally.by(lambda group: group.name)
-    rows = tuple((CLASS_TITLES[name], *_cells(tally, each, above.get(name))) for name, each in _in_order(counts))
+    rows = tuple((CLASS_NAMES[name], *_cells(tally, each, above.get(name))) for name, each in _in_order(counts))
     return ReportTable("Jets by class [%]", ("class", *_columns(tally)), rows, _ERRORS)
 
 
@@ -253,7 +243,7 @@ def weighted_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | 
     if not any(each.is_weighted for each in counts.values()):
         return None
     rows = tuple(
-        (CLASS_TITLES[name], *_cells(tally, each, above.get(name), Counts.weighted_share))
+        (CLASS_NAMES[name], *_cells(tally, each, above.get(name), Counts.weighted_share))
         for name, each in _in_order(counts)
     )
     note = "Each jet counts with its mcEventWeight. Errors: 68 %, Clopper-Pearson at the effective number of jets."
@@ -266,8 +256,8 @@ def part_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None
     if len({part for _, part in counts}) < 2:
         return None
     order = [part.word for part in JetPart]
-    known = sorted(counts.items(), key=lambda item: (list(CLASS_TITLES).index(item[0][0]), order.index(item[0][1])))
-    rows = tuple((CLASS_TITLES[name], part, *_cells(tally, each, above.get(name))) for (name, part), each in known)
+    known = sorted(counts.items(), key=lambda item: (list(CLASS_NAMES).index(item[0][0]), order.index(item[0][1])))
+    rows = tuple((CLASS_NAMES[name], part, *_cells(tally, each, above.get(name))) for (name, part), each in known)
     note = f"A network looks better on jets it was trained on than it is. {_ERRORS}"
     return ReportTable("By part of the training [%]", ("class", "part", *_columns(tally)), rows, note)
 
@@ -289,7 +279,7 @@ def _masses(group: Group) -> tuple[float, float] | None:
 
 
 def _in_order(counts: dict[str, Counts]) -> list[tuple[str, Counts]]:
-    return sorted(counts.items(), key=lambda item: list(CLASS_TITLES).index(item[0]))
+    return sorted(counts.items(), key=lambda item: list(CLASS_NAMES).index(item[0]))
 
 
 def _columns(tally: ShareTally) -> tuple[str, ...]:
@@ -297,7 +287,7 @@ def _columns(tally: ShareTally) -> tuple[str, ...]:
 
 
 def _title(selection: Selection) -> str:
-    name = _OUTPUT_TITLES[selection.output]
+    name = selection.output.title
     return f"largest is {name}" if selection.cut is None else f"{name} > {selection.cut:g}"
 
 

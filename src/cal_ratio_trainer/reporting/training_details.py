@@ -17,7 +17,6 @@ from cal_ratio_trainer.reporting.table import ReportTable, as_text
 if TYPE_CHECKING:
     pass
 
-_LABEL_NAMES = {Label.QCD: "QCD", Label.SIGNAL: "signal", Label.BIB: "BIB"}
 _NOT_KNOWN = "-"
 
 
@@ -134,7 +133,7 @@ def _false_positive_table(results: Iterable[FalsePositives]) -> ReportTable:
         ("background", "jets", "by count [%]", "effective jets", "by weight [%]"),
         tuple(
             (
-                _LABEL_NAMES[result.label],
+                result.label.title,
                 f"{result.by_count.total:.0f}",
                 _per_cent(result.by_count),
                 f"{result.by_weight.total:.1f}",
@@ -148,10 +147,10 @@ def _false_positive_table(results: Iterable[FalsePositives]) -> ReportTable:
 def _confusion_table(confusion: ConfusionMatrix) -> ReportTable:
     return ReportTable(
         "Jets by label and largest output",
-        ("label", *(f"-> {_LABEL_NAMES[label]}" for label in Label)),
+        ("label", *(f"-> {label.title}" for label in Label)),
         tuple(
             (
-                _LABEL_NAMES[label],
+                label.title,
                 *(
                     f"{count} ({_number(100 * share, '.1f')} %)"
                     for count, share in zip(confusion.counts[label], confusion.shares[label], strict=True)
@@ -170,8 +169,8 @@ def _overtraining_table(found: Overtraining) -> ReportTable:
         numbers = (comparison.distance, reference.mean, reference.spread, comparison.excess)
         rows.append(
             (
-                _LABEL_NAMES[each.output],
-                _LABEL_NAMES[each.label],
+                each.output.title,
+                each.label.title,
                 *_ks_numbers(*numbers),
                 _number(reference.critical, ".4f"),
             )
@@ -187,7 +186,7 @@ def _overtraining_table(found: Overtraining) -> ReportTable:
 def _ks_table(ks: ControlRegionKs) -> ReportTable:
     rows = []
     for result in ks.outputs:
-        name = _LABEL_NAMES[result.output]
+        name = result.output.title
         for pt_range, comparison in zip(ks.pt_ranges, result.ranges, strict=True):
             reference = comparison.reference
             numbers = (comparison.distance, reference.mean, reference.spread, comparison.excess)

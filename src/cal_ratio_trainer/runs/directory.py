@@ -44,7 +44,7 @@ IMPORTED = "imported"
 """Status of a run that was not trained here: there is nothing to go on with but its weights."""
 
 _FOLD = "fold_"
-"""What the folder of one network of a fold set is called, before its number."""
+"""Name of the folder of one network of a fold set, before its number."""
 
 _DIGITS = 5
 _MAX_FIGURE = 1e100
@@ -76,7 +76,7 @@ class RunDirectory:
 
     @property
     def fold_number(self) -> int | None:
-        """Which fold of a set it is; None for a run of its own."""
+        """Number of its fold within a set; None for a run of its own."""
         word = self.path.name.removeprefix(_FOLD)
         return int(word) if word != self.path.name and word.isdecimal() else None
 
@@ -92,7 +92,7 @@ class RunDirectory:
 
     @property
     def name(self) -> str:
-        """How a user names it: 'model/00003', 'model/00003/fold_1'."""
+        """Its name for users: 'model/00003', 'model/00003/fold_1'."""
         words = [self.numbered_folder.parent.name, self.numbered_folder.name]
         return "/".join(words if self.fold_number is None else [*words, self.path.name])
 
@@ -126,7 +126,7 @@ class RunDirectory:
 
     @property
     def checkpoint_file(self) -> Path:
-        """What a continuation starts from."""
+        """State that a continuation starts from."""
         return self.path / "keras" / "checkpoint.safetensors"
 
     @property

@@ -20,8 +20,8 @@ _CHECKPOINT_FILE = re.compile(r"final_weights_checkpoint(?:\.weights)?\.\w+")
 _MODEL = "final_model.keras"
 _HISTORY = "history_checkpoint.json"
 _OURS = ("run.json", "keras/checkpoint.safetensors")
-_LARGEST_HISTORY = 1 << 26
-_MOST_EPOCHS = 100_000
+_MAX_HISTORY_BYTES = 1 << 26
+_MAX_EPOCHS = 100_000
 _NAME_WITHOUT = re.compile(r"(\.weights)?\.\w+$")
 
 
@@ -98,17 +98,18 @@ def read_history(path: Path, names: tuple[str, ...]) -> tuple[list[dict[str, flo
         InputFileError: it is no such file, or holds something else than numbers, or too many.
     """
     try:
-        said = parsed(read_content(path, _LARGEST_HISTORY), bad_numbers=True)
+        said = parsed(read_content(path, _MAX_HISTORY_BYTES), bad_numbers=True)
     except BadJson as error:
         raise InputFileError(path, str(error)) from error
     if not isinstance(said, dict):
         raise InputFileError(path, f"holds a {type(said).__name__}, expected a list of numbers for each figure")
     for name, values in said.items():
-        if not isinstance(values, list) or not all(_is_number(value) for value in values):
+        is_list = isinstance(values, list)
+        if not is_list or any(isinstance(each, bool) or not isinstance(each, int | float) for each in values):
             raise InputFileError(path, f"{name!r:.80} is no list of numbers")
     epochs = max((len(said.get(name, ())) for name in names), default=0)
-    if epochs > _MOST_EPOCHS:
-        raise InputFileError(path, f"says to be of {epochs} epochs; histories of at most {_MOST_EPOCHS} are read")
+    if epochs > _MAX_EPOCHS:
+        raise InputFileError(path, f"says to be of {epochs} epochs; histories of at most {_MAX_EPOCHS} are read")
     columns = {name: said.get(name, []) + [math.nan] * (epochs - len(said.get(name, []))) for name in names}
     rows = [{name: _finite(columns[name][epoch]) for name in names} for epoch in range(epochs)]
     return rows, [name for name in said if name not in names]
@@ -135,10 +136,6 @@ def _checkpoint(folder: Path) -> Path | None:
 
 def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _finite(value: float) -> float:

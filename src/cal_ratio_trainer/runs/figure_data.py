@@ -25,7 +25,7 @@ _KS = "ks"
 
 @dataclass(frozen=True)
 class EpochHistograms:
-    """What the figures of an epoch are drawn from.
+    """Data that the figures of an epoch are drawn from.
 
     Attributes:
         histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
@@ -100,20 +100,20 @@ def ranges_of(edges: Sequence[float], scaling: Scaling | None = None) -> tuple[P
 
 def ks_of_row(row: HistoryRow, pt_ranges: tuple[PtRange, ...]) -> ControlRegionKs | None:
     """The distances of an epoch from its row of the history; None where they are not in it."""
+
+    def comparison(name: str) -> KsComparison:
+        reference = KsReference(row[f"{name}_expected"], row[f"{name}_spread"], row[f"{name}_critical"])
+        return KsComparison(row[name], reference)
+
     try:
         outputs = tuple(
-            OutputKs(label, tuple(_comparison(row, f"ks_{label.output}_{each.name}") for each in pt_ranges))
+            OutputKs(label, tuple(comparison(f"ks_{label.output}_{each.name}") for each in pt_ranges))
             for label in Label
         )
         mc, data = (tuple(row[f"ks_{each.name}_{kind}"] for each in pt_ranges) for kind in ("mc", "data"))
     except KeyError:
         return None
     return ControlRegionKs(pt_ranges, outputs, mc, data)
-
-
-def _comparison(row: HistoryRow, name: str) -> KsComparison:
-    reference = KsReference(row[f"{name}_expected"], row[f"{name}_spread"], row[f"{name}_critical"])
-    return KsComparison(row[name], reference)
 
 
 def write_evaluation(run: RunDirectory, epoch: int, figures: TestFigures) -> None:

@@ -202,7 +202,7 @@ class RunSample:
         )
 
     def _trained_on(self) -> NDArray[np.bool_] | None:
-        """Which test jets have masses that were trained on; None for all."""
+        """True for test jets with masses that were trained on, [jets]; None for all."""
         if self.settings.masses == "all":
             return None
         wanted = self.settings.low_masses if self.settings.masses == "low" else self.settings.high_masses

@@ -17,14 +17,14 @@ from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.errors import InputFileError, MissingColumn, UserError
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup, unknown_parts
 from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, score_table
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
-from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, JetStream, Region, converted_batch
+from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, JetStream, Region, converted_batch
 from cal_ratio_trainer.scoring.tally import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.workers.processes import prefetched
 
@@ -40,10 +40,10 @@ class Contestant(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know, a sentence each."""
+        """Sentences that a user should read."""
 
     def lookup(self, path: Path | None, copied_from: str | None) -> PartLookup:
-        """What tells which jets of a file had a say in its training.
+        """Lookup of the jets of a file that had a say in its training.
 
         Args:
             path: the file.
@@ -142,7 +142,7 @@ def score_patterns(jets: Jets) -> list[str]:
 
 
 JETS_TO_EXPLAIN = 500
-"""How many jets are kept with their constituents, to see why scores differ."""
+"""Number of jets that are kept with their constituents, to see why scores differ."""
 
 _WEIGHTS = ("evaluation_weight", "mcEventWeight")
 """As figures of merit use them where the file says, else the event's."""
@@ -216,7 +216,7 @@ class ComparedJets:
         """Positions of the jets of each class that is there."""
         if not self.labelled:
             return {UNLABELLED: np.arange(len(self))}
-        rows = {name: np.flatnonzero(self.labels == label) for label, name in CLASS_NAMES[self.region].items()}
+        rows = {name: np.flatnonzero(self.labels == label) for label, name in CLASS_OF_LABEL[self.region].items()}
         return {name: here for name, here in rows.items() if len(here)}
 
     def main_pair(self) -> tuple[ScoredJets, ScoredJets] | None:
@@ -265,7 +265,7 @@ NOT_FAIR = "had a say in the training of one of the two"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and on which jets.
+    """The two that are compared, and the jets that take part.
 
     Attributes:
         first, second: what gives the scores.
@@ -310,7 +310,7 @@ class Comparison:
         return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None
 
     def blinding(self, stream: JetStream) -> Blinding | None:
-        """What is hidden of a file; None where that is nothing."""
+        """Blinding of a file; None where nothing is hidden."""
         return blinding_of(self.blind_above, stream.origin)
 
 

@@ -133,7 +133,7 @@ class Scorer:
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What run.json says of the training files, which are the same for all networks."""
+        """Facts of the training files in run.json, which are the same for all networks."""
         return self.networks[0].data
 
     @property
@@ -225,7 +225,11 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     device = chosen_device(reading.device)
     networks = []
     for file in found.files:
-        run = file.run or _run_of_file(file.file)
+        run = file.run
+        if run is None and file.file.absolute().parent.name == "keras":
+            # A file that was named by its path may lie in a run.
+            folder = RunDirectory(file.file.absolute().parent.parent)
+            run = folder if folder.settings_file.is_file() else None
         settings = _settings_of(run) if run is not None else None
         data = run.read_record().get("data", {}) if run is not None else {}
         networks.append(TrainedNetwork(file.load().to(device), run, data, settings))
@@ -234,12 +238,6 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     run = first.run if found.rule is None else found.run
     scorer = Scorer(found.name, run, tuple(networks), found.rule, masses, hypothesis)
     return replace(scorer, notes=(*_fold_notes(scorer, found), *_notes(scorer)))
-
-
-def _run_of_file(file: Path) -> RunDirectory | None:
-    """The run that a .keras file lies in, where it lies in one."""
-    run = RunDirectory(file.absolute().parent.parent)
-    return run if file.absolute().parent.name == "keras" and run.settings_file.is_file() else None
 
 
 def _settings_of(run: RunDirectory) -> TrainSettings | None:

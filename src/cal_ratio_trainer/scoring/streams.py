@@ -14,7 +14,7 @@ from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling, refuse_wrong_scale
 from cal_ratio_trainer.errors import MissingColumn
-from cal_ratio_trainer.jets import DataType, Jets, JetScalars, Label
+from cal_ratio_trainer.jets import DataType, Jets, JetScalars
 from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
@@ -23,12 +23,6 @@ from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.scoring.blinding import Origin
 
 Region = Literal["main", "control"]
-
-CLASS_NAMES: dict[Region, dict[Label, str]] = {
-    "main": {Label.QCD: "qcd", Label.SIGNAL: "sig", Label.BIB: "bib"},
-    "control": {Label.QCD: "mc", Label.SIGNAL: "sig", Label.BIB: "data"},
-}
-"""Short names of the classes, as `evaluation.histograms` has them; a control region gives label 2 to data."""
 
 UNLABELLED = "jets"
 """Name of the one class of jets whose labels are not known."""

@@ -14,17 +14,17 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
 from cal_ratio_trainer.scoring.blinding import Blinding, hidden
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
-from cal_ratio_trainer.scoring.streams import CLASS_NAMES, UNLABELLED, JetBatch, Region
+from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, Region
 
 BAD_WEIGHT = "{n} jets have a weight that is NaN or infinite; they count with weight 1 here"
 
 
 def oddities_of(batch: JetBatch) -> Counter[str]:
-    """What was odd in the inputs of some jets: how often, by its sentence with `{n}`."""
+    """Counts of what is odd in the inputs of some jets, by its sentence with `{n}`."""
     found: Counter[str] = Counter()
     for name, count in batch.cleaning.non_finite.items():
         found[f"{{n}} NaN or infinite values of {name} were read as 0"] += count
@@ -54,7 +54,7 @@ def known_weights(jets: Jets, columns: Sequence[str]) -> tuple[NDArray[np.float6
     return np.ones(len(jets)), 0
 
 
-MOST_KEPT = 1_000_000
+MAX_KEPT_JETS = 1_000_000
 
 _SCALE = 2.0**-64
 
@@ -68,7 +68,7 @@ class KeptJets:
         met: how many rows there were.
     """
 
-    most: int = MOST_KEPT
+    most: int = MAX_KEPT_JETS
     met: int = 0
     _threshold: float = 1.0
     _places: list[NDArray[np.float64]] = field(default_factory=list)
@@ -89,7 +89,7 @@ class KeptJets:
 
     @property
     def rows(self) -> int:
-        """How many rows are kept."""
+        """Number of rows that are kept."""
         return sum(map(len, self._places))
 
     def column(self, name: str) -> NDArray[np.generic]:
@@ -174,12 +174,12 @@ class ScoreTally:
         return frozenset(names & {group.name for group in self.shares.counts})
 
     def jets_by_part(self) -> dict[str, int]:
-        """How many jets had which part."""
+        """Number of jets of each part."""
         return {part: counts.jets for part, counts in self.shares.by(lambda group: group.part).items()}
 
     @property
     def jets(self) -> int:
-        """How many jets were counted."""
+        """Number of jets that were counted."""
         return sum(self.jets_by_part().values())
 
     def fair_main_jets(self) -> ScoredJets | None:
@@ -218,14 +218,14 @@ class ScoreTally:
         return sentences_of(self.oddities)
 
     def _class_name(self, label: int) -> str:
-        return CLASS_NAMES[self.region][Label(label)] if self.labelled else UNLABELLED
+        return CLASS_OF_LABEL[self.region][Label(label)] if self.labelled else UNLABELLED
 
     def _rows(self, jets: Jets) -> dict[str, NDArray[np.intp]]:
         if not self.labelled:
             return {UNLABELLED: np.arange(len(jets))}
         return {
             name: here
-            for label, name in CLASS_NAMES[self.region].items()
+            for label, name in CLASS_OF_LABEL[self.region].items()
             if len(here := np.flatnonzero(jets.label == label))
         }
 
@@ -235,13 +235,13 @@ class ScoreTally:
         points, point = self._mass_points(jets)
         keys = (labels.astype(np.int64) * len(JetPart) + part) * (len(points) + 1) + point
         different, codes = np.unique(keys, return_inverse=True)
-        return codes.astype(np.int64), [self._group(int(key), points) for key in different]
-
-    def _group(self, key: int, points: NDArray[np.float64]) -> Group:
-        rest, point = divmod(key, len(points) + 1)
-        label, part = divmod(rest, len(JetPart))
-        masses = (None, None) if point == 0 else (float(points[point - 1, 0]), float(points[point - 1, 1]))
-        return Group(self._class_name(label), JetPart(part).word, *masses)
+        groups = []
+        for key in different:
+            rest, of_point = divmod(int(key), len(points) + 1)
+            label, of_part = divmod(rest, len(JetPart))
+            masses = (None, None) if of_point == 0 else tuple(float(mass) for mass in points[of_point - 1])
+            groups.append(Group(self._class_name(label), JetPart(of_part).word, *masses))
+        return codes.astype(np.int64), groups
 
     def _mass_points(self, jets: Jets) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The (mH, mS) of signal jets, [points, 2], and which of them each jet has, counted from 1; 0 is none."""

@@ -254,7 +254,7 @@ def _library(random: Generator, is_data: bool) -> tuple[Constituents, Axes]:
 
 
 def _apart(axes: Axes, event: NDArray[np.int64], order: NDArray[np.int64], hard: int, events: int) -> NDArray[np.bool_]:
-    """Which of the jets in this order stay: the hard ones, and soft ones a jet radius from every hard jet and every
+    """Mask of jets in this order that stay: the hard ones, and soft ones a jet radius from every hard jet and every
     softer one with more pt."""
     counts = np.bincount(event, minlength=events)
     i, j = same_event_pairs(counts, counts)

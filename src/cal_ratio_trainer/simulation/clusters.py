@@ -15,7 +15,7 @@ EM, MIXED, HAD = 0, 1, 2
 
 @dataclass(frozen=True)
 class ClusterRecipe:
-    """What one class of jets is like; arrays are [jets].
+    """Parameters of one class of jets; arrays are [jets].
 
     Attributes:
         hard: number of hard clusters, at least 1.

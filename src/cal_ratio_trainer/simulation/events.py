@@ -189,7 +189,7 @@ def distances(first: Axes, i: IntArray, second: Axes, j: IntArray) -> NDArray[np
 
 
 def is_selected(axes: Axes) -> NDArray[np.bool_]:
-    """Whether convert's default selection keeps a jet for its pt and eta, [jets]."""
+    """True if convert's default selection keeps a jet by its pt and eta, [jets]."""
     low, high = SELECTED_PT
     return (axes.pt >= low) & (axes.pt < high) & (np.abs(axes.eta) <= SELECTED_ABS_ETA)
 
@@ -222,7 +222,7 @@ _MOST_BATCHES = 1000
 
 @dataclass(frozen=True)
 class Source:
-    """Where events come from: `draw(random, size)` makes some, `kept(events)` counts the jets that convert keeps."""
+    """Source of events: `draw(random, size)` makes some, `kept(events)` counts the jets that convert keeps."""
 
     draw: Callable[[Generator, int], EventDraft]
     kept: Callable[[EventDraft], IntArray]

@@ -63,7 +63,7 @@ class Lists:
 
 @dataclass(frozen=True)
 class Constituents:
-    """What jets consist of; all three have the same number of jets."""
+    """Constituents of jets; all three kinds have the same number of jets."""
 
     clusters: Lists
     tracks: Lists

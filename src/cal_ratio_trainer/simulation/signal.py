@@ -74,7 +74,7 @@ def signal_events(random: Generator, size: int, point: MassPoint) -> EventDraft:
 
 
 def kept_in_signal(draft: EventDraft) -> IntArray:
-    """How many jets of each event convert keeps as signal, [events]: a jet with two decays counts once."""
+    """Number of jets of each event that convert keeps as signal, [events]: a jet with two decays counts once."""
     fiducial = draft.per_event["llp_fiducial"].astype(bool)
     wanted = fiducial.sum(axis=1)
     eta, phi = (draft.per_event[name][fiducial] for name in ("llp_eta", "llp_phi"))
@@ -84,7 +84,7 @@ def kept_in_signal(draft: EventDraft) -> IntArray:
 
 
 def is_fiducial(particles: Particles) -> NDArray[np.bool_]:
-    """Whether a decay lies where convert looks for signal: in the outer ECal or in the HCal."""
+    """True if a decay is in the region in which convert looks for signal: the outer ECal or the HCal."""
     numbers = parameters("signal_event")["fiducial"]
     abs_eta = np.abs(particles.axes.eta)
     inside_barrel = (particles.transverse > numbers["barrel"][0]) & (particles.transverse < numbers["barrel"][1])

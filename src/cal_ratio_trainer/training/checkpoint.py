@@ -1,9 +1,9 @@
-"""The complete state of a training, to go on exactly, in one safetensors file.
+"""Checkpoint: the complete state of a training, from which it goes on exactly, in one safetensors file.
 
-Random numbers need no state: what an epoch or a step draws depends only on the seed and its number.
+Random numbers need no state: those of an epoch or a step depend only on the seed and its number.
 
 A checkpoint holds the id of its run and a digest of its whole content, so that a damaged one or that of another run is
-refused. Those of format version 1 have neither.
+refused. Checkpoints of format version 1 have neither.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ _STATE_KEY, _DIGEST_KEY = "training_state", "sha256"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come.
+    """Progress of a training.
 
     Attributes:
         epoch: number of the epoch to go on with.
         step: number of its step to go on with.
-        sums: the tally of that epoch so far; None at its start.
+        sums: of that epoch so far; None at its start.
         history: a row for each finished epoch.
-        threads: CPU threads it ran with; the same number gives the same rounding.
+        threads: number of its CPU threads; the same number gives the same rounding.
     """
 
     epoch: int = 0
@@ -51,27 +51,27 @@ _PROGRESS = TypeAdapter(Progress)
 
 
 def save_checkpoint(path: Path, step: TrainingStep, progress: Progress, run_id: str | None) -> None:
-    """Write networks, optimisers and progress of a run, complete or not at all."""
+    """Writes networks, optimisers and progress of a run atomically."""
     state = json.dumps({"format_version": FORMAT_VERSION, "run": run_id, **asdict(progress)})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()}
     metadata = {_STATE_KEY: state, _DIGEST_KEY: _digest(state, tensors)}
-    # Not by its own writer, whose errors are none of the system's: a full disk would end in a traceback.
+    # safetensors' own writer raises no OSError: a full disk would end in a traceback.
     write_bytes(path, save(tensors, metadata=metadata))
 
 
 def state_bytes(step: TrainingStep) -> bytes:
-    """Networks and optimisers, for another process to take over."""
+    """Networks and optimisers as bytes, for another process."""
     content: bytes = save({name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()})
     return content
 
 
 def take_state(step: TrainingStep, content: bytes) -> None:
-    """Put networks and optimisers into the state that `state_bytes` gave."""
+    """Restores networks and optimisers from the bytes of `state_bytes`."""
     _restore(Path("the state of the first process"), step, load(content))
 
 
 def load_checkpoint(path: Path, step: TrainingStep, run_id: str | None) -> Progress:
-    """Put networks and optimisers into the state of a checkpoint.
+    """Restores networks and optimisers from a checkpoint.
 
     Raises:
         InputFileError: no such file, damaged, or of another run or network.
@@ -145,7 +145,7 @@ def _restore(path: Path, step: TrainingStep, tensors: dict[str, Tensor]) -> None
             _, index, what = key.split(".", 2)
             states.setdefault(int(index), {})[what] = tensors.pop(key)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-        _leave_scalars_alone(optimizer, states)
+        _keep_scalars_on_host(optimizer, states)
     if step.domain is None:
         # Earlier versions stored an adversary, never updated, with adversary_weight 0 too.
         tensors = {name: value for name, value in tensors.items() if not name.startswith("adversary.")}
@@ -153,9 +153,9 @@ def _restore(path: Path, step: TrainingStep, tensors: dict[str, Tensor]) -> None
         raise InputFileError(path, f"holds {next(iter(tensors))}, which the network of this run does not have")
 
 
-def _leave_scalars_alone(optimizer: torch.optim.Optimizer, states: dict[int, dict[str, Any]]) -> None:
-    # PyTorch takes all but the step count to the weights' device and type on loading. A fresh Nadam has its product of
-    # momenta on the host: on a GPU a continued run would wait for the device at every weight of every step.
+def _keep_scalars_on_host(optimizer: torch.optim.Optimizer, states: dict[int, dict[str, Any]]) -> None:
+    # On loading, PyTorch moves all but the step count to the weights' device and dtype. A fresh Nadam has its product
+    # of momenta on the host: on a GPU a continued run would wait for the device at every weight of every step.
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, state in states.items():
         optimizer.state[parameters[index]]["mu_product"] = state["mu_product"]

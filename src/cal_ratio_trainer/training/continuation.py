@@ -1,4 +1,4 @@
-"""Where a training starts: from nothing, or from an earlier run."""
+"""Start of a training: settings alone, or an earlier run that goes on."""
 
 import logging
 from dataclasses import dataclass
@@ -51,17 +51,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from.
+    """Settings of a training, and the run that it goes on with.
 
     Attributes:
         settings: of the run.
         run: the run to go on with; None for a new one.
         more_epochs: epochs to add to a finished run; None adds as many as the run's settings say.
-        planned: how many epochs the run was planned to have.
-        is_finished: the run came to its end; an unfinished one gets its planned epochs, and no more.
-        threads: CPU threads of the checkpoint, so that rounding stays the same; None leaves the choice to the settings.
+        planned: planned number of epochs of the run.
+        is_finished: the run has all its epochs; an unfinished one gets its planned epochs, and no more.
+        threads: CPU threads of the checkpoint, so that rounding stays the same; None takes those of the settings.
         initial: weights to start from; None draws them.
-        fold_set: the set that the run belongs to; None for a run of its own.
+        fold_set: the set that the run belongs to; None for a run by itself.
     """
 
     settings: TrainSettings
@@ -74,7 +74,7 @@ class Start:
     fold_set: FoldSet | None = None
 
     def new_run(self) -> RunDirectory:
-        """Make the folder of a run that begins: the next number, or a fold's place in its set.
+        """Makes the folder of a new run: the next number, or a fold's place in its set.
 
         Raises:
             RunError: another process has that fold.
@@ -85,27 +85,27 @@ class Start:
         return new_run(settings.output_path, settings.model_name)
 
     def as_broadcast(self) -> dict[str, Any]:
-        """What the first of several processes tells the others of it, in plain types."""
+        """Content, in plain types, that the first of several processes broadcasts to the others."""
         return {"settings": self.settings.model_dump(mode="json"), "threads": self.threads}
 
     @classmethod
-    def from_broadcast(cls, told: dict[str, Any]) -> "Start":
-        """What they make of that; the run itself is the first one's business."""
-        return cls(TrainSettings.make(**told["settings"]), threads=told["threads"])
+    def from_broadcast(cls, content: dict[str, Any]) -> "Start":
+        """The start in the other processes, which do not open the run."""
+        return cls(TrainSettings.make(**content["settings"]), threads=content["threads"])
 
     def epochs_in_all(self, done: int) -> int:
-        """How many epochs the run is to have, when `done` are."""
+        """Number of epochs that the run will have, `done` of them finished."""
         if not self.is_finished:
             return max(self.planned or self.settings.epochs, done)
         return done + (self.more_epochs or self.settings.epochs)
 
 
 def find_start(layers: Layers, settings: TrainSettings, continue_from: str | None) -> Start:
-    """What `--continue` means.
+    """The start that `--continue` asks for.
 
     Args:
-        layers: where the settings come from; the last is the command line.
-        settings: the settings they make.
+        layers: sources of the settings; the last is the command line.
+        settings: the settings made from them.
         continue_from: a run number, -1 for the newest, 'auto' for the newest unfinished one or else a new run; None
             starts a new run.
 
@@ -118,7 +118,7 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
 
 
 def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDirectory | None:
-    """Which run `--continue` means, maybe a fold set; None for a new one. Raises RunError, ConfigError."""
+    """The run or fold set that `--continue` names; None for a new one. Raises RunError, ConfigError."""
     if continue_from is None:
         return None
     if continue_from == AUTO:
@@ -127,7 +127,7 @@ def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDi
 
 
 def start_from(run: RunDirectory, layers: Layers) -> Start:
-    """Go on with a run, or begin one with the weights of an imported run; arguments and errors as `find_start`."""
+    """The start of a run that goes on, or of a new one with an imported run's weights; errors as `find_start`."""
     if run.read_record().get("status") == IMPORTED:
         return _from_imported(run, layers)
     return _going_on(run, layers)
@@ -140,13 +140,13 @@ def _from_imported(run: RunDirectory, layers: Layers) -> Start:
 
 def _going_on(run: RunDirectory, layers: Layers) -> Start:
     for file in (run.settings_file, run.record_file):
-        # The earlier program's folders look alike, and nothing of them may be written to.
+        # The earlier program's folders look alike; nothing may be written to them.
         if not file.is_file():
             raise RunError(
                 f"run {run.name} has no {file.name}; it cannot be continued (a training of the earlier program can be "
                 "brought in with cr_trainer import)"
             )
-    # Said before the data are read, not minutes later.
+    # Checked before the data are read, not minutes later.
     with run.lock():
         _refuse_without_checkpoint(run)
     settings, asked, given = changed_settings(run, layers)
@@ -180,7 +180,7 @@ def _going_on(run: RunDirectory, layers: Layers) -> Start:
 
 
 def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, TrainSettings, dict[str, Any]]:
-    """The settings of a run, what is asked of it now, and what was given for that.
+    """(settings of a run, settings that are asked for now, settings that were given explicitly).
 
     Raises:
         ConfigError: a setting is given that would make it another training.
@@ -188,7 +188,7 @@ def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, 
     stored = run.read_settings()
     given: dict[str, Any] = {}
     for source, content in layers[1:]:
-        # The profile is for a new run on the demo; nobody asked for it here.
+        # The profile is for a new run on the demo; it was not asked for here.
         given |= content if source != DEMO_PROFILE else {}
     settings = settings_from(TrainSettings, [("packaged defaults", TrainSettings.defaults()), ("run", stored)])
     asked = settings_from(TrainSettings, [("run", settings.model_dump()), ("command line", given)])

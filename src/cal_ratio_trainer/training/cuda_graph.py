@@ -142,7 +142,7 @@ class StaticStep(TrainingStep):
         if data.jets.device.type != "cuda" or not self.records_graphs:
             return self._static_work(data, shape, recorded)
         if recorded.runs <= _UNRECORDED:
-            return self._beside(data, shape, recorded)
+            return self._on_side_stream(data, shape, recorded)
         if recorded.graph is None and not self._record(data, shape, recorded):
             return self._static_work(data, shape, recorded)
         assert recorded.graph is not None
@@ -150,8 +150,8 @@ class StaticStep(TrainingStep):
         recorded.graph.replay()
         return recorded.taken
 
-    def _beside(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
-        """Runs on a stream of its own, as steps that will be recorded have to."""
+    def _on_side_stream(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
+        """Runs on a side stream, as PyTorch requires of steps that will be recorded."""
         if self._stream is None:
             # One for all shapes: PyTorch keeps the memory that was used on a stream for that stream alone.
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What a training is told of memory: before its first step, and where it runs out."""
+"""Predicted memory of a training: before its first step, and in the error where memory runs out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,22 +27,22 @@ from cal_ratio_trainer.training.sampler import Sampler
 
 
 class OutOfMemory(UserError):
-    """A step found no memory; says with which settings it would."""
+    """A step found no memory; names settings with which it would fit."""
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What a training takes, and what there is.
+    """Memory that a training needs, and memory that is free.
 
     Attributes:
         shape, engine: of the network.
         epoch: all jets of an epoch as one step.
         splits: mini-batches of an epoch.
-        pieces: in how many pieces a mini-batch goes through the network.
-        data: bytes of the jets on the device.
-        free: bytes that are left there beside them; None where the system does not say.
+        pieces: number of pieces in which a mini-batch goes through the network.
+        data: size of the jets on the device. [bytes]
+        free: free memory beside them; None where the system does not tell. [bytes]
         device: 'cpu' or 'cuda'.
-        processes: how many share each piece.
+        processes: number of processes that share each piece.
         gathers: the jets' constituents do not lie on the device, and those of each step are gathered there.
         recorded: steps are recorded as CUDA graphs, which keep a step's memory for themselves; steps of another size
             run with memory of their own before they are recorded too.
@@ -62,12 +62,12 @@ class MemoryPlan:
 
     @property
     def step(self) -> int:
-        """Predicted peak of a step beside the data, with what is gathered for it and the next one. [bytes]"""
+        """Predicted peak of a step beside the data, with the constituents gathered for it and the next one. [bytes]"""
         return self._step_of(self.splits, self.pieces)
 
     @property
     def gathered(self) -> int:
-        """How much of it is gathered constituents. [bytes]"""
+        """Size of the gathered constituents in it. [bytes]"""
         return self._gathered_of(self.splits)
 
     def as_it_fits(self) -> "MemoryPlan":
@@ -76,38 +76,38 @@ class MemoryPlan:
         return alone if self.free is not None and alone.step <= self.free < self.step else self
 
     def unrecorded_notice(self) -> str:
-        """What is said where steps are not recorded, for want of memory."""
-        told = "steps are not recorded as CUDA graphs, which is slower: there is no room for it"
-        told += f" ({size_text(self.step)})"
+        """Notice that steps are not recorded because of too little memory."""
+        text = "steps are not recorded as CUDA graphs, which is slower: there is no room for it"
+        text += f" ({size_text(self.step)})"
         splits = self._fitting_splits()
-        return told if splits is None else f"{told}; num_splits {splits} would fit"
+        return text if splits is None else f"{text}; num_splits {splits} would fit"
 
     def sentence(self) -> str:
-        """What is said before the first step; with a warning where the step does not fit."""
+        """Sentence before the first step; a warning where the step does not fit."""
         where = "the GPU" if self.device == "cuda" else "memory"
-        told = f"the jets take {size_text(self.data)} of {where}, a step about {size_text(self.step)} more"
+        text = f"the jets take {size_text(self.data)} of {where}, a step about {size_text(self.step)} more"
         if self.gathers:
-            told += f" ({size_text(self.gathered)} of it for constituents that are gathered for this step and the next)"
+            text += f" ({size_text(self.gathered)} of it for constituents that are gathered for this step and the next)"
         if self.recorded:
-            told += " (half of it for its recording)"
+            text += " (half of it for its recording)"
         if self.free is None:
-            return told
-        told += f"; {size_text(self.free)} are free"
-        return told if self.step <= self.free else f"warning: {told}: {self.advice()}"
+            return text
+        text += f"; {size_text(self.free)} are free"
+        return text if self.step <= self.free else f"warning: {text}: {self.advice()}"
 
     def advice(self) -> str:
-        """Settings with which a step would fit; at least half of what is taken now."""
+        """Settings with which a step would fit; they halve its memory at least."""
         splits, pieces = self._fitting_splits(), self._fitting_pieces()
         if splits is None:
             return "the network alone does not fit; it needs fewer or narrower layers"
-        told = f"num_splits {splits} would fit"
+        text = f"num_splits {splits} would fit"
         if pieces is None:
-            return f"{told} (accumulate would not help: constituents are gathered for a whole mini-batch)"
+            return f"{text} (accumulate would not help: constituents are gathered for a whole mini-batch)"
         same = f"the same mini-batches of num_splits {self.splits} in {pieces} pieces each"
-        return f"{told}, or accumulate {pieces} ({same})"
+        return f"{text}, or accumulate {pieces} ({same})"
 
     def described(self) -> dict[str, Any]:
-        """For run.json."""
+        """Entries of run.json."""
         return {
             "data_bytes": self.data,
             "predicted_step_bytes": self.step,
@@ -117,14 +117,14 @@ class MemoryPlan:
 
     def _step_of(self, splits: int, pieces: int) -> int:
         step = step_bytes(self.shape, self.epoch.of(splits), self.engine, pieces * self.processes)
-        # In pieces none is recorded.
+        # Steps in pieces are not recorded.
         return step * (2 if self.recorded and pieces == 1 else 1) + self._gathered_of(splits)
 
     def _gathered_of(self, splits: int) -> int:
         return gathered_bytes(self.shape, self.epoch, splits, self.processes) if self.gathers else 0
 
     def _fitting_splits(self) -> int | None:
-        """How many mini-batches would fit, twice as many as now at least; None where no number does."""
+        """Number of mini-batches that would fit, at least twice the present one; None where no number does."""
         least = 2 * self.splits * self.pieces
         if self.free is None:
             return least
@@ -132,7 +132,7 @@ class MemoryPlan:
         return None if found is None else max(found, least)
 
     def _fitting_pieces(self) -> int | None:
-        """In how many pieces the mini-batches of now would fit, likewise."""
+        """Number of pieces in which the present mini-batches would fit, likewise."""
         least = 2 * self.pieces
         if self.free is None:
             return least
@@ -140,12 +140,8 @@ class MemoryPlan:
         return None if found is None else max(found, least)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Within it, a lack of memory is told with the settings that would fit.
-
-        Raises:
-            OutOfMemory: in place of PyTorch's or Python's own error.
-        """
+    def explained_errors(self) -> Iterator[None]:
+        """Raises OutOfMemory, with settings that would fit, in place of PyTorch's or Python's error in the block."""
         try:
             yield
         except (MemoryError, RuntimeError) as error:
@@ -169,13 +165,13 @@ def memory_plan(
     updates: int = Adversary.updates,
     recorded: bool = False,
 ) -> MemoryPlan:
-    """The plan of a training whose jets are on the device already.
+    """Plan of a training whose jets are on the device already.
 
     Args:
         shape, engine: of the network.
         tensors: all jets.
-        sampler: says which of them a step reads.
-        pieces: in how many pieces a mini-batch goes through the network.
+        sampler: draws the mini-batches.
+        pieces: number of pieces in which a mini-batch goes through the network.
         ranks: the processes that share each piece.
         updates: updates of the domain loss in each step.
         recorded: whether steps are recorded as CUDA graphs.

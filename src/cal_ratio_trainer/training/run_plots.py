@@ -1,4 +1,4 @@
-"""The plots of a run while it trains: handed to processes that draw, refreshed as often as it costs little."""
+"""Plots of a run while it trains: drawn in other processes, refreshed as often as their cost allows."""
 
 import dataclasses
 import logging
@@ -21,17 +21,17 @@ from cal_ratio_trainer.runs.history import HistoryRow
 from cal_ratio_trainer.workers.processes import available_cores
 
 _SHARE = 0.04
-"""What refreshing plots during the training may cost: this share of its time."""
+"""Largest share of the training's time that refreshing plots may take."""
 _FIRST_SHARE = 0.2
-"""The same for the first final plots, so that there is something to look at, and to keep, soon after the start."""
+"""The same for the first final plots, so that they exist soon after the start."""
 _FIRST_GUESS_S = 2.0
-_FIRST_GUESS_A_FIGURE_S = 0.06
+_FIRST_GUESS_PER_FIGURE_S = 0.06
 
 _log = logging.getLogger(__name__)
 
 
 class RunPlots:
-    """All plots of a run; use it in a `with` block, which ends the processes that draw.
+    """All plots of a run; a `with` block ends the processes that draw.
 
     Attributes:
         history: a row for each epoch so far.
@@ -39,12 +39,12 @@ class RunPlots:
     """
 
     def __init__(self, run: RunDirectory, settings: TrainSettings, data: TrainingData) -> None:
-        """Make ready; processes start with the first plot.
+        """Prepares drawing; processes start with the first plot.
 
         Args:
-            run: where the plots go.
-            settings: what is drawn, by how many processes, and what stands over it.
-            data: what the histories are held against, and whether the jets are a demo's.
+            run: folder of the plots.
+            settings: choice of plots, number of processes, labels.
+            data: gives the reference lines of the histories, and tells whether the jets are a demo's.
         """
         self._run, self._settings = run, settings
         self._labels = figure_labels(settings, data.main.metadata.simulation, data.control.metadata.simulation)
@@ -71,7 +71,7 @@ class RunPlots:
         self._pool.close()
 
     def draw_missing(self, history: Sequence[HistoryRow]) -> None:
-        """Draw what a killed process left undrawn of the epochs before."""
+        """Draws the plots of earlier epochs that a killed process left undrawn."""
         self.history = history
         if not self._settings.epoch_plots:
             return
@@ -84,7 +84,7 @@ class RunPlots:
     def after_epoch(
         self, history: Sequence[HistoryRow], histograms: EpochHistograms, evaluate: Callable[[], TestFigures]
     ) -> None:
-        """Hand the newest epoch's plots over, and refresh histories and final plots where that is due.
+        """Submits the newest epoch's plots, and refreshes histories and final plots where that is due.
 
         Args:
             history: a row for each epoch so far.
@@ -107,19 +107,19 @@ class RunPlots:
             self._refresh_s.append(self._evaluation_s)
 
     def refresh(self, figures: TestFigures) -> None:
-        """Draw the final plots of the newest epoch anew."""
+        """Draws the final plots of the newest epoch again."""
         drawings = final_drawings(figures)
         self._final_plots = len(drawings)
         self._submit(drawings, len(self.history) - 1)
         self._evaluated = time.perf_counter()
 
     def finish(self) -> None:
-        """Wait until all plots are there; the histories among them show the newest epoch."""
+        """Draws the histories with the newest epoch, and waits until all plots are drawn."""
         self._submit(self._histories(), len(self.history))
         self.undrawn = {each.path.name: str(each.error) for each in self._pool.finish()}
 
     def described(self) -> dict[str, Any]:
-        """What the plots cost, for run.json."""
+        """Number and cost of the plots, for run.json."""
         waits, refreshes = self._waits, self._refresh_s
         return {
             "processes": self._processes,
@@ -133,7 +133,7 @@ class RunPlots:
         }
 
     def references_as_json(self) -> dict[str, float | None]:
-        """What the histories are held against, so that they can be drawn without the data."""
+        """Reference lines of the histories, with which they can be drawn without the data."""
         return dataclasses.asdict(self.references)
 
     def _submit(self, drawings: Iterable[Drawing], epoch: int) -> None:
@@ -152,7 +152,7 @@ class RunPlots:
         self._submit(epoch_drawings(epoch, stored.histograms, ks), epoch)
 
     def _drawing_s(self, figures: int) -> float:
-        return figures * (self._pool.seconds_a_figure or _FIRST_GUESS_A_FIGURE_S) / max(1, self._processes)
+        return figures * (self._pool.seconds_a_figure or _FIRST_GUESS_PER_FIGURE_S) / max(1, self._processes)
 
     def _is_due(self, last: float, cost_s: float, share: float) -> bool:
         return cost_s < share * (time.perf_counter() - last)

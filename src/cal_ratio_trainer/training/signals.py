@@ -29,7 +29,7 @@ class TrainingStopped(UserError):
 
 @dataclass
 class StopRequest:
-    """Which signal has asked to stop, if any."""
+    """The signal that has asked to stop, if any."""
 
     signal_number: int | None = None
 
@@ -41,16 +41,16 @@ class StopRequest:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """Turn SIGTERM inside the block into TrainingStopped: before the first step there is nothing to complete.
+    """Raises TrainingStopped on SIGTERM inside the block: before the first step there is nothing to complete.
 
-    The interrupted code may swallow the exception or raise another one for it, as imports do; the block ends with
-    TrainingStopped all the same.
+    The interrupted code may swallow the exception or replace it by another one, as imports do; the block ends with
+    TrainingStopped in any case.
     """
     owner, asked = os.getpid(), False
 
     def stop(signal_number: int, frame: FrameType | None) -> None:
         if os.getpid() != owner:
-            # A worker process that inherited this ends as it would have without.
+            # A worker process that inherited this handler ends as it would have without.
             signal.signal(signal_number, signal.SIG_DFL)
             os.kill(os.getpid(), signal_number)
             return
@@ -59,7 +59,7 @@ def stopped_at_once() -> Iterator[None]:
         raise TrainingStopped(NOTHING_CHANGED, EXIT_TERMINATED)
 
     if threading.current_thread() is not threading.main_thread():
-        # Python handles signals in the main thread only; elsewhere they stay its business.
+        # Python runs signal handlers in the main thread only.
         yield
         return
     before = signal.signal(signal.SIGTERM, stop)
@@ -76,9 +76,9 @@ def stopped_at_once() -> Iterator[None]:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Catch SIGTERM and SIGINT inside the block; the second ^C interrupts at once, as if nothing was caught.
+    """Catches SIGTERM and SIGINT inside the block; the second ^C raises KeyboardInterrupt.
 
-    Outside the main thread nothing is caught: Python handles signals there only.
+    Outside the main thread nothing is caught: Python runs signal handlers there only.
     """
     request, caught = StopRequest(), set[int]()
     if threading.current_thread() is not threading.main_thread():
@@ -86,7 +86,7 @@ def stop_requests() -> Iterator[StopRequest]:
         return
 
     def take_note(signal_number: int, frame: FrameType | None) -> None:
-        # What the request says may have come from another process: of several the first ^C of each is none too many.
+        # The request may hold another process's signal, so this process counts its own.
         if signal_number == signal.SIGINT and signal_number in caught:
             raise KeyboardInterrupt
         caught.add(signal_number)

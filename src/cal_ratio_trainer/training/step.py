@@ -78,7 +78,7 @@ class TrainingStep:
     """
 
     records_graphs = False
-    """Whether steps are recorded as CUDA graphs and replayed."""
+    """True where steps are recorded as CUDA graphs and replayed."""
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ def _train_in(
                 plots.draw_missing(progress.history)
                 _broadcast_progress(run, training, progress, epochs)
                 loop = TrainingLoop(training, run, record["id"], after_epoch)
-                with plan.watching():
+                with plan.explained_errors():
                     try:
                         progress = loop.fit(progress, epochs, stop)
                     except (TrainingStopped, TrainingDiverged):
@@ -218,7 +218,7 @@ def _follow_training(start: Start, ranks: Ranks, stop: StopRequest) -> None:
     content = json.loads(ranks.broadcast_text())
     take_state(training.step, ranks.broadcast_bytes(b""))
     try:
-        with training.memory_plan().watching():
+        with training.memory_plan().explained_errors():
             progress = Progress(content["epoch"], content["step"])
             TrainingLoop(training, RunDirectory(Path(content["run"]))).fit(progress, content["epochs"], stop)
     except (TrainingStopped, TrainingDiverged):

@@ -39,7 +39,7 @@ class Pieces:
 
 @dataclass(frozen=True)
 class Steps(Generic[Request, Result]):
-    """What is done to a file: `whole`, `piece` and `join` where the executor works, the others in this process.
+    """Steps for a file: `whole`, `piece` and `join` run in the executor, the others in this process.
 
     Attributes:
         begun: the request as the executor gets it, once this process has the lease.

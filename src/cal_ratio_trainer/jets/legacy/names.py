@@ -22,7 +22,7 @@ _SLOTS = frozenset(SLOT_COLUMNS)
 
 @dataclass(frozen=True)
 class FlatNames:
-    """How the columns of a flat frame map to today's.
+    """Map from the columns of a flat frame to today's.
 
     Attributes:
         source: today's name -> the name in the frame; slots and scalars, in the frame's order.

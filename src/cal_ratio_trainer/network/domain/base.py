@@ -17,7 +17,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.errors import ConfigError, did_you_mean
 from cal_ratio_trainer.network.step_sums import StepSums
 
 
@@ -136,5 +136,8 @@ def domain_loss_named(name: str) -> type[DomainLoss]:
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         importlib.import_module(f"{package}.{module.name}")
     if name not in DOMAIN_LOSSES:
-        raise ConfigError([f"domain_loss {name} is not known; there is {', '.join(sorted(DOMAIN_LOSSES))}"])
+        known = sorted(DOMAIN_LOSSES)
+        raise ConfigError(
+            [f"domain_loss {name!r:.80} is not known{did_you_mean(name, known)}; known: {', '.join(known)}"]
+        )
     return DOMAIN_LOSSES[name]

@@ -99,7 +99,7 @@ class Encoder(ABC):
         return {name: tuple(weight.shape) for name, weight in module.named_parameters()}
 
     def masks(self, branch: BranchShape) -> int:
-        """How many dropout masks `forward` draws for a kind of constituent."""
+        """Number of dropout masks that `forward` draws for a kind of constituent."""
         return 0
 
     def add_to_onnx(

@@ -58,7 +58,7 @@ def _scrambled(word: Any) -> Any:
 
 @inlined
 def _first_word(key: Any, tile: Any) -> Any:
-    """What the words of a tile of the mask are counted from."""
+    """Number of the first word of a tile of the mask."""
     # A key a tile: a counter of 32 bits is enough within it, however large the batch.
     return np.uint32(_scrambled(key[0] + np.uint32(tile) * np.uint32(0x9E3779B9)) ^ key[1])
 
@@ -157,7 +157,7 @@ def kernel_of(weights: Any, widths: Any, layer: Any) -> Any:
 
 @called
 def room_of(room: Any, widths: Any, layer: Any, rows: Any) -> Any:
-    """Where the output [rows, units] of a layer of a tile is put."""
+    """Memory for the output [rows, units] of a layer of a tile."""
     begin = 0
     for i in range(1, layer + 1):
         begin += widths[i] * ROWS

@@ -90,7 +90,7 @@ def add_products(target: Any, factors: Any, rows: Any) -> None:
 
 @inlined
 def beginning(places: Any, slot: Any, first: Any, here: Any) -> Any:
-    """Where the constituents of a slot begin for the jets of a tile, and how many of these have one."""
+    """Start of the constituents of a slot for the jets of a tile, and the number of jets that have one."""
     filled = min(max(places[1, slot] - first, 0), here)
     return places[0, slot] + first if filled > 0 else 0, filled
 

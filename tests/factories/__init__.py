@@ -1,0 +1,1 @@
+"""Made-up jets, files, ntuples, networks and runs for all tests."""

@@ -1,0 +1,41 @@
+"""Files of made-up jets."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
+from cal_ratio_trainer.jets.store import write_jets
+from tests.factories.jets import synthetic_jets
+
+SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
+
+
+def write_converted(path: Path, jets: Jets, **metadata: Any) -> Path:
+    """A file of converted jets."""
+    write_jets(path, jets, JetMetadata(stage="converted", **metadata))
+    return path
+
+
+def write_built(path: Path, jets: Jets, scaling: Scaling = SCALING) -> Path:
+    """A file of scaled jets."""
+    write_jets(path, jets, JetMetadata(stage="built", kind="main", scaling=scaling))
+    return path
+
+
+def write_training_files(
+    folder: Path, main_jets: int = 1200, control_jets: int = 800, seed: int = 7, simulation: str | None = "demo"
+) -> tuple[Path, Path]:
+    """Main and control-region training file; `simulation` is the value in their metadata."""
+    rng = np.random.default_rng(seed)
+    main, control = folder / "main.parquet", folder / "control.parquet"
+    kinds: tuple[tuple[Path, Literal["main", "control"], np.ndarray], ...] = (
+        (main, "main", rng.integers(0, 3, main_jets)),
+        (control, "control", rng.choice([0, 2], control_jets)),
+    )
+    for path, kind, labels in kinds:
+        jets = synthetic_jets(labels, seed + len(labels))
+        write_jets(path, jets, JetMetadata(stage="built", kind=kind, scaling=SCALING, simulation=simulation))
+    return main, control
