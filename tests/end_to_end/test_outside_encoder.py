@@ -17,8 +17,8 @@ from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.scoring.scorer import find_scorer
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import train
+from tests.factories.files import write_training_files
 from tests.network.sum_pooling import SumPooling
-from tests.training.synthetic import write_training_files
 
 
 def trained(folder: Path, files: tuple[Path, Path], epochs: int, continued: str | None = None) -> RunDirectory:
@@ -62,7 +62,7 @@ def test_its_networks_are_kept_by_name_in_the_program_s_own_files_alone(run: Run
     network = find_network(f"default/{run.number}/1", run.path.parents[1])
     assert network.file.name == "final_model.safetensors"
     assert (network.load().shape.encoder, network.epoch) == ("sum_pooling", 1)
-    assert [row.name for row in layer_rows(network.file)][3:6] == ["clusters_sum_pooling"]
+    assert "clusters_sum_pooling" in [row.name for row in layer_rows(network.file)]
 
 
 def test_it_scores_and_is_exported_to_onnx_and_refused_by_others_in_a_sentence(

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ WEIGHTS = random_weights(DEFAULT_SHAPE, seed=1)
 
 def write_npz(source: Source) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **source.weights)
+    np.savez(buffer, **dict(source.weights))  # type: ignore[arg-type]
     return b"NPZ " + buffer.getvalue()
 
 
@@ -44,15 +45,9 @@ def check_npz(content: bytes, expected: Expected) -> float:
 @pytest.fixture
 def outside() -> Iterator[NetworkFormat]:
     new = NetworkFormat(
-        *(
-            "npz",
-            ".npz",
-            "npz of somebody",
-            write_npz,
-            check_npz,
-            lambda content: content.startswith(b"NPZ "),
-            read_npz,
-        ),
+        *("npz", ".npz", "npz of somebody", write_npz, check_npz),
+        recognises=lambda content: content.startswith(b"NPZ "),
+        read=read_npz,
         holds_every_encoder=True,
         is_in_all=False,
     )
@@ -71,10 +66,7 @@ def test_a_format_from_outside_is_written_checked_and_read(tmp_path: Path) -> No
 
 def test_a_file_that_fails_the_check_of_its_format_is_not_kept(outside: NetworkFormat, tmp_path: Path) -> None:
     other = random_weights(DEFAULT_SHAPE, seed=2)
-    wrong = NetworkFormat(
-        **{**vars(outside), "write": lambda source: write_npz(Source(source.facts, other, source.probes))}
-    )
-    register_format(wrong)
+    register_format(replace(outside, write=lambda source: write_npz(replace(source, weights=other))))
     with pytest.raises(ExportFailed, match=r"model\.npz was written but failed its check.*differs"):
         export_network(output_files(tmp_path / "model.json", "npz"), facts(), WEIGHTS, probes())
     assert list(tmp_path.iterdir()) == []
