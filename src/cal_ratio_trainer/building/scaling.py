@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
-from cal_ratio_trainer.jets.schema import UNITS_IN_GEV, Affine, Constituent, Feature
+from cal_ratio_trainer.jets.schema import Affine, Constituent, Feature
 from cal_ratio_trainer.jets.table import Jets
 
 
@@ -78,14 +78,5 @@ def _make_fractions(columns: FloatArray, layers: list[int]) -> int:
 
 def _moved(feature: Feature, values: FloatArray, scaling: Scaling) -> NDArray[np.float64]:
     """A feature with one shift and one unit, scaled in double precision."""
-    shift, unit = shift_and_unit(feature, scaling)
+    shift, unit = scaling.shift_and_unit(feature)
     return (values.astype(np.float64) - shift) / unit
-
-
-def shift_and_unit(feature: Feature, scaling: Scaling) -> tuple[float, float]:
-    """What a feature is scaled with, (value - shift) / unit; 0 and 1 where it is scaled in another way or not."""
-    if isinstance(feature.scaling, Affine):
-        return feature.scaling.subtract, feature.scaling.divide_by
-    if feature.scaling != "pt_range":
-        return 0.0, 1.0
-    return scaling.min_jet_pt, UNITS_IN_GEV[feature.unit] * (scaling.max_jet_pt - scaling.min_jet_pt)

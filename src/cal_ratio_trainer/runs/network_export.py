@@ -124,7 +124,7 @@ def _probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | No
 
     Drawn ones stand behind a test part that has too few jets for the load check, or none but saturated ones.
     """
-    drawn, fillings = probes_of(drawn_jets(_PROBED_JETS), _PROBED_JETS)
+    drawn, fillings = probes_of(drawn_jets(_PROBED_JETS, classifier.shape.schema), _PROBED_JETS)
     built = _built(drawn, facts, test)
     scaled = _known_scores(classifier, built)
     as_converted = None
