@@ -11,7 +11,7 @@ from cal_ratio_trainer.formats.registry import formats
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, read_safetensors
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
 
-LARGEST_FILE = 1 << 28
+MAX_BYTES = 1 << 28
 """How many bytes a file may have: 700 times those of the 2019 network."""
 
 
@@ -55,7 +55,7 @@ def read_architecture(path: Path) -> Architecture | None:
         raise InputFileError(path, str(error)) from error
 
 
-def read_content(path: Path, largest: int = LARGEST_FILE) -> bytes:
+def read_content(path: Path, largest: int = MAX_BYTES) -> bytes:
     """The bytes of a file. Raises InputFileError where it is none or has more than `largest`."""
     try:
         with path.open("rb") as file:

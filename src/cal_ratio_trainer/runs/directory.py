@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config
+from cal_ratio_trainer.config.loading import MAX_BYTES_OF_RUN, read_config
 from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
@@ -190,7 +190,7 @@ class RunDirectory:
         file, known = self.settings_file, self.read_record().get("settings_sha256")
         try:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            settings = TrainSettings.with_new_names(read_config(file, LARGEST_OF_A_RUN))
+            settings = TrainSettings.with_new_names(read_config(file, MAX_BYTES_OF_RUN))
         except ValueError as error:
             raise InputFileError(file, str(error)) from error
         except OSError as error:
