@@ -75,7 +75,7 @@ Keys = NDArray[np.uint64]
 
 
 class DuplicateJets(UserError):
-    """Some jets are taken twice; says how many and from which files."""
+    """Jets are taken twice; the message gives their number and the files."""
 
 
 def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
@@ -116,7 +116,7 @@ def _is_known(file: ScannedFile, name: str) -> bool:
 
 
 def _keys(file: ScannedFile, names: Sequence[str]) -> Keys:
-    """What identifies each taken jet, [taken, 1 + names]; unknown is 0."""
+    """Keys that identify each taken jet, [taken, 1 + names]; unknown is 0."""
     # Within one kind of training file the label says the data type.
     return np.stack([_bits(file, name) for name in ("label", *names)], axis=1)
 

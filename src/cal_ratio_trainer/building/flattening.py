@@ -63,7 +63,7 @@ def like(points: Points, wanted: Points) -> Doubles:
 
 
 def _factors(points: Points, wanted: Points | None, variable: int) -> Doubles:
-    """What weights are multiplied by, for the wanted distribution in this variable and, inside its bins, in the next.
+    """Factors of the weights that give the wanted distribution in this variable and, inside its bins, in the next.
 
     None wants a flat one. Factors for the next variable come from the weights as they were: those that follow from this
     one differ so much within a wide bin of a steep spectrum that few jets would decide.
@@ -158,7 +158,7 @@ def _needed(weights: Doubles, needed_below: int) -> float:
 
 
 def _merged(sums: Doubles, squares: Doubles, needed: Doubles) -> list[int]:
-    """Which fine edges stay, so that between two of them enough effective jets of each group lie."""
+    """Selects fine edges so that each bin between them has enough effective jets of each group."""
     kept = [0]
     total, square = np.zeros(len(sums)), np.zeros(len(sums))
     for number in range(sums.shape[1]):

@@ -37,7 +37,7 @@ Weights = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SampleWeight:
-    """How the jets of one sample are weighed.
+    """Normalisation of the jets of one sample.
 
     Attributes:
         effective_pb: cross section times filter efficiency times k-factor [pb].
@@ -223,7 +223,7 @@ def _pileup_weights(file: ScannedFile) -> Weights:
 
 
 def weights_in_words(samples: Sequence[SampleWeight]) -> str:
-    """What the weights of normalised multijets are."""
+    """Describes the weights of normalised multijets in words."""
     if all(sample.luminosity_pb == 1.0 and sample.period == ALL_PERIODS for sample in samples):
         return "weights of simulated multijets are cross sections in pb"
     total = sum({sample.period: sample.luminosity_pb for sample in samples}.values()) / 1000

@@ -55,7 +55,7 @@ def cut_notes(files: Sequence[ScannedFile]) -> list[str]:
 
 
 def _from_options(file: ScannedFile) -> Cuts:
-    """Those of a file that was converted before cuts were kept on their own."""
+    """Cuts of a file that was converted before cuts were stored separately."""
     options = file.metadata.options
     given = {name: options[name] for name in ("min_jet_pt", "max_jet_pt", "max_hlt_delta_r") if name in options}
     return Cuts(**given)
@@ -151,7 +151,7 @@ def _union(lists: Sequence[list[int]]) -> list[int]:
 
 
 def simulation_of(files: Sequence[ScannedFile]) -> tuple[str | None, list[str]]:
-    """What made the events, and a sentence where not all of them come from the same."""
+    """Returns the simulation of the events, and a sentence if they come from several."""
     said = [file.metadata.simulation for file in files if len(file.taken)]
     named = sorted({name for name in said if name})
     if not named:

@@ -24,7 +24,7 @@ _DIGITS_OF_A_RUN = 6
 
 
 def known_period(name: str) -> bool:
-    """Whether a period of the settings can belong to any simulation: a name of this table, or a runNumber."""
+    """True if a period of the settings can belong to a simulation: a name of this table, or a runNumber."""
     return name in RUNS_OF_SIMULATION.values() or (name.isdecimal() and len(name) >= _DIGITS_OF_A_RUN)
 
 
@@ -69,7 +69,7 @@ class SampleKey:
 
 @dataclass
 class SampleSums:
-    """What the files of one sample say of it.
+    """Sums over the files of one sample.
 
     Attributes:
         initial_sum_of_weights: over all files, the empty ones included; None where a file does not know its own.
@@ -133,7 +133,7 @@ def may_hold_multijets(file: ScannedFile) -> bool:
 
 
 def sums_of_samples(files: Sequence[ScannedFile], sample_of: dict[int, SampleKey]) -> dict[SampleKey, SampleSums]:
-    """What the files of each sample say of it; an ntuple that several of them come from counts once."""
+    """Sums over the files of each sample; an ntuple from which several of them come counts once."""
     found: dict[SampleKey, SampleSums] = defaultdict(SampleSums)
     counted: set[object] = set()
     for place, key in sample_of.items():
@@ -155,7 +155,7 @@ def sums_of_samples(files: Sequence[ScannedFile], sample_of: dict[int, SampleKey
 
 
 def _own_key(file: ScannedFile, settings: BuildSettings) -> SampleKey | None:
-    """What a file itself and the settings say; None where that is nothing."""
+    """Key from the file itself and the settings; None if they have none."""
     normalisation = file.metadata.normalisation or Normalisation()
     channels = normalisation.channel_numbers or _column_values(file, "mcChannelNumber")
     runs: list[int] = normalisation.run_numbers or _column_values(file, "runNumber")
@@ -202,7 +202,7 @@ def _column_values(file: ScannedFile, name: str) -> list[int]:
 
 
 def _initial_sum(file: ScannedFile) -> float | None:
-    """Of the events that were looked at: all of the file, unless convert was told to stop before its end."""
+    """Initial sum of weights of the file, scaled to the events that convert read."""
     normalisation = file.metadata.normalisation or Normalisation()
     total = normalisation.event_count.get(INITIAL_SUM)
     events = int(file.metadata.details.get("events_in_file", normalisation.events_read))

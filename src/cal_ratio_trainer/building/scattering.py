@@ -41,7 +41,7 @@ _USELESS = "{n} clusters have energies that sum to 0 or to nothing finite: their
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is the same for all jets: their scaling (None where they have it), scalar columns, features, and places."""
+    """Values common to all jets: scaling (None if they are scaled already), scalar columns, features, and places."""
 
     scaling: Scaling | None
     kept: tuple[str, ...]
@@ -51,7 +51,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TakenRows:
-    """What is taken of some rows of a file.
+    """Selection from some rows of a file.
 
     Attributes:
         rows: of the file, from edge to edge.
@@ -69,7 +69,7 @@ class TakenRows:
 
 @dataclass(frozen=True)
 class Portion:
-    """What is done in one go: rows of one or several files. `name` is that of the first, as the user gave it."""
+    """Unit of work: rows of one or several files. `name` is that of the first, as the user gave it."""
 
     name: str
     parts: tuple[TakenRows, ...]
@@ -106,7 +106,7 @@ class ScatteredJets:
 def scattered(
     files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers
 ) -> Iterator[ScatteredJets]:
-    """Scale all taken jets and write them to buckets beside the output; they are gone when the block ends.
+    """Scales all taken jets and writes them to buckets beside the output, which exist until the block ends.
 
     Args:
         files: what is taken of each.

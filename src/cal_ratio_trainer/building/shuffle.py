@@ -40,7 +40,7 @@ class DifferentPadding(UserError):
 
 @dataclass(frozen=True)
 class Buckets:
-    """How places are divided: bucket b has those from b * jets_each on."""
+    """Division of places into buckets: bucket b begins at b * jets_each."""
 
     jets_each: int
     number: int
@@ -62,7 +62,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Scattered:
-    """What a `Scatter` wrote: its blocks, in order, and the padding row of each kind of constituent."""
+    """Output of a `Scatter`: its blocks, in order, and the padding row of each kind of constituent."""
 
     blocks: tuple[Block, ...]
     padding: dict[str, list[float]]
@@ -79,7 +79,7 @@ class Scatter:
         self._waiting_jets = 0
 
     def add(self, jets: Jets, places: IndexArray) -> None:
-        """Give jets and the place of each, [jets]; all must have the same columns.
+        """Gives jets and the place of each, [jets]; all must have the same columns.
 
         Raises:
             DifferentPadding: their padding rows are not those of the jets before.

@@ -31,7 +31,7 @@ class Spectra:
 
 @dataclass(frozen=True, eq=False)
 class BeforeAfter:
-    """What a step did to the weights.
+    """Effect of a step on the weights.
 
     Attributes:
         step: 'samples', 'reweight_mc' or 'flatten'.

@@ -82,7 +82,7 @@ class Sample:
 
     @property
     def is_data(self) -> NDArray[np.bool_]:
-        """In a control region: true for data. [jets]"""
+        """Mask of data in a control region. [jets]"""
         return np.asarray(self.jets.label == CONTROL_DATA)
 
 
@@ -120,7 +120,7 @@ class TrainingData:
 
     @property
     def digest(self) -> str:
-        """Of jets, parts and weights: processes that share a training must have the same."""
+        """Digest of jets, parts and weights, which must agree between processes that share a training."""
         told = hashlib.sha256()
         for sample in (self.main, self.control):
             for column in (sample.part, sample.loss_weight, sample.jets.label, sample.jets["jet_pt"]):

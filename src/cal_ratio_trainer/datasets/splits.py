@@ -54,7 +54,7 @@ class Split:
 def split_jets(
     jets: JetScalars, *, sample_fraction: float, train_fraction: float, seed: int, by_row: bool = False
 ) -> Split:
-    """Divide jets into training, validation and test.
+    """Divides jets into training, validation and test.
 
     Args:
         jets: with mcChannelNumber, runNumber and eventNumber where they are known.
@@ -170,7 +170,7 @@ class FoldRule:
 
 
 def seen_jets(settings: TrainSettings, jets: JetScalars, file: Path) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which jets of a training file a run may see, [jets], and a note on the others; all jets where there are no folds.
+    """Jets of a training file that a run may use, [jets], and a note on the others; all jets without folds.
 
     Args:
         settings: of the run.

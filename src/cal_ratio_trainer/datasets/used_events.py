@@ -1,4 +1,4 @@
-"""Which events a run used, and in which part: a small file of 64-bit words that any other file can be held against.
+"""Events of a run with their part: a small file of 64-bit words with which other files can be compared.
 
 The words are those of the split, so the same event has the same word in an ntuple, in the file converted from it and in
 the training file, whatever its place there.
@@ -49,7 +49,7 @@ class EventGroup:
 
 
 def write_used_events(folder: Path, data: TrainingData, by_row: bool) -> None:
-    """Write the events of a run that is about to begin; what an earlier start of it used stays in the file.
+    """Writes the events of a run before its start; events of an earlier start stay in the file.
 
     Args:
         folder: of the run.
@@ -81,7 +81,7 @@ def read_used_events(folder: Path) -> tuple[EventGroup, ...] | None:
 
 
 def known_columns(jets: JetScalars) -> dict[tuple[str, ...], BoolArray]:
-    """Which columns tell the event of each jet: combination of columns -> [jets] true where exactly these are known.
+    """Columns that identify the event of each jet: combination of columns -> [jets] true where exactly these are known.
 
     Without an event number the others say nothing, so such jets are under the empty combination.
     """

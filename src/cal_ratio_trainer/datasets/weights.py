@@ -103,7 +103,7 @@ def matched_control_weights(weights: WeightArray, labels: LabelArray) -> WeightA
 
 @dataclass(frozen=True)
 class ClassShare:
-    """What the loss sees of one class."""
+    """Weight of one class in the loss."""
 
     label: Label
     jets: int

@@ -27,7 +27,7 @@ _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class BinChoice:
-    """How bins are chosen.
+    """Options for the choice of bins.
 
     Attributes:
         most: at most so many.

@@ -22,13 +22,13 @@ _VALUES_AT_A_TIME = 4_000_000
 
 @dataclass(frozen=True)
 class Resampling:
-    """How often samples are drawn anew, and with which seed; the same events are then drawn the same every time."""
+    """Number and seed of the bootstrap samples; the same events always give the same samples."""
 
     replicas: int
     seed: int
 
     def drawn(self, events: EventArray) -> Iterator[NDArray[np.uint8]]:
-        """How often each jet is in each replica, some replicas at a time: [replicas of this time, jets].
+        """Multiplicity of each jet in each replica, in groups of replicas: [replicas of the group, jets].
 
         Each event is drawn a number of times that follows a Poisson distribution of mean 1, with all its jets.
 

@@ -109,7 +109,7 @@ def effective_trials(
     share_of_squares: NDArray[np.float64],
     effective_number: NDArray[np.float64] | float,
 ) -> NDArray[np.float64]:
-    """How many jets of equal weight would leave the efficiency as uncertain as the weighted ones do.
+    """Number of jets of equal weight with the same uncertainty of the efficiency as the weighted ones.
 
     It is n = e (1 - e) / var(e) with var(e) = ((1 - e)^2 sum_passing w^2 + e^2 sum_failing w^2) / (sum w)^2, from the
     propagation of the jets' own fluctuations; the count itself where all weights are equal. Where nothing or

@@ -52,7 +52,7 @@ class KsComparison:
 
     @property
     def excess(self) -> float:
-        """How far the distance is above the expected one, in units of the expected spread."""
+        """Excess of the distance over the expected one, in units of the expected spread."""
         return (self.distance - self.reference.mean) / self.reference.spread
 
     @property
@@ -85,7 +85,7 @@ class OutputKs:
 
     @property
     def excess(self) -> float:
-        """How far the sum is above the expected one, in units of its spread."""
+        """Excess of the sum over the expected one, in units of its spread."""
         return (self.total - self.expected) / self.spread
 
 

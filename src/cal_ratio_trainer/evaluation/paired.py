@@ -198,7 +198,7 @@ def _roc_pair(
 
 
 def _ratio(below: Resampled, above: Resampled) -> Interval:
-    """Of the rejections `above` and `below` stand for: turned around, for these are shares that pass."""
+    """Ratio of the rejections of `above` and `below`: inverted, because these are passing shares."""
     value = float(_divided(below.value, above.value))
     # Nothing passes: the rejection is infinite, and no ratio is.
     return Resampled(value if value > 0 else math.nan, np.asarray(_divided(below.replicas, above.replicas))).interval

@@ -1,4 +1,4 @@
-"""Of points with two figures of merit, those that no other beats."""
+"""Pareto front of points with two figures of merit."""
 
 import math
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ class NonFiniteInput(UserError):
 
 
 def check_finite(name: str, values: FloatArray) -> None:
-    """Refuse arrays with NaN or infinity.
+    """Refuses arrays with NaN or infinity.
 
     Raises:
         NonFiniteInput: some of the values are; `name` says of what, in the plural.
@@ -142,7 +142,7 @@ class ScoredJets:
         return len(self.scores)
 
     def count(self, label: Label) -> int:
-        """How many jets carry a label."""
+        """Number of jets with a label."""
         return int(np.count_nonzero(self.labels == label))
 
     def sample(self, label: Label, output: Label) -> WeightedSample:
@@ -173,7 +173,7 @@ class ScoredJets:
 
     @cached_property
     def positions(self) -> tuple[NDArray[np.intp], ...]:
-        """Where the jets of each label stand, in the order of `Label`."""
+        """Positions of the jets of each label, in the order of `Label`."""
         return tuple(np.flatnonzero(self.labels == label) for label in Label)
 
 

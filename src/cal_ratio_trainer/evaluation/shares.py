@@ -14,7 +14,7 @@ from cal_ratio_trainer.jets.labels import Label
 
 @dataclass(frozen=True)
 class Selection:
-    """What a jet has to fulfil: `output` is its largest output (`cut` None), or is above `cut`. [1]"""
+    """Condition on a jet: `output` is its largest output (`cut` None), or is above `cut`. [1]"""
 
     output: Label
     cut: float | None = None
@@ -51,7 +51,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many jets there are and how many pass each selection, by number and by weight.
+    """Number and weights of all jets and of those that pass each selection.
 
     Attributes:
         jets, weight, squares: number, sum of weights, sum of squared weights.
@@ -106,7 +106,7 @@ class ShareTally:
     def add(
         self, scores: FloatArray, weights: FloatArray, codes: NDArray[np.integer[Any]], groups: list[Group]
     ) -> None:
-        """Count some jets.
+        """Counts some jets.
 
         Args:
             scores: [jets, 3].
@@ -139,7 +139,7 @@ class ShareTally:
                 self.counts[group] = self.counts[group] + counts if group in self.counts else counts
 
     def merge(self, other: "ShareTally") -> None:
-        """Add what another one counted of the same selections."""
+        """Adds the counts of another tally with the same selections."""
         for group, counts in other.counts.items():
             self.counts[group] = self.counts[group] + counts if group in self.counts else counts
 

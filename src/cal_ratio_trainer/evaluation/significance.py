@@ -23,7 +23,7 @@ _DIGITS = 7
 
 @dataclass(frozen=True, eq=False)
 class SignificanceScan:
-    """What passes each of `CUTS`; all arrays [cuts], as far as the scan went.
+    """Signal and background that pass each of `CUTS`; all arrays [cuts], up to the end of the scan.
 
     Attributes:
         name: '' for everything, 'QCD only', 'BIB only', or as `mass_name`.

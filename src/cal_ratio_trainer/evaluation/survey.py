@@ -1,4 +1,4 @@
-"""What is in a file of jets: classes with their weights, what columns hold, samples of variables to choose bins by."""
+"""Content of a file of jets: classes with their weights, columns, and samples of variables for the choice of bins."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ class ClassTally:
 
 @dataclass
 class ColumnTally:
-    """What a column holds.
+    """Content of a column.
 
     Attributes:
         entries: values, one a jet or one a constituent.
@@ -88,7 +88,7 @@ class ColumnTally:
         return bool(self.null or self.not_finite or self.not_measured or self.beyond_pi)
 
     def add(self, name: str, values: NDArray[np.floating]) -> None:
-        """Count values that are known."""
+        """Counts values that are known."""
         self.entries += len(values)
         finite = np.isfinite(values)
         self.not_finite += len(values) - int(np.count_nonzero(finite))
@@ -108,7 +108,7 @@ class ColumnTally:
 
 @dataclass
 class Survey:
-    """What was met in one file; filled batch by batch.
+    """Content of one file; filled batch by batch.
 
     Attributes:
         variables: those to take samples of.

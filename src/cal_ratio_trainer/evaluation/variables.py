@@ -56,7 +56,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Values:
-    """What jets hold of a variable; not finite and 'not measured' values are left out.
+    """Values of a variable in some jets, without non-finite and 'not measured' ones.
 
     Attributes:
         values: [entries] float.
@@ -175,7 +175,7 @@ class VariableCounter:
         self._jets = np.zeros(groups, dtype=np.int64)
 
     def add(self, jets: Jets, groups: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
-        """Count some jets.
+        """Counts some jets.
 
         Args:
             jets: a batch.

@@ -82,7 +82,7 @@ def cut_at_mistag(qcd: WeightedSample, mistag: float) -> float:
 
 
 def passing(jets: ScoredJets, cut: float) -> BoolArray:
-    """Which jets' signal output is above the cut, [jets]; none where the cut is NaN."""
+    """Mask of jets with a signal output above the cut, [jets]; all false if the cut is NaN."""
     return np.asarray(jets.scores[:, Label.SIGNAL] > cut)
 
 
@@ -104,7 +104,7 @@ _FINE_FROM_JETS = 200
 
 @dataclass(frozen=True, eq=False)
 class Dependence:
-    """Which share of the jets of one label passes a cut, in bins of one quantity.
+    """Share of the jets of one label that passes a cut, in bins of one quantity.
 
     Attributes:
         quantity: a name of `EDGES`.
@@ -192,7 +192,7 @@ def dependence(
 def _counts(
     bins: NDArray[np.intp], weights: FloatArray | None, passes: BoolArray, length: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How many jets pass and how many there are in each bin, effective numbers where they carry weights."""
+    """Numbers of passing and of all jets in each bin; effective numbers for weighted jets."""
     if weights is None:
         passed, total = (np.bincount(each, minlength=length) for each in (bins[passes], bins))
         return passed.astype(np.float64), total.astype(np.float64)

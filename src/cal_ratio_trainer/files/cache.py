@@ -104,7 +104,7 @@ def _read_record(record: Path) -> dict[str, Any] | None:
 
 
 def _announced(info: dict[str, Any]) -> dict[str, Any]:
-    """What the server says that tells one version of the file from another."""
+    """Identification of a version of the file by the server."""
     said = {name: str(info[name]) for name in _WHAT_TELLS_VERSIONS if info.get(name) is not None}
     return {"size": int(info["size"]), **said} if info.get("size") is not None else said
 

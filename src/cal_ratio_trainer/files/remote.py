@@ -65,7 +65,7 @@ def opening_options(url: str) -> dict[str, str]:
 
 
 def persistently(ask: Callable[[], _Result], what: str) -> _Result:
-    """Ask a server, and again, after longer and longer times, when it fails in a way that may pass.
+    """Sends a request to a server, and repeats it after increasing times if the error may be temporary.
 
     Args:
         ask: does it; called up to four times.
@@ -132,7 +132,7 @@ def _first_line(text: str) -> str:
 
 
 def xrootd_hint(url: str, error: BaseException) -> str:
-    """How to get what root:// needs, where that is what is missing; empty otherwise."""
+    """Advice on installing the packages for root://, if these are missing; otherwise empty."""
     is_missing = isinstance(error, ImportError) or "Protocol not known" in str(error)
     if not url.startswith(("root:", "roots:", "xroot:")) or not is_missing:
         return ""

@@ -28,7 +28,7 @@ _LETTERS_A_STRING = 1024
 
 
 class BadFloats(ValueError):
-    """Something in the place of an array is none in frugally-deep's form."""
+    """An entry is not an array in frugally-deep's form."""
 
 
 def encoded_floats(values: np.ndarray[Any, Any]) -> list[str]:
@@ -70,7 +70,7 @@ def _plain_numbers(numbers: list[int | float]) -> FloatArray:
 
 
 class Flavour(StrEnum):
-    """Which versions of the library read a file. Those from 0.16 to 0.19 know no LSTM and read neither."""
+    """Versions of the library that read a file. Those from 0.16 to 0.19 do not support LSTM and read neither."""
 
     KERAS_2 = "fdeep"
     """0.15, the version that DiVertAnalysis uses."""
@@ -79,12 +79,12 @@ class Flavour(StrEnum):
 
     @property
     def default_recurrent_activation(self) -> str:
-        """What the library takes where an LSTM's recurrent activation is not said."""
+        """Default of the library for the recurrent activation of an LSTM."""
         return "hard_sigmoid" if self is Flavour.KERAS_2 else "sigmoid"
 
     @property
     def shape_key(self) -> str:
-        """How an input layer's config calls its shape."""
+        """Key of the shape in the config of an input layer."""
         return "batch_input_shape" if self is Flavour.KERAS_2 else "batch_shape"
 
 

@@ -82,7 +82,7 @@ def graph_of(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -
 
 
 def evaluate(graph: Graph, inputs: Sequence[np.ndarray[Any, Any]]) -> DoubleArray:
-    """What the network gives for padded jets.
+    """Scores of the network for padded jets.
 
     Args:
         graph: the network.

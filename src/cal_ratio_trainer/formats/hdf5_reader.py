@@ -41,7 +41,7 @@ class BadHdf5(ValueError):
 
 
 def main() -> None:
-    """Answer for the file on standard input."""
+    """Reads the file on standard input, and writes the answer to standard output."""
     content = sys.stdin.buffer.read()
     _limit_resources()
     arrays: list[np.ndarray[Any, Any]] = []
@@ -145,7 +145,7 @@ def _kind(arrays: list[np.ndarray[Any, Any]], name: str) -> str:
 
 
 def _keep(arrays: list[np.ndarray[Any, Any]], data: Any, place: str) -> int:
-    """Read an array and say at which position it stands."""
+    """Reads an array and returns its position."""
     if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
         raise BadHdf5(f"{place} is no plain data")
     if data.dtype != np.float32:
@@ -193,7 +193,7 @@ def _decoded(text: Any, attribute: str, longest: int) -> str:
 
 
 def _plain(holder: Any, place: str) -> Any:
-    """What lies at a place that is reached without soft or external links: those could lead to other files."""
+    """Object at a path without soft or external links, which could lead to other files."""
     found = holder
     for name in place.split("/"):
         link = found.get(name, getlink=True) if isinstance(found, h5py.Group) else None

@@ -1,4 +1,4 @@
-"""Whether a graph of layers, or weights alone, are a CalRatio network: its shape, and which layer is which.
+"""Recognition of a CalRatio network from a graph of layers, or from weights alone: its shape and its layers.
 
 A graph is compared with the one that its shape would have, layer by layer from the output on. Names decide nothing.
 Weights without architecture are matched by their order and shapes.
@@ -53,7 +53,7 @@ _NOTHING_COMPUTED = {
 
 @dataclass(frozen=True)
 class Recognised:
-    """What an architecture is.
+    """Recognised architecture.
 
     Attributes:
         shape: of the network.
@@ -296,7 +296,7 @@ def _filled(skeleton: NetworkShape, stored: Sequence[StoredLayer], by_class: boo
 
 
 def _masses(shape: NetworkShape, pairs: Sequence[tuple[Layer, StoredLayer]]) -> int:
-    """How many masses the jet has beside its own three numbers, from the first layer behind the branches."""
+    """Number of masses in the jet's inputs, from the first layer after the branches."""
     layer, first = next((layer, each) for layer, each in pairs if layer.kind == "Dense")
     masses = int(first.arrays[0].shape[0]) - sum(branch.lstm_units for branch in shape.branches) - len(JET_INPUTS)
     if not 0 <= masses <= len(MASS_INPUTS):

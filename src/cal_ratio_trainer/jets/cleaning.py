@@ -1,4 +1,4 @@
-"""What a training does to loaded jets before it uses them, and what it has to know about them."""
+"""Cleaning of loaded jets before a training, with a report."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -36,7 +36,7 @@ JetsType = TypeVar("JetsType", bound=JetScalars)
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """What was odd in the jets of one file.
+    """Unusual values in the jets of one file.
 
     Attributes:
         non_finite: network input column -> how many NaN or infinite values became 0.
@@ -49,7 +49,7 @@ class CleaningReport:
     non_finite_weights: int = 0
 
     def sentences(self) -> list[str]:
-        """What a user should read, a sentence each; nothing where nothing was odd."""
+        """Notes for the user, one sentence each; empty without unusual values."""
         said = [f"{count} NaN or infinite values of {name} became 0" for name, count in self.non_finite.items()]
         said += [
             f"{count} values of {name} lie beyond pi and stay as they are" for name, count in self.beyond_pi.items()
@@ -95,7 +95,7 @@ class Cleaning:
         return replace(columns, values=values)
 
     def ragged(self, kind: Constituent, ragged: Ragged) -> Ragged:
-        """As `lists`, for whole constituents."""
+        """`lists` for complete constituents."""
         bad: set[int] = set()
         # In pieces, for where features have to be brought together that is a copy.
         for start in range(0, len(ragged.values), _CONSTITUENTS_AT_A_TIME):
@@ -109,7 +109,7 @@ class Cleaning:
         return ragged.with_values(values)
 
     def report(self) -> CleaningReport:
-        """What was found so far, in the order of the schema."""
+        """Report so far, in the order of the schema."""
         non_finite, beyond_pi = (
             {name: found[name] for name in self._schema.columns if found[name]}
             for found in (self._non_finite, self._beyond_pi)
@@ -117,7 +117,7 @@ class Cleaning:
         return CleaningReport(non_finite, beyond_pi, self._non_finite_weights)
 
     def _count(self, kind: Constituent, values: FloatArray) -> set[int]:
-        """Count what is odd in the inputs of values [features, constituents]; positions of features to be mended."""
+        """Counts unusual inputs in values [features, constituents]; returns positions of features to replace."""
         bad = set()
         for position in kind.inputs:
             column, name = values[position], kind.columns[position]
@@ -163,7 +163,7 @@ def is_built(metadata: JetMetadata, jets: Jets) -> bool:
 
 
 def refuse_impossible_pt(file: Path, pt_gev: NDArray[np.floating[Any]]) -> None:
-    """Refuse jets with more pt than there is energy.
+    """Refuses jets with more pt than the beams' energy.
 
     Args:
         file: that holds them.
@@ -187,7 +187,7 @@ def _make_finite(column: FloatArray) -> None:
 
 
 def is_missing_t0(t0: FloatArray) -> NDArray[np.bool_]:
-    """Where a muon segment's time was not measured."""
+    """Mask of muon segments whose time was not measured."""
     return np.asarray(t0 == np.float32(MISSING_T0))
 
 

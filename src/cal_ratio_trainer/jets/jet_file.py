@@ -1,4 +1,4 @@
-"""What every opened file of jets can do, whatever its format."""
+"""Interface of opened files of jets, for all formats."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ ROWS_A_BATCH = 16384
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What was met in a file that says little of itself.
+    """Observations on a file with little metadata.
 
     Attributes:
         layout: 'ragged Parquet', 'flat Parquet' or 'pickled frame'.
@@ -38,7 +38,7 @@ class LoadReport:
         return "llp_mH" in self.absent
 
     def sentences(self) -> list[str]:
-        """What a reader should know, a sentence each."""
+        """Notes for the user, one sentence each."""
         return [f"not in the file, therefore unknown: {', '.join(self.absent)}"] if self.absent else []
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from cal_ratio_trainer.jets.labels import DataType
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, UNITS_IN_GEV, Affine, Feature, Schema
 
 FORMAT_VERSION = 1
 METADATA_KEY = b"cal_ratio_trainer"
@@ -29,6 +29,14 @@ class Scaling(BaseModel):
 
     min_jet_pt: float
     max_jet_pt: float
+
+    def shift_and_unit(self, feature: Feature) -> tuple[float, float]:
+        """Shift and unit of a feature that becomes (value - shift) / unit; 0 and 1 where it is not scaled so."""
+        if isinstance(feature.scaling, Affine):
+            return feature.scaling.subtract, feature.scaling.divide_by
+        if feature.scaling != "pt_range":
+            return 0.0, 1.0
+        return self.min_jet_pt, UNITS_IN_GEV[feature.unit] * (self.max_jet_pt - self.min_jet_pt)
 
     def __str__(self) -> str:
         return f"{self.min_jet_pt:g} to {self.max_jet_pt:g} GeV"

@@ -14,10 +14,10 @@ Layout = Literal["ragged", "flat"]
 
 
 class Writer(Protocol):
-    """What both layouts can do."""
+    """Interface of the writers of both layouts."""
 
     def write(self, jets: Jets) -> None:
-        """Append jets."""
+        """Appends jets."""
 
     def finish(self, metadata: JetMetadata) -> None:
         """Complete the file."""

@@ -1,4 +1,4 @@
-"""What weighted jets are worth."""
+"""Effective sample size of weighted jets."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def effective_number(weights: NDArray[np.floating[Any]]) -> float:
-    """How many jets of equal weight would fluctuate as much: (sum w)^2 / sum w^2; 0 where there is no weight.
+    """Effective sample size, (sum w)^2 / sum w^2; 0 if there is no weight.
 
     Source: L. Kish, Survey Sampling (1965), section 11.7.
     """

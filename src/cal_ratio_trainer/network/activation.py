@@ -14,7 +14,7 @@ from cal_ratio_trainer.network.engine import Engine
 
 @dataclass(frozen=True)
 class Activation:
-    """What follows a layer's kernel: bias, ReLU, then dropout WITHOUT its factor, which the next layer multiplies in.
+    """Operations after a layer's kernel: bias, ReLU, then dropout WITHOUT its factor, which the next layer applies.
 
     Attributes:
         rate: share of elements that is dropped.
@@ -33,7 +33,7 @@ class Activation:
 
     @property
     def scale(self) -> float:
-        """What the next layer multiplies its input with."""
+        """Factor that the next layer applies to its input."""
         return 1.0 / (1.0 - self.rate) if self.key is not None else 1.0
 
     def __call__(self, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Activation:
         return y
 
     def gradient_(self, gradient: Tensor, result: Tensor) -> Tensor:
-        """Change the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
+        """Changes the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
 
         Returns:
             [units], its sum over the rows: the gradient of the layer's bias.

@@ -15,7 +15,7 @@ from cal_ratio_trainer.network.layers import Dense
 
 @dataclass(frozen=True)
 class ChainPlan:
-    """What is known of a chain before it runs.
+    """Properties of a chain before it runs.
 
     Attributes:
         activations: behind each layer but the last.

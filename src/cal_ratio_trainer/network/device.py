@@ -8,7 +8,7 @@ from cal_ratio_trainer.errors import ConfigError
 
 
 def chosen_device(wanted: str) -> torch.device:
-    """Where to run.
+    """Returns the device to run on.
 
     Args:
         wanted: 'auto', 'cpu' or 'cuda'; auto takes a GPU where there is one that can be used.
@@ -26,7 +26,7 @@ def chosen_device(wanted: str) -> torch.device:
 
 
 def unserved_card() -> str | None:
-    """Why the GPU cannot be used and what to install, where PyTorch was built without code for it; else None."""
+    """Reason why the GPU cannot be used, and advice, if PyTorch was built without code for it; otherwise None."""
     if not torch.cuda.is_available():
         return None
     capability, built_for = torch.cuda.get_device_capability(), torch.cuda.get_arch_list()

@@ -34,14 +34,14 @@ class GatheredJets:
     copied: "torch.cuda.Event | None" = None
 
     def places(self, jets: IndexArray) -> IndexArray | None:
-        """Where jets [m] stand among these; None where one is missing."""
+        """Positions of jets [m] among these; None if one is missing."""
         places = np.searchsorted(self.jets, jets)
         there = np.all(self.jets.take(places, mode="clip") == jets) if len(self.jets) else len(jets) == 0
         return places.astype(np.int64) if there else None
 
 
 class _Coming:
-    """What was gathered for the batch of now, and what is being gathered for the next ones."""
+    """Constituents gathered for the current batch, and those being gathered for the next ones."""
 
     def __init__(self) -> None:
         self._gathered: Generator[GatheredJets, None, None] | None = None
@@ -57,7 +57,7 @@ class _Coming:
         self._gathered, self._near = None, []
 
     def holding(self, jets: IndexArray) -> tuple[GatheredJets, IndexArray] | None:
-        """What holds the jets, and where; None where neither what was used last does nor what comes next."""
+        """Gathered batch with the jets, and their positions; None if neither the last nor the next one has them."""
         for position, near in enumerate(self._near):
             if (places := near.places(jets)) is not None:
                 del self._near[:position]
@@ -74,7 +74,7 @@ class _Coming:
 
 @dataclass(frozen=True)
 class DistantJets(JetTensors):
-    """As `JetTensors`, but `values` lie on the host."""
+    """`JetTensors` with `values` on the host."""
 
     _coming: _Coming = field(default_factory=_Coming, repr=False, compare=False)
 

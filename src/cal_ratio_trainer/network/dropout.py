@@ -1,4 +1,4 @@
-"""Which elements dropout drops: random bits that depend only on the seed and the step."""
+"""Dropout masks: random bits that depend only on the seed and the step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class DropoutKey:
 
 @dataclass(frozen=True)
 class MaskRows:
-    """Which rows of a mini-batch's masks a share of it has: masks do not depend on who works on which jets.
+    """Mask rows of a share of a mini-batch: masks do not depend on the distribution of jets over processes.
 
     Attributes:
         numbers: [rows of the share] int64, where its values lie.
@@ -86,7 +86,7 @@ class DropoutSource:
 
     @property
     def scale(self) -> float:
-        """What kept elements are multiplied with so that the mean stays: 1 / (1 - rate)."""
+        """Factor of kept elements that conserves the mean: 1 / (1 - rate)."""
         return 1.0 / (1.0 - self.rate)
 
     def key(self) -> DropoutKey:

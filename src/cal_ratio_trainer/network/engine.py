@@ -1,4 +1,4 @@
-"""What computes the network's own loops, and which of them is taken where.
+"""Engines that compute the network's own loops, and their choice.
 
 * REFERENCE: the formulas written out, gradients by autograd. Any device and precision; slow.
 * TORCH: PyTorch's operations with hand-written gradients. Any device and precision.
@@ -63,18 +63,18 @@ def engine_for(device: torch.device, dtype: torch.dtype, wanted: str = "auto") -
 
 
 def fallback_notice(device: torch.device) -> str | None:
-    """Why 'auto' takes a slower engine than it could on a GPU, and what to do about it; None where it does not."""
+    """Reason why 'auto' takes a slower engine on a GPU, and advice; None if it does not."""
     reason = _reason_against(Engine.TRITON, device, torch.float32) if device.type == "cuda" else ""
     return f"the network's loops run in PyTorch's operations, slower than in Triton: {reason}" if reason else None
 
 
 def triton_precision() -> str:
-    """How Triton's matrix products round: as PyTorch's own do (see `set_matmul_precision`)."""
+    """Rounding of Triton's matrix products, the same as PyTorch's (see `set_matmul_precision`)."""
     return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
 
 
 def set_matmul_precision(device: torch.device, precision: str) -> None:
-    """Fix how matrix products of single precision round on a GPU; a CPU always computes as IEEE 754 says.
+    """Sets the rounding of single-precision matrix products on a GPU; a CPU always follows IEEE 754.
 
     Args:
         device: where the network runs.

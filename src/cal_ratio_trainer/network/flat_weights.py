@@ -14,7 +14,7 @@ def flattened(weights: Sequence[Tensor]) -> Tensor:
 
 
 def offsets_of(widths: Sequence[int]) -> list[int]:
-    """Where the kernel of each layer begins, and the end; widths of the input and of each layer's output."""
+    """Offsets of each layer's kernel, and the end; from the widths of the input and of each layer's output."""
     sizes = (inputs * units + units for inputs, units in itertools.pairwise(widths))
     return list(itertools.accumulate(sizes, initial=0))
 

@@ -1,4 +1,4 @@
-"""In which order the constituents of a batch are read: slot by slot, jets with more constituents first."""
+"""Order of the constituents of a batch: slot by slot, jets with more constituents first."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ def pack(offsets: IndexArray, jets: IndexArray, slots: int) -> Packing:
 def rows_in_whole(
     packing: Packing, offsets: IndexArray, jets: IndexArray, share: IndexArray, slots: int
 ) -> tuple[IndexArray, int]:
-    """Where the rows of a share of a mini-batch stand in the packing of the whole one.
+    """Positions of the rows of a share of a mini-batch in the packing of the whole one.
 
     Args:
         packing: of the share.

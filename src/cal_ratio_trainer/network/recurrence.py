@@ -45,7 +45,7 @@ def hidden_states(
 
 
 def reference_hidden_states(sequences: Sequences, recurrent_kernel: Tensor, every_slot: bool) -> Tensor:
-    """What `hidden_states` gives, written out plainly: any device and precision, the gradient left to autograd."""
+    """Reference for `hidden_states` in plain operations, for any device and precision, with autograd."""
     units = recurrent_kernel.shape[0]
     h = sequences.gates.new_zeros(units, sequences.jets)
     c = torch.zeros_like(h)

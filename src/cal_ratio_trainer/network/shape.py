@@ -1,4 +1,4 @@
-"""What fixes a network apart from its weights: branches, widths, layers; and the names and shapes of its weights."""
+"""Shape of a network: branches, widths, layers; and the names and shapes of its weights."""
 
 from dataclasses import dataclass
 
@@ -28,12 +28,12 @@ class NetworkShape:
 
     @property
     def jet_inputs(self) -> int:
-        """How many numbers of the jet itself the network reads."""
+        """Number of inputs of the jet itself."""
         return len(self.schema.jet_inputs) + self.masses
 
     @property
     def dropout_masks(self) -> int:
-        """How many masks one pass draws: those of the encoders, one behind each branch and each hidden layer."""
+        """Number of masks of one pass: those of the encoders, and one after each branch and each hidden layer."""
         encoder = encoder_named(self.encoder)
         return sum(encoder.masks(branch) + 1 for branch in self.branches) + len(self.hidden)
 

@@ -61,7 +61,7 @@ class DeviceJets:
 
     @torch.no_grad()
     def logits(self, classifier: Classifier, positions: Tensor) -> Tensor:
-        """As `scoring.logits_of`, for positions [n] int64 on the device: the host packs nothing."""
+        """`scoring.logits_of` for positions [n] int64 on the device, without packing on the host."""
         pieces = torch.split(positions, JETS_AT_A_TIME)
         room = room_for(self, [Positions.of(positions, [len(piece) for piece in pieces])])
         return torch.cat([classifier(self.batch(piece, room)) for piece in pieces])
@@ -69,7 +69,7 @@ class DeviceJets:
 
 @dataclass(frozen=True)
 class DevicePacking:
-    """As `packing.Packing`, of fixed shape and on the device.
+    """`packing.Packing` with fixed shape, on the device.
 
     Attributes:
         rows: [room] int64, positions in the data set's values; without meaning where there is no constituent.
@@ -137,7 +137,7 @@ class Positions:
         return cls.of(torch.from_numpy(np.concatenate(batches)).to(device), [len(batch) for batch in batches])
 
     def by_batch(self) -> tuple[Tensor, ...]:
-        """Those of each batch."""
+        """Values of each batch."""
         return torch.split(self.together, list(self.sizes))
 
 
@@ -159,7 +159,7 @@ def room_for(jets: DeviceJets, parts: Sequence[Positions]) -> dict[str, int]:
 
 
 def _constituents(jets: DeviceJets, part: Positions, kind: Constituent) -> Tensor:
-    """How many constituents of a kind each batch has, [batches] int64."""
+    """Number of constituents of a kind in each batch, [batches] int64."""
     starts = jets.offsets[kind.name].index_select(0, part.together)
     lengths = (jets.offsets[kind.name].index_select(0, part.together + 1) - starts).clamp_(max=kind.limit)
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(dim=0)])[part.ends].diff()

@@ -1,4 +1,4 @@
-"""Which clusters, tracks and muon segments belong to which jet: by the jet indices in the file, hardest first, cut."""
+"""Association of clusters, tracks and muon segments to jets by the jet indices in the file, by pt, up to a limit."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which branches of the tree a data type needs, by their names in DiVertAnalysis."""
+"""Branches of the tree that a data type needs, by their names in DiVertAnalysis."""
 
 from collections.abc import Collection
 

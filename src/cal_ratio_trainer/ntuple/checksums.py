@@ -15,7 +15,7 @@ _CHECKSUM_BYTES = 8
 
 
 def verify_when_read(ntuple: Any) -> bool:
-    """Make an RNTuple that uproot has just opened verify its description now, and a page's checksum when it is read.
+    """Verifies the description of an RNTuple opened by uproot, and the checksum of each page when it is read.
 
     Returns:
         True where all pages have a checksum.
@@ -55,7 +55,7 @@ def verify_when_read(ntuple: Any) -> bool:
 
 
 def codecs_verify(tree: Any, names: Collection[str]) -> bool:
-    """Whether damage of these branches of a TTree is noticed where they are unpacked.
+    """True if unpacking these branches of a TTree detects damage.
 
     ZLIB (Adler-32), LZ4 (XXH64) and LZMA (CRC-32) have a checksum in ROOT's files; ZSTD has none, nor what is stored as
     it is.
@@ -66,7 +66,7 @@ def codecs_verify(tree: Any, names: Collection[str]) -> bool:
 
 
 def _verify(chunk: Any, what: str) -> None:
-    """Raise ValueError where the last bytes are not the checksum of those before."""
+    """Raises ValueError if the last bytes are not the checksum of those before."""
     content = memoryview(chunk.raw_data).cast("B")
     expected = int.from_bytes(content[-_CHECKSUM_BYTES:], "little")
     if xxhash.xxh3_64_intdigest(content[:-_CHECKSUM_BYTES]) != expected:

@@ -29,7 +29,7 @@ Chunk = tuple[Jets, Tally]
 
 @dataclass(frozen=True)
 class _Content:
-    """What becomes of a file: its chunks, and the progress that they mean."""
+    """Chunks of a file, and the progress of each."""
 
     ntuple: Ntuple
     request: Request

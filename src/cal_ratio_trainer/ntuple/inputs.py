@@ -28,7 +28,7 @@ _WILD = "*?["
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done.
+    """Work to do.
 
     Attributes:
         requests: one a file, in the order of the list, each file once.

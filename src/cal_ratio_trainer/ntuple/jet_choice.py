@@ -1,4 +1,4 @@
-"""Which jets of a chunk are kept: the cuts, then what the data type asks for; each step is counted."""
+"""Selection of the jets of a chunk: the cuts, then the rules of the data type; each step is counted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ class Lists:
 
     @property
     def counts(self) -> IndexArray:
-        """How long each event's list is, [events] int64."""
+        """Length of each event's list, [events] int64."""
         return np.diff(self.offsets)
 
     def events(self) -> IndexArray:

@@ -20,7 +20,7 @@ _REDO = "--overwrite converts it again"
 
 
 class _Writer(Protocol):
-    """What the writers of both layouts can do."""
+    """Interface of the writers of both layouts."""
 
     def write(self, jets: Jets) -> None:
         """Append jets."""
@@ -31,7 +31,7 @@ class _Writer(Protocol):
 
 @dataclass
 class Output:
-    """Where the jets of one file go, in row groups of one size however few come at a time; made by `output_for`.
+    """Output of the jets of one file, in row groups of one size for any size of the batches; made by `output_for`.
 
     Attributes:
         rows: how many jets were written.
@@ -66,7 +66,7 @@ class Output:
 
 @contextmanager
 def output_for(request: Request) -> Iterator[Output]:
-    """What to write the jets of a request to; the file appears, complete, when the block ends well."""
+    """Opens the output of a request; the complete file appears when the block ends without an error."""
     if request.layout != "flat":
         with writing(request.output) as writer:
             yield Output(writer)
@@ -127,5 +127,5 @@ def _metadata_of(request: Request) -> JetMetadata:
 
 
 def metadata_beside(output: Path) -> Path:
-    """Where the metadata of a flat file stand: a pickled frame has no room for them."""
+    """Path of the metadata of a flat file, because a pickled frame cannot hold them."""
     return output.with_name(f"{output.name}.metadata.json")

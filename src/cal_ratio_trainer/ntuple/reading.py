@@ -49,7 +49,7 @@ class Ntuple:
         self._pages = _LastPages() if self._clusters else None
 
     def damage_is_noticed(self, names: Collection[str]) -> bool:
-        """Whether all that is stored of these branches has a checksum, which is verified when it is read."""
+        """True if all stored data of these branches have checksums that are verified on reading."""
         if self._all_verified is not None:
             return self._all_verified
         return self._reading("its list of branches", codecs_verify, self._tree, names)
@@ -66,7 +66,7 @@ class Ntuple:
         return self._reading(EVENT_COUNT, _bins_by_label, histogram)
 
     def simulation(self) -> str | None:
-        """What simulated the events where the file says so, e.g. 'demo'; None for the experiment's own files."""
+        """Simulation of the events if the file names it, e.g. 'demo'; None for the experiment's own files."""
         if SIMULATION not in self._directory.keys(cycle=False):
             return None
         return str(self._reading(SIMULATION, self._directory.__getitem__, SIMULATION))
@@ -121,7 +121,7 @@ class Ntuple:
 
 
 class _LastPages(dict[str, Any]):
-    """What uproot read for the last chunk: it always reads one cluster too many, which is the next chunk's."""
+    """Pages of the last chunk: uproot always reads one additional cluster, which belongs to the next chunk."""
 
     def __init__(self) -> None:
         super().__init__()

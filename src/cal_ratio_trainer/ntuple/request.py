@@ -1,4 +1,4 @@
-"""What is asked of one file: where it is, what it holds, which jets to keep, where the result goes."""
+"""Request to convert one file: path, data type, selection, and output."""
 
 import re
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ def branch_of(column: str) -> str:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which jets are kept and what is known of them beforehand.
+    """Selection of jets, and their properties given by the user.
 
     Attributes:
         data_type: what the file holds.
@@ -66,7 +66,7 @@ class Selection:
         return list(dict.fromkeys([*self.keep_branches, *used]))
 
     def cuts(self) -> Cuts:
-        """What the metadata of a file say of it."""
+        """Cuts for the metadata of a file."""
         return Cuts(
             data_types=[self.data_type],
             min_jet_pt=self.min_jet_pt,
@@ -112,7 +112,7 @@ class Request:
         return replace(self, output=self.output.absolute(), cache_path=cache_path)
 
     def options(self) -> dict[str, Any]:
-        """What the content of the result depends on, apart from the file; stored with it as JSON."""
+        """Options on which the content of the result depends, apart from the file; stored with it as JSON."""
         selection = self.selection
         return {
             "data_type": selection.data_type.value,

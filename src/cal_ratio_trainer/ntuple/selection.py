@@ -1,4 +1,4 @@
-"""Which jets of a chunk of events are kept: pt and eta cuts, signal jets by truth, BIB jets by their trigger jet."""
+"""Selection of jets: pt and eta cuts, signal jets by truth, BIB jets by their trigger jet."""
 
 from dataclasses import dataclass
 from typing import Any

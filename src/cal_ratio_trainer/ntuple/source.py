@@ -46,7 +46,7 @@ def with_checksum(source: InputFile) -> InputFile:
 
 
 def readable_name(file: str, cache_path: Path | None) -> str:
-    """What to open to read a file: itself, or its copy in the cache where there is one and the file is remote.
+    """Path to open for a file: the file itself, or its copy in the cache if it is remote and a cache is set.
 
     Raises:
         InputFileError: the file cannot be copied.

@@ -1,4 +1,4 @@
-"""What is counted while a file is converted: the cutflow, what a normalisation needs, and oddities."""
+"""Counts during the conversion of a file: cutflow, sums for the normalisation, and unusual values."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ class Tally:
 
     @property
     def events(self) -> int:
-        """How many events were read."""
+        """Number of events read."""
         return self._events
 
     def add(self, other: "Tally") -> None:
@@ -98,7 +98,7 @@ class Tally:
         ]
 
     def normalisation(self, event_count: dict[str, float]) -> Normalisation:
-        """What a later normalisation needs, with the bins that the file itself counted."""
+        """Sums for a later normalisation, with the bins of the file itself."""
         return Normalisation(
             event_count=event_count,
             events_read=self._events,

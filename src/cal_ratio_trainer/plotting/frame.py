@@ -1,4 +1,4 @@
-"""What stands around the data of a figure: axes, ticks, titles, heading. Figures of one kind share it as pixels.
+"""Frame of a figure: axes, ticks, titles, heading. Figures of one kind share it as pixels.
 
 It takes twice as long to draw as the data, and 18 figures an epoch have but a few different ones.
 """

@@ -82,7 +82,7 @@ class DrawingPool:
 
     @property
     def seconds_a_figure(self) -> float | None:
-        """What a figure took of a processor so far; None before the first."""
+        """Mean processor time per figure so far; None before the first. [s]"""
         return self.busy_s / self.drawn if self.drawn else None
 
     @property

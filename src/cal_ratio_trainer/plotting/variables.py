@@ -257,7 +257,7 @@ def _set_ratio_range(axes: "Axes", ratios: list[tuple[FloatArray, FloatArray]]) 
 
 
 def _beside_each_other(edges: FloatArray, place: int, others: int) -> FloatArray:
-    """Where the points of one of several groups stand in their bins, so that error bars do not cover each other."""
+    """Horizontal positions of the points of one group in their bins, such that error bars do not overlap."""
     share = 0.5 + _APART * (place - (others - 1) / 2)
     if is_logarithmic(edges):
         logarithmic: FloatArray = edges[:-1] * (edges[1:] / edges[:-1]) ** share
@@ -286,7 +286,7 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
 
 
 def _number_whole_numbers(axes: "Axes") -> None:
-    """No tick at 2.5 constituents."""
+    """Places ticks at integers only."""
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))

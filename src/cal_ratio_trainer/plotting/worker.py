@@ -54,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """How it went: None or why not, and the seconds of a processor that it took."""
+    """Result of a drawing: an error or None, and its processor time. [s]"""
 
     error: Exception | None
     seconds: float
@@ -87,7 +87,7 @@ class Worker:
 
     @property
     def process_id(self) -> int:
-        """Of the process."""
+        """Id of the process."""
         return self._process.pid
 
     def draw(self, request: Request) -> Answer:
@@ -126,7 +126,7 @@ class Worker:
 
 
 def serve(descriptor: int) -> None:
-    """What the process does: draw what comes through a connection until the other end is closed.
+    """Main loop of the process: draws figures from a connection until the other end is closed.
 
     ^C and SIGTERM reach all processes of a job; this one goes on until the one it draws for has no more for it.
     """

@@ -106,12 +106,12 @@ class Candidate:
 
     @property
     def row(self) -> Mapping[str, float]:
-        """What it was chosen by; see `AnalyzedRun.rows`."""
+        """Row by which the epoch was chosen; see `AnalyzedRun.rows`."""
         return self.run.rows[self.epoch]
 
     @property
     def history_row(self) -> Mapping[str, float]:
-        """What the training wrote of it; empty where it left no history."""
+        """Row of the training's history; empty without a history."""
         return self.run.history_row(self.epoch)
 
     @property

@@ -59,22 +59,22 @@ class AnalyzedRun:
 
     @property
     def is_judged_on_given_files(self) -> bool:
-        """It left no test jets, and its figures are those of all jets of the files that were given."""
+        """True if it left no test jets, so that its figures are those of all jets of the given files."""
         return self.measured is not None
 
     @property
     def chosen_on(self) -> str:
-        """Which jets AUC and K-S of its `rows` are of."""
+        """Description of the jets for AUC and K-S of `rows`."""
         return GIVEN_FILES if self.is_judged_on_given_files else "validation part"
 
     @property
     def tested_on(self) -> str:
-        """Which jets figures with errors are of."""
+        """Description of the jets for figures of merit with errors."""
         return GIVEN_FILES if self.is_judged_on_given_files else TEST_PART
 
     @cached_property
     def rows(self) -> tuple[Mapping[str, float], ...]:
-        """What epochs are chosen by, a row an epoch; empty for an epoch of which nothing is known.
+        """Figures by which epochs are chosen, one row per epoch; empty for an epoch without any.
 
         That is the history; where the run is judged on given files, with AUC and K-S on these in place of its own.
         A fold set has one row, the mean over its networks, each at its own best epoch.
@@ -90,7 +90,7 @@ class AnalyzedRun:
 
     @property
     def epochs_to_choose_from(self) -> int:
-        """How many epochs the rule chooses from; of a fold set in each of its folds."""
+        """Number of epochs from which the rule chooses; for a fold set, in each of its folds."""
         return len(self.overview.history) if self.best_of_folds is not None else sum(bool(row) for row in self.rows)
 
     def has_weights_of(self, epoch: int) -> bool:
@@ -101,14 +101,14 @@ class AnalyzedRun:
         return epoch in (*(self.measured or self.overview.run.kept_epochs()), newest)
 
     def history_row(self, epoch: int) -> Mapping[str, float]:
-        """What the training wrote of an epoch; empty where it left no history."""
+        """Row of the training's history for an epoch; empty without a history."""
         if self.best_of_folds is not None:
             return self.rows[epoch]
         return self.overview.history[epoch] if epoch < len(self.overview.history) else {}
 
     @property
     def class_counts(self) -> Mapping[Label, int] | None:
-        """How many jets of each class its figures with errors are of; None where that is not known."""
+        """Number of jets of each class for figures of merit with errors; None if unknown."""
         if self.sample is None or not self.is_judged_on_given_files:
             return self.overview.test_jets
         labels = self.sample.main.jets.label
@@ -122,7 +122,7 @@ class AnalyzedRun:
 
     @property
     def mix(self) -> tuple[str, ...]:
-        """What the figures are of: runs that differ in it are not held against each other.
+        """Jets of the figures of merit: runs that differ in them are not compared.
 
         The checksums of both training files and the settings that choose and weigh jets; where the checksums are not
         known, that of the test part, or else the run stands for itself. Runs judged on given files share that of these.
@@ -149,7 +149,7 @@ class RunGroup:
 
     @property
     def simulations(self) -> tuple[str | None, ...]:
-        """What simulated the main and the control jets that are shown; see `RunOverview.simulation`."""
+        """Simulation of the main and the control jets that are shown; see `RunOverview.simulation`."""
         run = self.runs[0]
         if run.sample is not None and run.is_judged_on_given_files:
             return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
@@ -184,7 +184,7 @@ class RunGroup:
 
 @dataclass(frozen=True, eq=False)
 class ChosenRuns:
-    """What an analysis starts with.
+    """Runs with which an analysis starts.
 
     Attributes:
         groups: the runs that can be used.
@@ -205,11 +205,11 @@ class ChosenRuns:
 
 
 class NothingToAnalyze(UserError):
-    """No run can be used; says why."""
+    """No run can be used; the message gives the reasons."""
 
 
 def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
-    """Find and read the runs.
+    """Finds and reads the runs.
 
     Raises:
         NothingToAnalyze: there is none that can be used.
@@ -247,7 +247,7 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
 def read_run(
     run: RunDirectory, device: torch.device, given: GivenFiles | None = None, rule: Rule = DEFAULT_RULE
 ) -> AnalyzedRun:
-    """Read a run.
+    """Reads a run.
 
     Args:
         run: its folder.
@@ -314,7 +314,7 @@ def _given_files(settings: AnalyzeSettings, device: torch.device) -> GivenFiles 
 def _each(
     items: Sequence[Item], name_of: Callable[[Item], str], use: Callable[[Item], Result], task: str = "find runs"
 ) -> tuple[list[Result], list[tuple[str, str]]]:
-    """What comes of each item, and (name, why) of those that a mistake or a damaged file stands in the way of."""
+    """Result of each item, and (name, reason) of those that fail by a mistake of the user or a damaged file."""
     results, failures = [], []
     with progress(task, len(items), "runs") as line:
         for item in items:

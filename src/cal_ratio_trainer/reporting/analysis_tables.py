@@ -33,7 +33,7 @@ _FROM_TEST = "68 % intervals from samples drawn anew, event by event."
 def epoch_table(
     title: str, candidates: Sequence[Candidate], recommended: Candidate | None, is_explained: bool = True
 ) -> ReportTable:
-    """What each epoch is on the validation part, and its AUC on the test part with the class counts.
+    """Table of each epoch's figures on the validation part, and its AUC on the test part with the class counts.
 
     Where runs are judged on given files, AUC and K-S are of these.
 

@@ -39,7 +39,7 @@ DEMO = "demo"
 
 @dataclass(frozen=True)
 class Quantity:
-    """What one figure shows: an entry of the list of variables, in one unit.
+    """Content of one figure: an entry of the list of variables, in one unit.
 
     Files in different units (GeV and scaled to 0-1) cannot be overlaid.
     """
@@ -90,7 +90,7 @@ class ComparedFile:
         return self.metadata.kind == "control" or self.metadata.data_type == DataType.DATA
 
     def jets_of(self, label: int) -> int:
-        """How many jets have a label."""
+        """Number of jets with a label."""
         return sum(tally.jets for each, tally in self.survey.classes.items() if each.label == label)
 
     @property
@@ -195,12 +195,12 @@ class Comparison:
 
     @property
     def jets(self) -> int:
-        """Of all files."""
+        """Number of jets in all files."""
         return sum(file.rows for file in self.files)
 
 
 def compared(settings: PlotSettings) -> Comparison:
-    """Open and count all files.
+    """Opens and counts all files.
 
     Raises:
         InputFileError, MissingColumn, ForbiddenPickle: a file cannot be used.
@@ -244,7 +244,7 @@ def _nearest(name: str, known: set[str]) -> str:
 
 
 def _assign(files: list[ComparedFile], names: Sequence[str]) -> list[Quantity]:
-    """Give each file its variable; the quantities that come of it, one for each unit."""
+    """Assigns each file its variable; returns the resulting quantities, one for each unit."""
     quantities: list[Quantity] = []
     title = None
     for file in files:

@@ -1,4 +1,4 @@
-"""What stands at the axes of figures of variables: a physicist's name and the unit."""
+"""Titles of the axes of figures of variables: a physicist's name and the unit."""
 
 from cal_ratio_trainer.evaluation.variables import Variable
 from cal_ratio_trainer.jets.metadata import Scaling

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config, settings_from
+from cal_ratio_trainer.config.loading import MAX_BYTES_OF_RUN, read_config, settings_from
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.files.json_text import BadJson, parsed
@@ -20,8 +20,8 @@ _CHECKPOINT_FILE = re.compile(r"final_weights_checkpoint(?:\.weights)?\.\w+")
 _MODEL = "final_model.keras"
 _HISTORY = "history_checkpoint.json"
 _OURS = ("run.json", "keras/checkpoint.safetensors")
-_LARGEST_HISTORY = 1 << 26
-_MOST_EPOCHS = 100_000
+_MAX_HISTORY_BYTES = 1 << 26
+_MAX_EPOCHS = 100_000
 _NAME_WITHOUT = re.compile(r"(\.weights)?\.\w+$")
 
 
@@ -51,7 +51,7 @@ class EarlierRun:
 
 
 def earlier_run(path: Path) -> EarlierRun:
-    """Find out what a run folder holds, its keras folder alone, or a file.
+    """Reads the content of a run folder, of its keras folder alone, or of a file.
 
     Raises:
         InputFileError: there is no such path, it is a run of this program, or it holds no trained weights.
@@ -98,17 +98,18 @@ def read_history(path: Path, names: tuple[str, ...]) -> tuple[list[dict[str, flo
         InputFileError: it is no such file, or holds something else than numbers, or too many.
     """
     try:
-        said = parsed(read_content(path, _LARGEST_HISTORY), bad_numbers=True)
+        said = parsed(read_content(path, _MAX_HISTORY_BYTES), bad_numbers=True)
     except BadJson as error:
         raise InputFileError(path, str(error)) from error
     if not isinstance(said, dict):
         raise InputFileError(path, f"holds a {type(said).__name__}, expected a list of numbers for each figure")
     for name, values in said.items():
-        if not isinstance(values, list) or not all(_is_number(value) for value in values):
+        is_list = isinstance(values, list)
+        if not is_list or any(isinstance(each, bool) or not isinstance(each, int | float) for each in values):
             raise InputFileError(path, f"{name!r:.80} is no list of numbers")
     epochs = max((len(said.get(name, ())) for name in names), default=0)
-    if epochs > _MOST_EPOCHS:
-        raise InputFileError(path, f"says to be of {epochs} epochs; histories of at most {_MOST_EPOCHS} are read")
+    if epochs > _MAX_EPOCHS:
+        raise InputFileError(path, f"says to be of {epochs} epochs; histories of at most {_MAX_EPOCHS} are read")
     columns = {name: said.get(name, []) + [math.nan] * (epochs - len(said.get(name, []))) for name in names}
     rows = [{name: _finite(columns[name][epoch]) for name in names} for epoch in range(epochs)]
     return rows, [name for name in said if name not in names]
@@ -135,10 +136,6 @@ def _checkpoint(folder: Path) -> Path | None:
 
 def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _finite(value: float) -> float:
@@ -200,7 +197,7 @@ def imported_settings(
 
 def _read(file: Path) -> tuple[dict[str, Any], list[str]]:
     try:
-        renamed = TrainSettings.with_new_names(read_config(file, LARGEST_OF_A_RUN))
+        renamed = TrainSettings.with_new_names(read_config(file, MAX_BYTES_OF_RUN))
     except ValueError as error:
         raise InputFileError(file, str(error)) from error
     known = {name: value for name, value in renamed.items() if name in TrainSettings.model_fields and value is not None}

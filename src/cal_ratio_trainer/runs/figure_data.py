@@ -25,7 +25,7 @@ _KS = "ks"
 
 @dataclass(frozen=True)
 class EpochHistograms:
-    """What the figures of an epoch are drawn from.
+    """Data that the figures of an epoch are drawn from.
 
     Attributes:
         histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
@@ -37,7 +37,7 @@ class EpochHistograms:
     ks: ControlRegionKs | None
 
     def write(self, path: Path) -> None:
-        """Keep them as JSON, complete or not at all."""
+        """Keeps them as JSON, complete or not at all."""
         plain: dict[str, Any] = {name: histogram.to_dict() for name, histogram in self.histograms.items()}
         if self.ks is not None:
             plain[_KS] = to_plain(self.ks)
@@ -100,9 +100,14 @@ def ranges_of(edges: Sequence[float], scaling: Scaling | None = None) -> tuple[P
 
 def ks_of_row(row: HistoryRow, pt_ranges: tuple[PtRange, ...]) -> ControlRegionKs | None:
     """The distances of an epoch from its row of the history; None where they are not in it."""
+
+    def comparison(name: str) -> KsComparison:
+        reference = KsReference(row[f"{name}_expected"], row[f"{name}_spread"], row[f"{name}_critical"])
+        return KsComparison(row[name], reference)
+
     try:
         outputs = tuple(
-            OutputKs(label, tuple(_comparison(row, f"ks_{label.output}_{each.name}") for each in pt_ranges))
+            OutputKs(label, tuple(comparison(f"ks_{label.output}_{each.name}") for each in pt_ranges))
             for label in Label
         )
         mc, data = (tuple(row[f"ks_{each.name}_{kind}"] for each in pt_ranges) for kind in ("mc", "data"))
@@ -111,13 +116,8 @@ def ks_of_row(row: HistoryRow, pt_ranges: tuple[PtRange, ...]) -> ControlRegionK
     return ControlRegionKs(pt_ranges, outputs, mc, data)
 
 
-def _comparison(row: HistoryRow, name: str) -> KsComparison:
-    reference = KsReference(row[f"{name}_expected"], row[f"{name}_spread"], row[f"{name}_critical"])
-    return KsComparison(row[name], reference)
-
-
 def write_evaluation(run: RunDirectory, epoch: int, figures: TestFigures) -> None:
-    """Keep the figures of merit of an epoch's network on the test part, complete or not at all."""
+    """Keeps the figures of merit of an epoch's network on the test part, complete or not at all."""
     write_text(run.evaluation_file, json.dumps({"epoch": epoch, "figures": figures.to_dict()}) + "\n")
 
 

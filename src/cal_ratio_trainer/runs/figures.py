@@ -39,7 +39,7 @@ def drawings_of_history(
 
 
 def history_references(data: TrainingData, settings: TrainSettings) -> HistoryReferences:
-    """What the histories are held against: knowing nothing, and always saying the most frequent class."""
+    """Reference lines of the histories: the loss without information, and the share of the most frequent class."""
     main = data.main.jets.label[data.main.positions(Part.VALIDATION)]
     main_majority = float(np.bincount(main).max() / len(main))
     if "control" not in data.samples:
@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 def redraw_run(
     run: RunDirectory, folder: Path | None = None, figure_settings: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Draw every plot of a run: those of each epoch, the histories, the final ones.
+    """Draws every plot of a run: those of each epoch, the histories, the final ones.
 
     What a run does not have is left out with a warning: an interrupted one may have no final plots.
 
@@ -93,7 +93,7 @@ def redraw_run(
 
 
 def labels_of_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None = None) -> FigureLabels:
-    """What stands over the plots of a run; the demo's are the demo's, whatever the settings say.
+    """Headings over the plots of a run; those of the demo say so, whatever the settings are.
 
     Raises:
         RunError: the run does not say what its jets are.

@@ -31,12 +31,12 @@ from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_hist
 from cal_ratio_trainer.runs.networks import write_network
 from cal_ratio_trainer.runs.record import machine, now, versions
 
-_LARGEST_DETAILS = 1 << 20
+_MAX_DETAILS_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, repr=False)
 class ImportSummary(Result):
-    """What an import is said to have done.
+    """Result of an import.
 
     Attributes:
         run: the run that was made.
@@ -76,7 +76,7 @@ class _Training:
 
 
 def import_training(settings: ImportSettings) -> ImportSummary:
-    """Read a training of the earlier program and make a run of it.
+    """Reads a training of the earlier program and makes a run of it.
 
     Args:
         settings: what is imported, and under which name.
@@ -141,18 +141,13 @@ def _history(source: EarlierRun) -> tuple[list[HistoryRow] | None, list[str]]:
     rows, unknown = read_history(source.history, HISTORY_NAMES)
     if not rows:
         return None, ["Its history is empty."]
-    nowhere = dict.fromkeys(_figures_of_today(), math.nan)
+    # Figures that stand in today's histories behind the earlier program's.
+    nothing = np.zeros(0)
+    no_jets = ScoredControlJets(np.zeros((0, OUTPUTS)), np.zeros(0, dtype=bool), nothing, nothing)
+    nowhere = dict.fromkeys((*ks_of_control_jets(no_jets).to_dict(), "val_auc"), math.nan)
     notes = [f"Figures of its history that are not known here are left out: {listed(unknown)}."] if unknown else []
     notes.append("Its history has no AUC, so the rule auc-near-lowest-ks finds no best epoch in it; the others do.")
     return [row | nowhere | row for row in rows], notes
-
-
-def _figures_of_today() -> Iterator[str]:
-    """Names of the figures that stand in today's histories behind the earlier program's."""
-    nothing = np.zeros(0)
-    jets = ScoredControlJets(np.zeros((0, OUTPUTS)), np.zeros(0, dtype=bool), nothing, nothing)
-    yield from ks_of_control_jets(jets).to_dict()
-    yield "val_auc"
 
 
 def _model_name(source: EarlierRun) -> str:
@@ -248,6 +243,6 @@ def _details(training: _Training) -> str:
     lines = [f"Imported from {source}: {_description(training)}", *training.notes]
     text = "\n".join(lines) + "\n"
     if training.source.details is not None:
-        earlier = read_content(training.source.details, _LARGEST_DETAILS).decode("utf-8", errors="replace")
+        earlier = read_content(training.source.details, _MAX_DETAILS_BYTES).decode("utf-8", errors="replace")
         text += f"\n--- training_details.txt of the earlier program ---\n{earlier}"
     return text

@@ -20,7 +20,7 @@ from cal_ratio_trainer.runs.networks import NEWEST, network_of
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Where the weights come from: the imported run, its file on this machine, and the file's checksum."""
+    """Source of the weights: the imported run, its file on this machine, and the file's checksum."""
 
     run: str
     file: str
@@ -52,7 +52,7 @@ class InitialWeights:
 
     @property
     def sentence(self) -> str:
-        """What a user is told, and the new run's record says."""
+        """Sentence for the user and for the record of the new run."""
         return (
             f"It starts from the newest weights of the imported run {self.run}, as a new run with a fresh adversary, "
             "fresh optimisers and a new split: its test jets may be some that the imported network was trained on."

@@ -11,16 +11,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
-from cal_ratio_trainer.formats.export import (
-    ALL,
-    Exported,
-    NetworkToWrite,
-    OnnxOptions,
-    Probes,
-    export_networks,
-    fold_output,
-    output_files,
-)
+from cal_ratio_trainer.formats.export import Exported, NetworkToWrite, export_networks, fold_output, output_files
 from cal_ratio_trainer.formats.fdeep_file import is_sensitive
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
@@ -32,6 +23,7 @@ from cal_ratio_trainer.formats.probe_jets import (
     padded_inputs,
     probes_of,
 )
+from cal_ratio_trainer.formats.registry import OnnxOptions, Probes, formats_named
 from cal_ratio_trainer.formats.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
@@ -53,16 +45,16 @@ from cal_ratio_trainer.runs.networks import NamedNetworks, Networks, find_networ
 from cal_ratio_trainer.runs.test_sample import TestJets
 
 _PROBED_JETS = 128
-_FEWEST_SENSITIVE = 12
+_MIN_SENSITIVE = 12
 """Jets that are not saturated, of which those for frugally-deep's load check are taken."""
 _ALL_SATURATED = "All its scores are near 0 or 1, so the check of frugally-deep on loading sees large mistakes only"
 _MASS_SEED = 2019
-_LARGEST_MASS_TEV = 1.0
+_MAX_MASS_TEV = 1.0
 
 
 @dataclass(frozen=True, repr=False)
 class TrainingExport(Result):
-    """What was written, and the network that it is of."""
+    """Files of an export, and the network that they are of."""
 
     name: str
     notes: tuple[str, ...]
@@ -85,7 +77,9 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
     Raises:
         RunError: there is no such run or epoch; or `folds` is given without a fold set, or the other way round.
         InputFileError: a .keras file is missing, damaged or no network of ours.
-        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_networks`; nothing is left.
+        UnknownFormat: there is no format of this name.
+        CannotHold, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_networks`;
+            nothing is left.
     """
     found = find_networks(settings.training, settings.output_path, settings.rule)
     if found.rule is not None and not settings.folds:
@@ -95,7 +89,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
         )
     if settings.folds and found.rule is None:
         raise RunError(f"{found.name} is no fold set, so --folds has nothing to write; leave it out")
-    if settings.format in (ALL, "onnx"):
+    if any(each.name == "onnx" for each in formats_named(settings.format)):
         require_onnx()
     outputs = [settings.output_json]
     if found.rule is not None:
@@ -124,17 +118,19 @@ def _probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | No
 
     Drawn ones stand behind a test part that has too few jets for the load check, or none but saturated ones.
     """
-    drawn, fillings = probes_of(drawn_jets(_PROBED_JETS), _PROBED_JETS)
+    drawn, fillings = probes_of(drawn_jets(_PROBED_JETS, classifier.shape.schema), _PROBED_JETS)
     built = _built(drawn, facts, test)
     scaled = _known_scores(classifier, built)
     as_converted = None
     if converted:
         masses = _masses(len(drawn), classifier.shape.masses)
-        as_converted = KnownScores(_converted_inputs(drawn, classifier, masses), scaled.scores)
+        in_gev = None if masses is None else masses * np.float32(GEV_A_TEV)
+        inputs = NetworkInputs((*constituent_inputs(drawn, classifier.shape), jet_inputs(drawn, in_gev)))
+        as_converted = KnownScores(inputs, scaled.scores)
     if test is not None and len(test.jets):
         own_jets, own_fillings = probes_of(test.jets, _PROBED_JETS)
         own = _known_scores(classifier, own_jets)
-        is_enough = np.count_nonzero(is_sensitive(own.scores)) >= _FEWEST_SENSITIVE
+        is_enough = np.count_nonzero(is_sensitive(own.scores)) >= _MIN_SENSITIVE
         scaled = own if is_enough else own.followed_by(scaled)
         fillings = own_fillings if is_enough else np.concatenate([own_fillings, fillings])
     return Probes(scaled, fillings, as_converted)
@@ -142,11 +138,12 @@ def _probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | No
 
 def _known_scores(classifier: Classifier, jets: Jets) -> KnownScores:
     masses = _masses(len(jets), classifier.shape.masses)
-    return KnownScores(padded_inputs(jets, classifier.shape, masses), _scores(classifier, jets, masses))
+    scores = scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), masses))
+    return KnownScores(padded_inputs(jets, classifier.shape, masses), scores)
 
 
 def _built(converted: Jets, facts: NetworkFacts, test: TestJets | None) -> Jets:
-    """What `build`, and then the loading for training, make of converted jets."""
+    """Converted jets after `build` and the loading for training."""
     scaled = scale(converted, facts.preprocessing.scaling).jets
     if facts.preprocessing.missing_t0 is not None:
         scaled, _ = with_missing_t0(scaled, facts.preprocessing.missing_t0)
@@ -159,21 +156,12 @@ def _built(converted: Jets, facts: NetworkFacts, test: TestJets | None) -> Jets:
     return replace(jets, constituents=lists)
 
 
-def _converted_inputs(jets: Jets, classifier: Classifier, masses: NDArray[np.float32] | None) -> NetworkInputs:
-    in_gev = None if masses is None else masses * np.float32(GEV_A_TEV)
-    return NetworkInputs((*constituent_inputs(jets, classifier.shape), jet_inputs(jets, in_gev)))
-
-
 def _masses(jets: int, count: int) -> NDArray[np.float32] | None:
     if not count:
         return None
-    drawn = np.random.default_rng(_MASS_SEED).uniform(0, _LARGEST_MASS_TEV, (jets, count))
+    drawn = np.random.default_rng(_MASS_SEED).uniform(0, _MAX_MASS_TEV, (jets, count))
     masses: NDArray[np.float32] = drawn.astype(np.float32)
     return masses
-
-
-def _scores(classifier: Classifier, jets: Jets, masses: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    return scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), masses))
 
 
 def _facts_of_set(

@@ -51,7 +51,7 @@ class BestEpoch:
 
     @property
     def ks_excess(self) -> float:
-        """How far the sum is above the expected one, in units of its spread; this grows with the sample."""
+        """Distance of the sum above the expected one, in units of its spread; this grows with the sample."""
         return (self.ks_sum - self.ks_expected) / self.ks_spread if self.ks_spread else math.nan
 
 
@@ -79,7 +79,7 @@ class RunOverview:
 
     @classmethod
     def of(cls, run: RunDirectory) -> "RunOverview":
-        """Read what there is of a run, or of a fold set and all its networks."""
+        """Reads the existing files of a run, or of a fold set and all its networks."""
         troubles: list[str] = []
         record = _known(run.read_record, troubles) or {}
         settings = _known(run.read_settings, troubles) if record and os.path.lexists(run.settings_file) else None
@@ -109,17 +109,17 @@ class RunOverview:
 
     @property
     def epochs(self) -> int:
-        """How many epochs are done."""
+        """Number of epochs that are done."""
         return len(self.history) or self.integer("finished_epochs") or 0
 
     @property
     def planned_epochs(self) -> int | None:
-        """How many there are to be."""
+        """Number of epochs at the end."""
         return self.integer("planned_epochs")
 
     @property
     def simulation(self) -> str | None:
-        """What simulated the jets where it was not the experiment's own simulation, e.g. 'demo'."""
+        """Program that simulated the jets where it was not the experiment's own simulation, e.g. 'demo'."""
         return self.word("data", "main", "simulation") or self.word("data", "control", "simulation")
 
     @property
@@ -161,7 +161,7 @@ class RunOverview:
 
     @cached_property
     def test_jets(self) -> Mapping[Label, int] | None:
-        """How many signal, QCD and BIB jets the test part has; the compound AUC depends on it. None if not known."""
+        """Numbers of signal, QCD and BIB jets in the test part; the compound AUC depends on it. None if not known."""
         try:
             labels = read_scalars(self.run.path / "test_sample.parquet", ["label"]).column("label").to_numpy()
         except (UserError, OSError):
@@ -246,7 +246,3 @@ def _time(text: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-_TELLING = ("running", "diverged", "failed", "killed", "interrupted")
-"""The state of a set is the first of these that one of its folds has."""

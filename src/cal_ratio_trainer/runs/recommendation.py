@@ -1,4 +1,4 @@
-"""Which epochs of a training are kept, and which one to take, by rules that can be said in a sentence.
+"""Choice of epochs: which are kept, and which one to take, by rules that can be said in a sentence.
 
 All rules look at the validation part only, so that figures quoted on the test part stay honest.
 """
@@ -76,7 +76,7 @@ def ks_sums(history: Sequence[Mapping[str, float]]) -> list[float]:
 
 
 def ks_beyond_identical(row: Mapping[str, float]) -> float:
-    """What an epoch's K-S sum has beyond that of identical distributions, in squares: sum^2 - expected^2.
+    """Excess of an epoch's K-S sum over that of identical distributions, in squares: sum^2 - expected^2.
 
     The root of it is about what a large sample would give, whatever the size of this one: for shifted and for locally
     distorted distributions of 100 to 50,000 jets within 12 % of the true distance where that is 1.3 times the expected

@@ -115,7 +115,7 @@ def versions() -> dict[str, str | None]:
 
 
 def machine() -> dict[str, Any]:
-    """Where it runs."""
+    """Facts of the machine that this runs on."""
     import torch
 
     return {
@@ -144,14 +144,14 @@ def timings_of(timings: Timings, data_s: float, compiling_s: float) -> dict[str,
 
 
 def shares_of(timings: Mapping[str, float]) -> dict[str, float]:
-    """Which share of the time each stage took, in their order; of all that `timings_of` gives and `end_s`."""
+    """Share of the time of each stage, in their order; of all that `timings_of` gives and `end_s`."""
     seconds = {stage: timings[f"{stage}_s"] for stage in ("data", "compiling", "steps", "validation", "files", "end")}
     total = sum(seconds.values())
     return {stage: each / total if total else 0.0 for stage, each in seconds.items()}
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """What a person wants to know of a record: when, with what, where, and on which data."""
+    """A record as text for people: when, with which command and versions, where, and on which data."""
     told = {name: record[name] for name in ("tag", "note") if record[name]}
     told |= {name: record[name] for name in ("started", "command", "seed", "planned_epochs", "versions", "machine")}
     data = {

@@ -18,7 +18,7 @@ NO_LABELS: frozenset[Label] = frozenset()
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of where the jets of a file come from.
+    """Origin of the jets of a file, as far as it is known.
 
     Attributes:
         data_type: of all its jets; None where it holds several, or nobody says.
@@ -42,7 +42,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Blinding:
-    """What is hidden of one file.
+    """Rule for what is hidden of one file.
 
     Attributes:
         above: signal outputs above this are hidden. [1]
@@ -59,7 +59,7 @@ class Blinding:
         return np.isin(jets.label, sorted(self.labels))
 
     def hide(self, scores: NDArray[np.float32], of_data: NDArray[np.bool_]) -> None:
-        """Overwrite what is hidden with NaN: all three outputs, for any two of them tell the third.
+        """Overwrites hidden outputs with NaN: all three, because two of them determine the third.
 
         Args:
             scores: [jets, 3], changed in place.
@@ -74,7 +74,7 @@ class Blinding:
         return found
 
     def note(self) -> str:
-        """What a reader should know."""
+        """Sentence for the reader."""
         return self._sentence("a signal output", "have no scores, and count in no number and no figure")
 
     def note_of_pairs(self) -> str:
@@ -89,7 +89,7 @@ class Blinding:
 
 
 def blinding_of(above: float | None, origin: Origin) -> Blinding | None:
-    """What is hidden of a file; None where that is nothing."""
+    """Blinding of a file; None where nothing is hidden."""
     labels = origin.labels_of_data()
     return None if above is None or not labels else Blinding(above, labels)
 

@@ -21,8 +21,6 @@ from cal_ratio_trainer.scoring.compared import (
     ColumnScores,
     ComparedJets,
     Comparison,
-    Contestant,
-    NetworkScores,
     Source,
     joined,
     score_patterns,
@@ -41,7 +39,7 @@ _REGIONS: tuple[Region, ...] = ("main", "control")
 
 @dataclass(frozen=True, eq=False)
 class ComparedSample:
-    """What is said of the jets of one region.
+    """Results on the jets of one region.
 
     Attributes:
         jets: the jets with both scores.
@@ -110,26 +108,31 @@ def compare(settings: CompareSettings) -> CompareSummary:
         further=columns.columns if columns is not None else (),
     )
     sources = [Source(opened(file)) for file in files] if files else list(_test_samples(scorer, opened))
-    first = NetworkScores(scorer, scorer.scaling)
-    second: Contestant = columns or NetworkScores(other, scorer.scaling)
+    second = columns or other
     # Whether two programs agree is a question about all jets.
     fair_only = columns is None and not settings.all_jets
-    comparison = Comparison(first, second, fair_only, settings.blind_above)
+    comparison = Comparison(scorer, second, fair_only, settings.blind_above)
     samples = {}
     for region in _REGIONS:
-        jets = comparison.on([source for source in sources if source.stream.region == region])
-        if jets is not None:
-            samples[region] = _sample(jets, settings, scorer.pt_ranges)
+        compared = comparison.on([source for source in sources if source.stream.region == region])
+        if compared is not None:
+            samples[region] = _sample(compared, settings, scorer.pt_ranges)
     if not samples:
         raise InputFileError(", ".join(source.stream.name for source in sources), "holds no jet with a score of both")
+    explanation = None
+    if columns is not None and settings.explain:
+        jets = next(iter(samples.values())).jets
+        explanation = explain(scorer, jets.some, jets.second[jets.some_rows], jets.labelled)
     scores = settings.output_report.with_name(SCORES_FILE)
-    _write_scores(scores, samples, {"first": first.name, "second": second.name, BLIND_ABOVE: settings.blind_above})
+    with writing_scores(scores) as writer:
+        writer.write(joined([_score_rows(region, sample.jets) for region, sample in samples.items()]))
+        writer.finish({"first": scorer.name, "second": second.name, BLIND_ABOVE: settings.blind_above})
     return CompareSummary(
-        first=first.name,
+        first=scorer.name,
         second=second.name,
         files=tuple(source.stream.name for source in sources),
         samples=samples,
-        explanation=_explanation(scorer, samples) if columns is not None and settings.explain else None,
+        explanation=explanation,
         simulations=tuple(source.stream.simulation for source in sources),
         notes=tuple(_notes(comparison, sources, samples)),
         scores=scores,
@@ -194,11 +197,6 @@ def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange
     )
 
 
-def _explanation(scorer: Scorer, samples: dict[Region, ComparedSample]) -> Explanation:
-    jets = next(iter(samples.values())).jets
-    return explain(scorer, jets.some, jets.second[jets.some_rows], jets.labelled)
-
-
 def _notes(comparison: Comparison, sources: Sequence[Source], samples: dict[Region, ComparedSample]) -> list[str]:
     first, second = comparison.first, comparison.second
     notes = [*first.notes, *second.notes]
@@ -215,12 +213,6 @@ def _notes(comparison: Comparison, sources: Sequence[Source], samples: dict[Regi
         notes += [f"{count:,} {region} jets were left out: {reason}" for reason, count in sample.jets.left_out.items()]
         notes += [f"{region} jets: {sentence}" for sentence in sample.jets.oddities]
     return list(dict.fromkeys(notes))
-
-
-def _write_scores(path: Path, samples: dict[Region, ComparedSample], description: dict[str, Any]) -> None:
-    with writing_scores(path) as writer:
-        writer.write(joined([_score_rows(region, sample.jets) for region, sample in samples.items()]))
-        writer.finish(description)
 
 
 def _score_rows(region: Region, jets: ComparedJets) -> pa.Table:

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -49,7 +49,7 @@ _ODDITIES = b"oddities"
 
 @dataclass
 class ScoredFile:
-    """What became of one file.
+    """Result of one file.
 
     Attributes:
         file: as the user gave it.
@@ -71,7 +71,7 @@ class ScoredFile:
 
     @property
     def jets(self) -> int:
-        """How many jets were scored."""
+        """Number of jets that were scored."""
         return self.tally.jets if self.tally is not None else 0
 
 
@@ -119,7 +119,7 @@ def loaded_scorer(settings_json: str, call: str) -> Scorer:
 
 
 def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> ScoredFile | Pieces:
-    """Score one file, or cut it.
+    """Scores one file, or divides it into pieces.
 
     Raises:
         InputFileError: it cannot be scored.
@@ -223,19 +223,21 @@ class ScoredPiece:
 
 
 def score_piece(report: Report, request: ScoreRequest, piece: tuple[range, ...]) -> ScoredPiece:
-    """Score some chunks of a file into a file of their own. Raises as `score_whole`."""
+    """Scores some chunks of a file to a separate file. Raises as `score_whole`."""
     begin = time.perf_counter()
     scorer = request.scorer()
     stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
     stream.size = sum(map(len, piece))
     path = piece_file(request.output)
     with closing(prefetched(lambda: stream.batches_of(piece))) as batches:
-        written = _write_batches(path, _scored(request, stream, batches, report))
+        scored = _scored(request, stream, batches, report)
+        with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
+            written = tuple(append_table(file, _as_table(each), "zstd") for each in scored)
     return ScoredPiece(path, written, stream.oddities, time.perf_counter() - begin)
 
 
 def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]) -> ScoredFile:
-    """Put the pieces of a file together, as `score_whole` would have made it. Raises as that."""
+    """Joins the pieces of a file to the output that `score_whole` would write. Raises as that."""
     begin = time.perf_counter()
     scorer = request.scorer()
     stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
@@ -243,24 +245,18 @@ def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]
     for piece in pieces:
         oddities.update(piece.oddities)
     stream.note_oddities(oddities)
-    batches = (batch for piece in pieces for batch in _read_batches(piece.path, piece.batches))
-    done = _write(request, stream, batches, begin - sum(piece.seconds for piece in pieces))
+    done = _write(request, stream, _stored_batches(pieces), begin - sum(piece.seconds for piece in pieces))
     for piece in pieces:
         piece.path.unlink(missing_ok=True)
     return done
 
 
-def _write_batches(path: Path, batches: Iterable[ScoredBatch]) -> tuple[StoredTable, ...]:
-    """Write batches; returns where they are."""
-    with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
-        return tuple(append_table(file, _as_table(each), "zstd") for each in batches)
-
-
-def _read_batches(path: Path, batches: Sequence[StoredTable]) -> Iterator[ScoredBatch]:
+def _stored_batches(pieces: Iterable[ScoredPiece]) -> Iterator[ScoredBatch]:
     """The batches as they were, but that their jets have no constituents. Raises InputFileError where one is not."""
-    with path.open("rb") as file:
-        for each in batches:
-            yield _from_table(read_table(file, each, path))
+    for piece in pieces:
+        with piece.path.open("rb") as file:
+            for each in piece.batches:
+                yield _from_table(read_table(file, each, piece.path))
 
 
 def _as_table(each: ScoredBatch) -> pa.Table:
@@ -276,7 +272,11 @@ def _as_table(each: ScoredBatch) -> pa.Table:
 
 def _from_table(content: pa.Table) -> ScoredBatch:
     non_finite, beyond_pi, without_fractions = json.loads(content.schema.metadata[_ODDITIES])
-    jets = Jets(_columns(content, _JETS), _no_constituents(len(content)))
+    lengths = np.zeros(len(content), dtype=np.int64)
+    no_constituents = {
+        kind.name: Ragged.from_lengths(np.empty((0, len(kind.features)), np.float32), lengths) for kind in CONSTITUENTS
+    }
+    jets = Jets(_columns(content, _JETS), no_constituents)
     table = _columns(content, _SCORES)
     scores = np.stack([table.column(name).to_numpy() for name in SCORE_COLUMNS], axis=1)
     part = table.column(PART).combine_chunks().indices.to_numpy()
@@ -290,10 +290,3 @@ def _columns(content: pa.Table, prefix: str) -> pa.Table:
     names = [name for name in content.column_names if name.startswith(prefix)]
     chosen = content.select(names).rename_columns([name.removeprefix(prefix) for name in names])
     return chosen.replace_schema_metadata(None)
-
-
-def _no_constituents(jets: int) -> dict[str, Ragged]:
-    lengths = np.zeros(jets, dtype=np.int64)
-    return {
-        kind.name: Ragged.from_lengths(np.empty((0, len(kind.features)), np.float32), lengths) for kind in CONSTITUENTS
-    }

@@ -33,7 +33,7 @@ def files_named(words: Sequence[str]) -> list[str]:
 
 
 def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
-    """Where the scores of each file go: its name with the ending .parquet, in the folder.
+    """The output for the scores of each file: its name with the ending .parquet, in the folder.
 
     Raises:
         SameOutput: two files would be written to one.

@@ -29,7 +29,7 @@ class JetPart(IntEnum):
 
     @property
     def word(self) -> str:
-        """As it stands in files and tables."""
+        """Name in files and tables."""
         return self.name.lower()
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,16 +56,19 @@ class ScoreSummary:
 
     @property
     def jets(self) -> int:
-        """How many jets were scored."""
+        """Number of jets that were scored."""
         return sum(file.jets for file in self.files)
 
     def notes_of_files(self) -> list[str]:
-        """What a user should know of the files, each sentence once, with the files it is about."""
+        """Sentences that a user should read of the files, each once, with the files it is about."""
         about: dict[str, list[str]] = {}
         for file in self.files:
             for note in dict.fromkeys(file.notes):
                 about.setdefault(note, []).append(Path(file.file).name)
-        return [f"{_some(names)}: {note}" for note, names in about.items()]
+        return [
+            f"{', '.join(names) if len(names) <= 3 else f'{names[0]} and {len(names) - 1} more files'}: {note}"
+            for note, names in about.items()
+        ]
 
     def tallies(self, region: Region, labelled: bool, blinded: bool) -> list[ScoreTally]:
         """Those of the files of one kind."""
@@ -75,12 +77,8 @@ class ScoreSummary:
         return [tally for tally in known if (tally.region, tally.labelled, tally.blinding is not None) == kind]
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names) if len(names) <= most else f"{names[0]} and {len(names) - 1} more files"
-
-
 def score_files(settings: ScoreSettings) -> ScoreSummary:
-    """Score every jet of the files; a bad file is a failed entry and the others go on.
+    """Scores every jet of the files; a bad file is a failed entry and does not stop the others.
 
     Memory does not grow with the files, but for pickled frames, which are held whole.
 

@@ -33,6 +33,7 @@ from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.networks import NamedNetworks, find_networks
 from cal_ratio_trainer.scoring.parts import PartLookup, is_training_file, parts_by_events, parts_by_split, unknown_parts
+from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, converted_batch
 
 DEFAULT_PT_EDGES = (0.25, 0.5)
 
@@ -133,7 +134,7 @@ class Scorer:
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What run.json says of the training files, which are the same for all networks."""
+        """Facts of the training files in run.json, which are the same for all networks."""
         return self.networks[0].data
 
     @property
@@ -191,6 +192,23 @@ class Scorer:
                 scores[mine] = network.scores(jets.take(mine), None if masses is None else masses[mine])
         return scores
 
+    def batch_scores(self, batch: JetBatch, stream: JetStream) -> ScoreArray:
+        """Scores [jets, 3] of a batch that was read for another network: its jets are scaled anew where that differs.
+
+        Raises:
+            InputFileError: the file holds jets that were scaled with another range than these networks read.
+        """
+        jets = batch.jets
+        if self.scaling != stream.scaling:
+            if batch.converted is None:
+                raise InputFileError(
+                    self.name,
+                    f"reads jets scaled with {self.scaling.min_jet_pt:g} to {self.scaling.max_jet_pt:g} GeV, and the "
+                    "jets are scaled otherwise; give converted files",
+                )
+            jets = converted_batch(batch.converted, self.scaling).jets
+        return self.scores(jets, stream.labelled)
+
     def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:
         given = self.hypothesis.value(column)
         if given is not None:
@@ -225,7 +243,11 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     device = chosen_device(reading.device)
     networks = []
     for file in found.files:
-        run = file.run or _run_of_file(file.file)
+        run = file.run
+        if run is None and file.file.absolute().parent.name == "keras":
+            # A file that was named by its path may lie in a run.
+            folder = RunDirectory(file.file.absolute().parent.parent)
+            run = folder if folder.settings_file.is_file() else None
         settings = _settings_of(run) if run is not None else None
         data = run.read_record().get("data", {}) if run is not None else {}
         networks.append(TrainedNetwork(file.load().to(device), run, data, settings))
@@ -234,12 +256,6 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     run = first.run if found.rule is None else found.run
     scorer = Scorer(found.name, run, tuple(networks), found.rule, masses, hypothesis)
     return replace(scorer, notes=(*_fold_notes(scorer, found), *_notes(scorer)))
-
-
-def _run_of_file(file: Path) -> RunDirectory | None:
-    """The run that a .keras file lies in, where it lies in one."""
-    run = RunDirectory(file.absolute().parent.parent)
-    return run if file.absolute().parent.name == "keras" and run.settings_file.is_file() else None
 
 
 def _settings_of(run: RunDirectory) -> TrainSettings | None:

@@ -24,7 +24,7 @@ BAD_WEIGHT = "{n} jets have a weight that is NaN or infinite; they count with we
 
 
 def oddities_of(batch: JetBatch) -> Counter[str]:
-    """What was odd in the inputs of some jets: how often, by its sentence with `{n}`."""
+    """Counts of what is odd in the inputs of some jets, by its sentence with `{n}`."""
     found: Counter[str] = Counter()
     for name, count in batch.cleaning.non_finite.items():
         found[f"{{n}} NaN or infinite values of {name} were read as 0"] += count
@@ -54,7 +54,7 @@ def known_weights(jets: Jets, columns: Sequence[str]) -> tuple[NDArray[np.float6
     return np.ones(len(jets)), 0
 
 
-MOST_KEPT = 1_000_000
+MAX_KEPT_JETS = 1_000_000
 
 _SCALE = 2.0**-64
 
@@ -68,14 +68,14 @@ class KeptJets:
         met: how many rows there were.
     """
 
-    most: int = MOST_KEPT
+    most: int = MAX_KEPT_JETS
     met: int = 0
     _threshold: float = 1.0
     _places: list[NDArray[np.float64]] = field(default_factory=list)
     _columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=dict)
 
     def add(self, columns: dict[str, NDArray[np.generic]]) -> None:
-        """Add rows: arrays [rows, ...] by name, the same names each time."""
+        """Adds rows: arrays [rows, ...] by name, the same names each time."""
         rows = len(next(iter(columns.values())))
         numbers = np.arange(self.met, self.met + rows, dtype=np.uint64)
         self.met += rows
@@ -89,7 +89,7 @@ class KeptJets:
 
     @property
     def rows(self) -> int:
-        """How many rows are kept."""
+        """Number of rows that are kept."""
         return sum(map(len, self._places))
 
     def column(self, name: str) -> NDArray[np.generic]:
@@ -148,7 +148,7 @@ class ScoreTally:
     def add(
         self, batch: JetBatch, scores: ScoreArray, part: PartArray, of_data: NDArray[np.bool_] | None = None
     ) -> None:
-        """Count some jets: the batch, scores [jets, 3], part [jets], and which of them are blinded [jets]."""
+        """Counts some jets: the batch, scores [jets, 3], part [jets], and which of them are blinded [jets]."""
         self.oddities += oddities_of(batch)
         jets = batch.jets
         if of_data is not None:
@@ -174,12 +174,12 @@ class ScoreTally:
         return frozenset(names & {group.name for group in self.shares.counts})
 
     def jets_by_part(self) -> dict[str, int]:
-        """How many jets had which part."""
+        """Number of jets of each part."""
         return {part: counts.jets for part, counts in self.shares.by(lambda group: group.part).items()}
 
     @property
     def jets(self) -> int:
-        """How many jets were counted."""
+        """Number of jets that were counted."""
         return sum(self.jets_by_part().values())
 
     def fair_main_jets(self) -> ScoredJets | None:
@@ -235,13 +235,13 @@ class ScoreTally:
         points, point = self._mass_points(jets)
         keys = (labels.astype(np.int64) * len(JetPart) + part) * (len(points) + 1) + point
         different, codes = np.unique(keys, return_inverse=True)
-        return codes.astype(np.int64), [self._group(int(key), points) for key in different]
-
-    def _group(self, key: int, points: NDArray[np.float64]) -> Group:
-        rest, point = divmod(key, len(points) + 1)
-        label, part = divmod(rest, len(JetPart))
-        masses = (None, None) if point == 0 else (float(points[point - 1, 0]), float(points[point - 1, 1]))
-        return Group(self._class_name(label), JetPart(part).word, *masses)
+        groups = []
+        for key in different:
+            rest, of_point = divmod(int(key), len(points) + 1)
+            label, of_part = divmod(rest, len(JetPart))
+            masses = (None, None) if of_point == 0 else tuple(float(mass) for mass in points[of_point - 1])
+            groups.append(Group(self._class_name(label), JetPart(of_part).word, *masses))
+        return codes.astype(np.int64), groups
 
     def _mass_points(self, jets: Jets) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The (mH, mS) of signal jets, [points, 2], and which of them each jet has, counted from 1; 0 is none."""

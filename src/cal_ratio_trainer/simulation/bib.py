@@ -55,7 +55,7 @@ def _phi(random: Generator, abs_eta: FloatArray) -> FloatArray:
 
 
 def bib_jets(random: Generator, jets: Axes, maker: NDArray[np.int8]) -> Constituents:
-    """Draw the constituents of jets of a BIB sample."""
+    """Draws the constituents of jets of a BIB sample."""
     ordinary = maker == MULTIJET
     parts = Constituents.concatenate(
         [
@@ -169,7 +169,7 @@ def bib_events(random: Generator, size: int) -> EventDraft:
 
 
 def kept_in_bib(draft: EventDraft) -> IntArray:
-    """How many jets of each event convert keeps as BIB when it asks for a trigger jet within 0.4, [events]."""
+    """Number of jets of each event that convert keeps as BIB with a trigger jet within 0.4, [events]."""
     flagged = draft.per_event["HLT_jet_isBIB"] == 1
     eta, phi = (draft.per_event[name][flagged] for name in ("HLT_jet_eta", "HLT_jet_phi"))
     jet = nearest_selected(draft, Axes(np.ones(len(eta), np.float32), eta, phi), flagged.astype(np.int64))

@@ -15,7 +15,7 @@ EM, MIXED, HAD = 0, 1, 2
 
 @dataclass(frozen=True)
 class ClusterRecipe:
-    """What one class of jets is like; arrays are [jets].
+    """Parameters of one class of jets; arrays are [jets].
 
     Attributes:
         hard: number of hard clusters, at least 1.
@@ -60,7 +60,7 @@ class Draft:
 
 
 def draft(random: Generator, jets: Axes, recipe: ClusterRecipe) -> Draft:
-    """Draw the clusters of jets."""
+    """Draws the clusters of jets."""
     counts = recipe.hard + recipe.soft
     owners = np.repeat(np.arange(len(jets)), counts)
     slot = slots(counts)

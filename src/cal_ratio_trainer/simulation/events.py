@@ -172,7 +172,7 @@ def wrapped_difference(first: FloatArray, second: FloatArray) -> NDArray[np.floa
 
 
 def without_overlaps(draft: EventDraft) -> EventDraft:
-    """Without jets that lie within a jet radius of a harder one: they would have been one jet."""
+    """Drops jets within a jet radius of a harder one: they would be one jet."""
     i, j = same_event_pairs(draft.counts, draft.counts)
     softer = draft.axes.pt[i] < draft.axes.pt[j]
     i, j = i[softer], j[softer]
@@ -189,7 +189,7 @@ def distances(first: Axes, i: IntArray, second: Axes, j: IntArray) -> NDArray[np
 
 
 def is_selected(axes: Axes) -> NDArray[np.bool_]:
-    """Whether convert's default selection keeps a jet for its pt and eta, [jets]."""
+    """True if convert's default selection keeps a jet by its pt and eta, [jets]."""
     low, high = SELECTED_PT
     return (axes.pt >= low) & (axes.pt < high) & (np.abs(axes.eta) <= SELECTED_ABS_ETA)
 
@@ -222,7 +222,7 @@ _MOST_BATCHES = 1000
 
 @dataclass(frozen=True)
 class Source:
-    """Where events come from: `draw(random, size)` makes some, `kept(events)` counts the jets that convert keeps."""
+    """Source of events: `draw(random, size)` makes some, `kept(events)` counts the jets that convert keeps."""
 
     draw: Callable[[Generator, int], EventDraft]
     kept: Callable[[EventDraft], IntArray]

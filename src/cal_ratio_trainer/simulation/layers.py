@@ -20,7 +20,7 @@ LAYERS = ("l1ecal", "l2ecal", "l3ecal", "l4ecal", "l1hcal", "l2hcal", "l3hcal", 
 
 @dataclass(frozen=True)
 class Energies:
-    """What fixes the pattern of clusters, all [clusters]: pt [GeV], |eta|, type, and what sets them apart.
+    """Parameters of the pattern of clusters, all [clusters]: pt [GeV], |eta|, type, and special features.
 
     Attributes:
         displaced: made by a decay or shower inside the calorimeter.
@@ -168,7 +168,7 @@ def depth_at(transverse: FloatArray, longitudinal: FloatArray, abs_eta: FloatArr
 
 
 def in_barrel(abs_eta: FloatArray) -> NDArray[np.bool_]:
-    """Whether the fiducial region of this direction is the barrel's."""
+    """True if the fiducial region of this direction is the barrel's."""
     return np.asarray(abs_eta < parameters("signal_event")["fiducial"]["eta_border"])
 
 
@@ -251,7 +251,7 @@ def halo_shares(random: Generator, abs_eta: FloatArray) -> tuple[FloatArray, NDA
 
 
 def halo_delay(random: Generator, eta: FloatArray, layer: NDArray[np.intp], incoming: NDArray[np.bool_]) -> FloatArray:
-    """When a halo muon hits, relative to particles from the collision [ns]: parallel to the beam it takes a short cut.
+    """Time of a halo muon relative to particles from the collision [ns]: its path parallel to the beam is shorter.
 
     t = -(sqrt(r^2 + z^2) - |z|) / c for the outgoing side, -(sqrt(r^2 + z^2) + |z|) / c for the incoming one, with the
     place (r, z) of the layer that it lights up.

@@ -47,7 +47,7 @@ def multijet_events(random: Generator, size: int, pt_range: tuple[float, float])
 
 
 def kept_in_multijets(draft: EventDraft) -> IntArray:
-    """How many jets of each event convert keeps as QCD or data, [events]."""
+    """Number of jets of each event that convert keeps as QCD or data, [events]."""
     return np.bincount(draft.event[is_selected(draft.axes)], minlength=len(draft))
 
 
@@ -77,7 +77,7 @@ def _eta(random: Generator, size: int) -> FloatArray:
 
 
 def multijets(random: Generator, jets: Axes, is_data: bool) -> Constituents:
-    """Draw the constituents of multijets.
+    """Draws the constituents of multijets.
 
     A small share of them hold neutral long-lived hadrons only: few tracks, one late shower. They are what a signal is
     most easily mistaken for.
@@ -99,7 +99,7 @@ def multijets(random: Generator, jets: Axes, is_data: bool) -> Constituents:
 def multijet_recipe(
     random: Generator, jets: Axes, is_data: bool, trackless: NDArray[np.bool_] | None = None
 ) -> ClusterRecipe:
-    """How many clusters multijets have and how these share the momentum."""
+    """Number of clusters of multijets, and the distribution of the momentum among them."""
     numbers, size = parameters("clusters")["multijet"], len(jets)
     shift = parameters("data_minus_mc") if is_data else {}
     soft, boost = numbers["soft"], numbers["lead_boost"]

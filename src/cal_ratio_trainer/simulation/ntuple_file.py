@@ -48,7 +48,7 @@ class FileTask:
 
 @dataclass(frozen=True)
 class Written:
-    """What one file holds: events in it, jets that convert will keep, events that were tried for them."""
+    """Content of one file: its events, the jets that convert will keep, and the events that were tried for them."""
 
     path: Path
     events: int
@@ -57,7 +57,7 @@ class Written:
 
 
 def write_ntuple(task: FileTask) -> Written:
-    """Simulate one file; the content depends on the seed, the sample and the piece, and on nothing else."""
+    """Simulates one file; the content depends only on the seed, the sample and the piece."""
     random = np.random.default_rng([task.seed, task.sample.number, task.piece])
     draft, jets = _drafted(random, task.sample)
     array = _branches(random, task, draft)
@@ -182,7 +182,7 @@ _INTEGERS = {
 
 @dataclass(frozen=True)
 class Extras:
-    """What an ntuple holds beside the jets and their constituents.
+    """Content of an ntuple besides the jets and their constituents.
 
     Attributes:
         of_jets: further columns of the jets by branch name, [jets].

@@ -1,4 +1,4 @@
-"""Which samples the demo consists of, how many jets each contributes, and how its events are weighted."""
+"""Samples of the demo: number of jets of each, and weights of its events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ class Sample:
         return not self.data_type.is_simulation
 
     def sources(self) -> list[tuple[Source, int]]:
-        """Where its events come from, and how many jets each source contributes."""
+        """Sources of its events, and the number of jets of each source."""
         if self.point is not None:
             return [(_signal_source(self.point), self.jets)]
         if self.data_type is DataType.BIB:

@@ -55,7 +55,7 @@ class Particles:
 
 
 def signal_events(random: Generator, size: int, point: MassPoint) -> EventDraft:
-    """Try `size` events; those with a decay in the fiducial region come out, with their exact share of all events.
+    """Simulates `size` events; returns those with a decay in the fiducial region, with their exact share of all events.
 
     One of the two decays is drawn inside the fiducial region and the event accepted with the probability of that; the
     other decays freely. An event in which both lie inside is reached by either, and halved.
@@ -74,7 +74,7 @@ def signal_events(random: Generator, size: int, point: MassPoint) -> EventDraft:
 
 
 def kept_in_signal(draft: EventDraft) -> IntArray:
-    """How many jets of each event convert keeps as signal, [events]: a jet with two decays counts once."""
+    """Number of jets of each event that convert keeps as signal, [events]: a jet with two decays counts once."""
     fiducial = draft.per_event["llp_fiducial"].astype(bool)
     wanted = fiducial.sum(axis=1)
     eta, phi = (draft.per_event[name][fiducial] for name in ("llp_eta", "llp_phi"))
@@ -84,7 +84,7 @@ def kept_in_signal(draft: EventDraft) -> IntArray:
 
 
 def is_fiducial(particles: Particles) -> NDArray[np.bool_]:
-    """Whether a decay lies where convert looks for signal: in the outer ECal or in the HCal."""
+    """True if a decay is in the region in which convert looks for signal: the outer ECal or the HCal."""
     numbers = parameters("signal_event")["fiducial"]
     abs_eta = np.abs(particles.axes.eta)
     inside_barrel = (particles.transverse > numbers["barrel"][0]) & (particles.transverse < numbers["barrel"][1])
@@ -217,7 +217,7 @@ def _truth(pair: tuple[Particles, Particles]) -> dict[str, NDArray[np.generic]]:
 
 
 def signal_jets(random: Generator, jets: Axes, decays: Decays) -> Constituents:
-    """Draw the constituents of jets, one a decay.
+    """Draws the constituents of jets, one per decay.
 
     A share of them overlaps with activity from the collision: then part of the energy and the tracks are a multijet's.
     """

@@ -17,7 +17,7 @@ NO_VERTEX = -1.0
 
 @dataclass(frozen=True)
 class TrackRecipe:
-    """What one class of jets is like: tracks from the primary vertex and their pt sum over the jet's [jets].
+    """Parameters of one class of jets: tracks from the primary vertex and their pt sum over the jet's [jets].
 
     Attributes:
         flavour: 'signal', 'multijet' or 'bib': chooses pile-up and hit tables.
@@ -46,7 +46,7 @@ def multijet_primaries(random: Generator, jets: Axes) -> tuple[IntArray, FloatAr
 
 
 def tracks(random: Generator, jets: Axes, recipe: TrackRecipe) -> Lists:
-    """Draw the tracks of jets; columns are the ROOT branches without 'track_'."""
+    """Draws the tracks of jets; columns are the ROOT branches without 'track_'."""
     mean, k = parameters("tracks")["pileup"][recipe.flavour]
     pileup = draws.negative_binomial(random, mean, k, len(jets))
     counts = recipe.primary + pileup
@@ -116,7 +116,7 @@ def _vertices(
     primary: NDArray[np.bool_],
     no_vertex: NDArray[np.bool_],
 ) -> dict[str, FloatArray]:
-    """Where the vertex of each track lies along the beam and how many tracks it has."""
+    """Position of each track's vertex along the beam, and its number of tracks."""
     size = len(jets)
     sigma = np.float32(parameters("tracks")["vertex_z_sigma"][recipe.origin])
     z = sigma * draws.normal(random, 3 * size).reshape(size, 3)
@@ -134,7 +134,7 @@ def _vertices(
 
 
 def primary_vertex_particles(random: Generator, jet_pt: FloatArray, is_data: bool) -> FloatArray:
-    """How many tracks the primary vertex has, [jets]."""
+    """Number of tracks of the primary vertex, [jets]."""
     numbers = parameters("tracks")["vertex_particles_primary"]
     count = np.maximum(numbers["mean"] + numbers["sigma"] * draws.normal(random, len(jet_pt)), numbers["minimum"])
     count = count * np.where(jet_pt < numbers["below"], numbers["factor"], 1.0)
@@ -143,7 +143,7 @@ def primary_vertex_particles(random: Generator, jet_pt: FloatArray, is_data: boo
 
 
 def pileup_vertex_particles(random: Generator, size: int, flavour: str) -> FloatArray:
-    """How many tracks a pile-up vertex has, [size]."""
+    """Number of tracks of a pile-up vertex, [size]."""
     numbers = parameters("tracks")["vertex_particles_pileup"]
     count = numbers[flavour] * np.exp(numbers["sigma"] * draws.normal(random, size))
     return np.asarray(np.maximum(np.rint(count), 2), np.float32)

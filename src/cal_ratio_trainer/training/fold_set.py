@@ -56,7 +56,7 @@ class FoldSet:
 
     @property
     def planned_epochs(self) -> int:
-        """How many epochs each fold is to have."""
+        """Number of epochs that each fold is to have."""
         return int(self.run.read_record().get("planned_epochs") or 0)
 
     @property
@@ -85,7 +85,7 @@ class FoldSet:
         return not lacking or any(not run.path.is_dir() or not run.is_in_use for run in lacking)
 
     def claimed(self, fold: int) -> RunDirectory:
-        """Make the folder of a fold for this process; one that a killed process left empty is taken over.
+        """Makes the folder of a fold for this process; one that a killed process left empty is taken over.
 
         Raises:
             RunError: another process has the fold.
@@ -100,7 +100,7 @@ class FoldSet:
 
 
 def new_fold_set(settings: TrainSettings) -> FoldSet:
-    """Make the folder of a set with the next free number."""
+    """Makes the folder of a set with the next free number."""
     if settings.folds is None:
         raise ValueError("these settings have no folds")
     run = new_run(settings.output_path, settings.model_name)
@@ -144,7 +144,7 @@ def begun_set(settings: TrainSettings) -> FoldSet | None:
 
 
 def release(fold_set: FoldSet, fold: int) -> None:
-    """Where nothing came of a fold its folder goes, and with the last one that of the set, whose number is free."""
+    """Removes the folder of a fold that came to nothing, and with the last one that of the set."""
     run = fold_set.run.fold(fold)
     if run.record_file.exists() or (run.path.is_dir() and run.is_in_use):
         return

@@ -37,7 +37,7 @@ _OF_THE_SET = ("fold", "epochs")
 
 @dataclass(frozen=True)
 class FoldWork:
-    """What a call of `cr_trainer train` is to do for a fold set.
+    """Task of a call of `cr_trainer train` for a fold set.
 
     Attributes:
         settings: of the set; with `fold` only that network is trained.
@@ -51,7 +51,7 @@ class FoldWork:
 
     @property
     def rule(self) -> FoldRule:
-        """Which events belong to which fold."""
+        """Rule by which events belong to folds."""
         return FoldRule(self.settings.folds or 0)
 
     @property
@@ -62,7 +62,7 @@ class FoldWork:
 
 @dataclass(frozen=True)
 class FoldSetSummary:
-    """What became of a fold set.
+    """Result for a fold set.
 
     Attributes:
         run: its folder.
@@ -80,7 +80,7 @@ class FoldSetSummary:
 
 
 def fold_work(layers: Layers, settings: TrainSettings, continue_from: str | None) -> FoldWork | None:
-    """What is to be done for a fold set; None where a single network is meant.
+    """Task for a fold set; None where a single network is meant.
 
     Args:
         layers: where the settings come from; the last is the command line.
@@ -143,10 +143,13 @@ def train_folds(
         _heed_late_signal(trained[-1], is_last=fold == work.wanted[-1])
     lacking = tuple(fold_set.lacking())
     undrawn = {f"{each.run.name}: {name}": why for each in trained for name, why in each.undrawn.items()}
-    completed = None if lacking else complete(fold_set, say, details)
-    if completed is None:
-        return FoldSetSummary(fold_set.run, tuple(trained), None, lacking, undrawn)
-    return FoldSetSummary(fold_set.run, tuple(trained), completed.figures, (), undrawn | completed.undrawn)
+    figures = None if lacking else _completed(fold_set, say, details)
+    if figures is not None:
+        try:
+            redraw_run(fold_set.run)
+        except (DrawingFailed, WorkerDied, UserError, OSError) as error:
+            undrawn[f"plots of {fold_set.run.name}"] = str(error)
+    return FoldSetSummary(fold_set.run, tuple(trained), figures, lacking, undrawn)
 
 
 def _heed_late_signal(trained: TrainSummary, *, is_last: bool) -> None:
@@ -179,7 +182,7 @@ def _add_epochs(fold_set: FoldSet, work: FoldWork) -> None:
 
 
 def _start_of(fold: int, fold_set: FoldSet, work: FoldWork) -> Start | str:
-    """Where a fold starts from; where this process has nothing to do for it, why."""
+    """Start of a fold; or the reason why this process has nothing to do for it."""
     run, planned = fold_set.run.fold(fold), fold_set.planned_epochs
     if fold_set.is_trained(fold):
         return f"{run.name} is trained"
@@ -204,15 +207,9 @@ def _for_fold(layers: Layers, fold: int | None) -> Layers:
     return rest if fold is None or not rest else [*rest[:-1], (rest[-1][0], rest[-1][1] | {"fold": fold})]
 
 
-@dataclass(frozen=True)
-class Completed:
-    """The figures of merit of a set, and names of plots that could not be drawn with the reason."""
-
-    figures: TestFigures
-    undrawn: dict[str, str]
-
-
-def complete(fold_set: FoldSet, say: Callable[[str], None], details: Callable[[TestFigures], str]) -> Completed | None:
+def _completed(
+    fold_set: FoldSet, say: Callable[[str], None], details: Callable[[TestFigures], str]
+) -> TestFigures | None:
     """Write what the set has as a run; all its folds are trained.
 
     Args:
@@ -221,7 +218,7 @@ def complete(fold_set: FoldSet, say: Callable[[str], None], details: Callable[[T
         details: figures of merit as text, for training_details.txt.
 
     Returns:
-        What came of it; None where another process is doing the same.
+        The figures of merit of the set; None where another process is doing the same.
 
     Raises:
         RunError: the folds were not trained on the same files.
@@ -235,8 +232,7 @@ def complete(fold_set: FoldSet, say: Callable[[str], None], details: Callable[[T
             say(f"{fold_set.run.name} is being completed by another process")
             return None
         say(f"all folds are trained; {fold_set.run.name} is put together")
-        figures = _written(fold_set, details)
-    return Completed(figures, _undrawn(fold_set))
+        return _written(fold_set, details)
 
 
 def _written(fold_set: FoldSet, details: Callable[[TestFigures], str]) -> TestFigures:
@@ -289,12 +285,3 @@ def _refuse_different_files(fold_set: FoldSet) -> None:
                 f"the folds of {fold_set.run.name} were trained on different {kind} files (checksums {told}): an event "
                 "of one may be in another, so they make no set"
             )
-
-
-def _undrawn(fold_set: FoldSet) -> dict[str, str]:
-    """Draw the plots of the set; what kept them from being drawn, if anything."""
-    try:
-        redraw_run(fold_set.run)
-    except (DrawingFailed, WorkerDied, UserError, OSError) as error:
-        return {f"plots of {fold_set.run.name}": str(error)}
-    return {}

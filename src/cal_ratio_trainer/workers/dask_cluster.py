@@ -48,7 +48,7 @@ class DaskCluster(Executor):
 
     @property
     def places(self) -> int:
-        """How many threads the workers have at the moment; 1 where there are no workers yet."""
+        """Number of threads of the workers at the moment; 1 without workers."""
         now = time.monotonic()
         if now - self._counted >= _COUNT_WORKERS_EVERY_S:
             self._counted = now
@@ -94,7 +94,7 @@ class DaskCluster(Executor):
         return found
 
     def _done(self, future: Any) -> Done | None:
-        """What became of a task; None where it has to be done again."""
+        """Result of a task; None if it must be repeated."""
         from distributed import CancelledError, KilledWorker
 
         if future.status == "finished" and not self._has_result(future):

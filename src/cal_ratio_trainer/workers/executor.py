@@ -58,7 +58,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a task: its result, or the error that it raised."""
+    """Result of a task, or the error that it raised."""
 
     key: Key
     result: Any = None
@@ -81,7 +81,7 @@ class Executor(ABC):
     @property
     @abstractmethod
     def places(self) -> int:
-        """How many tasks are done at the same time, at least 1."""
+        """Number of tasks in parallel, at least 1."""
 
     @abstractmethod
     def submit(self, task: Task) -> None:
@@ -89,7 +89,7 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self, seconds: float) -> list[Done]:
-        """What has ended since the last call; waits for it, at most so long. Progress is passed on meanwhile.
+        """Waits, up to a timeout, for tasks that end, and returns them. Progress is passed on meanwhile.
 
         Raises:
             SchedulerError: the executor is lost.

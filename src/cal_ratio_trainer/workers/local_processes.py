@@ -38,7 +38,7 @@ class LocalProcesses(Executor):
 
     @property
     def places(self) -> int:
-        """How many processes there are."""
+        """Number of processes."""
         return self._common.processes
 
     def submit(self, task: Task) -> None:
@@ -101,7 +101,7 @@ class _Pool:
         return self._executor
 
     def words(self) -> list[_Word]:
-        """What the tasks have told since the last call."""
+        """Messages of the tasks since the last call."""
         found: list[_Word] = []
         with contextlib.suppress(queue.Empty):
             while self._words is not None:
@@ -109,7 +109,7 @@ class _Pool:
         return found
 
     def ended(self) -> tuple[list[Done], list[Task]]:
-        """What ended by itself, and what a process died at."""
+        """Tasks that have ended, and those during which a process died."""
         done: list[Done] = []
         lost: list[Task] = []
         for future, task in [(future, task) for future, task in self.under_way.items() if future.done()]:

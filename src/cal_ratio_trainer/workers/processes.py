@@ -12,7 +12,7 @@ from typing import TypeVar
 
 
 def available_cores() -> int:
-    """How many cores this process may use: a batch system often gives it fewer than the machine has."""
+    """Number of cores that this process may use: a batch system often gives fewer than the machine has."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:

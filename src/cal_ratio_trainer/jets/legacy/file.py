@@ -29,7 +29,7 @@ from cal_ratio_trainer.jets.table import Jets
 
 
 class FlatFile(JetFile):
-    """What the two flat formats share: old names, padding rows, nulls for what is absent."""
+    """Common part of the two flat formats: old names, padding rows, nulls for absent values."""
 
     def _describe(self, path: Path, layout: str, present: Mapping[str, np.dtype[Any]], rows: int) -> None:
         self.path, self.rows = path, rows
@@ -138,7 +138,7 @@ class FlatParquetFile(FlatFile):
 
 
 def _numpy_type(kind: pa.DataType) -> np.dtype[Any]:
-    """What a column becomes; nulls make a column of whole numbers one of floats."""
+    """Type of a column in numpy; nulls turn integers into floats."""
     if pa.types.is_integer(kind) or pa.types.is_null(kind):
         return np.dtype(np.float64)
     return np.dtype(kind.to_pandas_dtype()) if pa.types.is_floating(kind) else np.dtype(object)

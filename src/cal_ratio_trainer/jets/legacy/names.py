@@ -22,7 +22,7 @@ _SLOTS = frozenset(SLOT_COLUMNS)
 
 @dataclass(frozen=True)
 class FlatNames:
-    """How the columns of a flat frame map to today's.
+    """Map from the columns of a flat frame to today's.
 
     Attributes:
         source: today's name -> the name in the frame; slots and scalars, in the frame's order.
@@ -62,7 +62,7 @@ def name_of_today(name: str) -> str:
 
 
 def flat_names(present: Iterable[str]) -> FlatNames:
-    """Sort the columns of a frame. Where an old and a new name are both there, the new one counts."""
+    """Assigns the columns of a frame. If an old and a new name are both present, the new one is used."""
     source: dict[str, str] = {}
     dropped = []
     for name in present:

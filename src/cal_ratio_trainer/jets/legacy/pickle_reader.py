@@ -92,7 +92,7 @@ class _FrameUnpickler(pickle._Unpickler):
         self._refuse(f"the extension with code {code} of copyreg")
 
     def load_bytearray8(self) -> None:
-        """As the original, but a length beyond the end of the file claims no memory."""
+        """Original opcode, except that a length beyond the end of the file allocates no memory."""
         length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
         self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
 
@@ -194,7 +194,7 @@ class _Block(metaclass=_Sealed):
 
 
 class _BlockManager(metaclass=_Sealed):
-    """What a frame holds: blocks, and the labels of columns and rows."""
+    """Content of a frame: blocks, and the labels of columns and rows."""
 
     __slots__ = ("axes", "blocks")
 

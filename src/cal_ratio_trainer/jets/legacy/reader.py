@@ -58,7 +58,7 @@ def flat_chunks(
 
 
 def padding_rows(last_slots: Callable[[str], NDArray[Any]]) -> dict[str, FloatArray]:
-    """What stands in the empty slots of a frame: zeros, or what an earlier `build` turned them into.
+    """Values in the empty slots of a frame: zeros, or their values after an earlier `build`.
 
     With a range that starts above 0 the earlier program scaled empty slots too: 0 became -min / (max - min). Only
     the last slot is looked at: where no jet leaves it empty, no jet has an empty slot at all.
@@ -96,7 +96,7 @@ def _ragged(path: Path, kind: Constituent, columns: Columns, part: slice, paddin
 
 
 def _refuse_sentinels(path: Path, kind: Constituent, padded: FloatArray) -> None:
-    """No constituent has one and the same number for all of its features: that stands for "nothing there"."""
+    """Refuses constituents with the same number for all features, which mark empty slots."""
     first = padded[:, :, 0]
     suspected = (first != 0) & np.isfinite(first) & (first == padded[:, :, 1]) & (first == padded[:, :, -1])
     jets, slots = np.nonzero(suspected)

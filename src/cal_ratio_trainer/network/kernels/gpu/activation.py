@@ -30,7 +30,7 @@ def _scrambled(word):  # type: ignore[no-untyped-def]
 
 @compiled
 def mask_row(row, numbers, rows, NAMED: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Which row of the mask each row has: the one that is named, or its own."""
+    """Mask row of each row: the named one, or its own."""
     number = row
     if NAMED:
         number = tl.load(numbers + row, mask=row < rows, other=0)
@@ -200,7 +200,7 @@ def finish(
 
 
 def gradient_(gradient: Tensor, result: Tensor, factor: float, rows_with_dropout: int) -> Tensor:
-    """Change the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
+    """Changes the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
 
     Returns:
         [units], its sum over the rows: the gradient of the layer's bias.

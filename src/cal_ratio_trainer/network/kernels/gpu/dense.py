@@ -83,7 +83,7 @@ def _activated(  # type: ignore[no-untyped-def]
 
 @compiled
 def _of_layer(weights, inputs, i: tl.constexpr, WIDTHS: tl.constexpr, OFFSETS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where one layer's kernel lies in all weights, or in a gradient by them, and how many inputs it has."""
+    """Offset of one layer's kernel in all weights or their gradient, and its number of inputs."""
     if i > 0:
         place, its_inputs = weights + inputs * WIDTHS[1] + OFFSETS[i], WIDTHS[i]
     else:
@@ -110,7 +110,7 @@ def _inputs_of_layers(  # type: ignore[no-untyped-def]
     NAMED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """What each layer reads of the rows [BLOCK, 1] of a tile: [BLOCK, PADDED of its inputs]."""
+    """Inputs of each layer for the rows [BLOCK, 1] of a tile: [BLOCK, PADDED of its inputs]."""
     column = tl.arange(0, PADDED[0])[None, :]
     here = (row < rows) & (column < inputs)
     read = (tl.load(x + row.to(tl.int64) * inputs + column, mask=here, other=0.0),)
@@ -143,7 +143,7 @@ def chain_forward(  # type: ignore[no-untyped-def]
     PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Write out [units of the last layer, rows]; the last layer has neither ReLU nor dropout."""
+    """Writes out [units of the last layer, rows]; the last layer has neither ReLU nor dropout."""
     row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[:, None]
     read = _inputs_of_layers(
         *(x, weights, keys, numbers, row, rows, inputs, rows_with_dropout, below, scale),
@@ -358,5 +358,5 @@ def sizes_of(widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
 
 
 def warps_of(precision: str) -> int:
-    """Of a program: products without the matrix unit need the registers of more of them."""
+    """Number of warps of a program: products without the matrix unit need the registers of more warps."""
     return 8 if precision == "ieee" else 4

@@ -52,7 +52,7 @@ def _tile(number, jets, UNITS: tl.constexpr, PADDED: tl.constexpr, BLOCK: tl.con
 
 @compiled
 def _places_of_slot(places, slots, slot, jet, columns, PADDED: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where a slot's gate inputs lie [PADDED, BLOCK], and which jets have a constituent there [1, BLOCK]."""
+    """Positions of a slot's gate inputs [PADDED, BLOCK], and mask of jets with a constituent there [1, BLOCK]."""
     start, filled = tl.load(places + slot), tl.load(places + slots + slot)
     unit = tl.arange(0, PADDED)[:, None]
     return unit.to(tl.int64) * columns + tl.where(jet < filled, start + jet, columns - 1), jet < filled
@@ -87,7 +87,7 @@ def recurrence_forward(  # type: ignore[no-untyped-def]
     KEPT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Run over all slots of a tile of BLOCK jets, h and c in registers.
+    """Runs over all slots of a tile of BLOCK jets, h and c in registers.
 
     Args:
         gates: [4 units, columns], the last column an empty slot's.
