@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from cal_ratio_trainer.workers.executor import Done, Executor, Key, Task, WorkerLost
-from cal_ratio_trainer.workers.processes import deaf_to_interrupts, end_with_parent
+from cal_ratio_trainer.workers.processes import deaf_to_interrupts, end_with_parent, without_main_module
 
 _Word = tuple[Key, int, int]
 _LOSSES_UNTIL_ALONE = 2
@@ -83,7 +83,7 @@ class _Pool:
 
     def submit(self, task: Task) -> None:
         try:
-            with deaf_to_interrupts():
+            with deaf_to_interrupts(), without_main_module():
                 future = self._started().submit(_work, task)
         except BrokenProcessPool:
             # It broke since the last look; what was under way in it is found out about there.
