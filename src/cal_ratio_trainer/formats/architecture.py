@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cal_ratio_trainer.errors import did_you_mean
+from cal_ratio_trainer.formats.stored_layers import BadNetworkFile
 
 _MOST_LAYERS = 200
 _LONGEST_NAME = 200
@@ -15,7 +16,7 @@ _KERAS = ("keras", "tf_keras", "tensorflow")
 _HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
 
 
-class BadArchitecture(ValueError):
+class BadArchitecture(BadNetworkFile):
     """A config is none of Keras', or describes another network; names the layer."""
 
 

@@ -15,6 +15,7 @@ from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
 from cal_ratio_trainer.formats.self_check import TOLERANCE
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.markdown import code, escaped
+from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.network.shape import NetworkShape
 
 FORMAT_VERSION = 2
@@ -170,6 +171,7 @@ def _described(facts: NetworkFacts) -> dict[str, Any]:
     scaling = facts.preprocessing.scaling
     return {
         "network": facts.name,
+        **({"encoder": facts.shape.encoder} if facts.shape.encoder != DEFAULT_ENCODER else {}),
         **({"folds": facts.folds.to_dict()} if facts.folds is not None else {}),
         "training": facts.training,
         "data": facts.data,

@@ -49,7 +49,7 @@ def converted_input(branch: BranchShape) -> str:
 
 
 def add_preprocessing(graph: OnnxGraph, shape: NetworkShape, preprocessing: Preprocessing) -> dict[str, str]:
-    """Add inputs of converted jets and what scales them.
+    """Adds inputs of converted jets and the nodes that scale them.
 
     The inputs are, for each branch, `converted_<kind>` [jets, slots, inputs], features as converted, zeros in empty
     slots, and `converted_jets` [jets, jet inputs + masses] with pt and masses in GeV. Masses stand there only: the

@@ -22,7 +22,7 @@ _MAX_NAMED = 5
 
 
 class Status(StrEnum):
-    """What became of one file."""
+    """Result of one file."""
 
     CONVERTED = "converted"
     NO_JETS = "no jets"
@@ -102,7 +102,7 @@ class ConversionSummary(Result):
         return Path(os.path.commonpath(folders)) if folders else None
 
     def notes(self) -> list[str]:
-        """What was odd in the files that were converted in this call, summed over them, a sentence each."""
+        """Unusual content of the files converted in this call, summed over them, one sentence each."""
         total: Counter[str] = Counter()
         for row in self.rows:
             total.update(dict(row.oddities))
@@ -154,7 +154,7 @@ class ConversionSummary(Result):
 
 
 def sample_name(data_type: DataType, channels: Iterable[int]) -> str:
-    """What a sample is called in tables.
+    """Name of a sample in tables.
 
     >>> sample_name(DataType.QCD, [364702])
     'qcd 364702'
@@ -185,7 +185,7 @@ _HEAD = (
 
 
 def record_failures(rows: Iterable[ConversionRow]) -> None:
-    """Bring the lists of failed files up to date, one in each output folder.
+    """Updates the lists of failed files, one in each output folder.
 
     A file is on the list of its folder while it has failed and there is no output of it; an empty list is removed.
     Several processes may do this at once.

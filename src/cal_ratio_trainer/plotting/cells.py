@@ -38,7 +38,7 @@ class Cells:
 
 
 def draw_cells(axes: "Axes", cells: Cells) -> None:
-    """Fill the whole frame with the cells."""
+    """Fills the whole frame with the cells."""
     import matplotlib
 
     rows, columns = cells.shares.shape

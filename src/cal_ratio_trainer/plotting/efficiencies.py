@@ -1,4 +1,4 @@
-"""How often jets are taken for signal: by mass, by background, and where jets fly and particles decay."""
+"""Shares of jets classified as signal: by mass, by background, by direction of the jet and by decay position."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -75,7 +75,7 @@ def draw_roc_pair(axes: "Axes", ratio_axes: "Axes", pair: RocPair, names: Names)
 
 
 def _draw_curve(axes: "Axes", curve: RocCurve, title: str, style: dict[str, Any]) -> float:
-    """Draw it; the highest value that is drawn."""
+    """Draws it; returns the highest drawn value."""
     shown = (curve.background_efficiency > 0) & (curve.signal_efficiency >= _LOWEST_EFFICIENCY)
     if not shown.any():
         axes.plot([], [], label=title, **style)

@@ -79,7 +79,7 @@ class RunOverview:
 
     @classmethod
     def of(cls, run: RunDirectory) -> "RunOverview":
-        """Read what there is of a run, or of a fold set and all its networks."""
+        """Reads the existing files of a run, or of a fold set and all its networks."""
         troubles: list[str] = []
         record = _known(run.read_record, troubles) or {}
         settings = _known(run.read_settings, troubles) if record and os.path.lexists(run.settings_file) else None

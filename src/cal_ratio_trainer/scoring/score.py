@@ -78,7 +78,7 @@ class ScoreSummary:
 
 
 def score_files(settings: ScoreSettings) -> ScoreSummary:
-    """Score every jet of the files; a bad file is a failed entry and the others go on.
+    """Scores every jet of the files; a bad file is a failed entry and does not stop the others.
 
     Memory does not grow with the files, but for pickled frames, which are held whole.
 
