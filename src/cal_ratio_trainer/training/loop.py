@@ -269,7 +269,7 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
 
 
 def short_note(history: list[HistoryRow]) -> str:
-    """Few words on the newest epoch, for the live line."""
+    """Short note on the newest epoch, for the live line."""
     row = history[-1]
     ks = "" if lacks_control_region([row]) else f", K-S {ks_sums([row])[0]:.2f}"
     return f"epoch {len(history) - 1}: loss {row['val_original_lossf']:.3g}, AUC {row['val_auc']:.4f}{ks}"
