@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cal_ratio_trainer.cli.convert.training import command
+from cal_ratio_trainer.cli.convert_training import command
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.formats.self_check import ExportFailed
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE

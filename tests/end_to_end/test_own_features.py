@@ -12,12 +12,15 @@ import yaml
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, MissingColumn
 from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
+from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
@@ -186,6 +189,19 @@ def test_an_ntuple_without_the_branch_is_refused_by_its_name(chain: Chain, tmp_p
     )
     (row,) = convert_files(settings).rows
     assert row.reason == "lacks jet_width (did you mean jet_pT?), track_pixeldEdx (did you mean track_PixelShared?)"
+
+
+def test_every_format_holds_the_network_and_gives_its_scores(chain: Chain) -> None:
+    settings = ConvertTrainingSettings.make(
+        training=str(chain.network), output_json=chain.folder / "exported.json", format="all", with_preprocessing=True
+    )
+    written = export_training(settings)
+    assert "jet_width, track_PixelHits, track_dEdx" in " ".join(written.notes)
+    assert {file.format for file in written.exported.files} == {each.name for each in formats_named(ALL)}
+    assert all(file.largest_difference < 1e-5 for file in written.exported.files)
+    card = (chain.folder / "exported.card.md").read_text()
+    assert "track_dEdx" in card
+    assert "(track_dEdx - 1) / 2" in card
 
 
 @pytest.mark.parametrize(

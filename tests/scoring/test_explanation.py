@@ -161,7 +161,7 @@ def test_another_network_is_no_change_of_the_inputs(scorer: Scorer, batch: JetBa
 def test_every_change_has_a_name_of_its_own_and_changes_something_or_says_that_it_cannot(batch: JetBatch) -> None:
     jets = ExplainedJets(batch.jets, batch.converted, SCALING)
     names, without_effect = [], []
-    for variation in variations():
+    for variation in variations(batch.jets.schema):
         names.append(variation.name)
         changed = variation.apply(jets)
         if changed is None or variation.outputs is not None:

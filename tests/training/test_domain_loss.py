@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.base import (
     DOMAIN_LOSSES,
     ControlJets,
@@ -19,11 +21,15 @@ from cal_ratio_trainer.network.domain.base import (
     domain_loss,
     domain_loss_named,
 )
+from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.cuda_graph import StaticStep
+from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
+from tests.training.test_cuda_graph import CONTROL, CPU, MAIN, tensors
 
 
 class SignalShift(DomainLoss):
@@ -108,6 +114,21 @@ def test_its_weight_makes_another_training_and_0_one_without_it(files: tuple[Pat
     ]
     assert rows[0]["original_lossf"] != rows[1]["original_lossf"]
     assert "shift" not in rows[2]
+
+
+def test_it_gives_the_same_in_constant_shapes_as_a_recorded_step_has() -> None:
+    data, jets, found = tensors(), StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300)), []
+    for kind in (TrainingStep, StaticStep):
+        domain = SignalShift(DomainSettings(10.0))
+        step = kind(Classifier(DEFAULT_SHAPE, 1), domain, 8e-4, regularization=1e-11, dropout=0.2, seed=5)
+        sums = step.new_sums(CPU)
+        for epoch in range(3):
+            step.prepare(data, [jets], epoch)
+            step(data, jets, epoch, 0, sums)
+        found.append((domain.state_dict(), sums.values()))
+    (state, values), (static_state, static_values) = found
+    torch.testing.assert_close(static_state, state)
+    assert static_values == pytest.approx(values, rel=1e-5)
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(files: tuple[Path, Path], tmp_path: Path) -> None:

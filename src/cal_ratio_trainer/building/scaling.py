@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, Ragged
-from cal_ratio_trainer.jets.schema import UNITS_IN_GEV, Affine, Constituent, Feature
+from cal_ratio_trainer.jets.schema import Affine, Constituent, Feature
 from cal_ratio_trainer.jets.table import Jets
 
 
@@ -20,7 +20,7 @@ class ScaledJets:
 
 
 def scale(jets: Jets, scaling: Scaling) -> ScaledJets:
-    """Scale jets as the earlier program's `build` did, real constituents only; padding rows stay as they are.
+    """Scales jets as the earlier program's `build` did, real constituents only; padding rows are not changed.
 
     Computed in double from the stored float32, then stored as float32 again. By the scaling of a feature:
         pt_range: (pt - min) / (max - min);  from MeV (pt - min) / (1000 (max - min)), as the earlier program has it.
@@ -61,7 +61,7 @@ def _scaled(ragged: Ragged, kind: Constituent, scaling: Scaling) -> tuple[Ragged
 
 
 def _make_fractions(columns: FloatArray, layers: list[int]) -> int:
-    """Divide features by their sum; the number of constituents with one for which that gives nothing finite."""
+    """Divides features by their sum; returns the number of constituents for which the result is not finite."""
     if not layers:
         return 0
     total = columns[layers].sum(axis=0, dtype=np.float64)
@@ -78,14 +78,5 @@ def _make_fractions(columns: FloatArray, layers: list[int]) -> int:
 
 def _moved(feature: Feature, values: FloatArray, scaling: Scaling) -> NDArray[np.float64]:
     """A feature with one shift and one unit, scaled in double precision."""
-    shift, unit = shift_and_unit(feature, scaling)
+    shift, unit = scaling.shift_and_unit(feature)
     return (values.astype(np.float64) - shift) / unit
-
-
-def shift_and_unit(feature: Feature, scaling: Scaling) -> tuple[float, float]:
-    """What a feature is scaled with, (value - shift) / unit; 0 and 1 where it is scaled in another way or not."""
-    if isinstance(feature.scaling, Affine):
-        return feature.scaling.subtract, feature.scaling.divide_by
-    if feature.scaling != "pt_range":
-        return 0.0, 1.0
-    return scaling.min_jet_pt, UNITS_IN_GEV[feature.unit] * (scaling.max_jet_pt - scaling.min_jet_pt)

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any, TextIO, cast
 
@@ -60,25 +60,39 @@ _CONVERT_COMMANDS = {
 class LazyGroup(click.Group):
     """A group whose commands live in modules that are imported when used: `cr_trainer --help` stays fast."""
 
-    def __init__(self, name: str, modules: Mapping[str, str], summaries: Mapping[str, str], help: str) -> None:
+    def __init__(
+        self, name: str, modules: str, summaries: Mapping[str, str], help: str, groups: Sequence[click.Group] = ()
+    ) -> None:
+        """Makes a group.
+
+        Args:
+            name: of the group.
+            modules: beginning of the names of modules, which the command's name completes.
+            summaries: of each command and group, in the order to list them.
+            help: of the group.
+            groups: within it.
+        """
         super().__init__(name, help=help, context_settings={"help_option_names": ["-h", "--help"]})
         self._modules, self._summaries = modules, summaries
+        self._groups = {group.name: group for group in groups}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the work, not of the alphabet."""
         return list(self._summaries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and take its `command`."""
-        if cmd_name not in self._summaries:
-            return None
-        command: click.Command = importlib.import_module(self._modules[cmd_name]).command
+        """Imports the command's module and takes its `command`."""
+        if cmd_name not in self._summaries or cmd_name in self._groups:
+            return self._groups.get(cmd_name)
+        # A module cannot have the name of a keyword, as `import` is one.
+        module = f"{self._modules}{cmd_name.replace('-', '_')}{'_' * keyword.iskeyword(cmd_name)}"
+        command: click.Command = importlib.import_module(module).command
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a name that is not there is answered with the nearest that is."""
+        """Finds the command; the error for an unknown name gives the most similar one."""
         if args and args[0] not in self._summaries and not args[0].startswith("-"):
             ctx.fail(f"no command '{args[0]}'{did_you_mean(args[0], self._summaries)}")
         if place().processes > 1 and args and args[0] in _COMMANDS and args[0] != _SHARED_COMMAND:
@@ -94,29 +108,21 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(self._summaries.items()))
 
 
-def _modules(package: str, names: Mapping[str, str]) -> dict[str, str]:
-    # A module cannot have the name of a keyword, as `import` is one.
-    return {name: f"{package}.{name.replace('-', '_')}{'_' * keyword.iskeyword(name)}" for name in names}
-
-
-def convert_group() -> click.Group:
-    """`cr_trainer convert ...`."""
-    return LazyGroup(
+def cr_trainer() -> click.Group:
+    """The whole command line."""
+    convert = LazyGroup(
         "convert",
-        _modules("cal_ratio_trainer.cli.convert", _CONVERT_COMMANDS),
+        "cal_ratio_trainer.cli.convert_",
         _CONVERT_COMMANDS,
         "Convert files from one form to another.",
     )
-
-
-def cr_trainer() -> click.Group:
-    """The whole command line."""
     group = LazyGroup(
         "cr_trainer",
-        _modules("cal_ratio_trainer.cli", _COMMANDS),
+        "cal_ratio_trainer.cli.",
         _COMMANDS,
         "From DiVertAnalysis ntuples to a trained CalRatio jet network.\n\n"
         "Start with 'cr_trainer train': it needs no data. 'cr_trainer COMMAND --help' explains each.",
+        [convert],
     )
     group.params += [
         click.Option(["verbose", "-v", "--verbose"], count=True, help="Say more; -vv says everything."),
@@ -155,7 +161,7 @@ class _HarmlessStream:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one sentence and exit status 2."""
+    """Runs the command line; a user's mistake ends in one sentence and exit status 2."""
     open_closed_streams()
     silence_other_ranks()
     with (

@@ -18,7 +18,7 @@ SettingsType = TypeVar("SettingsType", bound=Settings)
 
 _SIMPLE = (bool, int, float, str, Path)
 _NULL = ("null", "none")
-"""How the command line says what YAML says with null."""
+"""Words for YAML's null on the command line."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class SettingsCommand(Generic[SettingsType]):
-    """What makes a command of a settings model.
+    """A command made of a settings model.
 
     Attributes:
         settings: the model; its fields become options.
@@ -138,7 +138,7 @@ class _Command(click.Command):
     """Names a mistyped option with one dash as it was typed; click takes it for letters and names the first of them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As that of click."""
+        """See click."""
         given = [word.partition("=")[0] for word in args]
         try:
             return super().parse_args(ctx, args)

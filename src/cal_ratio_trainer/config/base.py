@@ -1,4 +1,4 @@
-"""What all settings have in common."""
+"""Base of all settings."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,7 +12,7 @@ class Settings(BaseModel):
 
     Class attributes:
         aliases: other name, such as that in configurations of the earlier program -> name here.
-        ignored: names of the earlier program that mean nothing any more -> why, said once when met.
+        ignored: names of the earlier program that have no effect -> the reason, logged when one is given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
@@ -27,13 +27,13 @@ class Settings(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _at_home(cls, value: Any) -> Any:
-        # A shell expands ~ on the command line, nobody does in a YAML file: a folder named ~ would be made.
+    def _expand_home(cls, value: Any) -> Any:
+        # A shell expands ~ on the command line; in a YAML file it would become a folder named ~.
         return value.expanduser() if isinstance(value, Path) else value
 
     @field_validator("*")
     @classmethod
-    def _is_text(cls, value: Any) -> Any:
+    def _refuse_other_encodings(cls, value: Any) -> Any:
         # The name of a file may be any bytes. Settings, reports and records are text.
         for each in value if isinstance(value, list | tuple) else [value]:
             try:
@@ -44,7 +44,7 @@ class Settings(BaseModel):
 
     @classmethod
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """The same settings under the names of today, without those that are ignored.
+        """Returns the settings under their present names, without those that are ignored.
 
         Raises:
             ValueError: a setting is given under its old and its new name with two values.
@@ -67,17 +67,17 @@ class Settings(BaseModel):
 
     @classmethod
     def field_names(cls) -> list[str]:
-        """All fields in the order to show them: the command's own, then those of settings it extends."""
+        """Names of all fields in the order of --help: the command's own, then those it inherits."""
         extended = {name for base in cls.__bases__ for name in getattr(base, "model_fields", {})}
         return sorted(cls.model_fields, key=lambda name: name in extended)
 
     @classmethod
     def make(cls, **changes: Any) -> Self:
-        """The default settings with changes of any type that a YAML file or a flag could give."""
+        """Returns the default settings with changes, of any type that a YAML file or a flag can give."""
         return cls.model_validate(changes)
 
     def as_yaml(self) -> str:
-        """All settings as YAML that `--config` reads back to the same."""
+        """Returns all settings as YAML, which `--config` reads back."""
         values = self.model_dump(mode="json")
         ordered = {name: values[name] for name in self.field_names()}
         text: str = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)

@@ -12,7 +12,7 @@ from cal_ratio_trainer.jets.labels import DataType
 
 
 class BuildInput(Settings):
-    """One file, or the files that a pattern names, and what is taken of them."""
+    """A file, or the files that a pattern names, and the jets to take from them."""
 
     input_file: str = Field(description="Path, pattern or URL of files of jets.")
     num_events: int | None = Field(
@@ -33,7 +33,7 @@ class BuildInput(Settings):
 
 
 class BuildSettings(FigureSettings, SchedulingSettings):
-    """What `cr_trainer build` makes, and of which files."""
+    """Settings of `cr_trainer build`."""
 
     aliases: ClassVar[dict[str, str]] = {"min_jet_pT": "min_jet_pt", "max_jet_pT": "max_jet_pt"}
 
@@ -153,7 +153,7 @@ class BuildSettings(FigureSettings, SchedulingSettings):
 
 
 class ResampleSettings(Settings):
-    """What `cr_trainer resample` takes of which file."""
+    """Settings of `cr_trainer resample`."""
 
     input_file: str = Field(description="File of jets of any format, or its URL.")
     output_file: Path = Field(description="File to write; .pkl makes a pickled flat frame.")

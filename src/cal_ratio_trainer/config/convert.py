@@ -38,7 +38,7 @@ class ConversionInput(Settings):
 
 
 class ConvertSettings(SharedListSettings):
-    """What `cr_trainer convert divertanalysis` reads, keeps and writes."""
+    """Settings of `cr_trainer convert divertanalysis`."""
 
     aliases: ClassVar[dict[str, str]] = {**_MASSES, "schema": "schema_file"}
     ignored: ClassVar[dict[str, str]] = {
@@ -151,7 +151,7 @@ class ConvertSettings(SharedListSettings):
 
 
 def named_conditions(given: Conditions) -> dict[str, str]:
-    """Conditions by name, in their order; those without a name have themselves for one."""
+    """Returns conditions by name, in order; the name of one without a name is its text."""
     if isinstance(given, dict):
         return given
     texts = [given] if isinstance(given, str) else given or []

@@ -8,7 +8,7 @@ from cal_ratio_trainer.config.shared import SchedulingSettings
 
 
 class DemoSettings(SchedulingSettings):
-    """What `cr_trainer demo` simulates."""
+    """Settings of `cr_trainer demo`."""
 
     output_path: Path = Field(
         default=Path("demo_ntuples"), description="Folder that the ntuples are written to; made where it is missing."

@@ -1,4 +1,4 @@
-"""Settings from their sources: packaged defaults, then a YAML file, then flags; all mistakes told at once."""
+"""Settings from their sources: defaults, then a YAML file, then flags. All mistakes are reported at once."""
 
 import logging
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ SettingsType = TypeVar("SettingsType", bound=Settings)
 DEFAULTS = "packaged defaults"
 """Name of the layer with the defaults of a model."""
 
-LARGEST_FILE = 2**24
-"""Bytes that a config file may have: about as many as the most values take, with long names."""
+MAX_BYTES = 2**24
+"""Limit on the bytes of a config file: room for `_MAX_VALUES` values with long names."""
 
-LARGEST_OF_A_RUN = 2**20
-"""The same of the settings in a run's folder, of which a table of runs reads many; reading this much takes seconds."""
+MAX_BYTES_OF_RUN = 2**20
+"""Limit on the bytes of settings in a run's folder, of which a table of runs reads many."""
 
-_MOST_VALUES = 100_000
-"""How many a file may hold. A few lines of aliases can stand for more than the memory takes."""
-_TOO_MUCH = f"holds more than {_MOST_VALUES} values, or refers to itself"
+_MAX_VALUES = 100_000
+"""Limit on the values of a file. A few lines of YAML aliases can expand to more than fits in memory."""
+_TOO_MANY = f"holds more than {_MAX_VALUES} values, or refers to itself"
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 def load_settings(
     model: type[SettingsType], config: str | Path | None = None, flags: Mapping[str, Any] | None = None
 ) -> SettingsType:
-    """The settings of a command.
+    """Returns the settings of a command.
 
     Args:
         model: which settings.
@@ -54,7 +54,7 @@ def layers_of(
     flags: Mapping[str, Any] | None,
     source: str = "command line",
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The sources of settings, weakest first, each with a name for messages, under today's names."""
+    """Returns the sources of settings under their present names, weakest first, each with a name for messages."""
     layers = [(DEFAULTS, model.defaults())]
     if config is not None:
         layers.append((str(config), read_config(config, model=model)))
@@ -69,7 +69,7 @@ def layers_of(
 
 
 def settings_from(model: type[SettingsType], layers: list[tuple[str, dict[str, Any]]]) -> SettingsType:
-    """One settings object from layers, later ones winning; its `model_fields_set` names what is not a plain default.
+    """Merges layers to one settings object; later ones win, and `model_fields_set` names what is no plain default.
 
     Raises:
         ConfigError: as `load_settings`.
@@ -88,10 +88,10 @@ def _changed(model: type[Settings], content: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name not in defaults or value != defaults[name]}
 
 
-def read_config(config: str | Path, largest: int = LARGEST_FILE, model: type[Settings] | None = None) -> dict[str, Any]:
-    """The content of a YAML file, or of a packaged configuration named without folder and ending.
+def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settings] | None = None) -> dict[str, Any]:
+    """Reads a YAML file, or a packaged configuration named without folder and ending.
 
-    Whatever YAML comes from outside is read by this: no size, depth or aliases of a file can take up time or memory.
+    All untrusted YAML is read here: size, depth and aliases of a file are limited.
 
     Args:
         config: the file, or the name.
@@ -131,43 +131,43 @@ def _text_of(path: Path, largest: int) -> str:
 
 
 def _parsed(config: str | Path, text: str) -> Any:
-    """What a YAML text says; InputFileError where it is none, or where its aliases multiply to more than is read."""
+    """Content of a YAML text; raises InputFileError where it is invalid or its aliases expand to too many values."""
     try:
         content = _CountingLoader(text).get_single_data()
-    except _TooMuch as error:
-        raise InputFileError(config, _TOO_MUCH) from error
-    except _TwiceTheSame as error:
+    except _TooManyValues as error:
+        raise InputFileError(config, _TOO_MANY) from error
+    except _DuplicateName as error:
         raise InputFileError(config, str(error)) from error
     except RecursionError as error:
         raise InputFileError(config, "is nested too deeply for settings") from error
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The parser lets through what Python says of a date with 99 days or a number of 5000 digits.
         raise InputFileError(config, f"is not valid YAML: {' '.join(str(error).split())}") from error
-    if _is_too_much(content):
-        raise InputFileError(config, _TOO_MUCH)
+    if _has_too_many_values(content):
+        raise InputFileError(config, _TOO_MANY)
     return content
 
 
-class _TooMuch(Exception):
-    """More stands in a text than is read."""
+class _TooManyValues(Exception):
+    """The text holds more than `_MAX_VALUES` values."""
 
 
-class _TwiceTheSame(Exception):
-    """A name stands twice in one mapping; says which, and where."""
+class _DuplicateName(Exception):
+    """A mapping has one name twice; says which, and in which lines."""
 
 
 class _CountingLoader(yaml.SafeLoader):
-    """Ends before it has made of a long text more than settings can be: a few MiB would take minutes, and GiB."""
+    """Stops at `_MAX_VALUES` values: a few MiB of YAML would take minutes and GiB."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._met = 0
+        self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self._met += 1
+        self._nodes += 1
         # A value in a mapping has a name, which is a node too.
-        if self._met > 2 * _MOST_VALUES:
-            raise _TooMuch
+        if self._nodes > 2 * _MAX_VALUES:
+            raise _TooManyValues
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -178,26 +178,26 @@ class _CountingLoader(yaml.SafeLoader):
                 continue
             line = name.start_mark.line + 1
             if name.value in lines:
-                raise _TwiceTheSame(f"gives {name.value} twice, in lines {lines[name.value]} and {line}")
+                raise _DuplicateName(f"gives {name.value} twice, in lines {lines[name.value]} and {line}")
             lines[name.value] = line
         return node
 
 
-def _is_too_much(content: Any) -> bool:
-    """Whether there are too many values, those behind aliases counted wherever they stand."""
+def _has_too_many_values(content: Any) -> bool:
+    """True where there are too many values, with those behind aliases counted each time."""
     waiting, met = [content], 0
-    while waiting and met <= _MOST_VALUES:
+    while waiting and met <= _MAX_VALUES:
         value = waiting.pop()
         met += 1
         if isinstance(value, dict):
             waiting += value.values()
         elif isinstance(value, list | tuple | set):
             waiting += value
-    return met > _MOST_VALUES
+    return met > _MAX_VALUES
 
 
 def packaged_configs(model: type[Settings] | None = None) -> list[str]:
-    """Names of the configurations that come with the program; of those that fit a command's settings, where given."""
+    """Names of the packaged configurations; with a model, of those that fit it."""
     folder = resources.files("cal_ratio_trainer.config").joinpath("packaged")
     names = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
     if model is None:

@@ -1,4 +1,4 @@
-"""What validation finds wrong in settings, a sentence each, in the words of a user and not of Python."""
+"""Mistakes in settings as sentences for users, one for each, from the errors of pydantic."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
@@ -11,7 +11,7 @@ from cal_ratio_trainer.errors import did_you_mean
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
 
-_LONGEST_VALUE = 200
+_MAX_LENGTH = 200
 _IN_YAML = {None: "null", True: "true", False: "false"}
 _KINDS = ("str", "int", "float", "bool")
 _EXPECTED = {
@@ -32,15 +32,15 @@ _EXPECTED = {
     "less_than_equal": "at most {le}",
     **dict.fromkeys(("literal_error", "enum"), "{expected}"),
 }
-"""What a value should be, by the name that pydantic has for the mistake."""
+"""Expected values by pydantic's name of the error."""
 
 
 def mistakes_of(model: type[Settings], error: ValidationError, layers: Layers = ()) -> list[str]:
-    """All mistakes as sentences.
+    """Returns all mistakes as sentences.
 
     Args:
         model: the settings.
-        error: what validation found.
+        error: of validation.
         layers: (source, settings), weakest first, to name the source of a value; none are named without.
     """
     by_place: dict[tuple[str, ...], list[ErrorDetails]] = {}
@@ -49,24 +49,24 @@ def mistakes_of(model: type[Settings], error: ValidationError, layers: Layers = 
     sentences = [
         sentence
         for place, details in by_place.items()
-        if not _is_told_deeper(place, details, by_place)
+        if not _is_reported_deeper(place, details, by_place)
         for sentence in _sentences(model, place, details, layers)
     ]
     return list(dict.fromkeys(sentences))
 
 
 def shown(value: Any) -> str:
-    """A value as a config file says it, by its beginning where it is long.
+    """Returns a value in YAML's notation, shortened where it is long.
 
     >>> shown(None), shown("a b"), shown(3)
     ('null', "'a b'", '3')
     """
     text = _IN_YAML[value] if value is None or isinstance(value, bool) else repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."
 
 
 def _place(detail: ErrorDetails) -> tuple[str, ...]:
-    """Where the value stands; without the words for the kinds that it may be of."""
+    """Place of the value in the settings, without the parts that name alternatives of a union."""
     parts = [str(part) for part in detail["loc"]]
     # The first is a setting, and what is no setting is called as the user calls it: 'int' too.
     names = {0, len(parts) - 1} if detail["type"] == "extra_forbidden" else {0}
@@ -75,10 +75,10 @@ def _place(detail: ErrorDetails) -> tuple[str, ...]:
     )
 
 
-def _is_told_deeper(
+def _is_reported_deeper(
     place: tuple[str, ...], details: Sequence[ErrorDetails], places: Mapping[tuple[str, ...], object]
 ) -> bool:
-    """Whether the value is of one of several kinds, but for a part of it: then only that is wrong."""
+    """True where a part of the value has an error of its own, which is the one to report."""
     has_kinds = all(len(detail["loc"]) > len(place) for detail in details)
     return has_kinds and any(len(other) > len(place) and other[: len(place)] == place for other in places)
 

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.config.shared import FigureSettings, RunsFolder
 from cal_ratio_trainer.config.training import demo_beside_file
 
 
 class PlotInput(Settings):
-    """One file to compare, and what it is called in figures and tables."""
+    """A file to compare, and its name in figures and tables."""
 
     input_file: str = Field(min_length=1, description="Path or URL of a file of jets, or 'demo'.")
     legend_name: str | None = Field(
@@ -20,7 +20,7 @@ class PlotInput(Settings):
 
 
 class PlotSettings(FigureSettings):
-    """Which files `cr_trainer plot` compares, and in what."""
+    """Settings of `cr_trainer plot`."""
 
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
@@ -88,9 +88,7 @@ class PlotSettings(FigureSettings):
         description="Redraw every plot of the training NAME/RUN in its folder from its saved histograms, "
         "without the data, instead of comparing files.",
     )
-    output_path: Path = Field(
-        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
-    )
+    output_path: RunsFolder = Path("training_results")
 
     @field_validator("input_files", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.shared import FigureSettings, Rule, in_one_word, model_name
+from cal_ratio_trainer.config.shared import FigureSettings, Rule, RunsFolder, in_one_word, model_name
 
 Status = Literal[
     "finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "incomplete", "unknown"
@@ -14,13 +14,11 @@ Status = Literal[
 
 
 class RunsSettings(Settings):
-    """Which runs `cr_trainer runs` lists, and how."""
+    """Settings of `cr_trainer runs`."""
 
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
-    output_path: Path = Field(
-        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
-    )
+    output_path: RunsFolder = Path("training_results")
     sort: str = Field(
         default="started",
         min_length=1,
@@ -39,7 +37,7 @@ class RunsSettings(Settings):
 
 
 class AnalyzeSettings(FigureSettings):
-    """Which runs `cr_trainer analyze` looks at, and how."""
+    """Settings of `cr_trainer analyze`."""
 
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
@@ -60,9 +58,7 @@ class AnalyzeSettings(FigureSettings):
         default=Path("reports/analyze.md"),
         description="Markdown file to write; the HTML page and the figures stand beside it.",
     )
-    output_path: Path = Field(
-        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
-    )
+    output_path: RunsFolder = Path("training_results")
     rule: Rule = Field(
         default="auc-near-lowest-ks",
         description="Rule by which an epoch is recommended; all look at the validation part.",
@@ -110,7 +106,7 @@ def _run_name(given: Any) -> Any:
 
 
 class ConvertTrainingSettings(Settings):
-    """Which network `cr_trainer convert training` writes, in which formats, and where."""
+    """Settings of `cr_trainer convert training`."""
 
     aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path"}
 
@@ -118,10 +114,10 @@ class ConvertTrainingSettings(Settings):
     output_json: Path = Field(
         default=Path("model.json"), description="File to write; its ending gives way to that of the format."
     )
-    format: Literal["fdeep", "fdeep-keras3", "keras", "onnx", "all"] = Field(
+    format: str = Field(
         default="fdeep",
-        description="What is written: for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, Keras 3, ONNX, or "
-        "all.",
+        description="What is written: fdeep or fdeep-keras3 for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, "
+        "keras for Keras 3, onnx, all of these, or safetensors, the program's own.",
     )
     opset: int = Field(
         default=11, ge=11, description="Version of ONNX' operators; runtimes read theirs and older ones. [1]"
@@ -135,9 +131,7 @@ class ConvertTrainingSettings(Settings):
         description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which.",
     )
     rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
-    output_path: Path = Field(
-        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
-    )
+    output_path: RunsFolder = Path("training_results")
 
     @field_validator("training", mode="before")
     @classmethod
@@ -155,7 +149,7 @@ class ConvertTrainingSettings(Settings):
 
 
 class ImportSettings(Settings):
-    """What `cr_trainer import` brings in, and under which name."""
+    """Settings of `cr_trainer import`."""
 
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
@@ -165,9 +159,7 @@ class ImportSettings(Settings):
     model_name: str | None = Field(
         default=None, description="Name of the model that the run becomes one of; null takes it from the path."
     )
-    output_path: Path = Field(
-        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
-    )
+    output_path: RunsFolder = Path("training_results")
 
     @field_validator("model_name")
     @classmethod
@@ -176,11 +168,9 @@ class ImportSettings(Settings):
 
 
 class ModelDumpSettings(Settings):
-    """Which network `cr_trainer model-dump` shows."""
+    """Settings of `cr_trainer model-dump`."""
 
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras file of ours.")
-    output_path: Path = Field(
-        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
-    )
+    output_path: RunsFolder = Path("training_results")

@@ -1,4 +1,4 @@
-"""The table of simulated samples: what is needed to weigh each by its cross section."""
+"""Table of simulated samples with their cross sections, efficiencies and k-factors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ class Sample(Settings):
 
 
 def read_samples(path: Path) -> dict[int, Sample]:
-    """The samples of a YAML file by mcChannelNumber.
+    """Reads the samples of a YAML file by mcChannelNumber.
 
     The file holds a mapping of numbers to what `Sample` holds, or a list of rows with mcChannelNumber, either of them
     perhaps below the word `samples`. Rows without a cross section are left out, and so are further columns of a list.
@@ -63,7 +63,7 @@ def _by_number(path: Path, rows: list[Any]) -> dict[Any, Any]:
 
 
 def _belongs(path: Path, column: str) -> bool:
-    """Whether a column of a list is one of ours; one that is nearly ours is most likely a mistake."""
+    """True for a column that `Sample` has; a misspelled one is refused."""
     near = did_you_mean(column, Sample.model_fields)
     if column not in Sample.model_fields and near:
         raise InputFileError(path, f"has a column {column}{near}")

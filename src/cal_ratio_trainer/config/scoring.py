@@ -5,18 +5,16 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.shared import FigureSettings, Rule, SharedListSettings, in_one_word
+from cal_ratio_trainer.config.shared import FigureSettings, Rule, RunsFolder, SharedListSettings, in_one_word
 from cal_ratio_trainer.jets.labels import DataType
 
 
 class ReadingSettings(FigureSettings):
-    """How a command that scores jets finds its networks and reads its files."""
+    """Settings of every command that scores jets: how networks are found and files are read."""
 
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
-    output_path: Path = Field(
-        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
-    )
+    output_path: RunsFolder = Path("training_results")
     rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
     data_type: DataType | None = Field(
         default=None,
@@ -76,7 +74,7 @@ class ReadingSettings(FigureSettings):
 
 
 class ScoreSettings(ReadingSettings, SharedListSettings):
-    """What `cr_trainer score` scores, with which network."""
+    """Settings of `cr_trainer score`."""
 
     input_files: list[str] = Field(default=[], description="Files of jets or ntuples: paths, patterns or URLs.")
     training: str | None = Field(
@@ -94,7 +92,7 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
 
     @classmethod
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """As for all settings; in the earlier program `output_path` was the report."""
+        """See `Settings`; in the earlier program `output_path` was the report."""
         path = given.get("output_path")
         if isinstance(path, str | Path) and Path(path).suffix == ".md":
             given = {"output_report" if name == "output_path" else name: value for name, value in given.items()}
@@ -113,7 +111,7 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
 
 
 class CompareSettings(ReadingSettings):
-    """What `cr_trainer compare` holds against what, on which jets."""
+    """Settings of `cr_trainer compare`."""
 
     first: str | None = Field(
         default=None, description="The first network: NAME/RUN/EPOCH or a .keras file; in place of word one."

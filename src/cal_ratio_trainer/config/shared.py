@@ -1,20 +1,23 @@
-"""Settings and words that several commands share: rules, names, figures, who does the work."""
+"""Settings that several commands share: rules, names, the heading of figures, the executor."""
 
 import re
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from cal_ratio_trainer.config.base import Settings
 
 Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discriminator", "ks-sum"]
+"""Rules by which an epoch can be recommended; `runs.recommendation` applies them."""
 
+RunsFolder = Annotated[Path, Field(description="Folder that holds all runs, by model name and run number.")]
 
 _PARTS = ("name", "run", "epoch")
 
 
 def in_one_word(given: Any) -> Any:
-    """The earlier program's mapping of name, run and epoch as NAME/RUN/EPOCH; all else as it is.
+    """Returns the earlier program's mapping of name, run and epoch as NAME/RUN/EPOCH, anything else unchanged.
 
     Raises:
         ValueError: a mapping lacks one of the three.
@@ -27,10 +30,10 @@ def in_one_word(given: Any) -> Any:
 
 
 def model_name(given: str) -> str:
-    """A name of a model that can be a folder's name too.
+    """Returns a name of a model that is also a valid folder name.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it is none.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", given):
         raise ValueError(f"should be letters, digits and . _ + - only, a letter or digit first, got {given!r}")
@@ -38,7 +41,7 @@ def model_name(given: str) -> str:
 
 
 class FigureSettings(Settings):
-    """What stands over a figure, and how it is written.
+    """Heading and file format of figures.
 
     The heading is for data and simulation of an experiment; figures of the built-in demo say "demo simulation" whatever
     stands here, and never a luminosity.
@@ -60,12 +63,12 @@ class FigureSettings(Settings):
     )
 
 
-_NOBODY_ELSE = "none"
+_THIS_PROCESS = "none"
 _LOCAL = "local"
 
 
 class SchedulingSettings(Settings):
-    """Who does the work on many files."""
+    """The executor that works on many files."""
 
     scheduler: str | None = Field(
         default="local",
@@ -81,7 +84,7 @@ class SchedulingSettings(Settings):
     @field_validator("scheduler")
     @classmethod
     def _is_known(cls, given: str | None) -> str | None:
-        if given is None or given == _NOBODY_ELSE:
+        if given is None or given == _THIS_PROCESS:
             return None
         if given != _LOCAL and not re.match(r"[a-z]+://.", given) and not given.endswith(".json"):
             raise ValueError(
@@ -92,7 +95,7 @@ class SchedulingSettings(Settings):
 
 
 class SharedListSettings(SchedulingSettings):
-    """The same, for commands that make a file of each file and so can share one list."""
+    """The executor of commands that write one file per input and can share one list of inputs."""
 
     piece_events: int = Field(
         default=100000,
@@ -137,7 +140,7 @@ def shard_of(given: str) -> tuple[int, int]:
 
 
 def in_shard(position: int, shard: str | None) -> bool:
-    """Whether the file at a position of the whole list, counted from 0, belongs to a shard; all do without one."""
+    """True if the file at a position of the list, counted from 0, belongs to the shard; always without a shard."""
     if shard is None:
         return True
     number, of = shard_of(shard)

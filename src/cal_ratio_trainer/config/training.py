@@ -5,20 +5,20 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.shared import FigureSettings, model_name
+from cal_ratio_trainer.config.shared import FigureSettings, RunsFolder, model_name
 from cal_ratio_trainer.errors import ConfigError
 
 DEMO = "demo"
-"""In place of a training file: the demo data set, made when it is first asked for."""
+"""Name of the demo data set in place of a training file; it is made when it is first needed."""
 
 DEMO_PROFILE = "demo profile"
-"""Where settings come from that apply to the built-in demo alone."""
+"""Name of the layer of settings that applies to the built-in demo alone."""
 
 Layers = list[tuple[str, dict[str, Any]]]
 
 
 class TrainSettings(FigureSettings):
-    """Everything that fixes a training, apart from the machine it runs on."""
+    """Settings of `cr_trainer train`."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -49,9 +49,7 @@ class TrainSettings(FigureSettings):
         description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'. "
         "Null trains without them, which adversary_weight 0 can; so it is where only main_training_file is given.",
     )
-    output_path: Path = Field(
-        default=Path("training_results"), description="Folder that holds all runs, by model name and run number."
-    )
+    output_path: RunsFolder = Path("training_results")
     tag: str | None = Field(
         default=None, description="A word to find the run by; it stands in run.json and in the table of runs."
     )
@@ -279,7 +277,7 @@ class TrainSettings(FigureSettings):
 
     @property
     def masses(self) -> Literal["all", "low", "high"]:
-        """Which signal is trained on; both or neither of the two settings means everything."""
+        """Signal masses to train on; both or neither of the two settings means all."""
         if self.include_low_mass == self.include_high_mass:
             return "all"
         return "low" if self.include_low_mass else "high"
@@ -291,7 +289,7 @@ class TrainSettings(FigureSettings):
 
     @property
     def parametrised_masses(self) -> tuple[str, ...]:
-        """Columns of the masses that the network reads, in the order it reads them."""
+        """Mass columns that the network reads, in order."""
         chosen = {"llp_mH": self.mH_parametrization, "llp_mS": self.mS_parametrization}
         return tuple(name for name, wanted in chosen.items() if wanted)
 
@@ -308,7 +306,7 @@ FIRST_SETTINGS = [name for name in TrainSettings.model_fields if name not in _LA
 
 
 def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
-    """What settings mean together that come from different places.
+    """Resolves settings that depend on each other across layers.
 
     * A single `--include_low_mass` on the command line means low masses only, and likewise high.
     * num_splits and batch_size: the one given later wins; both in one file: num_splits.
@@ -319,7 +317,7 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
         layers: (source, settings) from the packaged defaults to the command line.
 
     Returns:
-        The layers to validate, and what the user should be told.
+        The layers to validate, and sentences for the user.
 
     Raises:
         ConfigError: num_splits and batch_size both on the command line.
@@ -347,14 +345,14 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
 
 
 def uses_demo_profile(layers: Layers) -> bool:
-    """True where both training files are the demo and no config file was given."""
+    """Returns True where both training files are the demo and no config file is given."""
     merged = _merged(layers)
     files = {merged.get("main_training_file"), merged.get("cr_training_file")}
     return len(layers) == 2 and files == {DEMO}
 
 
 def demo_beside_file(main: str, control: str) -> str | None:
-    """Where one training file is a user's and the demo stands in the other's place, what to give; else None."""
+    """Returns the mistake where only one training file is the demo; else None."""
     if (main == DEMO) == (control == DEMO):
         return None
     names = {"main_training_file": main, "cr_training_file": control}
@@ -364,7 +362,7 @@ def demo_beside_file(main: str, control: str) -> str | None:
 
 
 def demo_notice(layers: Layers) -> str | None:
-    """What is said where the profile of the demo applies; None where it does not."""
+    """Returns the sentence to print where the profile of the demo applies; else None."""
     if DEMO_PROFILE not in dict(layers):
         return None
     merged = _merged(layers)
@@ -373,9 +371,9 @@ def demo_notice(layers: Layers) -> str | None:
 
 
 def demo_profile() -> dict[str, Any]:
-    """Settings under which the demo trains in a few minutes on two cores: all jets, few epochs.
+    """Returns settings under which the demo trains in a few minutes on two cores: all jets, few epochs.
 
-    At the default weight of 10 so short a training spends half of its epochs in a fight with the adversary.
+    With the default weight of 10, so short a training spends half of its epochs against the adversary.
     """
     return {"epochs": 15, "sample_fraction": 1.0, "adversary_weight": 1.0}
 
@@ -385,7 +383,7 @@ def _merged(layers: Layers) -> dict[str, Any]:
 
 
 def _is_zero(given: Any) -> bool:
-    """True for 0 as a config file or a command line has it; what is no number is refused later."""
+    """True for 0 from a config file or a command line; validation refuses other types later."""
     try:
         return float(given) == 0
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What a network takes, in words: every input in order, with its unit and what has to be done to it before."""
+"""Inputs of a network in words: each in order, with its unit and its preparation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,28 +9,9 @@ from cal_ratio_trainer.formats.onnx_preprocessing import (
     Preprocessing,
     converted_input,
 )
-from cal_ratio_trainer.jets import CONSTITUENTS
-from cal_ratio_trainer.jets.metadata import converted_units
-from cal_ratio_trainer.jets.schema import (
-    CLUSTER_LAYERS,
-    CLUSTERS,
-    GEV_A_TEV,
-    JET_INPUTS,
-    MEV_A_GEV,
-    MISSING_T0,
-    MUON_SEGMENTS,
-    TRACK_Z0_UNIT_MM,
-    TRACKS,
-    Constituent,
-)
+from cal_ratio_trainer.jets.schema import GEV_A_TEV, Constituent, Feature
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.shape import NetworkShape
-
-_ORDER = {
-    CLUSTERS.name: "highest pt first",
-    TRACKS.name: "highest pt first",
-    MUON_SEGMENTS.name: "as in the event",
-}
 
 
 @dataclass(frozen=True)
@@ -81,13 +62,14 @@ def input_arrays(
         mass_names: the masses that it reads, 'llp_mH' or 'llp_mS'; as many as the shape says.
         converted: whether the file does all of that itself.
     """
-    kinds = {kind.name: kind for kind in CONSTITUENTS}
     branches = [
-        _branch_array(kinds[branch.name], branch, preprocessing, mass_names, converted) for branch in shape.branches
+        _branch_array(shape.schema.kind(branch.name), branch, preprocessing, mass_names, converted)
+        for branch in shape.branches
     ]
-    units = converted_units()
     own = [
-        InputNumber(name, units[name], name if converted else _jet_number(name, preprocessing)) for name in JET_INPUTS
+        InputNumber(each.name, each.unit, each.name if converted else _moved(each.name, each, preprocessing))
+        for each in shape.schema.jet
+        if each.network_input
     ]
     own += [InputNumber(name, "GeV", name if converted else f"{name} / {GEV_A_TEV:g}") for name in mass_names]
     name = CONVERTED_JETS if converted else JET_INPUT
@@ -100,7 +82,7 @@ def _branch_array(
     columns, features = zip(*((kind.columns[i], kind.features[i]) for i in kind.inputs), strict=True)
     numbers = [
         InputNumber(
-            column, feature.unit, column if converted else _constituent_number(kind, feature.name, preprocessing)
+            column, feature.unit, column if converted else _constituent_number(kind, column, feature, preprocessing)
         )
         for column, feature in zip(columns, features, strict=True)
     ]
@@ -110,31 +92,24 @@ def _branch_array(
     else:
         name, padding = input_name(branch), padding + (0.0,) * len(mass_names)
         numbers += [InputNumber(mass, "GeV", f"{mass} / {GEV_A_TEV:g}") for mass in mass_names]
-    return InputArray(name, kind.name, (branch.slots, len(numbers)), tuple(numbers), _ORDER[kind.name], padding)
+    order = f"highest {kind.sorted_by} first" if kind.sorted_by else "as in the event"
+    return InputArray(name, kind.name, (branch.slots, len(numbers)), tuple(numbers), order, padding)
 
 
-def _jet_number(name: str, preprocessing: Preprocessing) -> str:
-    return _in_range(name, 1, preprocessing) if name == "jet_pt" else name
-
-
-def _constituent_number(kind: Constituent, feature: str, preprocessing: Preprocessing) -> str:
-    column = kind.columns[kind.position(feature)]
-    if feature == "pt":
-        return _in_range(column, MEV_A_GEV if kind is CLUSTERS else 1, preprocessing)
-    if feature == "eta":
+def _constituent_number(kind: Constituent, column: str, feature: Feature, preprocessing: Preprocessing) -> str:
+    if feature.scaling == "side":
         prefix = kind.prefix
         summed = f"{prefix}_eta * {prefix}_pt over the (at most {kind.limit}) slots filled here, pt unscaled,"
         return f"{column}, negated where the sum of {summed} is negative"
-    if kind is CLUSTERS and feature in CLUSTER_LAYERS:
+    if feature.scaling == "fraction":
         return f"{column} / sum of the cluster's eight layers; 0 where that is not finite"
-    if kind is TRACKS and feature == "z0":
-        return f"{column} / {TRACK_Z0_UNIT_MM:g}"
-    if feature == "t0" and preprocessing.missing_t0 is not None:
-        return f"{column}, {preprocessing.missing_t0:g} where it is {MISSING_T0:g} (not measured)"
-    return column
+    if column == "MSeg_t0" and preprocessing.missing_t0 is not None:
+        return f"{column}, {preprocessing.missing_t0:g} where it is {feature.not_measured:g} (not measured)"
+    return _moved(column, feature, preprocessing)
 
 
-def _in_range(column: str, unit: float, preprocessing: Preprocessing) -> str:
-    scaling = preprocessing.scaling
-    width = (scaling.max_jet_pt - scaling.min_jet_pt) * unit
-    return f"({column} - {scaling.min_jet_pt:g}) / {width:g}" if scaling.min_jet_pt else f"{column} / {width:g}"
+def _moved(column: str, feature: Feature, preprocessing: Preprocessing) -> str:
+    """The formula of a feature that is scaled by a shift and a unit."""
+    shift, unit = preprocessing.scaling.shift_and_unit(feature)
+    shifted = f"({column} - {shift:g})" if shift else column
+    return shifted if unit == 1 else f"{shifted} / {unit:g}"

@@ -1,4 +1,4 @@
-"""What `build` does to jets, as nodes in front of an ONNX network: it then takes jets as `convert` writes them.
+"""Preprocessing of `build` as nodes before an ONNX network, which then takes jets as `convert` writes them.
 
 The formulas are those of `building.scaling`, in double precision as there. A slot is empty when all its features are 0
 (or NaN); such a slot becomes the network's padding row.
@@ -10,22 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.formats.layers import JET_INPUT, input_name
 from cal_ratio_trainer.formats.onnx_graph import OnnxGraph
-from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.jets.schema import (
-    CLUSTER_LAYERS,
-    CLUSTERS,
-    GEV_A_TEV,
-    JET_INPUTS,
-    MEV_A_GEV,
-    MISSING_T0,
-    MUON_SEGMENTS,
-    TRACK_Z0_UNIT_MM,
-    TRACKS,
-    Constituent,
-)
+from cal_ratio_trainer.jets.schema import GEV_A_TEV, MISSING_T0, Schema
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -34,7 +23,7 @@ CONVERTED_JETS = "converted_jets"
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network wants done to converted jets.
+    """Preprocessing of converted jets for a network.
 
     Attributes:
         scaling: the range [GeV] that becomes 0-1.
@@ -52,7 +41,7 @@ class Preprocessing:
 
 
 def converted_input(branch: BranchShape) -> str:
-    """What the input of a branch is called when it takes converted constituents.
+    """Name of the input of a branch that takes converted constituents.
 
     The names differ from those of scaled inputs, so that one is never taken for the other.
     """
@@ -60,29 +49,42 @@ def converted_input(branch: BranchShape) -> str:
 
 
 def add_preprocessing(graph: OnnxGraph, shape: NetworkShape, preprocessing: Preprocessing) -> dict[str, str]:
-    """Add inputs of converted jets and what scales them.
+    """Adds inputs of converted jets and the nodes that scale them.
 
     The inputs are, for each branch, `converted_<kind>` [jets, slots, inputs], features as converted, zeros in empty
-    slots, and `converted_jets` [jets, 3 + masses] with pt and masses in GeV. Masses stand there only: the nodes give
-    them to the constituents.
+    slots, and `converted_jets` [jets, jet inputs + masses] with pt and masses in GeV. Masses stand there only: the
+    nodes give them to the constituents.
 
     Returns:
         For each input layer of the network the tensor that takes its place.
+
+    Raises:
+        ConfigError: the network does not read a feature by which others are scaled.
     """
+    _refuse_hidden_features(shape.schema)
     for branch in shape.branches:
         graph.add_input(converted_input(branch), (branch.slots, branch.inputs))
     jets = graph.add_input(CONVERTED_JETS, (shape.jet_inputs,))
     tensors = {JET_INPUT: _scaled_jets(graph, jets, shape, preprocessing.scaling)}
-    kinds = {kind.name: kind for kind in CONSTITUENTS}
     for branch in shape.branches:
-        part = _Branch(graph, kinds[branch.name], branch, preprocessing)
+        part = _Branch(graph, shape, branch, preprocessing)
         tensors[input_name(branch)] = part.scaled(converted_input(branch), tensors[JET_INPUT], shape.masses)
     return tensors
 
 
+def _refuse_hidden_features(schema: Schema) -> None:
+    for kind in schema.constituents:
+        turned = any(feature.scaling == "side" for feature in kind.features)
+        needed = [f for f in kind.features if f.scaling == "fraction" or (turned and f.name in ("pt", "eta"))]
+        if hidden := [f"{kind.prefix}_{feature.name}" for feature in needed if not feature.network_input]:
+            missing = f"needs {', '.join(hidden)}, which the network does not read; write it without"
+            raise ConfigError([f"an ONNX file with preprocessing {missing}"])
+
+
 def _scaled_jets(graph: OnnxGraph, jets: str, shape: NetworkShape, scaling: Scaling) -> str:
     shift, unit = np.zeros(shape.jet_inputs), np.ones(shape.jet_inputs)
-    shift[0], unit[0] = scaling.min_jet_pt, scaling.max_jet_pt - scaling.min_jet_pt
+    for number, feature in enumerate(feature for feature in shape.schema.jet if feature.network_input):
+        shift[number], unit[number] = scaling.shift_and_unit(feature)
     unit[shape.jet_inputs - shape.masses :] = GEV_A_TEV
     scaled = _linear(graph, _cast(graph, jets, f"{CONVERTED_JETS}/double", np.float64), CONVERTED_JETS, shift, unit)
     return _finite(graph, _cast(graph, scaled, f"{CONVERTED_JETS}/float", np.float32), CONVERTED_JETS)
@@ -91,9 +93,14 @@ def _scaled_jets(graph: OnnxGraph, jets: str, shape: NetworkShape, scaling: Scal
 class _Branch:
     """The nodes of one kind of constituent."""
 
-    def __init__(self, graph: OnnxGraph, kind: Constituent, branch: BranchShape, preprocessing: Preprocessing) -> None:
-        self._graph, self._kind, self._branch, self._preprocessing = graph, kind, branch, preprocessing
-        self._names = [kind.features[i].name for i in kind.inputs]
+    def __init__(
+        self, graph: OnnxGraph, shape: NetworkShape, branch: BranchShape, preprocessing: Preprocessing
+    ) -> None:
+        self._graph, self._branch, self._preprocessing = graph, branch, preprocessing
+        self._jet_inputs = len(shape.schema.jet_inputs)
+        kind = shape.schema.kind(branch.name)
+        self._features = [kind.features[i] for i in kind.inputs]
+        self._names = [feature.name for feature in self._features]
 
     def scaled(self, source: str, jets: str, masses: int) -> str:
         """The tensor that the network reads, [jets, slots, inputs + masses]; `jets` ends with the masses."""
@@ -120,7 +127,7 @@ class _Branch:
 
     def _with_missing_t0(self, source: str) -> str:
         value, graph, name = self._preprocessing.missing_t0, self._graph, self._branch.name
-        if value is None or self._kind is not MUON_SEGMENTS:
+        if value is None or "t0" not in self._names:
             return source
         is_t0 = graph.constant(f"{name}/is_t0", np.array([feature == "t0" for feature in self._names]))
         missing = graph.constant(f"{name}/not_measured", np.float32(MISSING_T0))
@@ -130,22 +137,17 @@ class _Branch:
         return graph.add("Where", [chosen, replacement, source], f"{name}/with_missing_t0")
 
     def _with_units(self, values: str) -> str:
-        scaling = self._preprocessing.scaling
-        width = scaling.max_jet_pt - scaling.min_jet_pt
-        shift, unit = np.zeros(self._branch.inputs), np.ones(self._branch.inputs)
-        if self._kind in (CLUSTERS, TRACKS):
-            pt = self._names.index("pt")
-            shift[pt], unit[pt] = scaling.min_jet_pt, width * (MEV_A_GEV if self._kind is CLUSTERS else 1)
-        if self._kind is TRACKS:
-            unit[self._names.index("z0")] = TRACK_Z0_UNIT_MM
+        pairs = [self._preprocessing.scaling.shift_and_unit(feature) for feature in self._features]
+        shift, unit = (np.array(each, dtype=np.float64) for each in zip(*pairs, strict=True))
         return _linear(self._graph, values, self._branch.name, shift, unit)
 
     def _with_fractions(self, values: str, scaled: str) -> str:
         """Layer energies divided by their sum; what is not finite becomes 0 at the end, like everything else."""
-        if self._kind is not CLUSTERS:
+        layers = [number for number, feature in enumerate(self._features) if feature.scaling == "fraction"]
+        if not layers:
             return scaled
         graph, name = self._graph, self._branch.name
-        first, after = self._names.index(CLUSTER_LAYERS[0]), self._names.index(CLUSTER_LAYERS[-1]) + 1
+        first, after = layers[0], layers[-1] + 1
         energies = self._columns(values, "energies", range(first, after))
         everywhere = graph.constant(f"{name}/all_layers", np.ones((after - first, after - first)))
         total = graph.add("MatMul", [energies, everywhere], f"{name}/energy")
@@ -158,7 +160,8 @@ class _Branch:
 
     def _turned(self, values: str, scaled: str) -> str:
         """Eta times the sign of sum(eta * pt) over the jet; a sum of 0, or an unknown one, counts as positive."""
-        if self._kind not in (CLUSTERS, TRACKS):
+        turned = np.array([feature.scaling == "side" for feature in self._features])
+        if not turned.any():
             return scaled
         graph, name = self._graph, self._branch.name
         pt, eta = (self._columns(values, feature, [self._names.index(feature)]) for feature in ("pt", "eta"))
@@ -167,14 +170,14 @@ class _Branch:
         # The ones stand left: a transposed product of doubles is fused by onnxruntime 1.15 to what it has no code for.
         sums = graph.add("MatMul", [ones, product], f"{name}/side")
         negative = graph.add("Less", [sums, graph.constant("zero_double", np.float64(0))], f"{name}/is_negative")
-        signs = np.where(np.array(self._names) == "eta", np.float32(-1), np.float32(1))
+        signs = np.where(turned, np.float32(-1), np.float32(1))
         turning, resting = graph.constant(f"{name}/turn_eta", signs), graph.constant("one", np.float32(1))
         factor = graph.add("Where", [negative, turning, resting], f"{name}/sign")
         return graph.add("Mul", [scaled, factor], f"{name}/turned")
 
     def _masses(self, filled: str, jets: str, count: int) -> str:
         graph, name = self._graph, self._branch.name
-        wanted = graph.constant("masses/columns", np.arange(len(JET_INPUTS), len(JET_INPUTS) + count))
+        wanted = graph.constant("masses/columns", np.arange(self._jet_inputs, self._jet_inputs + count))
         chosen = graph.add("Gather", [jets, wanted], f"{name}/masses", axis=1)
         one_slot = graph.constant("masses/shape", np.array([-1, 1, count], dtype=np.int64))
         wide = graph.add("Reshape", [chosen, one_slot], f"{name}/masses_of_slots")
@@ -193,7 +196,7 @@ def _linear(graph: OnnxGraph, source: str, name: str, shift: np.ndarray[Any, Any
 
 
 def _finite(graph: OnnxGraph, source: str, name: str) -> str:
-    """What is not finite becomes 0, as when jets are loaded for training."""
+    """Replaces non-finite values by 0, as when jets are loaded for training."""
     zero = graph.constant("zero", np.float32(0))
     unknown, infinite = graph.add("IsNaN", [source], f"{name}/is_nan"), graph.add("IsInf", [source], f"{name}/is_inf")
     bad = graph.add("Or", [unknown, infinite], f"{name}/is_bad")

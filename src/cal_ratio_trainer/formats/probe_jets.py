@@ -4,21 +4,21 @@ They are either made of a run's own jets or drawn at random in the shape of real
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
+from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.schema import (
+    CALRATIO_2019,
     CLUSTER_LAYERS,
     CLUSTERS,
-    JET_INPUTS,
     MISSING_T0,
     MUON_SEGMENTS,
-    TRACKS,
     Constituent,
+    Schema,
 )
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -67,11 +67,10 @@ def constituent_inputs(
     jets: Jets, shape: NetworkShape, masses: NDArray[np.float32] | None = None
 ) -> tuple[FloatArray, ...]:
     """For each branch [jets, slots, inputs + masses]; arguments as `padded_inputs`."""
-    kinds = {kind.name: kind for kind in CONSTITUENTS}
     arrays = []
     for branch in shape.branches:
         ragged = jets.constituents[branch.name]
-        padded = ragged.padded(branch.slots)[:, :, list(kinds[branch.name].inputs)]
+        padded = ragged.padded(branch.slots)[:, :, list(shape.schema.kind(branch.name).inputs)]
         if masses is not None:
             filled = np.arange(branch.slots) < ragged.lengths[:, None]
             padded = np.concatenate([padded, filled[:, :, None] * masses[:, None, :]], axis=2)
@@ -80,8 +79,8 @@ def constituent_inputs(
 
 
 def jet_inputs(jets: Jets, masses: NDArray[np.float32] | None = None) -> FloatArray:
-    """The jets' own numbers, [jets, 3 + masses]."""
-    own = [jets[name][:, None] for name in JET_INPUTS]
+    """The jets' own numbers, [jets, jet inputs + masses]."""
+    own = [jets[name][:, None] for name in jets.schema.jet_inputs]
     return np.concatenate([*own, *([] if masses is None else [masses])], axis=1).astype(np.float32)
 
 
@@ -90,7 +89,7 @@ _LABELS = 3
 
 
 class Filling(Enum):
-    """How many slots of each kind hold a constituent."""
+    """Number of filled slots of each kind."""
 
     NONE = "none"
     ONE = "one"
@@ -114,16 +113,23 @@ def probes_of(jets: Jets, count: int) -> tuple[Jets, NDArray[np.intp]]:
     return Jets.concatenate(parts), np.repeat(np.arange(len(parts)), len(chosen))
 
 
-def drawn_jets(count: int) -> Jets:
+def drawn_jets(count: int, schema: Schema = CALRATIO_2019) -> Jets:
     """Jets as converted (GeV, clusters in MeV, mm, ns), with numbers of about the size that real ones have.
 
-    Always the same ones. Some clusters have no energy in any layer, and some segments no measured time.
+    Always the same ones. Some clusters have no energy in any layer, and some segments no measured time. Features that
+    are not of 2019 are normally distributed with width 1.
     """
-    draw = np.random.default_rng(_SEED)
+    draw, draw_further = np.random.default_rng(_SEED), np.random.default_rng([_SEED, 1])
     lists = {}
-    for kind, mean in ((CLUSTERS, 12), (TRACKS, 5), (MUON_SEGMENTS, 4)):
+    for kind, mean in zip(schema.constituents, (12, 5, 4), strict=True):
         lengths = np.minimum(1 + draw.poisson(mean, count), kind.limit)
-        values = np.stack([_FEATURES[column](draw, int(lengths.sum())) for column in kind.columns], axis=1)
+        features = [
+            _FEATURES[column](draw, int(lengths.sum()))
+            if column in _FEATURES
+            else draw_further.normal(0, 1, int(lengths.sum()))
+            for column in kind.columns
+        ]
+        values = np.stack(features, axis=1)
         lists[kind.name] = _hardest_first(Ragged.from_lengths(values.astype(np.float32), lengths), kind)
     columns = {
         "label": np.arange(count) % _LABELS,
@@ -131,7 +137,8 @@ def drawn_jets(count: int) -> Jets:
         "jet_eta": draw.uniform(-2.5, 2.5, count),
         "jet_phi": draw.uniform(-np.pi, np.pi, count),
     }
-    return Jets.from_columns(columns, _with_odd_ones(lists))
+    columns |= {name: draw_further.normal(0, 1, count) for name in schema.jet_columns if name not in columns}
+    return Jets.from_columns(columns, _with_odd_ones(lists), schema)
 
 
 def _filled(jets: Jets, filling: Filling) -> Jets:
@@ -145,13 +152,16 @@ def _filled(jets: Jets, filling: Filling) -> Jets:
         rows = (np.repeat(ragged.offsets[:-1], lengths) + slots.slots()) % len(ragged.values)
         return Ragged.from_lengths(ragged.values[rows], lengths, ragged.padding)
 
-    return Jets(jets.scalars, {kind.name: changed(jets.constituents[kind.name], kind.limit) for kind in CONSTITUENTS})
+    kinds = jets.schema.constituents
+    return replace(jets, constituents={kind.name: changed(jets.constituents[kind.name], kind.limit) for kind in kinds})
 
 
 def _hardest_first(ragged: Ragged, kind: Constituent) -> Ragged:
-    if kind is MUON_SEGMENTS:
+    if kind.sorted_by is None:
         return ragged
-    return ragged.with_values(ragged.values[np.lexsort((-ragged.values[:, kind.position("pt")], ragged.owners()))])
+    return ragged.with_values(
+        ragged.values[np.lexsort((-ragged.values[:, kind.position(kind.sorted_by)], ragged.owners()))]
+    )
 
 
 def _with_odd_ones(lists: dict[str, Ragged]) -> dict[str, Ragged]:

@@ -301,6 +301,8 @@ def _joined(features: tuple[Feature, ...], others: tuple[Feature, ...]) -> tuple
 
 def _refuse_changed(place: str, features: tuple[Feature, ...], first: tuple[Feature, ...]) -> None:
     """Raises ValueError where the first features are not those of 2019, of which little can change."""
+    if added := [feature.name for feature in features[len(first) :] if feature.scaling == "fraction"]:
+        raise ValueError(f"{place}: scaling fraction of {added[0]} would change the fractions of the layers of 2019")
     for number, known in enumerate(first):
         may_differ = {name: getattr(known, name) for name in _MAY_CHANGE}
         if len(features) <= number or features[number].model_copy(update=may_differ) != known:

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def convert_files(settings: ConvertSettings) -> ConversionSummary:
-    """Convert all files of the settings; a bad one is a failed row and the others go on.
+    """Converts all files of the settings; a bad one is a failed row and does not stop the others.
 
     Files that are done already, by the same options, are passed over; a file that another process converts at the
     moment is left to it. Files that fail are listed in failed_files.txt beside the results. A worker that is lost is

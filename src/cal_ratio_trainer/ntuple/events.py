@@ -49,7 +49,7 @@ class EventChunk:
 
 
 def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tally) -> EventChunk:
-    """Read some entries and count them.
+    """Reads some entries and counts them.
 
     Raises:
         InputFileError: the file is damaged, or branches do not fit each other.

@@ -19,7 +19,7 @@ _HEAD = (
 
 
 def record_failures(rows: Iterable[ConversionRow]) -> None:
-    """Bring the lists of failed files up to date, one in each output folder.
+    """Updates the lists of failed files, one in each output folder.
 
     A file is on the list of its folder while it has failed and there is no output of it; an empty list is removed.
     Several processes may do this at once.

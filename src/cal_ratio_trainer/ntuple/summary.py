@@ -1,4 +1,4 @@
-"""What became of the files that were to be converted."""
+"""Results of a conversion by file."""
 
 import os
 from collections import Counter
@@ -17,7 +17,7 @@ _MAX_NAMED = 5
 
 
 class Status(StrEnum):
-    """What became of one file."""
+    """Result of one file."""
 
     CONVERTED = "converted"
     NO_JETS = "no jets"
@@ -97,7 +97,7 @@ class ConversionSummary(Result):
         return Path(os.path.commonpath(folders)) if folders else None
 
     def notes(self) -> list[str]:
-        """What was odd in the files that were converted in this call, summed over them, a sentence each."""
+        """Unusual content of the files converted in this call, summed over them, one sentence each."""
         total: Counter[str] = Counter()
         for row in self.rows:
             total.update(dict(row.oddities))
@@ -149,7 +149,7 @@ class ConversionSummary(Result):
 
 
 def sample_name(data_type: DataType, channels: Iterable[int]) -> str:
-    """What a sample is called in tables.
+    """Name of a sample in tables.
 
     >>> sample_name(DataType.QCD, [364702])
     'qcd 364702'

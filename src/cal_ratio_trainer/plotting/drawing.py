@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class Drawing:
     default_ticks: bool = False
 
     def write(self, folder: Path, labels: FigureLabels) -> list[Path]:
-        """Draw it.
+        """Draws it.
 
         Returns:
             The files written: a PNG, a PDF or both, as `labels` says.
@@ -70,6 +71,7 @@ class Drawing:
         """A matplotlib figure of it in the same style, for a notebook or to change further; nothing is written."""
         with _ONE_AT_A_TIME, _settings():
             figure: Figure = _new_canvas("with ratio" if self.with_ratio else "one panel").figure
+            figure.__class__ = _notebook_figure()
             for axes in figure.axes:
                 _empty(axes)
             self.draw(*figure.axes, *self.content)
@@ -77,8 +79,23 @@ class Drawing:
         return figure
 
 
+@cache
+def _notebook_figure() -> Any:
+    from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        """A figure that a notebook shows without pyplot and its backends."""
+
+        def _repr_png_(self) -> bytes:
+            content = BytesIO()
+            self.savefig(content, format="png")
+            return content.getvalue()
+
+    return NotebookFigure
+
+
 def write_all(drawings: Iterable[Drawing], folder: Path, labels: FigureLabels) -> list[Path]:
-    """Draw several one after the other; returns the files written."""
+    """Draws several drawings in turn; returns the written files."""
     return [file for each in drawings for file in each.write(folder, labels)]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cal_ratio_trainer.config.loading import LARGEST_OF_A_RUN, read_config, settings_from
+from cal_ratio_trainer.config.loading import MAX_BYTES_OF_RUN, read_config, settings_from
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.files.json_text import BadJson, parsed
@@ -51,7 +51,7 @@ class EarlierRun:
 
 
 def earlier_run(path: Path) -> EarlierRun:
-    """Find out what a run folder holds, its keras folder alone, or a file.
+    """Reads the content of a run folder, of its keras folder alone, or of a file.
 
     Raises:
         InputFileError: there is no such path, it is a run of this program, or it holds no trained weights.
@@ -197,7 +197,7 @@ def imported_settings(
 
 def _read(file: Path) -> tuple[dict[str, Any], list[str]]:
     try:
-        renamed = TrainSettings.with_new_names(read_config(file, LARGEST_OF_A_RUN))
+        renamed = TrainSettings.with_new_names(read_config(file, MAX_BYTES_OF_RUN))
     except ValueError as error:
         raise InputFileError(file, str(error)) from error
     known = {name: value for name, value in renamed.items() if name in TrainSettings.model_fields and value is not None}

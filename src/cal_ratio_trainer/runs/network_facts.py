@@ -11,8 +11,9 @@ from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
-from cal_ratio_trainer.jets import CONSTITUENTS, Label
+from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.networks import NetworkFile, Networks
@@ -36,7 +37,7 @@ def test_jets_of(run: RunDirectory | None) -> TestJets | None:
 
 
 def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets | None) -> NetworkFacts:
-    """Everything that its run says of a network.
+    """Facts about a network in its run.
 
     Args:
         network: which one; without a run little is known.
@@ -55,6 +56,10 @@ def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets |
         notes.append("Which mass the network reads is not known: mH or mS, as it was trained")
     if record.get("data", {}).get("main", {}).get("simulation") == "demo":
         notes.append("Trained on the built-in demo: of no use for physics")
+    if differing := _differing_inputs(classifier.shape.schema):
+        notes.append(
+            f"It differs from the network of 2019 in {differing}: the software that runs it must fill its inputs"
+        )
     figures: dict[str, float] = {}
     if network.run:
         try:
@@ -72,6 +77,22 @@ def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets |
         notes=(*notes, *(str(note).rstrip(".") for note in record.get("notes", ()))),
         folds=_fold_facts(network.run, settings),
     )
+
+
+def _differing_inputs(schema: Schema) -> str:
+    """The inputs and limits that networks of 2019 do not have, for a sentence; empty where there are none."""
+    names = []
+    pairs = [("jet", schema.jet, CALRATIO_2019.jet)]
+    pairs += [(kind.prefix, kind.features, CALRATIO_2019.kind(kind.name).features) for kind in schema.constituents]
+    for prefix, features, usual in pairs:
+        read, before = ([f.name for f in each if f.network_input] for each in (features, usual))
+        stem = "" if prefix == "jet" else f"{prefix}_"
+        names += [f"{stem}{name}" for name in read if name not in before]
+        names += [f"{stem}{name} (not read)" for name in before if name not in read]
+    for kind in schema.constituents:
+        if kind.limit != CALRATIO_2019.kind(kind.name).limit:
+            names.append(f"up to {kind.limit} {kind.name}")
+    return ", ".join(names)
 
 
 def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFacts | None:
@@ -114,7 +135,8 @@ def _padding(test: TestJets | None) -> dict[str, tuple[float, ...]]:
     if test is None:
         return {}
     rows = test.padding
-    return {kind.name: tuple(float(value) for value in rows[kind.name][list(kind.inputs)]) for kind in CONSTITUENTS}
+    kinds = test.jets.schema.constituents
+    return {kind.name: tuple(float(value) for value in rows[kind.name][list(kind.inputs)]) for kind in kinds}
 
 
 def _training(network: NetworkFile, record: Mapping[str, Any]) -> dict[str, Any]:

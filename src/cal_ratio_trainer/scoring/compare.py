@@ -21,8 +21,6 @@ from cal_ratio_trainer.scoring.compared import (
     ColumnScores,
     ComparedJets,
     Comparison,
-    Contestant,
-    NetworkScores,
     Source,
     joined,
     score_patterns,
@@ -62,7 +60,7 @@ class ComparedSample:
 
 @dataclass(frozen=True, eq=False)
 class CompareSummary:
-    """Everything that was compared.
+    """Result of the comparison.
 
     Attributes:
         first, second: names.
@@ -85,7 +83,7 @@ class CompareSummary:
 
 
 def compare(settings: CompareSettings) -> CompareSummary:
-    """Score the same jets with both and hold the scores against each other.
+    """Scores the same jets with both and compares the scores.
 
     Memory grows with the number of jets: some 150 bytes for each.
 
@@ -110,11 +108,10 @@ def compare(settings: CompareSettings) -> CompareSummary:
         further=columns.columns if columns is not None else (),
     )
     sources = [Source(opened(file)) for file in files] if files else list(_test_samples(scorer, opened))
-    first = NetworkScores(scorer, scorer.scaling)
-    second: Contestant = columns or NetworkScores(other, scorer.scaling)
+    second = columns or other
     # Whether two programs agree is a question about all jets.
     fair_only = columns is None and not settings.all_jets
-    comparison = Comparison(first, second, fair_only, settings.blind_above)
+    comparison = Comparison(scorer, second, fair_only, settings.blind_above)
     samples = {}
     for region in _REGIONS:
         compared = comparison.on([source for source in sources if source.stream.region == region])
@@ -129,9 +126,9 @@ def compare(settings: CompareSettings) -> CompareSummary:
     scores = settings.output_report.with_name(SCORES_FILE)
     with writing_scores(scores) as writer:
         writer.write(joined([_score_rows(region, sample.jets) for region, sample in samples.items()]))
-        writer.finish({"first": first.name, "second": second.name, BLIND_ABOVE: settings.blind_above})
+        writer.finish({"first": scorer.name, "second": second.name, BLIND_ABOVE: settings.blind_above})
     return CompareSummary(
-        first=first.name,
+        first=scorer.name,
         second=second.name,
         files=tuple(source.stream.name for source in sources),
         samples=samples,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,89 +14,25 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.datasets.splits import event_words
 from cal_ratio_trainer.datasets.weights import matched_control_weights
-from cal_ratio_trainer.errors import InputFileError, MissingColumn, UserError
+from cal_ratio_trainer.errors import MissingColumn, UserError
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
-from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup, unknown_parts
 from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, score_table
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
-from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, JetStream, Region, converted_batch
+from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, JetStream, Region
 from cal_ratio_trainer.scoring.tally import BAD_WEIGHT, known_weights, oddities_of, sentences_of
 from cal_ratio_trainer.workers.processes import prefetched
 
 _SLOT = "{}"
 
 
-class Contestant(Protocol):
-    """One of the two."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences that a user should read."""
-
-    def lookup(self, path: Path | None, copied_from: str | None) -> PartLookup:
-        """Lookup of the jets of a file that had a say in its training.
-
-        Args:
-            path: the file.
-            copied_from: checksum of the training file, where the jets are a copy of some of it.
-        """
-
-    def scores(self, batch: JetBatch, labelled: bool) -> ScoreArray:
-        """[jets, 3]; NaN for jets that it gives no score."""
-
-
-@dataclass(frozen=True)
-class NetworkScores:
-    """A network.
-
-    Attributes:
-        scorer: it.
-        read_with: the scaling of the batches it is given.
-    """
-
-    scorer: Scorer
-    read_with: Scaling
-
-    @property
-    def name(self) -> str:
-        """The network's name."""
-        return self.scorer.name
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The network's."""
-        return self.scorer.notes
-
-    def lookup(self, path: Path | None, copied_from: str | None) -> PartLookup:
-        """See `Contestant.lookup`."""
-        return self.scorer.lookup(path, copied_from)
-
-    def scores(self, batch: JetBatch, labelled: bool) -> ScoreArray:
-        """Scores of the network; jets are scaled anew where it was trained with another range."""
-        jets = batch.jets
-        if self.scorer.scaling != self.read_with:
-            if batch.converted is None:
-                raise InputFileError(
-                    self.name,
-                    f"reads jets scaled with {self.scorer.scaling.min_jet_pt:g} to "
-                    f"{self.scorer.scaling.max_jet_pt:g} GeV, and the jets are scaled otherwise; give converted files",
-                )
-            jets = converted_batch(batch.converted, self.scorer.scaling).jets
-        return self.scorer.scores(jets, labelled)
-
-
 @dataclass(frozen=True)
 class ColumnScores:
-    """Scores that the files hold.
+    """Scores that the files hold, to be compared with those of a `Scorer`.
 
     Attributes:
         pattern: name of the columns with {} for qcd, sig and bib.
@@ -116,11 +52,11 @@ class ColumnScores:
         return tuple(self.pattern.replace(_SLOT, label.output) for label in Label)
 
     def lookup(self, path: Path | None, copied_from: str | None) -> PartLookup:
-        """Nothing is known of who made them."""
+        """See `Scorer.lookup`; nothing is known of the network that made them."""
         return PartLookup((unknown_parts,))
 
-    def scores(self, batch: JetBatch, labelled: bool) -> ScoreArray:
-        """The columns; NaN where one of them is null, not finite, or negative (-1 means not scored)."""
+    def batch_scores(self, batch: JetBatch, stream: JetStream) -> ScoreArray:
+        """The columns, [jets, 3]; NaN where one of them is null, not finite, or negative (-1 means not scored)."""
         missing = [name for name in self.columns if name not in batch.jets]
         if missing:
             raise MissingColumn("the file", missing, batch.jets.scalars.column_names)
@@ -273,8 +209,8 @@ class Comparison:
         blind_above: jets of data with a signal output of either above this take no part at all; None: all do.
     """
 
-    first: Contestant
-    second: Contestant
+    first: Scorer
+    second: Scorer | ColumnScores
     fair_only: bool
     blind_above: float | None = None
 
@@ -297,7 +233,7 @@ class Comparison:
                     line.advance(used)
                     if not len(batch.jets):
                         continue
-                    scores = [contestant.scores(batch, stream.labelled) for contestant in (self.first, self.second)]
+                    scores = [each.batch_scores(batch, stream) for each in (self.first, self.second)]
                     of_data = None
                     if blinding is not None:
                         of_data = blinding.of_data(batch.jets)
@@ -337,7 +273,7 @@ class _Gathered:
         of_data: NDArray[np.bool_] | None,
         fair_only: bool,
     ) -> None:
-        """Take in some jets: both scores [jets, 3], parts [2, jets], and which of them are blinded [jets]."""
+        """Adds some jets: both scores [jets, 3], parts [2, jets], and mask of blinded jets [jets]."""
         jets, (first, second) = batch.jets, scores
         fair = np.asarray(np.isin(parts, (*FAIR, JetPart.UNKNOWN)).all(axis=0))
         has_scores = np.asarray(np.isfinite(np.concatenate(scores, axis=1)).all(axis=1))

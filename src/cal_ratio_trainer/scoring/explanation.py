@@ -102,7 +102,7 @@ class Explanation:
 
 
 def explain(scorer: Scorer, batches: Sequence[JetBatch], other: ScoreArray, labelled: bool) -> Explanation:
-    """Try each single change of the inputs.
+    """Tries each single change of the inputs.
 
     Args:
         scorer: the network that should give `other`.
@@ -122,7 +122,7 @@ def explain(scorer: Scorer, batches: Sequence[JetBatch], other: ScoreArray, labe
     changed = change.apply(jets)
     if not best.agrees and best.mean < _WORTH_A_SECOND_BELOW * unchanged.mean and not change.outputs and changed:
         pairs = search.all_changes(replace(jets, built=changed), f"{best.name}, and ")
-    every = sum(1 for _ in variations())
+    every = sum(1 for _ in variations(scorer.schema))
     return Explanation(
         jets=len(own),
         unchanged=unchanged,
@@ -144,7 +144,7 @@ class _Search:
 
     def all_changes(self, jets: ExplainedJets, before: str = "") -> list[tuple[Attempt, Variation]]:
         """Difference that each change leaves, the best first; `before` begins the names of the changes."""
-        every = tuple(variations())
+        every = tuple(variations(self.scorer.schema))
         at_a_time = max(1, _JETS_AT_A_TIME // max(1, len(jets.built)))
         attempts = []
         with progress("look for what differs", len(every), "changes") as line:

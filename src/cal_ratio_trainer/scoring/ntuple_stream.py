@@ -48,7 +48,7 @@ class NtupleStream(JetStream):
         schema: Schema,
         keep_columns: Sequence[str],
     ) -> None:
-        """Open an ntuple; arguments and errors as `scoring.inputs.open_stream`."""
+        """Opens an ntuple; arguments and errors as `scoring.inputs.open_stream`."""
         super().__init__(name, None if is_remote(name) else Path(name), scaling, keep_columns)
         self._reading = reading
         with self._opened() as ntuple:

@@ -33,6 +33,7 @@ from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.networks import NamedNetworks, find_networks
 from cal_ratio_trainer.scoring.parts import PartLookup, is_training_file, parts_by_events, parts_by_split, unknown_parts
+from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, converted_batch
 
 DEFAULT_PT_EDGES = (0.25, 0.5)
 
@@ -190,6 +191,23 @@ class Scorer:
             if len(mine):
                 scores[mine] = network.scores(jets.take(mine), None if masses is None else masses[mine])
         return scores
+
+    def batch_scores(self, batch: JetBatch, stream: JetStream) -> ScoreArray:
+        """Scores [jets, 3] of a batch that was read for another network: its jets are scaled anew where that differs.
+
+        Raises:
+            InputFileError: the file holds jets that were scaled with another range than these networks read.
+        """
+        jets = batch.jets
+        if self.scaling != stream.scaling:
+            if batch.converted is None:
+                raise InputFileError(
+                    self.name,
+                    f"reads jets scaled with {self.scaling.min_jet_pt:g} to {self.scaling.max_jet_pt:g} GeV, and the "
+                    "jets are scaled otherwise; give converted files",
+                )
+            jets = converted_batch(batch.converted, self.scaling).jets
+        return self.scores(jets, stream.labelled)
 
     def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:
         given = self.hypothesis.value(column)

@@ -1,7 +1,7 @@
 """Single changes of a network's inputs, as two programs that should read the same jets could differ."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.jets import CONSTITUENTS, Constituent, Jets, Ragged
+from cal_ratio_trainer.jets import Constituent, Jets, Ragged
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import (
     CLUSTER_LAYERS,
     CLUSTERS,
-    JET_INPUTS,
     MEV_A_GEV,
     MISSING_T0,
     MUON_SEGMENTS,
     TRACK_Z0_UNIT_MM,
     TRACKS,
+    Schema,
 )
 
 _TITLES = {CLUSTERS.name: "cluster", TRACKS.name: "track", MUON_SEGMENTS.name: "muon segment"}
@@ -59,14 +59,14 @@ class Variation:
     outputs: tuple[int, int, int] | None = None
 
 
-def variations() -> Iterator[Variation]:
+def variations(schema: Schema) -> Iterator[Variation]:
     """All changes that are tried, steps of the preparation first, then features one by one, then pairs of them."""
     yield from _preparation()
-    for kind in CONSTITUENTS:
+    for kind in schema.constituents:
         yield from _of_lists(kind)
-    for kind in CONSTITUENTS:
+    for kind in schema.constituents:
         yield from _of_features(kind)
-    yield from _of_jets()
+    yield from _of_jets(schema.jet_inputs)
     yield from _of_outputs()
 
 
@@ -135,15 +135,15 @@ def _of_features(kind: Constituent) -> Iterator[Variation]:
         yield Variation(f"{title} {one} and {other} are swapped", partial(_swapped, kind=kind, one=one, other=other))
 
 
-def _of_jets() -> Iterator[Variation]:
-    for name in JET_INPUTS:
+def _of_jets(names: Sequence[str]) -> Iterator[Variation]:
+    for name in names:
         for factor, said in (
             (0.0, "is missing (0)"),
             (-1.0, "has the opposite sign"),
             (1000.0, "is 1000 times as large"),
         ):
             yield Variation(f"{name} {said}", partial(_scaled_column, name=name, by=factor))
-    for one, other in combinations(JET_INPUTS, 2):
+    for one, other in combinations(names, 2):
         yield Variation(f"{one} and {other} are swapped", partial(_swapped_columns, one=one, other=other))
 
 
@@ -154,7 +154,7 @@ def _of_outputs() -> Iterator[Variation]:
 
 
 def _with(jets: Jets, kind: Constituent, ragged: Ragged) -> Jets:
-    return Jets(jets.scalars, {**jets.constituents, kind.name: ragged})
+    return replace(jets, constituents={**jets.constituents, kind.name: ragged})
 
 
 def _changed(jets: Jets, kind: Constituent, change: Callable[[Values, Ragged], None]) -> Jets:

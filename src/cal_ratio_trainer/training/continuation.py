@@ -129,16 +129,8 @@ def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDi
 def start_from(run: RunDirectory, layers: Layers) -> Start:
     """The start of a run that goes on, or of a new one with an imported run's weights; errors as `find_start`."""
     if run.read_record().get("status") == IMPORTED:
-        return _from_imported(run, layers)
-    return _going_on(run, layers)
-
-
-def _from_imported(run: RunDirectory, layers: Layers) -> Start:
-    settings = settings_from(TrainSettings, settings_layers(run, run.read_settings(), layers))
-    return Start(settings, initial=InitialWeights.of_run(run))
-
-
-def _going_on(run: RunDirectory, layers: Layers) -> Start:
+        settings = settings_from(TrainSettings, settings_layers(run, run.read_settings(), layers))
+        return Start(settings, initial=InitialWeights.of_run(run))
     for file in (run.settings_file, run.record_file):
         # The earlier program's folders look alike; nothing may be written to them.
         if not file.is_file():

@@ -76,7 +76,7 @@ class _Epoch:
 
 
 class StaticStep(TrainingStep):
-    """As `TrainingStep`; `prepare` has to be called before an epoch's steps."""
+    """`TrainingStep` in fixed shapes; `prepare` must be called before an epoch's steps."""
 
     records_graphs = True
     _epoch: _Epoch | None = None
@@ -104,7 +104,11 @@ class StaticStep(TrainingStep):
         control = Positions.copied([jets.control[:controls] for jets in steps], device)
         update = Positions.copied([jets.update[:updates] for jets in steps], device)
         self._epoch = _Epoch(
-            *(epoch, main.by_batch(), control.by_batch(), update.by_batch(), keys),
+            number=epoch,
+            main=main.by_batch(),
+            control=control.by_batch(),
+            update=update.by_batch(),
+            keys=keys,
             network_room=room_for(self._jets, [main, control]),
             update_room=room_for(self._jets, [update] * self.updates),
         )

@@ -188,9 +188,18 @@ def memory_plan(
     free = free_bytes(device)
     if free is not None and device.type == "cpu":
         free //= ranks.place.local_processes
-    processes, gathers = ranks.place.processes, tensors.jets.gathers
     return MemoryPlan(
-        *(shape, engine, epoch, sampler.splits, pieces, data, free, device.type, processes, gathers, recorded)
+        shape=shape,
+        engine=engine,
+        epoch=epoch,
+        splits=sampler.splits,
+        pieces=pieces,
+        data=data,
+        free=free,
+        device=device.type,
+        processes=ranks.place.processes,
+        gathers=tensors.jets.gathers,
+        recorded=recorded,
     )
 
 

@@ -105,7 +105,12 @@ class Training:
         settings, step = self.settings, self.step
         engine = engine_for(self.tensors.jets.device, torch.float32, settings.engine)
         plan = memory_plan(
-            *(step.classifier.shape, engine, self.tensors, self.sampler, settings.accumulate, self.ranks),
+            step.classifier.shape,
+            engine,
+            self.tensors,
+            self.sampler,
+            settings.accumulate,
+            self.ranks,
             updates=step.updates,
             recorded=step.records_graphs,
         )
