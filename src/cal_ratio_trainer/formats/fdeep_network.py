@@ -134,7 +134,7 @@ def _check_shapes(said: Mapping[str, Any], shape: NetworkShape) -> None:
 
 
 def _check_tests(tests: Any, shape: NetworkShape, weights: Weights) -> int:
-    """Score the test jets of a file; returns how many there are."""
+    """Scores the test jets of a file; returns how many there are."""
     if tests in (None, []):
         return 0
     if not isinstance(tests, list) or len(tests) > _MOST_TESTS:

@@ -63,7 +63,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """How an ONNX file is written: the version of its operators, and whether it scales jets itself."""
+    """Options of an ONNX file: version of its operators, and whether it scales jets itself."""
 
     opset: int = OLDEST_OPSET
     with_preprocessing: bool = False
