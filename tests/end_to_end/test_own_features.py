@@ -15,8 +15,8 @@ from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, MissingColumn
-from cal_ratio_trainer.formats.export import FORMATS
 from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
@@ -197,7 +197,7 @@ def test_every_format_holds_the_network_and_gives_its_scores(chain: Chain) -> No
     )
     written = export_training(settings)
     assert "jet_width, track_PixelHits, track_dEdx" in " ".join(written.notes)
-    assert {file.format for file in written.exported.files} == set(FORMATS)
+    assert {file.format for file in written.exported.files} == {each.name for each in formats_named(ALL)}
     assert all(file.largest_difference < 1e-5 for file in written.exported.files)
     card = (chain.folder / "exported.card.md").read_text()
     assert "track_dEdx" in card

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.formats.graph import graph_of
 from cal_ratio_trainer.formats.probe_jets import NetworkInputs, drawn_jets, padded_inputs, probes_of
 from cal_ratio_trainer.formats.self_check import Expected, KnownScores
 from cal_ratio_trainer.jets.metadata import Scaling
@@ -31,4 +30,4 @@ def known_scores(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> Know
 
 def expected_of(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> Expected:
     """Expected content and scores of a network file."""
-    return Expected(graph_of(shape, weights), known_scores(shape, weights))
+    return Expected(shape, weights, known_scores(shape, weights))

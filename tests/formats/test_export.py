@@ -13,12 +13,13 @@ import pytest
 from markdown_it import MarkdownIt
 
 from cal_ratio_trainer.formats import export
-from cal_ratio_trainer.formats.export import OnnxOptions, Probes, export_network, output_files
+from cal_ratio_trainer.formats.export import export_network, output_files
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.keras_file import read_keras
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import MissingOnnx
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.formats.registry import OnnxOptions, Probes
 from cal_ratio_trainer.formats.self_check import ExportFailed, KnownScores
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from tests.formats.expected import USUAL, known_scores, probe_inputs

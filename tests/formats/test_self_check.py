@@ -23,6 +23,7 @@ from cal_ratio_trainer.formats.self_check import (
     check_file,
     check_keras,
     check_onnx,
+    check_safetensors,
 )
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.damage import all_damages, entry
@@ -165,18 +166,18 @@ def test_an_error_names_the_file_and_a_file_that_reads_back_otherwise_is_refused
 ) -> None:
     good, file, named = in_bytes(content), tmp_path / ".model.part.json", Path("model.json")
     file.write_bytes(good)
-    assert check_file(file, "fdeep", good, named, expected) < 1e-6
+    assert check_file(file, check_fdeep, good, named, expected) < 1e-6
     file.write_bytes(good[:-1] + b" ")
     with pytest.raises(ExportFailed, match=r"^model\.json was written .* the disk gives back other bytes"):
-        check_file(file, "fdeep", good, named, expected)
+        check_file(file, check_fdeep, good, named, expected)
     file.write_bytes(b"no network")
-    for format_name in ("fdeep", "keras", "onnx"):
+    for check in (check_fdeep, check_keras, check_onnx, check_safetensors):
         with pytest.raises(ExportFailed, match=r"^model\.json was written but failed its check, so nothing was kept: "):
-            check_file(file, format_name, b"no network", named, expected)
+            check_file(file, check, b"no network", named, expected)
 
 
 def test_scores_that_are_no_numbers_do_not_pass(expected: Expected) -> None:
     known = expected.known
-    unknown = Expected(expected.graph, type(known)(known.inputs, np.full_like(known.scores, np.nan)))
+    unknown = Expected(expected.shape, expected.weights, type(known)(known.inputs, np.full_like(known.scores, np.nan)))
     with pytest.raises(ValueError, match="are off by up to nan"):
         check_keras(keras_model_bytes(DEFAULT_SHAPE, WEIGHTS), unknown)

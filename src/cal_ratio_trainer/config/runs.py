@@ -114,10 +114,10 @@ class ConvertTrainingSettings(Settings):
     output_json: Path = Field(
         default=Path("model.json"), description="File to write; its ending gives way to that of the format."
     )
-    format: Literal["fdeep", "fdeep-keras3", "keras", "onnx", "all"] = Field(
+    format: str = Field(
         default="fdeep",
-        description="What is written: for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, Keras 3, ONNX, or "
-        "all.",
+        description="What is written: fdeep or fdeep-keras3 for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, "
+        "keras for Keras 3, onnx, all of these, or safetensors, the program's own.",
     )
     opset: int = Field(
         default=11, ge=11, description="Version of ONNX' operators; runtimes read theirs and older ones. [1]"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cal_ratio_trainer.errors import did_you_mean
+from cal_ratio_trainer.formats.stored_layers import BadNetworkFile
 
 _MOST_LAYERS = 200
 _LONGEST_NAME = 200
@@ -15,7 +16,7 @@ _KERAS = ("keras", "tf_keras", "tensorflow")
 _HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
 
 
-class BadArchitecture(ValueError):
+class BadArchitecture(BadNetworkFile):
     """A config is none of Keras', or describes another network; names the layer."""
 
 
@@ -107,7 +108,7 @@ def _kind(entry: Mapping[str, Any], where: str) -> str:
 
 
 def _foreign_origin(entry: Mapping[str, Any], kind: str) -> Any:
-    """Where a class of somebody's own comes from, which may compute anything under a name of Keras'; else None."""
+    """Origin of a custom class, which may compute anything under a name of Keras; None for Keras' own classes."""
     module, registered = entry.get("module"), entry.get("registered_name")
     if module is not None and str(module).partition(".")[0] not in _KERAS:
         return module

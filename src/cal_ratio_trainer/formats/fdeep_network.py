@@ -15,6 +15,7 @@ from cal_ratio_trainer.formats.fdeep_file import BadFloats, decoded_floats
 from cal_ratio_trainer.formats.graph import BadGraph, evaluate, graph_of
 from cal_ratio_trainer.formats.recognition import recognised
 from cal_ratio_trainer.formats.stored_layers import (
+    BadNetworkFile,
     BadWeightsFile,
     FloatArray,
     StoredLayer,
@@ -33,9 +34,11 @@ _KEYS = {
     "LSTM": ("weights", "recurrent_weights", "bias"),
 }
 _MOST_TESTS = 10_000
+LARGEST_JSON = 1 << 25
+"""Bytes of a file: 80 times those of the 2019 network. As objects a text can take 25 times its size in memory."""
 
 
-class BadFdeepFile(ValueError):
+class BadFdeepFile(BadNetworkFile):
     """A JSON file is none of frugally-deep's, or it contradicts itself; says where."""
 
 
@@ -45,6 +48,8 @@ def network_from_fdeep(content: bytes) -> StoredNetwork:
     Raises:
         BadFdeepFile, BadJson, BadArchitecture, BadWeightsFile: it is none, damaged, or another network.
     """
+    if len(content) > LARGEST_JSON:
+        raise BadFdeepFile(f"has more than {LARGEST_JSON} bytes, too many for the JSON of a network")
     said = parsed(content)
     if not isinstance(said, dict) or "architecture" not in said:
         raise BadFdeepFile("is no file of frugally-deep: it has no architecture")
@@ -129,7 +134,7 @@ def _check_shapes(said: Mapping[str, Any], shape: NetworkShape) -> None:
 
 
 def _check_tests(tests: Any, shape: NetworkShape, weights: Weights) -> int:
-    """Score the test jets of a file; returns how many there are."""
+    """Scores the test jets of a file; returns how many there are."""
     if tests in (None, []):
         return 0
     if not isinstance(tests, list) or len(tests) > _MOST_TESTS:

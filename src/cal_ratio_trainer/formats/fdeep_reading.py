@@ -47,7 +47,7 @@ class FdeepContent:
 
 
 def read_fdeep(content: bytes) -> FdeepContent:
-    """Read the content of a file.
+    """Reads the content of a file.
 
     Raises:
         BadFdeepFile: it is no JSON, or lacks something, or holds something else in its place; names the layer.

@@ -13,6 +13,7 @@ from cal_ratio_trainer.formats.layers import Layer, in_keras_order
 from cal_ratio_trainer.formats.recognition import Recognised, network_from_weights, recognised
 from cal_ratio_trainer.formats.stored_layers import (
     WEIGHTS_OF,
+    BadNetworkFile,
     BadWeightsFile,
     StoredLayer,
     StoredNetwork,
@@ -26,7 +27,7 @@ _LARGEST = {**LARGEST, WEIGHTS: 1 << 27}
 _WEIGHTS_ALONE = "The file holds weights alone: activations and slots are taken to be those of the 2019 network."
 
 
-class BadKerasFile(ValueError):
+class BadKerasFile(BadNetworkFile):
     """A file is none of Keras', or a damaged one; says which part."""
 
 

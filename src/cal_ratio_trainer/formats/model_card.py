@@ -15,6 +15,7 @@ from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
 from cal_ratio_trainer.formats.self_check import TOLERANCE
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.markdown import code, escaped
+from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.network.shape import NetworkShape
 
 FORMAT_VERSION = 2
@@ -28,7 +29,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class FoldFacts:
-    """How the networks of a fold set share the events.
+    """Assignment of events to the networks of a fold set.
 
     Attributes:
         set_name: of the set.
@@ -57,7 +58,7 @@ class FoldFacts:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands on the card."""
+        """Entry of the card."""
         return {
             "set": self.set_name,
             "count": self.count,
@@ -69,7 +70,7 @@ class FoldFacts:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What is known of a network besides its weights.
+    """Facts about a network besides its weights.
 
     Attributes:
         name: for people: 'model/00003/12', or the name of a file.
@@ -170,6 +171,7 @@ def _described(facts: NetworkFacts) -> dict[str, Any]:
     scaling = facts.preprocessing.scaling
     return {
         "network": facts.name,
+        **({"encoder": facts.shape.encoder} if facts.shape.encoder != DEFAULT_ENCODER else {}),
         **({"folds": facts.folds.to_dict()} if facts.folds is not None else {}),
         "training": facts.training,
         "data": facts.data,

@@ -4,31 +4,19 @@ from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson
-from cal_ratio_trainer.formats.architecture import Architecture, BadArchitecture
-from cal_ratio_trainer.formats.fdeep_network import BadFdeepFile, network_from_fdeep
+from cal_ratio_trainer.formats.architecture import Architecture
 from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING, read_keras
-from cal_ratio_trainer.formats.keras_network import (
-    BadKerasFile,
-    architecture_in,
-    network_from_hdf5,
-    network_from_zip,
-)
+from cal_ratio_trainer.formats.keras_network import architecture_in, network_from_hdf5
+from cal_ratio_trainer.formats.registry import formats
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, read_safetensors
-from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, StoredNetwork
+from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
 
 MAX_BYTES = 1 << 28
 """How many bytes a file may have: 700 times those of the 2019 network."""
 
-LARGEST_JSON = 1 << 25
-"""Of JSON: 80 times that of the 2019 network. As objects a text can take 25 times its size in memory."""
-
-_LONGEST_BLANK = 1024
-_ZIP = b"PK\x03\x04"
-_BAD = (BadArchitecture, BadFdeepFile, BadJson, BadKerasFile, BadWeightsFile)
-
 
 def read_network(path: Path, architecture: Architecture | None = None) -> StoredNetwork:
-    """The network in a file: a zip or HDF5 file of Keras, or JSON of frugally-deep.
+    """The network in a file of any format that is read.
 
     Args:
         path: the file; its name does not matter.
@@ -39,18 +27,16 @@ def read_network(path: Path, architecture: Architecture | None = None) -> Stored
     """
     content = read_content(path)
     try:
-        if content.startswith(_ZIP):
-            return network_from_zip(content)
-        if content.startswith(HDF5_BEGINNING):
+        if architecture is not None and content.startswith(HDF5_BEGINNING):
             return network_from_hdf5(content, architecture)
-        if content[:_LONGEST_BLANK].lstrip(b" \t\r\n")[:1] == b"{":
-            if len(content) > LARGEST_JSON:
-                raise BadJson(f"has more than {LARGEST_JSON} bytes, too many for the JSON of a network")
-            return network_from_fdeep(content)
-    except _BAD as error:
+        for each in formats().values():
+            if each.read is not None and each.recognises is not None and each.recognises(content):
+                return each.read(content)
+    except (BadNetworkFile, BadJson) as error:
         raise InputFileError(path, str(error)) from error
-    kinds = "a zip or HDF5 file of Keras, or JSON of frugally-deep"
-    raise InputFileError(path, f"is no network file: expected {kinds}, found {'nothing' if not content else 'neither'}")
+    *kinds, last = dict.fromkeys(each.title for each in formats().values() if each.read is not None)
+    found = "none of these" if content else "nothing"
+    raise InputFileError(path, f"is no network file: expected {', '.join(kinds)} or {last}, found {found}")
 
 
 def read_own_network(file: Path) -> StoredNetwork:
@@ -65,7 +51,7 @@ def read_architecture(path: Path) -> Architecture | None:
     """The architecture in a Keras file; None where it holds weights alone. Raises InputFileError as `read_network`."""
     try:
         return architecture_in(read_content(path))
-    except _BAD as error:
+    except (BadNetworkFile, BadJson) as error:
         raise InputFileError(path, str(error)) from error
 
 

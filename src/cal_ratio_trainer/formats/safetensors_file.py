@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.layers import checked_weights
-from cal_ratio_trainer.formats.stored_layers import StoredNetwork
+from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
 from cal_ratio_trainer.jets.schema import CALRATIO_2019
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -26,10 +26,6 @@ _NETWORK, _DIGEST = "cal_ratio_trainer_network", "sha256"
 _LARGEST = 1 << 28
 """How many bytes a file may have: 1000 times those of the 2019 network."""
 _SHAPE = TypeAdapter(NetworkShape)
-
-
-class BadNetworkFile(ValueError):
-    """A file is no network of this program, or a damaged one; says what about it."""
 
 
 def safetensors_bytes(
@@ -56,6 +52,11 @@ def safetensors_bytes(
     text = json.dumps({**said, "shape": _SHAPE.dump_python(shape, mode="json", exclude=unsaid)})
     content: bytes = save(stored, metadata={_NETWORK: text, _DIGEST: _digest(text, stored)})
     return content
+
+
+def is_safetensors(content: bytes) -> bool:
+    """True where a content begins as a safetensors file does: the length of its header, and JSON."""
+    return content[8:9] == b"{" and int.from_bytes(content[:8], "little") < len(content)
 
 
 def network_from_safetensors(content: bytes) -> StoredNetwork:

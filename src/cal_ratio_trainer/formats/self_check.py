@@ -1,6 +1,6 @@
 """A written network file read back and tried on jets: it is handed over only where it gives the network's scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
-from cal_ratio_trainer.formats.graph import Graph, evaluate
+from cal_ratio_trainer.formats.graph import Graph, evaluate, graph_of
 from cal_ratio_trainer.formats.keras_reading import read_keras_graph
 from cal_ratio_trainer.formats.probe_jets import NetworkInputs
+from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors
+from cal_ratio_trainer.network.shape import NetworkShape
 
 TOLERANCE = 1e-5
 """How far a score of a file may be from the network's."""
@@ -47,14 +49,20 @@ class KnownScores:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a file should hold and give: the network's graph with its weights, and its scores."""
+    """Expected content of a file: the network with its weights, and its scores."""
 
-    graph: Graph
+    shape: NetworkShape
+    weights: Mapping[str, np.ndarray[Any, Any]]
     known: KnownScores
+
+    @property
+    def graph(self) -> Graph:
+        """The network as a graph of layers, where Keras can hold it."""
+        return graph_of(self.shape, self.weights)
 
 
 def check_fdeep(content: bytes, expected: Expected) -> float:
-    """Check a frugally-deep file: its hash, its own load tests, its scores, and every weight to the last bit.
+    """Checks a frugally-deep file: its hash, its own load tests, its scores, and every weight to the last bit.
 
     Args:
         content: the file, read back.
@@ -77,12 +85,12 @@ def check_fdeep(content: bytes, expected: Expected) -> float:
 
 
 def check_keras(content: bytes, expected: Expected) -> float:
-    """Check a `.keras` file: scores and weights; arguments, result and errors as `check_fdeep`."""
+    """Checks a `.keras` file: scores and weights; arguments, result and errors as `check_fdeep`."""
     return _check_graph(read_keras_graph(content), expected)
 
 
 def check_onnx(content: bytes, expected: Expected) -> float:
-    """Check the scores of an ONNX file with onnxruntime, in batches of 1, 7 and 1000 too; else as `check_fdeep`."""
+    """Checks the scores of an ONNX file with onnxruntime, in batches of 1, 7 and 1000 too; else as `check_fdeep`."""
     known, score = expected.known, _onnx_scorer(content)
     differences = []
     for batch in ONNX_BATCHES:
@@ -93,21 +101,25 @@ def check_onnx(content: bytes, expected: Expected) -> float:
     return max(*differences, _largest_difference(found, known.scores, "the jets of the check"))
 
 
-CHECKS: dict[str, Callable[[bytes, Expected], float]] = {
-    "fdeep": check_fdeep,
-    "fdeep-keras3": check_fdeep,
-    "keras": check_keras,
-    "onnx": check_onnx,
-}
-"""The check of each format."""
+def check_safetensors(content: bytes, expected: Expected) -> float:
+    """Check shape and weights of the program's own file to the last bit; arguments and errors as `check_fdeep`."""
+    found = network_from_safetensors(content)
+    if found.shape != expected.shape:
+        raise ValueError("it has another shape than the network")
+    for name, values in found.weights.items():
+        if not np.array_equal(values, expected.weights[name]):
+            raise ValueError(f"weight {name} is not the network's")
+    return 0.0
 
 
-def check_file(file: Path, format_name: str, written: bytes, named: Path, expected: Expected) -> float:
-    """Read a file back and check it.
+def check_file(
+    file: Path, check: Callable[[bytes, Expected], float], written: bytes, named: Path, expected: Expected
+) -> float:
+    """Reads a file back and checks it.
 
     Args:
         file: where it lies now.
-        format_name: one of `CHECKS`.
+        check: of its format.
         written: what should stand in it.
         named: what it will be called, for messages.
         expected: what it should hold and give.
@@ -122,7 +134,7 @@ def check_file(file: Path, format_name: str, written: bytes, named: Path, expect
     if content != written:
         raise ExportFailed(named, "the disk gives back other bytes than were written")
     try:
-        return CHECKS[format_name](content, expected)
+        return check(content, expected)
     except Exception as error:
         raise ExportFailed(named, str(error)) from error
 

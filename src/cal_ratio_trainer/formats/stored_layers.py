@@ -16,7 +16,11 @@ WEIGHTS_OF = {"Conv1D": 2, "Dense": 2, "LSTM": 3}
 """How many arrays a layer of each class has: kernel, recurrent kernel (LSTM), bias."""
 
 
-class BadWeightsFile(ValueError):
+class BadNetworkFile(ValueError):
+    """A file is no network that is read here, or a damaged one; says what about it."""
+
+
+class BadWeightsFile(BadNetworkFile):
     """The weights in a file are those of another network, or damaged; names the layer."""
 
 
@@ -120,7 +124,7 @@ def _part(name: str) -> str:
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
         shape: of the network.

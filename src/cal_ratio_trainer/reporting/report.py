@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.markdown import escaped
-from cal_ratio_trainer.plotting import Drawing, FigureLabels, write_all
+from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels, write_all
 from cal_ratio_trainer.reporting.page import page_html
 from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown
 from cal_ratio_trainer.results import Result
@@ -138,6 +139,39 @@ class Report:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two figures of one name: {', '.join(twice)}")
+
+
+@dataclass(frozen=True)
+class ReportKind:
+    """Entry of `REPORTS`: makes a report of results of one type.
+
+    Attributes:
+        title: of the report, from the results.
+        simulations: what simulated the jets of the results, as `figure_labels` takes it.
+        fill: adds text, tables and figures; called with the report, the results and the settings of the command.
+    """
+
+    title: Callable[[Any], str]
+    simulations: Callable[[Any], Iterable[str | None]]
+    fill: Callable[[Report, Any, Any], None]
+
+
+REPORTS: dict[type[Any], ReportKind] = {}
+"""Kinds of reports by the type of their results; the module of each report adds its own."""
+
+
+def report_on(results: Any, settings: FigureSettings, file: Path) -> Report:
+    """Report on some results, to be written with `Report.write`.
+
+    Args:
+        results: of a type that has an entry in `REPORTS`.
+        settings: of the command; they also decide about the heading of the figures.
+        file: the Markdown file.
+    """
+    kind = REPORTS[type(results)]
+    report = Report(kind.title(results), file, figure_labels(settings, *kind.simulations(results)))
+    kind.fill(report, results, settings)
+    return report
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,16 +11,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
-from cal_ratio_trainer.formats.export import (
-    ALL,
-    Exported,
-    NetworkToWrite,
-    OnnxOptions,
-    Probes,
-    export_networks,
-    fold_output,
-    output_files,
-)
+from cal_ratio_trainer.formats.export import Exported, NetworkToWrite, export_networks, fold_output, output_files
 from cal_ratio_trainer.formats.fdeep_file import is_sensitive
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
@@ -32,6 +23,7 @@ from cal_ratio_trainer.formats.probe_jets import (
     padded_inputs,
     probes_of,
 )
+from cal_ratio_trainer.formats.registry import OnnxOptions, Probes, formats_named
 from cal_ratio_trainer.formats.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
@@ -80,12 +72,14 @@ class TrainingExport(Result):
 
 
 def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
-    """Write a network, or with `folds` all networks of a fold set, in the wanted formats, checked, with a card.
+    """Writes a network, or with `folds` all networks of a fold set, in the wanted formats, checked, with a card.
 
     Raises:
         RunError: there is no such run or epoch; or `folds` is given without a fold set, or the other way round.
         InputFileError: a .keras file is missing, damaged or no network of ours.
-        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_networks`; nothing is left.
+        UnknownFormat: there is no format of this name.
+        CannotHold, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_networks`;
+            nothing is left.
     """
     found = find_networks(settings.training, settings.output_path, settings.rule)
     if found.rule is not None and not settings.folds:
@@ -95,7 +89,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
         )
     if settings.folds and found.rule is None:
         raise RunError(f"{found.name} is no fold set, so --folds has nothing to write; leave it out")
-    if settings.format in (ALL, "onnx"):
+    if any(each.name == "onnx" for each in formats_named(settings.format)):
         require_onnx()
     outputs = [settings.output_json]
     if found.rule is not None:

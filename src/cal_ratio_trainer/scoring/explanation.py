@@ -101,7 +101,7 @@ class Explanation:
 
 
 def explain(scorer: Scorer, batches: Sequence[JetBatch], other: ScoreArray, labelled: bool) -> Explanation:
-    """Try each single change of the inputs.
+    """Tries each single change of the inputs.
 
     Args:
         scorer: the network that should give `other`.

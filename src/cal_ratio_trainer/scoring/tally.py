@@ -75,7 +75,7 @@ class KeptJets:
     _columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=dict)
 
     def add(self, columns: dict[str, NDArray[np.generic]]) -> None:
-        """Add rows: arrays [rows, ...] by name, the same names each time."""
+        """Adds rows: arrays [rows, ...] by name, the same names each time."""
         rows = len(next(iter(columns.values())))
         numbers = np.arange(self.met, self.met + rows, dtype=np.uint64)
         self.met += rows
@@ -145,7 +145,7 @@ class ScoreTally:
     def add(
         self, batch: JetBatch, scores: ScoreArray, part: PartArray, of_data: NDArray[np.bool_] | None = None
     ) -> None:
-        """Count some jets: the batch, scores [jets, 3], part [jets], and which of them are blinded [jets]."""
+        """Counts some jets: the batch, scores [jets, 3], part [jets], and which of them are blinded [jets]."""
         self.oddities += oddities_of(batch)
         jets = batch.jets
         if of_data is not None:

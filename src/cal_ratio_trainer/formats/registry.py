@@ -1,0 +1,219 @@
+"""The network formats by name: how each is written, read and checked. One entry adds a format.
+
+A format from outside the package is known once `register_format` was called with it: `convert training --format` writes
+it, `import` reads it, and every written file is checked with it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_ratio_trainer.errors import UserError, did_you_mean
+from cal_ratio_trainer.formats.fdeep_file import Flavour, chosen_load_tests, fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_network import network_from_fdeep
+from cal_ratio_trainer.formats.graph import evaluate, graph_of
+from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING, keras_model_bytes
+from cal_ratio_trainer.formats.keras_network import network_from_hdf5, network_from_zip
+from cal_ratio_trainer.formats.model_card import NetworkFacts, card_properties
+from cal_ratio_trainer.formats.onnx_file import onnx_bytes
+from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET
+from cal_ratio_trainer.formats.safetensors_file import (
+    SUFFIX,
+    is_safetensors,
+    network_from_safetensors,
+    safetensors_bytes,
+)
+from cal_ratio_trainer.formats.self_check import (
+    Expected,
+    KnownScores,
+    check_fdeep,
+    check_keras,
+    check_onnx,
+    check_safetensors,
+)
+from cal_ratio_trainer.formats.stored_layers import StoredNetwork
+from cal_ratio_trainer.network.encoders.base import encoder_named
+from cal_ratio_trainer.network.shape import NetworkShape
+
+ALL = "all"
+"""In place of a format: every one that another program reads."""
+
+_ZIP = b"PK\x03\x04"
+_LONGEST_BLANK = 1024
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Jets that files are tried on.
+
+    Attributes:
+        scaled: as `build` scales them, with the network's own scores.
+        fillings: [jets], which of them have equally many slots filled; the jets in frugally-deep files are of each.
+        converted: jets as `convert` writes them, with the scores that the network gives once they are scaled; None
+            where no file takes such.
+    """
+
+    scaled: KnownScores
+    fillings: NDArray[np.integer[Any]]
+    converted: KnownScores | None = None
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """Options of an ONNX file: version of its operators, and whether it scales jets itself."""
+
+    opset: int = OLDEST_OPSET
+    with_preprocessing: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file is written from.
+
+    Attributes:
+        facts: the network's shape, where it comes from, and what it wants done to its inputs.
+        weights: every weight by name.
+        probes: jets with the network's own scores.
+        onnx: how an ONNX file is written.
+    """
+
+    facts: NetworkFacts
+    weights: Mapping[str, np.ndarray[Any, Any]]
+    probes: Probes
+    onnx: OnnxOptions = OnnxOptions()
+
+
+@dataclass(frozen=True)
+class NetworkFormat:
+    """A format of network files.
+
+    Attributes:
+        name: of the format, as `--format` takes it.
+        suffix: ending of its files.
+        title: for messages, e.g. 'JSON of frugally-deep'.
+        write: content of a file.
+        check: compares a written file with what it should hold; returns the largest difference of a score, or raises an
+            exception that says what differs.
+        recognises: whether a content is of this format; None where files are not read.
+        read: the network in a content; raises ValueError where it is damaged or another network.
+        holds_every_encoder: whether it holds networks of any encoder; else the encoder says so (`Encoder.formats`).
+        stem_end: behind the stem of its file where all formats are written.
+        is_in_all: whether `--format all` writes it.
+    """
+
+    name: str
+    suffix: str
+    title: str
+    write: Callable[[Source], bytes]
+    check: Callable[[bytes, Expected], float]
+    recognises: Callable[[bytes], bool] | None = None
+    read: Callable[[bytes], StoredNetwork] | None = None
+    holds_every_encoder: bool = False
+    stem_end: str = ""
+    is_in_all: bool = True
+
+    def holds(self, shape: NetworkShape) -> bool:
+        """True where a file can hold a network of this shape."""
+        return self.holds_every_encoder or self.name in encoder_named(shape.encoder).formats
+
+
+class UnknownFormat(UserError):
+    """No format of this name is registered."""
+
+    def __init__(self, name: str) -> None:
+        known = [*_formats, ALL]
+        super().__init__(f"format is {name!r:.80}, expected one of {', '.join(known)}{did_you_mean(name, known)}")
+
+
+class CannotHold(UserError):
+    """A format cannot hold a network with this encoder."""
+
+    def __init__(self, format_name: str, shape: NetworkShape) -> None:
+        able = ", ".join(each.name for each in formats().values() if each.holds(shape))
+        super().__init__(
+            f"a file of format {format_name} cannot hold a network with the encoder {shape.encoder}; {able} can"
+        )
+
+
+def formats() -> Mapping[str, NetworkFormat]:
+    """All formats by name."""
+    return dict(_formats)
+
+
+def formats_named(name: str) -> tuple[NetworkFormat, ...]:
+    """The format of a name, or those that `ALL` stands for. Raises UnknownFormat."""
+    if name == ALL:
+        return tuple(each for each in _formats.values() if each.is_in_all)
+    if name not in _formats:
+        raise UnknownFormat(name)
+    return (_formats[name],)
+
+
+def register_format(new: NetworkFormat) -> NetworkFormat:
+    """Make a format known by its name; returns it."""
+    _formats[new.name] = new
+    return new
+
+
+def _write_fdeep(source: Source, flavour: Flavour) -> bytes:
+    shape, inputs = source.facts.shape, source.probes.scaled.inputs
+    scores = evaluate(graph_of(shape, source.weights), inputs.arrays)
+    return fdeep_bytes(shape, source.weights, flavour, chosen_load_tests(inputs, source.probes.fillings, scores))
+
+
+def _write_onnx(source: Source) -> bytes:
+    facts, scales_jets = source.facts, source.onnx.with_preprocessing
+    preprocessing = facts.preprocessing if scales_jets else None
+    properties = card_properties(facts, scales_jets)
+    return onnx_bytes(facts.shape, source.weights, properties, source.onnx.opset, preprocessing)
+
+
+def _is_keras(content: bytes) -> bool:
+    return content.startswith((_ZIP, HDF5_BEGINNING))
+
+
+def _read_keras(content: bytes) -> StoredNetwork:
+    return network_from_zip(content) if content.startswith(_ZIP) else network_from_hdf5(content)
+
+
+def _is_json(content: bytes) -> bool:
+    return content[:_LONGEST_BLANK].lstrip(b" \t\r\n")[:1] == b"{" and not is_safetensors(content)
+
+
+_BUILT_IN = (
+    NetworkFormat(
+        *("fdeep", ".json", "JSON of frugally-deep"),
+        lambda source: _write_fdeep(source, Flavour.KERAS_2),
+        check_fdeep,
+        _is_json,
+        network_from_fdeep,
+    ),
+    NetworkFormat(
+        *("fdeep-keras3", ".json", "JSON of frugally-deep"),
+        lambda source: _write_fdeep(source, Flavour.KERAS_3),
+        check_fdeep,
+        stem_end="_keras3",
+    ),
+    NetworkFormat(
+        *("keras", ".keras", "a zip or HDF5 file of Keras"),
+        lambda source: keras_model_bytes(source.facts.shape, source.weights),
+        check_keras,
+        _is_keras,
+        _read_keras,
+    ),
+    NetworkFormat("onnx", ".onnx", "ONNX", _write_onnx, check_onnx),
+    NetworkFormat(
+        *("safetensors", SUFFIX, "safetensors of this program"),
+        lambda source: safetensors_bytes(source.facts.shape, source.weights),
+        check_safetensors,
+        is_safetensors,
+        network_from_safetensors,
+        holds_every_encoder=True,
+        is_in_all=False,
+    ),
+)
+
+_formats: dict[str, NetworkFormat] = {each.name: each for each in _BUILT_IN}
