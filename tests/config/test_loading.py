@@ -125,7 +125,7 @@ def test_mappings_merged_into_each_other_do_not_multiply(config: Path) -> None:
 
 
 def test_a_text_of_too_many_values_is_not_read_to_its_end(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_MOST_VALUES", 100)
+    monkeypatch.setattr(loading, "_MAX_VALUES", 100)
     names = [f"name{number}: 1" for number in range(100)]
     config.write_text("\n".join(names[:99]))
     assert len(read_config(config)) == 99

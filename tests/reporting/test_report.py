@@ -4,14 +4,17 @@ import json
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, FigureLabels
-from cal_ratio_trainer.reporting.report import Report, file_stem
+from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, file_stem, report_on
+from cal_ratio_trainer.reporting.table import ReportTable
 from tests.reporting.some_reports import HOSTILE, draw_line, written_report
 
 
@@ -19,6 +22,30 @@ from tests.reporting.some_reports import HOSTILE, draw_line, written_report
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Report with all kinds of content."""
     return written_report(tmp_path_factory.mktemp("report"), images=2)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Results of something that no module of the package knows."""
+
+    jets: dict[str, int]
+
+
+def _fill(report: Report, counts: Counts, settings: FigureSettings) -> None:
+    rows = tuple((name, f"{jets}") for name, jets in counts.jets.items())
+    report.table(ReportTable("Jets", ("class", "jets"), rows))
+    report.figures([Drawing("jets", draw_line, ([float(jets) for jets in counts.jets.values()],))])
+
+
+def test_one_entry_adds_a_report_on_results_of_another_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = ReportKind(lambda counts: f"{sum(counts.jets.values())} jets", lambda counts: ("demo",), _fill)
+    monkeypatch.setitem(REPORTS, Counts, kind)
+    report = report_on(Counts({"signal": 3, "QCD": 5}), FigureSettings.make(), tmp_path / "counts.md")
+    report.write()
+    assert report.file.read_text("utf-8").startswith("# 8 jets\n")
+    assert "| signal | 3 |" in report.file.read_text("utf-8")
+    assert report.page.read_text("utf-8").count("data:image/png;base64,") == 1
+    assert report.labels.experiment == "demo"
 
 
 def test_markdown_shows_every_figure_from_the_folder_beside_it(report: Report) -> None:

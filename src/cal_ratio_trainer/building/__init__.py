@@ -1,4 +1,4 @@
-"""From files of jets to training files: filtering, sampling, scaling, mixing, shuffling."""
+"""Training files from files of jets: filtering, sampling, scaling, mixing, shuffling."""
 
 from cal_ratio_trainer.building.build import JET_ID, build_training_file
 from cal_ratio_trainer.building.resample import ResampleSummary, resample_file

@@ -43,7 +43,7 @@ _SHUFFLING = 1 << 20
 
 
 def build_training_file(settings: BuildSettings) -> BuildSummary:
-    """Build a main or control-region training file.
+    """Builds a main or control-region training file.
 
     Memory does not grow with the jets' constituents: some 100 bytes a jet are held besides a few hundred MiB. The
     result does not depend on who works.
@@ -145,7 +145,7 @@ def _places(settings: BuildSettings, files: Sequence[ScannedFile]) -> IndexArray
 def _mix(
     files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers, writer: Writer
 ) -> Counter[str]:
-    """Write all taken jets, scaled and in their final order; what was odd in them, by its sentence."""
+    """Writes all taken jets, scaled and in their final order; returns the number of unusual values by message."""
     with (
         progress("build", 2 * len(places), "jets") as line,
         scattered(files, places, recipe, workers.telling(line)) as found,

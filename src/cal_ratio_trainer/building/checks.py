@@ -75,7 +75,7 @@ Keys = NDArray[np.uint64]
 
 
 class DuplicateJets(UserError):
-    """Some jets are taken twice; says how many and from which files."""
+    """Jets are taken twice; the message gives their number and the files."""
 
 
 def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:

@@ -55,7 +55,7 @@ def cut_notes(files: Sequence[ScannedFile]) -> list[str]:
 
 
 def _from_options(file: ScannedFile) -> Cuts:
-    """Those of a file that was converted before cuts were kept on their own."""
+    """Cuts of a file that was converted before cuts were stored separately."""
     options = file.metadata.options
     given = {name: options[name] for name in ("min_jet_pt", "max_jet_pt", "max_hlt_delta_r") if name in options}
     return Cuts(**given)

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, repr=False)
 class ResampleSummary(Result):
-    """How many jets of each label were there and how many were taken, and what multijets' weights were scaled by."""
+    """Numbers of all and of taken jets by label, and the factor of the multijets' weights."""
 
     output_file: Path
     jets: dict[int, int]
@@ -58,7 +58,7 @@ class ResampleSummary(Result):
 
 
 def resample_file(settings: ResampleSettings) -> ResampleSummary:
-    """Write a random fraction of the jets of a file, in their old order; class shares stay as they are.
+    """Writes a random fraction of the jets of a file, in their old order; class shares are kept.
 
     Multijets that were weighed by cross section get larger weights by what is left out, so that they stand for as much
     as before; of a converted file the fraction is noted, and a later build takes it into account. Other weights stay.
@@ -116,7 +116,7 @@ def _fractions(labels: NDArray[np.integer], taken: NDArray[np.integer]) -> dict[
 
 
 def _weight_factor(metadata: JetMetadata, fractions: dict[str, float]) -> float:
-    """What weights of simulated multijets are multiplied by: 1 where they were not weighed by cross section."""
+    """Factor of the weights of simulated multijets: 1 if they were not normalised by cross section."""
     is_weighed = metadata.stage == "built" and bool(metadata.details.get("weights", {}).get("samples"))
     share = fractions.get(str(int(Label.QCD)), 0.0)
     return 1 / share if is_weighed and share > 0 else 1.0

@@ -20,7 +20,7 @@ class ScaledJets:
 
 
 def scale(jets: Jets, scaling: Scaling) -> ScaledJets:
-    """Scale jets as the earlier program's `build` did, real constituents only; padding rows stay as they are.
+    """Scales jets as the earlier program's `build` did, real constituents only; padding rows are not changed.
 
     Computed in double from the stored float32, then stored as float32 again. By the scaling of a feature:
         pt_range: (pt - min) / (max - min);  from MeV (pt - min) / (1000 (max - min)), as the earlier program has it.
@@ -61,7 +61,7 @@ def _scaled(ragged: Ragged, kind: Constituent, scaling: Scaling) -> tuple[Ragged
 
 
 def _make_fractions(columns: FloatArray, layers: list[int]) -> int:
-    """Divide features by their sum; the number of constituents with one for which that gives nothing finite."""
+    """Divides features by their sum; returns the number of constituents for which the result is not finite."""
     if not layers:
         return 0
     total = columns[layers].sum(axis=0, dtype=np.float64)

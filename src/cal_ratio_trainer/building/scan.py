@@ -76,7 +76,7 @@ def _sources_of(request: BuildInput, cache_path: Path | None) -> list[Source]:
 
 
 def data_type_of(source: Source, file: JetFile) -> DataType | None:
-    """What the jets of a file are, as it says itself or as the settings say; None where neither does.
+    """Data type of the jets of a file, from the file itself or the settings; None if neither has it.
 
     Raises:
         InputFileError: the two say different things.
@@ -137,7 +137,7 @@ _WHERE_THERE = ("mcEventWeight", "runNumber", "eventNumber", "mcChannelNumber", 
 
 @dataclass(frozen=True)
 class ScannedFile:
-    """What the first pass learned of one file.
+    """Result of the first pass for one file.
 
     Attributes:
         rows: how many jets the file holds.
@@ -168,7 +168,7 @@ class ScannedFile:
 def scan_files(
     sources: list[Source], kind: Kind, seed: int, further: Sequence[str], workers: Workers
 ) -> list[ScannedFile]:
-    """Look at all files, check them, apply filters and draw samples.
+    """Reads all files, checks them, applies filters and draws samples.
 
     Args:
         sources: in the order of the settings; the files of one entry stand together and share its num_events.

@@ -106,7 +106,7 @@ class ScatteredJets:
 def scattered(
     files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers
 ) -> Iterator[ScatteredJets]:
-    """Scale all taken jets and write them to buckets beside the output; they are gone when the block ends.
+    """Scales all taken jets and writes them to buckets beside the output, which exist until the block ends.
 
     Args:
         files: what is taken of each.

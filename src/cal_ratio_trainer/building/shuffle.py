@@ -79,7 +79,7 @@ class Scatter:
         self._waiting_jets = 0
 
     def add(self, jets: Jets, places: IndexArray) -> None:
-        """Give jets and the place of each, [jets]; all must have the same columns.
+        """Gives jets and the place of each, [jets]; all must have the same columns.
 
         Raises:
             DifferentPadding: their padding rows are not those of the jets before.

@@ -21,7 +21,7 @@ UNSAID = "frames that do not say what they hold"
 
 @dataclass(frozen=True)
 class SampleStep:
-    """What is left of a sample after one step.
+    """Events and jets of a sample after one step.
 
     Attributes:
         jets: how many.
@@ -115,7 +115,7 @@ def _times(total: float | None, factor: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class JetGroup:
-    """How many jets of one label (and, where it is known, one simulated sample) there are.
+    """Number of jets of one label (and of one simulated sample, if it is known).
 
     Attributes:
         sum_of_weights: of mcEventWeight; None where some of it is not known.
@@ -134,7 +134,7 @@ class JetGroup:
 
 @dataclass(frozen=True)
 class InputSummary:
-    """What was taken of one input file."""
+    """Jets taken from one input file."""
 
     path: str
     data_type: str | None

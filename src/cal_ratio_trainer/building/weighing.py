@@ -93,7 +93,7 @@ class _Work:
     notes: list[str]
 
     def apply(self, change: Callable[["_Work"], tuple[str, Sequence[str]]]) -> None:
-        """Make a change of the weights, and keep the distributions before and after for the report."""
+        """Changes the weights, and keeps the distributions before and after for the report."""
         before = self.weights.copy()
         step, variables = change(self)
         if self.settings.report:

@@ -1,4 +1,4 @@
-"""Whoever does the work of a build, for all of its passes."""
+"""Workers of a build, for all of its passes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ class Workers:
         return self._opened.is_alone
 
     def results(self, jobs: Iterable[Job], finished: Callable[[Any], None] = lambda result: None) -> list[Any]:
-        """Do all jobs; those whose worker is lost are done again by another.
+        """Runs all jobs; another worker repeats those of a lost one.
 
         Args:
             jobs: taken as they are needed, so that no more of them are in memory than are under way.
@@ -101,7 +101,7 @@ class Workers:
 def opened_workers(
     settings: SchedulingSettings, output: Path, inputs: int, say: Callable[[str], None]
 ) -> Iterator[Workers]:
-    """Whoever the settings ask for; nobody else makes `output` meanwhile, and no pieces of it are left afterwards.
+    """Workers of the settings; no other process makes `output` meanwhile, and no pieces of it remain afterwards.
 
     Args:
         settings: name the scheduler, and how many processes.

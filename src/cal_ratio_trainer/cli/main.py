@@ -92,7 +92,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a name that is not there is answered with the nearest that is."""
+        """Finds the command; the error for an unknown name gives the most similar one."""
         if args and args[0] not in self._summaries and not args[0].startswith("-"):
             ctx.fail(f"no command '{args[0]}'{did_you_mean(args[0], self._summaries)}")
         if place().processes > 1 and args and args[0] in _COMMANDS and args[0] != _SHARED_COMMAND:
@@ -161,7 +161,7 @@ class _HarmlessStream:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one sentence and exit status 2."""
+    """Runs the command line; a user's mistake ends in one sentence and exit status 2."""
     open_closed_streams()
     silence_other_ranks()
     with (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def adjust(layers: Layers) -> Layers:
-    """Settle what settings from different places mean together, and say so."""
+    """Resolves settings from several sources that depend on each other, and prints the result."""
     resolved, notices = resolve_layers(layers)
     for notice in notices:
         click.echo(notice, err=True)

@@ -1,4 +1,4 @@
-"""From two training files to the jets of a training, with parts and weights, and to what the network reads of them.
+"""Jets of a training from two training files, with parts and weights, and the network's inputs.
 
 Scalars decide which jets are used, in which part and with which weight; the constituents are read afterwards.
 """
@@ -79,7 +79,7 @@ class ChosenData:
 
     @property
     def mean_constituents(self) -> dict[str, tuple[float, float]]:
-        """By kind, about how many a main and how many a control-region jet will have on average."""
+        """Approximate mean number of constituents of a main and of a control-region jet, by kind."""
         if self.fill_slots:
             return {kind.name: (kind.limit, kind.limit) for kind in self.schema.constituents}
         main, control = self.main.mean_constituents, self.control.mean_constituents
@@ -100,7 +100,7 @@ class ChosenData:
 
 
 def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path | None = None) -> ChosenData:
-    """Choose the jets of a training, with parts and weights; arguments and errors as `load_training_data`."""
+    """Chooses the jets of a training, with parts and weights; arguments and errors as `load_training_data`."""
     main = _main_sample(settings, main_file)
     if control_file is None:
         control = ChosenJets(main.source, main.rows[:0], main.sample.without_jets())
@@ -144,7 +144,7 @@ class WeightedRows:
     weights: WeightArray
 
     def where(self, kept: NDArray[np.bool_]) -> "WeightedRows":
-        """Those for which `kept` [jets] is true."""
+        """Rows for which `kept` [jets] is true."""
         if kept.all():
             return self
         return WeightedRows(self.source, self.rows[kept], self.jets.where(kept), self.weights[kept])
@@ -235,7 +235,7 @@ _log = logging.getLogger(__name__)
 def load_training_data(
     settings: TrainSettings, main_file: Path, control_file: Path | None = None
 ) -> tuple[TrainingData, NetworkInputs]:
-    """Read the files into memory and prepare them.
+    """Reads the files into memory and prepares them.
 
     Scalar columns are read first and say which jets are used; then each file's constituents come in one pass.
 
@@ -252,7 +252,7 @@ def load_training_data(
 
 
 def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingData, NetworkInputs]:
-    """Read the constituents of the jets that are used, in one pass through each file.
+    """Reads the constituents of the jets that are used, in one pass through each file.
 
     Args:
         chosen: which jets.

@@ -1,4 +1,4 @@
-"""How much memory a step takes, worked out from the settings before the first one; and how many mini-batches would fit.
+"""Memory of a step, computed from the settings before the first one, and the number of mini-batches that would fit.
 
 Counted are the tensors that live at the peak of a step: what the layers keep for their gradients, and what is computed
 beside it at that moment, all in single precision; and where the constituents do not lie on the device, what is gathered
@@ -73,12 +73,12 @@ def step_bytes(shape: NetworkShape, size: StepSize, engine: Engine, pieces: int 
 
 
 def weights_in(shape: NetworkShape) -> int:
-    """How many numbers the network has learned."""
+    """Number of the network's parameters."""
     return sum(math.prod(each) for each in shape.weight_shapes().values())
 
 
 def gathered_bytes(shape: NetworkShape, epoch: StepSize, splits: int, processes: int = 1) -> int:
-    """What is held of constituents that do not lie on the device, as `network.distant_jets` gathers them. [bytes]
+    """Size of gathered constituents that are not on the device, see `network.distant_jets`. [bytes]
 
     Args:
         shape: of the network.
@@ -132,7 +132,7 @@ def _update_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
 
 
 def _forward_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
-    """Without gradients one branch after the other is there, for the adversary's jets of both its updates."""
+    """Bytes of a pass without gradients, one branch at a time, for the jets of both updates of the adversary."""
     jets = size.updates * size.adversary
     floats = [
         _row_floats(each, shape, engine) * jets * size.constituents[each.name][1] + 3 * each.lstm_units * jets
@@ -148,7 +148,7 @@ def _rows(size: StepSize, name: str) -> float:
 
 
 def _row_floats(branch: BranchShape, shape: NetworkShape, engine: Engine) -> int:
-    """Of one constituent: its inputs, every layer's outputs (where they are kept), its gate inputs."""
+    """Numbers of one constituent: its inputs, every layer's outputs (if they are kept), its gate inputs."""
     between = sum(branch.dense) if _keeps_layers(branch, shape, engine) else 0
     return branch.inputs + shape.masses + between + 4 * branch.lstm_units
 
@@ -179,14 +179,14 @@ def _branch_beside(branch: BranchShape, shape: NetworkShape, rows: float, jets: 
 
 
 def _head_floats(shape: NetworkShape, engine: Engine) -> int:
-    """Of one jet behind the branches: the vectors of all branches, twice, and outputs and gradients of the layers."""
+    """Numbers of one jet after the branches: vectors of all branches, twice, outputs and gradients of the layers."""
     joined = sum(branch.lstm_units for branch in shape.branches)
     layers = 0 if engine is Engine.NUMBA else sum(shape.hidden) + max(shape.hidden)
     return 3 * joined + shape.jet_inputs + layers
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """What a process can still take on a device; None where the system does not say. [bytes]"""
+    """Free memory for this process on a device; None if the system does not provide it. [bytes]"""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return min(filter(None, (_free_of_the_machine(), _free_of_the_group())), default=None)
@@ -201,7 +201,7 @@ def _free_of_the_machine() -> int | None:
 
 
 def _free_of_the_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What a batch system or container leaves to its processes."""
+    """Memory limit of a batch system or container. [bytes]"""
     try:
         limit, used = ((folder / name).read_text("utf-8").strip() for name in ("memory.max", "memory.current"))
         lines = (folder / "memory.stat").read_text("utf-8").splitlines()

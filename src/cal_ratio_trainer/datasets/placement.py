@@ -1,4 +1,4 @@
-"""Where the jets' constituents lie during a training: on the device, in the host's memory, or on disk."""
+"""Place of the jets' constituents during a training: on the device, in the host's memory, or on disk."""
 
 import shutil
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _FLOAT = 4
 
 
 class Place(StrEnum):
-    """Where the constituents lie."""
+    """Place of the constituents."""
 
     DEVICE = "device"
     HOST = "host"
@@ -32,7 +32,7 @@ class Place(StrEnum):
 
 @dataclass(frozen=True)
 class StepNeeds:
-    """What a step takes of the device.
+    """Memory of a step on the device.
 
     Attributes:
         step: beside the jets. [bytes]
@@ -45,7 +45,7 @@ class StepNeeds:
 
 @dataclass(frozen=True)
 class DataPlace:
-    """Where the constituents of a training lie.
+    """Place of the constituents of a training.
 
     Attributes:
         place: on the device, or not.
@@ -59,16 +59,16 @@ class DataPlace:
 
     @property
     def storage(self) -> Storage:
-        """Where they are filled."""
+        """Storage in which they are filled."""
         return Disk(self.folder) if self.place is Place.DISK else Memory()
 
     @property
     def tensors(self) -> type[JetTensors]:
-        """What makes batches of them."""
+        """Tensors that make batches of them."""
         return JetTensors if self.place is Place.DEVICE else DistantJets
 
     def sentence(self) -> str | None:
-        """What a user reads where they do not lie on the device."""
+        """Message if they are not on the device."""
         told = f"the constituents of the jets ({size_text(self.size)})"
         ahead = "each step's are fetched while the one before is computed"
         if self.place is Place.DEVICE:
@@ -85,7 +85,7 @@ class DataPlace:
 def data_place(
     settings: TrainSettings, chosen: ChosenData, device: torch.device, needs: StepNeeds, processes: int = 1
 ) -> DataPlace:
-    """Where the constituents of the chosen jets are to lie.
+    """Chooses the place of the constituents of the chosen jets.
 
     Args:
         settings: of the training.

@@ -82,7 +82,7 @@ class Sample:
 
     @property
     def is_data(self) -> NDArray[np.bool_]:
-        """In a control region: true for data. [jets]"""
+        """Mask of data in a control region. [jets]"""
         return np.asarray(self.jets.label == CONTROL_DATA)
 
 

@@ -54,7 +54,7 @@ class Split:
 def split_jets(
     jets: JetScalars, *, sample_fraction: float, train_fraction: float, seed: int, by_row: bool = False
 ) -> Split:
-    """Divide jets into training, validation and test.
+    """Divides jets into training, validation and test.
 
     Args:
         jets: with mcChannelNumber, runNumber and eventNumber where they are known.

@@ -36,7 +36,7 @@ _ACCEPTANCE = ("min_jet_pt", "max_jet_pt", "max_abs_jet_eta")
 
 
 def refuse_wrong_scale(file: Path, jets: JetScalars, metadata: JetMetadata) -> None:
-    """Refuse jets whose pt cannot have been scaled exactly once, or is physically impossible.
+    """Refuses jets whose pt was not scaled exactly once, or is physically impossible.
 
     Raises:
         InputFileError: the median pt is far above 1, or so small that the scaling was applied twice; or a pt is
@@ -61,7 +61,7 @@ def refuse_wrong_scale(file: Path, jets: JetScalars, metadata: JetMetadata) -> N
 
 
 def refuse_other_scaling(file: Path, found: Scaling | None, wanted: Scaling, remedy: str) -> None:
-    """Refuse jets that were scaled otherwise than a network wants them; what a file does not say is not compared.
+    """Refuses jets that are scaled differently than a network needs; values that a file lacks are not compared.
 
     Args:
         file: that holds them.
@@ -80,7 +80,7 @@ def refuse_other_scaling(file: Path, found: Scaling | None, wanted: Scaling, rem
 
 
 def refuse_different_files(main: tuple[Path, JetMetadata], control: tuple[Path, JetMetadata]) -> None:
-    """Refuse two files whose jets were made differently, as far as both files say how.
+    """Refuses two files whose jets were made differently, as far as both files have the information.
 
     Raises:
         InputFileError: names the control file: it comes from another simulation (e.g. the demo) than the main file, or
@@ -158,7 +158,7 @@ class TrainingFile:
 
     @classmethod
     def open(cls, settings: TrainSettings, file: Path, kind: str, schema: Schema | None = None) -> "TrainingFile":
-        """Look a file over.
+        """Reads a file without its constituents.
 
         Args:
             settings: of the training.

@@ -49,7 +49,7 @@ class EventGroup:
 
 
 def write_used_events(folder: Path, data: TrainingData, by_row: bool) -> None:
-    """Write the events of a run that is about to begin; what an earlier start of it used stays in the file.
+    """Writes the events of a run before its start; events of an earlier start stay in the file.
 
     Args:
         folder: of the run.

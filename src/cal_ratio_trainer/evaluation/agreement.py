@@ -80,7 +80,7 @@ class Agreement:
 
 
 def agreement(first: FloatArray, second: FloatArray) -> Agreement:
-    """Hold two sets of scores against each other.
+    """Compares two sets of scores.
 
     Args:
         first: [jets, 3] in the order of `Label`.

@@ -29,7 +29,7 @@ class ConfusionMatrix:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Each row divided by its sum: what becomes of the jets of one label; NaN in a row without jets."""
+        """Rows divided by their sum: shares of the jets of one label; NaN in a row without jets."""
         totals = self.counts.sum(axis=1, keepdims=True)
         with np.errstate(invalid="ignore"):
             result: NDArray[np.float64] = self.counts / totals
@@ -37,7 +37,7 @@ class ConfusionMatrix:
 
 
 def confusion_matrix(jets: ScoredJets) -> ConfusionMatrix:
-    """Count jets by label and largest output (the first of equal ones)."""
+    """Counts jets by label and largest output (the first of equal ones)."""
     labels = len(Label)
     cells = np.asarray(jets.labels, dtype=np.int64) * labels + jets.predictions
     return ConfusionMatrix(np.bincount(cells, minlength=labels**2).reshape(labels, labels).astype(np.int64))

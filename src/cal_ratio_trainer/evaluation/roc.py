@@ -200,7 +200,7 @@ class _ExactCurve:
 
     @property
     def area(self) -> float:
-        """By trapezoids, which count pairs of equal scores half."""
+        """Area by trapezoids, which count pairs of equal scores half."""
         return float(trapezoid(self.signal, self.background)) if len(self.cuts) else math.nan
 
     def effective_signal(self) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ class NonFiniteInput(UserError):
 
 
 def check_finite(name: str, values: FloatArray) -> None:
-    """Refuse arrays with NaN or infinity.
+    """Refuses arrays with NaN or infinity.
 
     Raises:
         NonFiniteInput: some of the values are; `name` says of what, in the plural.

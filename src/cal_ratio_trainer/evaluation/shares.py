@@ -106,7 +106,7 @@ class ShareTally:
     def add(
         self, scores: FloatArray, weights: FloatArray, codes: NDArray[np.integer[Any]], groups: list[Group]
     ) -> None:
-        """Count some jets.
+        """Counts some jets.
 
         Args:
             scores: [jets, 3].
@@ -139,7 +139,7 @@ class ShareTally:
                 self.counts[group] = self.counts[group] + counts if group in self.counts else counts
 
     def merge(self, other: "ShareTally") -> None:
-        """Add what another one counted of the same selections."""
+        """Adds the counts of another tally with the same selections."""
         for group, counts in other.counts.items():
             self.counts[group] = self.counts[group] + counts if group in self.counts else counts
 

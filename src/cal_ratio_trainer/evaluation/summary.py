@@ -1,4 +1,4 @@
-"""Everything that is said about a network on the test sample, in one object."""
+"""All results of a network on the test sample in one object."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

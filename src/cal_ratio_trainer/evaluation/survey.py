@@ -88,7 +88,7 @@ class ColumnTally:
         return bool(self.null or self.not_finite or self.not_measured or self.beyond_pi)
 
     def add(self, name: str, values: NDArray[np.floating]) -> None:
-        """Count values that are known."""
+        """Counts values that are known."""
         self.entries += len(values)
         finite = np.isfinite(values)
         self.not_finite += len(values) - int(np.count_nonzero(finite))

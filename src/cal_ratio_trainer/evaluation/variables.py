@@ -175,7 +175,7 @@ class VariableCounter:
         self._jets = np.zeros(groups, dtype=np.int64)
 
     def add(self, jets: Jets, groups: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
-        """Count some jets.
+        """Counts some jets.
 
         Args:
             jets: a batch.

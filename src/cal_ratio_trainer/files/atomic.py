@@ -84,7 +84,7 @@ def sweep_once(folder: Path) -> None:
 
 
 def remove_remains(path: Path) -> None:
-    """Remove what killed processes were writing for `path`, and nothing of files with similar names.
+    """Removes unfinished files of killed processes for `path`, and none of files with similar names.
 
     Only for who knows that nobody is writing it: by a lock, say.
     """
@@ -96,13 +96,13 @@ def remove_remains(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, complete or not at all."""
+    """Writes a text file in UTF-8, complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a binary file, complete or not at all."""
+    """Writes a binary file, complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 

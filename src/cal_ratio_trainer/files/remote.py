@@ -65,7 +65,7 @@ def opening_options(url: str) -> dict[str, str]:
 
 
 def persistently(ask: Callable[[], _Result], what: str) -> _Result:
-    """Ask a server, and again, after longer and longer times, when it fails in a way that may pass.
+    """Sends a request to a server, and repeats it after increasing times if the error may be temporary.
 
     Args:
         ask: does it; called up to four times.

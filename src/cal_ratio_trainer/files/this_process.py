@@ -35,7 +35,7 @@ class ProcessName:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "ProcessName":
-        """From what `as_json` made. Raises KeyError, TypeError and ValueError where it did not."""
+        """Reads the output of `as_json`. Raises KeyError, TypeError and ValueError for anything else."""
         pid = content["process"]
         if type(pid) is not int or not 0 < pid <= _MAX_PID:
             raise ValueError(f"{pid!r} is not a process number")
@@ -89,7 +89,7 @@ def this_process() -> ProcessName:
 
 
 def _machine() -> str:
-    """This start of this machine and, where there are containers, which: process numbers mean something in one only."""
+    """Identifies the boot of this machine and the container, because process numbers are unique only within them."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         # A link that is no path, so it is read and not followed.

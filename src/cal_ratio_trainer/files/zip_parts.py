@@ -16,11 +16,11 @@ class BadZip(ValueError):
 
 
 class DamagedZip(BadZip):
-    """No zip file, or a damaged one; says how."""
+    """Not a zip file, or a damaged one; the message describes the damage."""
 
 
 def read_parts(source: Path | bytes, largest: Mapping[str, int]) -> dict[str, bytes]:
-    """Some parts of a zip file; no path inside it is ever followed.
+    """Reads some parts of a zip file without following paths inside it.
 
     Args:
         source: the file or its content.

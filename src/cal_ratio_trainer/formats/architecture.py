@@ -108,7 +108,7 @@ def _kind(entry: Mapping[str, Any], where: str) -> str:
 
 
 def _foreign_origin(entry: Mapping[str, Any], kind: str) -> Any:
-    """Where a class of somebody's own comes from, which may compute anything under a name of Keras'; else None."""
+    """Origin of a custom class, which may compute anything under a name of Keras; None for Keras' own classes."""
     module, registered = entry.get("module"), entry.get("registered_name")
     if module is not None and str(module).partition(".")[0] not in _KERAS:
         return module

@@ -28,7 +28,7 @@ _LETTERS_A_STRING = 1024
 
 
 class BadFloats(ValueError):
-    """Something in the place of an array is none in frugally-deep's form."""
+    """An entry is not an array in frugally-deep's form."""
 
 
 def encoded_floats(values: np.ndarray[Any, Any]) -> list[str]:

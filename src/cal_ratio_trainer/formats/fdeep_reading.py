@@ -78,7 +78,7 @@ class FdeepContent:
 
 
 def read_fdeep(content: bytes) -> FdeepContent:
-    """Read the content of a file; whether the network is one of ours, and the hash right, is not asked.
+    """Reads the content of a file; whether the network is one of ours, and the hash right, is not asked.
 
     Raises:
         BadNetworkFile: it is no JSON, or lacks something, or holds something else in its place; names the layer.

@@ -49,7 +49,7 @@ class Hdf5Content:
 
 
 def read_hdf5(content: bytes) -> Hdf5Content:
-    """Read HDF5 data of Keras in either form.
+    """Reads HDF5 data of Keras in either form.
 
     Raises:
         BadHdf5: it is damaged, none of Keras', or holds something that is not read; names the layer.

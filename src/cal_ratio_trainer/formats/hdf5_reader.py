@@ -41,7 +41,7 @@ class BadHdf5(ValueError):
 
 
 def main() -> None:
-    """Answer for the file on standard input."""
+    """Reads the file on standard input, and writes the answer to standard output."""
     content = sys.stdin.buffer.read()
     _limit_resources()
     arrays: list[np.ndarray[Any, Any]] = []
@@ -145,7 +145,7 @@ def _kind(arrays: list[np.ndarray[Any, Any]], name: str) -> str:
 
 
 def _keep(arrays: list[np.ndarray[Any, Any]], data: Any, place: str) -> int:
-    """Read an array and say at which position it stands."""
+    """Reads an array and returns its position."""
     if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
         raise BadHdf5(f"{place} is no plain data")
     if data.dtype != np.float32:

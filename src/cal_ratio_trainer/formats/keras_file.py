@@ -40,7 +40,7 @@ _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def write_keras(path: Path, shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Write a classifier as a `.keras` file, complete or not at all. Arguments and errors as `keras_model_bytes`."""
+    """Writes a classifier as a `.keras` file, complete or not at all. Arguments and errors as `keras_model_bytes`."""
     write_bytes(path, keras_model_bytes(shape, weights))
 
 

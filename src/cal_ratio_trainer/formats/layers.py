@@ -100,12 +100,12 @@ class _Graph:
         self._counts: dict[str, int] = {}
 
     def add(self, layer: Layer) -> str:
-        """Add a layer; returns its name."""
+        """Adds a layer; returns its name."""
         self.layers[layer.name] = layer
         return layer.name
 
     def dropped(self, source: str) -> str:
-        """Add a dropout layer behind another; returns its name."""
+        """Adds a dropout layer after another; returns its name."""
         name = self.free_name("dropout")
         return self.add(Layer("Dropout", name, (source,), self.layers[source].output, {"rate": self.dropout}))
 

@@ -72,7 +72,7 @@ class _Network:
         self._graph, self._weights, self._tensors, self._encoder = graph, weights, dict(tensors), encoder
 
     def add(self, layer: Layer) -> None:
-        """Add a layer, after those that it reads."""
+        """Adds a layer, after those that it reads."""
         if layer.kind == "InputLayer":
             return
         sources = [self._tensors[name] for name in layer.sources]

@@ -44,25 +44,25 @@ class OnnxGraph:
         self._inputs: list[ValueInfoProto] = []
 
     def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add a node with one output; returns the output's name."""
+        """Adds a node with one output; returns the output's name."""
         return self.add_with_outputs(operator, inputs, [output], **attributes)
 
     def add_with_outputs(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> str:
-        """Add a node with several outputs, '' for those that are not wanted; returns the last one's name."""
+        """Adds a node with several outputs, '' for unused ones; returns the last one's name."""
         from onnx import helper
 
         self._nodes.append(helper.make_node(operator, list(inputs), list(outputs), name=outputs[-1], **attributes))
         return outputs[-1]
 
     def constant(self, name: str, values: np.ndarray[Any, Any] | np.floating[Any]) -> str:
-        """Add a constant, or find the one that has this name already; returns its name."""
+        """Adds a constant unless one with this name exists; returns its name."""
         from onnx import numpy_helper
 
         self._constants.setdefault(name, numpy_helper.from_array(np.array(values, order="C"), name))
         return name
 
     def add_input(self, name: str, shape: Sequence[int]) -> str:
-        """Add an input of float32 [jets, *shape]; returns its name."""
+        """Adds an input of float32 [jets, *shape]; returns its name."""
         self._inputs.append(_float_tensor(name, shape))
         return name
 

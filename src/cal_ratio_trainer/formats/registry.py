@@ -63,7 +63,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """How an ONNX file is written: the version of its operators, and whether it scales jets itself."""
+    """Options of an ONNX file: version of its operators, and whether it scales jets itself."""
 
     opset: int = OLDEST_OPSET
     with_preprocessing: bool = False
@@ -153,7 +153,7 @@ def formats_named(name: str) -> tuple[NetworkFormat, ...]:
 
 
 def register_format(new: NetworkFormat) -> NetworkFormat:
-    """Make a format known by its name; returns it."""
+    """Makes a format known by its name; returns it."""
     _formats[new.name] = new
     return new
 

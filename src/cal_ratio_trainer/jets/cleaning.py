@@ -117,7 +117,7 @@ class Cleaning:
         return CleaningReport(non_finite, beyond_pi, self._non_finite_weights)
 
     def _count(self, kind: Constituent, values: FloatArray) -> set[int]:
-        """Count what is odd in the inputs of values [features, constituents]; positions of features to be mended."""
+        """Counts unusual inputs in values [features, constituents]; returns positions of features to replace."""
         bad = set()
         for position in kind.inputs:
             column, name = values[position], kind.columns[position]
@@ -163,7 +163,7 @@ def is_built(metadata: JetMetadata, jets: Jets) -> bool:
 
 
 def refuse_impossible_pt(file: Path, pt_gev: NDArray[np.floating[Any]]) -> None:
-    """Refuse jets with more pt than there is energy.
+    """Refuses jets with more pt than the beams' energy.
 
     Args:
         file: that holds them.

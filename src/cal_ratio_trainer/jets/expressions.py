@@ -80,7 +80,7 @@ class Condition:
 
 
 def parse_condition(text: str, positions: bool = False) -> Condition:
-    """Read a condition without computing it.
+    """Reads a condition without computing it.
 
     Args:
         text: as the user wrote it.

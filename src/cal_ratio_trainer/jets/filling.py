@@ -23,7 +23,7 @@ class Rows(Protocol):
     """An array [rows, columns] float32 that is filled from front to back, wherever it lies."""
 
     def append(self, values: FloatArray) -> None:
-        """Add rows; `values` [columns, rows]."""
+        """Adds rows; `values` [columns, rows]."""
 
     def finish(self) -> FloatArray:
         """All rows."""
@@ -92,7 +92,7 @@ class ListFilling:
         self._jets = 0
 
     def append(self, values: FloatArray, lengths: IndexArray) -> None:
-        """Add jets: their constituents' `values` [columns, constituents], and how many each has [jets]."""
+        """Adds jets: their constituents' `values` [columns, constituents], and how many each has [jets]."""
         self._rows.append(values)
         places = self._offsets[self._jets : self._jets + len(lengths) + 1]
         np.cumsum(lengths, out=places[1:])
@@ -100,7 +100,7 @@ class ListFilling:
         self._jets += len(lengths)
 
     def append_row(self, row: FloatArray) -> None:
-        """Add a row [columns] that belongs to no jet."""
+        """Adds a row [columns] that belongs to no jet."""
         self._rows.append(row[:, None])
 
     def finish(self) -> tuple[FloatArray, IndexArray]:
@@ -130,13 +130,13 @@ class WholeLists:
         self._padding = {name: np.zeros(width, dtype=np.float32) for name, width in widths.items()}
 
     def append(self, lists: Mapping[str, ListColumns]) -> None:
-        """Add jets; all have the same padding rows."""
+        """Adds jets; all have the same padding rows."""
         for name, columns in lists.items():
             self._fillings[name].append(columns.values, columns.lengths)
             self._padding[name] = columns.padding
 
     def finish(self) -> dict[str, Ragged]:
-        """By each kind's name."""
+        """Results by kind."""
         return {name: Ragged(*filling.finish(), self._padding[name]) for name, filling in self._fillings.items()}
 
 

@@ -40,7 +40,7 @@ class ListColumns:
         return Ragged.from_lengths(self.values.T, self.lengths, self.padding)
 
     def where(self, kept: NDArray[np.bool_]) -> "ListColumns":
-        """Those of the jets for which `kept` [jets] is true, in order; shares memory where that is all of them."""
+        """Rows of the jets for which `kept` [jets] is true, in order; shares memory if these are all."""
         if kept.all():
             return self
         rows = np.flatnonzero(np.repeat(kept, self.lengths))

@@ -101,7 +101,7 @@ class RaggedFile(JetFile):
         return most_constituents(self.path)
 
     def edges(self) -> list[int]:
-        """Those of its row groups."""
+        """Edges of its row groups."""
         return row_group_edges(self.path)
 
     def batches_within(self, within: range) -> Iterator[Jets]:
@@ -110,7 +110,7 @@ class RaggedFile(JetFile):
 
 
 def open_jets(path: Path, schema: Schema | None = None) -> JetFile:
-    """Open a file of jets of any format.
+    """Opens a file of jets of any format.
 
     Args:
         path: the file.

@@ -17,7 +17,7 @@ class Writer(Protocol):
     """Interface of the writers of both layouts."""
 
     def write(self, jets: Jets) -> None:
-        """Append jets."""
+        """Appends jets."""
 
     def finish(self, metadata: JetMetadata) -> None:
         """Complete the file."""

@@ -39,7 +39,7 @@ class Ragged:
     def from_lengths(
         cls, values: FloatArray, lengths: NDArray[np.integer], padding: FloatArray | None = None
     ) -> "Ragged":
-        """From values [constituents, features] in jet order and the number of constituents of each jet [jets]."""
+        """Builds it from values [constituents, features] in jet order and the number of constituents of each jet."""
         offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
         zeros = np.zeros(values.shape[1], dtype=np.float32)
@@ -47,7 +47,7 @@ class Ragged:
 
     @classmethod
     def from_padded(cls, padded: FloatArray, padding: FloatArray) -> "Ragged":
-        """From [jets, slots, features]: empty slots behind the last filled one are dropped.
+        """Builds it from [jets, slots, features]; empty slots after the last filled one are dropped.
 
         A slot is empty when all its features are the padding's or NaN. One between filled ones stays, as a
         constituent with the padding's values; a NaN in a filled slot stays too.

@@ -36,7 +36,7 @@ class JetsWriter:
         self.rows = 0
 
     def write(self, jets: Jets) -> None:
-        """Append jets; all batches must have the same columns, padding rows and schema."""
+        """Appends jets; all batches must have the same columns, padding rows and schema."""
         table = to_arrow(jets)
         padding = {name: ragged.padding.tolist() for name, ragged in jets.constituents.items()}
         if self._writer is None:
@@ -49,7 +49,7 @@ class JetsWriter:
         self.rows += len(table)
 
     def finish(self, metadata: JetMetadata) -> None:
-        """Close the file with its metadata; rows, padding, schema and versions are filled in here."""
+        """Closes the file with its metadata; rows, padding, schema and versions are filled in here."""
         if self._writer is None:
             self.write(Jets.empty(metadata.feature_schema))
         assert self._writer is not None
@@ -64,7 +64,7 @@ class JetsWriter:
         self._writer.finish({METADATA_KEY: complete.model_dump_json().encode()})
 
     def close(self) -> None:
-        """Close the file as it is; without `finish` it has no metadata and will not be read as jets."""
+        """Closes the file without metadata, unless `finish` was called; it is then not a file of jets."""
         if self._writer is not None:
             self._writer.close()
 
@@ -99,14 +99,14 @@ def writing(path: Path) -> Iterator[JetsWriter]:
 
 
 def write_jets(path: Path, jets: Jets, metadata: JetMetadata) -> None:
-    """Write one table of jets with its metadata, complete or not at all."""
+    """Writes one table of jets with its metadata, complete or not at all."""
     with writing(path) as writer:
         writer.write(jets)
         writer.finish(metadata)
 
 
 def read_jets(path: Path, scalars: list[str] | None = None, schema: Schema | None = None) -> Jets:
-    """Read a whole file of ours; for large ones see `iterate_jets`.
+    """Reads a complete file of this program; for large ones see `iterate_jets`.
 
     Args:
         path: a Parquet file in the ragged layout.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JetScalars:
-    """What is known of jets, a number a jet, without their constituents.
+    """Scalar columns of jets, one number per jet, without their constituents.
 
     Attributes:
         scalars: one row a jet: label, kinematics, event numbers, weights, truth, origin (see `features`), and whatever
@@ -133,7 +133,7 @@ class Jets(JetScalars):
     def from_columns(
         cls, columns: Mapping[str, Any], constituents: Mapping[str, Ragged], schema: Schema = CALRATIO_2019
     ) -> "Jets":
-        """From scalar columns (numpy or arrow arrays [jets] by name); known ones are cast to their type on disk."""
+        """Builds it from scalar columns (numpy or arrow arrays [jets] by name); casts known ones to stored types."""
         arrays = {name: as_arrow(name, values) for name, values in columns.items()}
         return cls(pa.table(arrays), constituents, schema=schema)
 

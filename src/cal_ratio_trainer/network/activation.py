@@ -52,7 +52,7 @@ class Activation:
         return y
 
     def gradient_(self, gradient: Tensor, result: Tensor) -> Tensor:
-        """Change the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
+        """Changes the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
 
         Returns:
             [units], its sum over the rows: the gradient of the layer's bias.

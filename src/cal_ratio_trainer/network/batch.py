@@ -92,7 +92,7 @@ class JetTensors:
 
     @classmethod
     def from_jets(cls, parts: Sequence[Jets], device: torch.device, masses: NDArray[np.float32] | None = None) -> Self:
-        """Copy what the network reads to the device.
+        """Copies the network's inputs of jets to the device.
 
         Args:
             parts: tables of jets, one after the other, scaled as `build` does, without non-finite inputs; they need the
@@ -115,7 +115,7 @@ class JetTensors:
         device: torch.device,
         masses: NDArray[np.float32] | None = None,
     ) -> Self:
-        """Copy the network's inputs to where they belong, or share memory with them where that is the host.
+        """Copies the network's inputs to their device, or shares memory with them if that is the host.
 
         Args:
             inputs: constituents of all jets.
@@ -170,7 +170,7 @@ class JetTensors:
         yield from map(self.batch, pieces)
 
     def expect(self, jets: Sequence[IndexArray]) -> None:
-        """Told which jets the coming batches will read, a list a step; no list where none will come.
+        """Announces the jets of the coming batches, one list per step; without a list no batches follow.
 
         Nothing to do where they lie on the device.
         """

@@ -70,7 +70,7 @@ class Classifier(nn.Module):
         return {name: weight.detach().cpu().numpy().copy() for name, weight in self.named_parameters()}
 
     def set_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take over weights by name.
+        """Takes over weights by name.
 
         Raises:
             ValueError: a weight is missing, left over or has another shape; names it.

@@ -74,7 +74,7 @@ def triton_precision() -> str:
 
 
 def set_matmul_precision(device: torch.device, precision: str) -> None:
-    """Fix how matrix products of single precision round on a GPU; a CPU always computes as IEEE 754 says.
+    """Sets the rounding of single-precision matrix products on a GPU; a CPU always follows IEEE 754.
 
     Args:
         device: where the network runs.

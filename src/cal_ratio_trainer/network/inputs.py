@@ -51,7 +51,7 @@ class InputFilling:
         self._padding: dict[str, FloatArray] = {}
 
     def append(self, lists: Mapping[str, ListColumns]) -> None:
-        """Add jets. Raises ValueError where their padding rows are not those of the jets before."""
+        """Adds jets. Raises ValueError where their padding rows are not those of the jets before."""
         for kind in self._schema.constituents:
             columns = lists[kind.name]
             if not np.array_equal(self._padding.setdefault(kind.name, columns.padding), columns.padding):

@@ -1,4 +1,4 @@
-"""In which order the constituents of a batch are read: slot by slot, jets with more constituents first."""
+"""Order of the constituents of a batch: slot by slot, jets with more constituents first."""
 
 from dataclasses import dataclass
 

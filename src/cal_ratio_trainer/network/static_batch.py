@@ -137,7 +137,7 @@ class Positions:
         return cls.of(torch.from_numpy(np.concatenate(batches)).to(device), [len(batch) for batch in batches])
 
     def by_batch(self) -> tuple[Tensor, ...]:
-        """Those of each batch."""
+        """Values of each batch."""
         return torch.split(self.together, list(self.sizes))
 
 

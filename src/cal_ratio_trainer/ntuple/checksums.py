@@ -15,7 +15,7 @@ _CHECKSUM_BYTES = 8
 
 
 def verify_when_read(ntuple: Any) -> bool:
-    """Make an RNTuple that uproot has just opened verify its description now, and a page's checksum when it is read.
+    """Verifies the description of an RNTuple opened by uproot, and the checksum of each page when it is read.
 
     Returns:
         True where all pages have a checksum.
@@ -66,7 +66,7 @@ def codecs_verify(tree: Any, names: Collection[str]) -> bool:
 
 
 def _verify(chunk: Any, what: str) -> None:
-    """Raise ValueError where the last bytes are not the checksum of those before."""
+    """Raises ValueError if the last bytes are not the checksum of those before."""
     content = memoryview(chunk.raw_data).cast("B")
     expected = int.from_bytes(content[-_CHECKSUM_BYTES:], "little")
     if xxhash.xxh3_64_intdigest(content[:-_CHECKSUM_BYTES]) != expected:

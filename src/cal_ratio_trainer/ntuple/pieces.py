@@ -67,7 +67,7 @@ def piece_file(output: Path) -> Path:
 
 
 def write_piece(output: Path, chunks: Iterable[tuple[Jets, Tally]]) -> WrittenPiece:
-    """Write the jets of some chunks beside the output that they are for.
+    """Writes the jets of some chunks beside the output that they are for.
 
     Raises:
         OSError: the folder cannot be written.
@@ -91,7 +91,7 @@ def read_piece(piece: WrittenPiece, schema: Schema) -> Iterator[tuple[Jets, Tall
 
 
 def remove_pieces(output: Path) -> None:
-    """Remove the pieces of an output, unfinished ones too, whoever left them; only for those who hold its lease."""
+    """Removes the pieces of an output, including unfinished ones of any process; only for the holder of its lease."""
     for path in output.parent.glob(f"*{glob.escape(output.name)}.*.piece"):
         first, name, rest = path.name.partition(f".{output.name}.")
         if name and ((not first and _PIECE.fullmatch(rest)) or (first == "." and _PART_OF_PIECE.fullmatch(rest))):

@@ -50,7 +50,7 @@ class Drawing:
     default_ticks: bool = False
 
     def write(self, folder: Path, labels: FigureLabels) -> list[Path]:
-        """Draw it.
+        """Draws it.
 
         Returns:
             The files written: a PNG, a PDF or both, as `labels` says.
@@ -95,7 +95,7 @@ def _notebook_figure() -> Any:
 
 
 def write_all(drawings: Iterable[Drawing], folder: Path, labels: FigureLabels) -> list[Path]:
-    """Draw several one after the other; returns the files written."""
+    """Draws several drawings in turn; returns the written files."""
     return [file for each in drawings for file in each.write(folder, labels)]
 
 

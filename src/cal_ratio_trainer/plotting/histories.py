@@ -1,4 +1,4 @@
-"""How losses, accuracies and K-S distances went from epoch to epoch."""
+"""Losses, accuracies and K-S distances against epochs."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -286,7 +286,7 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
 
 
 def _number_whole_numbers(axes: "Axes") -> None:
-    """No tick at 2.5 constituents."""
+    """Places ticks at integers only."""
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))

@@ -27,7 +27,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     setting_tables,
     version_table,
 )
-from cal_ratio_trainer.reporting.report import Report, ReportResult
+from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,
@@ -42,7 +42,7 @@ _NO_BETTER_THAN_CHANCE = 0.6
 
 @dataclass(frozen=True, repr=False)
 class AnalysisResult(ReportResult):
-    """What `cr_trainer analyze` did.
+    """Result of `cr_trainer analyze`.
 
     Attributes:
         recommended: what is recommended, as 'model/00003/12', one for each group of runs that can be compared.
@@ -75,7 +75,7 @@ class _Section:
 
     @property
     def is_judged_on_given_files(self) -> bool:
-        """Its runs left no test jets; see `AnalyzedRun.is_judged_on_given_files`."""
+        """True if its runs left no test jets; see `AnalyzedRun.is_judged_on_given_files`."""
         return self.group.runs[0].is_judged_on_given_files
 
     @property
@@ -95,7 +95,7 @@ class _Section:
 
 
 def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
-    """Look for the best epochs of runs, recommend one, and write the page.
+    """Finds the best epochs of runs, recommends one, and writes the page.
 
     Raises:
         NothingToAnalyze: no run can be used.
@@ -103,12 +103,16 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
         OSError: the page cannot be written.
     """
     chosen = choose_runs(settings)
-    sections = [_section(group, settings, number) for number, group in enumerate(chosen.groups)]
-    report = Report("Training analysis", settings.output_report, sections[0].labels)
-    _write_opening(report, chosen, sections, settings)
-    for section in sections:
-        _write_section(report, section, settings, level=2 if len(sections) == 1 else 3)
-    _write_runs(report, chosen.runs)
+    sections = [
+        _Section(
+            group,
+            tuple(with_results(shortlist(group, settings.best_of_each), settings)),
+            figure_labels(settings, *group.simulations),
+            number,
+        )
+        for number, group in enumerate(chosen.groups)
+    ]
+    report = report_on(_Analysis(chosen, tuple(sections)), settings, settings.output_report)
     report.write()
     troubles = tuple((run.name, run.trouble) for run in chosen.runs if run.trouble)
     troubles += tuple(
@@ -119,9 +123,25 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
     return AnalysisResult(report, recommended, names, (*chosen.failures, *troubles))
 
 
-def _section(group: RunGroup, settings: AnalyzeSettings, number: int) -> _Section:
-    candidates = with_results(shortlist(group, settings.best_of_each), settings)
-    return _Section(group, tuple(candidates), figure_labels(settings, *group.simulations), number)
+@dataclass(frozen=True, eq=False)
+class _Analysis:
+    """Runs that were chosen, and the groups of them."""
+
+    chosen: ChosenRuns
+    sections: tuple[_Section, ...]
+
+
+def _fill(report: Report, analysis: _Analysis, settings: AnalyzeSettings) -> None:
+    chosen, sections = analysis.chosen, analysis.sections
+    _write_opening(report, chosen, sections, settings)
+    for section in sections:
+        _write_section(report, section, settings, level=2 if len(sections) == 1 else 3)
+    _write_runs(report, chosen.runs)
+
+
+REPORTS[_Analysis] = ReportKind(
+    lambda analysis: "Training analysis", lambda analysis: analysis.sections[0].group.simulations, _fill
+)
 
 
 def _write_opening(report: Report, chosen: ChosenRuns, sections: Sequence[_Section], settings: AnalyzeSettings) -> None:

@@ -136,7 +136,7 @@ def score_figures(report: Report, candidates: Sequence[Candidate], labels: Figur
 
 
 class _KsScale:
-    """How K-S sums of samples of different size are drawn: as they are, or by what they have beyond identical."""
+    """Scale of K-S sums of samples of different size: the plain sums, or their excess over identical distributions."""
 
     def __init__(self, identical: tuple[tuple[float, float], ...], is_common: bool) -> None:
         self._is_common = is_common
@@ -152,7 +152,7 @@ class _KsScale:
         return cls(tuple(sorted(known)), is_common)
 
     def of_row(self, row: Mapping[str, float]) -> float:
-        """Where an epoch stands."""
+        """Position of an epoch."""
         if self._is_common:
             return ks_sums([row])[0]
         beyond = ks_beyond_identical(row)

@@ -59,7 +59,7 @@ class AnalyzedRun:
 
     @property
     def is_judged_on_given_files(self) -> bool:
-        """It left no test jets, and its figures are those of all jets of the files that were given."""
+        """True if it left no test jets, so that its figures are those of all jets of the given files."""
         return self.measured is not None
 
     @property
@@ -205,11 +205,11 @@ class ChosenRuns:
 
 
 class NothingToAnalyze(UserError):
-    """No run can be used; says why."""
+    """No run can be used; the message gives the reasons."""
 
 
 def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
-    """Find and read the runs.
+    """Finds and reads the runs.
 
     Raises:
         NothingToAnalyze: there is none that can be used.
@@ -247,7 +247,7 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
 def read_run(
     run: RunDirectory, device: torch.device, given: GivenFiles | None = None, rule: Rule = DEFAULT_RULE
 ) -> AnalyzedRun:
-    """Read a run.
+    """Reads a run.
 
     Args:
         run: its folder.

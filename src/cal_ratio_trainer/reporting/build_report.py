@@ -11,14 +11,14 @@ from cal_ratio_trainer.building.summary import BuildSummary, JetGroup, SampleSte
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.markdown import escaped
-from cal_ratio_trainer.plotting import Drawing, figure_labels
+from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.plotting.weighted_spectra import (
     SpectrumFigure,
     draw_against_data,
     draw_shapes,
     draw_stack,
 )
-from cal_ratio_trainer.reporting.report import Report, file_stem
+from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, file_stem, report_on
 from cal_ratio_trainer.reporting.table import ReportTable
 
 _STEPS = {
@@ -29,7 +29,7 @@ _STEPS = {
 
 
 def write_build_report(settings: BuildSettings, summary: BuildSummary) -> Path:
-    """Write the report beside the training file, NAME_report.md and .html.
+    """Writes the report beside the training file, NAME_report.md and .html.
 
     Returns:
         The HTML page.
@@ -37,9 +37,12 @@ def write_build_report(settings: BuildSettings, summary: BuildSummary) -> Path:
     Raises:
         OSError: a file cannot be written.
     """
-    output = settings.output_file
-    labels = figure_labels(settings, summary.simulation)
-    report = Report(f"{output.name}: a {summary.kind} training file", report_file(output), labels)
+    report = report_on(summary, settings, report_file(settings.output_file))
+    report.write()
+    return report.page
+
+
+def _fill(report: Report, summary: BuildSummary, settings: BuildSettings) -> None:
     _add_jets(report, summary)
     weighing = summary.weighing or Weighing()
     _add_weights(report, weighing)
@@ -54,8 +57,13 @@ def write_build_report(settings: BuildSettings, summary: BuildSummary) -> Path:
         report.figures(_compared(each, "final", "in the file", summary.kind == "control") for each in weighing.result)
     _add_cutflows(report, summary)
     _add_inputs(report, summary)
-    report.write()
-    return report.page
+
+
+REPORTS[BuildSummary] = ReportKind(
+    lambda summary: f"{summary.output_file.name}: a {summary.kind} training file",
+    lambda summary: (summary.simulation,),
+    _fill,
+)
 
 
 def _add_jets(report: Report, summary: BuildSummary) -> None:

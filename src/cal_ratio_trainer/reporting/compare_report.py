@@ -15,11 +15,10 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.paired import PairedFigure
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, Label
 from cal_ratio_trainer.markdown import escaped
-from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
 from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.plotting.variables import plain_text
-from cal_ratio_trainer.reporting.report import Report, ReportResult
+from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.score_report import pt_range_words
 from cal_ratio_trainer.reporting.table import ReportTable, bold
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
@@ -60,16 +59,23 @@ class CompareResult(ReportResult):
 
 
 def compare_with_report(settings: CompareSettings) -> CompareResult:
-    """Compare and write the report; errors as `compare`."""
+    """Compares and writes the report; errors as `compare`."""
     summary = compare(settings)
-    labels = figure_labels(settings, *summary.simulations)
-    report = Report(f"{summary.first} and {summary.second}", settings.output_report, labels)
+    report = report_on(summary, settings, settings.output_report)
+    report.write()
+    return CompareResult(report, summary)
+
+
+def _fill(report: Report, summary: CompareSummary, settings: CompareSettings) -> None:
     _write_opening(report, summary)
     names = Names(plain_text(summary.first), plain_text(summary.second))
     for region, sample in summary.samples.items():
         _write_sample(report, region, sample, names, settings.disagreements)
-    report.write()
-    return CompareResult(report, summary)
+
+
+REPORTS[CompareSummary] = ReportKind(
+    lambda summary: f"{summary.first} and {summary.second}", lambda summary: summary.simulations, _fill
+)
 
 
 def _write_opening(report: Report, summary: CompareSummary) -> None:

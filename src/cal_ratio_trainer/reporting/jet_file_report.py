@@ -12,7 +12,7 @@ from cal_ratio_trainer.progress import duration, with_prefix
 from cal_ratio_trainer.reporting import jet_file_tables as tables
 from cal_ratio_trainer.reporting.jet_file_tables import LabelNames
 from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity, compared
-from cal_ratio_trainer.reporting.report import DrawAll, Report, ReportResult, file_stem
+from cal_ratio_trainer.reporting.report import REPORTS, DrawAll, Report, ReportKind, ReportResult, file_stem, report_on
 from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.reporting.variable_titles import axis_title
 
@@ -66,10 +66,9 @@ def compare_files(settings: PlotSettings, draw_all: DrawAll) -> JetFileCompariso
         OSError: the report cannot be written.
     """
     comparison = compared(settings)
-    page = _Page(comparison, settings)
-    page.fill()
-    page.report.write(draw_all)
-    return JetFileComparison(page.report, len(comparison.files), comparison.jets, comparison.seconds)
+    report = report_on(comparison, settings, settings.output_report)
+    report.write(draw_all)
+    return JetFileComparison(report, len(comparison.files), comparison.jets, comparison.seconds)
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,8 @@ class _Overlay:
 class _Page:
     """Fills the report, section by section."""
 
-    def __init__(self, comparison: Comparison, settings: PlotSettings) -> None:
-        self.comparison, self.settings = comparison, settings
-        self.report = Report("Training files", settings.output_report, self._labels(comparison.files))
+    def __init__(self, report: Report, comparison: Comparison, settings: PlotSettings) -> None:
+        self.report, self.comparison, self.settings = report, comparison, settings
 
     def fill(self) -> None:
         """All sections in order."""
@@ -264,6 +262,13 @@ class _Page:
 
     def _labels(self, files: Iterable[ComparedFile]) -> FigureLabels:
         return figure_labels(self.settings, *(file.metadata.simulation for file in files))
+
+
+REPORTS[Comparison] = ReportKind(
+    lambda comparison: "Training files",
+    lambda comparison: (file.metadata.simulation for file in comparison.files),
+    lambda report, comparison, settings: _Page(report, comparison, settings).fill(),
+)
 
 
 def _by_file(

@@ -200,7 +200,7 @@ class Comparison:
 
 
 def compared(settings: PlotSettings) -> Comparison:
-    """Open and count all files.
+    """Opens and counts all files.
 
     Raises:
         InputFileError, MissingColumn, ForbiddenPickle: a file cannot be used.
@@ -244,7 +244,7 @@ def _nearest(name: str, known: set[str]) -> str:
 
 
 def _assign(files: list[ComparedFile], names: Sequence[str]) -> list[Quantity]:
-    """Give each file its variable; the quantities that come of it, one for each unit."""
+    """Assigns each file its variable; returns the resulting quantities, one for each unit."""
     quantities: list[Quantity] = []
     title = None
     for file in files:

@@ -36,7 +36,7 @@ class LayerRow:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the weights are."""
+        """Number of parameters."""
         return sum(math.prod(shape) for shape in self.weights)
 
 
@@ -68,7 +68,7 @@ class NetworkDescription(Result):
 
     @property
     def parameters(self) -> int:
-        """How many numbers all weights are."""
+        """Number of all parameters."""
         return sum(layer.parameters for layer in self.layers)
 
     @property

@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.markdown import escaped
-from cal_ratio_trainer.plotting import Drawing, FigureLabels, write_all
+from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels, write_all
 from cal_ratio_trainer.reporting.page import page_html
 from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown
 from cal_ratio_trainer.results import Result
@@ -54,7 +55,7 @@ class Report:
 
     @property
     def figure_folder(self) -> Path:
-        """Where the figures lie."""
+        """Folder of the figures."""
         return self.file.with_name(f"{self.file.stem}_figures")
 
     def heading(self, text: str, level: int = 2) -> None:
@@ -104,16 +105,16 @@ class Report:
 
     @property
     def drawings(self) -> dict[str, tuple[Drawing, FigureLabels]]:
-        """Its figures so far by name, each with what stands over it."""
+        """Its figures so far by name, each with its heading."""
         return {drawing.name: (drawing, labels) for labels, drawing in self._drawings}
 
     @property
     def figure_count(self) -> int:
-        """How many figures it has so far."""
+        """Number of figures so far."""
         return len(self._drawings)
 
     def write(self, draw_all: DrawAll = write_all) -> None:
-        """Draw the figures, then write both files; each appears complete or not at all.
+        """Draws the figures, then writes both files; each appears complete or not at all.
 
         Figures that an earlier report of this name had and this one has not are removed; files of others stay. Where
         another process is writing a report of this name, this one waits.
@@ -138,6 +139,39 @@ class Report:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two figures of one name: {', '.join(twice)}")
+
+
+@dataclass(frozen=True)
+class ReportKind:
+    """Entry of `REPORTS`: makes a report of results of one type.
+
+    Attributes:
+        title: of the report, from the results.
+        simulations: what simulated the jets of the results, as `figure_labels` takes it.
+        fill: adds text, tables and figures; called with the report, the results and the settings of the command.
+    """
+
+    title: Callable[[Any], str]
+    simulations: Callable[[Any], Iterable[str | None]]
+    fill: Callable[[Report, Any, Any], None]
+
+
+REPORTS: dict[type[Any], ReportKind] = {}
+"""Kinds of reports by the type of their results; the module of each report adds its own."""
+
+
+def report_on(results: Any, settings: FigureSettings, file: Path) -> Report:
+    """Report on some results, to be written with `Report.write`.
+
+    Args:
+        results: of a type that has an entry in `REPORTS`.
+        settings: of the command; they also decide about the heading of the figures.
+        file: the Markdown file.
+    """
+    kind = REPORTS[type(results)]
+    report = Report(kind.title(results), file, figure_labels(settings, *kind.simulations(results)))
+    kind.fill(report, results, settings)
+    return report
 
 
 @dataclass(frozen=True, repr=False)
@@ -205,7 +239,7 @@ class DrawnFigures:
     @classmethod
     @contextmanager
     def in_turn(cls, folder: Path) -> Iterator["DrawnFigures"]:
-        """What the list says, while no other process draws to the folder or removes from it; waits for its turn.
+        """Content of the list, while no other process draws to the folder or removes from it; waits for its turn.
 
         Raises:
             OSError: the folder above cannot be written.
@@ -216,7 +250,7 @@ class DrawnFigures:
 
     @classmethod
     def _listed_in(cls, folder: Path) -> "DrawnFigures":
-        """Nothing where there is no list that can be read."""
+        """Entries of the list; empty if it cannot be read."""
         try:
             content = json.loads(_list_of(folder).read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -226,11 +260,11 @@ class DrawnFigures:
         return cls(folder, {name: str(checksum) for name, checksum in listed if Path(name).name == name})
 
     def with_these(self, names: Collection[str]) -> "DrawnFigures":
-        """Those too that were drawn just now; the list then has them."""
+        """Adds the figures drawn just now to the list."""
         return self._listed({**self.checksums, **{name: sha256_of(self.folder / name) for name in names}})
 
     def only_these(self, names: Collection[str]) -> "DrawnFigures":
-        """Remove all others that are still as they were drawn."""
+        """Removes all other figures that have not been changed."""
         for name in self.checksums.keys() - set(names):
             file = self.folder / name
             if file.is_file() and not file.is_symlink() and sha256_of(file) == self.checksums[name]:

@@ -39,7 +39,7 @@ class RunRow:
 
     @classmethod
     def of(cls, run: RunOverview, rule: Rule) -> "RunRow":
-        """Read what the table shows."""
+        """Reads the content of the table."""
         return cls(run, run.best(rule), rule)
 
     @property
@@ -55,7 +55,7 @@ class RunRow:
         return None if self.best is None else getattr(self.best, figure)
 
     def test_jets(self, label: Label) -> int | None:
-        """How many jets of a label the test part has."""
+        """Number of jets of a label in the test part."""
         return None if self.run.test_jets is None else self.run.test_jets[label]
 
 
@@ -78,7 +78,7 @@ class RunColumn:
     importance: int = 0
 
     def text(self, row: RunRow) -> str:
-        """What stands in the cell on the terminal, '-' where nothing is known."""
+        """Content of the cell on the terminal; '-' for unknown values."""
         value = self.value(row)
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             return "-"

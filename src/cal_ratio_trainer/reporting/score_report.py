@@ -17,10 +17,9 @@ from cal_ratio_trainer.evaluation.shares import Counts, Group, Selection, ShareT
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.markdown import escaped
-from cal_ratio_trainer.plotting import figure_labels
 from cal_ratio_trainer.plotting.scores import score_report_drawings
 from cal_ratio_trainer.plotting.style import output_title
-from cal_ratio_trainer.reporting.report import Report, ReportResult
+from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.table import ReportTable
 from cal_ratio_trainer.reporting.training_details import training_details
 from cal_ratio_trainer.scoring.parts import JetPart
@@ -90,18 +89,25 @@ class ScoreResult(ReportResult):
 def score_with_report(settings: ScoreSettings) -> ScoreResult:
     """Score files and write the report; errors as `score_files`."""
     summary = score_files(settings)
-    labels = figure_labels(settings, *(file.simulation for file in summary.files if file.tally is not None))
-    report = Report(f"Scores of {summary.network}", settings.output_report, labels)
-    result = ScoreResult(report, summary)
-    if not result.has_scores:
-        return result
+    result = ScoreResult(report_on(summary, settings, settings.output_report), summary)
+    if result.has_scores:
+        result.written.write()
+    return result
+
+
+def _fill(report: Report, summary: ScoreSummary, settings: ScoreSettings) -> None:
     _write_opening(report, summary)
     for kind, title in _KINDS.items():
         tallies = [tally for tally in summary.tallies(*kind) if tally.jets]
         if tallies:
             _write_section(report, title, tallies, summary.pt_ranges)
-    report.write()
-    return result
+
+
+REPORTS[ScoreSummary] = ReportKind(
+    lambda summary: f"Scores of {summary.network}",
+    lambda summary: (file.simulation for file in summary.files if file.tally is not None),
+    _fill,
+)
 
 
 def _write_opening(report: Report, summary: ScoreSummary) -> None:

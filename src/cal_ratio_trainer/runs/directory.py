@@ -92,7 +92,7 @@ class RunDirectory:
 
     @property
     def name(self) -> str:
-        """Its name for users: 'model/00003', 'model/00003/fold_1'."""
+        """Name for users: 'model/00003', 'model/00003/fold_1'."""
         words = [self.numbered_folder.parent.name, self.numbered_folder.name]
         return "/".join(words if self.fold_number is None else [*words, self.path.name])
 
@@ -209,7 +209,7 @@ class RunDirectory:
         return settings
 
     def write_settings(self, settings: TrainSettings, before: Mapping[str, Any] | None = None) -> list[str]:
-        """Write training_params.yaml.
+        """Writes training_params.yaml.
 
         Args:
             settings: of the run.
@@ -255,11 +255,11 @@ class RunDirectory:
         return sorted({int(number) for number in numbers if number.isdecimal()})
 
     def write_record(self, record: dict[str, Any]) -> None:
-        """Replace run.json."""
+        """Replaces run.json."""
         write_text(self.record_file, json.dumps(record, indent=2, default=str) + "\n")
 
     def remove_remains(self) -> None:
-        """Remove what a killed process was writing; for the process that has the lease."""
+        """Removes unfinished files of a killed process; only for the holder of the lease."""
         for remains in self.path.rglob(".*.part*"):
             # Other processes may be looking at the lease at this moment.
             if remains.suffix != ".lease":
@@ -300,7 +300,7 @@ def warn_without_digests(run: str) -> None:
 
 
 def new_run(output_path: Path, model_name: str) -> RunDirectory:
-    """Make the folder of the next free number; two processes never get the same."""
+    """Makes the folder of the next free number; two processes never get the same."""
     model = output_path / model_name
     number = max((run.number for run in runs_of(output_path, model_name)), default=-1) + 1
     while True:
@@ -315,7 +315,7 @@ def new_run(output_path: Path, model_name: str) -> RunDirectory:
 
 
 def refuse_unusable(output_path: Path, model_name: str) -> None:
-    """Look whether a run's folder can be made, before work is done that it would then have no place for.
+    """Checks that a run's folder can be made, before a training begins.
 
     Raises:
         RunError: something else lies there, or it cannot be written to.

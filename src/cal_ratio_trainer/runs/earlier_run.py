@@ -51,7 +51,7 @@ class EarlierRun:
 
 
 def earlier_run(path: Path) -> EarlierRun:
-    """Find out what a run folder holds, its keras folder alone, or a file.
+    """Reads the content of a run folder, of its keras folder alone, or of a file.
 
     Raises:
         InputFileError: there is no such path, it is a run of this program, or it holds no trained weights.

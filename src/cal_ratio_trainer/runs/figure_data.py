@@ -37,7 +37,7 @@ class EpochHistograms:
     ks: ControlRegionKs | None
 
     def write(self, path: Path) -> None:
-        """Keep them as JSON, complete or not at all."""
+        """Keeps them as JSON, complete or not at all."""
         plain: dict[str, Any] = {name: histogram.to_dict() for name, histogram in self.histograms.items()}
         if self.ks is not None:
             plain[_KS] = to_plain(self.ks)
@@ -117,7 +117,7 @@ def ks_of_row(row: HistoryRow, pt_ranges: tuple[PtRange, ...]) -> ControlRegionK
 
 
 def write_evaluation(run: RunDirectory, epoch: int, figures: TestFigures) -> None:
-    """Keep the figures of merit of an epoch's network on the test part, complete or not at all."""
+    """Keeps the figures of merit of an epoch's network on the test part, complete or not at all."""
     write_text(run.evaluation_file, json.dumps({"epoch": epoch, "figures": figures.to_dict()}) + "\n")
 
 

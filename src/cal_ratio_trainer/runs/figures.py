@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 def redraw_run(
     run: RunDirectory, folder: Path | None = None, figure_settings: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Draw every plot of a run: those of each epoch, the histories, the final ones.
+    """Draws every plot of a run: those of each epoch, the histories, the final ones.
 
     What a run does not have is left out with a warning: an interrupted one may have no final plots.
 

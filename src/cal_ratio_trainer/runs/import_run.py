@@ -76,7 +76,7 @@ class _Training:
 
 
 def import_training(settings: ImportSettings) -> ImportSummary:
-    """Read a training of the earlier program and make a run of it.
+    """Reads a training of the earlier program and makes a run of it.
 
     Args:
         settings: what is imported, and under which name.

@@ -50,7 +50,7 @@ class TestJets:
 
     @classmethod
     def read(cls, file: Path) -> "TestJets":
-        """Read a file.
+        """Reads a file.
 
         Raises:
             InputFileError, MissingColumn: there is none, or it is damaged, empty or without what is needed.
@@ -102,7 +102,7 @@ class RunSample:
 
     @classmethod
     def read(cls, run: RunDirectory, settings: Mapping[str, Any], device: torch.device | None = None) -> "RunSample":
-        """Read what a run left.
+        """Reads the files of a run.
 
         Args:
             run: its folder.
@@ -154,7 +154,7 @@ class RunSample:
 
     @cached_property
     def checksum(self) -> str:
-        """Of labels, kinematics and weights of the jets: two runs with the same have the same test part. 16 digits."""
+        """Checksum of labels, kinematics and weights of the jets, 16 digits: equal for equal test parts."""
         digest = hashlib.sha256()
         for part in (self.main, self.control):
             for name in _TOLD_APART_BY:
@@ -245,7 +245,7 @@ def fold_sample(run: RunDirectory, rule: FoldRule, device: torch.device) -> RunS
 
 
 def write_fold_sample(sample: RunSample, networks: Networks, run: RunDirectory) -> tuple[ScoredJets, ScoredControlJets]:
-    """Score the jets, write both files into the folder of the set, and give the scores back."""
+    """Scores the jets, writes both files to the folder of the set, and returns the scores."""
     main, control = sample.scored_by(networks)
     for part, scores in ((sample.main, main.scores), (sample.control, control.scores)):
         if not len(part.jets):

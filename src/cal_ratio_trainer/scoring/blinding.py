@@ -59,7 +59,7 @@ class Blinding:
         return np.isin(jets.label, sorted(self.labels))
 
     def hide(self, scores: NDArray[np.float32], of_data: NDArray[np.bool_]) -> None:
-        """Overwrite what is hidden with NaN: all three outputs, for any two of them tell the third.
+        """Overwrites hidden outputs with NaN: all three, because two of them determine the third.
 
         Args:
             scores: [jets, 3], changed in place.

@@ -119,7 +119,7 @@ def loaded_scorer(settings_json: str, call: str) -> Scorer:
 
 
 def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> ScoredFile | Pieces:
-    """Score one file, or cut it.
+    """Scores one file, or divides it into pieces.
 
     Raises:
         InputFileError: it cannot be scored.
@@ -200,7 +200,7 @@ def _description(
     return {
         "network": scorer.name,
         "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,
-        "hypothesis": {column: scorer.hypothesis.value(column) for column in scorer.mass_columns},
+        "hypothesis": {column: scorer.hypothesis[column] for column in scorer.mass_columns},
         "scaling": scorer.scaling.model_dump(),
         "input": {"path": stream.name, "size_bytes": size},
         "region": stream.region,
@@ -223,7 +223,7 @@ class ScoredPiece:
 
 
 def score_piece(report: Report, request: ScoreRequest, piece: tuple[range, ...]) -> ScoredPiece:
-    """Score some chunks of a file into a file of their own. Raises as `score_whole`."""
+    """Scores some chunks of a file to a separate file. Raises as `score_whole`."""
     begin = time.perf_counter()
     scorer = request.scorer()
     stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
@@ -237,7 +237,7 @@ def score_piece(report: Report, request: ScoreRequest, piece: tuple[range, ...])
 
 
 def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]) -> ScoredFile:
-    """Put the pieces of a file together, as `score_whole` would have made it. Raises as that."""
+    """Joins the pieces of a file to the output that `score_whole` would write. Raises as that."""
     begin = time.perf_counter()
     scorer = request.scorer()
     stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)

@@ -36,7 +36,7 @@ class GivenFiles:
     """A main training file and a control region; each way of reading them is read once."""
 
     def __init__(self, main: str, control: str, device: torch.device) -> None:
-        """Find the files.
+        """Finds the files.
 
         Args:
             main: a path, URL or 'demo'.

@@ -71,14 +71,14 @@ class ScoreSummary:
         ]
 
     def tallies(self, region: Region, labelled: bool, blinded: bool) -> list[ScoreTally]:
-        """Those of the files of one kind."""
+        """Tallies of the files of one kind."""
         known = [file.tally for file in self.files if file.tally is not None]
         kind = (region, labelled, blinded)
         return [tally for tally in known if (tally.region, tally.labelled, tally.blinding is not None) == kind]
 
 
 def score_files(settings: ScoreSettings) -> ScoreSummary:
-    """Score every jet of the files; a bad file is a failed entry and the others go on.
+    """Scores every jet of the files; a bad file is a failed entry and does not stop the others.
 
     Memory does not grow with the files, but for pickled frames, which are held whole.
 

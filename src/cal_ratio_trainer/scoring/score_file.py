@@ -130,7 +130,7 @@ class ScoreWriter:
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
-        """Append rows; all tables must have the same columns."""
+        """Appends rows; all tables must have the same columns."""
         self.rows += len(table)
         self._waiting.append(table)
         if sum(len(each) for each in self._waiting) >= _ROWS_A_GROUP:
@@ -151,7 +151,7 @@ class ScoreWriter:
         self._writer.finish({SCORES_KEY: json.dumps(complete | description, default=str).encode()})
 
     def close(self) -> None:
-        """Close the file as it is."""
+        """Closes the file as it is."""
         if self._writer is not None:
             self._writer.close()
 

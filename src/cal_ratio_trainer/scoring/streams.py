@@ -32,7 +32,7 @@ _JETS_TO_JUDGE_BY = 4096
 
 @dataclass(frozen=True)
 class JetBatch:
-    """Some jets.
+    """Batch of jets.
 
     Attributes:
         jets: scaled, with finite inputs.
@@ -102,7 +102,7 @@ class JetStream(ABC):
         raise TypeError(f"{self.name} has no pieces")
 
     def note_oddities(self, counts: Counter[str]) -> None:
-        """Take what was met in the pieces into the notes, as `batches` does by itself."""
+        """Adds the observations in the pieces to the notes, as `batches` does itself."""
         raise TypeError(f"{self.name} has no pieces")
 
 
@@ -121,7 +121,7 @@ class FileOfJets(JetStream):
         schema: Schema,
         keep_columns: Sequence[str],
     ) -> None:
-        """Open a file; arguments and errors as `scoring.inputs.open_stream`."""
+        """Opens a file; arguments and errors as `scoring.inputs.open_stream`."""
         super().__init__(name, path, scaling, keep_columns)
         self._file = open_jets(path, schema)
         metadata, report, columns = self._file.metadata, self._file.report, self._file.scalar_names()

@@ -75,7 +75,7 @@ class KeptJets:
     _columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=dict)
 
     def add(self, columns: dict[str, NDArray[np.generic]]) -> None:
-        """Add rows: arrays [rows, ...] by name, the same names each time."""
+        """Adds rows: arrays [rows, ...] by name, the same names each time."""
         rows = len(next(iter(columns.values())))
         numbers = np.arange(self.met, self.met + rows, dtype=np.uint64)
         self.met += rows
@@ -95,9 +95,6 @@ class KeptJets:
     def column(self, name: str) -> NDArray[np.generic]:
         """A column of the kept rows, in the order they came."""
         return np.concatenate(self._columns[name])
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._columns
 
     def _thin(self) -> None:
         places = np.concatenate(self._places)
@@ -148,7 +145,7 @@ class ScoreTally:
     def add(
         self, batch: JetBatch, scores: ScoreArray, part: PartArray, of_data: NDArray[np.bool_] | None = None
     ) -> None:
-        """Count some jets: the batch, scores [jets, 3], part [jets], and which of them are blinded [jets]."""
+        """Counts some jets: the batch, scores [jets, 3], part [jets], and which of them are blinded [jets]."""
         self.oddities += oddities_of(batch)
         jets = batch.jets
         if of_data is not None:

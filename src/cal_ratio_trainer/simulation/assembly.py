@@ -1,4 +1,4 @@
-"""From drafted events to whole ones: constituents, soft jets, tracks and segments of no jet, indices.
+"""Complete events from drafts: constituents, soft jets, tracks and segments of no jet, indices.
 
 Soft jets fill an event: a library of them is simulated, and each use turns or mirrors one of it. No soft jet passes
 convert's selection. Their own muon segments are those that punch through; the cavern's background is added to the
@@ -56,7 +56,7 @@ class FullEvents:
 
 
 def full_events(random: Generator, draft: EventDraft, is_data: bool) -> FullEvents:
-    """Give every jet its constituents and every event its soft jets, pile-up tracks and cavern background."""
+    """Adds the constituents of every jet, and the soft jets, pile-up tracks and cavern background of every event."""
     hard = _constituents(random, draft, is_data)
     events, constituents, is_hard = with_soft_jets(random, draft, hard, is_data)
     position = slots(events.counts)
@@ -97,7 +97,7 @@ def _constituents(random: Generator, draft: EventDraft, is_data: bool) -> Consti
 
 
 def _by_event(lists: Lists, jets: IntArray, position: IntArray) -> Lists:
-    """Things of jets as things of events, with the position of their jet."""
+    """Constituents of jets as constituents of events, with the position of their jet."""
     first = np.cumsum(jets) - jets
     sums = np.concatenate([[0], np.cumsum(lists.counts)])
     counts = sums[first + jets] - sums[first]

@@ -55,7 +55,7 @@ def _phi(random: Generator, abs_eta: FloatArray) -> FloatArray:
 
 
 def bib_jets(random: Generator, jets: Axes, maker: NDArray[np.int8]) -> Constituents:
-    """Draw the constituents of jets of a BIB sample."""
+    """Draws the constituents of jets of a BIB sample."""
     ordinary = maker == MULTIJET
     parts = Constituents.concatenate(
         [

@@ -60,7 +60,7 @@ class Draft:
 
 
 def draft(random: Generator, jets: Axes, recipe: ClusterRecipe) -> Draft:
-    """Draw the clusters of jets."""
+    """Draws the clusters of jets."""
     counts = recipe.hard + recipe.soft
     owners = np.repeat(np.arange(len(jets)), counts)
     slot = slots(counts)

@@ -61,7 +61,7 @@ def _folder_name() -> str:
 
 
 def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: int) -> None:
-    """Simulate, convert and build; `folder` appears with main.parquet and control.parquet in it when all is done.
+    """Simulates, converts and builds; `folder` appears with main.parquet and control.parquet when all is done.
 
     Args:
         folder: must not be there; the folder above it must.

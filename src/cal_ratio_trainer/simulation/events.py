@@ -172,7 +172,7 @@ def wrapped_difference(first: FloatArray, second: FloatArray) -> NDArray[np.floa
 
 
 def without_overlaps(draft: EventDraft) -> EventDraft:
-    """Without jets that lie within a jet radius of a harder one: they would have been one jet."""
+    """Drops jets within a jet radius of a harder one: they would be one jet."""
     i, j = same_event_pairs(draft.counts, draft.counts)
     softer = draft.axes.pt[i] < draft.axes.pt[j]
     i, j = i[softer], j[softer]

@@ -33,7 +33,7 @@ class Axes:
 
 @dataclass(frozen=True)
 class Lists:
-    """Things that belong to jets: columns [things] in the order of the jets, counts [jets]."""
+    """Constituents of jets: columns [constituents] in the order of the jets, counts [jets]."""
 
     counts: IntArray
     columns: Mapping[str, NDArray[Any]]
@@ -49,7 +49,7 @@ class Lists:
         return Lists(self.counts[jets], {name: column[index] for name, column in self.columns.items()})
 
     def where(self, kept: NDArray[np.bool_]) -> "Lists":
-        """Those things for which `kept` [things] is true."""
+        """Entries for which `kept` [entries] is true."""
         counts = np.bincount(self.owners[kept], minlength=len(self.counts))
         return Lists(counts, {name: column[kept] for name, column in self.columns.items()})
 
@@ -79,7 +79,7 @@ class Constituents:
         )
 
     def take(self, jets: IntArray) -> "Constituents":
-        """Those of the jets at the given positions, in that order."""
+        """Entries of the jets at the given positions, in that order."""
         return Constituents(self.clusters.take(jets), self.tracks.take(jets), self.muon_segments.take(jets))
 
 

@@ -77,7 +77,7 @@ def _eta(random: Generator, size: int) -> FloatArray:
 
 
 def multijets(random: Generator, jets: Axes, is_data: bool) -> Constituents:
-    """Draw the constituents of multijets.
+    """Draws the constituents of multijets.
 
     A small share of them hold neutral long-lived hadrons only: few tracks, one late shower. They are what a signal is
     most easily mistaken for.

@@ -46,7 +46,7 @@ def signal_punch(random: Generator, jet_pt: FloatArray, depth_share: FloatArray)
 
 
 def muon_segments(random: Generator, jets: Axes, recipe: SegmentRecipe) -> Lists:
-    """Draw the segments of jets; columns are the ROOT branches without 'MSeg_'."""
+    """Draws the segments of jets; columns are the ROOT branches without 'MSeg_'."""
     by_origin = np.stack([recipe.background, recipe.punch, recipe.halo], axis=1)
     counts = by_origin.sum(axis=1)
     owners = np.repeat(np.arange(len(jets)), counts)

@@ -57,7 +57,7 @@ class Written:
 
 
 def write_ntuple(task: FileTask) -> Written:
-    """Simulate one file; the content depends on the seed, the sample and the piece, and on nothing else."""
+    """Simulates one file; the content depends only on the seed, the sample and the piece."""
     random = np.random.default_rng([task.seed, task.sample.number, task.piece])
     draft, jets = _drafted(random, task.sample)
     array = _branches(random, task, draft)

@@ -55,7 +55,7 @@ class Particles:
 
 
 def signal_events(random: Generator, size: int, point: MassPoint) -> EventDraft:
-    """Try `size` events; those with a decay in the fiducial region come out, with their exact share of all events.
+    """Simulates `size` events; returns those with a decay in the fiducial region, with their exact share of all events.
 
     One of the two decays is drawn inside the fiducial region and the event accepted with the probability of that; the
     other decays freely. An event in which both lie inside is reached by either, and halved.
@@ -217,7 +217,7 @@ def _truth(pair: tuple[Particles, Particles]) -> dict[str, NDArray[np.generic]]:
 
 
 def signal_jets(random: Generator, jets: Axes, decays: Decays) -> Constituents:
-    """Draw the constituents of jets, one a decay.
+    """Draws the constituents of jets, one per decay.
 
     A share of them overlaps with activity from the collision: then part of the energy and the tracks are a multijet's.
     """

@@ -50,7 +50,7 @@ class DemoFile:
 
 @dataclass(frozen=True, repr=False)
 class DemoSummary(Result):
-    """What `simulate` made.
+    """Result of `simulate`.
 
     Attributes:
         output_path: the folder.
@@ -68,7 +68,7 @@ class DemoSummary(Result):
 
     @property
     def jets(self) -> int:
-        """How many jets convert will keep, over all files."""
+        """Number of jets that convert will keep, over all files."""
         return sum(file.jets for file in self.files)
 
     def convert_settings(self, **changes: Any) -> ConvertSettings:
@@ -100,7 +100,7 @@ def _below_folder(config: Path) -> dict[str, Any]:
 
 
 def simulate(settings: DemoSettings) -> DemoSummary:
-    """Write the ntuples of the demo and the settings that convert and build them.
+    """Writes the ntuples of the demo and the settings that convert and build them.
 
     Exactly `settings.jets` jets of signal, QCD and BIB each, and `settings.control_jets` of control-region simulation
     and data each, pass convert's default selection (with max_hlt_delta_r 0.4 for BIB). The content depends on the seed
@@ -189,7 +189,7 @@ _HEAD = f"# {NOT_A_DETECTOR_SIMULATION}\n"
 def write_recipes(
     output: Path, samples: list[Sample], written: Mapping[Path, Written], settings: DemoSettings
 ) -> tuple[Path, Path, Path, Path]:
-    """Write convert.yaml, build_main.yaml, build_control.yaml and samples.yaml; returns their paths in this order."""
+    """Writes convert.yaml, build_main.yaml, build_control.yaml and samples.yaml; returns their paths in this order."""
     contents: dict[str, dict[str, Any]] = {
         "convert.yaml": _convert(samples),
         "build_main.yaml": _build(samples, "main"),

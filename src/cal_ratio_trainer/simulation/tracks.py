@@ -46,7 +46,7 @@ def multijet_primaries(random: Generator, jets: Axes) -> tuple[IntArray, FloatAr
 
 
 def tracks(random: Generator, jets: Axes, recipe: TrackRecipe) -> Lists:
-    """Draw the tracks of jets; columns are the ROOT branches without 'track_'."""
+    """Draws the tracks of jets; columns are the ROOT branches without 'track_'."""
     mean, k = parameters("tracks")["pileup"][recipe.flavour]
     pileup = draws.negative_binomial(random, mean, k, len(jets))
     counts = recipe.primary + pileup

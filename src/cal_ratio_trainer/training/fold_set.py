@@ -78,14 +78,14 @@ class FoldSet:
         return [fold for fold in range(self.rule.count) if not self.is_trained(fold)]
 
     def can_go_on(self) -> bool:
-        """Some fold waits for a process to train it, and none has diverged."""
+        """True if a fold needs a process to train it, and none has diverged."""
         if self.is_complete or any(run.read_record().get("status") == DIVERGED for run in self.folds):
             return False
         lacking = [self.run.fold(fold) for fold in self.lacking()]
         return not lacking or any(not run.path.is_dir() or not run.is_in_use for run in lacking)
 
     def claimed(self, fold: int) -> RunDirectory:
-        """Make the folder of a fold for this process; one that a killed process left empty is taken over.
+        """Makes the folder of a fold for this process; one that a killed process left empty is taken over.
 
         Raises:
             RunError: another process has the fold.
@@ -100,7 +100,7 @@ class FoldSet:
 
 
 def new_fold_set(settings: TrainSettings) -> FoldSet:
-    """Make the folder of a set with the next free number."""
+    """Makes the folder of a set with the next free number."""
     if settings.folds is None:
         raise ValueError("these settings have no folds")
     run = new_run(settings.output_path, settings.model_name)

@@ -1,4 +1,4 @@
-"""Many files through an executor: each whole, or cut into pieces whose results are put together in order.
+"""Processing of many files by an executor: each whole, or in pieces whose results are joined in order.
 
 The process that runs this holds the lease of each file that is under way, so that a lost worker's file is free for
 another worker at once, while other runs on the same list see that somebody is at it.
@@ -67,7 +67,7 @@ def do_files(
     leases: Leases,
     finished: Callable[[int, Result], None],
 ) -> list[Result]:
-    """Do all files that nobody else is at work on.
+    """Processes all files that no other process works on.
 
     Args:
         executor: runs the steps.
@@ -138,7 +138,7 @@ class _Course(Generic[Request, Result]):
                 return
 
     def _look_at_suspects(self) -> bool:
-        """Try again what somebody who may be dead is at; False where all of it has to wait."""
+        """Tries again files of processes that may be dead; False if all must wait."""
         before = len(self._suspects)
         for number in [self._suspects.popleft() for _ in range(before)]:
             self._begin(number)
@@ -216,7 +216,7 @@ class _Course(Generic[Request, Result]):
 
 
 def on_shared_disk(report: Report, lease: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Do something on a worker of a cluster, after a look whether it sees the disk that the results go to.
+    """Runs a task on a worker of a cluster, after a check that the worker sees the output disk.
 
     Raises:
         SchedulerError: it does not see the lease, which the process that gives out the work holds.

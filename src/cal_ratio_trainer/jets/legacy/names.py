@@ -62,7 +62,7 @@ def name_of_today(name: str) -> str:
 
 
 def flat_names(present: Iterable[str]) -> FlatNames:
-    """Sort the columns of a frame. Where an old and a new name are both there, the new one counts."""
+    """Assigns the columns of a frame. If an old and a new name are both present, the new one is used."""
     source: dict[str, str] = {}
     dropped = []
     for name in present:

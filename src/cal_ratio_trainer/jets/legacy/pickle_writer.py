@@ -38,7 +38,7 @@ class FramePickle:
         self._emit(_LENGTH_OF_BYTES.pack(0))
 
     def append_rows(self, rows: FloatArray) -> None:
-        """Append rows [rows, columns] float32 to the block."""
+        """Appends rows [rows, columns] float32 to the block."""
         self._file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
         self.rows += len(rows)
 

@@ -96,7 +96,7 @@ def _ragged(path: Path, kind: Constituent, columns: Columns, part: slice, paddin
 
 
 def _refuse_sentinels(path: Path, kind: Constituent, padded: FloatArray) -> None:
-    """No constituent has one and the same number for all of its features: that stands for "nothing there"."""
+    """Refuses constituents with the same number for all features, which mark empty slots."""
     first = padded[:, :, 0]
     suspected = (first != 0) & np.isfinite(first) & (first == padded[:, :, 1]) & (first == padded[:, :, -1])
     jets, slots = np.nonzero(suspected)

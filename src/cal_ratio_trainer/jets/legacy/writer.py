@@ -61,7 +61,7 @@ class FlatWriter:
         self._filled: dict[str, int] = {}
 
     def write(self, jets: Jets) -> None:
-        """Append jets; all must have the same columns."""
+        """Appends jets; all must have the same columns."""
         if self._names is None:
             self._names = [name for name in _SCALARS if name != _CLEAN or name in jets]
         for start in range(0, len(jets), ROWS_AT_A_TIME):
@@ -188,7 +188,7 @@ class _closing:
 
 
 def write_flat(path: Path, jets: Jets, metadata: JetMetadata) -> None:
-    """Write one table of jets in the flat layout, complete or not at all; a pickle by name, else Parquet."""
+    """Writes one table of jets in the flat layout, complete or not at all; a pickle by name, else Parquet."""
     with flat_writing(path) as writer:
         writer.write(jets)
         writer.finish(metadata)

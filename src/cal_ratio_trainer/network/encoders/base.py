@@ -59,10 +59,10 @@ class GraphBuilder(Protocol):
     """An ONNX graph that takes nodes and constants."""
 
     def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add a node with one output; returns the output's name."""
+        """Adds a node with one output; returns the output's name."""
 
     def constant(self, name: str, values: np.ndarray[Any, Any] | np.floating[Any]) -> str:
-        """Add a constant; returns its name."""
+        """Adds a constant; returns its name."""
 
 
 class Encoder(ABC):
@@ -105,7 +105,7 @@ class Encoder(ABC):
     def add_to_onnx(
         self, graph: GraphBuilder, source: str, weights: Mapping[str, np.ndarray[Any, Any]], branch: BranchShape
     ) -> str:
-        """Add the module's nodes to an ONNX graph, where `formats` says that it can be held there.
+        """Adds the module's nodes to an ONNX graph, if `formats` contains ONNX.
 
         Args:
             graph: takes nodes; names begin with the branch's.
@@ -123,7 +123,7 @@ _registered: dict[str, Encoder] = {}
 
 
 def register_encoder(encoder: Encoder) -> Encoder:
-    """Make an encoder known by its name; returns it."""
+    """Registers an encoder by its name; returns it."""
     _registered[encoder.name] = encoder
     return encoder
 

@@ -24,7 +24,7 @@ _MATHS = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def _take_whole_registers() -> None:
-    """Let the compiler use vectors of 512 bits where that costs no clock speed: since Ice Lake and Zen 4.
+    """Enables vectors of 512 bits on processors that keep their clock speed: since Ice Lake and Zen 4.
 
     LLVM holds back from them on every processor that slows down for some of them, as the first with AVX-512 do.
     Nothing changes where the user has chosen features, or numba has compiled something before.
@@ -65,12 +65,12 @@ _FEWEST_TILES = 2
 
 
 def ranges(tiles: int) -> int:
-    """In how many ranges so many tiles are shared out."""
+    """Number of ranges into which the tiles are divided."""
     return max(1, min(torch.get_num_threads(), tiles // _FEWEST_TILES))
 
 
 def over_tiles(kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:
-    """Call `kernel((first, behind the last, number), *arguments)` on numbered ranges that together are all tiles."""
+    """Calls `kernel((first, behind the last, number), *arguments)` on numbered ranges that together are all tiles."""
     threads = ranges(tiles)
     edges = [tiles * thread // threads for thread in range(threads + 1)]
     its = [(first, behind, number) for number, (first, behind) in enumerate(itertools.pairwise(edges))]

@@ -166,7 +166,7 @@ def room_of(room: Any, widths: Any, layer: Any, rows: Any) -> Any:
 
 @called
 def through(x: Any, tile: Any, chain: Any, dropout: Any, room: Any) -> None:
-    """Bring a tile [rows, inputs] through all layers but the last; their outputs are in the room."""
+    """Computes all layers except the last for a tile [rows, inputs]; their outputs are in `room`."""
     (widths, weights), (keys, drop_below, factors, mask_rows, rows_with_dropout) = chain, dropout
     rows, begin = len(x), tile * ROWS
     own_rows = mask_rows[begin : begin + rows]
@@ -216,7 +216,7 @@ def chain_forward(tiles, x, chain, dropout, out):  # type: ignore[no-untyped-def
 
 @inlined
 def add_product(first: Any, second: Any, room: Any, total: Any) -> None:
-    """Add first^T second, [rows, n] and [rows, m], to a total of n * m numbers."""
+    """Adds first^T second, [rows, n] and [rows, m], to a total of n * m numbers."""
     n, m = first.shape[1], second.shape[1]
     product = room[: n * m]
     np.dot(first.T, second, product.reshape(n, m))
@@ -226,7 +226,7 @@ def add_product(first: Any, second: Any, room: Any, total: Any) -> None:
 
 @inlined
 def take_turned(gradient: Any, begin: Any, dz: Any, of_bias: Any) -> None:
-    """Copy what a tile has of the gradient [units, all rows] to dz [units, rows], and add its sums to a bias's."""
+    """Copies a tile of the gradient [units, all rows] to dz [units, rows], and adds its sums to that of a bias."""
     for u in range(len(dz)):
         row, given = dz[u], gradient[u, begin : begin + dz.shape[1]]
         total = _ZERO

@@ -67,14 +67,14 @@ def activated(zi: Any, zf: Any, zg: Any, zo: Any) -> Any:
 
 @inlined
 def copy(target: Any, row: Any) -> None:
-    """Take over a row [TILE]."""
+    """Copies a row [TILE]."""
     for t in range(TILE):
         target[t] = row[t]
 
 
 @inlined
 def add_products(target: Any, factors: Any, rows: Any) -> None:
-    """Add each row [TILE] times its factor to the target [TILE]; five at a time, so that it is touched less often."""
+    """Adds each row [TILE] times its factor to the target [TILE]; five at a time, so that it is touched less often."""
     count = len(factors)
     whole = count - count % 5
     for j in range(0, whole, 5):
@@ -126,7 +126,7 @@ def advance(z: Any, c: Any, h: Any) -> None:
 
 @compiled
 def recurrence_forward(tiles, gates, recurrent, jet_places, kept, states):  # type: ignore[no-untyped-def]
-    """Run over all slots of the jets of some tiles.
+    """Runs over all slots of the jets of some tiles.
 
     Args:
         tiles: (first, behind the last, number of this range).
@@ -192,7 +192,7 @@ def retreat(now: Any, earlier_cells: Any, bent_cells: Any, dh: Any, dc: Any, dz:
 
 @inlined
 def leave(dz: Any, gates_gradient: Any, of_empty: Any, begin: Any, filled: Any, here: Any) -> None:
-    """Hand the gradient of a slot's gates over to its constituents, and what is of empty slots to `of_empty`."""
+    """Adds the gradient of a slot's gates to its constituents, and that of empty slots to `of_empty`."""
     for k in range(len(dz)):
         row, column = dz[k], gates_gradient[k, begin : begin + filled]
         for t in range(filled):
@@ -214,7 +214,7 @@ def bend(cells: Any, bent_cells: Any) -> None:
 
 @inlined
 def add_recurrent_gradient(sums: Any, earlier: Any, bent_cells: Any, dz: Any, h: Any, here: Any) -> None:
-    """Add dz times the state of the slot before, which is made anew from what was kept of it.
+    """Adds dz times the state of the slot before, which is recomputed from stored values.
 
     Args:
         sums: [units and more, 4 units].
@@ -288,7 +288,7 @@ def recurrence_backward(tiles, gradient, recurrent, jet_places, kept, gradients)
 
 
 def compile_kernels() -> None:
-    """Compile both kernels for the types of array that `recurrence` gives them; nothing is computed."""
+    """Compiles both kernels for the types of array that `recurrence` gives them; nothing is computed."""
     tiles, weights, jet_places = (0, 0, 0), np.empty((1, 4), np.float32), (0, np.empty((2, 1), np.int64))
     gates, room = np.empty((4, 1), np.float32), np.empty((0, 1, 5, TILE), np.float32)
     states, sums = np.empty((1, 1, 0), np.float32), np.empty((0, 2, 4), np.float32)

@@ -200,7 +200,7 @@ def finish(
 
 
 def gradient_(gradient: Tensor, result: Tensor, factor: float, rows_with_dropout: int) -> Tensor:
-    """Change the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
+    """Changes the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
 
     Returns:
         [units], its sum over the rows: the gradient of the layer's bias.

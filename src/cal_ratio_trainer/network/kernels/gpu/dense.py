@@ -143,7 +143,7 @@ def chain_forward(  # type: ignore[no-untyped-def]
     PRECISION: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Write out [units of the last layer, rows]; the last layer has neither ReLU nor dropout."""
+    """Writes out [units of the last layer, rows]; the last layer has neither ReLU nor dropout."""
     row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[:, None]
     read = _inputs_of_layers(
         *(x, weights, keys, numbers, row, rows, inputs, rows_with_dropout, below, scale),

@@ -87,7 +87,7 @@ def recurrence_forward(  # type: ignore[no-untyped-def]
     KEPT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Run over all slots of a tile of BLOCK jets, h and c in registers.
+    """Runs over all slots of a tile of BLOCK jets, h and c in registers.
 
     Args:
         gates: [4 units, columns], the last column an empty slot's.
