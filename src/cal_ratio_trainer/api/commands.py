@@ -57,7 +57,7 @@ class TrainArguments(TrainSettings):
 
     @classmethod
     def field_names(cls) -> list[str]:
-        """As for all settings, those of figures last."""
+        """Names of all fields, with those of figures last."""
         return ["continue_from", *TrainSettings.field_names()]
 
 

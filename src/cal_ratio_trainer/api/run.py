@@ -43,7 +43,7 @@ class Run(Result):
 
     @property
     def path(self) -> Path:
-        """Its folder."""
+        """Folder of the run."""
         return self.directory.path
 
     @cached_property

@@ -140,7 +140,7 @@ def shard_of(given: str) -> tuple[int, int]:
 
 
 def in_shard(position: int, shard: str | None) -> bool:
-    """Whether the file at a position of the whole list, counted from 0, belongs to a shard; all do without one."""
+    """True if the file at a position of the list, counted from 0, belongs to the shard; always without a shard."""
     if shard is None:
         return True
     number, of = shard_of(shard)

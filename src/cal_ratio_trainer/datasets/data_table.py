@@ -1,4 +1,4 @@
-"""What a user reads about the data before the first epoch."""
+"""Tables and notes about the data before the first epoch."""
 
 from collections.abc import Iterator
 

@@ -27,7 +27,7 @@ from cal_ratio_trainer.formats.self_check import Expected, check_file
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the network files, and the two cards beside them.
+    """Written files: the networks, and the two cards beside them.
 
     Attributes:
         files: the network files.
@@ -44,7 +44,7 @@ class Exported:
 
 
 def output_files(output: Path, format_name: str) -> dict[str, Path]:
-    """Which file each format is written to.
+    """Output file of each format.
 
     Args:
         output: the file that the user named; its ending, if it is one of a network file, gives way to the format's own.
@@ -82,7 +82,7 @@ def export_network(
     probes: Probes,
     onnx: OnnxOptions | None = None,
 ) -> Exported:
-    """Write a network, check what was written, and hand it over with its cards.
+    """Writes a network, checks the files, and moves them to their place with their cards.
 
     Args:
         files: format -> where it goes (see `output_files`); existing files are replaced.
@@ -117,7 +117,7 @@ class NetworkToWrite:
 def export_networks(
     networks: Sequence[NetworkToWrite], facts: NetworkFacts, output: Path, onnx: OnnxOptions | None = None
 ) -> Exported:
-    """Write several networks that belong together, check what was written, and hand all over with one card.
+    """Writes several networks of one set, checks the files, and moves them to their place with one card.
 
     Args:
         networks: each with its files.

@@ -1,4 +1,4 @@
-"""What a network takes, in words: every input in order, with its unit and what has to be done to it before."""
+"""Inputs of a network in words: each in order, with its unit and its preparation."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -29,7 +29,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class FoldFacts:
-    """How the networks of a fold set share the events.
+    """Assignment of events to the networks of a fold set.
 
     Attributes:
         set_name: of the set.
@@ -58,7 +58,7 @@ class FoldFacts:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands on the card."""
+        """Entry of the card."""
         return {
             "set": self.set_name,
             "count": self.count,
@@ -70,7 +70,7 @@ class FoldFacts:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What is known of a network besides its weights.
+    """Facts about a network besides its weights.
 
     Attributes:
         name: for people: 'model/00003/12', or the name of a file.

@@ -1,4 +1,4 @@
-"""What `build` does to jets, as nodes in front of an ONNX network: it then takes jets as `convert` writes them.
+"""Preprocessing of `build` as nodes before an ONNX network, which then takes jets as `convert` writes them.
 
 The formulas are those of `building.scaling`, in double precision as there. A slot is empty when all its features are 0
 (or NaN); such a slot becomes the network's padding row.
@@ -23,7 +23,7 @@ CONVERTED_JETS = "converted_jets"
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network wants done to converted jets.
+    """Preprocessing of converted jets for a network.
 
     Attributes:
         scaling: the range [GeV] that becomes 0-1.
@@ -41,7 +41,7 @@ class Preprocessing:
 
 
 def converted_input(branch: BranchShape) -> str:
-    """What the input of a branch is called when it takes converted constituents.
+    """Name of the input of a branch that takes converted constituents.
 
     The names differ from those of scaled inputs, so that one is never taken for the other.
     """
@@ -196,7 +196,7 @@ def _linear(graph: OnnxGraph, source: str, name: str, shift: np.ndarray[Any, Any
 
 
 def _finite(graph: OnnxGraph, source: str, name: str) -> str:
-    """What is not finite becomes 0, as when jets are loaded for training."""
+    """Replaces non-finite values by 0, as when jets are loaded for training."""
     zero = graph.constant("zero", np.float32(0))
     unknown, infinite = graph.add("IsNaN", [source], f"{name}/is_nan"), graph.add("IsInf", [source], f"{name}/is_inf")
     bad = graph.add("Or", [unknown, infinite], f"{name}/is_bad")

@@ -89,7 +89,7 @@ _LABELS = 3
 
 
 class Filling(Enum):
-    """How many slots of each kind hold a constituent."""
+    """Number of filled slots of each kind."""
 
     NONE = "none"
     ONE = "one"

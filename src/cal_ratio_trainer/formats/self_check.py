@@ -49,7 +49,7 @@ class KnownScores:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a file should hold and give: the network with its weights, and its scores."""
+    """Expected content of a file: the network with its weights, and its scores."""
 
     shape: NetworkShape
     weights: Mapping[str, np.ndarray[Any, Any]]
@@ -62,7 +62,7 @@ class Expected:
 
 
 def check_fdeep(content: bytes, expected: Expected) -> float:
-    """Check a frugally-deep file: its hash, its own load tests, its scores, and every weight to the last bit.
+    """Checks a frugally-deep file: its hash, its own load tests, its scores, and every weight to the last bit.
 
     Args:
         content: the file, read back.
@@ -85,12 +85,12 @@ def check_fdeep(content: bytes, expected: Expected) -> float:
 
 
 def check_keras(content: bytes, expected: Expected) -> float:
-    """Check a `.keras` file: scores and weights; arguments, result and errors as `check_fdeep`."""
+    """Checks a `.keras` file: scores and weights; arguments, result and errors as `check_fdeep`."""
     return _check_graph(read_keras_graph(content), expected)
 
 
 def check_onnx(content: bytes, expected: Expected) -> float:
-    """Check the scores of an ONNX file with onnxruntime, in batches of 1, 7 and 1000 too; else as `check_fdeep`."""
+    """Checks the scores of an ONNX file with onnxruntime, in batches of 1, 7 and 1000 too; else as `check_fdeep`."""
     known, score = expected.known, _onnx_scorer(content)
     differences = []
     for batch in ONNX_BATCHES:
@@ -102,7 +102,7 @@ def check_onnx(content: bytes, expected: Expected) -> float:
 
 
 def check_safetensors(content: bytes, expected: Expected) -> float:
-    """Check shape and weights of the program's own file to the last bit; arguments and errors as `check_fdeep`."""
+    """Checks shape and weights of the program's own file to the last bit; arguments and errors as `check_fdeep`."""
     found = network_from_safetensors(content)
     if found.shape != expected.shape:
         raise ValueError("it has another shape than the network")
@@ -115,7 +115,7 @@ def check_safetensors(content: bytes, expected: Expected) -> float:
 def check_file(
     file: Path, check: Callable[[bytes, Expected], float], written: bytes, named: Path, expected: Expected
 ) -> float:
-    """Read a file back and check it.
+    """Reads a file back and checks it.
 
     Args:
         file: where it lies now.

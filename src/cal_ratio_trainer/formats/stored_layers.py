@@ -124,7 +124,7 @@ def _part(name: str) -> str:
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
         shape: of the network.

@@ -1,4 +1,4 @@
-"""What a jet is: the label in the table, and the kind of ntuple it came from."""
+"""Labels of jets in the table, and types of the ntuples they come from."""
 
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -75,7 +75,7 @@ CONTROL_DATA = Label.BIB
 
 
 class DataType(StrEnum):
-    """What an ntuple holds; decides which jets `convert` keeps and how it labels them."""
+    """Type of an ntuple, which decides the jets that `convert` keeps, and their label."""
 
     SIGNAL = "sig"
     QCD = "qcd"

@@ -1,4 +1,4 @@
-"""What a Parquet file of jets says of itself: where it came from, what was done to it, in which units."""
+"""Metadata of a Parquet file of jets: origin, processing and units."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -47,7 +47,7 @@ LEGACY_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
 
 
 class CutflowStep(BaseModel):
-    """How many events and jets are left after one step; weights summed too, where there are any."""
+    """Number of events and jets after one step, with sums of weights if there are any."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,7 +58,7 @@ class CutflowStep(BaseModel):
 
 
 class Cuts(BaseModel):
-    """Which jets were kept, so that files with different cuts are not mixed up.
+    """Cuts on the jets, so that files with different cuts are not mixed.
 
     `event_selection` and `jet_selection` hold conditions on branches of the ntuple by their names in the cutflow;
     `event_filter` is that of `build`, on columns of the file of jets. None: not known, or no such cut.
@@ -79,7 +79,7 @@ class Cuts(BaseModel):
 
 
 class Normalisation(BaseModel):
-    """What a later normalisation of a simulated sample needs, summed over the input files (empty ones too).
+    """Sums for a later normalisation of a simulated sample, over all input files (including empty ones).
 
     `event_count` holds the bins of the ntuple's MetaData_EventCount by their labels.
     """

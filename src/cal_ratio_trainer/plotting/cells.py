@@ -20,7 +20,7 @@ _SMALLEST_TEXT, _LARGEST_TEXT = 7.0, 17.0
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What stands in the cells.
+    """Content of the cells.
 
     Attributes:
         shares: [rows, columns] in [0, 1]; NaN leaves a cell empty.

@@ -135,7 +135,7 @@ def _draw_limits(axes: "Axes", each: Dependence, shift: float) -> None:
 
 
 def _places(each: Dependence, shift: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where points stand in their bins, `shift` half widths from the centre, and how far the edges are, [2, bins]."""
+    """Positions of points in their bins, `shift` half widths from the centre, and distances to the edges, [2, bins]."""
     left, right = each.edges[:-1], each.edges[1:]
     places = (left + right) / 2 + shift * (right - left) / 2
     return places, np.stack([places - left, right - places])

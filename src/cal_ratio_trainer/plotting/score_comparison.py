@@ -29,7 +29,7 @@ _LEGEND_ENDS, _LEGEND_HEIGHT = 0.65, 0.4
 
 @dataclass(frozen=True)
 class Names:
-    """What the two are called, in short."""
+    """Short names of the two."""
 
     first: str
     second: str
@@ -90,7 +90,7 @@ def _draw_curve(axes: "Axes", curve: RocCurve, title: str, style: dict[str, Any]
 
 
 def _legend_place(curves: Sequence[RocCurve], top: float) -> Literal["lower left", "upper right"]:
-    """Under the curves where both are high up to the legend's end, else above them on the right."""
+    """Place of the legend: below the curves if both are high up to its end, otherwise above them on the right."""
     drawn = [curve for curve in curves if len(curve.cuts)]
     ends = [float(np.interp(_LEGEND_ENDS, each.signal_efficiency, each.background_efficiency)) for each in drawn]
     lowest = 1 / max([*ends, 1 / top])
@@ -199,7 +199,7 @@ def draw_plane(axes: "Axes", output: OutputAgreement, names: Names) -> None:
 
 
 def draw_differences(axes: "Axes", agreement: Agreement, names: Names) -> None:
-    """How many jets differ by how much, for each output, on a logarithmic axis."""
+    """Draws the distribution of the differences of each output, on a logarithmic axis."""
     edges = np.concatenate([[DIFFERENCE_EDGES[1] / 3], DIFFERENCE_EDGES[1:]])
     top = 1
     for output in agreement.outputs:

@@ -66,7 +66,7 @@ def output_title(output: str) -> str:
 
 @dataclass(frozen=True)
 class FigureLabels:
-    """What the heading of a figure says about its data.
+    """Labels of a figure about its data.
 
     Attributes:
         experiment: 'ATLAS', or 'demo' for the built-in simulation.
@@ -93,7 +93,7 @@ class FigureLabels:
 
     @property
     def qualifiers(self) -> str:
-        """What stands behind the experiment's name."""
+        """Text after the experiment's name."""
         word = "simulation" if self.experiment.islower() else "Simulation"
         return " ".join(part for part in (word if self.simulation else "", self.status) if part)
 

@@ -1,4 +1,4 @@
-"""What is said about a network at the end of a training: the same tables as text for a file and for the terminal."""
+"""Results of a network at the end of a training: the same tables as text for a file and for the terminal."""
 
 import math
 from collections.abc import Iterable

@@ -92,7 +92,7 @@ class RunDirectory:
 
     @property
     def name(self) -> str:
-        """Its name for users: 'model/00003', 'model/00003/fold_1'."""
+        """Name for users: 'model/00003', 'model/00003/fold_1'."""
         words = [self.numbered_folder.parent.name, self.numbered_folder.name]
         return "/".join(words if self.fold_number is None else [*words, self.path.name])
 

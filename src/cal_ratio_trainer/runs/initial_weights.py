@@ -42,7 +42,7 @@ class InitialWeights:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "InitialWeights | None":
-        """Those that a run's run.json names; None where it names none."""
+        """Initial weights that run.json names; None if it names none."""
         known = record.get("initial_weights")
         return cls(**known) if known else None
 

@@ -72,7 +72,7 @@ class TrainingExport(Result):
 
 
 def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
-    """Write a network, or with `folds` all networks of a fold set, in the wanted formats, checked, with a card.
+    """Writes a network, or with `folds` all networks of a fold set, in the wanted formats, checked, with a card.
 
     Raises:
         RunError: there is no such run or epoch; or `folds` is given without a fold set, or the other way round.

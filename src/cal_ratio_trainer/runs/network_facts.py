@@ -37,7 +37,7 @@ def test_jets_of(run: RunDirectory | None) -> TestJets | None:
 
 
 def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets | None) -> NetworkFacts:
-    """Everything that its run says of a network.
+    """Facts about a network in its run.
 
     Args:
         network: which one; without a run little is known.

@@ -42,7 +42,7 @@ class BestEpoch:
 
     @classmethod
     def of(cls, epoch: int, row: Mapping[str, float]) -> "BestEpoch":
-        """From the epoch's row of the history."""
+        """Builds it from the epoch's row of the history."""
         expected, spread = (
             sum(row.get(f"ks_{output}_{figure}", math.nan) for output in ("qcd", "sig", "bib"))
             for figure in ("expected", "spread")
@@ -142,7 +142,7 @@ class RunOverview:
 
     @property
     def seconds(self) -> float | None:
-        """From the start to the end, to now for a run that goes on, to the last epoch for one that was killed.
+        """Seconds from the start to the end, to now for a run in progress, to the last epoch for a killed one.
 
         Of a fold set the times of all networks together; they may be trained at once.
         """

@@ -189,7 +189,7 @@ class BestEpochs:
 
     @classmethod
     def of(cls, histories: Sequence[Sequence[Mapping[str, float]]], rule: Rule) -> "BestEpochs | None":
-        """None where some network has no epoch with what the rule looks at."""
+        """Best epochs by a rule; None if some network has no epoch with the quantity of the rule."""
         chosen = [recommended_epoch(history, rule) for history in histories]
         epochs = tuple(epoch for epoch in chosen if epoch is not None)
         if not epochs or len(epochs) < len(histories):

@@ -154,7 +154,7 @@ class RunSample:
 
     @cached_property
     def checksum(self) -> str:
-        """Of labels, kinematics and weights of the jets: two runs with the same have the same test part. 16 digits."""
+        """Checksum of labels, kinematics and weights of the jets, 16 digits: equal for equal test parts."""
         digest = hashlib.sha256()
         for part in (self.main, self.control):
             for name in _TOLD_APART_BY:

@@ -60,7 +60,7 @@ class ComparedSample:
 
 @dataclass(frozen=True, eq=False)
 class CompareSummary:
-    """Everything that was compared.
+    """Result of the comparison.
 
     Attributes:
         first, second: names.
@@ -83,7 +83,7 @@ class CompareSummary:
 
 
 def compare(settings: CompareSettings) -> CompareSummary:
-    """Score the same jets with both and hold the scores against each other.
+    """Scores the same jets with both and compares the scores.
 
     Memory grows with the number of jets: some 150 bytes for each.
 

@@ -273,7 +273,7 @@ class _Gathered:
         of_data: NDArray[np.bool_] | None,
         fair_only: bool,
     ) -> None:
-        """Take in some jets: both scores [jets, 3], parts [2, jets], and which of them are blinded [jets]."""
+        """Adds some jets: both scores [jets, 3], parts [2, jets], and mask of blinded jets [jets]."""
         jets, (first, second) = batch.jets, scores
         fair = np.asarray(np.isin(parts, (*FAIR, JetPart.UNKNOWN)).all(axis=0))
         has_scores = np.asarray(np.isfinite(np.concatenate(scores, axis=1)).all(axis=1))

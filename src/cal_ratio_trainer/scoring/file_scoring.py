@@ -200,7 +200,7 @@ def _description(
     return {
         "network": scorer.name,
         "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,
-        "hypothesis": {column: scorer.hypothesis.value(column) for column in scorer.mass_columns},
+        "hypothesis": {column: scorer.hypothesis[column] for column in scorer.mass_columns},
         "scaling": scorer.scaling.model_dump(),
         "input": {"path": stream.name, "size_bytes": size},
         "region": stream.region,

@@ -71,7 +71,7 @@ class ScoreSummary:
         ]
 
     def tallies(self, region: Region, labelled: bool, blinded: bool) -> list[ScoreTally]:
-        """Those of the files of one kind."""
+        """Tallies of the files of one kind."""
         known = [file.tally for file in self.files if file.tally is not None]
         kind = (region, labelled, blinded)
         return [tally for tally in known if (tally.region, tally.labelled, tally.blinding is not None) == kind]

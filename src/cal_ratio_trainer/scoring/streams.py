@@ -32,7 +32,7 @@ _JETS_TO_JUDGE_BY = 4096
 
 @dataclass(frozen=True)
 class JetBatch:
-    """Some jets.
+    """Batch of jets.
 
     Attributes:
         jets: scaled, with finite inputs.

@@ -96,9 +96,6 @@ class KeptJets:
         """A column of the kept rows, in the order they came."""
         return np.concatenate(self._columns[name])
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._columns
-
     def _thin(self) -> None:
         places = np.concatenate(self._places)
         # A bit below what is allowed, so that not every batch from now on thins again.

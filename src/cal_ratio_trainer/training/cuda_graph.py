@@ -76,7 +76,7 @@ class _Epoch:
 
 
 class StaticStep(TrainingStep):
-    """As `TrainingStep`; `prepare` has to be called before an epoch's steps."""
+    """`TrainingStep` in fixed shapes; `prepare` must be called before an epoch's steps."""
 
     records_graphs = True
     _epoch: _Epoch | None = None

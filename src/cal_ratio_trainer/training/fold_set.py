@@ -78,7 +78,7 @@ class FoldSet:
         return [fold for fold in range(self.rule.count) if not self.is_trained(fold)]
 
     def can_go_on(self) -> bool:
-        """Some fold waits for a process to train it, and none has diverged."""
+        """True if a fold needs a process to train it, and none has diverged."""
         if self.is_complete or any(run.read_record().get("status") == DIVERGED for run in self.folds):
             return False
         lacking = [self.run.fold(fold) for fold in self.lacking()]

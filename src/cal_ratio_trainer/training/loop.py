@@ -40,23 +40,6 @@ class TrainingDiverged(UserError):
 
 
 @dataclass(frozen=True)
-class EpochLogits:
-    """Logits [jets, 3] without dropout after an epoch: main and control validation part, main test part."""
-
-    main: Tensor
-    control: Tensor
-    test: Tensor
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """Figures of an epoch, as a row for the history, and its histograms."""
-
-    row: HistoryRow
-    histograms: EpochHistograms
-
-
-@dataclass(frozen=True)
 class TrainingLoop:
     """The epochs of one training in its run folder.
 
@@ -67,14 +50,14 @@ class TrainingLoop:
         training: data, networks and mini-batches.
         run: folder of the run.
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
-        after_epoch: called with the history and the result of each epoch, before its checkpoint is written.
+        after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
         timings: seconds by stage.
     """
 
     training: Training
     run: RunDirectory
     run_id: str | None = None
-    after_epoch: Callable[[list[HistoryRow], EpochResult], None] = lambda history, result: None
+    after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
@@ -123,15 +106,17 @@ class TrainingLoop:
         self._refuse_divergence(state.epoch, sums)
         self._require_equal_weights()
         stepped = time.perf_counter()
-        logits = epoch_logits(self.training)
+        main = self._logits(self.training.data.main.positions(Part.VALIDATION))
+        control = self._logits(self.training.data.control_positions(Part.VALIDATION))
+        test = self._logits(self.training.data.main.positions(Part.TEST))
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
-            result = evaluate_epoch(self.training, sums, logits)
+            row, histograms = evaluate_epoch(self.training, sums, main, control, test)
             validated = time.perf_counter()
-            state = replace(state, history=[*state.history, result.row])
+            state = replace(state, history=[*state.history, row])
             self.run.refuse_removed(self.run_id)
-            write_epoch(self.run, self.run_id, self.training, state.history, result)
-            self.after_epoch(state.history, result)
+            write_epoch(self.run, self.run_id, self.training, state.history, histograms)
+            self.after_epoch(state.history, histograms)
             self._checkpoint(state)
             self.timings.add_epoch(begin, stepped, validated, main_jets)
             self._report(state.history, epochs, line)
@@ -139,6 +124,12 @@ class TrainingLoop:
         if self._is_to_stop(stop) and state.epoch < epochs:
             raise TrainingStopped(self._how_to_go_on(state.epoch, 0), stop.exit_status)
         return state
+
+    def _logits(self, positions: IndexArray) -> Tensor:
+        """Logits [jets, 3] without dropout; of several processes each scores its share, and the first gets all."""
+        ranks, share = self.training.ranks, self.training.ranks.share(len(positions))
+        own = positions if share is None else positions[share]
+        return ranks.gather(self.training.step.logits(self.training.tensors, own), len(positions))
 
     def _is_to_stop(self, stop: StopRequest) -> bool:
         """True where a signal has come to any of the processes: all stop after the same step."""
@@ -193,68 +184,60 @@ class TrainingLoop:
         )
 
 
-def epoch_logits(training: Training) -> EpochLogits:
-    """Logits that an epoch is judged by. Of several processes each scores its share, and the first gets all."""
-
-    def logits(positions: IndexArray) -> Tensor:
-        share = training.ranks.share(len(positions))
-        own = positions if share is None else positions[share]
-        return training.ranks.gather(training.step.logits(training.tensors, own), len(positions))
-
-    data = training.data
-    return EpochLogits(
-        logits(data.main.positions(Part.VALIDATION)),
-        logits(data.control_positions(Part.VALIDATION)),
-        logits(data.main.positions(Part.TEST)),
-    )
-
-
-def evaluate_epoch(training: Training, sums: StepSums, logits: EpochLogits) -> EpochResult:
-    """Figures and histograms of the network after an epoch, from its logits.
+def evaluate_epoch(
+    training: Training, sums: StepSums, main_logits: Tensor, control_logits: Tensor, test_logits: Tensor
+) -> tuple[HistoryRow, EpochHistograms]:
+    """Row of the history and histograms of an epoch.
 
     Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
     accuracies are means over the epoch's mini-batches. Epochs are chosen by these. The main histograms show the
     test part, as the manual has it.
+
+    Args:
+        training: what was trained.
+        sums: of the epoch's steps.
+        main_logits, control_logits, test_logits: [jets, 3] without dropout, of the main and control validation part and
+            the main test part.
     """
     data = training.data
-    main = judged_main(data, Part.VALIDATION, logits.main)
-    control = scored_control(data, Part.VALIDATION, logits.control)
+    main = judged_main(data, Part.VALIDATION, main_logits)
+    control = scored_control(data, Part.VALIDATION, control_logits)
     ks = ks_of_control_jets(control, ranges_of(training.settings.pt_ranges, data.control.metadata.scaling))
-    row = _losses(training, sums, logits)
+    row = _losses(training, sums, main_logits, control_logits)
     if len(control):
         row |= ks.to_dict()
     row["val_auc"] = roc_auc(main)
     # Every history has the earlier program's columns: NaN without control region, or without adversary.
     row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
-    return EpochResult(row, histograms_of(judged_main(data, Part.TEST, logits.test), control, ks))
+    return row, histograms_of(judged_main(data, Part.TEST, test_logits), control, ks)
 
 
 @torch.no_grad()
-def _losses(training: Training, sums: StepSums, logits: EpochLogits) -> HistoryRow:
+def _losses(training: Training, sums: StepSums, main_logits: Tensor, control_logits: Tensor) -> HistoryRow:
     """Losses and accuracies, and what the domain loss adds to them."""
-    tensors, device = training.tensors, logits.main.device
+    tensors, device = training.tensors, main_logits.device
     main = torch.from_numpy(training.data.main.positions(Part.VALIDATION)).to(device)
-    losses = functional.cross_entropy(logits.main, tensors.target[main], reduction="none") * tensors.weight[main]
-    correct = (logits.main.argmax(dim=1) == tensors.target[main]).float().mean()
+    losses = functional.cross_entropy(main_logits, tensors.target[main], reduction="none") * tensors.weight[main]
+    correct = (main_logits.argmax(dim=1) == tensors.target[main]).float().mean()
     row = HistoryRow({"val_original_lossf": float(losses.mean()), "val_original_acc": float(correct)})
     row["original_lossf"], row["original_acc"] = sums.mean("main")
     if training.step.domain is not None:
         chosen = torch.from_numpy(training.data.control_positions(Part.VALIDATION)).to(device)
         is_data, inputs = tensors.target[chosen].float(), tensors.jets.jet[chosen]
-        validation = ControlJets(logits.control, is_data, tensors.weight[chosen], inputs)
+        validation = ControlJets(control_logits, is_data, tensors.weight[chosen], inputs)
         row |= training.step.domain.metrics(sums, validation)
     return row
 
 
 def write_epoch(
-    run: RunDirectory, run_id: str | None, training: Training, history: list[HistoryRow], result: EpochResult
+    run: RunDirectory, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
     classifier, settings, epoch = training.step.classifier, training.settings, len(history) - 1
     kept = kept_epochs(history, settings.keep_weights, settings.ks_limit)
     files = [run.path / "keras" / "final_model.keras", *([run.weights_file(epoch)] if epoch in kept else [])]
     write_network(files, classifier.shape, classifier.weights(), run_id, epoch)
-    result.histograms.write(run.histograms_file(epoch))
+    histograms.write(run.histograms_file(epoch))
     write_history(run, history)
     # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.
     for earlier in range(epoch):

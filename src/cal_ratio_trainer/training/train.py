@@ -15,7 +15,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.runs.directory import RunDirectory, refuse_unusable
-from cal_ratio_trainer.runs.figure_data import write_evaluation
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, write_evaluation
 from cal_ratio_trainer.runs.history import HistoryRow
 from cal_ratio_trainer.runs.networks import network_of
 from cal_ratio_trainer.runs.recommendation import best_epochs
@@ -23,7 +23,7 @@ from cal_ratio_trainer.runs.record import now, record_text, shares_of, timings_o
 from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, state_bytes, take_state
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.event_log import event_log
-from cal_ratio_trainer.training.loop import EpochResult, TrainingDiverged, TrainingLoop
+from cal_ratio_trainer.training.loop import TrainingDiverged, TrainingLoop
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.run_record import begin_record, end_early, figures_as_json
@@ -103,10 +103,10 @@ def _train_in(
             say(f"run {run.name} in {run.path}")
             with event_log(run, settings, progress.history) as events:
 
-                def after_epoch(history: list[HistoryRow], result: EpochResult) -> None:
-                    plots.after_epoch(history, result.histograms, lambda: _evaluate(run, training, len(history) - 1))
+                def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
+                    plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
                     if events is not None:
-                        events.add(len(history) - 1, result.row)
+                        events.add(len(history) - 1, history[-1])
 
                 plan, place = training.memory_plan(), training.loaded.place
                 for sentence in filter(None, (place.sentence(), plan.sentence())):
