@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.plotting import DEMO, Drawing, write_all
-from cal_ratio_trainer.plotting.pool import DrawingPool, draw_in_parallel
-from cal_ratio_trainer.plotting.worker import DrawingFailed, Request, Worker, WorkerDied
+from cal_ratio_trainer.plotting.pool import DrawingChild, DrawingFailed, DrawingPool, Request, draw_in_parallel
+from cal_ratio_trainer.workers.child import ChildDied
 
 from .some_drawings import crossing, line, marked, unfinished
 
@@ -77,17 +77,17 @@ def test_a_figure_that_kills_every_process_is_named_and_the_others_are_drawn(tmp
     with DrawingPool(1) as pool:
         pool.submit([Drawing("deadly", unfinished, (None, signal.SIGKILL)), *lines(["a"])], tmp_path, DEMO)
         undrawn = pool.finish()
-    assert [(each.path, type(each.error)) for each in undrawn] == [(tmp_path / "deadly", WorkerDied)]
+    assert [(each.path, type(each.error)) for each in undrawn] == [(tmp_path / "deadly", ChildDied)]
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_where_no_process_can_be_started_the_figures_are_drawn_in_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_many(self: Worker) -> None:
+    def too_many(self: DrawingChild) -> None:
         raise OSError("too many processes")
 
-    monkeypatch.setattr(Worker, "__init__", too_many)
+    monkeypatch.setattr(DrawingChild, "__init__", too_many)
     with DrawingPool(2) as pool:
         pool.submit(lines(["a", "b"]), tmp_path, DEMO)
         assert pool.finish() == []
@@ -132,7 +132,7 @@ def test_what_cannot_travel_is_named(tmp_path: Path) -> None:
 
 
 def test_signals_of_the_job_do_not_stop_a_worker_and_the_end_of_its_owner_does(tmp_path: Path) -> None:
-    worker = Worker()
+    worker = DrawingChild()
     assert worker.draw(Request(lines(["a"])[0], tmp_path, DEMO)).error is None
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(worker.process_id, number)
@@ -146,10 +146,10 @@ OWNER = """
 import sys
 from pathlib import Path
 from cal_ratio_trainer.plotting import DEMO, Drawing
-from cal_ratio_trainer.plotting.worker import Request, Worker
+from cal_ratio_trainer.plotting.pool import Request, DrawingChild
 from tests.plotting.some_drawings import line
 
-worker = Worker()
+worker = DrawingChild()
 worker.draw(Request(Drawing("a", line, (1.0,)), Path(sys.argv[1]), DEMO))
 print(worker.process_id, flush=True)
 sys.stdin.read()
@@ -172,7 +172,7 @@ def test_a_worker_takes_no_module_from_the_current_folder(tmp_path: Path, monkey
     for name in ("json", "pickle", "matplotlib", "cal_ratio_trainer"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the current folder')")
     monkeypatch.chdir(tmp_path)
-    worker = Worker()
+    worker = DrawingChild()
     assert worker.draw(Request(lines(["a"])[0], tmp_path, DEMO)).error is None
     worker.stop()
 

@@ -7,7 +7,6 @@ from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.ntuple.request import Selection
 
-TREE = "trees_DV_"
 JET_CLEAN = "jet_isClean_LooseBadLLP"
 JETS = (*CALRATIO_2019.jet_branches, JET_CLEAN)
 JET_INDEX = "nn_jet_index"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.metadata import CutflowStep, Normalisation
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.ntuple.coordinates import Doubles
+from cal_ratio_trainer.ntuple.reading import Doubles
 
 NO_CLUSTERS = "jets_without_clusters"
 FAR_HLT_MATCHES = "hlt_matches_beyond_0.4"

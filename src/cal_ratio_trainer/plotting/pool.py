@@ -7,6 +7,8 @@ that still waits, and `finish` sees to it that all are there.
 import logging
 import os
 import threading
+import time
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +17,9 @@ from typing import Self
 
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import FigureLabels
-from cal_ratio_trainer.plotting.worker import Answer, Request, Worker, WorkerDied, drawn
 from cal_ratio_trainer.progress import ProgressLine, progress
+from cal_ratio_trainer.workers.child import PICKLING_ERRORS, Child, ChildDied
+from cal_ratio_trainer.workers.executor import Report, Task
 from cal_ratio_trainer.workers.processes import available_cores
 
 _WORTH_A_PROCESS = 24
@@ -25,8 +28,73 @@ _MOST_ATTEMPTS = 2
 _MOST_DEATHS = 5
 _LOOK_EVERY_S = 0.1
 _FAREWELL_S = 15.0
+_NICENESS = 10
+_PATIENCE_S = 300.0
+"""Longer than any figure takes, on a machine with other things to do and with a slow disk to import from."""
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 _log = logging.getLogger(__name__)
+
+
+class DrawingFailed(Exception):
+    """A figure could not be drawn, for another reason than the disk's; the message is the other process's traceback."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A figure to draw, where, and with what over it."""
+
+    drawing: Drawing
+    folder: Path
+    labels: FigureLabels
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How it went: None or why not, and the seconds of a processor that it took."""
+
+    error: Exception | None
+    seconds: float
+
+
+class DrawingChild(Child):
+    """A process that draws, at low priority; it ends when it is stopped, not by signals that reach the whole job."""
+
+    def __init__(self) -> None:
+        """Starts it. Raises OSError where the system starts no more processes."""
+        super().__init__(niceness=_NICENESS, ignores_sigterm=True, environment=_ONE_THREAD)
+
+    def draw(self, request: Request) -> Answer:
+        """Lets it draw one figure, and waits for that.
+
+        Raises:
+            ChildDied: it ended or gives no answer; it is of no use any more.
+        """
+        try:
+            done = self.run(Task((0, 0), _drawn_for_parent, (request,)), _PATIENCE_S)
+        except PICKLING_ERRORS as error:
+            return Answer(DrawingFailed(f"{request.drawing.name} cannot be sent to another process: {error}"), 0.0)
+        if done.error is not None:
+            return Answer(DrawingFailed(f"{request.drawing.name}: {done.error}"), 0.0)
+        answer: Answer = done.result
+        return answer
+
+
+def drawn(request: Request) -> Answer:
+    """Draws a figure in this process; a failure is an answer too."""
+    begin = time.thread_time()
+    error: Exception | None = None
+    try:
+        request.drawing.write(request.folder, request.labels)
+    except OSError as failure:
+        error = failure
+    except Exception:
+        error = DrawingFailed(f"{request.drawing.name} cannot be drawn:\n{traceback.format_exc()}")
+    return Answer(error, time.thread_time() - begin)
+
+
+def _drawn_for_parent(report: Report, request: Request) -> Answer:
+    return drawn(request)
 
 
 @dataclass(frozen=True)
@@ -189,13 +257,13 @@ class DrawingPool:
         return None
 
     def _serve(self) -> None:
-        worker: Worker | None = None
+        worker: DrawingChild | None = None
         try:
             while (waiting := self._take()) is not None:
                 try:
-                    worker = worker or Worker()
+                    worker = worker or DrawingChild()
                     answer = worker.draw(waiting.request)
-                except (WorkerDied, OSError) as error:
+                except (ChildDied, OSError) as error:
                     if worker is not None:
                         worker.stop()
                     worker = None
@@ -222,7 +290,7 @@ class DrawingPool:
             if self._deaths == 1:
                 _log.warning("a process that draws figures %s; another one goes on", error)
             self._in_work.discard(waiting.path)
-            if waiting.attempts < _MOST_ATTEMPTS or not isinstance(error, WorkerDied):
+            if waiting.attempts < _MOST_ATTEMPTS or not isinstance(error, ChildDied):
                 self._waiting.setdefault(waiting.path, waiting)
             else:
                 self._give_up(waiting, error)
@@ -251,7 +319,7 @@ def draw_in_parallel(
 
     Raises:
         OSError: a file cannot be written; those before and after it may be there.
-        DrawingFailed, WorkerDied: a figure cannot be drawn.
+        DrawingFailed, ChildDied: a figure cannot be drawn.
     """
     wanted = min(available_cores() if processes is None else processes, len(drawings) // _WORTH_A_PROCESS)
     with DrawingPool(wanted if wanted > 1 else 0) as pool:

@@ -9,7 +9,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import Schema
-from cal_ratio_trainer.ntuple.inputs import files_matching
+from cal_ratio_trainer.ntuple.request import files_matching
 from cal_ratio_trainer.scoring.streams import FileOfJets, JetStream
 
 

@@ -20,7 +20,6 @@ from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.pieces import cut
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Selection
-from cal_ratio_trainer.ntuple.source import readable_name
 from cal_ratio_trainer.ntuple.tally import Tally, sentences
 from cal_ratio_trainer.scoring.blinding import Origin
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, converted_batch
@@ -76,7 +75,7 @@ class NtupleStream(JetStream):
             self.notes.append("no data_type was given: every jet in range is kept, without a label")
 
     def _opened(self) -> AbstractContextManager[Ntuple]:
-        return opened(self.name, readable_name(self.name, self._reading.cache_path))
+        return opened(self.name, self._reading.cache_path)
 
     def batches(self) -> Iterator[tuple[JetBatch, int]]:
         """See `JetStream.batches`."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.datasets.splits import mixed
 from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_by_class
+from cal_ratio_trainer.evaluation.intervals import Group, Selection, ShareTally
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
-from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
 from cal_ratio_trainer.scoring.blinding import Blinding, hidden
@@ -95,9 +95,6 @@ class KeptJets:
     def column(self, name: str) -> NDArray[np.generic]:
         """A column of the kept rows, in the order they came."""
         return np.concatenate(self._columns[name])
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._columns
 
     def _thin(self) -> None:
         places = np.concatenate(self._places)

@@ -14,7 +14,7 @@ from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.plotting.worker import DrawingFailed, WorkerDied
+from cal_ratio_trainer.plotting.pool import DrawingFailed
 from cal_ratio_trainer.runs.directory import FINISHED, IMPORTED, RUNNING, RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import write_evaluation
 from cal_ratio_trainer.runs.figures import redraw_run
@@ -30,6 +30,7 @@ from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.train import TrainSummary, train
+from cal_ratio_trainer.workers.child import ChildDied
 
 _OF_THE_SET = ("fold", "epochs")
 """Settings that are a matter of the whole set when it goes on."""
@@ -147,7 +148,7 @@ def train_folds(
     if figures is not None:
         try:
             redraw_run(fold_set.run)
-        except (DrawingFailed, WorkerDied, UserError, OSError) as error:
+        except (DrawingFailed, ChildDied, UserError, OSError) as error:
             undrawn[f"plots of {fold_set.run.name}"] = str(error)
     return FoldSetSummary(fold_set.run, tuple(trained), figures, lacking, undrawn)
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from cal_ratio_trainer.network.engine import Engine, engine_for
 from cal_ratio_trainer.network.kernels.cpu.compile_process import recurrence_beside
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.training.step import TrainingStep
+from cal_ratio_trainer.workers.child import ChildDied
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _JETS = 64
@@ -97,11 +97,11 @@ def compile_loops(step: TrainingStep, data: TrainingTensors, say: Callable[[str]
 
 def _compile_in_two_processes() -> None:
     """Compiles the loops of dense layers here and those of the recurrence in a child, unless they are cached."""
-    with recurrence_beside() as process:
-        if process is None:
+    with recurrence_beside() as child:
+        if child is None:
             return
         layers = [Dense(1, 1, torch.Generator()) for _ in range(2)]
         plan = ChainPlan((Activation(0.0, None, True, Engine.NUMBA, None),), transposed=True)
         dense_chain(torch.zeros(1, 1), layers, plan).sum().backward()  # type: ignore[no-untyped-call]
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_COMPILE_TIMEOUT_S)
+        with suppress(ChildDied):
+            child.receive(_COMPILE_TIMEOUT_S)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cal_ratio_trainer
-from cal_ratio_trainer.workers.executor import Done, Executor, Key, SchedulerError, Task, WorkerLost
+from cal_ratio_trainer.workers.executor import Done, Executor, Key, SchedulerError, Task, WorkerLost, at_intervals
 
 _CONNECT_S = 30
 _FETCH_S = 30
@@ -231,14 +231,9 @@ def _work(expected: dict[str, str], topic: str, task: Task) -> Any:
     different = [f"{name} {has} (here {expected[name]})" for name, has in versions().items() if has != expected[name]]
     if different:
         raise SchedulerError(f"the worker {worker.name} has {', '.join(different)}: {_INSTALL}")
-    last = 0.0
 
     def report(done: int, of: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        # The scheduler passes each word on; the first and the last are what counts.
-        if done == 0 or done >= of or now - last >= _REPORT_EVERY_S:
-            last = now
-            worker.log_event(topic, (task.key, done, of))
+        worker.log_event(topic, (task.key, done, of))
 
-    return task.run_in_worker(report)
+    # The scheduler passes each word on.
+    return task.run_in_worker(at_intervals(report, _REPORT_EVERY_S))

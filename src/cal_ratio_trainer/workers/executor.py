@@ -1,6 +1,7 @@
 """Interface of all executors: they take tasks, report progress and return results."""
 
 import pickle
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,20 @@ Key = tuple[int, int]
 
 Report = Callable[[int, int], None]
 """Reports the progress of a task: units done, and units in all."""
+
+
+def at_intervals(report: Report, interval_s: float) -> Report:
+    """Returns a report that passes on the first and the last progress of a task, and between them one per interval."""
+    last_s = 0.0
+
+    def seldom(done: int, of: int) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if done == 0 or done >= of or now_s - last_s >= interval_s:
+            last_s = now_s
+            report(done, of)
+
+    return seldom
 
 
 class SchedulerError(UserError):

@@ -1,5 +1,6 @@
 """Executor of the settings: this process, local worker processes, or a Dask cluster."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def _make(
         from cal_ratio_trainer.workers.dask_cluster import DaskCluster
 
         return DaskCluster(settings.scheduler, on_progress, say)
-    if settings.workers == 1:
+    if settings.workers == 1 or os.name != "posix":
         return OwnProcess(on_progress)
     from cal_ratio_trainer.workers.local_processes import LocalProcesses
 

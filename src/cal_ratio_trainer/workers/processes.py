@@ -1,13 +1,8 @@
-"""Threads and processes of a command: number of cores, end of worker processes with their parent, prefetching."""
+"""Cores and threads of a process: how many cores it may use, and prefetching in a thread."""
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import TypeVar
 
 
@@ -17,42 +12,6 @@ def available_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
-
-
-def end_with_parent() -> None:
-    """For the start of a worker process: from now on it ends when its parent does, however that ends.
-
-    A pool tells its workers to stop only while it lives; those of a process that was killed would wait for work for
-    ever, and keep their memory and their locks.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait_for_its_end() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait_for_its_end, daemon=True, name="end with parent").start()
-
-
-@contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    """Worker processes that are started in this block never see ^C, from their first moment on.
-
-    A terminal sends it to all processes of a command. Their parent ends them; by themselves they would each say where
-    they were.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # It is started with the first worker otherwise, and unblocks the signal afterwards.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 Item = TypeVar("Item")

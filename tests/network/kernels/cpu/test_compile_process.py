@@ -9,6 +9,7 @@ import pytest
 
 from cal_ratio_trainer.network.kernels.cpu import compile_process
 from cal_ratio_trainer.network.kernels.cpu.compile_process import recurrence_beside
+from cal_ratio_trainer.workers.executor import Done
 
 SIGNATURES = """
 import torch
@@ -34,19 +35,20 @@ def test_kernels_are_compiled_for_what_the_network_gives_them() -> None:
 def test_no_process_is_started_where_it_would_not_help(cores: int, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile_process, "available_cores", lambda: cores)
     monkeypatch.setattr(compile_process, "_nothing_is_kept", lambda: not kept)
-    with recurrence_beside() as process:
-        assert process is None
+    with recurrence_beside() as child:
+        assert child is None
 
 
 def test_the_process_compiles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile_process, "available_cores", lambda: 2)
     monkeypatch.setattr(compile_process, "_nothing_is_kept", lambda: True)
-    with recurrence_beside() as process:
-        assert process is not None
-        assert process.wait(120) == 0
-    with recurrence_beside() as process:
-        assert process is not None
-    assert process.returncode is not None
+    with recurrence_beside() as child:
+        assert child is not None
+        assert child.receive(120) == Done((0, 0))
+    with recurrence_beside() as child:
+        assert child is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.process_id, 0)
 
 
 def test_what_is_kept_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,40 +1,34 @@
 """A process that compiles half of the CPU engine's loops beside this one: numba compiles one at a time in each."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cal_ratio_trainer.workers.child import Child, ChildDied
+from cal_ratio_trainer.workers.executor import Report, Task
 from cal_ratio_trainer.workers.processes import available_cores
-
-_PROGRAM = """
-import sys
-sys.path[:] = sys.argv[1:]
-from cal_ratio_trainer.network.kernels.cpu.recurrence import compile_kernels
-compile_kernels()
-"""
 
 
 @contextmanager
-def recurrence_beside() -> Iterator["subprocess.Popen[bytes] | None"]:
-    """The process, which leaves the recurrence's loops on disk; None where they are there, or it would not help."""
-    process = None
+def recurrence_beside() -> Iterator[Child | None]:
+    """Child that leaves the recurrence's loops on disk; None where they are there, or it would not help."""
+    child = None
     if available_cores() > 1 and _nothing_is_kept():
         # Without it this process compiles them too, and takes longer.
-        with suppress(OSError):
-            process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, *sys.path],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        with suppress(OSError, ChildDied):
+            child = Child(is_silent=True)
+            child.send(Task((0, 0), _compile_recurrence, ()))
     try:
-        yield process
+        yield child
     finally:
-        if process is not None:
-            process.kill()
-            process.wait()
+        if child is not None:
+            child.kill()
+
+
+def _compile_recurrence(report: Report) -> None:
+    from cal_ratio_trainer.network.kernels.cpu.recurrence import compile_kernels
+
+    compile_kernels()
 
 
 def _nothing_is_kept() -> bool:
