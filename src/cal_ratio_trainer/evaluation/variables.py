@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
-from cal_ratio_trainer.jets.legacy.names import name_of_today
+from cal_ratio_trainer.jets.legacy.frames import name_of_today
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS, Constituent
 from cal_ratio_trainer.jets.table import Jets
 

@@ -102,7 +102,7 @@ def check_onnx(content: bytes, expected: Expected) -> float:
 
 
 def check_safetensors(content: bytes, expected: Expected) -> float:
-    """Check shape and weights of the program's own file to the last bit; arguments and errors as `check_fdeep`."""
+    """Checks shape and weights of the program's own file to the last bit; arguments and errors as `check_fdeep`."""
     found = network_from_safetensors(content)
     if found.shape != expected.shape:
         raise ValueError("it has another shape than the network")

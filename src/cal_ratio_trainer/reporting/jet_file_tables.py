@@ -193,5 +193,5 @@ def _range_in(file: ComparedFile, name: str) -> str:
 
 
 def _shown(value: float) -> str:
-    """Run and event numbers with all digits, measured values with four."""
+    """Runs and event numbers with all digits, measured values with four."""
     return f"{value:.0f}" if value.is_integer() and abs(value) < _MOST_WITH_ALL_DIGITS else f"{value:.4g}"
