@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cal_ratio_trainer.evaluation.intervals import Interval
-from cal_ratio_trainer.plotting import DEMO, Drawing, frame
+from cal_ratio_trainer.plotting import DEMO, Drawing
 from cal_ratio_trainer.plotting.pareto import (
     MOST_RUNS,
     MeasuredEpoch,
@@ -118,6 +118,6 @@ def test_an_epoch_without_interval_is_a_point() -> None:
 def test_looks_as_it_did(drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
     # Letters differ between versions of the font library.
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
-    monkeypatch.setattr(frame, "_frames", OrderedDict())
+    monkeypatch.setattr("cal_ratio_trainer.plotting.drawing._frames", OrderedDict())
     (path,) = drawing.write(tmp_path, DEMO)
     return at_half_size(path)

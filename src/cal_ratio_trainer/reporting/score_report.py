@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
-from cal_ratio_trainer.evaluation.intervals import Share
+from cal_ratio_trainer.evaluation.intervals import Counts, Group, Selection, Share, ShareTally
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
-from cal_ratio_trainer.evaluation.shares import Counts, Group, Selection, ShareTally
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.markdown import escaped
