@@ -98,7 +98,7 @@ class WeightSums:
 
 
 def share_of_sums(passed: WeightSums, every: WeightSums) -> Share:
-    """Share as `weighted_share` has it, from sums alone; NaN where the weights of all jets do not sum to more than 0."""
+    """Share as `weighted_share` has it, from sums alone; NaN where the weights of all jets sum to 0 or less."""
     if not every.weight > 0:
         return share(0.0, 0.0)
     value = passed.weight / every.weight
