@@ -149,7 +149,7 @@ class ScoreTally:
         self.oddities += oddities_of(batch)
         jets = batch.jets
         if of_data is not None:
-            # As if there were no others: what is left out of a total can be told by subtraction.
+            # As if there were no others: what is left out of a total follows by subtraction.
             seen = ~hidden(scores, of_data)
             jets, scores, part, of_data = jets.where(seen), scores[seen], part[seen], of_data[seen]
         if not len(jets):
