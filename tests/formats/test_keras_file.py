@@ -129,7 +129,7 @@ def test_what_is_written_reads_back_even_after_keras_saved_it_again(name: str, k
 def test_swapped_layers_of_equal_shape_change_the_prediction_and_our_reader_names_them(keras_answers: Answers) -> None:
     difference = np.abs(keras_answers.scores(SWAPPED) - keras_answers.scores("equal_branches"))
     assert difference.max() > 1e-3
-    with pytest.raises(InputFileError, match="conv1d_6 holds the weights of layer '.*_final_conv1d'"):
+    with pytest.raises(InputFileError, match=r"conv1d_6 holds the weights of layer '.*_final_conv1d'"):
         read_keras(keras_answers.folder / f"{SWAPPED}.keras")
 
 
