@@ -13,7 +13,7 @@ from cal_ratio_trainer.evaluation.variables import COUNTS, find_variable, known_
 from cal_ratio_trainer.jets.metadata import Scaling, built_units, converted_units
 from cal_ratio_trainer.plotting import DEMO
 from cal_ratio_trainer.plotting.variables import (
-    MOST_SERIES,
+    MAX_SERIES,
     Series,
     VariableFigure,
     axis_title,
@@ -100,7 +100,7 @@ def test_nothing_to_draw_is_said() -> None:
 
 
 def test_the_legend_lies_above_the_highest_content() -> None:
-    for number in range(1, MOST_SERIES + 1):
+    for number in range(1, MAX_SERIES + 1):
         asked = figure(number, context="all")
         axes = drawn(asked)[0]
         top = max(float(np.nanmax(series.histogram.normalised()[0])) for series in asked.series)
@@ -151,7 +151,7 @@ def test_large_values_are_given_in_powers_of_a_thousand() -> None:
 
 def test_more_groups_than_can_be_told_apart_are_refused() -> None:
     with pytest.raises(ValueError, match="too many"):
-        variable_drawing("x", figure(MOST_SERIES + 1))
+        variable_drawing("x", figure(MAX_SERIES + 1))
 
 
 @pytest.mark.mpl_image_compare(tolerance=TOLERANCE, style="default", savefig_kwargs={"dpi": 100})

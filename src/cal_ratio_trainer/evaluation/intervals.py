@@ -17,7 +17,7 @@ TAIL = (1 - math.erf(1 / math.sqrt(2))) / 2
 
 
 class WithErrors:
-    """A value in [low, high]; of weights below 0 it can lie outside, and then has no error on that side."""
+    """Value in [low, high]; with weights below 0 it can lie outside, and then has no error on that side."""
 
     value: float
     low: float
@@ -37,7 +37,7 @@ class WithErrors:
 
 @dataclass(frozen=True)
 class Interval(WithErrors):
-    """A figure with its 68.3 % interval; NaN where it is not known."""
+    """Figure of merit with its 68.3 % interval; NaN where it is not known."""
 
     value: float
     low: float
@@ -46,7 +46,7 @@ class Interval(WithErrors):
 
 @dataclass(frozen=True)
 class Share(WithErrors):
-    """A part of a number of jets: `value` = passed / total, in [low, high] at 68 % confidence; NaN of no jets.
+    """Share of a number of jets: `value` = passed / total, in [low, high] at 68 % confidence; NaN of no jets.
 
     `passed` and `total` are counts, or effective counts where jets carry weights. With weights below 0 the value can
     leave [0, 1], the interval does not.
@@ -60,11 +60,11 @@ class Share(WithErrors):
 
 
 def share(passed: float, total: float) -> Share:
-    """A share with its Clopper-Pearson interval.
+    """Share with its Clopper-Pearson interval.
 
     Args:
-        passed: how many pass; with weights their share times `total`, put into [0, total] for the interval.
-        total: how many there are; with weights their effective number.
+        passed: number that passes; with weights their share times `total`, put into [0, total] for the interval.
+        total: number of all; with weights their effective number.
 
     Source: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404; at real-valued counts as the incomplete beta
         function continues it.
@@ -98,7 +98,7 @@ class WeightSums:
 
 
 def share_of_sums(passed: WeightSums, every: WeightSums) -> Share:
-    """The same as `weighted_share` from sums alone; NaN where the weights of all jets do not sum to more than 0."""
+    """Share as `weighted_share` has it, from sums alone; NaN where the weights of all jets sum to 0 or less."""
     if not every.weight > 0:
         return share(0.0, 0.0)
     value = passed.weight / every.weight
@@ -227,11 +227,11 @@ class Counts:
 
 @dataclass
 class ShareTally:
-    """Adds up.
+    """Counts of jets that pass selections, added up batch by batch.
 
     Attributes:
-        selections: what is counted.
-        counts: of each group that was met.
+        selections: the conditions.
+        counts: of each group that occurred.
     """
 
     selections: tuple[Selection, ...]
@@ -278,7 +278,7 @@ class ShareTally:
             self.counts[group] = self.counts[group] + counts if group in self.counts else counts
 
     def by(self, key: Callable[[Group], Any]) -> dict[Any, Counts]:
-        """Counts added up over groups of one key, in the order in which keys were met."""
+        """Counts added up over groups of one key, in the order in which keys occurred."""
         result: dict[Any, Counts] = {}
         for group, counts in self.counts.items():
             name = key(group)

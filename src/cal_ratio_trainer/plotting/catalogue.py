@@ -27,7 +27,7 @@ from cal_ratio_trainer.plotting.scores import (
 )
 
 Content = tuple[Any, ...]
-"""What a figure shows: dataclasses of numbers and small arrays, as processes can send them."""
+"""Content of a figure: dataclasses of numbers and small arrays, as processes can send them."""
 
 _MAIN, _CONTROL = "main", "val_adversary"
 

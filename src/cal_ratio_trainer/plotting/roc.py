@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 _FIRST: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
 _SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "marker": "s"}
-_TALLEST_BAND = 30.0
+_MAX_BAND = 30.0
 """More than this factor above its curve a band may leave the frame."""
 _ROOM_ABOVE, _LEGEND_FROM = 0.4, 0.4
 """The legend's height in the frame, and the signal efficiency at which it begins."""
 
 
 def draw_curve(axes: "Axes", curve: RocCurve, beside: RocCurve | None) -> None:
-    """One curve with its errors.
+    """Draws one curve with its errors.
 
     Args:
         axes: to draw on.
@@ -103,7 +103,7 @@ def _top(curve: RocCurve, beyond: float = 0.0) -> float:
     """The highest that is drawn of a curve, its band and its arrows, from a signal efficiency on."""
     here = (curve.background_efficiency > 0) & (curve.signal_efficiency >= beyond)
     # Weights below 0 can let a band reach as far as it likes.
-    low = np.maximum(curve.background_interval[0][here], curve.background_efficiency[here] / _TALLEST_BAND)
+    low = np.maximum(curve.background_interval[0][here], curve.background_efficiency[here] / _MAX_BAND)
     limits = [1.5 * each.low for each in curve.rejections if np.isinf(each.value)]
     return float(np.max([*(1 / low), *limits], initial=1.0))
 

@@ -33,12 +33,12 @@ class ScoreAxes:
 
 
 def logarithmic_axes(output: str) -> ScoreAxes:
-    """For the logarithmic binning: y to 2, x linear but for BIB's output."""
+    """Axes for the logarithmic binning: y to 2, x linear but for BIB's output."""
     return ScoreAxes(x_is_log=output == "bib", x_low=_FIRST_VISIBLE_SCORE, y_is_log=True, y_high=2.0)
 
 
 def half_linear_axes(output: str) -> ScoreAxes:
-    """For the linear binning: x linear, y logarithmic to 50, for BIB's output to 200."""
+    """Axes for the linear binning: x linear, y logarithmic to 50, for BIB's output to 200."""
     return ScoreAxes(x_is_log=False, x_low=0.0, y_is_log=True, y_high=200.0 if output == "bib" else 50.0)
 
 
@@ -66,7 +66,7 @@ def pt_range_title(pt_range: PtRange) -> str:
 
 
 def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, text: str = "") -> None:
-    """One output, each class normalised to 1, with statistical errors.
+    """Draws one output, each class normalised to 1, with statistical errors.
 
     Args:
         axes: to draw on.
@@ -203,7 +203,7 @@ def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = 
     return [*linear, *logarithmic]
 
 
-_LARGEST_PULL = 5.0
+_MAX_PULL = 5.0
 
 
 def draw_train_and_test(
@@ -213,7 +213,7 @@ def draw_train_and_test(
     train: ScoreHistogram,
     distances: tuple[KsComparison, ...],
 ) -> None:
-    """One output: both parts normalised to 1 in each class; below, their difference over its error.
+    """Draws one output of both parts, normalised to 1 in each class; below, their difference over its error.
 
     Args:
         axes: main panel.
@@ -247,14 +247,14 @@ def draw_train_and_test(
         spread = np.hypot(errors, train_errors)
         some = spread > 0
         pulls = (trained - contents)[some] / spread[some]
-        below.plot(centres[some], np.clip(pulls, -_LARGEST_PULL, _LARGEST_PULL), linestyle="none", **points_style)
+        below.plot(centres[some], np.clip(pulls, -_MAX_PULL, _MAX_PULL), linestyle="none", **points_style)
     below.axhspan(-1, 1, color="lightgrey", linewidth=0, zorder=0)
     below.axhline(0, color=GREY, linewidth=1, zorder=1)
     axes.set_yscale("log")
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom, 500)
     axes.set_yticks([10.0**power for power in range(-5, 1) if 10.0**power >= bottom])
-    below.set_ylim(-1.2 * _LARGEST_PULL, 1.2 * _LARGEST_PULL)
+    below.set_ylim(-1.2 * _MAX_PULL, 1.2 * _MAX_PULL)
     below.set_yticks([-4, -2, 0, 2, 4])
     below.set_xlabel(output_title(test.output))
     below.set_ylabel("(train−test)/σ")

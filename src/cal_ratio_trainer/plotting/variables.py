@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-MOST_SERIES = 6
+MAX_SERIES = 6
 """More than these cannot be told apart in one figure."""
 
 _LOG_ABOVE_RATIO = 200.0
 _LOG_RATIOS_ABOVE = 8.0
 _LOWEST_SHARE = 1e-6
-_LONGEST_TITLE = 34
+_MAX_TITLE = 34
 _FREE_AT_TOP = 0.12
-_LONGEST_Y_TITLE = 26
-_TALLEST_BAR = 1.3
+_MAX_Y_TITLE = 26
+_MAX_BAR = 1.3
 _APART = 0.14
 _SURE_RATIO = 0.5
-_LARGEST_TICK = 1e5
+_MAX_TICK = 1e5
 _STYLES: tuple[dict[str, Any], ...] = (
     {"color": "black", "marker": "o", "linestyle": "-"},
     {"color": RED, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
@@ -57,7 +57,7 @@ class VariableFigure:
     Attributes:
         title: what stands at the x axis, in matplotlib's text (see `plain_text`).
         edges: [bins + 1].
-        series: the groups; the first is what the others are compared with. At most `MOST_SERIES`.
+        series: the groups; the first is what the others are compared with. At most `MAX_SERIES`.
         context: what all groups have in common, plain text; above the legend.
         counted: what the entries are, in the plural.
     """
@@ -75,7 +75,7 @@ def variable_drawing(name: str, figure: VariableFigure) -> Drawing:
     Raises:
         ValueError: too many groups for one figure.
     """
-    if len(figure.series) > MOST_SERIES:
+    if len(figure.series) > MAX_SERIES:
         raise ValueError(f"{len(figure.series)} groups of jets are too many for one figure")
     figure = _with_short_ticks(figure)
     if len(figure.series) > 1:
@@ -86,7 +86,7 @@ def variable_drawing(name: str, figure: VariableFigure) -> Drawing:
 def _with_short_ticks(figure: VariableFigure) -> VariableFigure:
     """Large numbers in powers of a thousand; matplotlib would write the power where the title is."""
     largest = float(np.abs(figure.edges).max())
-    if largest < _LARGEST_TICK or is_logarithmic(figure.edges):
+    if largest < _MAX_TICK or is_logarithmic(figure.edges):
         return figure
     power = 3 * (math.floor(math.log10(largest)) // 3)
     return replace(figure, title=f"{figure.title} / $10^{{{power}}}$", edges=figure.edges / 10.0**power)
@@ -105,7 +105,7 @@ def draw_variable(axes: "Axes", figure: VariableFigure) -> None:
     axes.set_xlabel(figure.title)
 
 
-def plain_text(text: str, longest: int = _LONGEST_TITLE) -> str:
+def plain_text(text: str, longest: int = _MAX_TITLE) -> str:
     """Text from files and users as matplotlib shows it letter by letter, shortened in the middle.
 
     >>> plain_text("a$b")
@@ -128,14 +128,14 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
             _draw_steps(axes, figure.edges, contents, errors, (place - 1, len(figure.series) - 1), title)
         filled = contents[contents > 0]
         if len(filled):
-            highest = max(highest, float(np.nanmax(np.minimum(contents + errors, _TALLEST_BAR * contents))))
+            highest = max(highest, float(np.nanmax(np.minimum(contents + errors, _MAX_BAR * contents))))
             lowest = min(lowest, float(filled.min()))
     if highest == 0:
         axes.text(0.5, 0.5, "no jets", transform=axes.transAxes, ha="center", fontsize=14)
     _set_axes(axes, figure, highest, lowest)
     axes.set_ylabel(f"Fraction of {figure.counted} / bin")
     y_title = axes.yaxis.label
-    if len(y_title.get_text()) > _LONGEST_Y_TITLE:
+    if len(y_title.get_text()) > _MAX_Y_TITLE:
         # As long as the panel is high, it would run into the title of the ratio below.
         y_title.set_fontsize(0.8 * float(y_title.get_fontsize()))
     # A leading space: matplotlib leaves out what begins with an underscore.
@@ -308,7 +308,7 @@ _SCALARS = {
     "llp_Lxy": "LLP $L_{xy}$",
     "llp_Lz": "LLP $L_z$",
 }
-_LONGEST_COLUMN = 60
+_MAX_COLUMN = 60
 _SAID_BY_TITLE = ("1", "tracks", "hits")
 
 
@@ -330,7 +330,7 @@ def axis_title(variable: Variable, unit: str, scaling: Scaling | None) -> str:
 def _name(variable: Variable) -> str:
     kind = variable.kind
     if kind is None:
-        return _SCALARS.get(variable.name, plain_text(variable.name, _LONGEST_COLUMN))
+        return _SCALARS.get(variable.name, plain_text(variable.name, _MAX_COLUMN))
     what = kind.name.replace("_", " ").removesuffix("s")
     if variable.shape == "count":
         return f"Number of {what}s"
@@ -355,7 +355,7 @@ def _unit_and_origin(unit: str) -> tuple[str, str]:
     measured, separator, origin = unit.partition(" from ")
     if separator:
         return measured, f"from {origin}"
-    return ("" if unit in _SAID_BY_TITLE else plain_text(unit, _LONGEST_COLUMN)), ""
+    return ("" if unit in _SAID_BY_TITLE else plain_text(unit, _MAX_COLUMN)), ""
 
 
 def _scaled(scaling: Scaling) -> str:
