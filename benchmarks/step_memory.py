@@ -18,8 +18,8 @@ from benchmarks.memory import AnonymousPeak, anonymous_bytes
 from benchmarks.train import random_jets
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.jets.disk_rows import Disk
-from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.filling import Disk
+from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.distant_jets import DistantJets

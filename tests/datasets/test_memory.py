@@ -15,8 +15,8 @@ from cal_ratio_trainer.datasets import memory
 from cal_ratio_trainer.datasets.memory import StepSize, fitting_parts, gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.jets.disk_rows import Disk
-from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.filling import Disk
+from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.launching import Place
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets, GatheredJets

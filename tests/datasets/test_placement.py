@@ -14,7 +14,7 @@ from cal_ratio_trainer.datasets import placement as places
 from cal_ratio_trainer.datasets.data import ChosenData, choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.memory import USABLE
 from cal_ratio_trainer.datasets.placement import Place, StepNeeds, data_place
-from cal_ratio_trainer.jets.disk_rows import NoRoomOnDisk
+from cal_ratio_trainer.jets.filling import NoRoomOnDisk
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.training.continuation import Start

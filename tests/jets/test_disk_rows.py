@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.jets.disk_rows import Disk, NoRoomOnDisk
-from cal_ratio_trainer.jets.filling import Memory
+from cal_ratio_trainer.jets.filling import Disk, Memory, NoRoomOnDisk
 
 
 def test_rows_on_disk_are_those_in_memory_and_leave_no_file(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.jets import CONSTITUENTS, Ragged
-from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.ragged import ListColumns
 from tests.factories.jets import converted_jets
 
 JETS = converted_jets(40)

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from cal_ratio_trainer.jets import CONSTITUENTS
-from cal_ratio_trainer.jets.disk_rows import Disk
-from cal_ratio_trainer.jets.filling import Memory, Storage
-from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.filling import Disk, Memory, Storage
+from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.network.inputs import InputFilling

@@ -23,8 +23,8 @@ from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
 from cal_ratio_trainer.ntuple.conversion import convert_whole
-from cal_ratio_trainer.ntuple.failures import failed_in
 from cal_ratio_trainer.ntuple.request import Request
+from cal_ratio_trainer.ntuple.summary import failed_in
 from cal_ratio_trainer.workers.executor import Report
 from cal_ratio_trainer.workers.files import Pieces
 from tests.factories.ntuples import event, random_events, write_ntuple

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.ntuple.coordinates import delta_r, wrapped
+from cal_ratio_trainer.ntuple.association import delta_r, wrapped
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=20))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.ntuple import ConversionRow, Status, convert_files
-from cal_ratio_trainer.ntuple.failures import FAILED_FILES, failed_in, record_failures
+from cal_ratio_trainer.ntuple.summary import FAILED_FILES, failed_in, record_failures
 from tests.factories.ntuples import event, write_ntuple
 
 

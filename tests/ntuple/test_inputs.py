@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.ntuple import Status, convert_files
-from cal_ratio_trainer.ntuple.failures import FAILED_FILES
-from cal_ratio_trainer.ntuple.inputs import files_matching, work_for
+from cal_ratio_trainer.ntuple.request import files_matching, work_for
+from cal_ratio_trainer.ntuple.summary import FAILED_FILES
 from tests.factories.ntuples import event, write_ntuple
 
 

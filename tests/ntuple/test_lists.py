@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.ntuple.lists import Lists, NestedLists, from_awkward
+from cal_ratio_trainer.ntuple.reading import Lists, NestedLists, from_awkward
 
 FLAT = st.lists(st.lists(st.integers(-5, 5), max_size=4), min_size=1, max_size=6)
 NESTED = st.lists(st.lists(st.lists(st.integers(-5, 5), max_size=3), max_size=4), min_size=1, max_size=6)

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.ntuple.lists import Lists, NestedLists
-from cal_ratio_trainer.ntuple.reading import _bins_by_label, check_index, opened
+from cal_ratio_trainer.ntuple.reading import Lists, NestedLists, _bins_by_label, check_index, opened
 from tests.factories.ntuples import event, random_events, write_ntuple
 
 ONE = [event((100, 0.0, 0.0))]

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.ntuple.lists import Lists
-from cal_ratio_trainer.ntuple.selection import (
+from cal_ratio_trainer.ntuple.jet_choice import (
     Points,
     decays_in_calorimeter,
     hardest_first,
     in_pt_range,
     match_to_jets,
 )
+from cal_ratio_trainer.ntuple.reading import Lists
 
 
 def points(*places: tuple[int, float, float]) -> Points:

@@ -17,7 +17,7 @@ import pytest
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.runs.directory import RunError, new_run

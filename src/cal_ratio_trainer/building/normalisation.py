@@ -25,7 +25,7 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.samples import SimulatedSample, read_samples
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.ntuple.failures import failed_in
+from cal_ratio_trainer.ntuple.summary import failed_in
 
 WEIGHT = "mcEventWeight"
 PILEUP_WEIGHT = "pileupWeight"

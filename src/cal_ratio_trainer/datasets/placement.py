@@ -13,8 +13,7 @@ from cal_ratio_trainer.datasets.data import ChosenData
 from cal_ratio_trainer.datasets.memory import USABLE, StepSize, free_bytes, size_text
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.files.cache import default_cache_path
-from cal_ratio_trainer.jets.disk_rows import Disk, NoRoomOnDisk
-from cal_ratio_trainer.jets.filling import Memory, Storage
+from cal_ratio_trainer.jets.filling import Disk, Memory, NoRoomOnDisk, Storage
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.network.domain.base import domain_loss_named

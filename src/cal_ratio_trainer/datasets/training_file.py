@@ -20,10 +20,9 @@ from cal_ratio_trainer.jets import Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_missing_t0, refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import JetFile
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
-from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.loading import is_built, open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
-from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray
+from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, ListColumns
 from cal_ratio_trainer.jets.schema import MUON_SEGMENTS, Schema
 
 _LARGEST_SCALED_PT = 10.0

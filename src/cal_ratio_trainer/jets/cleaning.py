@@ -10,9 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.ragged import FloatArray, Ragged, by_feature
+from cal_ratio_trainer.jets.ragged import FloatArray, ListColumns, Ragged, by_feature
 from cal_ratio_trainer.jets.schema import (
     CALRATIO_2019,
     CLUSTER_LAYERS,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from cal_ratio_trainer.errors import MissingColumn
-from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.jets.table import Jets, JetScalars
 

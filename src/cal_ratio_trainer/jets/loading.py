@@ -13,9 +13,9 @@ from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, 
 from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import checked_labels
-from cal_ratio_trainer.jets.legacy.file import FlatParquetFile, PickledFile
-from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.legacy.frames import FlatParquetFile, PickledFile
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata
+from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.jets.store import (
     has_lists,

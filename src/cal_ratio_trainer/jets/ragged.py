@@ -1,4 +1,4 @@
-"""Lists of different lengths in one array: the constituents of one kind for many jets."""
+"""Lists of different lengths in one array: the constituents of one kind for many jets, by constituent or by feature."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,3 +139,43 @@ def by_feature(values: FloatArray) -> FloatArray:
     """
     turned = values.T
     return turned if turned.strides[1] == turned.itemsize else turned.copy()
+
+
+@dataclass(frozen=True)
+class ListColumns:
+    """The constituents of one kind of some jets.
+
+    Attributes:
+        values: [features, constituents] float32, in jet order.
+        lengths: [jets] int64, how many constituents each jet has.
+        padding: [features] float32, see `Ragged`.
+    """
+
+    values: FloatArray
+    lengths: IndexArray
+    padding: FloatArray
+
+    @classmethod
+    def of(cls, ragged: Ragged) -> "ListColumns":
+        """The same constituents, copied."""
+        return cls(ragged.values.T.copy(), ragged.lengths, ragged.padding)
+
+    @classmethod
+    def viewing(cls, ragged: Ragged) -> "ListColumns":
+        """The same constituents, sharing memory: slower to look at feature by feature."""
+        return cls(ragged.values.T, ragged.lengths, ragged.padding)
+
+    def ragged(self) -> Ragged:
+        """The same constituents, sharing memory: those of one feature stay together."""
+        return Ragged.from_lengths(self.values.T, self.lengths, self.padding)
+
+    def where(self, kept: NDArray[np.bool_]) -> "ListColumns":
+        """Rows of the jets for which `kept` [jets] is true, in order; shares memory if these are all."""
+        if kept.all():
+            return self
+        rows = np.flatnonzero(np.repeat(kept, self.lengths))
+        return ListColumns(self.values.take(rows, axis=1), self.lengths[kept], self.padding)
+
+    def filled(self, slots: int) -> "ListColumns":
+        """Every empty slot as a constituent, see `Ragged.filled`."""
+        return ListColumns.of(self.ragged().filled(slots))

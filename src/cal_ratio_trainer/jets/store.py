@@ -16,9 +16,8 @@ from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import ParquetOutput, is_verified, open_parquet, read_columns, read_row_group
 from cal_ratio_trainer.jets.filling import WholeLists
-from cal_ratio_trainer.jets.list_columns import ListColumns
 from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata, padding_mistake
-from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.ragged import IndexArray, ListColumns
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, SCALAR_TYPES, Constituent, Schema
 from cal_ratio_trainer.jets.table import Jets
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cal_ratio_trainer.jets import Jets, JetScalars
-from cal_ratio_trainer.jets.list_columns import ListColumns
+from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.dropout import MaskRows
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cal_ratio_trainer.jets.filling import ListFilling, Storage
-from cal_ratio_trainer.jets.list_columns import ListColumns
-from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray
+from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, ListColumns
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 
 

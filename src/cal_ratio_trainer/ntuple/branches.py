@@ -7,7 +7,6 @@ from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.ntuple.request import Selection
 
-TREE = "trees_DV_"
 JET_CLEAN = "jet_isClean_LooseBadLLP"
 JETS = (*CALRATIO_2019.jet_branches, JET_CLEAN)
 JET_INDEX = "nn_jet_index"
@@ -35,7 +34,7 @@ def required_branches(data_type: DataType, schema: Schema = CALRATIO_2019) -> tu
 
 
 def check_branches(file: str, selection: Selection, present: Collection[str]) -> None:
-    """Make sure that a tree has what is needed, before anything is read.
+    """Checks that a tree has all needed branches, before any are read.
 
     uproot raises for a missing branch of a TTree but leaves out a missing field of an RNTuple without a word.
 

@@ -14,11 +14,9 @@ from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple import branches as names
 from cal_ratio_trainer.ntuple import tally as counted
 from cal_ratio_trainer.ntuple.association import JetTable, associate
-from cal_ratio_trainer.ntuple.coordinates import as_doubles
 from cal_ratio_trainer.ntuple.events import EventChunk, read_events, whole_numbers_of
 from cal_ratio_trainer.ntuple.jet_choice import ChosenJets, choose_jets
-from cal_ratio_trainer.ntuple.lists import Lists
-from cal_ratio_trainer.ntuple.reading import Ntuple, check_index, same_lengths
+from cal_ratio_trainer.ntuple.reading import Lists, Ntuple, as_doubles, check_index, same_lengths
 from cal_ratio_trainer.ntuple.request import Selection
 from cal_ratio_trainer.ntuple.tally import Tally
 

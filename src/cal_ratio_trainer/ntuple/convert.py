@@ -10,13 +10,16 @@ from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.files.remote import in_words
-from cal_ratio_trainer.ntuple.conversion import convert_piece, convert_whole, join_pieces, looked_at_again
-from cal_ratio_trainer.ntuple.failures import record_failures
-from cal_ratio_trainer.ntuple.inputs import work_for
-from cal_ratio_trainer.ntuple.output import metadata_beside
+from cal_ratio_trainer.ntuple.conversion import (
+    convert_piece,
+    convert_whole,
+    join_pieces,
+    looked_at_again,
+    metadata_beside,
+)
 from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
-from cal_ratio_trainer.ntuple.request import Request
-from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status
+from cal_ratio_trainer.ntuple.request import Request, work_for
+from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status, record_failures
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import TaskFailed, WorkerLost
 from cal_ratio_trainer.workers.files import FileProgress, Steps, do_files

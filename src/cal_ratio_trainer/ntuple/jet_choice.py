@@ -1,4 +1,4 @@
-"""Selection of the jets of a chunk: the cuts, then the rules of the data type; each step is counted."""
+"""Choice of the jets of a chunk: cuts, then signal jets by truth and BIB jets by trigger jets; steps are counted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,22 +11,117 @@ from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.ntuple import branches as names
 from cal_ratio_trainer.ntuple import tally as counted
-from cal_ratio_trainer.ntuple.conditions import events_that_pass, jets_that_pass
-from cal_ratio_trainer.ntuple.coordinates import as_doubles
-from cal_ratio_trainer.ntuple.events import EventChunk
-from cal_ratio_trainer.ntuple.reading import same_lengths
+from cal_ratio_trainer.ntuple.association import delta_r
+from cal_ratio_trainer.ntuple.events import EventChunk, events_that_pass, jets_that_pass
+from cal_ratio_trainer.ntuple.reading import Doubles, Lists, as_doubles, same_lengths
 from cal_ratio_trainer.ntuple.request import MAX_JET_ETA, Selection
-from cal_ratio_trainer.ntuple.selection import (
-    MAX_LLP_DELTA_R,
-    USUAL_HLT_DELTA_R,
-    Matches,
-    Points,
-    decays_in_calorimeter,
-    hardest_first,
-    in_pt_range,
-    match_to_jets,
-)
 from cal_ratio_trainer.ntuple.tally import Tally
+
+MAX_LLP_DELTA_R = 0.4
+USUAL_HLT_DELTA_R = 0.4
+"""A trigger jet further than this from its jet most likely belongs to no jet that was kept."""
+
+_BARREL_ETA = 1.4
+_BARREL_LXY_MM = (1200.0, 4000.0)
+_ENDCAP_LZ_MM = (3500.0, 6000.0)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Directions in the events of a chunk, in the order of the events.
+
+    Attributes:
+        event: [n] the event in the chunk, rising.
+        eta, phi: [n] direction.
+    """
+
+    event: IndexArray
+    eta: Doubles
+    phi: Doubles
+
+    def take(self, positions: IndexArray | NDArray[np.bool_]) -> "Points":
+        """Some of them, in that order."""
+        return Points(self.event[positions], self.eta[positions], self.phi[positions])
+
+    def __len__(self) -> int:
+        return len(self.event)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Jets that belong to something, each once.
+
+    Attributes:
+        jet: [matches] position of the jet, rising.
+        point: [matches] position of what it belongs to (the nearest, where several claim one jet).
+        delta_r: [matches] distance between the two.
+    """
+
+    jet: IndexArray
+    point: IndexArray
+    delta_r: Doubles
+
+
+def in_pt_range(jet_pt: NDArray[Any], min_jet_pt: float, max_jet_pt: float) -> NDArray[np.bool_]:
+    """True for jets of min_jet_pt <= pt < max_jet_pt, in GeV."""
+    result: NDArray[np.bool_] = (jet_pt >= min_jet_pt) & (jet_pt < max_jet_pt)
+    return result
+
+
+def hardest_first(jet_pt: Lists, kept: NDArray[np.bool_]) -> IndexArray:
+    """Positions of the kept jets, event by event, in each event the highest pt first (equal ones as in the file)."""
+    positions = np.flatnonzero(kept)
+    order = np.lexsort((-jet_pt.values[positions], jet_pt.events()[positions]))
+    result: IndexArray = positions[order]
+    return result
+
+
+def decays_in_calorimeter(eta: Doubles, lxy: Doubles, lz: Doubles) -> NDArray[np.bool_]:
+    """True for long-lived particles that decay in the barrel (|eta| < 1.4) or end-cap calorimeter; lengths in mm."""
+    central, forward = np.abs(eta) < _BARREL_ETA, np.abs(eta) > _BARREL_ETA
+    length = np.abs(lz)
+    in_barrel = central & (lxy > _BARREL_LXY_MM[0]) & (lxy < _BARREL_LXY_MM[1])
+    in_endcap = forward & (length > _ENDCAP_LZ_MM[0]) & (length < _ENDCAP_LZ_MM[1])
+    result: NDArray[np.bool_] = in_barrel | in_endcap
+    return result
+
+
+def match_to_jets(points: Points, jets: Points, max_delta_r: float | None) -> Matches:
+    """For each point the nearest jet of its event; a jet that several points claim goes to the nearest of them.
+
+    Args:
+        points: what is matched, e.g. long-lived particles.
+        jets: the jets that were kept.
+        max_delta_r: the largest distance that counts (inclusive); None takes any.
+    """
+    point, jet, distance = _pairs(points, jets)
+    nearest_jet = _first_of_each(point, distance)
+    point, jet, distance = point[nearest_jet], jet[nearest_jet], distance[nearest_jet]
+    if max_delta_r is not None:
+        near = distance <= max_delta_r
+        point, jet, distance = point[near], jet[near], distance[near]
+    nearest_point = _first_of_each(jet, distance)
+    return Matches(jet[nearest_point], point[nearest_point], distance[nearest_point])
+
+
+def _pairs(points: Points, jets: Points) -> tuple[IndexArray, IndexArray, Doubles]:
+    """All pairs of a point and a jet of the same event: positions of both, and their distance."""
+    first = np.searchsorted(jets.event, points.event, side="left")
+    counts = np.searchsorted(jets.event, points.event, side="right") - first
+    point = np.repeat(np.arange(len(points), dtype=np.int64), counts)
+    within = np.arange(len(point), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
+    jet = np.repeat(first, counts) + within
+    return point, jet, delta_r(points.eta[point] - jets.eta[jet], points.phi[point] - jets.phi[jet])
+
+
+def _first_of_each(group: IndexArray, distance: Doubles) -> IndexArray:
+    """Positions of the smallest distance in each group, in the order of the groups (of equal ones the first)."""
+    order = np.lexsort((distance, group))
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = group[order][1:] != group[order][:-1]
+    result: IndexArray = order[is_first]
+    return result
+
 
 _LLP_COLUMNS = dict(zip(names.LLPS, ("llp_pt", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz"), strict=True))
 
@@ -49,7 +144,7 @@ class ChosenJets:
 
 
 def choose_jets(chunk: EventChunk, selection: Selection, tally: Tally) -> ChosenJets:
-    """Apply the selection to the events of a chunk; a jet comes once.
+    """Applies the selection to the events of a chunk; a jet comes once.
 
     Raises:
         InputFileError: branches of truth or trigger jets do not fit each other.
@@ -129,6 +224,6 @@ def _matched_to_trigger(chunk: EventChunk, jets: Points, max_delta_r: float | No
 
 
 def _add_step_of_events(tally: Tally, step: str, passing: IndexArray, jet_event: IndexArray, chunk: EventChunk) -> None:
-    """Count the events among `passing` that still have jets, and those jets."""
+    """Counts the events among `passing` that still have jets, and those jets."""
     left = jet_event[np.isin(jet_event, passing)]
     tally.add_step(step, len(left), left, chunk.weights)

@@ -1,19 +1,103 @@
-"""One open DiVertAnalysis file: its branches, its events in chunks, and what else it says of itself."""
+"""One open DiVertAnalysis file: its branches as flat arrays, its events in chunks, and what else it says of itself."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
+import awkward as ak
 import numpy as np
 import uproot
+from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.cache import is_remote
+from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.files.remote import in_words, opening_options, persistently, xrootd_hint
-from cal_ratio_trainer.ntuple.branches import TREE
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.ntuple.checksums import codecs_verify, verify_when_read
-from cal_ratio_trainer.ntuple.lists import Column, Lists, NestedLists, from_awkward
 
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """One list of numbers an event: that of event e is `values[offsets[e]:offsets[e + 1]]`.
+
+    Attributes:
+        values: [all numbers], in the precision of the file.
+        offsets: [events + 1] int64, starting at 0.
+    """
+
+    values: NDArray[Any]
+    offsets: IndexArray
+
+    @property
+    def counts(self) -> IndexArray:
+        """Length of each event's list, [events] int64."""
+        return np.diff(self.offsets)
+
+    def events(self) -> IndexArray:
+        """For each number the event it belongs to, counted in the chunk, [all numbers] int64."""
+        return np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int64), self.counts)
+
+
+@dataclass(frozen=True)
+class NestedLists:
+    """A list of short lists an event, e.g. for each track the jets it belongs to.
+
+    Attributes:
+        outer: [events + 1] int64, where the inner lists of each event start.
+        inner: what is in each inner list.
+    """
+
+    outer: IndexArray
+    inner: Lists
+
+
+Column = NDArray[Any] | Lists | NestedLists
+"""A branch: one number an event, one list an event, or one list of lists an event."""
+
+
+def from_awkward(array: ak.Array) -> Column:
+    """Splits an awkward array of at most two levels of lists.
+
+    Raises:
+        TypeError: the array is none of the three forms of `Column`.
+        ValueError: lists start or end where no list can.
+    """
+    layout = array.layout
+    if layout.purelist_parameter("__array__") is not None:
+        raise TypeError(f"holds {layout.form.type}, where numbers are expected")
+    if not layout.is_list:
+        return _numbers(layout)
+    outer, content = _list_of(layout)
+    if not content.is_list:
+        return Lists(_numbers(content), outer)
+    inner, numbers = _list_of(content)
+    return NestedLists(outer, Lists(_numbers(numbers), inner))
+
+
+def _list_of(layout: Any) -> tuple[IndexArray, Any]:
+    as_offsets = layout.to_ListOffsetArray64(True)
+    offsets = np.asarray(as_offsets.offsets.data, dtype=np.int64)
+    if (np.diff(offsets) < 0).any() or offsets[-1] > len(as_offsets.content):
+        raise ValueError("its lists overlap or are longer than their content")
+    return offsets, as_offsets.content[: int(offsets[-1])]
+
+
+def _numbers(layout: Any) -> NDArray[Any]:
+    if not (layout.is_numpy or layout.is_unknown) or layout.purelist_depth != 1:
+        raise TypeError(f"holds {layout.form.type}, where numbers are expected")
+    return np.asarray(layout.to_backend_array(allow_missing=False))
+
+
+def as_doubles(values: NDArray[Any]) -> Doubles:
+    """Numbers of the file in double precision."""
+    return np.asarray(values, dtype=np.float64)
+
+
+TREE = "trees_DV_"
 EVENT_COUNT = "MetaData_EventCount"
 SIMULATION = "cal_ratio_trainer_simulation"
 """Name of the string in a ROOT file that says what simulated it, where that was not the experiment, e.g. 'demo'."""
@@ -104,7 +188,7 @@ class Ntuple:
         return {name: self._reading(f"branch {name}", lambda name=name: from_awkward(array[name])) for name in names}
 
     def forget_older_pages(self) -> None:
-        """Let go of what was read before the last call; call it once a chunk to keep memory bounded."""
+        """Releases data read before the last call; one call per chunk keeps memory bounded."""
         if self._pages is not None:
             self._pages.turn()
 
@@ -140,22 +224,23 @@ class _LastPages(dict[str, Any]):
 
 
 @contextmanager
-def opened(file: str, location: str | None = None) -> Iterator[Ntuple]:
-    """Open a file, local or remote, and find its tree.
+def opened(file: str, cache_path: Path | None = None) -> Iterator[Ntuple]:
+    """Opens a file, local or remote, and finds its tree.
 
     Args:
         file: its name.
-        location: where to read it, where that is elsewhere, e.g. a copy in a cache.
+        cache_path: folder with copies of remote files, which are read in their place; None streams them.
 
     Raises:
         InputFileError: no such file, no complete ROOT file, no tree `trees_DV_`, or the protocol needs a package that
             is not installed.
     """
+    location = str(local_copy(file, cache_path)) if cache_path is not None and is_remote(file) else file
     try:
         # The dict form keeps uproot from taking a colon in the name for the name of an object in the file.
-        directory = _tree_file(location or file)
+        directory = _tree_file(location)
     except FileNotFoundError as error:
-        raise InputFileError(file, "no such file" + " (404 Not Found)" * is_remote(location or file)) from error
+        raise InputFileError(file, "no such file" + " (404 Not Found)" * is_remote(location)) from error
     except ImportError as error:
         hint = xrootd_hint(file, error) or in_words(error)
         raise InputFileError(file, f"cannot be opened, a package is missing: {hint}") from error
@@ -192,7 +277,7 @@ def same_lengths(file: str, columns: dict[str, Column], names: Sequence[str]) ->
 
 
 def check_index(file: str, columns: dict[str, Column], name: str, of: str) -> None:
-    """Check that the jet indices `name` are whole numbers, one or a list for each object of branch `of`.
+    """Checks that the jet indices `name` are whole numbers, one or a list for each object of branch `of`.
 
     Raises:
         InputFileError: they are not; constituents would go to jets that are not theirs.

@@ -1,14 +1,29 @@
-"""Request to convert one file: path, data type, selection, and output."""
+"""Requests to convert one file each, made of the list in the settings: patterns are expanded, outputs are named."""
 
+import contextlib
+import glob
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
+from fsspec import AbstractFileSystem
+
+from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
+from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.config.shared import in_shard
+from cal_ratio_trainer.errors import ConfigError, SameOutput
+from cal_ratio_trainer.files.cache import is_remote
+from cal_ratio_trainer.files.json_text import unquoted
+from cal_ratio_trainer.files.remote import file_system, in_words, persistently, xrootd_hint
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.metadata import Cuts
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema, extended_schema
+from cal_ratio_trainer.ntuple.summary import FAILED_FILES, ConversionRow, Status
 
 MAX_JET_ETA = 2.5
 
@@ -130,3 +145,191 @@ class Request:
             "max_events": self.max_events,
             "layout": self.layout,
         }
+
+
+_WILD = "*?["
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work to do.
+
+    Attributes:
+        requests: one a file, in the order of the list, each file once.
+        not_found: patterns that match nothing, as failed rows.
+    """
+
+    requests: tuple[Request, ...]
+    not_found: tuple[ConversionRow, ...]
+
+
+def work_for(settings: ConvertSettings) -> Work:
+    """Spread out the settings' list of files.
+
+    Raises:
+        ConfigError: no files, a file without a data type, signal without masses; all such mistakes at once. Or the
+            schema file has mistakes.
+        InputFileError: the schema file cannot be read.
+        SameOutput: two files would write the same output.
+    """
+    _check(settings)
+    schema = CALRATIO_2019
+    if settings.schema_file is not None:
+        schema = extended_schema(str(settings.schema_file), read_config(settings.schema_file))
+    requests: dict[Request, None] = {}
+    not_found = []
+    for each in settings.input_files:
+        files, reason = files_matching(each.input_file)
+        if reason:
+            not_found.append(ConversionRow(each.input_file, None, Status.FAILED, reason))
+        requests |= dict.fromkeys(_request(settings, each, file, schema) for file in files)
+    _check_outputs(requests)
+    own = (request for position, request in enumerate(requests) if in_shard(position, settings.shard))
+    # What is not found belongs to nobody's part, so one of them reports it.
+    return Work(tuple(own), tuple(not_found) if in_shard(0, settings.shard) else ())
+
+
+def _check(settings: ConvertSettings) -> None:
+    mistakes = [] if settings.input_files else ["no files are given: name them on the command line or as input_files"]
+    for each in settings.input_files:
+        data_type = each.data_type or settings.data_type
+        if data_type is None:
+            known = ", ".join(DataType)
+            mistakes.append(f"{each.input_file}: its data_type must be given (one of {known})")
+        for mass in ("llp_mH", "llp_mS"):
+            if data_type is DataType.SIGNAL and getattr(each, mass) is None and getattr(settings, mass) is None:
+                mistakes.append(f"{each.input_file}: signal needs {mass}, a mass in GeV")
+        # Links are not followed: a folder below output_path may be one to another disk.
+        root = Path(os.path.normpath(settings.output_path.absolute()))
+        if not Path(os.path.normpath(root / (each.output_dir or ""))).is_relative_to(root):
+            mistakes.append(
+                f"{each.input_file}: its output_dir should be a folder below output_path ({settings.output_path}), got "
+                f"{each.output_dir}"
+            )
+    if mistakes:
+        raise ConfigError(dict.fromkeys(mistakes))
+
+
+def files_matching(pattern: str) -> tuple[list[str], str]:
+    """The files that a name, a pattern or a list stands for, and why there are none.
+
+    A list is a text file with a name or pattern a line; # begins a comment, and names that are no line of text stand
+    in JSON's quotes. It is given as @NAME; that of the files that could not be converted, failed_files.txt, also by its
+    name alone.
+    """
+    listed = _listed_in(pattern)
+    if listed is None:
+        return _matching(pattern)
+    names, reason = listed
+    files: dict[str, None] = {}
+    for name in names:
+        found, missing = _matching(name)
+        files |= dict.fromkeys(found)
+        reason = reason or (f"{name}: {missing}" if missing else "")
+    return list(files), reason
+
+
+def _listed_in(given: str) -> tuple[list[str], str] | None:
+    """The lines of a list and what is wrong with it; None for what is no list."""
+    if not given.startswith("@") and PurePosixPath(given).name != FAILED_FILES:
+        return None
+    try:
+        text = Path(given.removeprefix("@")).expanduser().read_text("utf-8", errors="surrogateescape")
+    except OSError as error:
+        return [], f"the list of files cannot be read ({error.strerror})"
+    if "\0" in text:
+        return [], "is given as a list of files, and is no text"
+    lines = [line.strip() for line in text.splitlines()]
+    names = [line for line in lines if line and not line.startswith("#")]
+    return names, "" if names else "the list names no file"
+
+
+def _matching(pattern: str) -> tuple[list[str], str]:
+    pattern = unquoted(pattern)
+    if not is_remote(pattern):
+        pattern = unquote(urlsplit(pattern).path) if pattern.startswith("file://") else pattern
+        path = os.path.abspath(os.path.expanduser(pattern))  # noqa: PTH100, PTH111 - a pattern is no path
+        # No Path.exists: that raises for a name that is too long.
+        if os.path.exists(path) or not any(letter in pattern for letter in _WILD):  # noqa: PTH110
+            return [path], ""
+        files = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - absolute patterns
+        return files, "" if files else "the pattern matches no file"
+    if not any(letter in urlsplit(pattern).path for letter in "*["):
+        return [pattern], ""
+    try:
+        found = persistently(lambda: _found_remotely(pattern), f"{pattern}: looking up the pattern")
+    except Exception as error:
+        return [], f"the pattern cannot be looked up ({xrootd_hint(pattern, error) or in_words(error)})"
+    return found, "" if found else "the pattern matches no file"
+
+
+def _found_remotely(pattern: str) -> list[str]:
+    system, path = file_system(pattern)
+    names = system.glob(path)
+    if not names:
+        _see_folder(system, path)
+    found = (system.unstrip_protocol(name) for name in names)
+    scheme, _, rest = pattern.partition("://")
+    if scheme not in ("root", "roots"):
+        return sorted(found)
+    # Not every version of the package for it names the server.
+    server = f"{scheme}://{rest.partition('/')[0]}/"
+    return sorted(
+        name if name.startswith(server) else f"{server}/{name.partition('://')[2].lstrip('/')}" for name in found
+    )
+
+
+def _see_folder(system: AbstractFileSystem, pattern: str) -> None:
+    """Raises the error of a server that cannot list a folder, which a glob would treat as an empty folder."""
+    first = min(pattern.index(letter) for letter in "*[" if letter in pattern)
+    with contextlib.suppress(FileNotFoundError):
+        system.ls(pattern[:first].rpartition("/")[0], detail=False)
+
+
+def _request(settings: ConvertSettings, given: ConversionInput, file: str, schema: Schema) -> Request:
+    data_type = given.data_type or settings.data_type
+    if data_type is None:
+        raise ConfigError([f"{file}: its data_type must be given"])
+    suffix = f".{settings.flat_format}" if settings.layout == "flat" else ".parquet"
+    folder = settings.output_path / (given.output_dir or "")
+    return Request(
+        file=file,
+        output=folder / f"{_stem(file)}{suffix}",
+        selection=Selection(
+            data_type=data_type,
+            min_jet_pt=settings.min_jet_pt,
+            max_jet_pt=settings.max_jet_pt,
+            llp_mH=settings.llp_mH if given.llp_mH is None else given.llp_mH,
+            llp_mS=settings.llp_mS if given.llp_mS is None else given.llp_mS,
+            max_hlt_delta_r=settings.max_hlt_delta_r,
+            keep_branches=tuple(settings.keep_branches),
+            event_cuts=_cuts(settings.event_selection),
+            jet_cuts=_cuts(settings.jet_selection),
+            require_clean_jets=settings.require_clean_jets,
+            max_jets_per_event=settings.max_jets_per_event,
+            schema=schema,
+        ),
+        layout=settings.layout,
+        max_events=settings.max_events,
+        chunk_events=settings.chunk_events,
+        overwrite=settings.overwrite,
+        cache_path=settings.cache_path,
+        piece_events=settings.piece_events,
+    )
+
+
+def _cuts(given: Conditions) -> tuple[Cut, ...]:
+    return tuple(Cut(name, condition) for name, condition in named_conditions(given).items())
+
+
+def _stem(file: str) -> str:
+    return PurePosixPath(urlsplit(file).path if is_remote(file) else file).stem
+
+
+def _check_outputs(requests: Iterable[Request]) -> None:
+    """Refuses two files with one output, before anything is done."""
+    first: dict[str, Request] = {}
+    for request in requests:
+        other = first.setdefault(os.path.abspath(request.output), request)  # noqa: PTH100 - no links followed
+        if other is not request:
+            raise SameOutput(other.file, request.file, request.output)

@@ -42,7 +42,7 @@ _NO_BETTER_THAN_CHANCE = 0.6
 
 @dataclass(frozen=True, repr=False)
 class AnalysisResult(ReportResult):
-    """What `cr_trainer analyze` did.
+    """Result of `cr_trainer analyze`.
 
     Attributes:
         recommended: what is recommended, as 'model/00003/12', one for each group of runs that can be compared.
@@ -75,7 +75,7 @@ class _Section:
 
     @property
     def is_judged_on_given_files(self) -> bool:
-        """Its runs left no test jets; see `AnalyzedRun.is_judged_on_given_files`."""
+        """True if its runs left no test jets; see `AnalyzedRun.is_judged_on_given_files`."""
         return self.group.runs[0].is_judged_on_given_files
 
     @property
@@ -95,7 +95,7 @@ class _Section:
 
 
 def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
-    """Look for the best epochs of runs, recommend one, and write the page.
+    """Finds the best epochs of runs, recommends one, and writes the page.
 
     Raises:
         NothingToAnalyze: no run can be used.

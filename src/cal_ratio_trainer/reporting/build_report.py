@@ -29,7 +29,7 @@ _STEPS = {
 
 
 def write_build_report(settings: BuildSettings, summary: BuildSummary) -> Path:
-    """Write the report beside the training file, NAME_report.md and .html.
+    """Writes the report beside the training file, NAME_report.md and .html.
 
     Returns:
         The HTML page.

@@ -59,7 +59,7 @@ class CompareResult(ReportResult):
 
 
 def compare_with_report(settings: CompareSettings) -> CompareResult:
-    """Compare and write the report; errors as `compare`."""
+    """Compares and writes the report; errors as `compare`."""
     summary = compare(settings)
     report = report_on(summary, settings, settings.output_report)
     report.write()

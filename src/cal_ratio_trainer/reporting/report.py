@@ -25,7 +25,7 @@ from cal_ratio_trainer.results import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LONGEST_STEM = 120
+_MAX_STEM = 120
 
 DrawAll = Callable[[Sequence[Drawing], Path, FigureLabels], object]
 """Draws several figures into a folder, as `plotting.write_all` does."""
@@ -55,7 +55,7 @@ class Report:
 
     @property
     def figure_folder(self) -> Path:
-        """Where the figures lie."""
+        """Folder of the figures."""
         return self.file.with_name(f"{self.file.stem}_figures")
 
     def heading(self, text: str, level: int = 2) -> None:
@@ -105,16 +105,16 @@ class Report:
 
     @property
     def drawings(self) -> dict[str, tuple[Drawing, FigureLabels]]:
-        """Its figures so far by name, each with what stands over it."""
+        """Its figures so far by name, each with its heading."""
         return {drawing.name: (drawing, labels) for labels, drawing in self._drawings}
 
     @property
     def figure_count(self) -> int:
-        """How many figures it has so far."""
+        """Number of figures so far."""
         return len(self._drawings)
 
     def write(self, draw_all: DrawAll = write_all) -> None:
-        """Draw the figures, then write both files; each appears complete or not at all.
+        """Draws the figures, then writes both files; each appears complete or not at all.
 
         Figures that an earlier report of this name had and this one has not are removed; files of others stay. Where
         another process is writing a report of this name, this one waits.
@@ -221,7 +221,7 @@ def file_stem(text: str) -> str:
     >>> file_stem("default/00003 (best)")
     'default_00003_best'
     """
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)[:_LONGEST_STEM].strip("._") or "figure"
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)[:_MAX_STEM].strip("._") or "figure"
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ class DrawnFigures:
     @classmethod
     @contextmanager
     def in_turn(cls, folder: Path) -> Iterator["DrawnFigures"]:
-        """What the list says, while no other process draws to the folder or removes from it; waits for its turn.
+        """Content of the list, while no other process draws to the folder or removes from it; waits for its turn.
 
         Raises:
             OSError: the folder above cannot be written.
@@ -250,7 +250,7 @@ class DrawnFigures:
 
     @classmethod
     def _listed_in(cls, folder: Path) -> "DrawnFigures":
-        """Nothing where there is no list that can be read."""
+        """Entries of the list; empty if it cannot be read."""
         try:
             content = json.loads(_list_of(folder).read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -260,11 +260,11 @@ class DrawnFigures:
         return cls(folder, {name: str(checksum) for name, checksum in listed if Path(name).name == name})
 
     def with_these(self, names: Collection[str]) -> "DrawnFigures":
-        """Those too that were drawn just now; the list then has them."""
+        """Adds the figures drawn just now to the list."""
         return self._listed({**self.checksums, **{name: sha256_of(self.folder / name) for name in names}})
 
     def only_these(self, names: Collection[str]) -> "DrawnFigures":
-        """Remove all others that are still as they were drawn."""
+        """Removes all other figures that have not been changed."""
         for name in self.checksums.keys() - set(names):
             file = self.folder / name
             if file.is_file() and not file.is_symlink() and sha256_of(file) == self.checksums[name]:

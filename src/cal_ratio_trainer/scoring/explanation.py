@@ -1,13 +1,12 @@
-"""Why a network gives other scores than another program did: which single change of its inputs brings them closest.
+"""Explains why a network gives other scores than another program: the change of its inputs that brings them closest.
 
-What comes out is a hypothesis. Different changes can look alike on few jets, and two mistakes at once hide each other.
+The result is a hypothesis. Different changes can look alike on few jets, and two mistakes at once hide each other.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.progress import progress
@@ -110,18 +109,19 @@ def explain(scorer: Scorer, batches: Sequence[JetBatch], other: ScoreArray, labe
         other: [jets] the scores that it should give.
         labelled: as `Scorer.scores` takes it.
     """
-    jets = _joined(batches, scorer)
+    known = [batch.converted for batch in batches if batch.converted is not None]
+    converted = Jets.concatenate(known) if len(known) == len(batches) else None
+    jets = ExplainedJets(Jets.concatenate([batch.jets for batch in batches]), converted, scorer.scaling)
     own = scorer.scores(jets.built, labelled)
     unchanged, same = _attempt("none", own, other), _same_values(own, other)
     if unchanged.agrees or same:
         return Explanation(len(own), unchanged, 0, 0, (), (), same)
-    search = _Search(scorer, other, labelled)
-    found = search.all_changes(jets)
+    found = _all_changes(scorer, other, labelled, jets)
     pairs: list[tuple[Attempt, Variation]] = []
     best, change = found[0]
     changed = change.apply(jets)
     if not best.agrees and best.mean < _WORTH_A_SECOND_BELOW * unchanged.mean and not change.outputs and changed:
-        pairs = search.all_changes(replace(jets, built=changed), f"{best.name}, and ")
+        pairs = _all_changes(scorer, other, labelled, replace(jets, built=changed), f"{best.name}, and ")
     every = sum(1 for _ in variations(scorer.schema))
     return Explanation(
         jets=len(own),
@@ -134,35 +134,25 @@ def explain(scorer: Scorer, batches: Sequence[JetBatch], other: ScoreArray, labe
     )
 
 
-@dataclass(frozen=True)
-class _Search:
-    """Tries every change on jets that should score `other`."""
-
-    scorer: Scorer
-    other: ScoreArray
-    labelled: bool
-
-    def all_changes(self, jets: ExplainedJets, before: str = "") -> list[tuple[Attempt, Variation]]:
-        """Difference that each change leaves, the best first; `before` begins the names of the changes."""
-        every = tuple(variations(self.scorer.schema))
-        at_a_time = max(1, _JETS_AT_A_TIME // max(1, len(jets.built)))
-        attempts = []
-        with progress("look for what differs", len(every), "changes") as line:
-            for start in range(0, len(every), at_a_time):
-                some = every[start : start + at_a_time]
-                for variation, scores in self._scored(some, jets):
-                    attempts.append((_attempt(before + variation.name, scores, self.other), variation))
-                line.advance(len(some))
-        return sorted(attempts, key=lambda found: found[0].mean)
-
-    def _scored(self, some: Sequence[Variation], jets: ExplainedJets) -> Iterator[tuple[Variation, ScoreArray]]:
-        """The scores under each change that can be tried; all in one go, for a network hardly minds how many jets."""
-        changed = [(variation, jets_then) for variation in some if (jets_then := variation.apply(jets)) is not None]
-        if not changed:
-            return
-        together = self.scorer.scores(Jets.concatenate([jets_then for _, jets_then in changed]), self.labelled)
-        for (variation, _), scores in zip(changed, np.split(together, len(changed)), strict=True):
-            yield variation, scores if variation.outputs is None else scores[:, list(variation.outputs)]
+def _all_changes(
+    scorer: Scorer, other: ScoreArray, labelled: bool, jets: ExplainedJets, before: str = ""
+) -> list[tuple[Attempt, Variation]]:
+    """Difference that each possible change leaves, the best first; `before` begins the names of the changes."""
+    every = tuple(variations(scorer.schema))
+    at_a_time = max(1, _JETS_AT_A_TIME // max(1, len(jets.built)))
+    attempts = []
+    with progress("look for what differs", len(every), "changes") as line:
+        for start in range(0, len(every), at_a_time):
+            some = every[start : start + at_a_time]
+            changed = [(each, jets_then) for each in some if (jets_then := each.apply(jets)) is not None]
+            if changed:
+                # All in one go: a network is hardly slower with more jets.
+                together = scorer.scores(Jets.concatenate([jets_then for _, jets_then in changed]), labelled)
+                for (each, _), scores in zip(changed, np.split(together, len(changed)), strict=True):
+                    ordered = scores if each.outputs is None else scores[:, list(each.outputs)]
+                    attempts.append((_attempt(before + each.name, ordered, other), each))
+            line.advance(len(some))
+    return sorted(attempts, key=lambda found: found[0].mean)
 
 
 def _attempt(name: str, scores: ScoreArray, other: ScoreArray) -> Attempt:
@@ -175,12 +165,5 @@ def _attempt(name: str, scores: ScoreArray, other: ScoreArray) -> Attempt:
 def _same_values(own: ScoreArray, other: ScoreArray) -> bool:
     if len(own) < 2:
         return False
-    signal: Iterable[NDArray[np.float32]] = (np.sort(scores[:, Label.SIGNAL]) for scores in (own, other))
-    one, two = signal
+    one, two = (np.sort(scores[:, Label.SIGNAL]) for scores in (own, other))
     return bool(np.abs(one - two).max() < AGREES_BELOW) and bool(np.abs(own - other).max() >= AGREES_BELOW)
-
-
-def _joined(batches: Sequence[JetBatch], scorer: Scorer) -> ExplainedJets:
-    known = [batch.converted for batch in batches if batch.converted is not None]
-    converted = Jets.concatenate(known) if len(known) == len(batches) else None
-    return ExplainedJets(Jets.concatenate([batch.jets for batch in batches]), converted, scorer.scaling)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.evaluation.shares import selections
+from cal_ratio_trainer.evaluation.intervals import selections
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
@@ -200,7 +200,7 @@ def _description(
     return {
         "network": scorer.name,
         "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,
-        "hypothesis": {column: scorer.hypothesis.value(column) for column in scorer.mass_columns},
+        "hypothesis": {column: scorer.hypothesis[column] for column in scorer.mass_columns},
         "scaling": scorer.scaling.model_dump(),
         "input": {"path": stream.name, "size_bytes": size},
         "region": stream.region,

@@ -9,7 +9,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import Schema
-from cal_ratio_trainer.ntuple.inputs import files_matching
+from cal_ratio_trainer.ntuple.request import files_matching
 from cal_ratio_trainer.scoring.streams import FileOfJets, JetStream
 
 
@@ -56,7 +56,7 @@ def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
 def open_stream(
     name: str, reading: ReadingSettings, scaling: Scaling, schema: Schema, further: Sequence[str] = ()
 ) -> JetStream:
-    """Open a file of any kind that can be scored.
+    """Opens a file of any kind that can be scored.
 
     Args:
         name: path or URL.

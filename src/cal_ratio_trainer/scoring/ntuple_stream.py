@@ -20,7 +20,6 @@ from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.pieces import cut
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Selection
-from cal_ratio_trainer.ntuple.source import readable_name
 from cal_ratio_trainer.ntuple.tally import Tally, sentences
 from cal_ratio_trainer.scoring.blinding import Origin
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, converted_batch
@@ -55,7 +54,7 @@ class NtupleStream(JetStream):
             self.size, self.simulation = ntuple.entries, ntuple.simulation()
             official = official_score_branches(ntuple.typenames)
             asked = reading.data_type
-            # Without a type every jet is kept, and nobody knows what it is.
+            # Without a type every jet is kept, and its class is unknown.
             data_type = asked or (DataType.QCD if WEIGHT in ntuple.branches else DataType.DATA)
             self.labelled = asked is not None
             self.region = "control" if asked is DataType.DATA else reading.kind or "main"
@@ -76,7 +75,7 @@ class NtupleStream(JetStream):
             self.notes.append("no data_type was given: every jet in range is kept, without a label")
 
     def _opened(self) -> AbstractContextManager[Ntuple]:
-        return opened(self.name, readable_name(self.name, self._reading.cache_path))
+        return opened(self.name, self._reading.cache_path)
 
     def batches(self) -> Iterator[tuple[JetBatch, int]]:
         """See `JetStream.batches`."""

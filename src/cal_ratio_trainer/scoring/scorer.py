@@ -43,18 +43,6 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Hypothesis:
-    """The masses that a parametrised network is to assume for every jet, in GeV; None: each signal jet its own."""
-
-    higgs_mass: float | None = None
-    scalar_mass: float | None = None
-
-    def value(self, column: str) -> float | None:
-        """The mass that belongs to a column of `MASS_INPUTS`."""
-        return dict(zip(MASS_INPUTS, (self.higgs_mass, self.scalar_mass), strict=True))[column]
-
-
-@dataclass(frozen=True)
 class TrainedNetwork:
     """One network with what its run says of it.
 
@@ -120,7 +108,7 @@ class Scorer:
         networks: networks 0 ... K-1; they read the same inputs.
         rule: the network that reads a jet is the fold of its event; None for a single network, which reads every jet.
         mass_columns: those of `MASS_INPUTS` that they read, in order.
-        hypothesis: masses to assume.
+        hypothesis: masses in GeV to assume for every jet, by column of `MASS_INPUTS`; None: each signal jet its own.
         notes: what a user should know, a sentence each.
     """
 
@@ -129,7 +117,7 @@ class Scorer:
     networks: tuple[TrainedNetwork, ...]
     rule: FoldRule | None
     mass_columns: tuple[str, ...]
-    hypothesis: Hypothesis
+    hypothesis: Mapping[str, float | None]
     notes: tuple[str, ...] = ()
 
     @property
@@ -210,7 +198,7 @@ class Scorer:
         return self.scores(jets, stream.labelled)
 
     def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:
-        given = self.hypothesis.value(column)
+        given = self.hypothesis[column]
         if given is not None:
             return np.full(len(jets), given, dtype=np.float32)
         own = jets[column].astype(np.float32) if column in jets else np.zeros(len(jets), dtype=np.float32)
@@ -251,7 +239,8 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
         settings = _settings_of(run) if run is not None else None
         data = run.read_record().get("data", {}) if run is not None else {}
         networks.append(TrainedNetwork(file.load().to(device), run, data, settings))
-    hypothesis, first = Hypothesis(reading.llp_mH, reading.llp_mS), networks[0]
+    hypothesis: dict[str, float | None] = {"llp_mH": reading.llp_mH, "llp_mS": reading.llp_mS}
+    first = networks[0]
     masses = _mass_columns(found.files[0].name, first.classifier.shape.masses, first.settings, hypothesis)
     run = first.run if found.rule is None else found.run
     scorer = Scorer(found.name, run, tuple(networks), found.rule, masses, hypothesis)
@@ -267,12 +256,14 @@ def _settings_of(run: RunDirectory) -> TrainSettings | None:
         raise InputFileError(run.settings_file, f"holds no settings of a training ({error})") from error
 
 
-def _mass_columns(name: str, masses: int, settings: TrainSettings | None, hypothesis: Hypothesis) -> tuple[str, ...]:
+def _mass_columns(
+    name: str, masses: int, settings: TrainSettings | None, hypothesis: Mapping[str, float | None]
+) -> tuple[str, ...]:
     if settings is not None and len(settings.parametrised_masses) == masses:
         return settings.parametrised_masses
     if masses in (0, len(MASS_INPUTS)):
         return MASS_INPUTS[:masses]
-    given = tuple(column for column in MASS_INPUTS if hypothesis.value(column) is not None)
+    given = tuple(column for column in MASS_INPUTS if hypothesis[column] is not None)
     if len(given) != masses:
         raise ConfigError([f"{name} reads one mass and does not say which: give --llp_mH or --llp_mS"])
     return given
@@ -300,13 +291,11 @@ def _notes(scorer: Scorer) -> list[str]:
     if not scorer.data.get("main", {}).get("scaling"):
         notes.append(f"it is not known how the training file of {scorer.name} was scaled; {LEGACY_SCALING} is taken")
     for column in scorer.mass_columns:
-        given = scorer.hypothesis.value(column)
+        given = scorer.hypothesis[column]
         taken = "each signal jet's own" if given is None else f"{given:g} GeV for every jet"
         notes.append(f"{scorer.name} reads {column}: {taken}")
     unread = [
-        column
-        for column in MASS_INPUTS
-        if scorer.hypothesis.value(column) is not None and column not in scorer.mass_columns
+        column for column in MASS_INPUTS if scorer.hypothesis[column] is not None and column not in scorer.mass_columns
     ]
     if unread:
         notes.append(f"{scorer.name} does not read {' or '.join(unread)}: its scores do not depend on that")

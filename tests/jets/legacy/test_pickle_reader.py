@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.legacy.pickle_reader import ForbiddenPickle, read_frame
+from cal_ratio_trainer.jets.legacy.pickles import ForbiddenPickle, read_frame
 
 FRAME = pd.DataFrame({"a": np.arange(3.0), "b": np.arange(3), "c": np.array([1, 2, 3], dtype=np.float32)})
 

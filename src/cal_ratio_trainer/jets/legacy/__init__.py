@@ -1,8 +1,14 @@
 """Flat frames of the earlier program, in and out: one name for what the `legacy_*` modules hold."""
 
-from cal_ratio_trainer.jets.legacy.file import FlatFile, FlatParquetFile, PickledFile
-from cal_ratio_trainer.jets.legacy.names import SLOT_COLUMNS, flat_names, name_of_today
-from cal_ratio_trainer.jets.legacy.pickle_reader import FlatFrame, ForbiddenPickle, read_frame
+from cal_ratio_trainer.jets.legacy.frames import (
+    SLOT_COLUMNS,
+    FlatFile,
+    FlatParquetFile,
+    PickledFile,
+    flat_names,
+    name_of_today,
+)
+from cal_ratio_trainer.jets.legacy.pickles import FlatFrame, ForbiddenPickle, read_frame
 from cal_ratio_trainer.jets.legacy.writer import flat_writing, is_pickle_name, write_flat
 
 __all__ = [

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import ParquetOutput
-from cal_ratio_trainer.jets.legacy.names import SLOT_COLUMNS
-from cal_ratio_trainer.jets.legacy.pickle_writer import FramePickle
+from cal_ratio_trainer.jets.legacy.frames import SLOT_COLUMNS
+from cal_ratio_trainer.jets.legacy.pickles import FramePickle
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import CONSTITUENTS
