@@ -243,12 +243,6 @@ def test_a_path_without_a_good_name_asks_for_one(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switches off drawing, which takes most of the time of so small a training."""
-    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-
-
-@pytest.fixture
 def small_run(tmp_path: Path) -> ImportSummary:
     """An imported run."""
     return imported(earlier_folder(tmp_path), tmp_path)

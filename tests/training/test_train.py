@@ -35,12 +35,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_training_files(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switches off drawing, which takes most of the time of so small a training."""
-    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-
-
 def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:
     main, control = files
     small = {"epochs": 2, "num_splits": 4, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.7}
