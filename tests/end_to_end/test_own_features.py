@@ -20,6 +20,7 @@ from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
+from cal_ratio_trainer.reporting.variable_titles import axis_title
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import Start
@@ -189,6 +190,15 @@ def test_an_ntuple_without_the_branch_is_refused_by_its_name(chain: Chain, tmp_p
     )
     (row,) = convert_files(settings).rows
     assert row.reason == "lacks jet_width (did you mean jet_pT?), track_pixeldEdx (did you mean track_PixelShared?)"
+
+
+def test_plots_know_them_by_their_titles(chain: Chain) -> None:
+    jets = read_jets(chain.converted)
+    for name, title in (("jet_width", "Jet width"), ("track_dEdx_0", "Leading track dEdx [MeV cm2 / g]")):
+        variable = find_variable([name], jets.scalars.column_names, jets.schema)
+        assert variable is not None
+        assert len(values_of(variable, jets).values)
+        assert axis_title(variable, jets.schema.columns[variable.column].unit, None) == title
 
 
 def test_every_format_holds_the_network_and_gives_its_scores(chain: Chain) -> None:
