@@ -130,7 +130,9 @@ def test_jets_show_themselves_shortly_and_become_records(folder: Path) -> None:
     assert len(jets.to_pandas()) == 360
 
 
-def test_the_run_is_listed_described_analyzed_exported_and_continued(run: Run, folder: Path) -> None:
+def test_the_run_is_listed_described_analyzed_exported_and_continued(
+    run: Run, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     runs = folder / "runs"
     listed = crt.list_runs(output_path=runs, progress=False)
     assert listed.to_pandas()["run"].tolist() == ["default/00000"]
@@ -144,8 +146,19 @@ def test_the_run_is_listed_described_analyzed_exported_and_continued(run: Run, f
     exported = crt.export(training="default/0", output_path=runs, output_json=folder / "network.json")
     assert exported.exported.paths == (folder / "network.json",)
     more = crt.train(output_path=runs, continue_from=0, epochs=1, progress=False)
+    assert capfd.readouterr() == ("", "")
     assert len(more.history) == 2
     assert more.name == run.name == crt.open_run("default/-1", runs).name
+
+
+def test_a_script_needs_no_guard_against_its_worker_processes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    call = "crt.demo(output_path='ntuples', jets=20, workers=2, progress=False)"
+    script.write_text(f"import cal_ratio_trainer as crt\nprint({call}.jets)\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("100\n", "")
 
 
 def test_nothing_is_printed_and_no_folder_is_changed_into(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -182,6 +195,12 @@ def test_the_signature_of_each_function_is_its_model() -> None:
             default = inspect.Parameter.empty if info.is_required() else info.get_default(call_default_factory=True)
             assert signature.parameters[field].default == default
             assert f"    {field}: " in getattr(crt, name).__doc__
+
+
+def test_the_page_names_every_function() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
+    table = page.partition("| function | command | returns |")[2].partition("## Arguments")[0]
+    assert {name for name in crt.__all__ if f"`{name}`" in table} == {*MODELS, "read_jets", "open_run"}
 
 
 def test_the_functions_are_loaded_when_they_are_used() -> None:

@@ -13,6 +13,7 @@ from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import BadFdeepFile, read_fdeep
 from cal_ratio_trainer.formats.graph import evaluate
 from cal_ratio_trainer.formats.layers import NonFiniteWeights
+from cal_ratio_trainer.formats.stored_layers import BadNetworkFile
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats import damage
 from tests.formats.numpy_network import random_inputs, random_weights, scores
@@ -104,27 +105,30 @@ def drop(*path: str) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (drop("architecture"), "lacks what a file of frugally-deep has (KeyError('architecture'))"),
-        (drop("trainable_params", "lstm"), "layer 'lstm' lacks 'lstm'"),
-        (drop("trainable_params", "lstm", "bias"), "layer 'lstm' lacks 'bias'"),
+        (drop("architecture"), "is no file of frugally-deep: it has no architecture"),
+        (drop("trainable_params", "lstm"), "the weights of layer 'lstm' are missing"),
+        (
+            drop("trainable_params", "lstm", "bias"),
+            "layer 'lstm' has the weights ['recurrent_weights', 'weights'], ex",
+        ),
         (lambda c: c["trainable_params"]["lstm"].update(bias=["AA"]), "layer 'lstm': no base64"),
         (
             lambda c: c["trainable_params"]["dense_1"].update(weights=["AAAAAA=="]),
             "layer 'dense_1': 1 weights do not fit",
         ),
-        (lambda c: damage.entry(c, "conv1d")["config"].update(kernel_size=[2]), "layer 'conv1d': a kernel of size [2]"),
-        (lambda c: damage.entry(c, "conv1d").update(inbound_nodes=[1]), "lacks what a file"),
-        (lambda c: c["architecture"]["config"].update(output_layers=[]), "not enough values"),
+        (lambda c: damage.entry(c, "conv1d")["config"].update(kernel_size=[2]), "layer 'conv1d': kernel_size is [2]"),
+        (lambda c: damage.entry(c, "conv1d").update(inbound_nodes=[1]), "layer 'conv1d' has a connection"),
+        (lambda c: c["architecture"]["config"].update(output_layers=[]), "gives out the layers [], expected one"),
         (
             lambda c: c["architecture"]["config"].update(layers=[]),
-            "neither batch_input_shape (Keras 2) nor batch_shape",
+            "names the inputs ['constit_input_cr', 'track_input_cr', 'MSeg_input_cr', 'jet_input_cr'], but",
         ),
     ],
 )
 def test_a_damaged_file_is_refused_by_the_name_of_its_layer(change: Callable[[Any], None], said: str) -> None:
     content = json.loads(written())
     change(content)
-    with pytest.raises(BadFdeepFile, match=re.escape(said)):
+    with pytest.raises(BadNetworkFile, match=re.escape(said)):
         read_fdeep(json.dumps(content).encode())
 
 

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, FigureLabels
-from cal_ratio_trainer.plotting.drawing import _canvas, drawing, drawing_with_ratio
-from cal_ratio_trainer.plotting.frame import _frames
+from cal_ratio_trainer.plotting.drawing import _canvas, _frames, drawing, drawing_with_ratio
 
 
 def draw_line(path: Path, labels: FigureLabels = ATLAS_INTERNAL, height: float = 1.0) -> bytes:

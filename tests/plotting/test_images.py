@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
-from cal_ratio_trainer.plotting import DEMO, Drawing, frame
+from cal_ratio_trainer.plotting import DEMO, Drawing
 from cal_ratio_trainer.plotting.catalogue import final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 from tests.factories.scored_jets import plausible_control_jets, plausible_jets
@@ -56,7 +56,7 @@ def test_looks_as_it_did(
     # Letters differ between versions of the font library. Other tests check the texts; the position of the
     # legend is visible from its lines and markers.
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
-    monkeypatch.setattr(frame, "_frames", OrderedDict())
+    monkeypatch.setattr("cal_ratio_trainer.plotting.drawing._frames", OrderedDict())
     (path,) = drawings[name].write(tmp_path, DEMO)
     return at_half_size(path)
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cal_ratio_trainer.evaluation.intervals import Interval
-from cal_ratio_trainer.plotting import DEMO, Drawing, frame
+from cal_ratio_trainer.plotting import DEMO, Drawing
 from cal_ratio_trainer.plotting.pareto import (
-    MOST_RUNS,
+    MAX_RUNS,
     MeasuredEpoch,
     ParetoPlot,
     RunEpochs,
@@ -76,9 +76,9 @@ def test_all_epochs_lie_within_the_axes() -> None:
 
 
 def test_more_runs_than_markers_share_one_and_are_counted() -> None:
-    runs = tuple(epochs_of(f"run{i}", 0.9, 0.5, None) for i in range(MOST_RUNS + 3))
+    runs = tuple(epochs_of(f"run{i}", 0.9, 0.5, None) for i in range(MAX_RUNS + 3))
     axes = recorded([pareto_drawing("auc_ks", ParetoPlot(runs, (), None, (), TITLE))])["auc_ks"]
-    assert legend_texts(axes) == [*(f"run{i}" for i in range(MOST_RUNS)), "3 other runs"]
+    assert legend_texts(axes) == [*(f"run{i}" for i in range(MAX_RUNS)), "3 other runs"]
 
 
 def test_epochs_of_which_nothing_is_known_and_a_perfect_auc_can_be_drawn() -> None:
@@ -118,6 +118,6 @@ def test_an_epoch_without_interval_is_a_point() -> None:
 def test_looks_as_it_did(drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
     # Letters differ between versions of the font library.
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
-    monkeypatch.setattr(frame, "_frames", OrderedDict())
+    monkeypatch.setattr("cal_ratio_trainer.plotting.drawing._frames", OrderedDict())
     (path,) = drawing.write(tmp_path, DEMO)
     return at_half_size(path)

@@ -16,7 +16,7 @@ from cal_ratio_trainer.evaluation.ks import PT_RANGES, ControlRegionKs, ks_of_co
 from cal_ratio_trainer.evaluation.paired import RocPair, paired_figures
 from cal_ratio_trainer.evaluation.roc import QCD_ONLY, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
-from cal_ratio_trainer.plotting import DEMO, frame, write_all
+from cal_ratio_trainer.plotting import DEMO, write_all
 from cal_ratio_trainer.plotting.score_comparison import (
     Names,
     agreement_drawings,
@@ -71,7 +71,7 @@ def test_every_figure_is_written_under_its_name(tmp_path: Path) -> None:
 @pytest.mark.mpl_image_compare(tolerance=TOLERANCE, style="default", savefig_kwargs={"dpi": 100})
 def test_compared_scores_look_as_they_did(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
-    monkeypatch.setattr(frame, "_frames", OrderedDict())
+    monkeypatch.setattr("cal_ratio_trainer.plotting.drawing._frames", OrderedDict())
     jets = [plausible_jets(1500, seed) for seed in (3, 4)]
     # The second network has the scores of the first with noise.
     both = 0.7 * jets[0].scores + 0.3 * jets[1].scores

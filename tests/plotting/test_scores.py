@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
@@ -15,6 +16,7 @@ from cal_ratio_trainer.evaluation.ks import (
     OutputKs,
     PtRange,
     ks_of_control_jets,
+    overtraining,
 )
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
@@ -23,10 +25,12 @@ from cal_ratio_trainer.plotting.catalogue import epoch_drawings
 from cal_ratio_trainer.plotting.scores import (
     LINEAR_AXES,
     draw_scores,
+    draw_train_and_test,
     ks_text,
     logarithmic_axes,
     pt_range_title,
 )
+from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 from .recording import final, legend_texts, legend_title, recorded
 
@@ -237,3 +241,38 @@ def test_figures_that_share_a_frame_look_like_those_that_do_not(
         first, second = (np.asarray(Image.open(path).convert("L"), dtype=float) for path in (shared, alone))
         # Ticks are above the data in one figure and below in the other.
         assert np.mean(np.abs(first - second) > 8) < 0.002
+
+
+def test_lines_are_train_points_are_test_and_below_is_their_difference_over_its_error() -> None:
+    train, test = plausible_jets(2000, 1), plausible_jets(1000, 2)
+    found = overtraining(train, test)
+    drawings = final(evaluate_test_sample(test, train=train), "train_and_test")
+    assert [each.name for each in drawings] == [
+        f"{output}_predictions_train_and_test" for output in ("qcd", "sig", "bib")
+    ]
+    axes, below = Figure().subplots(2, sharex=True)
+    draw_train_and_test(axes, below, *drawings[1].content)
+    of_test, of_train = main_histograms(test).linear[1], found.train.linear[1]
+    (contents, errors), (trained, train_errors) = of_test["sig"].normalised(), of_train["sig"].normalised()
+    line = axes.patches[0].get_data().values
+    points = axes.containers[0].lines[0].get_ydata()
+    assert list(line) == pytest.approx([value or np.nan for value in trained], nan_ok=True)
+    assert list(points) == pytest.approx(list(contents[contents > 0]))
+    some = (errors > 0) | (train_errors > 0)
+    contents, errors, trained, train_errors = (each[some] for each in (contents, errors, trained, train_errors))
+    pulls = (trained - contents) / np.hypot(errors, train_errors)
+    np.testing.assert_allclose(below.lines[0].get_ydata(), pulls.clip(-5, 5))
+    assert legend_title(axes)[0] == "lines: 2,000 jets trained on; points: 1,000 test jets"
+    comparison = found.distance(Label.SIGNAL, Label.SIGNAL)
+    assert legend_texts(axes)[0] == (
+        f"Signal: {comparison.distance:.3f} ({comparison.reference.mean:.3f} ± {comparison.reference.spread:.3f})"
+    )
+
+
+@pytest.mark.parametrize("signal", [[], [0.9]])
+def test_a_class_without_jets_is_unknown(signal: list[float]) -> None:
+    jets = jets_on_signal_output(signal, [], [])
+    for each in final(evaluate_test_sample(jets, train=jets), "train_and_test"):
+        axes, below = Figure().subplots(2, sharex=True)
+        each.draw(axes, below, *each.content)
+        assert legend_texts(axes)[1:] == ["QCD: unknown", "BIB: unknown"]

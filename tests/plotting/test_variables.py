@@ -9,8 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
+from cal_ratio_trainer.evaluation.variables import COUNTS, find_variable, known_names
+from cal_ratio_trainer.jets.metadata import Scaling, built_units, converted_units
 from cal_ratio_trainer.plotting import DEMO
-from cal_ratio_trainer.plotting.variables import MOST_SERIES, Series, VariableFigure, plain_text, variable_drawing
+from cal_ratio_trainer.plotting.variables import (
+    MAX_SERIES,
+    Series,
+    VariableFigure,
+    axis_title,
+    plain_text,
+    variable_drawing,
+)
 from tests.plotting.recording import legend_texts
 from tests.plotting.test_images import TOLERANCE, at_half_size
 
@@ -91,7 +100,7 @@ def test_nothing_to_draw_is_said() -> None:
 
 
 def test_the_legend_lies_above_the_highest_content() -> None:
-    for number in range(1, MOST_SERIES + 1):
+    for number in range(1, MAX_SERIES + 1):
         asked = figure(number, context="all")
         axes = drawn(asked)[0]
         top = max(float(np.nanmax(series.histogram.normalised()[0])) for series in asked.series)
@@ -142,7 +151,7 @@ def test_large_values_are_given_in_powers_of_a_thousand() -> None:
 
 def test_more_groups_than_can_be_told_apart_are_refused() -> None:
     with pytest.raises(ValueError, match="too many"):
-        variable_drawing("x", figure(MOST_SERIES + 1))
+        variable_drawing("x", figure(MAX_SERIES + 1))
 
 
 @pytest.mark.mpl_image_compare(tolerance=TOLERANCE, style="default", savefig_kwargs={"dpi": 100})
@@ -150,3 +159,49 @@ def test_three_groups_look_as_they_did(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
     (path,) = variable_drawing("name", figure(3, context="Signal MC")).write(tmp_path, DEMO)
     return at_half_size(path)
+
+
+UP_TO_500 = Scaling(min_jet_pt=0, max_jet_pt=500)
+
+
+def title(name: str, unit: str, scaling: Scaling | None = None) -> str:
+    """The title of a variable."""
+    variable = find_variable([name], ["jet_pt", "jet_mass$", "mcEventWeight"])
+    assert variable is not None
+    return axis_title(variable, unit, scaling)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "said"),
+    [
+        ("jet_pt", "GeV", "Jet $p_T$ [GeV]"),
+        ("jet_pt", "scaled to 0-1", "Jet $p_T$ [500 GeV]"),
+        ("clus_pt_0", "scaled to 0-1", "Leading cluster $p_T$ [500 GeV]"),
+        ("clus_eta_1", "from the leading cluster", r"2nd cluster $\eta$ from the leading cluster"),
+        ("track_phi_2", "rad from the jet", r"3rd track $\phi$ from the jet [rad]"),
+        ("MSeg_t0_0", "ns", "1st muon segment $t_0$ [ns]"),
+        ("MSeg_t0_10", "ns", "11th muon segment $t_0$ [ns]"),
+        ("clus_l4hcal", "fraction of the cluster", "Cluster energy in HCal layer 4 [fraction of the cluster]"),
+        ("track_z0", "250 mm", "Track $z_0$ [250 mm]"),
+        ("track_SCTHits", "hits", "Track SCT hits"),
+        ("n_muon_segments", "", "Number of muon segments"),
+        ("mcEventWeight", "", "Event weight"),
+        ("jet_mass$", "", r"jet_mass\$"),
+    ],
+)
+def test_titles_are_a_physicist_s(name: str, unit: str, said: str) -> None:
+    assert title(name, unit, UP_TO_500) == said
+
+
+def test_a_scale_that_is_not_known_or_starts_above_zero_is_said_so() -> None:
+    assert title("jet_pt", "scaled to 0-1") == "Jet $p_T$ [scaled to 0-1]"
+    shifted = Scaling(min_jet_pt=40, max_jet_pt=500)
+    assert title("jet_pt", "scaled to 0-1", shifted) == "Jet $p_T$ [scaled: 40–500 GeV to 0–1]"
+
+
+@pytest.mark.parametrize("units", [converted_units(), built_units()])
+def test_everything_that_has_a_unit_has_a_title_and_mathematics_that_closes(units: dict[str, str]) -> None:
+    for name in [*known_names(["jet_pt"]), *(count.name for count in COUNTS)]:
+        said = title(name, units.get(name, ""), UP_TO_500)
+        assert said
+        assert said.replace(r"\$", "").count("$") % 2 == 0

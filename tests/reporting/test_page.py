@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.plotting.png import png_bytes
-from cal_ratio_trainer.reporting.page import MOST_OPEN_ROWS, page_html
+from cal_ratio_trainer.reporting.page import MAX_OPEN_ROWS, page_html
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def test_a_long_table_is_folded_and_a_short_one_is_not(folder: Path) -> None:
     def table(rows: int) -> str:
         return "## h\n\n| a |\n|---|\n" + "| 1 |\n" * rows
 
-    assert 'class="long"' not in page_html("t", table(MOST_OPEN_ROWS - 1), folder)
-    long = page_html("t", table(MOST_OPEN_ROWS + 1), folder)
-    assert f'<details class="long"><summary>{MOST_OPEN_ROWS + 2} rows</summary>' in long
+    assert 'class="long"' not in page_html("t", table(MAX_OPEN_ROWS - 1), folder)
+    long = page_html("t", table(MAX_OPEN_ROWS + 1), folder)
+    assert f'<details class="long"><summary>{MAX_OPEN_ROWS + 2} rows</summary>' in long
     assert long.index("<h2") < long.index('class="long"')
 
 

@@ -41,20 +41,20 @@ class StepSize:
     Attributes:
         main: main jets.
         control: control-region jets of the network's update.
-        adversary: control-region jets of an update of the domain loss.
+        update: control-region jets of an update of the domain loss.
         constituents: by branch, how many a main and how many a control-region jet has on average.
         updates: updates of the domain loss in the step.
     """
 
     main: float
     control: float
-    adversary: float
+    update: float
     constituents: Mapping[str, tuple[float, float]]
     updates: int = Adversary.updates
 
     def of(self, splits: float) -> "StepSize":
         """The same jets in so many times as many steps."""
-        return replace(self, main=self.main / splits, control=self.control / splits, adversary=self.adversary / splits)
+        return replace(self, main=self.main / splits, control=self.control / splits, update=self.update / splits)
 
 
 def step_bytes(shape: NetworkShape, size: StepSize, engine: Engine, pieces: int = 1) -> int:
@@ -68,8 +68,8 @@ def step_bytes(shape: NetworkShape, size: StepSize, engine: Engine, pieces: int 
     """
     piece = size.of(pieces)
     network = _update_bytes(shape, piece, engine)
-    adversary = _forward_bytes(shape, piece, engine)
-    return int(max(network, adversary)) + 8 * _FLOAT * weights_in(shape)
+    update = _forward_bytes(shape, piece, engine)
+    return int(max(network, update)) + 8 * _FLOAT * weights_in(shape)
 
 
 def weights_in(shape: NetworkShape) -> int:
@@ -87,13 +87,13 @@ def gathered_bytes(shape: NetworkShape, epoch: StepSize, splits: int, processes:
         processes: how many share each of them.
     """
     main = epoch.main / (splits * processes)
-    # A jet that the adversary's updates and the network's both read is gathered once.
+    # A jet that the updates of the domain loss and of the network both read is gathered once.
     others = 1.0
-    if epoch.adversary:
-        of_network = epoch.control / (splits * processes * epoch.adversary)
-        of_adversary = min(1.0, epoch.updates / processes) / splits
-        others = max(0.0, 1 - of_network) * (1 - of_adversary)
-    control = epoch.adversary * (1 - others)
+    if epoch.update:
+        of_network = epoch.control / (splits * processes * epoch.update)
+        of_update = min(1.0, epoch.updates / processes) / splits
+        others = max(0.0, 1 - of_network) * (1 - of_update)
+    control = epoch.update * (1 - others)
     floats = sum(
         each.inputs * (main * epoch.constituents[each.name][0] + control * epoch.constituents[each.name][1])
         for each in shape.branches
@@ -132,8 +132,8 @@ def _update_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
 
 
 def _forward_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
-    """Bytes of a pass without gradients, one branch at a time, for the jets of both updates of the adversary."""
-    jets = size.updates * size.adversary
+    """Bytes of a pass without gradients, one branch at a time, for the jets of all updates of the domain loss."""
+    jets = size.updates * size.update
     floats = [
         _row_floats(each, shape, engine) * jets * size.constituents[each.name][1] + 3 * each.lstm_units * jets
         for each in shape.branches

@@ -1,4 +1,4 @@
-"""Two sets of scores of the same jets: how far they agree, and where they do not."""
+"""Agreement of two sets of scores of the same jets."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ DIFFERENCE_EDGES = np.concatenate([[0.0], np.geomspace(1e-9, 1.0, 55)])
 
 @dataclass(frozen=True, eq=False)
 class OutputAgreement:
-    """One network output of both.
+    """Agreement in one network output.
 
     Attributes:
         output: which one.
@@ -48,10 +48,10 @@ class OutputAgreement:
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """All outputs, and the decisions by the largest output.
+    """Agreement in all outputs, and in the decisions by the largest output.
 
     Attributes:
-        jets: how many there are.
+        jets: their number.
         outputs: one for each output, in the order of `Label`.
         decisions: [first, second] jets by largest output; of equal ones the first.
     """
@@ -103,7 +103,7 @@ def agreement(first: FloatArray, second: FloatArray) -> Agreement:
 def agreements_by_class(
     first: FloatArray, second: FloatArray, rows: Mapping[str, NDArray[np.intp]]
 ) -> dict[str, Agreement]:
-    """The same for the jets at some positions, by name; names without jets are left out."""
+    """Agreement of the jets at some positions, by name; names without jets are left out."""
     return {name: agreement(first[here], second[here]) for name, here in rows.items() if len(here)}
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.scored import WeightedSample
 
 _LOGARITHMIC_ABOVE = 300.0
-_FEWEST_BINS = 8
+_MIN_BINS = 8
 _ENOUGH_VALUES = 50
 _REACH_OF_TAILS = 3.0
 """Tails are shown as far as there are values up to so many widths of the central nine tenths away from these."""
@@ -18,7 +18,7 @@ _REACH_OF_TAILS = 3.0
 _RESOLUTION = 1e-12
 """Values that differ by less than this share of themselves differ by rounding, and bins between them would too."""
 
-_SMALLEST_RANGE = 1e-300
+_MIN_RANGE = 1e-300
 """Below this a bin's width would be no normal number."""
 
 _FULL_CIRCLE_FROM = 0.9
@@ -39,7 +39,7 @@ class BinChoice:
 
 
 def bin_edges(samples: Sequence[WeightedSample], choice: BinChoice) -> NDArray[np.float64]:
-    """Edges that show all samples.
+    """Edges of bins that show all samples.
 
     The range covers the central part of each sample, so that a small class is seen beside a large one; outliers that
     lie far from nine tenths of the values do not stretch it. Angles that go all the way round get -pi to pi, whole
@@ -59,7 +59,7 @@ def bin_edges(samples: Sequence[WeightedSample], choice: BinChoice) -> NDArray[n
         return np.array([0.0, 1.0])
     bounds = np.array([_bounds(sample, choice.central_share) for sample in filled])
     low, high = float(bounds[:, 0].min()), float(bounds[:, 1].max())
-    if high - low <= max(_RESOLUTION * max(abs(low), abs(high)), _SMALLEST_RANGE):
+    if high - low <= max(_RESOLUTION * max(abs(low), abs(high)), _MIN_RANGE):
         return _around(low, high)
     if all(np.array_equal(sample.values, np.round(sample.values)) for sample in filled):
         return _whole_number_edges(low, high, choice.most)
@@ -107,7 +107,7 @@ def _quantiles(sample: WeightedSample, shares: Sequence[float]) -> list[float]:
 
 def _bin_count(values: int, most: int) -> int:
     # Rice's rule: twice the cubic root.
-    return max(min(_FEWEST_BINS, most), min(most, round(2 * math.cbrt(values))))
+    return max(min(_MIN_BINS, most), min(most, round(2 * math.cbrt(values))))
 
 
 def _around(low: float, high: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Errors of AUC and K-S from samples drawn anew, event by event: jets of one event are no independent witnesses."""
+"""Bootstrap errors of AUC and K-S, event by event, since jets of one event are correlated."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -48,11 +48,11 @@ class Resampling:
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """A figure of a sample, and what it is in samples drawn anew.
+    """Figure of merit of a sample, with its bootstrap replicas.
 
     Attributes:
         value: of the sample itself.
-        replicas: [replicas]; NaN where a replica lacks what the figure needs.
+        replicas: [replicas]; NaN where a replica lacks jets that the figure needs.
     """
 
     value: float
@@ -67,7 +67,7 @@ class Resampled:
         return _interval(self.value, self.replicas)
 
     def minus(self, other: "Resampled") -> Interval:
-        """The difference to a figure of the same events, whose fluctuations are for the most part the same."""
+        """Difference to a figure of the same events, whose fluctuations largely cancel."""
         return _interval(self.value - other.value, self.replicas - other.replicas)
 
 
@@ -79,7 +79,7 @@ def resampled_aucs(
     Args:
         jets: the sample.
         events: [jets], see `Resampling.drawn`.
-        resampling: how often.
+        resampling: number and seed of the replicas.
         backgrounds: the mixtures; class counts are those of each replica.
     """
     pairs = {label: _Pairs.of(jets, label) for label in (Label.QCD, Label.BIB)}
@@ -106,7 +106,7 @@ def resampled_ks(
 
 def _interval(value: float, replicas: Replicas) -> Interval:
     known = replicas[np.isfinite(replicas)]
-    # Where most replicas lack what the figure needs, the others are no fair picture.
+    # Where most replicas lack jets that the figure needs, the others are a biased selection.
     if not math.isfinite(value) or len(known) < max(2, len(replicas) / 2):
         return Interval(value, math.nan, math.nan)
     low, high = np.quantile(known, [TAIL, 1 - TAIL]) - known.mean()

@@ -62,7 +62,7 @@ class FalsePositives:
 
 
 def signal_efficiencies(jets: ScoredJets) -> tuple[MassPointEfficiency, ...]:
-    """One for each (mH, mS) of the signal jets, rising; none where the masses are not known."""
+    """Efficiency for each (mH, mS) of the signal jets, rising; none where the masses are not known."""
     if jets.higgs_mass is None or jets.scalar_mass is None:
         return ()
     masses = np.stack([jets.higgs_mass, jets.scalar_mass], axis=1)
@@ -82,7 +82,7 @@ def signal_efficiency(jets: ScoredJets) -> Share:
 
 
 def false_positives(jets: ScoredJets) -> tuple[FalsePositives, ...]:
-    """For QCD and BIB: the share of jets whose largest output is signal."""
+    """Shares of QCD and BIB jets whose largest output is signal."""
     return tuple(_false_positives(jets, label) for label in (Label.QCD, Label.BIB))
 
 

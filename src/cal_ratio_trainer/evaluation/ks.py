@@ -23,7 +23,7 @@ _QUANTILE_95 = 1.3580986393225505
 
 @dataclass(frozen=True)
 class PtRange:
-    """A range of scaled jet pt, `low` included, `high` not [1]; `gev` are the same edges in GeV, where known."""
+    """Range of scaled jet pt, `low` included, `high` not [1]; `gev` are the same edges in GeV, where known."""
 
     name: str
     low: float
@@ -45,7 +45,7 @@ class KsReference:
 
 @dataclass(frozen=True)
 class KsComparison:
-    """A measured distance beside its reference; NaN where one of the samples is empty."""
+    """Measured distance beside its reference; NaN where one of the samples is empty."""
 
     distance: float
     reference: KsReference
@@ -63,7 +63,7 @@ class KsComparison:
 
 @dataclass(frozen=True)
 class OutputKs:
-    """One network output: a comparison a pt range, and their sum (NaN if one of them is)."""
+    """Comparisons of one network output, one per pt range, and their sum (NaN if one of them is)."""
 
     output: Label
     ranges: tuple[KsComparison, ...]
@@ -196,7 +196,7 @@ def control_region_ks(
 
 
 def ks_of_control_jets(jets: ScoredControlJets, pt_ranges: tuple[PtRange, ...] = PT_RANGES) -> ControlRegionKs:
-    """The same as `control_region_ks` from jets that are checked already."""
+    """MC against data as in `control_region_ks`, from jets that are checked already."""
     distances: list[list[float]] = []
     effective: list[tuple[float, float]] = []
     for pt_range in pt_ranges:

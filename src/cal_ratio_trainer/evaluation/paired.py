@@ -1,4 +1,4 @@
-"""Two networks on the same jets: their figures, the difference, and its error from jets drawn anew for both at once.
+"""Figures of merit of two networks on the same jets, the difference, and its bootstrap error.
 
 Most of a figure's fluctuation is that of the sample, which both networks share: the error of the difference is much
 smaller than those of the figures.
@@ -40,14 +40,14 @@ EFFICIENCY_GRID = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 @dataclass(frozen=True)
 class PairedFigure:
-    """One figure of both networks.
+    """Figure of merit of both networks.
 
     Attributes:
-        name: what it is.
+        name: for tables.
         first, second: its values with their own 68 % intervals.
         difference: second minus first, with the interval of the difference.
         more_is_better: False for K-S distances and for background that passes.
-        is_share: it is a share of jets, which may be told in per cent.
+        is_share: it is a share of jets, which can be given in per cent.
     """
 
     name: str
@@ -99,7 +99,7 @@ def paired_figures(first: ScoredJets, second: ScoredJets, events: EventArray, re
     Args:
         first, second: the same jets in the same order, with the scores of each.
         events: [jets] a number that all jets of an event share.
-        resampling: how often jets are drawn anew.
+        resampling: number and seed of the replicas.
     """
     backgrounds = tuple(b for b in BACKGROUNDS if any(b.count(first, label) for label in (Label.QCD, Label.BIB)))
     aucs = [resampled_aucs(jets, events, resampling, backgrounds) for jets in (first, second)]

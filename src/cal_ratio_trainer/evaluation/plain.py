@@ -1,4 +1,4 @@
-"""Dataclasses of numbers as plain JSON and back, number for number; what they mean is not known here."""
+"""Dataclasses of numbers as plain JSON and back, number for number."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ _Made = TypeVar("_Made")
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass (of dataclasses, tuples, arrays, numbers, strings) as dicts, lists, numbers and strings.
+    """Converts a dataclass (of dataclasses, tuples, arrays, numbers, strings) to dicts, lists, numbers and strings.
 
     What JSON has no number for becomes 'nan', 'inf' or '-inf'.
 
@@ -38,7 +38,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(made: type[_Made], plain: Mapping[str, Any]) -> _Made:
-    """The inverse of `to_plain` for a dataclass; its annotations say what becomes what.
+    """Inverse of `to_plain` for a dataclass, by its annotations.
 
     Raises:
         KeyError, TypeError, ValueError: not such an object.

@@ -15,7 +15,7 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 class NonFiniteInput(UserError):
-    """Values that a figure of merit is to be computed from are NaN or infinite; names which and how many."""
+    """Inputs of a figure of merit are NaN or infinite; the message names them and their number."""
 
     def __init__(self, name: str, bad: int, total: int) -> None:
         self.name, self.bad, self.total = name, bad, total
@@ -112,7 +112,7 @@ class ScoredJets:
         weights: [jets], any scale per class: all figures normalise a class by itself. May be negative.
         higgs_mass: [jets] true mH of signal jets in GeV, anything for the others; None where not known.
         scalar_mass: [jets] true mS likewise.
-        kinematics: what efficiencies are shown against; None where not known.
+        kinematics: quantities that efficiencies are shown against; None where not known.
 
     Raises:
         NonFiniteInput: a score or weight is NaN or infinite.
@@ -146,7 +146,7 @@ class ScoredJets:
         return int(np.count_nonzero(self.labels == label))
 
     def sample(self, label: Label, output: Label) -> WeightedSample:
-        """One output's scores of the jets of one label, with their weights."""
+        """Scores of the jets of one label on one output, with their weights."""
         chosen = self.positions[label]
         return WeightedSample(self.scores[chosen, output], self.weights[chosen])
 

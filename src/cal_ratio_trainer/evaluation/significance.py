@@ -98,7 +98,7 @@ def significance_scan(
 
     Args:
         jets: main-sample jets; only QCD's weights count, signal and BIB are counted.
-        background: `QCD_AND_BIB`, `QCD_ONLY` or `BIB_ONLY`: what takes part.
+        background: `QCD_AND_BIB`, `QCD_ONLY` or `BIB_ONLY`.
         higgs_mass: only signal of this mH in GeV; None for all.
     """
     signal = jets.sample(Label.SIGNAL, Label.SIGNAL) if higgs_mass is None else jets.signal_sample(higgs_mass)

@@ -34,7 +34,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class TestFigures:
-    """A network on the test sample.
+    """Figures of merit of a network on the test sample.
 
     Attributes:
         rocs: against the compound, QCD only, BIB only; then each mH against the compound.
@@ -46,7 +46,7 @@ class TestFigures:
         confusion: label against largest output.
         histograms: the three outputs for signal, QCD, BIB.
         working_point: the cut at which a stated share of QCD passes.
-        dependences: efficiency and mistag at that cut against what is known of the jets.
+        dependences: efficiency and mistag at that cut against kinematics, as far as known.
         overtraining: the same outputs for jets that were trained on; None where none were given.
         ks: control region, MC against data; None where no control jets were given.
         control_histograms: the three outputs for control data and MC; None likewise.

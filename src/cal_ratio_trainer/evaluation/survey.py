@@ -16,7 +16,7 @@ from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.jets.weights import effective_number_of
 
 SAMPLED_JETS = 20_000
-"""About so many jets of a file, spread over all of it, decide about bins."""
+"""Approximate number of jets of a file, spread over all of it, by which bins are chosen."""
 
 _BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
 
@@ -36,7 +36,7 @@ class JetClass:
 
 @dataclass
 class ClassTally:
-    """Jets of a class, and their weights: sum, sum of squares, how many are negative."""
+    """Number of jets of a class, and their weights: sum, sum of squares, number of negative ones."""
 
     jets: int = 0
     sum_of_weights: float = 0.0
@@ -83,7 +83,7 @@ class ColumnTally:
 
     @property
     def is_odd(self) -> bool:
-        """True where something in it is worth a look."""
+        """True where some values are no measurements."""
         return bool(self.null or self.not_finite or self.not_measured or self.beyond_pi)
 
     def add(self, values: NDArray[np.floating], feature: Feature | None) -> None:
@@ -134,7 +134,7 @@ class Survey:
         self._random = np.random.default_rng(self.seed)
 
     def add(self, jets: Jets) -> None:
-        """Look at some jets."""
+        """Adds some jets."""
         weights = self._weights(jets)
         classes, positions = classes_of(jets)
         for place, jet_class in enumerate(classes):

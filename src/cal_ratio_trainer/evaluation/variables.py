@@ -24,10 +24,10 @@ Shape = Literal["scalar", "slot", "all", "count"]
 
 @dataclass(frozen=True)
 class Variable:
-    """One quantity of a jet, or of its constituents.
+    """Quantity of a jet, or of its constituents.
 
     Attributes:
-        name: as it is said today; tells variables apart.
+        name: today's spelling; tells variables apart.
         column: the column it is read from; for a number of constituents its own name.
         shape: a scalar of the jet, a feature of the constituent in one slot or of all constituents, or their number.
         slot: which slot, from 0.
@@ -149,7 +149,7 @@ def scalar_numbers(name: str, jets: Jets) -> NDArray[np.float64] | None:
 
 
 class VariableCounter:
-    """Counts one variable for groups of jets that exclude each other.
+    """Weighted histograms of one variable for groups of jets that exclude each other.
 
     Where a jet has several entries (all its constituents), the variance takes jets as independent, not entries:
     constituents of one jet go together.

@@ -25,7 +25,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class WorkingPoint:
-    """A cut and what passes it; a jet passes when its signal output is above the cut.
+    """Cut and the shares that pass it; a jet passes when its signal output is above the cut.
 
     Attributes:
         mistag: the share of QCD that was to pass; the cut lets no more than it pass. [1]
@@ -108,11 +108,11 @@ class Dependence:
 
     Attributes:
         quantity: a name of `EDGES`.
-        label: which jets.
+        label: of the jets.
         edges: [bins + 1]; the last bin holds its upper edge.
         passed: [bins] jets that pass: counts of signal, effective numbers of background.
         total: [bins] all of them likewise.
-        jets: how many jets there are in all bins.
+        jets: number of jets in all bins.
         outside: jets whose value is known and in no bin.
     """
 
@@ -171,11 +171,11 @@ def dependence(
     weights: FloatArray | None,
     passes: BoolArray,
 ) -> Dependence:
-    """The share of jets that passes in each bin.
+    """Share of jets that passes in each bin.
 
     Args:
         binning: the quantity, a name of `EDGES`, and the edges of its bins.
-        label: which jets these are.
+        label: of the jets.
         values: [jets] of the quantity, NaN where it is not known.
         weights: [jets]; None counts jets.
         passes: [jets].

@@ -4,11 +4,12 @@ What the layers must be is not asked here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from cal_ratio_trainer.errors import did_you_mean
-from cal_ratio_trainer.formats.stored_layers import BadNetworkFile
+from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph, GraphLayer
+from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, BadWeightsFile, StoredLayer
 
 _MOST_LAYERS = 200
 _LONGEST_NAME = 200
@@ -20,32 +21,7 @@ class BadArchitecture(BadNetworkFile):
     """A config is none of Keras', or describes another network; names the layer."""
 
 
-@dataclass(frozen=True)
-class FileLayer:
-    """One layer as a file describes it.
-
-    Attributes:
-        kind: the Keras class.
-        name: unique within the file.
-        sources: names of the layers that it reads, in order.
-        config: all settings.
-    """
-
-    kind: str
-    name: str
-    sources: tuple[str, ...]
-    config: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """All layers of a file by name, in the file's order, and the one that gives the scores."""
-
-    layers: Mapping[str, FileLayer]
-    output: str
-
-
-def architecture_of(config: Any) -> Architecture:
+def architecture_of(config: Any) -> Graph:
     """The graph in a config.
 
     Args:
@@ -61,15 +37,39 @@ def architecture_of(config: Any) -> Architecture:
     entries = _get(content, "layers", list, "the config")
     if len(entries) > _MOST_LAYERS:
         raise BadArchitecture(f"has {len(entries)} layers; networks of at most {_MOST_LAYERS} are read")
-    layers: dict[str, FileLayer] = {}
+    layers: dict[str, GraphLayer] = {}
     for entry in entries:
         layer = _layer(entry)
         if layer.name in layers:
             raise BadArchitecture(f"has two layers named {layer.name!r}")
         layers[layer.name] = layer
     _check_sources(layers)
-    _check_inputs(content, layers)
-    return Architecture(layers, _output(content, layers))
+    inputs = tuple(_inputs(content, layers))
+    return Graph(layers, inputs, _output(content, layers))
+
+
+def with_weights(graph: Graph, stored: Mapping[str, StoredLayer]) -> Graph:
+    """A graph with the weights of its layers, kernels [in, out].
+
+    Args:
+        graph: of a file.
+        stored: the file's layers with weights, by name, as Keras keeps them.
+
+    Raises:
+        BadWeightsFile: a layer with weights lacks them, or has another number.
+    """
+    layers = {}
+    for name, layer in graph.layers.items():
+        parts = WEIGHT_NAMES.get(layer.kind, ())
+        if parts and name not in stored:
+            raise BadWeightsFile(f"the weights of layer {name!r} are missing")
+        arrays = stored[name].arrays if parts else ()
+        if len(arrays) != len(parts):
+            raise BadWeightsFile(f"layer {name!r} has {len(arrays)} weights, expected {len(parts)}")
+        # A kernel-1 convolution is a dense layer on rows; Keras gives its kernel one more axis, [1, in, out].
+        plain = (array[0] if array.ndim == 3 and len(array) == 1 else array for array in arrays)
+        layers[name] = replace(layer, weights=dict(zip(parts, plain, strict=True)))
+    return replace(graph, layers=layers)
 
 
 def _get(holder: Any, key: str, kind: type, where: str) -> Any:
@@ -79,14 +79,14 @@ def _get(holder: Any, key: str, kind: type, where: str) -> Any:
     return found
 
 
-def _layer(entry: Any) -> FileLayer:
+def _layer(entry: Any) -> GraphLayer:
     config = _get(entry, "config", dict, "a layer")
     name = _name(entry, config)
     where = f"layer {name!r}"
     kind, nodes = _kind(entry, where), _get(entry, "inbound_nodes", list, where)
     if len(nodes) > 1:
         raise BadArchitecture(f"{where} is used {len(nodes)} times, expected once")
-    return FileLayer(kind, name, tuple(_sources(nodes, where)), config)
+    return GraphLayer(kind, name, tuple(_sources(nodes, where)), config)
 
 
 def _name(entry: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -145,7 +145,7 @@ def _keras_2_source(connection: Any, where: str) -> str:
     return connection[0]
 
 
-def _check_sources(layers: Mapping[str, FileLayer]) -> None:
+def _check_sources(layers: Mapping[str, GraphLayer]) -> None:
     for layer in layers.values():
         for source in layer.sources:
             if source not in layers:
@@ -154,14 +154,15 @@ def _check_sources(layers: Mapping[str, FileLayer]) -> None:
                 )
 
 
-def _check_inputs(content: Mapping[str, Any], layers: Mapping[str, FileLayer]) -> None:
+def _inputs(content: Mapping[str, Any], layers: Mapping[str, GraphLayer]) -> list[str]:
     said = _connections(content, "input_layers")
     there = [layer.name for layer in layers.values() if layer.kind == "InputLayer"]
     if sorted(said) != sorted(there):
         raise BadArchitecture(f"names the inputs {said!s:.400}, but its input layers are {there!s:.400}")
+    return said
 
 
-def _output(content: Mapping[str, Any], layers: Mapping[str, FileLayer]) -> str:
+def _output(content: Mapping[str, Any], layers: Mapping[str, GraphLayer]) -> str:
     said = _connections(content, "output_layers")
     if len(said) != 1 or said[0] not in layers:
         raise BadArchitecture(f"gives out the layers {said!s:.400}, expected one")

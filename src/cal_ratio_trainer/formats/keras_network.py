@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
-from cal_ratio_trainer.formats.architecture import Architecture, BadArchitecture, architecture_of
+from cal_ratio_trainer.formats.architecture import BadArchitecture, architecture_of
+from cal_ratio_trainer.formats.graph import Graph
 from cal_ratio_trainer.formats.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
 from cal_ratio_trainer.formats.keras_file import CONFIG, LARGEST, METADATA, WEIGHTS
 from cal_ratio_trainer.formats.layers import Layer, in_keras_order
@@ -53,7 +54,7 @@ def network_from_zip(content: bytes) -> StoredNetwork:
     return replace(network, form=f"zip of Keras {said if isinstance(said, str) else '?':.20}, with architecture")
 
 
-def network_from_hdf5(content: bytes, architecture: Architecture | None = None) -> StoredNetwork:
+def network_from_hdf5(content: bytes, architecture: Graph | None = None) -> StoredNetwork:
     """The network in an HDF5 file of Keras.
 
     Args:
@@ -80,7 +81,7 @@ def network_from_hdf5(content: bytes, architecture: Architecture | None = None) 
     return StoredNetwork(shape, weights, f"{form}, weights only", names, dropout_is_said=False, notes=(_WEIGHTS_ALONE,))
 
 
-def architecture_in(content: bytes) -> Architecture | None:
+def architecture_in(content: bytes) -> Graph | None:
     """The architecture that a file of either kind holds; None for weights alone.
 
     Raises:
@@ -95,7 +96,7 @@ def architecture_in(content: bytes) -> Architecture | None:
         raise BadKerasFile(str(error)) from error
 
 
-def _with_architecture(architecture: Architecture, found: Recognised, stored: Hdf5Content) -> StoredNetwork:
+def _with_architecture(architecture: Graph, found: Recognised, stored: Hdf5Content) -> StoredNetwork:
     if stored.form == LEGACY:
         by_name: dict[str, StoredLayer] = {}
         for layer in stored.with_weights:
@@ -108,7 +109,7 @@ def _with_architecture(architecture: Architecture, found: Recognised, stored: Hd
     return StoredNetwork(found.shape, weights, "", tuple(architecture.layers), found.dropout_is_said)
 
 
-def _ordered(architecture: Architecture) -> list[tuple[str, str]]:
+def _ordered(architecture: Graph) -> list[tuple[str, str]]:
     """Class and name of the layers with weights as Keras numbers them; the config's order must say the same."""
     plain = [Layer(layer.kind, layer.name, layer.sources, ()) for layer in architecture.layers.values()]
     by_depth = [layer for layer in in_keras_order(plain, architecture.output) if layer.kind in WEIGHTS_OF]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson
-from cal_ratio_trainer.formats.architecture import Architecture
+from cal_ratio_trainer.formats.graph import Graph
 from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING, read_keras
 from cal_ratio_trainer.formats.keras_network import architecture_in, network_from_hdf5
 from cal_ratio_trainer.formats.registry import formats
@@ -15,7 +15,7 @@ MAX_BYTES = 1 << 28
 """How many bytes a file may have: 700 times those of the 2019 network."""
 
 
-def read_network(path: Path, architecture: Architecture | None = None) -> StoredNetwork:
+def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork:
     """The network in a file of any format that is read.
 
     Args:
@@ -47,7 +47,7 @@ def read_own_network(file: Path) -> StoredNetwork:
     return StoredNetwork(shape, weights, "keras")
 
 
-def read_architecture(path: Path) -> Architecture | None:
+def read_architecture(path: Path) -> Graph | None:
     """The architecture in a Keras file; None where it holds weights alone. Raises InputFileError as `read_network`."""
     try:
         return architecture_in(read_content(path))

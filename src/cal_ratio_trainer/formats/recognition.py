@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from cal_ratio_trainer.formats.architecture import Architecture, BadArchitecture, FileLayer
+from cal_ratio_trainer.formats.architecture import BadArchitecture
+from cal_ratio_trainer.formats.graph import Graph, GraphLayer
 from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, OUTPUT_LAYER, Layer, classifier_layers
 from cal_ratio_trainer.formats.stored_layers import (
     WEIGHTS_OF,
@@ -66,7 +67,7 @@ class Recognised:
     dropout_is_said: bool
 
 
-def recognised(architecture: Architecture) -> Recognised:
+def recognised(architecture: Graph) -> Recognised:
     """The network that an architecture describes.
 
     Raises:
@@ -81,13 +82,13 @@ def recognised(architecture: Architecture) -> Recognised:
     return Recognised(shape, names, dropout_is_said)
 
 
-def _refuse_training_graph(architecture: Architecture) -> None:
+def _refuse_training_graph(architecture: Graph) -> None:
     for name in architecture.layers:
         if name.startswith("adversary"):
             raise BadArchitecture(f"layer {name!r} is of an adversary; the network alone stands in final_model.keras")
 
 
-def _shape(architecture: Architecture) -> tuple[NetworkShape, bool]:
+def _shape(architecture: Graph) -> tuple[NetworkShape, bool]:
     joins = [layer for layer in architecture.layers.values() if layer.kind == "Concatenate"]
     if len(joins) != 1 or len(joins[0].sources) != len(CONSTITUENTS) + 1:
         raise BadArchitecture(f"has {len(joins)} Concatenate layers, expected one that joins 3 branches and the jet")
@@ -110,7 +111,7 @@ def _shape(architecture: Architecture) -> tuple[NetworkShape, bool]:
     return shape, bool(said)
 
 
-def _chain(architecture: Architecture, end: str, until: str | None = None) -> list[FileLayer]:
+def _chain(architecture: Graph, end: str, until: str | None = None) -> list[GraphLayer]:
     """The layers from an input, or from behind `until`, to `end`; each of them reads one."""
     backwards = [architecture.layers[end]]
     while backwards[-1].kind != "InputLayer" and backwards[-1].name != until:
@@ -124,7 +125,7 @@ def _chain(architecture: Architecture, end: str, until: str | None = None) -> li
     return backwards[::-1]
 
 
-def _branch(chain: Sequence[FileLayer], name: str, masses: int) -> BranchShape:
+def _branch(chain: Sequence[GraphLayer], name: str, masses: int) -> BranchShape:
     first, last = chain[0], chain[-1]
     dense = tuple(_whole(layer, "filters") for layer in chain if layer.kind == "Conv1D")
     units = [_whole(layer, "units") for layer in chain if layer.kind == "LSTM"]
@@ -140,7 +141,7 @@ def _branch(chain: Sequence[FileLayer], name: str, masses: int) -> BranchShape:
     return branch
 
 
-def _input_shape(layer: FileLayer, axes: tuple[str, ...]) -> tuple[int, ...]:
+def _input_shape(layer: GraphLayer, axes: tuple[str, ...]) -> tuple[int, ...]:
     said = layer.config.get("batch_shape", layer.config.get("batch_input_shape"))
     is_shape = isinstance(said, list) and len(said) == len(axes) + 1 and said[0] is None
     if layer.kind != "InputLayer" or not is_shape or any(type(length) is not int for length in said[1:]):
@@ -148,7 +149,7 @@ def _input_shape(layer: FileLayer, axes: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(said[1:])
 
 
-def _whole(layer: FileLayer, key: str) -> int:
+def _whole(layer: GraphLayer, key: str) -> int:
     number = layer.config.get(key)
     if type(number) is not int or not 1 <= number <= 1 << 16:
         raise BadArchitecture(f"layer {layer.name!r}: {key} is {number!r:.80}, expected a whole number from 1 to 65536")
@@ -161,7 +162,7 @@ def _rate(rate: Any) -> float:
     return float(rate)
 
 
-def _pairs(expected: Mapping[str, Layer], architecture: Architecture) -> Iterator[tuple[str, str]]:
+def _pairs(expected: Mapping[str, Layer], architecture: Graph) -> Iterator[tuple[str, str]]:
     """Our name and the file's of every layer, walking back from the output through both graphs at once."""
     waiting = [(OUTPUT_LAYER, architecture.output)]
     while waiting:
@@ -178,7 +179,7 @@ def _pairs(expected: Mapping[str, Layer], architecture: Architecture) -> Iterato
         waiting += zip(wanted.sources, found.sources, strict=True)
 
 
-def _check_settings(wanted: Layer, found: FileLayer) -> None:
+def _check_settings(wanted: Layer, found: GraphLayer) -> None:
     for name, value in wanted.settings.items():
         unsaid = wanted.settings["rate"] if name == "rate" else _MAY_BE_UNSAID.get(name)
         said = _plain(found.config.get(name, unsaid))

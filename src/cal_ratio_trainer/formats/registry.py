@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.formats.fdeep_file import Flavour, chosen_load_tests, fdeep_bytes
-from cal_ratio_trainer.formats.fdeep_network import network_from_fdeep
+from cal_ratio_trainer.formats.fdeep_reading import network_from_fdeep
 from cal_ratio_trainer.formats.graph import evaluate, graph_of
 from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING, keras_model_bytes
 from cal_ratio_trainer.formats.keras_network import network_from_hdf5, network_from_zip
@@ -153,7 +153,7 @@ def formats_named(name: str) -> tuple[NetworkFormat, ...]:
 
 
 def register_format(new: NetworkFormat) -> NetworkFormat:
-    """Make a format known by its name; returns it."""
+    """Makes a format known by its name; returns it."""
     _formats[new.name] = new
     return new
 

@@ -16,19 +16,18 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.cells import draw_confusion, draw_mass_points
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.efficiencies import draw_false_positives, draw_mistags, draw_signal_efficiency
-from cal_ratio_trainer.plotting.overtraining import draw_train_and_test
-from cal_ratio_trainer.plotting.roc import draw_curve, draw_pure_curves
+from cal_ratio_trainer.plotting.roc import draw_curve, draw_pure_curves, draw_scan
 from cal_ratio_trainer.plotting.scores import (
     LINEAR_AXES,
     control_text,
     draw_scores,
+    draw_train_and_test,
     half_linear_axes,
     logarithmic_axes,
 )
-from cal_ratio_trainer.plotting.significance import draw_scan
 
 Content = tuple[Any, ...]
-"""What a figure shows: dataclasses of numbers and small arrays, as processes can send them."""
+"""Content of a figure: dataclasses of numbers and small arrays, as processes can send them."""
 
 _MAIN, _CONTROL = "main", "val_adversary"
 

@@ -15,7 +15,7 @@ from cal_ratio_trainer.plotting.style import CLASS_STYLES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SMALLEST_TEXT, _LARGEST_TEXT = 7.0, 17.0
+_MIN_TEXT, _MAX_TEXT = 7.0, 17.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def draw_cells(axes: "Axes", cells: Cells) -> None:
 
 
 def draw_mass_points(axes: "Axes", points: tuple[MassPointEfficiency, ...]) -> None:
-    """A cell for each (mH, mS) with efficiency, error and number of jets; darker is better.
+    """Draws a cell for each (mH, mS) with efficiency, error and number of jets; darker is better.
 
     Args:
         axes: to draw on.
@@ -111,7 +111,7 @@ def _text_size(rows: int, columns: int, texts: Sequence[Sequence[str]]) -> float
     deepest = max((text.count("\n") + 1 for row in texts for text in row), default=1)
     # The frame is about 475 points wide and 345 high; a letter is 0.6 of the size wide, a line 1.3 high.
     fits = min(475 / columns / (0.62 * longest), 345 / rows / (1.5 * deepest))
-    return float(np.clip(fits, _SMALLEST_TEXT, _LARGEST_TEXT))
+    return float(np.clip(fits, _MIN_TEXT, _MAX_TEXT))
 
 
 # As in every table of this program: signal first to the eye, then its backgrounds.
@@ -119,7 +119,7 @@ _ORDER = (Label.SIGNAL, Label.QCD, Label.BIB)
 
 
 def draw_confusion(axes: "Axes", confusion: ConfusionMatrix) -> None:
-    """A row a label, from above signal, QCD, BIB; each row sums to 100 %.
+    """Draws the confusion matrix, one row per label, from above signal, QCD, BIB; each row sums to 100 %.
 
     Args:
         axes: to draw on.

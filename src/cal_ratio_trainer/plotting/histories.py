@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TRAINING: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
 _VALIDATION: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "marker": "s", "markerfacecolor": "white"}
 _MARKED_EPOCHS = 40
-_LEAST_ACCURACY_HEIGHT = 0.02
+_MIN_ACCURACY_HEIGHT = 0.02
 _LOG_ABOVE_RATIO = 30.0
 
 
@@ -53,7 +53,7 @@ class HistoryFigure:
         validation: the same on the validation part.
         validation_title: in the legend.
         reference: field of `HistoryReferences` that it is compared with; None for none.
-        least_height: the y axis covers at least so much, so that a few jets more or less do not look like a trend.
+        min_height: the y axis covers at least so much, so that a few jets more or less do not look like a trend.
     """
 
     name: str
@@ -62,7 +62,7 @@ class HistoryFigure:
     validation: str | None = None
     validation_title: str = "Validation"
     reference: str | None = None
-    least_height: float = 0.0
+    min_height: float = 0.0
 
     @property
     def lines(self) -> list[tuple[str, str, dict[str, Any]]]:
@@ -83,7 +83,7 @@ _REFERENCE_TITLES = {
 
 def _accuracy(name: str, whose: str, training: str | None, validation: str, reference: str) -> HistoryFigure:
     return HistoryFigure(
-        name, f"{whose}: accuracy", training, validation, reference=reference, least_height=_LEAST_ACCURACY_HEIGHT
+        name, f"{whose}: accuracy", training, validation, reference=reference, min_height=_MIN_ACCURACY_HEIGHT
     )
 
 
@@ -156,7 +156,7 @@ def _draw_history(
     values.append(_draw_expectation(axes, figure.lines[0][0], history))
     if figure.reference is not None:
         values.append(_draw_reference(axes, figure.reference, references))
-    _set_axes(axes, epochs, np.concatenate(values), figure.least_height)
+    _set_axes(axes, epochs, np.concatenate(values), figure.min_height)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(figure.y_title)
     axes.legend(loc="upper right", ncols=2, fontsize=13, **LEGEND_BOX)
@@ -202,7 +202,7 @@ def _draw_reference(axes: "Axes", reference: str, references: HistoryReferences)
     return np.array([value])
 
 
-def _set_axes(axes: "Axes", epochs: int, values: NDArray[np.float64], least_height: float) -> None:
+def _set_axes(axes: "Axes", epochs: int, values: NDArray[np.float64], min_height: float) -> None:
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     axes.set_xlim(-0.5, epochs - 0.5)
@@ -217,6 +217,6 @@ def _set_axes(axes: "Axes", epochs: int, values: NDArray[np.float64], least_heig
         # Room above for the legend: a fifth of the frame.
         axes.set_ylim(low / 1.2, high * (high / low) ** 0.3)
         return
-    height = max(high - low, 0.002 * abs(high), least_height) or 1.0
-    spare = (height - (high - low)) / 2 if least_height else 0.0
+    height = max(high - low, 0.002 * abs(high), min_height) or 1.0
+    spare = (height - (high - low)) / 2 if min_height else 0.0
     axes.set_ylim(low - spare - 0.08 * height, high + spare + 0.3 * height)

@@ -16,8 +16,8 @@ from cal_ratio_trainer.plotting.variables import plain_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_RUNS = 10
-"""So many runs have a marker of their own; the others share one."""
+MAX_RUNS = 10
+"""Number of runs with a marker of their own; the others share one."""
 
 _MAX_NAME = 28
 """Letters of a run's name in a legend."""
@@ -30,7 +30,7 @@ _LOWEST_MISSED, _HIGHEST_MISSED = 1e-5, 0.7
 _PALEST = 0.25
 _KS_TITLE = "K-S sum of MC and data"
 _NUMBER_PLACES = ((5, 4), (5, -14), (-17, 4), (-17, -14), (5, 16), (-17, 16), (5, -26), (-17, -26))
-"""Where an epoch's number may stand beside its point, the best place first. [points]"""
+"""Offsets of an epoch's number from its point, the best place first. [points]"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,15 +170,15 @@ def _missed(auc: Any) -> NDArray[np.float64]:
 
 
 def _style(position: int) -> dict[str, Any]:
-    if position >= MOST_RUNS:
+    if position >= MAX_RUNS:
         return {"marker": ".", "color": GREY}
     return {"marker": _MARKERS[position], "color": _COLOURS[position]}
 
 
 def _label(position: int, name: str, runs: int) -> str | None:
-    if position < MOST_RUNS:
+    if position < MAX_RUNS:
         return plain_text(name, _MAX_NAME)
-    return f"{runs - MOST_RUNS} other runs" if position == MOST_RUNS else None
+    return f"{runs - MAX_RUNS} other runs" if position == MAX_RUNS else None
 
 
 def _draw_epochs(axes: "Axes", position: int, run: RunEpochs, runs: int) -> None:

@@ -24,8 +24,8 @@ from cal_ratio_trainer.workers.processes import available_cores
 
 _WORTH_A_PROCESS = 24
 """Figures that wait for a process before another one is started: about as many as it could draw while it starts."""
-_MOST_ATTEMPTS = 2
-_MOST_DEATHS = 5
+_MAX_ATTEMPTS = 2
+_MAX_DEATHS = 5
 _LOOK_EVERY_S = 0.1
 _FAREWELL_S = 15.0
 _NICENESS = 10
@@ -42,7 +42,7 @@ class DrawingFailed(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """A figure to draw, where, and with what over it."""
+    """Figure to draw, its folder and its heading."""
 
     drawing: Drawing
     folder: Path
@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """How it went: None or why not, and the seconds of a processor that it took."""
+    """Outcome: the error or None, and the CPU time that it took. [s]"""
 
     error: Exception | None
     seconds: float
@@ -99,7 +99,7 @@ def _drawn_for_parent(report: Report, request: Request) -> Answer:
 
 @dataclass(frozen=True)
 class Undrawn:
-    """A figure that could not be drawn, and why."""
+    """Figure that could not be drawn, with the reason."""
 
     path: Path
     error: Exception
@@ -160,7 +160,7 @@ class DrawingPool:
             return len(self._waiting) + len(self._in_work)
 
     def submit(self, drawings: Iterable[Drawing], folder: Path, labels: FigureLabels, order: int = 0) -> None:
-        """Have figures drawn.
+        """Hands figures over to be drawn.
 
         Args:
             drawings: the figures; those of one file name replace each other, the newest stays.
@@ -180,7 +180,7 @@ class DrawingPool:
             pass
 
     def finish(self, description: str = "plots") -> list[Undrawn]:
-        """Wait until all is drawn, and draw too where there is much; what the disk did not take is tried once more.
+        """Waits until all is drawn, and draws too where there is much; what the disk did not take is tried once more.
 
         Returns:
             What could not be drawn.
@@ -198,7 +198,7 @@ class DrawingPool:
         return [Undrawn(path, error) for path, (_, error) in self._undrawn.items()]
 
     def close(self) -> None:
-        """Drop what waits and end the processes; what is being drawn is completed."""
+        """Drops what waits and ends the processes; figures being drawn are completed."""
         with self._changed:
             self._waiting.clear()
             self._is_closed = True
@@ -216,7 +216,7 @@ class DrawingPool:
         line.advance((line.total or 0) - line.done)
 
     def _draw_one(self, untried: bool = False) -> bool:
-        """Draw one figure in this process; false where there is none, or none that killed no process yet."""
+        """Draws one figure in this process; false where there is none, or none that killed no process yet."""
         with self._changed:
             waiting = self._next(untried)
         if waiting is not None:
@@ -229,7 +229,7 @@ class DrawingPool:
 
     def _grow(self) -> None:
         wanted = min(self._processes, 1 + len(self._waiting) // _WORTH_A_PROCESS)
-        while len(self._threads) < wanted and self._deaths < _MOST_DEATHS:
+        while len(self._threads) < wanted and self._deaths < _MAX_DEATHS:
             self._threads.append(threading.Thread(target=self._serve, daemon=True, name="drawing pool"))
             self._threads[-1].start()
 
@@ -249,7 +249,7 @@ class DrawingPool:
 
     def _take(self) -> _Waiting | None:
         with self._changed:
-            while not self._is_closed and self._deaths < _MOST_DEATHS:
+            while not self._is_closed and self._deaths < _MAX_DEATHS:
                 chosen = self._next()
                 if chosen is not None:
                     return chosen
@@ -290,7 +290,7 @@ class DrawingPool:
             if self._deaths == 1:
                 _log.warning("a process that draws figures %s; another one goes on", error)
             self._in_work.discard(waiting.path)
-            if waiting.attempts < _MOST_ATTEMPTS or not isinstance(error, ChildDied):
+            if waiting.attempts < _MAX_ATTEMPTS or not isinstance(error, ChildDied):
                 self._waiting.setdefault(waiting.path, waiting)
             else:
                 self._give_up(waiting, error)
@@ -306,7 +306,7 @@ class DrawingPool:
 def draw_in_parallel(
     drawings: Sequence[Drawing], folder: Path, labels: FigureLabels, processes: int | None = None
 ) -> list[Path]:
-    """Draw several figures in several processes, with a progress line.
+    """Draws several figures in several processes, with a progress line.
 
     Args:
         drawings: the figures.

@@ -1,4 +1,4 @@
-"""ROC curves: background rejection over signal efficiency, with their statistical errors."""
+"""Figures over all cuts on the signal output: ROC curves with their errors, and S/sqrt(B)."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.roc import RocCurve
+from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE
 
 if TYPE_CHECKING:
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 
 _FIRST: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
 _SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "marker": "s"}
-_TALLEST_BAND = 30.0
+_MAX_BAND = 30.0
 """More than this factor above its curve a band may leave the frame."""
 _ROOM_ABOVE, _LEGEND_FROM = 0.4, 0.4
 """The legend's height in the frame, and the signal efficiency at which it begins."""
 
 
 def draw_curve(axes: "Axes", curve: RocCurve, beside: RocCurve | None) -> None:
-    """One curve with its errors.
+    """Draws one curve with its errors.
 
     Args:
         axes: to draw on.
@@ -102,7 +103,7 @@ def _top(curve: RocCurve, beyond: float = 0.0) -> float:
     """The highest that is drawn of a curve, its band and its arrows, from a signal efficiency on."""
     here = (curve.background_efficiency > 0) & (curve.signal_efficiency >= beyond)
     # Weights below 0 can let a band reach as far as it likes.
-    low = np.maximum(curve.background_interval[0][here], curve.background_efficiency[here] / _TALLEST_BAND)
+    low = np.maximum(curve.background_interval[0][here], curve.background_efficiency[here] / _MAX_BAND)
     limits = [1.5 * each.low for each in curve.rejections if np.isinf(each.value)]
     return float(np.max([*(1 / low), *limits], initial=1.0))
 
@@ -132,3 +133,85 @@ def _is_mixture(curve: RocCurve) -> bool:
 def _counts(curve: RocCurve) -> str:
     counts = ((curve.background.qcd, curve.qcd_jets, "QCD"), (curve.background.bib, curve.bib_jets, "BIB"))
     return ", ".join(f"{jets:,} {name}" for factor, jets, name in counts if factor)
+
+
+_SCAN_ROOM = 1.65
+
+
+def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:
+    """S/sqrt(B) with its error; below it eps_S/sqrt(eps_B), which is the same times a constant.
+
+    Args:
+        axes: main panel.
+        below: lower panel.
+        scan: what passes each cut.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    values, errors = scan.significance, scan.error
+    # The cut at 1 lets nothing pass and has no place on the axis.
+    inside = scan.cuts < 1
+    distance = 1 - scan.cuts[inside]
+    for panel, scale in ((axes, 1.0), (below, scan.ratio_scale)):
+        low, high = (scale * (values + sign * errors)[inside] for sign in (-1, 1))
+        panel.fill_between(distance, low, high, color=BLUE, alpha=0.25, linewidth=0)
+        panel.plot(distance, scale * values[inside], color=BLUE, linewidth=2)
+    _mark_maximum(axes, scan)
+    top = float((values + errors).max(initial=0.0)) or 1.0
+    axes.set_xscale("log")
+    below.set_xscale("log")
+    _set_x(axes, below, float(distance.min(initial=0.5)))
+    axes.set_ylim(0, _SCAN_ROOM * top)
+    finite = np.isfinite(scan.ratio_scale) and len(values) > 0
+    below.set_ylim(0, 1.25 * top * scan.ratio_scale if finite and top * scan.ratio_scale > 0 else 1)
+    # A label at the upper end would stand on the 0 of the panel above.
+    below.yaxis.set_major_locator(MaxNLocator(nbins=3, prune="upper"))
+    axes.set_ylabel("S/√B, relative, this test sample")
+    below.set_ylabel("$ε_S/√ε_B$")
+    below.set_xlabel("1 − cut on the signal output")
+
+
+def _set_x(axes: "Axes", below: "Axes", tightest: float) -> None:
+    from matplotlib.ticker import NullFormatter
+
+    axes.set_xlim(tightest / 1.6, 1)
+    # Few decades hold few labels: then others stand between them.
+    between = [1.0] if tightest < 0.006 else [1.0, 2.0, 5.0] if tightest < 0.08 else [1.0, 2.0, 3.0, 5.0, 7.0]
+    ticks = np.outer(10.0 ** np.arange(-4, 1), between).ravel()
+    inside = ticks[(ticks > tightest / 1.5) & (ticks <= 1)]
+    below.set_xticks(inside, [f"{tick:g}" for tick in inside])
+    below.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> None:
+    box: dict[str, Any] = {"title": _text(scan), "title_fontsize": 13, "alignment": "left", **LEGEND_BOX}
+    if not len(scan.cuts):
+        axes.text(0.5, 0.3, "no cut leaves more than 10 background jets", transform=axes.transAxes, ha="center")
+        axes.legend([], [], loc="upper left", fontsize=13, **box)
+        return
+    best = 1 - scan.cut_at_maximum
+    axes.plot(
+        [best],
+        [scan.maximum],
+        color="black",
+        marker="v",
+        markersize=9,
+        linestyle="none",
+        # Whole at the edge too, where the loosest cut is the best.
+        clip_on=False,
+        label=f"maximum {scan.maximum:.4g} at cut {scan.cut_at_maximum:.5f}",
+    )
+    # Not into the legend, which stands in the room above.
+    line: dict[str, Any] = {"ymax": 1 / _SCAN_ROOM, "color": GREY, "linestyle": ":"}
+    axes.axvline(1 - scan.cuts[-1], label="tightest cut with more than 10 background jets", **line)
+    axes.legend(loc="upper left", fontsize=13, **box)
+
+
+def _text(scan: SignificanceScan) -> str:
+    background = scan.name if scan.name.endswith("only") else "QCD and BIB"
+    signal = f"$m_H$ = {float(scan.name.removeprefix('mH')):g} GeV" if scan.name.startswith("mH") else "all masses"
+    lines = [
+        f"{signal}, {scan.signal_jets:,} jets; {background}, {scan.background_jets:,.0f} jets",
+        f"area {scan.area:.4g};  maximum of $ε_S/√ε_B$ {scan.maximum_efficiency_ratio:.3g}",
+    ]
+    return "\n".join(lines if len(scan.cuts) else lines[:1])

@@ -22,7 +22,7 @@ _FIRST: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 _SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--"}
 _LINES = {"qcd": "-", "sig": "--", "bib": ":"}
 _LOWEST_EFFICIENCY = 0.2
-_LARGEST_LINEAR_RATIO, _LARGEST_DRAWN_RATIO = 1.9, 30.0
+_MAX_LINEAR_RATIO, _MAX_DRAWN_RATIO = 1.9, 30.0
 _LEGEND_ENDS, _LEGEND_HEIGHT = 0.65, 0.4
 """Of a legend in the lower left: the signal efficiency where it ends, and its height in the frame."""
 
@@ -121,8 +121,8 @@ def _set_ratio_axis(axes: "Axes", value: NDArray[np.float64], errors: NDArray[np
     from matplotlib.ticker import NullFormatter
 
     factor = math.exp(float(np.abs(np.log(value)).max(initial=0.0)))
-    if factor > _LARGEST_LINEAR_RATIO:
-        reach = min(1.3 * factor, _LARGEST_DRAWN_RATIO)
+    if factor > _MAX_LINEAR_RATIO:
+        reach = min(1.3 * factor, _MAX_DRAWN_RATIO)
         axes.set_yscale("log")
         axes.set_ylim(1 / reach, reach)
         step = 2 if reach < 6 else 5 if reach < 12 else 10

@@ -1,4 +1,4 @@
-"""Distributions of the three outputs by class, drawn from saved histograms alone."""
+"""Distributions of the three outputs by class, and of train and test, drawn from saved histograms alone."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistogr
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import CLASS_STYLES, LEGEND_BOX, output_title
+from cal_ratio_trainer.plotting.style import CLASS_STYLES, GREY, LEGEND_BOX, output_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,12 +33,12 @@ class ScoreAxes:
 
 
 def logarithmic_axes(output: str) -> ScoreAxes:
-    """For the logarithmic binning: y to 2, x linear but for BIB's output."""
+    """Axes for the logarithmic binning: y to 2, x linear but for BIB's output."""
     return ScoreAxes(x_is_log=output == "bib", x_low=_FIRST_VISIBLE_SCORE, y_is_log=True, y_high=2.0)
 
 
 def half_linear_axes(output: str) -> ScoreAxes:
-    """For the linear binning: x linear, y logarithmic to 50, for BIB's output to 200."""
+    """Axes for the linear binning: x linear, y logarithmic to 50, for BIB's output to 200."""
     return ScoreAxes(x_is_log=False, x_low=0.0, y_is_log=True, y_high=200.0 if output == "bib" else 50.0)
 
 
@@ -66,7 +66,7 @@ def pt_range_title(pt_range: PtRange) -> str:
 
 
 def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, text: str = "") -> None:
-    """One output, each class normalised to 1, with statistical errors.
+    """Draws one output, each class normalised to 1, with statistical errors.
 
     Args:
         axes: to draw on.
@@ -201,3 +201,71 @@ def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = 
         for each in histograms.log
     ]
     return [*linear, *logarithmic]
+
+
+_MAX_PULL = 5.0
+
+
+def draw_train_and_test(
+    axes: "Axes",
+    below: "Axes",
+    test: ScoreHistogram,
+    train: ScoreHistogram,
+    distances: tuple[KsComparison, ...],
+) -> None:
+    """Draws one output of both parts, normalised to 1 in each class; below, their difference over its error.
+
+    Args:
+        axes: main panel.
+        below: lower panel.
+        test: contents of the test part by class.
+        train: the same of jets that were trained on.
+        distances: K-S of the two, in the order of the classes.
+    """
+    both = np.concatenate([each[name].normalised()[0] for each in (test, train) for name in each.classes])
+    filled = both[both > 0]
+    bottom = 10.0 ** math.floor(math.log10(filled.min() / 2)) if len(filled) else 0.1
+    handles = []
+    for name, distance in zip(test.classes, distances, strict=True):
+        style = CLASS_STYLES[name]
+        points_style = {**style.points, **({"marker": "^", "markersize": 5} if name == "sig" else {"markersize": 4})}
+        (contents, errors), (trained, train_errors) = test[name].normalised(), train[name].normalised()
+        # Gaps in place of lines down to nothing.
+        line = axes.stairs(
+            np.where(trained > 0, trained, np.nan),
+            train.edges,
+            baseline=None,
+            linewidth=2,
+            color=style.colour,
+            linestyle=style.line,
+        )
+        centres, filled = (test.edges[1:] + test.edges[:-1]) / 2, contents > 0
+        points = axes.errorbar(
+            centres[filled], contents[filled], yerr=errors[filled], linestyle="none", elinewidth=1, **points_style
+        )
+        handles.append(((line, points), _ks_line(style.title, distance)))
+        spread = np.hypot(errors, train_errors)
+        some = spread > 0
+        pulls = (trained - contents)[some] / spread[some]
+        below.plot(centres[some], np.clip(pulls, -_MAX_PULL, _MAX_PULL), linestyle="none", **points_style)
+    below.axhspan(-1, 1, color="lightgrey", linewidth=0, zorder=0)
+    below.axhline(0, color=GREY, linewidth=1, zorder=1)
+    axes.set_yscale("log")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(bottom, 500)
+    axes.set_yticks([10.0**power for power in range(-5, 1) if 10.0**power >= bottom])
+    below.set_ylim(-1.2 * _MAX_PULL, 1.2 * _MAX_PULL)
+    below.set_yticks([-4, -2, 0, 2, 4])
+    below.set_xlabel(output_title(test.output))
+    below.set_ylabel("(train−test)/σ")
+    axes.set_ylabel("Fraction of jets / bin")
+    jets = f"lines: {int(train.jets.sum()):,} jets trained on; points: {int(test.jets.sum()):,} test jets"
+    axes.legend(
+        *zip(*handles, strict=True),
+        loc="upper center",
+        fontsize=13,
+        title=f"{jets}\nK-S of the two (expected if identical):",
+        title_fontsize=13,
+        alignment="left",
+        **LEGEND_BOX,
+    )

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.binning import is_logarithmic
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
+from cal_ratio_trainer.evaluation.variables import Variable
+from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
 
@@ -17,19 +19,19 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-MOST_SERIES = 6
+MAX_SERIES = 6
 """More than these cannot be told apart in one figure."""
 
 _LOG_ABOVE_RATIO = 200.0
 _LOG_RATIOS_ABOVE = 8.0
 _LOWEST_SHARE = 1e-6
-_LONGEST_TITLE = 34
+_MAX_TITLE = 34
 _FREE_AT_TOP = 0.12
-_LONGEST_Y_TITLE = 26
-_TALLEST_BAR = 1.3
+_MAX_Y_TITLE = 26
+_MAX_BAR = 1.3
 _APART = 0.14
 _SURE_RATIO = 0.5
-_LARGEST_TICK = 1e5
+_MAX_TICK = 1e5
 _STYLES: tuple[dict[str, Any], ...] = (
     {"color": "black", "marker": "o", "linestyle": "-"},
     {"color": RED, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
@@ -54,7 +56,7 @@ class VariableFigure:
     Attributes:
         title: what stands at the x axis, in matplotlib's text (see `plain_text`).
         edges: [bins + 1].
-        series: the groups; the first is what the others are compared with. At most `MOST_SERIES`.
+        series: the groups; the first is what the others are compared with. At most `MAX_SERIES`.
         context: what all groups have in common, plain text; above the legend.
         counted: what the entries are, in the plural.
     """
@@ -72,7 +74,7 @@ def variable_drawing(name: str, figure: VariableFigure) -> Drawing:
     Raises:
         ValueError: too many groups for one figure.
     """
-    if len(figure.series) > MOST_SERIES:
+    if len(figure.series) > MAX_SERIES:
         raise ValueError(f"{len(figure.series)} groups of jets are too many for one figure")
     figure = _with_short_ticks(figure)
     if len(figure.series) > 1:
@@ -83,7 +85,7 @@ def variable_drawing(name: str, figure: VariableFigure) -> Drawing:
 def _with_short_ticks(figure: VariableFigure) -> VariableFigure:
     """Large numbers in powers of a thousand; matplotlib would write the power where the title is."""
     largest = float(np.abs(figure.edges).max())
-    if largest < _LARGEST_TICK or is_logarithmic(figure.edges):
+    if largest < _MAX_TICK or is_logarithmic(figure.edges):
         return figure
     power = 3 * (math.floor(math.log10(largest)) // 3)
     return replace(figure, title=f"{figure.title} / $10^{{{power}}}$", edges=figure.edges / 10.0**power)
@@ -102,7 +104,7 @@ def draw_variable(axes: "Axes", figure: VariableFigure) -> None:
     axes.set_xlabel(figure.title)
 
 
-def plain_text(text: str, longest: int = _LONGEST_TITLE) -> str:
+def plain_text(text: str, longest: int = _MAX_TITLE) -> str:
     """Text from files and users as matplotlib shows it letter by letter, shortened in the middle.
 
     >>> plain_text("a$b")
@@ -125,14 +127,14 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
             _draw_steps(axes, figure.edges, contents, errors, (place - 1, len(figure.series) - 1), title)
         filled = contents[contents > 0]
         if len(filled):
-            highest = max(highest, float(np.nanmax(np.minimum(contents + errors, _TALLEST_BAR * contents))))
+            highest = max(highest, float(np.nanmax(np.minimum(contents + errors, _MAX_BAR * contents))))
             lowest = min(lowest, float(filled.min()))
     if highest == 0:
         axes.text(0.5, 0.5, "no jets", transform=axes.transAxes, ha="center", fontsize=14)
     _set_axes(axes, figure, highest, lowest)
     axes.set_ylabel(f"Fraction of {figure.counted} / bin")
     y_title = axes.yaxis.label
-    if len(y_title.get_text()) > _LONGEST_Y_TITLE:
+    if len(y_title.get_text()) > _MAX_Y_TITLE:
         # As long as the panel is high, it would run into the title of the ratio below.
         y_title.set_fontsize(0.8 * float(y_title.get_fontsize()))
     # A leading space: matplotlib leaves out what begins with an underscore.
@@ -291,3 +293,72 @@ def _number_whole_numbers(axes: "Axes") -> None:
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+_SCALED = "scaled to 0-1"
+_SCALARS = {
+    "mcEventWeight": "Event weight",
+    "llp_mH": "$m_H$",
+    "llp_mS": "$m_S$",
+    "llp_pt": "LLP $p_T$",
+    "llp_eta": r"LLP $\eta$",
+    "llp_phi": r"LLP $\phi$",
+    "llp_Lxy": "LLP $L_{xy}$",
+    "llp_Lz": "LLP $L_z$",
+}
+_MAX_COLUMN = 60
+_SAID_BY_TITLE = ("1", "tracks", "hits")
+
+
+def axis_title(variable: Variable, unit: str, scaling: Scaling | None) -> str:
+    """The title of an axis, in matplotlib's text.
+
+    Args:
+        variable: what is shown.
+        unit: as files say it, e.g. 'rad from the jet'; may be empty.
+        scaling: the range that became 0 to 1, where all files that are shown have the same.
+    """
+    measured, origin = _unit_and_origin(unit)
+    if unit == _SCALED and scaling is not None:
+        measured = _scaled(scaling)
+    title = f"{_name(variable)}{f' {origin}' if origin else ''}"
+    return f"{title} [{measured}]" if measured else title
+
+
+def _name(variable: Variable) -> str:
+    kind = variable.kind
+    feature = variable.schema.columns.get(variable.column)
+    title = "" if feature is None else feature.title or plain_text(feature.name, _MAX_COLUMN)
+    if kind is None:
+        return title or _SCALARS.get(variable.name, plain_text(variable.name, _MAX_COLUMN))
+    what = kind.name.replace("_", " ").removesuffix("s")
+    if variable.shape == "count":
+        return f"Number of {what}s"
+    if variable.shape == "all":
+        return f"{what.capitalize()} {title}"
+    return f"{_ordinal(variable.slot, kind.sorted_by == 'pt')} {what} {title}"
+
+
+def _ordinal(slot: int, by_pt: bool) -> str:
+    if slot == 0 and by_pt:
+        return "Leading"
+    number = slot + 1
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in (11, 12, 13) else 0, "th")
+    return f"{number}{ending}"
+
+
+def _unit_and_origin(unit: str) -> tuple[str, str]:
+    """'rad from the jet' -> ('rad', 'from the jet'); '1' and what repeats the title are no unit."""
+    if unit.startswith("from "):
+        return "", unit
+    measured, separator, origin = unit.partition(" from ")
+    if separator:
+        return measured, f"from {origin}"
+    return ("" if unit in _SAID_BY_TITLE else plain_text(unit, _MAX_COLUMN)), ""
+
+
+def _scaled(scaling: Scaling) -> str:
+    width = scaling.max_jet_pt - scaling.min_jet_pt
+    if scaling.min_jet_pt == 0:
+        return f"{width:g} GeV"
+    return f"scaled: {scaling.min_jet_pt:g}–{scaling.max_jet_pt:g} GeV to 0–1"

@@ -34,7 +34,7 @@ CRITERIA = {
     "discriminator": "val_adv_loss",
     "K-S sum": None,
 }
-"""What epochs are shortlisted by, the lowest first, and its name in the history; None is the sum of three names."""
+"""Criteria of the shortlist, the lowest value first, and its name in the history; None is the sum of three names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
 
 
 def with_results(candidates: Sequence[Candidate], settings: AnalyzeSettings) -> list[Candidate]:
-    """The same epochs with what they do on the test part; each is scored once.
+    """The epochs with their results on the test part; each is scored once.
 
     Where weights were not kept, or the run has no test jets, the candidate says so.
     """

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.evaluation.pareto import pareto_front
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings
 from cal_ratio_trainer.plotting.pareto import (
@@ -25,7 +24,7 @@ from cal_ratio_trainer.reporting.table import Markup, ReportTable
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row
 from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
 from cal_ratio_trainer.runs.overview import BestEpoch
-from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums
+from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, pareto_front
 
 _SAME_WITHIN = 0.1
 """Samples whose expected K-S sums differ by less than this share are drawn on one scale."""

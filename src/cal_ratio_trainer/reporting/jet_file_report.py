@@ -7,14 +7,13 @@ from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
-from cal_ratio_trainer.plotting.variables import MOST_SERIES, Series, VariableFigure, variable_drawing
+from cal_ratio_trainer.plotting.variables import MAX_SERIES, Series, VariableFigure, axis_title, variable_drawing
 from cal_ratio_trainer.progress import duration, with_prefix
 from cal_ratio_trainer.reporting import jet_file_tables as tables
 from cal_ratio_trainer.reporting.jet_file_tables import LabelNames
 from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity, compared
 from cal_ratio_trainer.reporting.report import REPORTS, DrawAll, Report, ReportKind, ReportResult, file_stem, report_on
 from cal_ratio_trainer.reporting.table import Markup
-from cal_ratio_trainer.reporting.variable_titles import axis_title
 
 Masses = tuple[float, float]
 
@@ -55,7 +54,7 @@ class JetFileComparison(ReportResult):
 
 
 def compare_files(settings: PlotSettings, draw_all: DrawAll) -> JetFileComparison:
-    """Look through the files, draw, and write the report.
+    """Reads the files, draws, and writes the report.
 
     Args:
         settings: which files and what of them.
@@ -184,7 +183,7 @@ class _Page:
         ]
         if len(several) < 2:
             return
-        step = MOST_SERIES - 1
+        step = MAX_SERIES - 1
         for part, start in enumerate(range(0, len(several), step)):
             groups = (signal, *several[start : start + step])
             self._overlay(
@@ -280,7 +279,7 @@ def _by_file(
 def _parts(overlay: _Overlay) -> Iterator[_Overlay]:
     """As many groups as one figure can show; the first, which the others are compared with, is in each."""
     first, others = overlay.groups[:1], overlay.groups[1:]
-    step = MOST_SERIES - 1
+    step = MAX_SERIES - 1
     if len(others) <= step:
         yield overlay
         return

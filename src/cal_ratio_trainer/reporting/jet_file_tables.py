@@ -10,7 +10,7 @@ from cal_ratio_trainer.reporting.table import Markup, ReportTable
 
 LabelNames = Mapping[int, str]
 
-_MOST_WITH_ALL_DIGITS = 1e12
+_MAX_WITH_ALL_DIGITS = 1e12
 
 
 def basics_table(files: Sequence[ComparedFile]) -> ReportTable:
@@ -194,4 +194,4 @@ def _range_in(file: ComparedFile, name: str) -> str:
 
 def _shown(value: float) -> str:
     """Runs and event numbers with all digits, measured values with four."""
-    return f"{value:.0f}" if value.is_integer() and abs(value) < _MOST_WITH_ALL_DIGITS else f"{value:.4g}"
+    return f"{value:.0f}" if value.is_integer() and abs(value) < _MAX_WITH_ALL_DIGITS else f"{value:.4g}"

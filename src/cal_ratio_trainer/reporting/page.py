@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from cal_ratio_trainer.plotting.png import SIGNATURE, embedded_png, image_size
 
-MOST_OPEN_IMAGES, MOST_OPEN_ROWS = 20, 60
+MAX_OPEN_IMAGES, MAX_OPEN_ROWS = 20, 60
 """A part of the page with more images or table rows than this is folded when the page opens."""
 
 _SHORT_TEXT = 24
@@ -127,7 +127,7 @@ def _folded(parser: Any, part: list[Any]) -> str:
     rows = sum(token.type == "tr_open" for token in part)
     begins = next((place + 1 for place, token in enumerate(part) if token.type == "heading_close"), 0)
     head, rest = _html(parser, part[:begins]), _html(parser, part[begins:])
-    if images <= MOST_OPEN_IMAGES and rows <= MOST_OPEN_ROWS:
+    if images <= MAX_OPEN_IMAGES and rows <= MAX_OPEN_ROWS:
         return head + rest
     said = f"{images} figures" if images else f"{rows} rows"
     return f'{head}<details class="long"><summary>{said}</summary>\n{rest}</details>\n'

@@ -25,7 +25,7 @@ from cal_ratio_trainer.results import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LONGEST_STEM = 120
+_MAX_STEM = 120
 
 DrawAll = Callable[[Sequence[Drawing], Path, FigureLabels], object]
 """Draws several figures into a folder, as `plotting.write_all` does."""
@@ -221,7 +221,7 @@ def file_stem(text: str) -> str:
     >>> file_stem("default/00003 (best)")
     'default_00003_best'
     """
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)[:_LONGEST_STEM].strip("._") or "figure"
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", text)[:_MAX_STEM].strip("._") or "figure"
 
 
 @dataclass(frozen=True)

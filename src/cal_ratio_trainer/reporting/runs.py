@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Value = str | float | int | None
 
-_LONGEST_CELL = 32
+_MAX_CELL = 32
 _BETWEEN_COLUMNS = 3
 
 
@@ -83,7 +83,7 @@ class RunColumn:
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             return "-"
         text = str(value) if self.shown is None else self.shown(row)
-        return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
+        return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
 
 
 def _epochs(row: RunRow) -> str:

@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
-from cal_ratio_trainer.evaluation.intervals import Share
+from cal_ratio_trainer.evaluation.intervals import Counts, Group, Selection, Share, ShareTally
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
-from cal_ratio_trainer.evaluation.shares import Counts, Group, Selection, ShareTally
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.markdown import escaped
@@ -29,7 +28,7 @@ from cal_ratio_trainer.scoring.tally import ScoreTally
 
 _ERRORS = "Errors: 68 %, Clopper-Pearson."
 _SAME = 0.15
-_MOST_DIGITS = 3
+_MAX_DIGITS = 3
 _NO_BREAK = "\u00a0"
 
 ShareOf = Callable[[Counts, int], Share]
@@ -55,7 +54,7 @@ _KINDS: dict[tuple[Region, bool, bool], str] = {
 
 @dataclass(frozen=True, repr=False)
 class ScoreResult(ReportResult):
-    """What `cr_trainer score` did.
+    """Result of `cr_trainer score`.
 
     Attributes:
         summary: the files.
@@ -87,7 +86,7 @@ class ScoreResult(ReportResult):
 
 
 def score_with_report(settings: ScoreSettings) -> ScoreResult:
-    """Score files and write the report; errors as `score_files`."""
+    """Scores files and writes the report; errors as `score_files`."""
     summary = score_files(settings)
     result = ScoreResult(report_on(summary, settings, settings.output_report), summary)
     if result.has_scores:
@@ -210,7 +209,7 @@ def _summed(histograms: Sequence[ScoreHistograms | None]) -> ScoreHistograms:
 
 
 def file_table(files: Sequence[ScoredFile]) -> ReportTable:
-    """One row a file: its jets by part, the time, and where the scores are."""
+    """One row per file: its jets by part, the time, and the file of scores."""
     parts = [part.word for part in JetPart]
     return ReportTable(
         "Files",
@@ -333,7 +332,7 @@ def per_cent(share: Share) -> str:
         return f"0{_NO_BREAK}+{_two(up)}"
     if share.value == 1:
         return f"100{_NO_BREAK}-{_two(down)}"
-    digits = min(max(0, 1 - math.floor(math.log10(min(down, up)))), _MOST_DIGITS)
+    digits = min(max(0, 1 - math.floor(math.log10(min(down, up)))), _MAX_DIGITS)
     errors = f"+{up:.{digits}f} -{down:.{digits}f}"
     if abs(up - down) <= _SAME * max(up, down):
         errors = f"± {max(down, up):.{digits}f}"

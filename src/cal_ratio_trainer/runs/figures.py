@@ -162,7 +162,7 @@ def _settings(run: RunDirectory) -> TrainSettings:
 def _data(run: RunDirectory, name: str) -> dict[str, Any]:
     record = run.read_record()
     if record.get("status") == IMPORTED:
-        return {}  # the earlier program left no word on them
+        return {}  # the earlier program did not record them
     try:
         # Without control region its scaling and simulation are those of the main file.
         described: dict[str, Any] = record["data"].get(name) or record["data"]["main"]

@@ -152,13 +152,13 @@ def shares_of(timings: Mapping[str, float]) -> dict[str, float]:
 
 def record_text(record: Mapping[str, Any]) -> str:
     """A record as text for people: when, with which command and versions, where, and on which data."""
-    told = {name: record[name] for name in ("tag", "note") if record[name]}
-    told |= {name: record[name] for name in ("started", "command", "seed", "planned_epochs", "versions", "machine")}
+    content = {name: record[name] for name in ("tag", "note") if record[name]}
+    content |= {name: record[name] for name in ("started", "command", "seed", "planned_epochs", "versions", "machine")}
     data = {
         name: {key: file[key] for key in ("file", "sha256", "jets_used", "events_told_apart_by", "notes")}
         for name, file in record["data"].items()
     }
-    text: str = yaml.safe_dump({**told, "data": data}, sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.safe_dump({**content, "data": data}, sort_keys=False, allow_unicode=True, width=120)
     return text
 
 
@@ -168,7 +168,7 @@ def now() -> str:
 
 
 def _commit() -> str | None:
-    # An environment can lie within somebody else's checkout, whose commit says nothing of this program.
+    # An environment can lie within another checkout, whose commit does not describe this program.
     tracked, commit = ("ls-files", "--error-unmatch", "__init__.py"), ("describe", "--always", "--dirty", "--exclude=*")
     folder = Path(cal_ratio_trainer.__file__).parent
     try:

@@ -1,4 +1,4 @@
-"""Hides the tail of the signal output of data, so that nobody looks into a signal region by accident.
+"""Hides the tail of the signal output of data, against a look into a signal region by accident.
 
 Blinded are jets of data, beam-induced background among them, that do not come from a declared control region. What is
 not known to be simulation counts as data: who wants to see it says what it is.
@@ -21,9 +21,9 @@ class Origin:
     """Origin of the jets of a file, as far as it is known.
 
     Attributes:
-        data_type: of all its jets; None where it holds several, or nobody says.
+        data_type: of all its jets; None where it holds several, or is not known.
         is_labelled: whether its labels mean something.
-        is_control: it is a control region because it says so itself, or the user does; a guess is no declaration.
+        is_control: it is a control region because its metadata or the user say so; a guess is no declaration.
     """
 
     data_type: DataType | None
@@ -69,7 +69,7 @@ class Blinding:
 
     def tail(self, scores: NDArray[np.float32], of_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The jets to hide, [jets]; arguments as `hide`."""
-        # In double precision, as whoever reads the file compares.
+        # In double precision, as readers of the file compare.
         found: NDArray[np.bool_] = of_data & (scores[:, Label.SIGNAL].astype(np.float64) > self.above)
         return found
 

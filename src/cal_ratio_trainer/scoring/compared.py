@@ -237,7 +237,7 @@ class Comparison:
                     of_data = None
                     if blinding is not None:
                         of_data = blinding.of_data(batch.jets)
-                        # As if there were no others: what is left out of a total can be told by subtraction.
+                        # As if there were no others: what is left out of a total follows by subtraction.
                         seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
                         batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
                     parts = np.stack([first.parts(batch.jets), second.parts(batch.jets)])

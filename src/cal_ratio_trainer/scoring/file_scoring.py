@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.evaluation.shares import selections
+from cal_ratio_trainer.evaluation.intervals import selections
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged

@@ -78,5 +78,5 @@ def figures_to_choose_by(sample: RunSample, networks: Networks) -> Mapping[str, 
 
 
 def without_validation(row: Mapping[str, Any]) -> dict[str, float]:
-    """A row of a history without AUC and K-S, which are those of jets that nobody knows any more."""
+    """A row of a history without AUC and K-S, which belong to jets that are not known."""
     return {name: value for name, value in row.items() if name != "val_auc" and not name.startswith("ks_")}

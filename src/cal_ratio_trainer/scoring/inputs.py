@@ -56,7 +56,7 @@ def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
 def open_stream(
     name: str, reading: ReadingSettings, scaling: Scaling, schema: Schema, further: Sequence[str] = ()
 ) -> JetStream:
-    """Open a file of any kind that can be scored.
+    """Opens a file of any kind that can be scored.
 
     Args:
         name: path or URL.

@@ -54,7 +54,7 @@ class NtupleStream(JetStream):
             self.size, self.simulation = ntuple.entries, ntuple.simulation()
             official = official_score_branches(ntuple.typenames)
             asked = reading.data_type
-            # Without a type every jet is kept, and nobody knows what it is.
+            # Without a type every jet is kept, and its class is unknown.
             data_type = asked or (DataType.QCD if WEIGHT in ntuple.branches else DataType.DATA)
             self.labelled = asked is not None
             self.region = "control" if asked is DataType.DATA else reading.kind or "main"

@@ -90,7 +90,7 @@ def parts_by_split(settings: TrainSettings, jets: Jets) -> PartArray:
 def parts_by_events(groups: Sequence[EventGroup], jets: Jets) -> PartArray:
     """The events of any file, held against the list that the run left.
 
-    A jet that is not in the list is unseen, unless it lacks a number by which the run told events apart: then it is
+    A jet that is not in the list is unseen, unless it lacks a number by which the run identified events: then it is
     unknown, or unseen where its run number does not occur among those events.
     """
     result = np.full(len(jets), JetPart.UNSEEN, dtype=np.int8)
@@ -112,7 +112,7 @@ def parts_by_events(groups: Sequence[EventGroup], jets: Jets) -> PartArray:
 
 
 def _could_be_among(groups: Sequence[EventGroup], jets: Jets, own_columns: tuple[str, ...]) -> NDArray[np.bool_]:
-    """[jets] false where a jet that knows these columns only cannot be of groups that were told apart by more."""
+    """[jets] false where a jet that knows these columns only cannot be of groups that were identified by more."""
     if "runNumber" not in own_columns:
         return np.ones(len(jets), dtype=bool)
     runs = np.array(sorted({run for group in groups for run in group.runs}), dtype=np.int64)

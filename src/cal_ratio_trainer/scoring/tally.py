@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.datasets.splits import mixed
 from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_by_class
+from cal_ratio_trainer.evaluation.intervals import Group, Selection, ShareTally
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
-from cal_ratio_trainer.evaluation.shares import Group, Selection, ShareTally
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
 from cal_ratio_trainer.scoring.blinding import Blinding, hidden
@@ -149,7 +149,7 @@ class ScoreTally:
         self.oddities += oddities_of(batch)
         jets = batch.jets
         if of_data is not None:
-            # As if there were no others: what is left out of a total can be told by subtraction.
+            # As if there were no others: what is left out of a total follows by subtraction.
             seen = ~hidden(scores, of_data)
             jets, scores, part, of_data = jets.where(seen), scores[seen], part[seen], of_data[seen]
         if not len(jets):

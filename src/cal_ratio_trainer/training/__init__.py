@@ -1,1 +1,1 @@
-"""Training: data and their split, the sampler, the step, the loop, checkpoints, run folders."""
+"""Training: setup, epochs, steps, several processes, checkpoints, fold sets; from settings to a run folder."""

@@ -127,9 +127,9 @@ def new_fold_set(settings: TrainSettings) -> FoldSet:
 
 
 def joined_set(settings: TrainSettings, fold: int) -> FoldSet:
-    """The newest set of the same training in which nobody has begun a fold, else a new one; the fold is claimed there.
+    """The newest set of the same training in which a fold is not begun, else a new one; the fold is claimed there.
 
-    So the jobs of a batch system, each with a fold of its own, come together into one set.
+    So jobs of a batch system with one fold each share one set.
     """
     with held_in_turn(_turn(settings.output_path / settings.model_name)):
         lacking = (found for found in _sets_of(settings) if not found.run.fold(fold).path.exists())
@@ -186,8 +186,8 @@ def _is_same_training(found: FoldSet, settings: TrainSettings) -> bool:
 
 def _compared(settings: TrainSettings) -> Mapping[str, Any]:
     # Folders may be given in several ways, and the set was found in this one.
-    told = settings.model_dump(mode="json", exclude={*_MAY_DIFFER, "output_path"})
+    compared = settings.model_dump(mode="json", exclude={*_MAY_DIFFER, "output_path"})
     for name in ("main_training_file", "cr_training_file"):
-        if told[name] is not None and "://" not in told[name] and Path(told[name]).exists():
-            told[name] = str(Path(told[name]).absolute())
-    return told
+        if compared[name] is not None and "://" not in compared[name] and Path(compared[name]).exists():
+            compared[name] = str(Path(compared[name]).absolute())
+    return compared

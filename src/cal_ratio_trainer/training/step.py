@@ -204,7 +204,8 @@ class TrainingStep:
                 inputs = data.jets.jet.index_select(0, update)
                 for part in torch.split(logits, len(update)):
                     self.domain.update(ControlJets(part, is_data, weight, inputs), sums)
-            self.ranks.broadcast_([*self.domain.parameters(), *self.domain.buffers()])
+            if state := [*self.domain.parameters(), *self.domain.buffers()]:
+                self.ranks.broadcast_(state)
         self.classifier_optimizer.zero_grad()
         for each in passes:
             if len(each.jets):

@@ -114,14 +114,14 @@ def fold_work(layers: Layers, settings: TrainSettings, continue_from: str | None
 def train_folds(
     work: FoldWork, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
 ) -> FoldSetSummary:
-    """Train the folds that are wanted, then complete the set if none lacks.
+    """Trains the folds that are wanted, then completes the set if none is missing.
 
-    A fold that another process trains is passed over; whoever ends last completes the set. A set that was interrupted
+    A fold that another process trains is passed over; the process that ends last completes the set. An interrupted set
     goes on with the fold, and in it with the step, where it stopped.
 
     Args:
         work: what is to be done.
-        say: told what a user should read while it runs.
+        say: receives messages for the user while it runs.
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share each training; this one is the first.
 
@@ -211,11 +211,11 @@ def _for_fold(layers: Layers, fold: int | None) -> Layers:
 def _completed(
     fold_set: FoldSet, say: Callable[[str], None], details: Callable[[TestFigures], str]
 ) -> TestFigures | None:
-    """Write what the set has as a run; all its folds are trained.
+    """Writes history, test jets, figures and record of a set whose folds are all trained.
 
     Args:
         fold_set: the set.
-        say: told what a user should read.
+        say: receives messages for the user.
         details: figures of merit as text, for training_details.txt.
 
     Returns:
@@ -281,8 +281,10 @@ def _refuse_different_files(fold_set: FoldSet) -> None:
     for kind in ("main", "control"):
         sums = [run.read_record().get("data", {}).get(kind, {}).get("sha256") for run in fold_set.folds]
         if len(set(sums)) > 1:
-            told = json.dumps({run.path.name: str(each)[:10] for run, each in zip(fold_set.folds, sums, strict=True)})
+            by_fold = json.dumps(
+                {run.path.name: str(each)[:10] for run, each in zip(fold_set.folds, sums, strict=True)}
+            )
             raise RunError(
-                f"the folds of {fold_set.run.name} were trained on different {kind} files (checksums {told}): an event "
-                "of one may be in another, so they make no set"
+                f"the folds of {fold_set.run.name} were trained on different {kind} files (checksums {by_fold}): an "
+                "event of one may be in another, so they make no set"
             )

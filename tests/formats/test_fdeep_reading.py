@@ -12,7 +12,7 @@ import pytest
 from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.formats.architecture import BadArchitecture
 from cal_ratio_trainer.formats.fdeep_file import Flavour, decoded_floats, encoded_floats
-from cal_ratio_trainer.formats.fdeep_network import BadFdeepFile, network_from_fdeep
+from cal_ratio_trainer.formats.fdeep_reading import BadFdeepFile, network_from_fdeep
 from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, StoredNetwork
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.damage import all_damages
@@ -102,10 +102,19 @@ def test_a_file_without_test_jets_is_taken_with_a_note(good: Content) -> None:
         (lambda c: c.update(output_shapes=[[4]]), r"output_shapes is \[\[4\]\], expected \[\[3\]\]"),
         (lambda c: c.update(image_data_format="channels_first"), "image_data_format is 'channels_first'"),
         (lambda c: c.update(tests={}), "tests is no list"),
-        (lambda c: c.update(tests=[1]), "a test jet has no 4 inputs"),
-        (lambda c: c["tests"][0]["inputs"].pop(), "a test jet has no 4 inputs"),
-        (lambda c: c["tests"][0]["inputs"][0].update(shape=[12, 30]), r"a tensor that is not of shape \[30, 12\]"),
-        (lambda c: c["tests"][0]["inputs"][0].update(values=["AACAPw=="]), "a tensor that is not of shape"),
+        (lambda c: c.update(tests=[1]), "a test jet has no inputs"),
+        (
+            lambda c: c["tests"][0]["inputs"].pop(),
+            r"inputs of the shapes \[\[30, 12\], \[20, 10\], \[30, 6\]\]",
+        ),
+        (
+            lambda c: c["tests"][0]["inputs"][0].update(shape=[12, 30]),
+            r"inputs of the shapes \[\[12, 30\]",
+        ),
+        (
+            lambda c: c["tests"][0]["inputs"][0].update(values=["AACAPw=="]),
+            r"1 numbers that is not of its shape \[30, 12\]",
+        ),
         (lambda c: c["tests"][0]["inputs"][3].update(values=["AADAfwAAwH8AAMB/"]), "numbers that are not finite"),
         (lambda c: c.update(architecture=[]), "the config has no class_name"),
         (lambda c: c["architecture"].update(class_name="Sequential"), "describes a 'Sequential' model"),
