@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
 from cal_ratio_trainer.jets.metadata import Scaling

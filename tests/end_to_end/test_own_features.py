@@ -16,7 +16,7 @@ from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, MissingColumn
 from cal_ratio_trainer.evaluation.variables import find_variable, values_of
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.legacy.writer import FixedLayout
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema

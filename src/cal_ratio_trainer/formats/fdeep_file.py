@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.formats.keras_config import MODEL_NAME, functional_config
+from cal_ratio_trainer.formats.keras_file import MODEL_NAME, functional_config
 from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, Layer, checked_weights, classifier_layers, input_names
 from cal_ratio_trainer.formats.probe_jets import NetworkInputs
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import Graph, evaluate, graph_of
-from cal_ratio_trainer.formats.keras_reading import read_keras_graph
+from cal_ratio_trainer.formats.keras_reading import graph_from_zip
 from cal_ratio_trainer.formats.probe_jets import NetworkInputs
 from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors
 from cal_ratio_trainer.network.shape import NetworkShape
@@ -86,7 +86,7 @@ def check_fdeep(content: bytes, expected: Expected) -> float:
 
 def check_keras(content: bytes, expected: Expected) -> float:
     """Checks a `.keras` file: scores and weights; arguments, result and errors as `check_fdeep`."""
-    return _check_graph(read_keras_graph(content), expected)
+    return _check_graph(graph_from_zip(content), expected)
 
 
 def check_onnx(content: bytes, expected: Expected) -> float:

@@ -280,7 +280,7 @@ def _found_remotely(pattern: str) -> list[str]:
 
 
 def _see_folder(system: AbstractFileSystem, pattern: str) -> None:
-    """Raise what a server says that cannot be asked for the names in a folder: to a glob that is an empty folder."""
+    """Raises the error of a server that cannot list a folder, which a glob would treat as an empty folder."""
     first = min(pattern.index(letter) for letter in "*[" if letter in pattern)
     with contextlib.suppress(FileNotFoundError):
         system.ls(pattern[:first].rpartition("/")[0], detail=False)
@@ -327,7 +327,7 @@ def _stem(file: str) -> str:
 
 
 def _check_outputs(requests: Iterable[Request]) -> None:
-    """Refuse two files with one output, before anything is done."""
+    """Refuses two files with one output, before anything is done."""
     first: dict[str, Request] = {}
     for request in requests:
         other = first.setdefault(os.path.abspath(request.output), request)  # noqa: PTH100 - no links followed

@@ -136,6 +136,11 @@ class Networks:
         """The shape of each."""
         return self.classifiers[0].shape
 
+    @property
+    def device(self) -> torch.device:
+        """The device that they run on."""
+        return next(self.classifiers[0].parameters()).device
+
     def to(self, device: torch.device) -> "Networks":
         """The same on a device, in inference mode."""
         return Networks(tuple(each.to(device).eval() for each in self.classifiers), self.rule)

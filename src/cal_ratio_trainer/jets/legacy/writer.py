@@ -19,7 +19,7 @@ from cal_ratio_trainer.jets.legacy.frames import SLOT_COLUMNS
 from cal_ratio_trainer.jets.legacy.pickles import FramePickle
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import FloatArray
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS
 from cal_ratio_trainer.jets.table import Jets
 
 ROWS_AT_A_TIME = 4096
