@@ -22,9 +22,9 @@ class Classifier(nn.Module):
     """A jet -> three logits. Weights are named and laid out as `NetworkShape.weight_shapes` says.
 
     Args:
-        shape: what fixes it apart from its weights.
+        shape: shape of the network.
         seed: of the initial weights (Keras' initialisers).
-        engine: what computes it, by name; 'auto' takes the fastest.
+        engine: name of the engine that computes it; 'auto' takes the fastest.
     """
 
     def __init__(self, shape: NetworkShape, seed: int = 0, engine: str = "auto") -> None:

@@ -19,7 +19,7 @@ def logits_of(classifier: Classifier, jets: JetTensors, positions: IndexArray | 
     Args:
         classifier: on the device of the jets.
         jets: scaled jets.
-        positions: which of them, [n]; None takes all in order.
+        positions: their positions, [n]; None takes all in order.
     """
     chosen = np.arange(len(jets), dtype=np.int64) if positions is None else positions
     pieces = [chosen[start : start + JETS_AT_A_TIME] for start in range(0, len(chosen), JETS_AT_A_TIME)]

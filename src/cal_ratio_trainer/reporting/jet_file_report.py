@@ -33,9 +33,9 @@ class JetFileComparison(ReportResult):
     """Result of `cr_trainer plot` on files.
 
     Attributes:
-        files: how many files.
-        jets: how many jets they hold together.
-        seconds: what looking through the files took.
+        files: number of files.
+        jets: number of jets in total.
+        seconds: duration of reading the files.
     """
 
     files: int
@@ -57,7 +57,7 @@ def compare_files(settings: PlotSettings, draw_all: DrawAll) -> JetFileCompariso
     """Reads the files, draws, and writes the report.
 
     Args:
-        settings: which files and what of them.
+        settings: files and variables.
         draw_all: draws the figures.
 
     Raises:
