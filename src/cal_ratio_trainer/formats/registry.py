@@ -71,7 +71,7 @@ class OnnxOptions:
 
 @dataclass(frozen=True)
 class Source:
-    """What a file is written from.
+    """Content of a file before it is written.
 
     Attributes:
         facts: the network's shape, where it comes from, and what it wants done to its inputs.
