@@ -158,7 +158,7 @@ def fdeep_bytes(
     Args:
         shape: the classifier's shape.
         weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
-        flavour: which versions of the library are to read it.
+        flavour: versions of the library that read it.
         tests: jets that the library tries the network on when it loads it.
 
     Raises:

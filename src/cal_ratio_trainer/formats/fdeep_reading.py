@@ -54,7 +54,7 @@ class FdeepContent:
     """Content of a file.
 
     Attributes:
-        flavour: which versions of the library read it.
+        flavour: versions of the library that read it.
         graph: the network, with its weights.
         stored: the layers with weights as Keras keeps them, by name.
         hash: of the weights and layer names, as the file says it.

@@ -66,7 +66,7 @@ def check_fdeep(content: bytes, expected: Expected) -> float:
 
     Args:
         content: the file, read back.
-        expected: what it should hold and give.
+        expected: expected content and scores.
 
     Returns:
         The largest difference of a score.
@@ -118,11 +118,11 @@ def check_file(
     """Reads a file back and checks it.
 
     Args:
-        file: where it lies now.
+        file: current path.
         check: of its format.
-        written: what should stand in it.
-        named: what it will be called, for messages.
-        expected: what it should hold and give.
+        written: expected content.
+        named: final name, for messages.
+        expected: expected content and scores.
 
     Returns:
         The largest difference of a score.

@@ -25,9 +25,9 @@ class Classifier(nn.Module):
     """A jet -> three logits. Weights are named and laid out as `NetworkShape.weight_shapes` says.
 
     Args:
-        shape: what fixes it apart from its weights.
+        shape: shape of the network.
         seed: of the initial weights (Keras' initialisers).
-        engine: what computes it, by name; 'auto' takes the fastest.
+        engine: name of the engine that computes it; 'auto' takes the fastest.
     """
 
     def __init__(self, shape: NetworkShape, seed: int = 0, engine: str = "auto") -> None:
@@ -96,7 +96,7 @@ def logits_of(classifier: Classifier, jets: JetTensors, positions: IndexArray | 
     Args:
         classifier: on the device of the jets.
         jets: scaled jets.
-        positions: which of them, [n]; None takes all in order.
+        positions: their positions, [n]; None takes all in order.
     """
     chosen = np.arange(len(jets), dtype=np.int64) if positions is None else positions
     pieces = [chosen[start : start + JETS_AT_A_TIME] for start in range(0, len(chosen), JETS_AT_A_TIME)]

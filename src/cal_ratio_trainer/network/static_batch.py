@@ -147,7 +147,7 @@ def room_for(jets: DeviceJets, parts: Sequence[Positions]) -> dict[str, int]:
 
     Args:
         jets: of the data set.
-        parts: what the batches are put together from, all of as many batches.
+        parts: parts of the batches, all with as many batches.
     """
     kinds = jets.jets.schema.constituents
     if not any(len(part.together) for part in parts):

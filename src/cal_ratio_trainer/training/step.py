@@ -257,7 +257,7 @@ def keras_nadam(module: nn.Module, learning_rate: float, *, capturable: bool = F
     """Nadam with Keras' momentum schedule, beta1 (1 - 0.5 * 0.96^t), and its epsilon.
 
     Args:
-        module: whose weights it updates.
+        module: module with the weights to update.
         learning_rate: before the schedule.
         capturable: keep the number of steps on the GPU too, so that a CUDA graph can hold the update.
     """
