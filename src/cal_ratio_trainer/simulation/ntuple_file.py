@@ -17,7 +17,7 @@ from cal_ratio_trainer.simulation.assembly import FullEvents, full_events
 from cal_ratio_trainer.simulation.draws import Generator, IntArray, parameters
 from cal_ratio_trainer.simulation.events import EventDraft, events_with
 from cal_ratio_trainer.simulation.lists import Lists, slots
-from cal_ratio_trainer.simulation.samples import Sample
+from cal_ratio_trainer.simulation.samples import DemoSample
 
 SIMULATION = "demo"
 """What the object `cal_ratio_trainer_simulation` of each file holds."""
@@ -40,7 +40,7 @@ _FIRING = _SIGNAL_TRIGGERS[4]
 class FileTask:
     """One file to simulate: a piece of a sample, which piece, where it goes, and the seed of the whole demo."""
 
-    sample: Sample
+    sample: DemoSample
     piece: int
     path: Path
     seed: int
@@ -72,7 +72,7 @@ def write_ntuple(task: FileTask) -> Written:
     return Written(task.path, len(draft), jets, draft.tried)
 
 
-def _drafted(random: Generator, sample: Sample) -> tuple[EventDraft, int]:
+def _drafted(random: Generator, sample: DemoSample) -> tuple[EventDraft, int]:
     """The events of all sources of a sample, mixed, and how many of their jets convert will keep."""
     parts = [(events_with(random, source, jets), source) for source, jets in sample.sources()]
     jets = sum(int(source.kept(part).sum()) for part, source in parts)
@@ -148,7 +148,7 @@ def _decays(draft: EventDraft) -> Lists:
     return Lists(np.full(len(draft), 2), columns)
 
 
-def _event_count(sample: Sample, draft: EventDraft) -> hist.Hist:
+def _event_count(sample: DemoSample, draft: EventDraft) -> hist.Hist:
     """The histogram by which simulation is normalised, with the bins of the real ntuples."""
     weight = 1.0 if sample.weight is None else float(np.float32(sample.weight))
     tried = float(round(draft.tried))
