@@ -12,13 +12,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 
 FILES = {
     "signal, mH 125, mS 5 GeV": ("frames/sig_311424_600_275.pkl", Label.SIGNAL),

@@ -19,3 +19,9 @@ def real() -> Path:
         said = f"the real jets are missing: {_REAL} is no folder"
         pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
     return _REAL
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switches off drawing, which takes most of the time of so small a training."""
+    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)

@@ -3,7 +3,7 @@
 All of it goes to standard error; standard output is for results.
 """
 
-import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -24,7 +24,10 @@ _LINE_INTERVAL_S = 10.0
 _live_lines: list["ProgressLine"] = []
 """At most one task, which has the live line; tasks within it and in worker processes print plain lines."""
 
-_is_shown = ContextVar("progress is shown", default=True)
+_OF_WORKERS = "CAL_RATIO_TRAINER_PROGRESS"
+"""Variable that tells a worker process to show plain lines, for the live line is its parent's, or nothing."""
+
+_is_shown = ContextVar("progress is shown", default=os.environ.get(_OF_WORKERS) != "none")
 
 
 class _RateColumn(ProgressColumn):
@@ -71,7 +74,7 @@ class ProgressLine:
         self._bar: Progress | None = None
         self._task = None
         self._is_shown = _is_shown.get()
-        is_first = not _live_lines and multiprocessing.parent_process() is None
+        is_first = not _live_lines and _OF_WORKERS not in os.environ
         if self._is_shown and is_first and (sys.stderr.isatty() or _is_notebook()):
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -162,6 +165,11 @@ def progress_shown(shown: bool) -> Iterator[None]:
         yield
     finally:
         _is_shown.reset(token)
+
+
+def environment_of_workers() -> dict[str, str]:
+    """Variables for a worker process, which shows progress in plain lines, or none where this process shows none."""
+    return {_OF_WORKERS: "plain" if _is_shown.get() else "none"}
 
 
 def _is_notebook() -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.training import Layers, TrainSettings
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.training.continuation import Start

@@ -5,7 +5,8 @@ from dataclasses import replace
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 
 EQUAL_BRANCHES = NetworkShape(
-    branches=(branch_shape("clusters", (8, 8, 8), 4), branch_shape("tracks", (8, 8, 8), 4)), hidden=(16, 16)
+    branches=tuple(branch_shape(name, (8, 8, 8), 4) for name in ("clusters", "tracks", "muon_segments")),
+    hidden=(16, 16),
 )
 """Many layers of equal shape, whose exchange would not be noticed by shape."""
 

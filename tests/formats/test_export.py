@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from cal_ratio_trainer.formats import export
 from cal_ratio_trainer.formats.export import export_network, output_files
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import MissingOnnx
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing

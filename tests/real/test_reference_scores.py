@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cal_ratio_trainer.formats.keras_file import read_keras, write_keras
+from cal_ratio_trainer.formats.keras_file import write_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
 from cal_ratio_trainer.jets.schema import JET_INPUTS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.network_export import TrainingExport, export_training
 from cal_ratio_trainer.training.fold_set import FoldSet

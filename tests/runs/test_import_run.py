@@ -16,7 +16,7 @@ from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.training import Layers, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.formats.fdeep_file import Flavour
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.directory import RunError
@@ -240,12 +240,6 @@ def test_a_path_without_a_good_name_asks_for_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gives no name for the model; say one with --model_name"):
         imported(file, tmp_path)
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switches off drawing, which takes most of the time of so small a training."""
-    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from cal_ratio_trainer.config.runs import AnalyzeSettings, ConvertTrainingSettin
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
-from cal_ratio_trainer.formats.keras_file import read_keras, write_keras
+from cal_ratio_trainer.formats.keras_file import write_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.reporting.analysis_epochs import shortlist, with_results

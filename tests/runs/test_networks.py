@@ -11,7 +11,7 @@ import pytest
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_without_digests
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import find_network, network_file, network_of, with_digest

@@ -13,14 +13,13 @@ import torch
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, SameOutput
 from cal_ratio_trainer.files.leases import leased
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.scorer import Scorer

@@ -71,7 +71,7 @@ def test_a_jet_of_which_the_run_number_is_not_known_is_unseen_all_the_same(train
     scorer = find_scorer("default/0", score_settings(folder, [], "default/0"))
     jets: Jets = read_jets(main).without_columns(["runNumber"])
     assert set(scorer.lookup(None).parts(jets).tolist()) == {JetPart.UNSEEN}
-    assert JetPart.UNKNOWN in scorer.networks[0].lookup(scorer.name, None, None).parts(jets)
+    assert JetPart.UNKNOWN in scorer.trainings[0].lookup(scorer.name, None, None).parts(jets)
 
 
 def test_a_file_without_jets_has_the_column_too(trained: FoldRun, tmp_path: Path) -> None:

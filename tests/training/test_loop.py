@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.network.domain.adversary import Adversary
+from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.continuation import Start, find_start
-from cal_ratio_trainer.training.loop import TrainingDiverged, adversary_diverged, epoch_line, short_note
+from cal_ratio_trainer.training.loop import TrainingDiverged, epoch_line, short_note
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
@@ -51,11 +53,11 @@ def test_a_training_without_adversary_says_and_draws_nothing_of_one(tmp_path: Pa
 
 
 def test_an_adversary_that_is_confidently_wrong_is_told_once() -> None:
-    wrong = {**ROW, "val_adv_loss": 1.5}
-    assert not adversary_diverged([ROW])
-    assert adversary_diverged([ROW, wrong])
-    assert not adversary_diverged([ROW, wrong, wrong])
-    assert not adversary_diverged([{**ROW, "val_adv_loss": math.nan}])
+    wrong, adversary = {**ROW, "val_adv_loss": 1.5}, Adversary(DomainSettings(10.0))
+    assert adversary.warning([ROW]) is None
+    assert "try an adversary_weight below 10" in (adversary.warning([ROW, wrong]) or "")
+    assert adversary.warning([ROW, wrong, wrong]) is None
+    assert adversary.warning([{**ROW, "val_adv_loss": math.nan}]) is None
 
 
 def _train(folder: Path, **changes: object) -> None:

@@ -72,12 +72,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_training_files(tmp_path_factory.mktemp("data"), 701, 403)
 
 
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switches off drawing, which takes most of the time of so small a training."""
-    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-
-
 def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:
     """Settings of a tiny network with dropout, with steps that cannot be divided evenly between two processes."""
     small: dict[str, Any] = {

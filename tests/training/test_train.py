@@ -17,7 +17,7 @@ import pytest
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
-from cal_ratio_trainer.formats.keras_file import read_keras
+from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.runs.directory import RunError, new_run
@@ -33,12 +33,6 @@ HISTORY = "ks_qcd_hist ks_sig_hist ks_bib_hist adv_loss adv_acc val_adv_loss val
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A main and a control-region training file."""
     return write_training_files(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switches off drawing, which takes most of the time of so small a training."""
-    monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
 
 
 def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:

@@ -161,7 +161,7 @@ def _train(
         say(notice)
     with progress_shown(progress):
         word = None if continue_from is None else str(continue_from)
-        summary = train_with(settings_from(TrainSettings, layers), layers, word, say)
+        summary = train_with(layers, word, say)
     assert summary is not None, "a process of its own is the first one"
     return Run(summary.run)
 
@@ -170,13 +170,12 @@ train = described(TrainArguments, TrainSettings, _train, _train)
 
 
 def train_with(
-    settings: TrainSettings, layers: Layers, continue_from: str | None, say: Callable[[str], None]
+    layers: Layers, continue_from: str | None, say: Callable[[str], None]
 ) -> "TrainSummary | FoldSetSummary | None":
     """Trains a network or a fold set; of several processes that torchrun started, the first speaks for all.
 
     Args:
-        settings: of the training.
-        layers: the sources that they come from, weakest first, as `resolve_layers` returns them.
+        layers: sources of the settings, weakest first, as `resolve_layers` returns them.
         continue_from: as the command line's `--continue`; None begins a new run.
         say: called with what a user should read while it runs.
 
@@ -195,7 +194,7 @@ def train_with(
     from cal_ratio_trainer.training.train import train as train_one
     from cal_ratio_trainer.training.train_folds import fold_work, train_folds
 
-    ranks, notice = launched_ranks(), demo_notice(layers)
+    settings, notice, ranks = settings_from(TrainSettings, layers), demo_notice(layers), launched_ranks()
     summary: TrainSummary | FoldSetSummary | None = None
     if not ranks.is_first:
         follow(ranks)

@@ -28,7 +28,7 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     from cal_ratio_trainer.training.signals import TrainingStopped
 
     try:
-        summary = train_with(settings, layers, continue_from, lambda text: click.echo(text, err=True))
+        summary = train_with(layers, continue_from, lambda text: click.echo(text, err=True))
     except TrainingStopped as stopped:
         return report_failure(str(stopped), stopped.exit_status)
     # After the training: it decides on threads before PyTorch is imported.

@@ -1,211 +1,176 @@
-"""The config.json of a Keras 3 model: written from a list of layers, and read back to the shape of a network.
+"""The graph of layers that a Keras config describes, in the form of Keras 2, of Keras 3 or of frugally-deep.
 
-Only what Keras 3.0 knew already is written, so that every later version opens it; initialisers and penalties mean
-nothing any more once there are weights, and are left out.
+What the layers must be is not asked here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cal_ratio_trainer.errors import did_you_mean
-from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, Layer, classifier_layers
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, MASS_INPUTS, Schema
-from cal_ratio_trainer.network.encoders.base import BranchShape
-from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
+from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph, GraphLayer
+from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, BadWeightsFile, StoredLayer
 
-MODEL_NAME = "model"
-
-_MAX_LAYERS = 500
-_MAX_NAME = 200
-_MAX_UNITS = 1 << 16
+_MOST_LAYERS = 200
+_LONGEST_NAME = 200
+_KERAS = ("keras", "tf_keras", "tensorflow")
+_HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
 
 
-class NotOurNetwork(ValueError):
-    """A config.json does not describe a network of this program; says which layer and what about it."""
+class BadArchitecture(BadNetworkFile):
+    """A config is none of Keras', or describes another network; names the layer."""
 
 
-def functional_config(layers: Sequence[Layer], inputs: Sequence[str], output: str) -> dict[str, Any]:
-    """The content of config.json, ready for json.dumps.
+def architecture_of(config: Any) -> Graph:
+    """The graph in a config.
 
     Args:
-        layers: all layers, in Keras' order.
-        inputs: names of the input layers, in the order in which the model takes its inputs.
-        output: name of the last layer.
-    """
-    by_name = {layer.name: layer for layer in layers}
-    return {
-        "module": "keras.src.models.functional",
-        "class_name": "Functional",
-        "config": {
-            "name": MODEL_NAME,
-            "trainable": True,
-            "layers": [_layer_entry(layer, by_name) for layer in layers],
-            "input_layers": [[name, 0, 0] for name in inputs],
-            "output_layers": [[output, 0, 0]],
-        },
-        "registered_name": "Functional",
-        "build_config": {"input_shape": None},
-        "compile_config": None,
-    }
-
-
-def network_shape(config: Any, schema: Schema = CALRATIO_2019) -> NetworkShape:
-    """The shape of the classifier that a config.json describes, which reads the features of a schema.
-
-    Settings that change nothing of what is computed (initialisers, ids of objects) may differ from what we write;
-    Keras itself may thus have saved the file again.
+        config: what json gave for a Keras config: {"class_name": "Functional", "config": {"layers": [...], ...}}.
 
     Raises:
-        NotOurNetwork: it is no classifier of this program, or a layer of it computes something else.
+        BadArchitecture: it is none, a layer reads one that is not there, or a layer is used more than once.
     """
-    try:
-        entries = _entries(config["config"]["layers"])
-        shape = _shape_in(entries, schema)
-        output_layers = config["config"]["output_layers"]
-        expected = classifier_layers(shape)
-        if output_layers not in ([[expected[-1].name, 0, 0]], [expected[-1].name, 0, 0]):
-            raise NotOurNetwork(f"gives out {output_layers!r:.80}, expected the layer {expected[-1].name}")
-        _check_same_layers(expected, entries)
-    except (KeyError, TypeError, IndexError, AttributeError, StopIteration, RecursionError) as error:
-        raise NotOurNetwork(f"describes no network of this program ({error!r:.200})") from error
-    return shape
+    kind = _get(config, "class_name", str, "the config")
+    if kind not in ("Functional", "Model"):
+        raise BadArchitecture(f"describes a {kind!a:.80} model, expected a Functional one")
+    content = _get(config, "config", dict, "the config")
+    entries = _get(content, "layers", list, "the config")
+    if len(entries) > _MOST_LAYERS:
+        raise BadArchitecture(f"has {len(entries)} layers; networks of at most {_MOST_LAYERS} are read")
+    layers: dict[str, GraphLayer] = {}
+    for entry in entries:
+        layer = _layer(entry)
+        if layer.name in layers:
+            raise BadArchitecture(f"has two layers named {layer.name!r}")
+        layers[layer.name] = layer
+    _check_sources(layers)
+    inputs = tuple(_inputs(content, layers))
+    return Graph(layers, inputs, _output(content, layers))
 
 
-def _entries(layers: Sequence[Any]) -> dict[str, Any]:
-    """The layer entries of a config by name.
+def with_weights(graph: Graph, stored: Mapping[str, StoredLayer]) -> Graph:
+    """A graph with the weights of its layers, kernels [in, out].
+
+    Args:
+        graph: of a file.
+        stored: the file's layers with weights, by name, as Keras keeps them.
 
     Raises:
-        NotOurNetwork: there are too many, or a name is repeated, too long or given in two ways.
+        BadWeightsFile: a layer with weights lacks them, or has another number.
     """
-    if len(layers) > _MAX_LAYERS:
-        raise NotOurNetwork(f"has {len(layers)} layers; networks of at most {_MAX_LAYERS} are read")
-    entries: dict[str, Any] = {}
-    for entry in layers:
-        name = entry["config"]["name"]
-        if not isinstance(name, str) or len(name) > _MAX_NAME or entry.get("name", name) != name:
-            raise NotOurNetwork(f"has a layer that is called {name!r:.80} and {entry.get('name')!r:.80}")
-        if name in entries:
-            raise NotOurNetwork(f"has two layers named {name!r}")
-        entries[name] = entry
-    return entries
+    layers = {}
+    for name, layer in graph.layers.items():
+        parts = WEIGHT_NAMES.get(layer.kind, ())
+        if parts and name not in stored:
+            raise BadWeightsFile(f"the weights of layer {name!r} are missing")
+        arrays = stored[name].arrays if parts else ()
+        if len(arrays) != len(parts):
+            raise BadWeightsFile(f"layer {name!r} has {len(arrays)} weights, expected {len(parts)}")
+        # A kernel-1 convolution is a dense layer on rows; Keras gives its kernel one more axis, [1, in, out].
+        plain = (array[0] if array.ndim == 3 and len(array) == 1 else array for array in arrays)
+        layers[name] = replace(layer, weights=dict(zip(parts, plain, strict=True)))
+    return replace(graph, layers=layers)
 
 
-def _layer_entry(layer: Layer, by_name: Mapping[str, Layer]) -> dict[str, Any]:
-    if layer.kind == "InputLayer":
-        own: dict[str, Any] = {"batch_shape": [None, *layer.output], "dtype": "float32", "sparse": False}
-    else:
-        own = {"trainable": True, "dtype": "float32", **layer.settings}
-    entry: dict[str, Any] = {
-        "module": "keras.layers",
-        "class_name": layer.kind,
-        "config": {"name": layer.name, **own},
-        "registered_name": None,
-        "name": layer.name,
-        "inbound_nodes": [],
-    }
-    if layer.sources:
-        tensors = [_tensor(by_name[source]) for source in layer.sources]
-        entry["inbound_nodes"] = [{"args": [tensors] if layer.kind == "Concatenate" else tensors, "kwargs": {}}]
-    if layer.weights:
-        entry["build_config"] = {"input_shape": [None, *by_name[layer.sources[0]].output]}
-    return entry
+def _get(holder: Any, key: str, kind: type, where: str) -> Any:
+    found = holder.get(key) if isinstance(holder, dict) else None
+    if not isinstance(found, kind):
+        raise BadArchitecture(f"{where} has no {key} that is a {kind.__name__}")
+    return found
 
 
-def _tensor(layer: Layer) -> dict[str, Any]:
-    return {
-        "class_name": "__keras_tensor__",
-        "config": {"shape": [None, *layer.output], "dtype": "float32", "keras_history": [layer.name, 0, 0]},
-    }
+def _layer(entry: Any) -> GraphLayer:
+    config = _get(entry, "config", dict, "a layer")
+    name = _name(entry, config)
+    where = f"layer {name!r}"
+    kind, nodes = _kind(entry, where), _get(entry, "inbound_nodes", list, where)
+    if len(nodes) > 1:
+        raise BadArchitecture(f"{where} is used {len(nodes)} times, expected once")
+    return GraphLayer(kind, name, tuple(_sources(nodes, where)), config)
 
 
-def _shape_in(entries: Mapping[str, Any], schema: Schema) -> NetworkShape:
-    join = next(entry for entry in entries.values() if entry["class_name"] == "Concatenate")
-    *ends, jet = _sources(join)
-    chains = [list(_chain(entries, end)) for end in ends]
-    _, jet_inputs = entries[jet]["config"]["batch_shape"]
-    own = len(schema.jet_inputs)
-    masses = _whole(jet_inputs, at_least=own) - own
-    if masses > len(MASS_INPUTS):
-        expected = f"{own} and up to {len(MASS_INPUTS)} masses"
-        raise NotOurNetwork(f"layer {jet!r} has {jet_inputs} inputs, expected {expected}")
-    dense = [entry for entry in entries.values() if entry["class_name"] == "Dense"]
-    return NetworkShape(
-        branches=tuple(_branch_in(chain, masses, schema) for chain in chains),
-        hidden=tuple(_whole(entry["config"]["units"]) for entry in dense[:-1]),
-        lstm_layers=sum(entry["class_name"] == "LSTM" for entry in chains[0]),
-        masses=masses,
-        dropout=_rate(chains[0][-1]["config"]["rate"]),
-        schema=schema,
-    )
+def _name(entry: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    name = entry.get("name", config.get("name"))
+    if not isinstance(name, str) or config.get("name", name) != name:
+        raise BadArchitecture(f"has a layer that is called {name!r:.80} and {config.get('name')!r:.80}")
+    if len(name) > _LONGEST_NAME:
+        raise BadArchitecture(f"has a layer with a name of {len(name)} characters; {_LONGEST_NAME} are read")
+    return name
 
 
-def _whole(number: Any, at_least: int = 1) -> int:
-    if type(number) is not int or not at_least <= number <= _MAX_UNITS:
-        raise NotOurNetwork(
-            f"describes no network of this program: {number!r:.40} is no whole number from {at_least} to {_MAX_UNITS}"
-        )
-    return number
+def _kind(entry: Mapping[str, Any], where: str) -> str:
+    kind: str = _get(entry, "class_name", str, where)
+    if len(kind) > _LONGEST_NAME or not kind.isidentifier():
+        raise BadArchitecture(f"{where} is of a class {kind!r:.80}, which is no name of one")
+    if made_elsewhere := _foreign_origin(entry, kind):
+        raise BadArchitecture(f"{where} is of a class {kind} that is not Keras' own: {made_elsewhere!r:.80}")
+    return kind
 
 
-def _rate(rate: Any) -> float:
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-        raise NotOurNetwork(f"a dropout rate is {rate!r:.40}, expected a share below 1")
-    return float(rate)
+def _foreign_origin(entry: Mapping[str, Any], kind: str) -> Any:
+    """Origin of a custom class, which may compute anything under a name of Keras; None for Keras' own classes."""
+    module, registered = entry.get("module"), entry.get("registered_name")
+    if module is not None and str(module).partition(".")[0] not in _KERAS:
+        return module
+    return registered if registered not in (None, kind) else None
 
 
-def _chain(entries: Mapping[str, Any], end: str) -> Iterator[Any]:
-    """The layers of a branch, from its input to `end`."""
-    backwards = [entries[end]]
-    while sources := _sources(backwards[-1]):
-        if len(backwards) > len(entries):
-            raise NotOurNetwork("has layers that go round in a circle")
-        backwards.append(entries[sources[0]])
-    yield from reversed(backwards)
+def _sources(nodes: Sequence[Any], where: str) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, dict):
+            if any(value not in _HARMLESS_ARGUMENTS for value in _get(node, "kwargs", dict, where).values()):
+                raise BadArchitecture(f"{where} is called with {node['kwargs']!r:.80}, which is not understood")
+            yield from _keras_3_sources(_get(node, "args", list, where), where)
+        elif isinstance(node, list):
+            for connection in node:
+                yield _keras_2_source(connection, where)
+        else:
+            raise BadArchitecture(f"{where} has a connection that is not understood: {node!r:.80}")
 
 
-def _branch_in(chain: Sequence[Any], masses: int, schema: Schema) -> BranchShape:
-    first = chain[0]["config"]["name"]
-    kinds = {f"{prefix}_input_cr": name for name, prefix in BRANCH_PREFIXES.items()}
-    if first not in kinds:
-        raise NotOurNetwork(f"has a branch that begins with {first!r}, expected one of {', '.join(kinds)}")
-    dense = tuple(_whole(entry["config"]["filters"]) for entry in chain if entry["class_name"] == "Conv1D")
-    units = [_whole(entry["config"]["units"]) for entry in chain if entry["class_name"] == "LSTM"]
-    branch = branch_shape(kinds[first], dense, units[-1], schema)
-    found, expected = chain[0]["config"]["batch_shape"], [None, branch.slots, branch.inputs + masses]
-    if found != expected:
-        raise NotOurNetwork(f"layer {first!r}: batch_shape is {found!r:.80}, expected {expected}")
-    return branch
+def _keras_3_sources(arguments: Sequence[Any], where: str) -> Iterator[str]:
+    # A layer that joins others takes them as one argument, a list.
+    joined = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], list) else arguments
+    for tensor in joined:
+        history = _get(_get(tensor, "config", dict, where), "keras_history", list, where)
+        yield _keras_2_source(history, where)
 
 
-def _sources(entry: Mapping[str, Any]) -> list[str]:
-    nodes = entry["inbound_nodes"]
-    return [name for node in nodes for name in _histories(node["args"])]
+def _keras_2_source(connection: Any, where: str) -> str:
+    # [name, node, tensor] and, in Keras 2, arguments of the call
+    if not isinstance(connection, list) or len(connection) not in (3, 4) or not isinstance(connection[0], str):
+        raise BadArchitecture(f"{where} has a connection that is not understood: {connection!r:.80}")
+    if any(type(number) is not int or number for number in connection[1:3]) or connection[3:] not in ([], [{}]):
+        raise BadArchitecture(f"{where} reads {connection!r:.80}, expected the first output of a layer")
+    return connection[0]
 
 
-def _histories(argument: Any) -> Iterator[str]:
-    if isinstance(argument, list):
-        for part in argument:
-            yield from _histories(part)
-    elif isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__":
-        yield str(argument["config"]["keras_history"][0])
+def _check_sources(layers: Mapping[str, GraphLayer]) -> None:
+    for layer in layers.values():
+        for source in layer.sources:
+            if source not in layers:
+                raise BadArchitecture(
+                    f"layer {layer.name!r} reads {source!r:.80}, which is not there{did_you_mean(source, layers)}"
+                )
 
 
-def _check_same_layers(expected: Sequence[Layer], entries: Mapping[str, Any]) -> None:
-    names = [layer.name for layer in expected]
-    for name in entries.keys() - set(names):
-        raise NotOurNetwork(f"has a layer {name!r} that the network lacks{did_you_mean(name, names)}")
-    for layer in expected:
-        if layer.name not in entries:
-            raise NotOurNetwork(f"lacks the layer {layer.name!r}{did_you_mean(layer.name, entries)}")
-        _check_same_layer(layer, entries[layer.name])
+def _inputs(content: Mapping[str, Any], layers: Mapping[str, GraphLayer]) -> list[str]:
+    said = _connections(content, "input_layers")
+    there = [layer.name for layer in layers.values() if layer.kind == "InputLayer"]
+    if sorted(said) != sorted(there):
+        raise BadArchitecture(f"names the inputs {said!s:.400}, but its input layers are {there!s:.400}")
+    return said
 
 
-def _check_same_layer(layer: Layer, entry: Mapping[str, Any]) -> None:
-    wanted = {"class": layer.kind, "sources": list(layer.sources), **layer.settings}
-    found = {"class": entry["class_name"], "sources": _sources(entry)}
-    found |= {name: entry["config"].get(name) for name in layer.settings}
-    if layer.kind == "InputLayer":
-        wanted["batch_shape"], found["batch_shape"] = [None, *layer.output], entry["config"].get("batch_shape")
-    for name, value in wanted.items():
-        if found[name] != value or isinstance(found[name], bool) != isinstance(value, bool):
-            raise NotOurNetwork(f"layer {layer.name!r}: {name} is {found[name]!r:.80}, expected {value!r}")
+def _output(content: Mapping[str, Any], layers: Mapping[str, GraphLayer]) -> str:
+    said = _connections(content, "output_layers")
+    if len(said) != 1 or said[0] not in layers:
+        raise BadArchitecture(f"gives out the layers {said!s:.400}, expected one")
+    return said[0]
+
+
+def _connections(content: Mapping[str, Any], key: str) -> list[str]:
+    """Keras 3 writes a single connection without the list around it."""
+    said = _get(content, key, list, "the config")
+    several = said if all(isinstance(each, list) for each in said) else [said]
+    return [_keras_2_source(connection, key) for connection in several]

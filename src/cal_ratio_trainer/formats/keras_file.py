@@ -1,41 +1,42 @@
-"""Whole-model `.keras` files that Keras 3 opens, written and read without Keras.
+"""Whole-model `.keras` files that Keras 3 opens, written without Keras; `keras_reading` reads them.
 
-The same weights always give the same bytes. Files of Keras 2 are not read here.
+The same weights always give the same bytes. Only settings that Keras 3.0 knew already are written, so that every later
+version opens the files; initialisers and penalties mean nothing any more once there are weights, and are left out.
 """
 
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
-from pydantic import ValidationError
 
-from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
-from cal_ratio_trainer.files.json_text import BadJson, parsed
-from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
-from cal_ratio_trainer.formats.hdf5_content import BadHdf5, read_hdf5
-from cal_ratio_trainer.formats.keras_config import NotOurNetwork, functional_config, network_shape
-from cal_ratio_trainer.formats.keras_weights import layers_as_written, weights_bytes
-from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, FloatArray, checked_weights, classifier_layers, input_names
-from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, paired_by_class, weights_by_name
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
+from cal_ratio_trainer.formats.layers import (
+    OUTPUT_LAYER,
+    FloatArray,
+    Layer,
+    checked_weights,
+    classifier_layers,
+    input_names,
+)
+from cal_ratio_trainer.jets.schema import CALRATIO_2019
 from cal_ratio_trainer.network.shape import NetworkShape
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-LARGEST = {METADATA: 1 << 20, CONFIG: 1 << 23, WEIGHTS: 1 << 30}
-"""The parts of a file, and how many bytes each may have when it is read."""
+"""The parts of a file."""
 
-HDF5_BEGINNING = b"\x89HDF\r\n\x1a\n"
-_EARLIER = "is a file of Keras 2, as the earlier program left them; 'cr_trainer import' makes a run of it"
+SCHEMA = "cal_ratio_trainer_schema"
+"""Entry of the metadata that holds the features that a network reads, where they are not those of 2019."""
+
+MODEL_NAME = "model"
 
 # Keras writes its version and the time here. The form of the config is that of 3.0, which all later versions read; a
 # fixed time keeps the bytes the same.
 _METADATA_CONTENT = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}
-_SCHEMA = "cal_ratio_trainer_schema"
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -62,7 +63,7 @@ def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any,
     config = functional_config(layers, input_names(shape), OUTPUT_LAYER)
     metadata: dict[str, Any] = dict(_METADATA_CONTENT)
     if shape.schema != CALRATIO_2019:
-        metadata[_SCHEMA] = shape.schema.model_dump(mode="json", exclude_defaults=True)
+        metadata[SCHEMA] = shape.schema.model_dump(mode="json", exclude_defaults=True)
     parts = {
         METADATA: json.dumps(metadata).encode(),
         CONFIG: json.dumps(config).encode(),
@@ -75,69 +76,98 @@ def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any,
     return buffer.getvalue()
 
 
-def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
-    """The shape and the weights of a classifier that `write_keras` wrote; Keras 3 may have saved it again since.
+def functional_config(layers: Sequence[Layer], inputs: Sequence[str], output: str) -> dict[str, Any]:
+    """The content of config.json, ready for json.dumps.
 
-    Returns:
-        The shape, and float32 weights by name as `shape.weight_shapes()` says.
-
-    Raises:
-        InputFileError: no such file, no zip, parts missing, too large or damaged, another network, or a weight of
-            another shape, type or layer, or one that is not finite; names the layer.
+    Args:
+        layers: all layers, in Keras' order.
+        inputs: names of the input layers, in the order in which the model takes its inputs.
+        output: name of the last layer.
     """
-    parts = _parts(path)
-    if _is_of_keras_2(parts[METADATA]):
-        raise InputFileError(path, _EARLIER)
-    try:
-        shape = network_shape(parsed(parts[CONFIG]), _schema_in(path, parts[METADATA]))
-        return shape, _weights(parts[WEIGHTS], shape)
-    except (BadJson, NotOurNetwork) as error:
-        raise InputFileError(path, f"{CONFIG}: {error}") from error
-    except (BadHdf5, BadWeightsFile) as error:
-        raise InputFileError(path, f"{WEIGHTS}: {error}") from error
+    by_name = {layer.name: layer for layer in layers}
+    return {
+        "module": "keras.src.models.functional",
+        "class_name": "Functional",
+        "config": {
+            "name": MODEL_NAME,
+            "trainable": True,
+            "layers": [_layer_entry(layer, by_name) for layer in layers],
+            "input_layers": [[name, 0, 0] for name in inputs],
+            "output_layers": [[output, 0, 0]],
+        },
+        "registered_name": "Functional",
+        "build_config": {"input_shape": None},
+        "compile_config": None,
+    }
 
 
-def _schema_in(path: Path, metadata: bytes) -> Schema:
-    """The features that a network reads; those of 2019 where its file does not say."""
-    try:
-        said = parsed(metadata)
-        content = said.get(_SCHEMA) if isinstance(said, dict) else None
-        return CALRATIO_2019 if content is None else Schema.model_validate(content)
-    except (BadJson, ValidationError) as error:
-        raise InputFileError(path, f"{METADATA}: holds no schema of features: {error}") from error
+def _layer_entry(layer: Layer, by_name: Mapping[str, Layer]) -> dict[str, Any]:
+    if layer.kind == "InputLayer":
+        own: dict[str, Any] = {"batch_shape": [None, *layer.output], "dtype": "float32", "sparse": False}
+    else:
+        own = {"trainable": True, "dtype": "float32", **layer.settings}
+    entry: dict[str, Any] = {
+        "module": "keras.layers",
+        "class_name": layer.kind,
+        "config": {"name": layer.name, **own},
+        "registered_name": None,
+        "name": layer.name,
+        "inbound_nodes": [],
+    }
+    if layer.sources:
+        tensors = [_tensor(by_name[source]) for source in layer.sources]
+        entry["inbound_nodes"] = [{"args": [tensors] if layer.kind == "Concatenate" else tensors, "kwargs": {}}]
+    if layer.weights:
+        entry["build_config"] = {"input_shape": [None, *by_name[layer.sources[0]].output]}
+    return entry
 
 
-def _weights(content: bytes, shape: NetworkShape) -> dict[str, FloatArray]:
-    stored = layers_as_written(content, shape)
-    if stored is None:
-        names = [(layer.kind, layer.name) for layer in classifier_layers(shape) if layer.weights]
-        stored = paired_by_class(names, read_hdf5(content).with_weights)
-    return weights_by_name(shape, {name: name for name in stored}, stored)
+def _tensor(layer: Layer) -> dict[str, Any]:
+    return {
+        "class_name": "__keras_tensor__",
+        "config": {"shape": [None, *layer.output], "dtype": "float32", "keras_history": [layer.name, 0, 0]},
+    }
 
 
-def _parts(path: Path) -> dict[str, bytes]:
-    try:
-        return read_parts(path, LARGEST)
-    except FileNotFoundError as error:
-        raise InputFileError(path, "no such file") from error
-    except DamagedZip as error:
-        reason = _EARLIER if _is_hdf5(path) else f"is no Keras 3 file, or a damaged one: {error}"
-        raise InputFileError(path, reason) from error
-    except BadZip as error:
-        raise InputFileError(path, str(error)) from error
+def weight_groups(layers: Sequence[Layer]) -> dict[str, str]:
+    """Group of each layer by its name, as Keras has it, e.g. 'constit_final_conv1d' -> 'layers/conv1d_8'.
+
+    Args:
+        layers: all layers in Keras' order. A group is numbered by its layer's place among those of the same class,
+            which is not the number in the layer's name.
+    """
+    counts: dict[str, int] = {}
+    groups: dict[str, str] = {}
+    for layer in layers:
+        stem = layer.kind.lower()
+        number = counts.get(stem, 0)
+        counts[stem] = number + 1
+        groups[layer.name] = f"layers/{stem}_{number}" if number else f"layers/{stem}"
+    return groups
 
 
-def _is_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(HDF5_BEGINNING)) == HDF5_BEGINNING
-    except OSError:
-        return False
+def weights_bytes(layers: Sequence[Layer], weights: Mapping[str, FloatArray]) -> bytes:
+    """An HDF5 file with the weights of all layers; the same weights give the same bytes.
+
+    Args:
+        layers: all layers in Keras' order.
+        weights: float32 arrays by name, kernels [in, out].
+    """
+    groups = weight_groups(layers)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver="earliest") as file:
+        file.create_group("vars")  # Keras 3.5 looks for it even where the model itself has no variables
+        for layer in layers:
+            file.create_group(f"{groups[layer.name]}/vars").attrs["name"] = layer.name
+            for i, name in enumerate(layer.weights):
+                values = weights[name]
+                if layer.kind == "Conv1D" and values.ndim == 2:
+                    # A kernel-1 convolution is a dense layer on rows; Keras gives its kernel an axis: [1, in, out].
+                    values = values[np.newaxis]
+                file.create_dataset(f"{weight_group(groups, layer)}/{i}", data=values, track_times=False)
+    return buffer.getvalue()
 
 
-def _is_of_keras_2(metadata: bytes) -> bool:
-    try:
-        said = parsed(metadata)
-    except BadJson:
-        return False
-    return isinstance(said, dict) and str(said.get("keras_version", "")).startswith("2.")
+def weight_group(groups: Mapping[str, str], layer: Layer) -> str:
+    """Group of the weights of a layer."""
+    return f"{groups[layer.name]}/cell/vars" if layer.kind == "LSTM" else f"{groups[layer.name]}/vars"

@@ -1,54 +1,300 @@
-"""A `.keras` file read into a graph the way Keras 3 finds its parts, for a check of what was just written.
+"""Keras files, read with care: HDF5 of Keras 2, zip files of Keras 2.12 to 2.15 and of Keras 3, weights alone too.
 
-Files of users are read by `keras_file.read_keras`, which is careful with what may be in them; this knows no such care.
+Files of this program and of the earlier one go through the same reader, and so does the check of written files. It
+shares nothing with the writer but the names of the parts; `layers_as_written` alone does, to read the program's own
+files fast.
 """
 
 import io
-import json
+import math
 import zipfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import h5py
+import numpy as np
+from pydantic import ValidationError
 
-from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph, GraphLayer
+from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.files.json_text import BadJson, parsed
+from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
+from cal_ratio_trainer.formats.graph import Graph
+from cal_ratio_trainer.formats.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
+from cal_ratio_trainer.formats.keras_config import BadArchitecture, architecture_of, with_weights
+from cal_ratio_trainer.formats.keras_file import (
+    CONFIG,
+    METADATA,
+    SCHEMA,
+    WEIGHTS,
+    weight_group,
+    weight_groups,
+    weights_bytes,
+)
+from cal_ratio_trainer.formats.layers import FloatArray, Layer, classifier_layers, in_keras_order
+from cal_ratio_trainer.formats.recognition import Recognised, network_from_weights, recognised
+from cal_ratio_trainer.formats.stored_layers import (
+    WEIGHTS_OF,
+    BadNetworkFile,
+    BadWeightsFile,
+    StoredLayer,
+    StoredNetwork,
+    paired_by_class,
+    weights_by_name,
+)
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
+from cal_ratio_trainer.network.shape import NetworkShape
+
+LARGEST = {METADATA: 1 << 20, CONFIG: 1 << 23, WEIGHTS: 1 << 28}
+"""The parts of a file, and how many bytes each may have."""
+
+HDF5_BEGINNING = b"\x89HDF\r\n\x1a\n"
+_EARLIER = "is a file of Keras 2, as the earlier program left them; 'cr_trainer import' makes a run of it"
+_WEIGHTS_ALONE = "The file holds weights alone: activations and slots are taken to be those of the 2019 network."
 
 
-def read_keras_graph(content: bytes) -> Graph:
-    """The network in a `.keras` file.
+class BadKerasFile(BadNetworkFile):
+    """A file is none of Keras', or a damaged one; says which part."""
 
-    The weights of a layer lie under the name of its class, with a number that counts the layers of that class in the
-    order of the config. A kernel of a convolution, [1, in, out], comes as [in, out].
+
+def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
+    """The shape and the weights of a classifier that `write_keras` wrote; Keras 3 may have saved it again since.
+
+    Returns:
+        The shape, and float32 weights by name as `shape.weight_shapes()` says.
 
     Raises:
-        KeyError, ValueError, OSError: the file is damaged or has another layout.
+        InputFileError: no such file, no zip, parts missing, too large or damaged, another network, or a weight of
+            another shape, type or layer, or one that is not finite; names the layer.
     """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        config = json.loads(archive.read("config.json"))["config"]
-        weights = archive.read("model.weights.h5")
-    with h5py.File(io.BytesIO(weights), "r") as file:
-        layers = {layer.name: layer for layer in _layers(config["layers"], file)}
-    ((output, _, _),) = config["output_layers"]
-    return Graph(layers, tuple(name for name, _, _ in config["input_layers"]), output)
+    try:
+        parts = read_parts(path, LARGEST)
+    except FileNotFoundError as error:
+        raise InputFileError(path, "no such file") from error
+    except DamagedZip as error:
+        reason = _EARLIER if _is_hdf5(path) else f"is no Keras 3 file, or a damaged one: {error}"
+        raise InputFileError(path, reason) from error
+    except BadZip as error:
+        raise InputFileError(path, str(error)) from error
+    if (_version(parts) or "").startswith("2."):
+        raise InputFileError(path, _EARLIER)
+    try:
+        network = _network_in(parts)
+    except BadNetworkFile as error:
+        raise InputFileError(path, str(error)) from error
+    return network.shape, dict(network.weights)
 
 
-def _layers(entries: list[dict[str, Any]], file: h5py.File) -> Iterator[GraphLayer]:
-    met: Counter[str] = Counter()
-    for entry in entries:
-        kind, name = entry["class_name"], entry["config"]["name"]
-        stem = kind.lower()
-        group = f"layers/{stem}_{met[stem]}" if met[stem] else f"layers/{stem}"
-        met[stem] += 1
-        place = f"{group}/cell/vars" if kind == "LSTM" else f"{group}/vars"
-        weights = {part: file[place][str(i)][()] for i, part in enumerate(WEIGHT_NAMES.get(kind, ()))}
-        if kind == "Conv1D":
-            (weights["kernel"],) = weights["kernel"]
-        yield GraphLayer(kind, name, tuple(_sources(entry["inbound_nodes"])), entry["config"], weights)
+def network_from_zip(content: bytes) -> StoredNetwork:
+    """The network in a `.keras` zip file.
+
+    Raises:
+        BadNetworkFile: it is none, damaged, or another network; names the part and the layer.
+    """
+    parts = _parts(content)
+    return replace(_network_in(parts), form=f"zip of Keras {_version(parts) or '?':.20}, with architecture")
 
 
-def _sources(nodes: list[Mapping[str, Any]]) -> Iterator[str]:
-    for node in nodes:
-        (argument,) = node["args"]
-        for tensor in argument if isinstance(argument, list) else [argument]:
-            yield tensor["config"]["keras_history"][0]
+def graph_from_zip(content: bytes) -> Graph:
+    """The graph in a `.keras` zip file with its weights, as Keras pairs them; whether it is one of ours is not asked.
+
+    Raises:
+        BadNetworkFile: it is none, or damaged; names the part and the layer.
+    """
+    parts = _parts(content)
+    graph = _architecture(parts)
+    return with_weights(graph, _paired(graph, _hdf5(parts)))
+
+
+def network_from_hdf5(content: bytes, architecture: Graph | None = None) -> StoredNetwork:
+    """The network in an HDF5 file of Keras.
+
+    Args:
+        content: the file.
+        architecture: of another file of the same training, for a file that has weights only. Without it the network is
+            found from the order and the shapes of the weights.
+
+    Raises:
+        BadNetworkFile: it is none, damaged, or another network; names the layer.
+    """
+    try:
+        stored = read_hdf5(content)
+        own = architecture_of(parsed(stored.config)) if stored.config is not None else None
+        known = own or architecture
+        found = recognised(known) if known else None
+    except (BadHdf5, BadJson, BadArchitecture) as error:
+        raise BadKerasFile(str(error)) from error
+    form = f"HDF5 of Keras {stored.keras_version or '?':.20}"
+    if known is not None and found is not None:
+        network = _recognised_network(known, found, _paired(known, stored))
+        return replace(network, form=f"{form}, {'with architecture' if own else 'weights only'}")
+    shape, weights = network_from_weights(stored.layers, by_class=stored.form != LEGACY)
+    names = tuple(layer.name for layer in stored.layers if layer.name) if stored.form == LEGACY else ()
+    return StoredNetwork(shape, weights, f"{form}, weights only", names, dropout_is_said=False, notes=(_WEIGHTS_ALONE,))
+
+
+def architecture_in(content: bytes) -> Graph | None:
+    """The architecture that a file of either kind holds; None for weights alone.
+
+    Raises:
+        BadKerasFile: it is none of Keras', or damaged.
+    """
+    try:
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            return _architecture(_parts(content))
+        config = read_hdf5(content).config
+        return architecture_of(parsed(config)) if config is not None else None
+    except (BadHdf5, BadJson, BadArchitecture) as error:
+        raise BadKerasFile(str(error)) from error
+
+
+def _network_in(parts: Mapping[str, bytes]) -> StoredNetwork:
+    architecture, schema = _architecture(parts), _schema(parts)
+    try:
+        found = recognised(architecture, schema)
+    except BadArchitecture as error:
+        raise BadKerasFile(f"{CONFIG}: {error}") from error
+    try:
+        stored = layers_as_written(parts[WEIGHTS], found.shape) if _is_as_written(architecture, found) else None
+        return _recognised_network(architecture, found, stored or _paired(architecture, _hdf5(parts)))
+    except BadWeightsFile as error:
+        raise BadKerasFile(f"{WEIGHTS}: {error}") from error
+
+
+def _is_as_written(architecture: Graph, found: Recognised) -> bool:
+    """True where layers have our names and order, so that Keras pairs the weights as the writer does."""
+    ours = [layer.name for layer in classifier_layers(found.shape)]
+    return ours == list(architecture.layers) and all(name == theirs for name, theirs in found.names.items())
+
+
+def _recognised_network(architecture: Graph, found: Recognised, stored: Mapping[str, StoredLayer]) -> StoredNetwork:
+    weights = weights_by_name(found.shape, found.names, stored)
+    return StoredNetwork(found.shape, weights, "", tuple(architecture.layers), found.dropout_is_said)
+
+
+def _architecture(parts: Mapping[str, bytes]) -> Graph:
+    try:
+        return architecture_of(parsed(parts[CONFIG]))
+    except (BadJson, BadArchitecture) as error:
+        raise BadKerasFile(f"{CONFIG}: {error}") from error
+
+
+def _hdf5(parts: Mapping[str, bytes]) -> Hdf5Content:
+    try:
+        return read_hdf5(parts[WEIGHTS])
+    except BadHdf5 as error:
+        raise BadKerasFile(f"{WEIGHTS}: {error}") from error
+
+
+def _version(parts: Mapping[str, bytes]) -> str | None:
+    """The version of Keras that wrote a file; None where it does not say it."""
+    try:
+        said = parsed(parts[METADATA])
+    except BadJson:
+        return None
+    version = said.get("keras_version") if isinstance(said, dict) else None
+    return version if isinstance(version, str) else None
+
+
+def _schema(parts: Mapping[str, bytes]) -> Schema:
+    """The features that a network reads; those of 2019 where its file does not say."""
+    try:
+        said = parsed(parts[METADATA])
+        content = said.get(SCHEMA) if isinstance(said, dict) else None
+        return CALRATIO_2019 if content is None else Schema.model_validate(content)
+    except (BadJson, ValidationError) as error:
+        raise BadKerasFile(f"{METADATA}: holds no schema of features: {error}") from error
+
+
+def _paired(architecture: Graph, stored: Hdf5Content) -> dict[str, StoredLayer]:
+    """The layers with weights by the architecture's names, as Keras pairs them."""
+    if stored.form != LEGACY:
+        return paired_by_class(_ordered(architecture), stored.with_weights)
+    by_name: dict[str, StoredLayer] = {}
+    for layer in stored.with_weights:
+        if layer.name in by_name:
+            raise BadWeightsFile(f"holds the weights of layer {layer.name!r} twice")
+        by_name[layer.name or ""] = layer
+    return by_name
+
+
+def _ordered(architecture: Graph) -> list[tuple[str, str]]:
+    """Class and name of the layers with weights as Keras numbers them; the config's order must say the same."""
+    plain = [Layer(layer.kind, layer.name, layer.sources, ()) for layer in architecture.layers.values()]
+    by_depth = [layer for layer in in_keras_order(plain, architecture.output) if layer.kind in WEIGHTS_OF]
+    as_written = [layer for layer in plain if layer.kind in WEIGHTS_OF]
+    for kind in WEIGHTS_OF:
+        for ours, theirs in zip(
+            [each.name for each in by_depth if each.kind == kind],
+            [each.name for each in as_written if each.kind == kind],
+            strict=True,
+        ):
+            if ours != theirs:
+                raise BadWeightsFile(f"layer {theirs!r} stands in the order of the config where {ours!r} was expected")
+    return [(layer.kind, layer.name) for layer in by_depth]
+
+
+def _parts(content: bytes) -> dict[str, bytes]:
+    try:
+        return read_parts(content, LARGEST)
+    except DamagedZip as error:
+        raise BadKerasFile(f"is a damaged zip file: {error}") from error
+    except BadZip as error:
+        raise BadKerasFile(str(error)) from error
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HDF5_BEGINNING)) == HDF5_BEGINNING
+    except OSError:
+        return False
+
+
+def layers_as_written(content: bytes, shape: NetworkShape) -> dict[str, StoredLayer] | None:
+    """The layers of an HDF5 file that `weights_bytes` wrote for a network, by name; None for any other file.
+
+    Such a file differs only in its weights from one with all weights 0. It is read without the HDF5 library, which a
+    few wrong bytes can crash, and ten times faster than by the process that `read_hdf5` starts for all other files.
+
+    Args:
+        content: of the file.
+        shape: of the network; untrusted, so a small file must not lead to a large allocation.
+    """
+    if 4 * sum(map(math.prod, shape.weight_shapes().values())) > len(content):
+        return None
+    zeros, places = _file_of_zeros(shape)
+    if len(content) != len(zeros):
+        return None
+    blank = bytearray(content)
+    arrays = {}
+    for name, (start, wanted) in places.items():
+        stop = start + 4 * math.prod(wanted)
+        blank[start:stop] = bytes(stop - start)
+        arrays[name] = np.frombuffer(content[start:stop], np.float32).reshape(wanted).copy()
+    if blank != zeros:
+        return None
+    layers = classifier_layers(shape)
+    groups = weight_groups(layers)
+    return {
+        layer.name: StoredLayer(
+            layer.kind, layer.name, groups[layer.name], tuple(arrays[name] for name in layer.weights)
+        )
+        for layer in layers
+        if layer.weights
+    }
+
+
+@lru_cache(maxsize=4)
+def _file_of_zeros(shape: NetworkShape) -> tuple[bytes, dict[str, tuple[int, tuple[int, ...]]]]:
+    """A file with all weights 0, and by name of a weight its first byte and its shape there."""
+    layers = classifier_layers(shape)
+    content = weights_bytes(layers, {name: np.zeros(size, np.float32) for name, size in shape.weight_shapes().items()})
+    groups = weight_groups(layers)
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return content, {
+            name: (data.id.get_offset(), data.shape)
+            for layer in layers
+            for name, data in zip(layer.weights, file[weight_group(groups, layer)].values(), strict=True)
+        }

@@ -5,8 +5,7 @@ from pathlib import Path
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.formats.graph import Graph
-from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING, read_keras
-from cal_ratio_trainer.formats.keras_network import architecture_in, network_from_hdf5
+from cal_ratio_trainer.formats.keras_reading import HDF5_BEGINNING, architecture_in, network_from_hdf5, read_keras
 from cal_ratio_trainer.formats.registry import formats
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, read_safetensors
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from cal_ratio_trainer.formats.architecture import BadArchitecture
 from cal_ratio_trainer.formats.graph import Graph, GraphLayer
+from cal_ratio_trainer.formats.keras_config import BadArchitecture
 from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, OUTPUT_LAYER, Layer, classifier_layers
 from cal_ratio_trainer.formats.stored_layers import (
     WEIGHTS_OF,
@@ -20,7 +20,7 @@ from cal_ratio_trainer.formats.stored_layers import (
     Weights,
     weights_of_layer,
 )
-from cal_ratio_trainer.jets.schema import CONSTITUENTS, JET_INPUTS, MASS_INPUTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS, JET_INPUTS, MASS_INPUTS, Schema
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 
@@ -67,14 +67,18 @@ class Recognised:
     dropout_is_said: bool
 
 
-def recognised(architecture: Graph) -> Recognised:
+def recognised(architecture: Graph, schema: Schema = CALRATIO_2019) -> Recognised:
     """The network that an architecture describes.
+
+    Args:
+        architecture: of a file.
+        schema: the features that it reads.
 
     Raises:
         BadArchitecture: it is no CalRatio network, or one that computes something else; names the layer.
     """
     _refuse_training_graph(architecture)
-    shape, dropout_is_said = _shape(architecture)
+    shape, dropout_is_said = _shape(architecture, schema)
     expected = {layer.name: layer for layer in classifier_layers(shape)}
     names = dict(_pairs(expected, architecture))
     if left_over := [name for name in architecture.layers if name not in names.values()]:
@@ -88,25 +92,31 @@ def _refuse_training_graph(architecture: Graph) -> None:
             raise BadArchitecture(f"layer {name!r} is of an adversary; the network alone stands in final_model.keras")
 
 
-def _shape(architecture: Graph) -> tuple[NetworkShape, bool]:
+def _shape(architecture: Graph, schema: Schema) -> tuple[NetworkShape, bool]:
     joins = [layer for layer in architecture.layers.values() if layer.kind == "Concatenate"]
     if len(joins) != 1 or len(joins[0].sources) != len(CONSTITUENTS) + 1:
         raise BadArchitecture(f"has {len(joins)} Concatenate layers, expected one that joins 3 branches and the jet")
     *ends, jet = joins[0].sources
     (jet_inputs,) = _input_shape(architecture.layers[jet], ("inputs",))
-    masses = jet_inputs - len(JET_INPUTS)
+    own = len(schema.jet_inputs)
+    masses = jet_inputs - own
     if not 0 <= masses <= len(MASS_INPUTS):
-        raise BadArchitecture(f"layer {jet!r} has {jet_inputs} inputs, expected 3 and up to {len(MASS_INPUTS)} masses")
+        raise BadArchitecture(
+            f"layer {jet!r} has {jet_inputs} inputs, expected {own} and up to {len(MASS_INPUTS)} masses"
+        )
     chains = [_chain(architecture, end) for end in ends]
     tail = _chain(architecture, architecture.output, until=joins[0].name)
     rates = [layer.config.get("rate") for layer in architecture.layers.values() if layer.kind == "Dropout"]
     said = [rate for rate in rates if rate is not None]
     shape = NetworkShape(
-        branches=tuple(_branch(chain, kind.name, masses) for chain, kind in zip(chains, CONSTITUENTS, strict=True)),
+        branches=tuple(
+            _branch(chain, kind.name, masses, schema) for chain, kind in zip(chains, CONSTITUENTS, strict=True)
+        ),
         hidden=tuple(_whole(layer, "units") for layer in tail if layer.kind == "Dense")[:-1],
         lstm_layers=sum(layer.kind == "LSTM" for layer in chains[0]),
         masses=masses,
         dropout=_rate(said[0]) if said else DEFAULT_SHAPE.dropout,
+        schema=schema,
     )
     return shape, bool(said)
 
@@ -125,13 +135,13 @@ def _chain(architecture: Graph, end: str, until: str | None = None) -> list[Grap
     return backwards[::-1]
 
 
-def _branch(chain: Sequence[GraphLayer], name: str, masses: int) -> BranchShape:
+def _branch(chain: Sequence[GraphLayer], name: str, masses: int, schema: Schema) -> BranchShape:
     first, last = chain[0], chain[-1]
     dense = tuple(_whole(layer, "filters") for layer in chain if layer.kind == "Conv1D")
     units = [_whole(layer, "units") for layer in chain if layer.kind == "LSTM"]
     if not dense or not units:
         raise BadArchitecture(f"the branch from {first.name!r} to {last.name!r} lacks a Conv1D or an LSTM layer")
-    branch = branch_shape(name, dense, units[-1])
+    branch = branch_shape(name, dense, units[-1], schema)
     expected, found = (branch.slots, branch.inputs + masses), _input_shape(first, ("slots", "inputs"))
     if found != expected:
         raise BadArchitecture(f"layer {first.name!r} takes {found} slots and inputs, expected {expected} of {name}")

@@ -15,8 +15,8 @@ from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.formats.fdeep_file import Flavour, chosen_load_tests, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import network_from_fdeep
 from cal_ratio_trainer.formats.graph import evaluate, graph_of
-from cal_ratio_trainer.formats.keras_file import HDF5_BEGINNING, keras_model_bytes
-from cal_ratio_trainer.formats.keras_network import network_from_hdf5, network_from_zip
+from cal_ratio_trainer.formats.keras_file import keras_model_bytes
+from cal_ratio_trainer.formats.keras_reading import HDF5_BEGINNING, network_from_hdf5, network_from_zip
 from cal_ratio_trainer.formats.model_card import NetworkFacts, card_properties
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
 from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET
@@ -71,13 +71,13 @@ class OnnxOptions:
 
 @dataclass(frozen=True)
 class Source:
-    """What a file is written from.
+    """Content from which a file is written.
 
     Attributes:
         facts: the network's shape, where it comes from, and what it wants done to its inputs.
         weights: every weight by name.
         probes: jets with the network's own scores.
-        onnx: how an ONNX file is written.
+        onnx: options of the ONNX file.
     """
 
     facts: NetworkFacts

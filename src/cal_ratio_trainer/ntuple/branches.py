@@ -34,13 +34,13 @@ def required_branches(data_type: DataType, schema: Schema = CALRATIO_2019) -> tu
 
 
 def check_branches(file: str, selection: Selection, present: Collection[str]) -> None:
-    """Make sure that a tree has what is needed, before anything is read.
+    """Checks that a tree has all needed branches, before any are read.
 
     uproot raises for a missing branch of a TTree but leaves out a missing field of an RNTuple without a word.
 
     Args:
         file: its name, for messages.
-        selection: what is asked of it.
+        selection: selection of jets.
         present: the branches that are there.
 
     Raises:

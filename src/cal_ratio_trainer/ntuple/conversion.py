@@ -88,7 +88,7 @@ class Output:
     """Output of the jets of one file, in row groups of one size for any size of the batches; made by `output_for`.
 
     Attributes:
-        rows: how many jets were written.
+        rows: number of written jets.
     """
 
     _writer: Writer
@@ -97,7 +97,7 @@ class Output:
     _waiting: list[Jets] = field(default_factory=list)
 
     def write(self, jets: Jets) -> None:
-        """Append jets; all must have the same columns."""
+        """Appends jets; all must have the same columns."""
         self.rows += len(jets)
         self._waiting.append(jets)
         if sum(len(part) for part in self._waiting) >= ROWS_A_GROUP:
@@ -192,7 +192,7 @@ Chunk = tuple[Jets, Tally]
 
 
 def convert_whole(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
-    """Convert one file unless it is done.
+    """Converts one file unless it is done.
 
     Args:
         report: told how many events are read, and how many there are.
@@ -226,7 +226,7 @@ def convert_whole(report: Report, request: Request, may_be_cut: bool) -> Convers
 
 
 def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) -> WrittenPiece:
-    """Convert some chunks of a file into a file of their own, from which `join_pieces` takes them. Raises as above."""
+    """Converts some chunks of a file to a separate file for `join_pieces`. Raises as above."""
     start = time.monotonic()
     events = sum(map(len, piece))
     report(0, events)
@@ -236,7 +236,7 @@ def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) ->
 
 
 def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) -> ConversionRow:
-    """Put the pieces of a file together: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
+    """Joins the pieces of a file: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
     start = time.monotonic()
     with _opened(request) as ntuple:
         chunks = (chunk for piece in pieces for chunk in read_piece(piece, request.selection.schema))
@@ -270,7 +270,7 @@ def _opened(request: Request) -> Iterator[Ntuple]:
 
 
 def _chunks(ntuple: Ntuple, request: Request, ranges: Iterable[range], events: int, report: Report) -> Iterator[Chunk]:
-    """Convert chunk by chunk, each with a tally of its own."""
+    """Converts chunk by chunk, each with its own tally."""
     done = 0
     for entries in ranges:
         tally = _empty_tally(request)

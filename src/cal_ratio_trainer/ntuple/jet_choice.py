@@ -90,7 +90,7 @@ def match_to_jets(points: Points, jets: Points, max_delta_r: float | None) -> Ma
     """For each point the nearest jet of its event; a jet that several points claim goes to the nearest of them.
 
     Args:
-        points: what is matched, e.g. long-lived particles.
+        points: points to match, e.g. long-lived particles.
         jets: the jets that were kept.
         max_delta_r: the largest distance that counts (inclusive); None takes any.
     """
@@ -144,7 +144,7 @@ class ChosenJets:
 
 
 def choose_jets(chunk: EventChunk, selection: Selection, tally: Tally) -> ChosenJets:
-    """Apply the selection to the events of a chunk; a jet comes once.
+    """Applies the selection to the events of a chunk; a jet comes once.
 
     Raises:
         InputFileError: branches of truth or trigger jets do not fit each other.
@@ -224,6 +224,6 @@ def _matched_to_trigger(chunk: EventChunk, jets: Points, max_delta_r: float | No
 
 
 def _add_step_of_events(tally: Tally, step: str, passing: IndexArray, jet_event: IndexArray, chunk: EventChunk) -> None:
-    """Count the events among `passing` that still have jets, and those jets."""
+    """Counts the events among `passing` that still have jets, and those jets."""
     left = jet_event[np.isin(jet_event, passing)]
     tally.add_step(step, len(left), left, chunk.weights)

@@ -48,7 +48,7 @@ class NestedLists:
 
     Attributes:
         outer: [events + 1] int64, where the inner lists of each event start.
-        inner: what is in each inner list.
+        inner: content of each inner list.
     """
 
     outer: IndexArray
@@ -60,7 +60,7 @@ Column = NDArray[Any] | Lists | NestedLists
 
 
 def from_awkward(array: ak.Array) -> Column:
-    """Take an awkward array of at most two levels of lists apart.
+    """Splits an awkward array of at most two levels of lists.
 
     Raises:
         TypeError: the array is none of the three forms of `Column`.
@@ -110,7 +110,7 @@ class Ntuple:
 
     Attributes:
         file: its name, for messages.
-        entries: how many events it has.
+        entries: number of events.
         branches: the names of its branches or fields, in order.
         typenames: their C++ types, by name.
     """
@@ -188,7 +188,7 @@ class Ntuple:
         return {name: self._reading(f"branch {name}", lambda name=name: from_awkward(array[name])) for name in names}
 
     def forget_older_pages(self) -> None:
-        """Let go of what was read before the last call; call it once a chunk to keep memory bounded."""
+        """Releases data read before the last call; one call per chunk keeps memory bounded."""
         if self._pages is not None:
             self._pages.turn()
 
@@ -225,7 +225,7 @@ class _LastPages(dict[str, Any]):
 
 @contextmanager
 def opened(file: str, cache_path: Path | None = None) -> Iterator[Ntuple]:
-    """Open a file, local or remote, and find its tree.
+    """Opens a file, local or remote, and finds its tree.
 
     Args:
         file: its name.
@@ -277,7 +277,7 @@ def same_lengths(file: str, columns: dict[str, Column], names: Sequence[str]) ->
 
 
 def check_index(file: str, columns: dict[str, Column], name: str, of: str) -> None:
-    """Check that the jet indices `name` are whole numbers, one or a list for each object of branch `of`.
+    """Checks that the jet indices `name` are whole numbers, one or a list for each object of branch `of`.
 
     Raises:
         InputFileError: they are not; constituents would go to jets that are not theirs.

@@ -50,7 +50,7 @@ class Selection:
     """Selection of jets, and their properties given by the user.
 
     Attributes:
-        data_type: what the file holds.
+        data_type: type of the file.
         min_jet_pt, max_jet_pt: GeV.
         llp_mH, llp_mS: masses of a signal sample in GeV.
         max_hlt_delta_r: of BIB, the largest distance from trigger jet to jet; None takes any.
@@ -101,13 +101,13 @@ class Request:
 
     Attributes:
         file: its absolute path or URL.
-        output: where the result goes.
-        selection: which jets are kept.
+        output: path of the result.
+        selection: selection of jets.
         layout: 'ragged' or 'flat'.
-        max_events: how many events to read; None reads all.
-        chunk_events: how many events to hold at a time.
+        max_events: number of events to read; None reads all.
+        chunk_events: number of events per chunk.
         overwrite: convert again what is already done.
-        cache_path: where remote files are copied to; None streams them.
+        cache_path: folder for copies of remote files; None streams them.
         piece_events: a file of more events may be cut into pieces of about so many.
     """
 
@@ -280,7 +280,7 @@ def _found_remotely(pattern: str) -> list[str]:
 
 
 def _see_folder(system: AbstractFileSystem, pattern: str) -> None:
-    """Raise what a server says that cannot be asked for the names in a folder: to a glob that is an empty folder."""
+    """Raises the error of a server that cannot list a folder, which a glob would treat as an empty folder."""
     first = min(pattern.index(letter) for letter in "*[" if letter in pattern)
     with contextlib.suppress(FileNotFoundError):
         system.ls(pattern[:first].rpartition("/")[0], detail=False)
@@ -327,7 +327,7 @@ def _stem(file: str) -> str:
 
 
 def _check_outputs(requests: Iterable[Request]) -> None:
-    """Refuse two files with one output, before anything is done."""
+    """Refuses two files with one output, before anything is done."""
     first: dict[str, Request] = {}
     for request in requests:
         other = first.setdefault(os.path.abspath(request.output), request)  # noqa: PTH100 - no links followed

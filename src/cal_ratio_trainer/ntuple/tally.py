@@ -41,7 +41,7 @@ class Tally:
 
     Attributes:
         weighted: whether the events have generator weights that are summed.
-        counts: how often each oddity was met.
+        counts: number of occurrences of each unusual value.
     """
 
     weighted: bool
@@ -58,7 +58,7 @@ class Tally:
         return self._events
 
     def add(self, other: "Tally") -> None:
-        """Count what another one counted after this."""
+        """Adds the counts of a later tally."""
         self.counts.update(other.counts)
         self._events += other._events
         self._sums = (self._sums[0] + other._sums[0], self._sums[1] + other._sums[1])
@@ -69,7 +69,7 @@ class Tally:
             self._steps[step] = (before[0] + events, before[1] + jets, before[2] + weight)
 
     def add_events(self, weights: Doubles, runs: NDArray[Any], channels: NDArray[Any] | None) -> None:
-        """Count the events of a chunk: their weights, run numbers and simulation samples, [events] each."""
+        """Counts the events of a chunk: their weights, run numbers and simulation samples, [events] each."""
         self._events += len(runs)
         self._sums = (self._sums[0] + float(weights.sum()), self._sums[1] + float((weights**2).sum()))
         self._runs.update(np.unique(runs).tolist())
@@ -77,11 +77,11 @@ class Tally:
             self._channels.update(np.unique(channels).tolist())
 
     def add_step(self, step: str, jets: int, events: IndexArray, weights: Doubles) -> None:
-        """Count what is left after a step of the selection.
+        """Counts the remaining events and jets after a step of the selection.
 
         Args:
             step: its name, the same in every chunk.
-            jets: how many jets are left.
+            jets: number of remaining jets.
             events: the events in the chunk that are left, in any order, each as often as it likes.
             weights: of all events of the chunk.
         """

@@ -353,7 +353,8 @@ def _parquet_file() -> str:
 def _network_file() -> str:
     import numpy as np
 
-    from cal_ratio_trainer.formats.keras_file import read_keras, write_keras
+    from cal_ratio_trainer.formats.keras_file import write_keras
+    from cal_ratio_trainer.formats.keras_reading import read_keras
     from cal_ratio_trainer.network.classifier import Classifier
     from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 

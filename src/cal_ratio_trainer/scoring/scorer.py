@@ -26,12 +26,10 @@ from cal_ratio_trainer.jets.cleaning import with_missing_t0
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.schema import GEV_A_TEV, MASS_INPUTS, Schema
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device
-from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
-from cal_ratio_trainer.runs.networks import NamedNetworks, find_networks
+from cal_ratio_trainer.runs.networks import NamedNetworks, Networks, find_networks
 from cal_ratio_trainer.scoring.parts import PartLookup, is_training_file, parts_by_events, parts_by_split, unknown_parts
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, converted_batch
 
@@ -43,17 +41,15 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
-    """One network with what its run says of it.
+class KnownTraining:
+    """The training of one network, as far as its run tells.
 
     Attributes:
-        classifier: on the device that it runs on.
-        run: its run; None where it is not known.
-        data: what the run's run.json says of the training files; empty where it does not.
+        run: the run; None where it is not known.
+        data: training files in the run's run.json; empty if it has none.
         settings: of the run; None where they are not known.
     """
 
-    classifier: Classifier
     run: RunDirectory | None
     data: Mapping[str, Any]
     settings: TrainSettings | None
@@ -83,20 +79,6 @@ class TrainedNetwork:
         )
         return PartLookup((unknown_parts,), note=note)
 
-    def scores(self, jets: Jets, masses: NDArray[np.float32] | None) -> ScoreArray:
-        """Scores [jets, 3] in the order of `Label`.
-
-        Args:
-            jets: scaled, with finite inputs; at least the features that the network reads. Segment times that were not
-                measured are replaced where the run did so.
-            masses: [jets, masses] in TeV; None where the network reads none.
-        """
-        jets = jets.with_schema(self.classifier.shape.schema)
-        if self.settings is not None and self.settings.missing_t0 is not None:
-            jets = with_missing_t0(jets, self.settings.missing_t0)[0]
-        device = next(self.classifier.parameters()).device
-        return scores_of(self.classifier, JetTensors.from_jets([jets], device, masses))
-
 
 @dataclass(frozen=True)
 class Scorer:
@@ -105,35 +87,40 @@ class Scorer:
     Attributes:
         name: for people, 'model/00003/12', 'model/00003/best' of a fold set, or a path.
         run: the run, or the folder of the set; None where it is not known.
-        networks: networks 0 ... K-1; they read the same inputs.
-        rule: the network that reads a jet is the fold of its event; None for a single network, which reads every jet.
+        networks: on the device that they run on.
+        trainings: of networks 0 ... K-1.
         mass_columns: those of `MASS_INPUTS` that they read, in order.
         hypothesis: masses in GeV to assume for every jet, by column of `MASS_INPUTS`; None: each signal jet its own.
-        notes: what a user should know, a sentence each.
+        notes: notes for the user, one sentence each.
     """
 
     name: str
     run: RunDirectory | None
-    networks: tuple[TrainedNetwork, ...]
-    rule: FoldRule | None
+    networks: Networks
+    trainings: tuple[KnownTraining, ...]
     mass_columns: tuple[str, ...]
     hypothesis: Mapping[str, float | None]
     notes: tuple[str, ...] = ()
 
     @property
+    def rule(self) -> FoldRule | None:
+        """The rule by which each jet is read by one of the networks of a fold set; None for a single network."""
+        return self.networks.rule
+
+    @property
     def data(self) -> Mapping[str, Any]:
         """Facts of the training files in run.json, which are the same for all networks."""
-        return self.networks[0].data
+        return self.trainings[0].data
 
     @property
     def settings(self) -> TrainSettings | None:
         """Settings of the training, but for the fold the same for all networks; None where they are not known."""
-        return self.networks[0].settings
+        return self.trainings[0].settings
 
     @property
     def schema(self) -> Schema:
         """The features that the networks read."""
-        return self.networks[0].classifier.shape.schema
+        return self.networks.shape.schema
 
     @property
     def scaling(self) -> Scaling:
@@ -153,7 +140,7 @@ class Scorer:
             path: the file on this machine; None for jets that are in no file of jets.
             copied_from: checksum of the training file, where the jets are a copy of some of it.
         """
-        lookups = [network.lookup(self.name, path, copied_from) for network in self.networks]
+        lookups = [training.lookup(self.name, path, copied_from) for training in self.trainings]
         notes = dict.fromkeys(lookup.note for lookup in lookups if lookup.note)
         return PartLookup(tuple(lookup.networks[0] for lookup in lookups), self.rule, " ".join(notes))
 
@@ -161,7 +148,8 @@ class Scorer:
         """Scores [jets, 3] in the order of `Label`, each jet's from the network that reads it.
 
         Args:
-            jets: scaled, with finite inputs.
+            jets: scaled, with finite inputs; at least the features that the networks read. Segment times that were not
+                measured are replaced where the training did so.
             labelled: the label column says which jets are signal.
 
         Raises:
@@ -172,13 +160,11 @@ class Scorer:
         if self.mass_columns:
             in_gev = np.stack([self._mass(column, jets, labelled) for column in self.mass_columns], axis=1)
             masses = in_gev / np.float32(GEV_A_TEV)
-        if self.rule is None:
-            return self.networks[0].scores(jets, masses)
-        scores = np.zeros((len(jets), 3), dtype=np.float32)
-        for network, mine in zip(self.networks, self.rule.positions(jets, "the file"), strict=True):
-            if len(mine):
-                scores[mine] = network.scores(jets.take(mine), None if masses is None else masses[mine])
-        return scores
+        jets = jets.with_schema(self.schema)
+        if self.settings is not None and self.settings.missing_t0 is not None:
+            jets = with_missing_t0(jets, self.settings.missing_t0)[0]
+        tensors = JetTensors.from_jets([jets], self.networks.device, masses)
+        return self.networks.scores(jets, tensors, "the file")
 
     def batch_scores(self, batch: JetBatch, stream: JetStream) -> ScoreArray:
         """Scores [jets, 3] of a batch that was read for another network: its jets are scaled anew where that differs.
@@ -229,7 +215,7 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     if reading.threads is not None:
         torch.set_num_threads(reading.threads)
     device = chosen_device(reading.device)
-    networks = []
+    trainings = []
     for file in found.files:
         run = file.run
         if run is None and file.file.absolute().parent.name == "keras":
@@ -238,12 +224,12 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
             run = folder if folder.settings_file.is_file() else None
         settings = _settings_of(run) if run is not None else None
         data = run.read_record().get("data", {}) if run is not None else {}
-        networks.append(TrainedNetwork(file.load().to(device), run, data, settings))
+        trainings.append(KnownTraining(run, data, settings))
     hypothesis: dict[str, float | None] = {"llp_mH": reading.llp_mH, "llp_mS": reading.llp_mS}
-    first = networks[0]
-    masses = _mass_columns(found.files[0].name, first.classifier.shape.masses, first.settings, hypothesis)
+    networks, first = found.load().to(device), trainings[0]
+    masses = _mass_columns(found.files[0].name, networks.shape.masses, first.settings, hypothesis)
     run = first.run if found.rule is None else found.run
-    scorer = Scorer(found.name, run, tuple(networks), found.rule, masses, hypothesis)
+    scorer = Scorer(found.name, run, networks, tuple(trainings), masses, hypothesis)
     return replace(scorer, notes=(*_fold_notes(scorer, found), *_notes(scorer)))
 
 

@@ -32,8 +32,6 @@ from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import IndexArray
 
-_CONFIDENTLY_WRONG = 2 * math.log(2)
-
 
 class TrainingDiverged(UserError):
     """The loss or a weight is NaN or infinite: nothing can be learned any more, and the settings have to change."""
@@ -170,12 +168,9 @@ class TrainingLoop:
     def _report(self, history: list[HistoryRow], epochs: int, line: ProgressLine) -> None:
         line.message(epoch_line(history, epochs, self.timings))
         line.advance(0, note=short_note(history))
-        if adversary_diverged(history):
-            line.message(
-                "warning: the adversary's loss has passed 2 ln 2: it is confidently wrong, and the network is rewarded "
-                "for that, not for classifying; try an adversary_weight below "
-                f"{self.training.settings.adversary_weight:g}"
-            )
+        domain = self.training.step.domain
+        if domain is not None and (warning := domain.warning(history)):
+            line.message(f"warning: {warning}")
 
     def _how_to_go_on(self, epoch: int, step: int) -> str:
         return (
@@ -194,7 +189,7 @@ def evaluate_epoch(
     test part, as the manual has it.
 
     Args:
-        training: what was trained.
+        training: the training.
         sums: of the epoch's steps.
         main_logits, control_logits, test_logits: [jets, 3] without dropout, of the main and control validation part and
             the main test part.
@@ -273,13 +268,3 @@ def short_note(history: list[HistoryRow]) -> str:
     row = history[-1]
     ks = "" if lacks_control_region([row]) else f", K-S {ks_sums([row])[0]:.2f}"
     return f"epoch {len(history) - 1}: loss {row['val_original_lossf']:.3g}, AUC {row['val_auc']:.4f}{ks}"
-
-
-def adversary_diverged(history: list[HistoryRow]) -> bool:
-    """True in the epoch in which the adversary's validation loss passes 2 ln 2.
-
-    -adversary_weight * loss has no bound: a network can gain more by making the adversary confidently wrong than by
-    classifying.
-    """
-    losses = [row["val_adv_loss"] for row in history]
-    return losses[-1] > _CONFIDENTLY_WRONG and not any(loss > _CONFIDENTLY_WRONG for loss in losses[:-1])

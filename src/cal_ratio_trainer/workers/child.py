@@ -69,6 +69,8 @@ class Child:
         Raises:
             OSError: the system starts no more processes.
         """
+        from cal_ratio_trainer.progress import environment_of_workers
+
         here, there = Pipe()
         output = subprocess.DEVNULL if is_silent else None
         try:
@@ -79,7 +81,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env={**os.environ, **(environment or {})},
+                    env={**os.environ, **environment_of_workers(), **(environment or {})},
                 )
         except OSError:
             here.close()

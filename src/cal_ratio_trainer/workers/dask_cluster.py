@@ -57,12 +57,12 @@ class DaskCluster(Executor):
         return max(1, self._threads)
 
     def submit(self, task: Task) -> None:
-        """Give it to the scheduler; after those that were with a worker when it was lost."""
+        """Submits it to the scheduler, after the tasks of lost workers."""
         self._waiting.append(task)
         self._give_out()
 
     def _give_out(self) -> None:
-        """Pass on what waits; a suspect alone, so that nothing else is to blame for a lost worker."""
+        """Submits waiting tasks; suspects are submitted alone, so that the cause of a lost worker is known."""
         if self._suspects:
             if not self._tasks:
                 self._pass_on(self._suspects[0])
@@ -136,7 +136,7 @@ class DaskCluster(Executor):
         return SchedulerError(f"the connection to the Dask scheduler {self._address} is lost; run again to go on")
 
     def close(self, in_peace: bool) -> None:
-        """Leave the cluster; it goes on without us."""
+        """Disconnects from the cluster, which continues to run."""
         with contextlib.suppress(Exception):
             if self._tasks:
                 self._client.cancel([future for _, future in self._tasks.values()], force=True)
@@ -201,7 +201,7 @@ def scheduler_address_in(file: Path) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Everything that has to be the same where work is given out and where it is done, by name."""
+    """Versions that must agree between the command and the workers, by name."""
     code = hashlib.sha256()
     package = Path(cal_ratio_trainer.__file__).parent
     for file in sorted(package.rglob("*.py")):

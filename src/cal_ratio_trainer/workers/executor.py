@@ -45,7 +45,7 @@ class TaskFailed(Exception):
 
 @dataclass(frozen=True)
 class Task:
-    """Something to do: `function(report, *arguments)`, a function that other processes can import."""
+    """Task: `function(report, *arguments)`, a function that other processes can import."""
 
     key: Key
     function: Callable[..., Any]
@@ -100,7 +100,7 @@ class Executor(ABC):
 
     @abstractmethod
     def submit(self, task: Task) -> None:
-        """Give it something to do."""
+        """Submits a task."""
 
     @abstractmethod
     def wait(self, seconds: float) -> list[Done]:
@@ -112,10 +112,10 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self, in_peace: bool) -> None:
-        """No more work; where that is not in peace, what is under way is given up."""
+        """Ends the executor; after an error, running tasks are abandoned."""
 
     def all_of(self, tasks: Iterable[Task], wait_s: float = 0.5) -> Iterator[Done]:
-        """Do all tasks; results come as they are ready. No more are given out than keep everybody busy."""
+        """Runs all tasks and yields results as they are ready. Submits only as many as keep all workers busy."""
         waiting, under_way = iter(tasks), 0
         while True:
             while under_way < 2 * self.places and (task := next(waiting, None)) is not None:

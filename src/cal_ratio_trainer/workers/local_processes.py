@@ -31,11 +31,11 @@ class LocalProcesses(Executor):
 
     @property
     def places(self) -> int:
-        """How many processes there are."""
+        """Number of processes."""
         return self._processes
 
     def submit(self, task: Task) -> None:
-        """Do it in any of the processes."""
+        """Submits a task to any of the processes."""
         self._waiting.append(task)
         self._give_out()
 

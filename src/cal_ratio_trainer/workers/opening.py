@@ -10,7 +10,7 @@ from cal_ratio_trainer.workers.executor import Done, Executor, Key, Task
 
 
 class OwnProcess(Executor):
-    """No scheduler at all."""
+    """Executor in this process, without a scheduler."""
 
     is_alone = True
 
@@ -24,11 +24,11 @@ class OwnProcess(Executor):
         return 1
 
     def submit(self, task: Task) -> None:
-        """Do it when its turn comes."""
+        """Submits a task, which runs in its turn."""
         self._tasks.append(task)
 
     def wait(self, seconds: float) -> list[Done]:
-        """Do the next task."""
+        """Runs the next task."""
         if not self._tasks:
             return []
         task = self._tasks.popleft()
@@ -39,7 +39,7 @@ class OwnProcess(Executor):
         return [Done(task.key, result)]
 
     def close(self, in_peace: bool) -> None:
-        """Nothing to do."""
+        """Does nothing."""
         self._tasks.clear()
 
 
@@ -54,7 +54,7 @@ def opened_executor(
 
     Args:
         settings: name the scheduler, and how many processes.
-        tasks: how many tasks there will be at least; one needs no second process, unless it can be cut.
+        tasks: minimum number of tasks; one needs no second process, unless it can be cut.
         on_progress: told how far each task is: its key, units done, units in all.
         say: told what the user should know.
 

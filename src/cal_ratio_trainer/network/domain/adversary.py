@@ -1,5 +1,8 @@
 """The adversary: predicts from the classifier's three outputs whether a multijet is data or simulation."""
 
+import math
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,6 +13,7 @@ from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.network.step_sums import StepSums
 
 WIDTHS = (24, 12, 6)
+_CONFIDENTLY_WRONG = 2 * math.log(2)
 _MOMENTUM = 0.01
 _EPSILON = 1e-3
 # Probabilities nearer to 0 or 1 than this are taken as this, as Keras does: the loss of one jet is at most 16.1.
@@ -99,6 +103,20 @@ class Adversary(DomainLoss):
         row["adv_loss"], row["adv_acc"] = sums.mean("adversary")
         row["original_adv_lossf"], row["original_adv_acc"] = sums.mean("control")
         return row
+
+    def warning(self, history: Sequence[Mapping[str, float]]) -> str | None:
+        """Warning in the epoch in which its validation loss passes 2 ln 2.
+
+        -weight * loss has no bound: a network can gain more by making the adversary confidently wrong than by
+        classifying.
+        """
+        losses = [row["val_adv_loss"] for row in history]
+        if not losses[-1] > _CONFIDENTLY_WRONG or any(loss > _CONFIDENTLY_WRONG for loss in losses[:-1]):
+            return None
+        return (
+            "the adversary's loss has passed 2 ln 2: it is confidently wrong, and the network is rewarded for that, "
+            f"not for classifying; try an adversary_weight below {self.settings.weight:g}"
+        )
 
 
 def data_or_simulation_loss(logits: Tensor, is_data: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ A method is one module of this package with one class, which the setting `domain
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -104,6 +104,10 @@ class DomainLoss(nn.Module):
             validation: control jets of the validation part, logits without dropout.
         """
         return {}
+
+    def warning(self, history: Sequence[Mapping[str, float]]) -> str | None:
+        """Warning after an epoch, by the rows of the history; none by default."""
+        return None
 
     def descend(self, loss: Tensor) -> None:
         """Updates its parameters by one step of its optimiser on a scalar loss."""
