@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.config.samples import Sample, read_samples
+from cal_ratio_trainer.config.samples import SimulatedSample, read_samples
 from cal_ratio_trainer.errors import InputFileError
 
 MAPPING = """
@@ -24,10 +24,10 @@ def test_samples_by_number_or_as_rows_of_a_table(tmp_path: Path) -> None:
     file = tmp_path / "samples.yaml"
     file.write_text(MAPPING)
     found = read_samples(file)
-    assert found[364701] == Sample(cross_section_pb=78.4e6, filter_efficiency=0.0244)
+    assert found[364701] == SimulatedSample(cross_section_pb=78.4e6, filter_efficiency=0.0244)
     assert found[364702].effective_pb == pytest.approx(2.43e6 * 0.00986 * 1.1)
     file.write_text(LIST)
-    assert read_samples(file) == {364701: Sample(cross_section_pb=2.0, filter_efficiency=0.5)}
+    assert read_samples(file) == {364701: SimulatedSample(cross_section_pb=2.0, filter_efficiency=0.5)}
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import load_training_data
 from cal_ratio_trainer.datasets.data_table import data_sentences
 from cal_ratio_trainer.datasets.splits import Part, split_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from tests.factories.files import write_training_files
+from tests.factories.files import load_training_data, write_training_files
 from tests.factories.jets import synthetic_jets
 
 SETTINGS = TrainSettings.make(sample_fraction=1.0, train_fraction=0.8, split="row")

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import TrainingData, load_training_data
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part, event_words
 from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, read_used_events, write_used_events
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
-from tests.factories.files import write_training_files
+from tests.factories.files import load_training_data, write_training_files
 from tests.factories.jets import synthetic_jets
 
 

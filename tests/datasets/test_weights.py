@@ -5,13 +5,12 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from cal_ratio_trainer.datasets.data_table import class_shares, unfair_share
 from cal_ratio_trainer.datasets.weights import (
-    class_shares,
     evaluation_weights,
     file_weights,
     loss_weights,
     matched_control_weights,
-    unfair_share,
 )
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets import Jets, Label

@@ -15,11 +15,14 @@ from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, MissingColumn
+from cal_ratio_trainer.evaluation.variables import find_variable, values_of
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.registry import ALL, formats_named
+from cal_ratio_trainer.jets.legacy.writer import FixedLayout
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
+from cal_ratio_trainer.plotting.variables import axis_title
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import Start
@@ -84,10 +87,13 @@ def convert(folder: Path, schema: Path | None, **ntuples: Path) -> Path:
     return folder
 
 
-def build(output: Path, converted: Path) -> Path:
+def build(output: Path, converted: Path, **changes: object) -> Path:
     build_training_file(
         BuildSettings.make(
-            input_files=[str(file) for file in sorted(converted.glob("*.parquet"))], output_file=output, report=False
+            input_files=[str(file) for file in sorted(converted.glob("*.parquet"))],
+            output_file=output,
+            report=False,
+            **changes,
         )
     )
     return output
@@ -189,6 +195,23 @@ def test_an_ntuple_without_the_branch_is_refused_by_its_name(chain: Chain, tmp_p
     )
     (row,) = convert_files(settings).rows
     assert row.reason == "lacks jet_width (did you mean jet_pT?), track_pixeldEdx (did you mean track_PixelShared?)"
+
+
+def test_the_flat_layout_says_that_it_cannot_hold_them(chain: Chain, tmp_path: Path) -> None:
+    with pytest.raises(FixedLayout, match="features of 2019 only"):
+        build(tmp_path / "flat.parquet", chain.converted.parent, layout="flat")
+    settings = {"schema": str(chain.folder / "own.yaml"), "layout": "flat"}
+    with pytest.raises(ValueError, match="schema_file needs the ragged layout"):
+        ConvertSettings.make(**settings)
+
+
+def test_plots_know_them_by_their_titles(chain: Chain) -> None:
+    jets = read_jets(chain.converted)
+    for name, title in (("jet_width", "Jet width"), ("track_dEdx_0", "Leading track dEdx [MeV cm2 / g]")):
+        variable = find_variable([name], jets.scalars.column_names, jets.schema)
+        assert variable is not None
+        assert len(values_of(variable, jets).values)
+        assert axis_title(variable, jets.schema.columns[variable.column].unit, None) == title
 
 
 def test_every_format_holds_the_network_and_gives_its_scores(chain: Chain) -> None:

@@ -5,9 +5,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets.filling import Memory
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
+from cal_ratio_trainer.network.inputs import NetworkInputs
 from tests.factories.jets import synthetic_jets
 
 SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
@@ -39,3 +44,10 @@ def write_training_files(
         jets = synthetic_jets(labels, seed + len(labels))
         write_jets(path, jets, JetMetadata(stage="built", kind=kind, scaling=SCALING, simulation=simulation))
     return main, control
+
+
+def load_training_data(
+    settings: TrainSettings, main_file: Path, control_file: Path | None = None
+) -> tuple[TrainingData, NetworkInputs]:
+    """The jets of a training and what the network reads of them, in memory."""
+    return read_training_data(choose_training_data(settings, main_file, control_file), Memory())

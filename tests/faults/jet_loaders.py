@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from cal_ratio_trainer.datasets.data import TrainingData
-from cal_ratio_trainer.datasets.sample import Sample
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, read_used_events, write_used_events
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.legacy.writer import write_flat
@@ -72,10 +71,10 @@ def _events(folder: Path) -> Path:
     return folder / EVENTS_FILE
 
 
-def _sample(labels: list[int]) -> Sample:
+def _sample(labels: list[int]) -> TrainingSample:
     jets = synthetic_jets(np.array(labels), seed=len(labels), events_of=1)
     parts, weights = np.arange(len(jets), dtype=np.int8) % 3, np.ones(len(jets))
-    return Sample(Path("none"), JetMetadata(stage="built"), jets, parts, weights, weights, "")
+    return TrainingSample(Path("none"), JetMetadata(stage="built"), jets, parts, weights, weights, "")
 
 
 def _read_events(file: Path) -> object:

@@ -19,7 +19,7 @@ from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
 from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_runs

@@ -131,8 +131,8 @@ def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_
     part = split_jets(expected, sample_fraction=0.8, train_fraction=0.6, seed=4).part
     if with_list:
         from cal_ratio_trainer.config.training import TrainSettings
-        from cal_ratio_trainer.datasets.data import load_training_data
         from cal_ratio_trainer.datasets.used_events import write_used_events
+        from tests.factories.files import load_training_data
 
         (second / "events.parquet").unlink()
         settings = TrainSettings.make(sample_fraction=0.8, train_fraction=0.6, seed=4)

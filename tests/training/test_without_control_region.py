@@ -10,7 +10,6 @@ from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.runs import AnalyzeSettings, RunsSettings
 from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.config.training import Layers, TrainSettings, resolve_layers
-from cal_ratio_trainer.datasets.data import load_training_data
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
@@ -27,7 +26,7 @@ from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.train import train
-from tests.factories.files import write_training_files
+from tests.factories.files import load_training_data, write_training_files
 from tests.factories.runs import TINY, set_settings, train_set
 from tests.scoring.small import score_settings
 

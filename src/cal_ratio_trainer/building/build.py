@@ -9,22 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.checks import COMBINED, are_training_files, refuse_duplicates
-from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT, WEIGHT
-from cal_ratio_trainer.building.record import built_metadata, common_schema, cut_notes, simulation_of
+from cal_ratio_trainer.building.checks import COMBINED, are_training_files, class_notes, range_notes, refuse_duplicates
+from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT
+from cal_ratio_trainer.building.record import built_metadata, common_schema, cut_notes
 from cal_ratio_trainer.building.scan import ScannedFile, Source, find_sources, scan_files
 from cal_ratio_trainer.building.scattering import KEPT_SCALARS, Recipe, scattered
 from cal_ratio_trainer.building.shuffle import POSITION, Buckets
-from cal_ratio_trainer.building.summary import BuildSummary, InputSummary, SampleStep, classes_of, cutflows, slices_of
-from cal_ratio_trainer.building.weighing import Weighing, weigh
+from cal_ratio_trainer.building.summary import BuildSummary, cutflows, summarised
+from cal_ratio_trainer.building.weighing import weigh
 from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
-from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout
 from cal_ratio_trainer.jets.ragged import IndexArray
@@ -61,30 +58,36 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
     sources = find_sources(settings.input_files, settings.cache_path)
     lacks_report = _lacks_only_its_report(settings, sources)
     check_output(settings.output_file, [source.path for source in sources], settings.overwrite or lacks_report)
-    with opened_workers(settings, settings.output_file, len(sources), _say) as workers:
-        files = scan_files(sources, settings.kind, settings.seed, _columns_to_weigh_by(settings), workers)
+    scaling = Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
+    further = [*([PILEUP_WEIGHT] if settings.pileup_weight else []), *settings.reweight_mc, *settings.flatten]
+    with opened_workers(settings, settings.output_file, len(sources), lambda text: _log.warning("%s", text)) as workers:
+        files = scan_files(sources, settings.kind, settings.seed, further, workers)
         schema = common_schema(files)
         combined = are_training_files(files, settings)
-        said = [COMBINED] if combined else _range_notes(settings)
-        notes = [*said, *refuse_duplicates(files), *_class_notes(files, settings), *cut_notes(files)]
+        said = [COMBINED] if combined else range_notes(settings)
+        notes = [*said, *refuse_duplicates(files), *class_notes(files, settings), *cut_notes(files)]
         weighing = weigh(files, settings)
+        # The cutflow needs the weights that the files came with.
         flow = cutflows(files, weighing)
-        files = _with_weights(files, weighing)
-        summary = _summarise(settings, files, [*notes, *weighing.notes], weighing, flow)
+        files = weighing.applied_to(files)
+        summary = summarised(settings, files, [*notes, *weighing.notes], weighing, flow)
         if lacks_report:
             _log.warning("%s is complete; only its report is missing, and is written now", settings.output_file)
             return replace(summary, notes=read_metadata(settings.output_file).notes)
-        further = [name for name in schema.jet_columns if name not in KEPT_SCALARS]
-        kept = [*(name for name in KEPT_SCALARS if name not in removed), *further]
+        kept = [name for name in KEPT_SCALARS if name not in removed]
+        kept += [name for name in schema.jet_columns if name not in KEPT_SCALARS]
         with writing_layout(settings.output_file, settings.layout) as writer:
             places = _places(settings, files)
-            recipe = Recipe(None if combined else _scaling(settings), tuple(kept), Buckets.of(len(places)), schema)
+            recipe = Recipe(None if combined else scaling, tuple(kept), Buckets.of(len(places)), schema)
             odd = _mix(files, places, recipe, workers, writer)
             found = [sentence.format(n=count) for sentence, count in odd.items() if count]
             for note in [*found, *([COMBINED] if combined else [])]:
                 _log.warning("%s: %s", settings.output_file, note)
             summary.notes.extend(found)
-            writer.finish(built_metadata(settings, files, _checksums(files, workers), summary))
+            checksums = workers.results(
+                Job(file.source.given_as, _checksum, (file.source.path.absolute(),)) for file in files
+            )
+            writer.finish(built_metadata(settings, files, checksums, summary))
     return summary
 
 
@@ -109,31 +112,6 @@ def report_file(output: Path) -> Path:
     return output.with_name(f"{output.stem}_report.md")
 
 
-def _say(text: str) -> None:
-    _log.warning("%s", text)
-
-
-def _columns_to_weigh_by(settings: BuildSettings) -> list[str]:
-    pileup = [PILEUP_WEIGHT] if settings.pileup_weight else []
-    return [*pileup, *settings.reweight_mc, *settings.flatten]
-
-
-def _with_weights(files: Sequence[ScannedFile], weighing: Weighing) -> list[ScannedFile]:
-    """The files with their final weights among the columns."""
-    if weighing.weights is None:
-        return list(files)
-    return [
-        replace(file, columns=_with_weight(file.columns, weights), weights=weights)
-        for file, weights in zip(files, weighing.weights, strict=True)
-    ]
-
-
-def _with_weight(columns: pa.Table, weights: NDArray[np.float64]) -> pa.Table:
-    if WEIGHT not in columns.column_names:
-        return columns.append_column(WEIGHT, pa.array(weights))
-    return columns.set_column(columns.column_names.index(WEIGHT), WEIGHT, pa.array(weights))
-
-
 def _places(settings: BuildSettings, files: Sequence[ScannedFile]) -> IndexArray:
     """Row in the training file of each taken jet, [jets]."""
     jets = sum(len(file.taken) for file in files)
@@ -156,15 +134,6 @@ def _mix(
     return found.odd
 
 
-def _scaling(settings: BuildSettings) -> Scaling:
-    return Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
-
-
-def _checksums(files: Sequence[ScannedFile], workers: Workers) -> list[str]:
-    """The SHA-256 of each input."""
-    return workers.results(Job(file.source.given_as, _checksum, (file.source.path.absolute(),)) for file in files)
-
-
 def _checksum(report: Report, path: Path) -> str:
     return sha256_of(path)
 
@@ -182,69 +151,3 @@ def _matches(name: str, pattern: str) -> bool:
         return fnmatch.fnmatchcase(name, pattern) or re.fullmatch(pattern, name) is not None
     except re.error:
         return False
-
-
-def _range_notes(settings: BuildSettings) -> list[str]:
-    if settings.min_jet_pt == 0:
-        return []
-    note = (
-        f"min_jet_pt = {settings.min_jet_pt:g} GeV is also subtracted from cluster pt, as MeV, and from track pt, "
-        "which has no such cut: scaled pt of soft tracks is negative. 0 is the usual choice"
-    )
-    _log.warning("%s", note)
-    return [note]
-
-
-def _class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[str]:
-    labels = {int(label) for file in files for label in np.unique(file.columns.column("label").to_numpy())}
-    notes = []
-    missing = {CONTROL_MC: "multijet simulation", CONTROL_DATA: "multijet data"}
-    if settings.kind == "control":
-        notes += [f"there is no {what} (label {label:d})" for label, what in missing.items() if label not in labels]
-    unsaid = [
-        file.source.given_as
-        for file in files
-        if file.data_type is None and file.metadata.kind is None and len(file.taken)
-    ]
-    if unsaid:
-        notes.append(f"what the jets are was taken from their labels in {_some(unsaid)}")
-    for note in notes:
-        _log.warning("%s: %s", settings.output_file, note)
-    return notes
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more files" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _summarise(
-    settings: BuildSettings,
-    files: Sequence[ScannedFile],
-    notes: list[str],
-    weighing: Weighing,
-    flow: dict[str, list[SampleStep]],
-) -> BuildSummary:
-    tables = [file.columns for file in files]
-    inputs = [
-        InputSummary(
-            path=file.source.given_as,
-            data_type=str(file.data_type) if file.data_type else None,
-            jets=file.rows,
-            passed_filter=file.passed,
-            taken=len(file.taken),
-        )
-        for file in files
-    ]
-    return BuildSummary(
-        output_file=Path(settings.output_file),
-        kind=settings.kind,
-        jets=sum(len(file.taken) for file in files),
-        classes=classes_of(tables, settings.kind),
-        slices=slices_of(tables, settings.kind),
-        inputs=inputs,
-        notes=list(notes),
-        weighing=weighing,
-        cutflows=flow,
-        simulation=simulation_of(files)[0],
-    )

@@ -1,4 +1,4 @@
-"""Checks of all scanned files together: training files that are only combined, and jets that come twice."""
+"""Checks of all scanned files together: training files that are combined, jets that come twice, missing classes."""
 
 import logging
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from cal_ratio_trainer.building.samples import SampleError
 from cal_ratio_trainer.building.scan import AlreadyBuilt, ScannedFile
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
-from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
 
@@ -70,6 +70,7 @@ _log = logging.getLogger(__name__)
 _BY_POSITION = ("mcChannelNumber", "runNumber", "eventNumber", "jet_index")
 _BY_KINEMATICS = ("runNumber", "eventNumber", "jet_pt", "jet_eta", "jet_phi")
 _FILES_NAMED = 5
+_FILES_IN_A_NOTE = 3
 
 Keys = NDArray[np.uint64]
 
@@ -95,7 +96,8 @@ def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
         return []
     without = [file for file in named if not (_is_known(file, "jet_index") and _is_known(file, "eventNumber"))]
     columns = _BY_KINEMATICS if without else _BY_POSITION
-    keys = np.concatenate([_keys(file, columns) for file in named])
+    # Within one kind of training file the label says the data type.
+    keys = np.concatenate([np.stack([_bits(file, name) for name in ("label", *columns)], axis=1) for file in named])
     repeats = _repeated(keys)
     if len(repeats.again):
         raise DuplicateJets(
@@ -113,12 +115,6 @@ def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
 
 def _is_known(file: ScannedFile, name: str) -> bool:
     return name in file.columns.column_names and file.columns.column(name).null_count == 0
-
-
-def _keys(file: ScannedFile, names: Sequence[str]) -> Keys:
-    """Keys that identify each taken jet, [taken, 1 + names]; unknown is 0."""
-    # Within one kind of training file the label says the data type.
-    return np.stack([_bits(file, name) for name in ("label", *names)], axis=1)
 
 
 def _bits(file: ScannedFile, name: str) -> NDArray[np.uint64]:
@@ -173,3 +169,36 @@ def _where(first: ScannedFile, second: ScannedFile) -> str:
     if first.source.path.resolve() == second.source.path.resolve():
         return f"in {first.source.given_as}, which is given twice"
     return f"in {first.source.given_as} and {second.source.given_as}"
+
+
+def range_notes(settings: BuildSettings) -> list[str]:
+    """A warning where the range of pt that is scaled to 0-1 does not begin at 0."""
+    if settings.min_jet_pt == 0:
+        return []
+    note = (
+        f"min_jet_pt = {settings.min_jet_pt:g} GeV is also subtracted from cluster pt, as MeV, and from track pt, "
+        "which has no such cut: scaled pt of soft tracks is negative. 0 is the usual choice"
+    )
+    _log.warning("%s", note)
+    return [note]
+
+
+def class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[str]:
+    """Warnings where a class of a control region is missing, or labels alone say what the jets of a file are."""
+    labels = {int(label) for file in files for label in np.unique(file.columns.column("label").to_numpy())}
+    notes = []
+    missing = {CONTROL_MC: "multijet simulation", CONTROL_DATA: "multijet data"}
+    if settings.kind == "control":
+        notes += [f"there is no {what} (label {label:d})" for label, what in missing.items() if label not in labels]
+    unsaid = [
+        file.source.given_as
+        for file in files
+        if file.data_type is None and file.metadata.kind is None and len(file.taken)
+    ]
+    if unsaid:
+        more = f" and {len(unsaid) - _FILES_IN_A_NOTE} more files" if len(unsaid) > _FILES_IN_A_NOTE else ""
+        named = ", ".join(unsaid[:_FILES_IN_A_NOTE])
+        notes.append(f"what the jets are was taken from their labels in {named}{more}")
+    for note in notes:
+        _log.warning("%s: %s", settings.output_file, note)
+    return notes

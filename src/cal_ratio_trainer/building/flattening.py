@@ -133,7 +133,7 @@ def _edges(columns: list[Doubles], weights: list[Doubles], needed_below: int) ->
 
     Args:
         columns, weights: of each group, [jets].
-        needed_below: how many further variables are to be divided inside each bin.
+        needed_below: number of further variables to divide inside each bin.
     """
     everything = np.concatenate(columns)
     low, high = float(everything.min()), float(everything.max())

@@ -22,7 +22,7 @@ from cal_ratio_trainer.building.samples import (
 )
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.config.samples import Sample, read_samples
+from cal_ratio_trainer.config.samples import SimulatedSample, read_samples
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.ntuple.summary import failed_in
@@ -148,7 +148,7 @@ def _check_periods(settings: BuildSettings) -> None:
             )
 
 
-def _row(key: SampleKey, table: dict[int, Sample]) -> Sample:
+def _row(key: SampleKey, table: dict[int, SimulatedSample]) -> SimulatedSample:
     if key.channel not in table:
         known = ", ".join(map(str, sorted(table)))
         raise SampleError(f"samples: there is no {key.channel} (mcChannelNumber); there are {known}")
@@ -156,7 +156,7 @@ def _row(key: SampleKey, table: dict[int, Sample]) -> Sample:
 
 
 def _weight_of(
-    key: SampleKey, sums: SampleSums, sample: Sample, settings: BuildSettings, failed: list[str]
+    key: SampleKey, sums: SampleSums, sample: SimulatedSample, settings: BuildSettings, failed: list[str]
 ) -> SampleWeight:
     initial = sums.initial_sum_of_weights
     if sample.initial_sum_of_weights is not None:

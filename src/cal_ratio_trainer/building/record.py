@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cal_ratio_trainer.building.scan import ScannedFile
-from cal_ratio_trainer.building.summary import BuildSummary
+from cal_ratio_trainer.building.summary import BuildSummary, simulation_of
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets.metadata import Cuts, InputFile, JetMetadata, Normalisation, Scaling, built_units
@@ -148,16 +148,3 @@ def _sum(numbers: Sequence[float | None]) -> float | None:
 
 def _union(lists: Sequence[list[int]]) -> list[int]:
     return sorted({number for numbers in lists for number in numbers})
-
-
-def simulation_of(files: Sequence[ScannedFile]) -> tuple[str | None, list[str]]:
-    """Returns the simulation of the events, and a sentence if they come from several."""
-    said = [file.metadata.simulation for file in files if len(file.taken)]
-    named = sorted({name for name in said if name})
-    if not named:
-        return None, []
-    notes: list[Any] = []
-    if len(named) > 1 or None in said:
-        others = " and files of the experiment" if None in said else ""
-        notes.append(f"mixed: some jets come from the simulation '{', '.join(named)}'{others}")
-    return ("demo" if "demo" in named else named[0]), notes

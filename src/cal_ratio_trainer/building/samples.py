@@ -73,8 +73,8 @@ class SampleSums:
 
     Attributes:
         initial_sum_of_weights: over all files, the empty ones included; None where a file does not know its own.
-        files: how many files there are.
-        empty_files: how many of them hold no events.
+        files: number of files.
+        empty_files: number of files without events.
         without_sum: files that do not know their sum.
     """
 

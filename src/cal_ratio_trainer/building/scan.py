@@ -24,7 +24,7 @@ from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CONTROL_DATA, CONTROL_MC, DataType, Label
 from cal_ratio_trainer.jets.loading import is_built, open_jets
-from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import Report
@@ -203,7 +203,10 @@ def _scan(report: Report, source: Source, kind: Kind, further: Sequence[str]) ->
     check_admitted(source, file, columns.column("label").to_numpy(), kind)
     is_built = file.rows > 0 and holds_scaled_jets(file)
     if is_built:
-        columns = _in_gev(columns, file.metadata.scaling or LEGACY_SCALING)
+        scaling = file.metadata.scaling or LEGACY_SCALING
+        scaled = columns.column("jet_pt").to_numpy().astype(np.float64)
+        in_gev = (scaled * (scaling.max_jet_pt - scaling.min_jet_pt) + scaling.min_jet_pt).astype(np.float32)
+        columns = with_column(columns, "jet_pt", pa.array(in_gev))
     refuse_impossible_pt(source.path, columns.column("jet_pt").to_numpy())
     taken = _filtered(source, file)
     return ScannedFile(
@@ -221,10 +224,11 @@ def _scan(report: Report, source: Source, kind: Kind, further: Sequence[str]) ->
     )
 
 
-def _in_gev(columns: pa.Table, scaling: Scaling) -> pa.Table:
-    scaled = columns.column("jet_pt").to_numpy().astype(np.float64)
-    in_gev = (scaled * (scaling.max_jet_pt - scaling.min_jet_pt) + scaling.min_jet_pt).astype(np.float32)
-    return columns.set_column(columns.column_names.index("jet_pt"), "jet_pt", pa.array(in_gev))
+def with_column(columns: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """The table with a column added or replaced."""
+    if name not in columns.column_names:
+        return columns.append_column(name, values)
+    return columns.set_column(columns.column_names.index(name), name, values)
 
 
 def _filtered(source: Source, file: JetFile) -> IndexArray:

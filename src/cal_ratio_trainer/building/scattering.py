@@ -57,7 +57,7 @@ class TakenRows:
         rows: of the file, from edge to edge.
         taken: positions in the file, rising, [taken].
         places: in the training file, [taken].
-        weights: what becomes mcEventWeight, [taken]; None leaves what the file has.
+        weights: new mcEventWeight, [taken]; None keeps that of the file.
     """
 
     path: Path
@@ -89,7 +89,7 @@ class ScatteredJets:
     """All jets on disk, in buckets.
 
     Attributes:
-        odd: how often something was odd, by its sentence with `{n}`.
+        odd: number of unusual values, by message with `{n}`.
     """
 
     buckets: Buckets
@@ -109,9 +109,9 @@ def scattered(
     """Scales all taken jets and writes them to buckets beside the output, which exist until the block ends.
 
     Args:
-        files: what is taken of each.
+        files: selection from each file.
         places: of all taken jets, in the order of the files, [jets].
-        recipe: what is done to them.
+        recipe: recipe for the jets.
         workers: who does it. This process alone writes to a file without a name, of which nothing can be left behind.
 
     Raises:

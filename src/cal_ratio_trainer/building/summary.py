@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scan import Kind, ScannedFile, label_name
 from cal_ratio_trainer.building.weighing import Weighing
+from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.jets.metadata import Normalisation
 from cal_ratio_trainer.jets.weights import effective_number
 from cal_ratio_trainer.ntuple.summary import sample_name, summed_cutflow
@@ -48,11 +49,6 @@ def cutflows(files: Sequence[ScannedFile], weighing: Weighing) -> dict[str, list
     for place, file in enumerate(files):
         by_sample.setdefault(_name(file, weighing.sample_of.get(place), weighing), []).append(place)
     return {name: _steps(files, places, weighing) for name, places in sorted(by_sample.items())}
-
-
-def as_details(found: dict[str, list[SampleStep]]) -> dict[str, Any]:
-    """For the metadata of the file."""
-    return {name: [asdict(step) for step in steps] for name, steps in found.items()}
 
 
 def _name(file: ScannedFile, number: int | None, weighing: Weighing) -> str:
@@ -253,3 +249,49 @@ def _joined(tables: Iterable[pa.Table], name: str, dtype: type[np.generic]) -> N
         for table in tables
     ]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
+
+
+def summarised(
+    settings: BuildSettings,
+    files: Sequence[ScannedFile],
+    notes: list[str],
+    weighing: Weighing,
+    flow: dict[str, list[SampleStep]],
+) -> BuildSummary:
+    """The summary of a build whose files have their final weights."""
+    tables = [file.columns for file in files]
+    inputs = [
+        InputSummary(
+            path=file.source.given_as,
+            data_type=str(file.data_type) if file.data_type else None,
+            jets=file.rows,
+            passed_filter=file.passed,
+            taken=len(file.taken),
+        )
+        for file in files
+    ]
+    return BuildSummary(
+        output_file=Path(settings.output_file),
+        kind=settings.kind,
+        jets=sum(len(file.taken) for file in files),
+        classes=classes_of(tables, settings.kind),
+        slices=slices_of(tables, settings.kind),
+        inputs=inputs,
+        notes=list(notes),
+        weighing=weighing,
+        cutflows=flow,
+        simulation=simulation_of(files)[0],
+    )
+
+
+def simulation_of(files: Sequence[ScannedFile]) -> tuple[str | None, list[str]]:
+    """Returns the simulation of the events, and a sentence if they come from several."""
+    said = [file.metadata.simulation for file in files if len(file.taken)]
+    named = sorted({name for name in said if name})
+    if not named:
+        return None, []
+    notes: list[Any] = []
+    if len(named) > 1 or None in said:
+        others = " and files of the experiment" if None in said else ""
+        notes.append(f"mixed: some jets come from the simulation '{', '.join(named)}'{others}")
+    return ("demo" if "demo" in named else named[0]), notes

@@ -1,9 +1,10 @@
 """Weights of a build, in the order of its steps: samples, simulation to data, flattening, largest share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.flattening import Points, flattened, like
@@ -15,7 +16,7 @@ from cal_ratio_trainer.building.normalisation import (
     normalised_weights,
     weights_in_words,
 )
-from cal_ratio_trainer.building.scan import ScannedFile, label_name
+from cal_ratio_trainer.building.scan import ScannedFile, label_name, with_column
 from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra, edges_for, spectra
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
@@ -50,6 +51,15 @@ class Weighing:
     result: tuple[Spectra, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def applied_to(self, files: Sequence[ScannedFile]) -> list[ScannedFile]:
+        """The files with their final weights among the columns."""
+        if self.weights is None:
+            return list(files)
+        return [
+            replace(file, columns=with_column(file.columns, WEIGHT, pa.array(own)), weights=own)
+            for file, own in zip(files, self.weights, strict=True)
+        ]
+
 
 def weigh(files: Sequence[ScannedFile], settings: BuildSettings) -> Weighing:
     """The weights of all taken jets.
@@ -61,30 +71,30 @@ def weigh(files: Sequence[ScannedFile], settings: BuildSettings) -> Weighing:
     """
     check_samples_are_given(files, settings)
     if settings.samples is None and not (settings.reweight_mc or settings.flatten or settings.max_weight_share):
-        return Weighing(result=_result(_Work(files, settings, _file_weights(files), [], [])))
+        return Weighing(result=_result(_TakenJets(files, settings, _file_weights(files), [], [])))
     normalised = normalised_weights(files, settings)
-    work = _Work(files, settings, np.concatenate([np.zeros(0), *normalised.weights]), [], [])
+    jets = _TakenJets(files, settings, np.concatenate([np.zeros(0), *normalised.weights]), [], [])
     if settings.samples is not None:
-        _say_samples(work, normalised)
+        _say_samples(jets, normalised)
     for step, change in ((settings.reweight_mc, _simulation_to_data), (settings.flatten, _flatten)):
         if step:
-            work.apply(change)
+            jets.apply(change)
     if settings.max_weight_share is not None:
-        _limit_shares(work, settings.max_weight_share)
+        _limit_shares(jets, settings.max_weight_share)
     ends = np.cumsum([len(file.taken) for file in files])
     return Weighing(
-        weights=np.split(work.weights, ends[:-1]) if len(files) else [],
+        weights=np.split(jets.weights, ends[:-1]) if len(files) else [],
         samples=normalised.samples,
         sample_of=normalised.sample_of or {},
-        steps=tuple(work.steps),
-        result=_result(work),
-        notes=tuple(work.notes),
+        steps=tuple(jets.steps),
+        result=_result(jets),
+        notes=tuple(jets.notes),
     )
 
 
 @dataclass
-class _Work:
-    """State that the steps change in turn."""
+class _TakenJets:
+    """The taken jets of all files; the steps change their weights in turn."""
 
     files: Sequence[ScannedFile]
     settings: BuildSettings
@@ -92,7 +102,7 @@ class _Work:
     steps: list[BeforeAfter]
     notes: list[str]
 
-    def apply(self, change: Callable[["_Work"], tuple[str, Sequence[str]]]) -> None:
+    def apply(self, change: Callable[["_TakenJets"], tuple[str, Sequence[str]]]) -> None:
         """Changes the weights, and keeps the distributions before and after for the report."""
         before = self.weights.copy()
         step, variables = change(self)
@@ -146,29 +156,29 @@ def _values(file: ScannedFile, name: str) -> Doubles:
     return values
 
 
-def _say_samples(work: _Work, normalised: NormalisedWeights) -> None:
-    work.notes.append(weights_in_words(normalised.samples))
-    if work.settings.kind == "main":
-        work.notes.append("classes now differ in their sums of weights: train with --loss_weights balanced")
+def _say_samples(jets: _TakenJets, normalised: NormalisedWeights) -> None:
+    jets.notes.append(weights_in_words(normalised.samples))
+    if jets.settings.kind == "main":
+        jets.notes.append("classes now differ in their sums of weights: train with --loss_weights balanced")
     for sample in normalised.samples:
         if sample.failed_files:
             count = f"{len(sample.failed_files)} file{'s' if len(sample.failed_files) > 1 else ''}"
             more = " and more" if len(sample.failed_files) > 3 else ""
-            work.notes.append(
+            jets.notes.append(
                 f"sample {sample.channel}: {count} could not be converted, neither in jets nor in the sum of weights: "
                 f"{', '.join(sample.failed_files[:3])}{more}"
             )
-    if work.settings.report:
-        before = _file_weights(work.files)
-        groups = _by_sample(work, normalised)
-        values, edges = work.variable("jet_pt"), edges_for(work.variable("jet_pt"))
-        shown = (spectra("jet_pt", values, weights, groups, edges) for weights in (before, work.weights))
+    if jets.settings.report:
+        before = _file_weights(jets.files)
+        groups = _by_sample(jets, normalised)
+        values, edges = jets.variable("jet_pt"), edges_for(jets.variable("jet_pt"))
+        shown = (spectra("jet_pt", values, weights, groups, edges) for weights in (before, jets.weights))
         first, second = ((each,) for each in shown)
-        work.steps.append(BeforeAfter("samples", first, second))
+        jets.steps.append(BeforeAfter("samples", first, second))
 
 
-def _result(work: _Work) -> tuple[Spectra, ...]:
-    return tuple(work.spectra(name, work.classes()) for name in _USUAL) if work.settings.report else ()
+def _result(jets: _TakenJets) -> tuple[Spectra, ...]:
+    return tuple(jets.spectra(name, jets.classes()) for name in _USUAL) if jets.settings.report else ()
 
 
 def _file_weights(files: Sequence[ScannedFile]) -> Doubles:
@@ -182,10 +192,10 @@ def _file_weights(files: Sequence[ScannedFile]) -> Doubles:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _by_sample(work: _Work, normalised: NormalisedWeights) -> dict[str, NDArray[np.bool_]]:
-    number = [(normalised.sample_of or {}).get(place, -1) for place in range(len(work.files))]
-    of_jet = np.repeat(number, [len(file.taken) for file in work.files])
-    of_jet[work.labels() != Label.QCD] = -1
+def _by_sample(jets: _TakenJets, normalised: NormalisedWeights) -> dict[str, NDArray[np.bool_]]:
+    number = [(normalised.sample_of or {}).get(place, -1) for place in range(len(jets.files))]
+    of_jet = np.repeat(number, [len(file.taken) for file in jets.files])
+    of_jet[jets.labels() != Label.QCD] = -1
     several = len({sample.period for sample in normalised.samples}) > 1
     return {
         f"{sample.channel} {sample.period}" if several else f"{sample.channel}": of_jet == place
@@ -193,48 +203,48 @@ def _by_sample(work: _Work, normalised: NormalisedWeights) -> dict[str, NDArray[
     }
 
 
-def _simulation_to_data(work: _Work) -> tuple[str, Sequence[str]]:
-    variables, labels = work.settings.reweight_mc, work.labels()
+def _simulation_to_data(jets: _TakenJets) -> tuple[str, Sequence[str]]:
+    variables, labels = jets.settings.reweight_mc, jets.labels()
     simulation, data = labels == CONTROL_MC, labels == CONTROL_DATA
     for own, what in ((simulation, "multijet simulation"), (data, "multijet data")):
-        number = effective_number(work.weights[own])
+        number = effective_number(jets.weights[own])
         if number < FEWEST_EFFECTIVE:
             raise ConfigError(
                 [f"reweight_mc: {own.sum()} jets of {what} ({number:.1f} effective) are too few to weigh by"]
             )
-    work.weights[simulation] = like(work.points(variables, simulation), work.points(variables, data))
-    after = effective_number(work.weights[simulation])
-    work.notes.append(
+    jets.weights[simulation] = like(jets.points(variables, simulation), jets.points(variables, data))
+    after = effective_number(jets.weights[simulation])
+    jets.notes.append(
         f"multijet simulation was weighed to the data in {' and '.join(variables)}: {simulation.sum()} jets count as "
-        f"{after:.1f}, and their weights sum to {work.weights[simulation].sum():.6g} as those of data do"
+        f"{after:.1f}, and their weights sum to {jets.weights[simulation].sum():.6g} as those of data do"
     )
     return "reweight_mc", variables
 
 
-def _flatten(work: _Work) -> tuple[str, Sequence[str]]:
-    variables = work.settings.flatten
-    for name, own in work.classes().items():
-        before = effective_number(work.weights[own])
+def _flatten(jets: _TakenJets) -> tuple[str, Sequence[str]]:
+    variables = jets.settings.flatten
+    for name, own in jets.classes().items():
+        before = effective_number(jets.weights[own])
         if before < FEWEST_EFFECTIVE:
-            work.notes.append(
+            jets.notes.append(
                 f"{name}: {before:.1f} effective jets are too few to be weighed flat; they stay as they are"
             )
             continue
-        work.weights[own] = flattened(work.points(variables, own))
-        after = effective_number(work.weights[own])
-        work.notes.append(
+        jets.weights[own] = flattened(jets.points(variables, own))
+        after = effective_number(jets.weights[own])
+        jets.notes.append(
             f"{name} was weighed flat in {' and '.join(variables)}: {own.sum()} jets count as {after:.1f} (before: "
             f"{before:.1f}), the sum of weights stays"
         )
     return "flatten", variables
 
 
-def _limit_shares(work: _Work, share: float) -> None:
-    for name, own in work.classes().items():
-        found = capped(work.weights[own], share)
+def _limit_shares(jets: _TakenJets, share: float) -> None:
+    for name, own in jets.classes().items():
+        found = capped(jets.weights[own], share)
         if found is not None:
-            work.weights[own] = found.weights
-            work.notes.append(
+            jets.weights[own] = found.weights
+            jets.notes.append(
                 f"{name}: {found.jets} of {own.sum()} weights were lowered to {found.limit:.6g} (max_weight_share "
                 f"{share:g}), which takes {100 * found.share_lost:.3g} % of the sum"
             )

@@ -30,7 +30,7 @@ class Workers:
 
     Attributes:
         output: the file that all is done for.
-        line: where the progress of jobs is shown; None for those that tell none.
+        line: progress line for the jobs; None for jobs without progress.
     """
 
     def __init__(self, output: Path) -> None:
@@ -106,7 +106,7 @@ def opened_workers(
     Args:
         settings: name the scheduler, and how many processes.
         output: the file that is to be made.
-        inputs: how many files there are to read.
+        inputs: number of files to read.
         say: told what the user should know.
 
     Raises:

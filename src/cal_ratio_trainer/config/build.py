@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.samples import Sample
+from cal_ratio_trainer.config.samples import SimulatedSample
 from cal_ratio_trainer.config.shared import FigureSettings, SchedulingSettings
 from cal_ratio_trainer.jets.labels import DataType
 
@@ -64,7 +64,7 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         description="Further scalar columns to leave out, by name or pattern; HLT_jet_* and others that no training "
         "reads are left out always.",
     )
-    samples: Path | dict[int, Sample] | None = Field(
+    samples: Path | dict[int, SimulatedSample] | None = Field(
         default=None,
         description="What weighs simulated multijets: cross_section_pb, filter_efficiency and k_factor of each sample "
         "by its mcChannelNumber, here or in a YAML file of that name.",

@@ -37,9 +37,9 @@ def load_settings(
     """Returns the settings of a command.
 
     Args:
-        model: which settings.
+        model: type of the settings.
         config: a YAML file, or the name of a packaged one (see `packaged_configs`); None for defaults only.
-        flags: what the command line gave, by field name; the last word.
+        flags: flags of the command line, by field name, which win.
 
     Raises:
         ConfigError: with all mistakes: unknown names (and the nearest good one), wrong types, values out of range.
@@ -95,7 +95,7 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
 
     Args:
         config: the file, or the name.
-        largest: how many bytes it may have.
+        largest: largest size in bytes.
         model: whose packaged configurations are named where there is no such file; None names all.
 
     Raises:

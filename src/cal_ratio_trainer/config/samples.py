@@ -14,7 +14,7 @@ from cal_ratio_trainer.errors import InputFileError, did_you_mean
 _NUMBER = "mcChannelNumber"
 
 
-class Sample(Settings):
+class SimulatedSample(Settings):
     """One simulated sample, e.g. a slice of jet pt."""
 
     cross_section_pb: float = Field(gt=0, description="Cross section. [pb]")
@@ -30,11 +30,12 @@ class Sample(Settings):
         return self.cross_section_pb * self.filter_efficiency * self.k_factor
 
 
-def read_samples(path: Path) -> dict[int, Sample]:
+def read_samples(path: Path) -> dict[int, SimulatedSample]:
     """Reads the samples of a YAML file by mcChannelNumber.
 
-    The file holds a mapping of numbers to what `Sample` holds, or a list of rows with mcChannelNumber, either of them
-    perhaps below the word `samples`. Rows without a cross section are left out, and so are further columns of a list.
+    The file holds a mapping of numbers to what `SimulatedSample` holds, or a list of rows with mcChannelNumber,
+    either of them perhaps below the word `samples`. Rows without a cross section are left out, and so are further
+    columns of a list.
 
     Raises:
         InputFileError: the file cannot be read or holds something else; names what is wrong.
@@ -63,11 +64,11 @@ def _by_number(path: Path, rows: list[Any]) -> dict[Any, Any]:
 
 
 def _belongs(path: Path, column: str) -> bool:
-    """True for a column that `Sample` has; a misspelled one is refused."""
-    near = did_you_mean(column, Sample.model_fields)
-    if column not in Sample.model_fields and near:
+    """True for a column that `SimulatedSample` has; a misspelled one is refused."""
+    near = did_you_mean(column, SimulatedSample.model_fields)
+    if column not in SimulatedSample.model_fields and near:
         raise InputFileError(path, f"has a column {column}{near}")
-    return column in Sample.model_fields
+    return column in SimulatedSample.model_fields
 
 
 def _number(path: Path, number: Any) -> int:
@@ -76,8 +77,8 @@ def _number(path: Path, number: Any) -> int:
     return int(number)
 
 
-def _sample(path: Path, number: Any, row: Any) -> Sample:
+def _sample(path: Path, number: Any, row: Any) -> SimulatedSample:
     try:
-        return Sample.model_validate(row)
+        return SimulatedSample.model_validate(row)
     except ValidationError as error:
-        raise InputFileError(path, f"sample {number}: {'; '.join(mistakes_of(Sample, error))}") from error
+        raise InputFileError(path, f"sample {number}: {'; '.join(mistakes_of(SimulatedSample, error))}") from error

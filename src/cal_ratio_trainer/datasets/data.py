@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.mass_selection import parametrised_masses, select_masses
-from cal_ratio_trainer.datasets.sample import Sample, TrainingData
-from cal_ratio_trainer.datasets.splits import Part, Split, split_jets
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
+from cal_ratio_trainer.datasets.splits import Part, split_jets
 from cal_ratio_trainer.datasets.training_file import TrainingFile, mask_of, refuse_different_files
 from cal_ratio_trainer.datasets.weights import (
     WeightArray,
@@ -26,12 +26,13 @@ from cal_ratio_trainer.datasets.weights import (
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY
-from cal_ratio_trainer.jets.filling import Memory, Storage, WholeLists
-from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
+from cal_ratio_trainer.jets.filling import Storage, WholeLists
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ChosenJets:
 
     source: TrainingFile
     rows: IndexArray
-    sample: Sample
+    sample: TrainingSample
 
     @cached_property
     def mean_constituents(self) -> dict[str, float]:
@@ -99,34 +100,6 @@ class ChosenData:
         }
 
 
-def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path | None = None) -> ChosenData:
-    """Chooses the jets of a training, with parts and weights; arguments and errors as `load_training_data`."""
-    main = _main_sample(settings, main_file)
-    if control_file is None:
-        control = ChosenJets(main.source, main.rows[:0], main.sample.without_jets())
-        _refuse_empty_parts(main.sample)
-    else:
-        control = _control_sample(settings, control_file, main.source.opened.schema)
-        refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
-        for sample in (main.sample, control.sample):
-            _refuse_empty_parts(sample)
-    trained = main.sample.part == Part.TRAIN
-    both = [main.sample.jets, control.sample.jets]
-    masses = parametrised_masses(both, settings.parametrised_masses, settings.seed, trained)
-    return ChosenData(main, control, masses)
-
-
-def _refuse_empty_parts(sample: Sample) -> None:
-    names = {Part.TRAIN: "train on", Part.VALIDATION: "validate with", Part.TEST: "test with"}
-    empty = [name for part, name in names.items() if not len(sample.positions(part))]
-    if empty:
-        raise InputFileError(
-            sample.file,
-            f"has too few jets: of the {len(sample.jets)} in use none is left to {' or to '.join(empty)}; take more "
-            "jets, or change train_fraction or sample_fraction",
-        )
-
-
 @dataclass(frozen=True)
 class WeightedRows:
     """The jets of a file that have a weight, before any split.
@@ -150,94 +123,8 @@ class WeightedRows:
         return WeightedRows(self.source, self.rows[kept], self.jets.where(kept), self.weights[kept])
 
 
-def main_rows(settings: TrainSettings, file: Path) -> WeightedRows:
-    """Every signal, QCD and BIB jet of a main training file. Raises InputFileError, MissingColumn."""
-    source = TrainingFile.open(settings, file, kind="main")
-    said = "a main training file has 0 (QCD), 1 (signal) and 2 (BIB)"
-    _check_labels(file, source.jets, {int(label) for label in Label}, said)
-    return _weighted(settings, source)
-
-
-def control_rows(settings: TrainSettings, file: Path, schema: Schema | None = None) -> WeightedRows:
-    """Every jet of a control region, with the features of a schema. Raises InputFileError, MissingColumn."""
-    source = TrainingFile.open(settings, file, "control", schema)
-    said = "a control region has 0 (MC) and 2 (data) only"
-    _check_labels(file, source.jets, {int(CONTROL_MC), int(CONTROL_DATA)}, said)
-    found = _weighted(settings, source)
-    try:
-        return replace(found, weights=matched_control_weights(found.weights, found.jets.label))
-    except ValueError as error:
-        raise InputFileError(file, str(error)) from error
-
-
-def _weighted(settings: TrainSettings, source: TrainingFile) -> WeightedRows:
-    weights = file_weights(source.jets, settings.weight_column, settings.bad_weights, str(source.file))
-    rows = np.arange(len(weights), dtype=np.int64)
-    return WeightedRows(source, rows, source.jets, weights).where(np.isfinite(weights))
-
-
-def _main_sample(settings: TrainSettings, file: Path) -> ChosenJets:
-    found = main_rows(settings, file)
-    split = _split(settings, found.jets)
-    part = select_masses(found.jets, split.part, settings)
-    used, part = found.where(part != Part.UNUSED), part[part != Part.UNUSED]
-    trained, jets = part == Part.TRAIN, used.jets
-    try:
-        in_loss = loss_weights(used.weights, jets.label, trained, settings.loss_weights)
-    except ValueError as error:
-        raise InputFileError(file, str(error)) from error
-    missing = [label.name for label in Label if not np.any(trained & (jets.label == label))]
-    if missing:
-        raise InputFileError(file, f"has no {' and no '.join(missing)} jets to train on")
-    weight = evaluation_weights(used.weights, jets.label)
-    sample = Sample(file, used.source.metadata, jets, part, in_loss, weight, split.identity)
-    return ChosenJets(used.source, used.rows, sample)
-
-
-def _control_sample(settings: TrainSettings, file: Path, schema: Schema) -> ChosenJets:
-    found = control_rows(settings, file, schema)
-    split = _split(settings, found.jets)
-    used, part = found.where(split.part != Part.UNUSED), split.part[split.part != Part.UNUSED]
-    sample = Sample(file, used.source.metadata, used.jets, part, used.weights, used.weights, split.identity)
-    return ChosenJets(used.source, used.rows, sample)
-
-
-def _check_labels(file: Path, jets: JetScalars, known: set[int], said: str) -> None:
-    unknown = {int(label) for label in np.unique(jets.label)} - known
-    if unknown:
-        raise InputFileError(file, f"has jets labelled {', '.join(map(str, sorted(unknown)))}; {said}")
-
-
-def _split(settings: TrainSettings, jets: JetScalars) -> Split:
-    return split_jets(
-        jets,
-        sample_fraction=settings.sample_fraction,
-        train_fraction=settings.train_fraction,
-        seed=settings.seed,
-        by_row=settings.split == "row",
-    )
-
-
-__all__ = [
-    "Sample",
-    "TrainingData",
-    "WeightedJets",
-    "choose_training_data",
-    "load_control_jets",
-    "load_main_jets",
-    "load_training_data",
-    "read_training_data",
-]
-
-_log = logging.getLogger(__name__)
-
-
-def load_training_data(
-    settings: TrainSettings, main_file: Path, control_file: Path | None = None
-) -> tuple[TrainingData, NetworkInputs]:
-    """Reads the files into memory and prepares them.
-
-    Scalar columns are read first and say which jets are used; then each file's constituents come in one pass.
+def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path | None = None) -> ChosenData:
+    """Chooses the jets of a training, with parts and weights, by their scalars.
 
     Args:
         settings: of the training.
@@ -248,7 +135,84 @@ def load_training_data(
         InputFileError, MissingColumn: a file cannot be used; says which and why.
         ConfigError: the settings do not fit the data.
     """
-    return read_training_data(choose_training_data(settings, main_file, control_file), Memory())
+    main = _main_sample(settings, main_file)
+    if control_file is None:
+        control = ChosenJets(main.source, main.rows[:0], main.sample.without_jets())
+        _refuse_empty_parts(main.sample)
+    else:
+        control = _control_sample(settings, control_file, main.source.opened.schema)
+        refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
+        for sample in (main.sample, control.sample):
+            _refuse_empty_parts(sample)
+    trained = main.sample.part == Part.TRAIN
+    both = [main.sample.jets, control.sample.jets]
+    masses = parametrised_masses(both, settings.parametrised_masses, settings.seed, trained)
+    return ChosenData(main, control, masses)
+
+
+def _main_sample(settings: TrainSettings, file: Path) -> ChosenJets:
+    found, part, identity = _divided(settings, main_rows(settings, file))
+    trained, labels = part == Part.TRAIN, found.jets.label
+    try:
+        in_loss = loss_weights(found.weights, labels, trained, settings.loss_weights)
+    except ValueError as error:
+        raise InputFileError(file, str(error)) from error
+    missing = [label.name for label in Label if not np.any(trained & (labels == label))]
+    if missing:
+        raise InputFileError(file, f"has no {' and no '.join(missing)} jets to train on")
+    weight = evaluation_weights(found.weights, labels)
+    sample = TrainingSample(file, found.source.metadata, found.jets, part, in_loss, weight, identity)
+    return ChosenJets(found.source, found.rows, sample)
+
+
+def _control_sample(settings: TrainSettings, file: Path, schema: Schema) -> ChosenJets:
+    found, part, identity = _divided(settings, control_rows(settings, file, schema))
+    sample = TrainingSample(file, found.source.metadata, found.jets, part, found.weights, found.weights, identity)
+    return ChosenJets(found.source, found.rows, sample)
+
+
+def _divided(settings: TrainSettings, rows: WeightedRows) -> tuple[WeightedRows, NDArray[np.int8], str]:
+    """The rows that are used, their parts, and how events were told apart."""
+    split = split_jets(
+        rows.jets,
+        sample_fraction=settings.sample_fraction,
+        train_fraction=settings.train_fraction,
+        seed=settings.seed,
+        by_row=settings.split == "row",
+    )
+    part = select_masses(rows.jets, split.part, settings) if rows.source.kind == "main" else split.part
+    return rows.where(part != Part.UNUSED), part[part != Part.UNUSED], split.identity
+
+
+def _refuse_empty_parts(sample: TrainingSample) -> None:
+    names = {Part.TRAIN: "train on", Part.VALIDATION: "validate with", Part.TEST: "test with"}
+    empty = [name for part, name in names.items() if not len(sample.positions(part))]
+    if empty:
+        raise InputFileError(
+            sample.file,
+            f"has too few jets: of the {len(sample.jets)} in use none is left to {' or to '.join(empty)}; take more "
+            "jets, or change train_fraction or sample_fraction",
+        )
+
+
+def main_rows(settings: TrainSettings, file: Path) -> WeightedRows:
+    """Every signal, QCD and BIB jet of a main training file. Raises InputFileError, MissingColumn."""
+    return _weighted(settings, TrainingFile.open(settings, file, kind="main"))
+
+
+def control_rows(settings: TrainSettings, file: Path, schema: Schema | None = None) -> WeightedRows:
+    """Every jet of a control region, with the features of a schema. Raises InputFileError, MissingColumn."""
+    found = _weighted(settings, TrainingFile.open(settings, file, "control", schema))
+    try:
+        return replace(found, weights=matched_control_weights(found.weights, found.jets.label))
+    except ValueError as error:
+        raise InputFileError(file, str(error)) from error
+
+
+def _weighted(settings: TrainSettings, source: TrainingFile) -> WeightedRows:
+    weights = file_weights(source.jets, settings.weight_column, settings.bad_weights, str(source.file))
+    rows = np.arange(len(weights), dtype=np.int64)
+    return WeightedRows(source, rows, source.jets, weights).where(np.isfinite(weights))
 
 
 def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingData, NetworkInputs]:
@@ -271,7 +235,7 @@ def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingDa
     return TrainingData(main, control, chosen.masses), inputs.finish()
 
 
-def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, storage: Storage) -> Sample:
+def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, storage: Storage) -> TrainingSample:
     if not len(chosen.rows):
         # Stands for a control region that is not there; its source is the main file, which is read for the main sample.
         return chosen.sample

@@ -1,20 +1,36 @@
 """Tables and notes about the data before the first epoch."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import Sample, TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import Part
-from cal_ratio_trainer.datasets.weights import ClassShare, class_shares, unfair_share
+from cal_ratio_trainer.datasets.weights import LabelArray, WeightArray
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, CONTROL_DATA, CONTROL_MC
+from cal_ratio_trainer.jets.weights import effective_number
 
 _CLASS_NAMES = {
     "main": {label: label.title for label in Label},
     "control": {label: CLASS_NAMES[CLASS_OF_LABEL["control"][label]] for label in (CONTROL_MC, CONTROL_DATA)},
 }
+
+
+_LARGEST_FAIR_RATIO = 100.0
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """Weight of one class in the loss."""
+
+    label: Label
+    jets: int
+    sum_of_weights: float
+    effective_number: float
+    share: float
 
 
 def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]:
@@ -24,7 +40,10 @@ def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]
     if "control" not in data.samples:
         yield "no control-region file: no K-S, no figures of the control region"
     yield f"what the loss sees (loss_weights: {settings.loss_weights}):"
-    shares = {name: _trained_shares(sample) for name, sample in data.samples.items()}
+    shares = {}
+    for name, sample in data.samples.items():
+        trained = sample.positions(Part.TRAIN)
+        shares[name] = class_shares(sample.loss_weight[trained], sample.jets.label[trained])
     for name, each in shares.items():
         yield _table(each, name)
     warning = unfair_share(shares["main"])
@@ -34,7 +53,7 @@ def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]
         yield from _missing_classes(name, sample)
 
 
-def _missing_classes(name: str, sample: Sample) -> Iterator[str]:
+def _missing_classes(name: str, sample: TrainingSample) -> Iterator[str]:
     for part, verb in ((Part.VALIDATION, "validate"), (Part.TEST, "test")):
         there = np.unique(sample.jets.label[sample.part == part])
         missing = [title for label, title in _CLASS_NAMES[name].items() if label not in there]
@@ -42,12 +61,7 @@ def _missing_classes(name: str, sample: Sample) -> Iterator[str]:
             yield f"warning: {name} has no {' and no '.join(missing)} jets to {verb}: figures that need them are NaN"
 
 
-def _trained_shares(sample: Sample) -> list[ClassShare]:
-    trained = sample.positions(Part.TRAIN)
-    return class_shares(sample.loss_weight[trained], sample.jets.label[trained])
-
-
-def _parts_line(name: str, sample: Sample, settings: TrainSettings) -> str:
+def _parts_line(name: str, sample: TrainingSample, settings: TrainSettings) -> str:
     counts = [len(sample.positions(part)) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST)]
     told_apart = f"split by {sample.identity}" if settings.split == "event" else "split by row"
     used = f"using {100 * settings.sample_fraction:g} % of the jets (sample_fraction)"
@@ -66,3 +80,30 @@ def _table(shares: list[ClassShare], sample: str) -> str:
         numbers = f"{row.jets:>10}{row.sum_of_weights:>16.4g}{row.effective_number:>12.1f}{100 * row.share:>13.3g} %"
         rows.append(f"  {name:<16}{numbers}")
     return "\n".join(rows)
+
+
+def class_shares(weights: WeightArray, labels: LabelArray) -> list[ClassShare]:
+    """A row for each class that is there: jets, sum of weights, (sum w)^2 / sum w^2, share of the summed weights."""
+    total = weights.sum()
+    rows = []
+    for label in Label:
+        mine = weights[labels == label]
+        if len(mine):
+            rows.append(
+                ClassShare(label, len(mine), float(mine.sum()), effective_number(mine), float(mine.sum() / total))
+            )
+    return rows
+
+
+def unfair_share(shares: list[ClassShare]) -> str | None:
+    """A sentence where one class counts over a hundred times as much as another; None where all is well."""
+    if len(shares) < 2:
+        return None
+    largest, smallest = max(shares, key=lambda row: row.share), min(shares, key=lambda row: row.share)
+    if smallest.share > 0 and largest.share / smallest.share <= _LARGEST_FAIR_RATIO:
+        return None
+    return (
+        f"{largest.label.name} counts {largest.share / max(smallest.share, 1e-300):.3g} times as much in the loss as "
+        f"{smallest.label.name}: the network will hardly learn {smallest.label.name}. "
+        "loss_weights: balanced gives every class the same share"
+    )

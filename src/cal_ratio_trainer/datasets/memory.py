@@ -63,7 +63,7 @@ def step_bytes(shape: NetworkShape, size: StepSize, engine: Engine, pieces: int 
     Args:
         shape: of the network.
         size: jets of the step.
-        engine: what computes it.
+        engine: engine that computes it.
         pieces: in how many pieces the mini-batch goes through the network.
     """
     piece = size.of(pieces)
@@ -84,7 +84,7 @@ def gathered_bytes(shape: NetworkShape, epoch: StepSize, splits: int, processes:
         shape: of the network.
         epoch: all jets of an epoch as one step.
         splits: mini-batches of an epoch.
-        processes: how many share each of them.
+        processes: number of processes that share each of them.
     """
     main = epoch.main / (splits * processes)
     # A jet that the updates of the domain loss and of the network both read is gathered once.
@@ -107,7 +107,7 @@ def fitting_parts(takes: Callable[[int], int], free: int) -> int | None:
 
     Args:
         takes: bytes of each of so many parts; the more parts, the fewer bytes.
-        free: how many there may be.
+        free: available memory.
     """
     if takes(_MANY) >= free:
         return None

@@ -132,17 +132,14 @@ def _first_with_room(device: torch.device, size: int, needs: StepNeeds, processe
     host = free_bytes(torch.device("cpu"))
     host = host if host is None else host // processes
     free = host if device.type == "cpu" else free_bytes(device)
-    if free is None or _fits(size, needs, USABLE * free):
+    room = None if free is None else USABLE * free
+    # A step that has no room even without the jets gets none by moving them; what helps there is said before it.
+    if room is None or size + needs.step <= room or needs.step + needs.gathered > room >= size:
         return Place.DEVICE
     # There they are gathered in memory that cannot be paged out, from which the GPU copies.
     if device.type != "cpu" and (host is None or size + needs.gathered <= USABLE * host):
         return Place.HOST
     return Place.DISK
-
-
-def _fits(size: int, needs: StepNeeds, room: float) -> bool:
-    # A step that has no room even without the jets gets none by moving them; what helps there is said before it.
-    return size + needs.step <= room or (needs.step + needs.gathered > room >= size)
 
 
 def _refuse_full_disk(folder: Path, size: int) -> None:

@@ -36,7 +36,7 @@ class TrainingTensors:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TrainingSample:
     """The jets of one file that a training uses.
 
     Attributes:
@@ -61,7 +61,7 @@ class Sample:
     notes: tuple[str, ...] = ()
     test_constituents: Mapping[str, Ragged] = field(default_factory=dict)
 
-    def without_jets(self) -> "Sample":
+    def without_jets(self) -> "TrainingSample":
         """The same file with no jets used: stands for the control region of a training without one."""
         none = np.zeros(0, dtype=np.int64)
         part, weight = self.part[none], self.weight[none]
@@ -93,12 +93,12 @@ class TrainingData:
     Without control-region file `control` is the main sample without jets, so that figures of it are NaN or empty.
     """
 
-    main: Sample
-    control: Sample
+    main: TrainingSample
+    control: TrainingSample
     masses: NDArray[np.float32] | None
 
     @property
-    def samples(self) -> dict[str, Sample]:
+    def samples(self) -> dict[str, TrainingSample]:
         """'main' and, where there is a control region, 'control'."""
         both = {"main": self.main, "control": self.control}
         return {name: sample for name, sample in both.items() if len(sample.jets)}

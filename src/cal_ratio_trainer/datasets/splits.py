@@ -40,7 +40,7 @@ class Split:
 
     Attributes:
         part: [jets] int8, see `Part`.
-        identity: what told events apart, for the user to read.
+        identity: columns that identify events, for the user.
     """
 
     part: NDArray[np.int8]
@@ -154,7 +154,7 @@ class FoldRule:
 
         Args:
             jets: with their event numbers.
-            file: where they come from, for the message.
+            file: origin of the jets, for the message.
 
         Raises:
             InputFileError: some jets have no whole event number.

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import seen_jets
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets import Jets, JetScalars
+from cal_ratio_trainer.jets import Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_missing_t0, refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import JetFile
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.loading import is_built, open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, ListColumns
@@ -92,11 +93,7 @@ def refuse_different_files(main: tuple[Path, JetMetadata], control: tuple[Path, 
             control_file,
             f"holds jets of another simulation ({here}) than {main_file} ({there}): they are not trained on together",
         )
-    differences = [
-        *_different_scaling(first, second),
-        *_different_units(first, second),
-        *_different_cuts(first, second),
-    ]
+    differences = _differences(first, second)
     if differences:
         raise InputFileError(
             control_file,
@@ -104,19 +101,14 @@ def refuse_different_files(main: tuple[Path, JetMetadata], control: tuple[Path, 
         )
 
 
-def _different_scaling(main: JetMetadata, control: JetMetadata) -> list[str]:
-    if main.scaling is None or control.scaling is None or main.scaling == control.scaling:
-        return []
-    return [f"scaled from {control.scaling}, the main file from {main.scaling}"]
-
-
-def _different_units(main: JetMetadata, control: JetMetadata) -> list[str]:
-    both = [name for name in main.units if name in control.units and main.units[name] != control.units[name]]
-    return [f"{name} in {control.units[name]}, in the main file {main.units[name]}" for name in both]
-
-
-def _different_cuts(main: JetMetadata, control: JetMetadata) -> list[str]:
+def _differences(main: JetMetadata, control: JetMetadata) -> list[str]:
+    """Differences in scaling, units and cuts, a sentence each."""
     found = []
+    if main.scaling is not None and control.scaling is not None and main.scaling != control.scaling:
+        found.append(f"scaled from {control.scaling}, the main file from {main.scaling}")
+    for name, unit in main.units.items():
+        if control.units.get(name, unit) != unit:
+            found.append(f"{name} in {control.units[name]}, in the main file {unit}")
     for name in _ACCEPTANCE:
         there, here = ({getattr(cuts, name) for cuts in file.cuts} - {None} for file in (main, control))
         if there and here and there != here:
@@ -130,6 +122,11 @@ def _in_words(values: set[float]) -> str:
 
 _log = logging.getLogger(__name__)
 
+_LABELS = {
+    "main": ({int(label) for label in Label}, "a main training file has 0 (QCD), 1 (signal) and 2 (BIB)"),
+    "control": ({int(CONTROL_MC), int(CONTROL_DATA)}, "a control region has 0 (MC) and 2 (data) only"),
+}
+
 Lists = Mapping[str, ListColumns]
 
 
@@ -139,6 +136,7 @@ class TrainingFile:
 
     Attributes:
         file: where it is.
+        kind: 'main' or 'control'.
         opened: the same, to read constituents from.
         seen: [jets of the file] which of them the run may see: all but those of a fold that is left out.
         jets: the scalars of these, network inputs made finite.
@@ -148,6 +146,7 @@ class TrainingFile:
     """
 
     file: Path
+    kind: str
     opened: JetFile
     seen: NDArray[np.bool_]
     jets: JetScalars
@@ -184,7 +183,11 @@ class TrainingFile:
                 file, "holds converted jets (pt in GeV); make a training file of it with 'cr_trainer build'"
             )
         refuse_wrong_scale(file, jets, opened.metadata)
-        return cls(file, opened, seen, cleaning.scalars(jets), cleaning, settings.missing_t0, fold_notes)
+        known, said = _LABELS[kind]
+        unknown = sorted({int(label) for label in np.unique(jets.label)} - known)
+        if unknown:
+            raise InputFileError(file, f"has jets labelled {', '.join(map(str, unknown))}; {said}")
+        return cls(file, kind, opened, seen, cleaning.scalars(jets), cleaning, settings.missing_t0, fold_notes)
 
     @property
     def metadata(self) -> JetMetadata:

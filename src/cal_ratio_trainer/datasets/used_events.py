@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.datasets.data import Sample, TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import EVENT_COLUMNS, UIntArray, event_words
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing
@@ -107,7 +107,7 @@ def _is_known(name: str, jets: JetScalars) -> BoolArray:
     return np.asarray(jets.scalars.column(name).is_valid())
 
 
-def _groups_of(sample: str, used: Sample, by_row: bool) -> Iterator[EventGroup]:
+def _groups_of(sample: str, used: TrainingSample, by_row: bool) -> Iterator[EventGroup]:
     if by_row:
         yield _group(sample, (), words_by((), used.jets), used.part, ())
         return

@@ -1,7 +1,6 @@
 """Weights of jets: what the file says, what the loss sees, what plots and evaluation use."""
 
 import logging
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,13 +9,10 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets import JetScalars, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
-from cal_ratio_trainer.jets.weights import effective_number
 
 WeightArray = NDArray[np.float64]
 LabelArray = NDArray[np.int8]
 BoolArray = NDArray[np.bool_]
-
-_LARGEST_FAIR_RATIO = 100.0
 
 _log = logging.getLogger(__name__)
 
@@ -99,41 +95,3 @@ def matched_control_weights(weights: WeightArray, labels: LabelArray) -> WeightA
     if not (mc > 0 and data > 0):
         raise ValueError(f"control-region weights sum to {mc:g} for MC and {data:g} for data; both must be above 0")
     return np.where(labels == CONTROL_MC, weights * (data / mc), weights)
-
-
-@dataclass(frozen=True)
-class ClassShare:
-    """Weight of one class in the loss."""
-
-    label: Label
-    jets: int
-    sum_of_weights: float
-    effective_number: float
-    share: float
-
-
-def class_shares(weights: WeightArray, labels: LabelArray) -> list[ClassShare]:
-    """A row for each class that is there: jets, sum of weights, (sum w)^2 / sum w^2, share of the summed weights."""
-    total = weights.sum()
-    rows = []
-    for label in Label:
-        mine = weights[labels == label]
-        if len(mine):
-            rows.append(
-                ClassShare(label, len(mine), float(mine.sum()), effective_number(mine), float(mine.sum() / total))
-            )
-    return rows
-
-
-def unfair_share(shares: list[ClassShare]) -> str | None:
-    """A sentence where one class counts over a hundred times as much as another; None where all is well."""
-    if len(shares) < 2:
-        return None
-    largest, smallest = max(shares, key=lambda row: row.share), min(shares, key=lambda row: row.share)
-    if smallest.share > 0 and largest.share / smallest.share <= _LARGEST_FAIR_RATIO:
-        return None
-    return (
-        f"{largest.label.name} counts {largest.share / max(smallest.share, 1e-300):.3g} times as much in the loss as "
-        f"{smallest.label.name}: the network will hardly learn {smallest.label.name}. "
-        "loss_weights: balanced gives every class the same share"
-    )

@@ -24,13 +24,13 @@ class OutputAgreement:
     """Agreement in one network output.
 
     Attributes:
-        output: which one.
+        output: its name.
         pearson: linear correlation; NaN where one of the two is constant.
         spearman: correlation of the ranks.
         largest: largest absolute difference.
         median: of the absolute differences.
         mean: of the absolute differences.
-        beyond: how many jets differ by more than each of `TOLERANCES`.
+        beyond: number of jets that differ by more than each of `TOLERANCES`.
         plane: [first's bins, second's bins] jets in bins of `SCORE_EDGES`; what lies beyond is in the bin at the end.
         differences: [bins of `DIFFERENCE_EDGES`] jets by absolute difference, likewise.
     """

@@ -70,7 +70,7 @@ class RocPair:
     """Both ROC curves against one background, and the ratio of their rejections.
 
     Attributes:
-        background: which mixture.
+        background: mixture of backgrounds.
         first, second: the curves.
         signal_efficiency: [points] where the ratio is given.
         ratio, low, high: [points] second's rejection over first's with its 68 % interval; NaN where not known.

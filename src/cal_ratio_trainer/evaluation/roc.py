@@ -81,7 +81,7 @@ class RocCurve:
     Attributes:
         name: '' for all masses, else as `mass_name`.
         background: the mixture. Its efficiency depends on the class counts beside it.
-        signal_jets, qcd_jets, bib_jets: how many jets took part.
+        signal_jets, qcd_jets, bib_jets: numbers of jets used.
         auc: area under the exact curve: the weighted share of (signal, background) pairs in which signal scores higher,
             pairs of equal scores counting half. With negative weights the same sum over pairs, which may leave [0, 1].
             NaN where signal or background is missing or its weights do not sum to more than 0.

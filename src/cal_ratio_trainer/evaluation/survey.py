@@ -9,16 +9,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.scored import WeightedSample
-from cal_ratio_trainer.evaluation.variables import SENTINELS, Variable, is_number, values_of
+from cal_ratio_trainer.evaluation.variables import Variable, is_number, values_of
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
+from cal_ratio_trainer.jets.schema import Feature
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.jets.weights import effective_number_of
 
 SAMPLED_JETS = 20_000
 """Approximate number of jets of a file, spread over all of it, by which bins are chosen."""
 
-_ANGLES = frozenset({"jet_phi", "clus_phi", "track_phi", "MSeg_phiPos", "MSeg_phiDir"})
 _BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
 
 
@@ -87,20 +86,19 @@ class ColumnTally:
         """True where some values are no measurements."""
         return bool(self.null or self.not_finite or self.not_measured or self.beyond_pi)
 
-    def add(self, name: str, values: NDArray[np.floating]) -> None:
-        """Counts values that are known."""
+    def add(self, values: NDArray[np.floating], feature: Feature | None) -> None:
+        """Counts values that are known; the feature of the column says what stands for 'not measured'."""
         self.entries += len(values)
         finite = np.isfinite(values)
         self.not_finite += len(values) - int(np.count_nonzero(finite))
-        sentinel = SENTINELS.get(name)
-        if sentinel is not None:
-            measured = values != sentinel
+        if feature is not None and feature.not_measured is not None:
+            measured = values != feature.not_measured
             self.not_measured += len(values) - int(np.count_nonzero(measured))
             finite &= measured
         kept = values if finite.all() else values[finite]
         if len(kept) == 0:
             return
-        if name in _ANGLES:
+        if feature is not None and (feature.angle == "phi" or feature.name == "jet_phi"):
             self.beyond_pi += int(np.count_nonzero(np.abs(kept) > _BEYOND_PI))
         self.low = float(np.fmin(self.low, kept.min()))
         self.high = float(np.fmax(self.high, kept.max()))
@@ -165,19 +163,21 @@ class Survey:
         return weights_of(jets, self.weight_column)
 
     def _add_columns(self, jets: Jets) -> None:
+        features = jets.schema.columns
         for name in jets.scalars.column_names:
             column = jets.scalars.column(name)
             tally = self.columns.setdefault(name, ColumnTally())
             tally.null += column.null_count
             if is_number(column):
-                tally.add(name, column.drop_null().cast(pa.float64(), safe=False).to_numpy())
+                tally.add(column.drop_null().cast(pa.float64(), safe=False).to_numpy(), features.get(name))
             else:
                 tally.text = True
                 tally.entries += len(column) - column.null_count
-        for kind in CONSTITUENTS:
+        for kind in jets.schema.constituents:
             values = jets.constituents[kind.name].values
             for position, name in enumerate(kind.columns):
-                self.columns.setdefault(name, ColumnTally()).add(name, np.ascontiguousarray(values[:, position]))
+                tally = self.columns.setdefault(name, ColumnTally())
+                tally.add(np.ascontiguousarray(values[:, position]), features[name])
 
     def _add_samples(self, jets: Jets) -> None:
         share = SAMPLED_JETS / max(self.rows, 1)
@@ -212,7 +212,11 @@ def classes_of(jets: Jets) -> tuple[list[JetClass], NDArray[np.int64]]:
     positions = np.zeros(len(jets), dtype=np.int64)
     positions[~signal] = of_others
     positions[signal] = len(others) + of_signal
-    return [*(JetClass(int(each)) for each in others), *map(_signal_class, pairs.tolist())], positions
+    classes = [JetClass(int(each)) for each in others]
+    for pair in pairs.tolist():
+        known = pair.real >= 0 and pair.imag >= 0
+        classes.append(JetClass(int(Label.SIGNAL), (pair.real, pair.imag) if known else None))
+    return classes, positions
 
 
 def _masses(jets: Jets, name: str) -> NDArray[np.float64]:
@@ -220,8 +224,3 @@ def _masses(jets: Jets, name: str) -> NDArray[np.float64]:
     # NaN would be unequal to itself.
     known: NDArray[np.float64] = np.nan_to_num(masses, nan=-1.0)
     return known
-
-
-def _signal_class(pair: complex) -> JetClass:
-    known = pair.real >= 0 and pair.imag >= 0
-    return JetClass(int(Label.SIGNAL), (pair.real, pair.imag) if known else None)

@@ -7,7 +7,7 @@ the earlier program's flat frames call it ('clus_pt_0', the leading one), or of 
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -16,18 +16,8 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.jets.legacy.frames import name_of_today
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS, Constituent
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Constituent, Schema
 from cal_ratio_trainer.jets.table import Jets
-
-SENTINELS = {
-    column: feature.not_measured
-    for column, feature in CALRATIO_2019.columns.items()
-    if feature.not_measured is not None
-}
-"""Columns in which a certain number stands for 'not measured'."""
-
-_KIND_OF_COLUMN = {column: kind for kind in CONSTITUENTS for column in kind.columns}
-_KIND_OF_COUNT = {f"n_{kind.name}": kind for kind in CONSTITUENTS}
 
 Shape = Literal["scalar", "slot", "all", "count"]
 
@@ -41,17 +31,21 @@ class Variable:
         column: the column it is read from; for a number of constituents its own name.
         shape: a scalar of the jet, a feature of the constituent in one slot or of all constituents, or their number.
         slot: which slot, from 0.
+        schema: the features of the file that has it.
     """
 
     name: str
     column: str
     shape: Shape
     slot: int = 0
+    schema: Schema = field(default=CALRATIO_2019, compare=False, repr=False)
 
     @property
     def kind(self) -> Constituent | None:
         """The constituents it is about; None for a scalar."""
-        return _KIND_OF_COUNT.get(self.name) or _KIND_OF_COLUMN.get(self.column)
+        if self.shape == "scalar":
+            return None
+        return next(k for k in self.schema.constituents if self.name == f"n_{k.name}" or self.column in k.columns)
 
 
 @dataclass(frozen=True)
@@ -67,39 +61,41 @@ class Values:
     jets: NDArray[np.int64]
 
 
-COUNTS = tuple(Variable(name, name, "count") for name in _KIND_OF_COUNT)
+COUNTS = tuple(Variable(f"n_{kind.name}", f"n_{kind.name}", "count") for kind in CALRATIO_2019.constituents)
 """The numbers of constituents of each kind."""
 
 
-def find_variable(names: Iterable[str], scalars: Collection[str]) -> Variable | None:
-    """The first of several names that a file with these scalar columns has; None where it has none of them."""
+def find_variable(names: Iterable[str], scalars: Collection[str], schema: Schema = CALRATIO_2019) -> Variable | None:
+    """The first of several names that a file with these scalar columns and features has; None where it has none."""
     for name in names:
-        found = _variable(name, scalars)
+        found = _variable(name, scalars, schema)
         if found is not None:
             return found
     return None
 
 
-def _variable(name: str, scalars: Collection[str]) -> Variable | None:
+def _variable(name: str, scalars: Collection[str], schema: Schema) -> Variable | None:
     if name in scalars:
-        return Variable(name, name, "scalar")
+        return Variable(name, name, "scalar", schema=schema)
     today = name_of_today(name)
     if today in scalars:
-        return Variable(today, today, "scalar")
-    if today in _KIND_OF_COLUMN:
-        return Variable(today, today, "all")
-    if today in _KIND_OF_COUNT:
-        return Variable(today, today, "count")
+        return Variable(today, today, "scalar", schema=schema)
+    if today in schema.list_columns:
+        return Variable(today, today, "all", schema=schema)
+    if any(today == f"n_{kind.name}" for kind in schema.constituents):
+        return Variable(today, today, "count", schema=schema)
     column, _, slot = today.rpartition("_")
-    kind = _KIND_OF_COLUMN.get(column)
+    kind = next((kind for kind in schema.constituents if column in kind.columns), None)
     if kind is not None and slot.isdecimal() and int(slot) < kind.limit:
-        return Variable(f"{column}_{int(slot)}", column, "slot", int(slot))
+        return Variable(f"{column}_{int(slot)}", column, "slot", int(slot), schema)
     return None
 
 
-def known_names(scalars: Collection[str]) -> list[str]:
+def known_names(scalars: Collection[str], schema: Schema = CALRATIO_2019) -> list[str]:
     """All names that `find_variable` takes, but for slots other than the first."""
-    return [*scalars, *_KIND_OF_COLUMN, *_KIND_OF_COUNT, *(f"{column}_0" for column in _KIND_OF_COLUMN)]
+    columns = [column for kind in schema.constituents for column in kind.columns]
+    counts = [f"n_{kind.name}" for kind in schema.constituents]
+    return [*scalars, *columns, *counts, *(f"{column}_0" for column in columns)]
 
 
 def is_number(column: pa.ChunkedArray) -> bool:
@@ -119,9 +115,9 @@ def values_of(variable: Variable, jets: Jets) -> Values:
     """
     values, owners = _raw_values(variable, jets)
     kept = np.isfinite(values)
-    sentinel = SENTINELS.get(variable.column)
-    if sentinel is not None:
-        kept &= values != sentinel
+    feature = jets.schema.columns.get(variable.column)
+    if feature is not None and feature.not_measured is not None:
+        kept &= values != feature.not_measured
     return Values(values, owners) if kept.all() else Values(values[kept], owners[kept])
 
 

@@ -45,7 +45,7 @@ def local_copy(url: str, cache_path: Path | None = None) -> Path:
 
     Args:
         url: path, file://, https:// or any other URL that fsspec knows.
-        cache_path: where copies are kept; None for `default_cache_path`.
+        cache_path: folder of the copies; None for `default_cache_path`.
 
     Returns:
         The file; remote ones keep their base name in a folder named after the hash of the URL.

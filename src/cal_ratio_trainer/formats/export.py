@@ -31,7 +31,7 @@ class Exported:
 
     Attributes:
         files: the network files.
-        paths: where each of them lies.
+        paths: path of each.
         cards: the card as JSON and as a page.
         without_card: names of files beside them that an earlier card of this name described and that no card describes
             now.
@@ -89,7 +89,7 @@ def export_network(
         facts: the network's shape, where it comes from, and what it wants done to its inputs.
         weights: every weight by name.
         probes: jets with the network's own scores.
-        onnx: how an ONNX file is written.
+        onnx: options of the ONNX file.
 
     Raises:
         ExportFailed: a file cannot be read back, or does not give the network's scores to 1e-5; then none is left, and
@@ -121,9 +121,9 @@ def export_networks(
 
     Args:
         networks: each with its files.
-        facts: what the card says of all of them.
+        facts: facts for the card.
         output: the file that the user named, which the card is named after.
-        onnx: how ONNX files are written.
+        onnx: options of ONNX files.
 
     Raises:
         ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `export_network`.

@@ -32,8 +32,8 @@ class InputArray:
         holds: clusters, tracks, muon_segments or jet.
         shape: for one jet.
         numbers: its last axis.
-        order: how constituents are sorted; '' for the jet itself.
-        empty_slot: what stands in a slot without a constituent; None for the jet itself.
+        order: order of the constituents; '' for the jet itself.
+        empty_slot: content of an empty slot; None for the jet itself.
     """
 
     name: str
@@ -58,7 +58,7 @@ def input_arrays(
 
     Args:
         shape: the network's shape.
-        preprocessing: what it wants done to converted jets.
+        preprocessing: preprocessing of converted jets.
         mass_names: the masses that it reads, 'llp_mH' or 'llp_mS'; as many as the shape says.
         converted: whether the file does all of that itself.
     """

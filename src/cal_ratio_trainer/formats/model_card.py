@@ -34,8 +34,8 @@ class FoldFacts:
     Attributes:
         set_name: of the set.
         expression: the fold of an event, as C++ writes it: 'eventNumber % 3'.
-        count: how many networks there are.
-        fold: which of them this is; None for all.
+        count: number of networks.
+        fold: number of this fold; None for all.
     """
 
     set_name: str
@@ -75,13 +75,13 @@ class NetworkFacts:
     Attributes:
         name: for people: 'model/00003/12', or the name of a file.
         shape: its shape.
-        preprocessing: what it wants done to converted jets.
+        preprocessing: preprocessing of converted jets.
         mass_names: the masses that it reads, 'llp_mH' or 'llp_mS'.
         training: run, epoch, commit, versions, seed and the like, as far as they are known.
         data: the training files by name: 'main', 'control'.
         figures: figures of merit on the test part; empty where there is none.
-        notes: what a reader should know, a sentence each.
-        folds: which events it may be used on, where it is of a fold set, or is one; None for all events.
+        notes: notes for the reader, one sentence each.
+        folds: events on which a network of a fold set may be used; None for all events.
     """
 
     name: str
@@ -108,7 +108,7 @@ class WrittenFile:
         format: fdeep, fdeep-keras3, keras or onnx.
         size_bytes: its size.
         sha256: its checksum.
-        jets_checked: how many jets it was tried on.
+        jets_checked: number of jets of the check.
         largest_difference: between its scores and the network's, on this machine.
         details: of this format: opset and so on.
         converted: whether it takes jets as `convert` writes them.
@@ -213,8 +213,8 @@ def card_markdown(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
     """The card for a person.
 
     Args:
-        facts: what is known of the network.
-        files: what was written of it.
+        facts: facts about the network.
+        files: written files.
     """
     sections = [
         [f"# {escaped(facts.name)}", "", *(f"{escaped(note)}." for note in facts.notes)],

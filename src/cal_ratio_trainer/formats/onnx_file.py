@@ -34,9 +34,9 @@ def onnx_bytes(
     Args:
         shape: the classifier's shape.
         weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
-        properties: what the file says of itself, by name.
+        properties: metadata of the file, by name.
         opset: the version of ONNX' operators.
-        preprocessing: how the jets are scaled, for a network that takes them as converted; None takes scaled jets.
+        preprocessing: preprocessing for a network that takes converted jets; None takes scaled jets.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
@@ -60,7 +60,7 @@ class _Network:
     """Turns layers into nodes.
 
     Args:
-        graph: what the nodes are added to.
+        graph: graph to which the nodes are added.
         weights: every weight by name, float32.
         tensors: for each input layer the tensor that is its output.
         encoder: of the branches.

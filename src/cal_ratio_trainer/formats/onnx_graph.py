@@ -73,7 +73,7 @@ class OnnxGraph:
             output: the tensor that the network gives, float32 [jets, *shape].
             shape: see there.
             opset: the version of the operators.
-            properties: what the file says of itself, by name.
+            properties: metadata of the file, by name.
 
         Raises:
             BadOpset: the installed onnx does not know this version, or it is older than 11.

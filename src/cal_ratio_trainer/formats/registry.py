@@ -71,13 +71,13 @@ class OnnxOptions:
 
 @dataclass(frozen=True)
 class Source:
-    """What a file is written from.
+    """Content from which a file is written.
 
     Attributes:
         facts: the network's shape, where it comes from, and what it wants done to its inputs.
         weights: every weight by name.
         probes: jets with the network's own scores.
-        onnx: how an ONNX file is written.
+        onnx: options of the ONNX file.
     """
 
     facts: NetworkFacts

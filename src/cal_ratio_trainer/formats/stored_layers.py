@@ -31,7 +31,7 @@ class StoredLayer:
     Attributes:
         kind: the Keras class.
         name: in the file; None where the file does not say.
-        place: where in the file its weights stand, for messages.
+        place: position of its weights in the file, for messages.
         arrays: kernel, recurrent kernel (LSTM), bias, as Keras stores them.
     """
 
@@ -72,7 +72,7 @@ def weights_of_layer(layer: Layer, stored: StoredLayer, shapes: Mapping[str, tup
     Args:
         layer: ours.
         stored: the same layer in the file.
-        shapes: what shape each weight must have, by our names.
+        shapes: shape of each weight, by this program's names.
 
     Raises:
         BadWeightsFile: it is of another class, or a weight has another shape or is not finite.
@@ -129,10 +129,10 @@ class StoredNetwork:
     Attributes:
         shape: of the network.
         weights: float32 by name, as `shape.weight_shapes` says.
-        form: what kind of file it is, e.g. 'HDF5 of Keras 2.11.0, with architecture'.
+        form: type of the file, e.g. 'HDF5 of Keras 2.11.0, with architecture'.
         layer_names: names of all layers in the file, in its order; empty where it has none.
         dropout_is_said: false where the file does not tell the dropout rate; the shape then has the default.
-        notes: what a user should know, a sentence each.
+        notes: notes for the user, one sentence each.
         run: id of the run that wrote it (`id` of run.json); None where the file does not say it.
         epoch: of the weights; None where the file does not say it.
     """

@@ -40,7 +40,7 @@ class CleaningReport:
     Attributes:
         non_finite: network input column -> how many NaN or infinite values became 0.
         beyond_pi: angle column -> how many values lie beyond pi; they were left as they are.
-        non_finite_weights: how many values of mcEventWeight are known but not finite; they were left as they are.
+        non_finite_weights: number of known but non-finite values of mcEventWeight, which were not changed.
     """
 
     non_finite: dict[str, int] = field(default_factory=dict)

@@ -84,10 +84,10 @@ class ListFilling:
     """The constituents of one kind while they come.
 
     Args:
-        columns: how many numbers of a constituent are kept.
-        jets: how many jets there will be.
-        most: how many constituents at most; 0 where that is not known.
-        storage: where they lie.
+        columns: number of features of a constituent.
+        jets: expected number of jets.
+        most: largest number of constituents; 0 if unknown.
+        storage: their place.
     """
 
     def __init__(self, columns: int, jets: int, most: int = 0, storage: Storage | None = None) -> None:
@@ -116,7 +116,7 @@ class WholeLists:
     """Complete constituents of all kinds while they come; see `ListFilling`.
 
     Args:
-        jets: how many there will be.
+        jets: expected number.
         most: for each kind's name an upper bound of the constituents, where it is known.
         storage: holds the values; None for memory.
         schema: of the jets.
@@ -154,7 +154,7 @@ def join_batches(
 
     Args:
         batches: with the same columns and padding rows.
-        jets: how many jets they hold together.
+        jets: number of jets in total.
         most_constituents: for each kind's name an upper bound of their number, where it is known.
         schema: of all batches.
     """

@@ -47,9 +47,9 @@ class JetFile(ABC):
 
     Attributes:
         path: the file.
-        metadata: what it says of itself; stage 'unknown' for flat frames.
-        report: what was met while opening it.
-        rows: how many jets it holds.
+        metadata: its metadata; stage 'unknown' for flat frames.
+        report: observations on opening.
+        rows: number of jets.
     """
 
     path: Path

@@ -116,11 +116,11 @@ class JetMetadata(BaseModel):
         stage: 'converted' (GeV, MeV), 'built' (scaled), or 'unknown' (a legacy frame says nothing of itself).
         kind: of a built file: 'main' or 'control'.
         data_type: of a converted file.
-        cuts: which jets were kept, an entry for each different selection among the inputs; pt in GeV. Empty: not known.
-        simulation: what made the events where it was not the experiment's own simulation, e.g. 'demo'.
+        cuts: selection of jets, one entry for each different one among the inputs; pt in GeV. Empty: not known.
+        simulation: simulation of the events if it is not the experiment's own, e.g. 'demo'.
         padding: the padding row of each kind of constituent.
         feature_schema: the features of the jets; not written where it is the default, which files without it have.
-        notes: what a reader should know, a sentence each.
+        notes: notes for the reader, one sentence each.
         details: counts and tables of the step that made the file.
     """
 

@@ -21,8 +21,8 @@ class Activation:
         key: of the mask; None drops nothing.
         last_is_empty_slot: the last row is an empty slot's, which goes without dropout. The next layer's factor is for
             rows that have it, so this row is divided by it.
-        engine: what computes it.
-        mask_rows: which rows of the mask those with dropout have; None where each has its own.
+        engine: engine that computes it.
+        mask_rows: mask rows of the rows with dropout; None if each has its own.
     """
 
     rate: float
@@ -76,7 +76,7 @@ def dropped(
     Args:
         x: [rows, units].
         dropout: gives the mask; None drops nothing.
-        engine: what computes it.
+        engine: engine that computes it.
         rows: rows of the mask that belong to those of x; None where they are the same.
 
     Returns:

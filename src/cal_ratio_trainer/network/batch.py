@@ -23,11 +23,11 @@ class BranchBatch:
 
     Attributes:
         values: [constituents + 1, inputs (+ masses)], slot by slot; the last row is what stands in an empty slot.
-        counts: how many jets have a constituent at slot 0, 1, ...
+        counts: number of jets with a constituent at slot 0, 1, ...
         inverse: [jets] int64, where each jet of the batch stands among the jets sorted by number of constituents.
         places: in place of the counts where they stay on the device (see `sequences.Sequences`); `values` may then
             have rows before the last that no jet reads.
-        mask_rows: which rows of the dropout masks the constituents have; None where each has its own.
+        mask_rows: rows of the dropout masks of the constituents; None if each has its own.
     """
 
     values: Tensor
@@ -61,7 +61,7 @@ class Batch:
     Attributes:
         branches: the three branches by name.
         jet: the jets' own numbers [jets, jet inputs (+ masses)].
-        mask_rows: which rows of the dropout masks the jets have; None where each has its own.
+        mask_rows: rows of the dropout masks of the jets; None if each has its own.
     """
 
     branches: Mapping[str, BranchBatch]
@@ -97,7 +97,7 @@ class JetTensors:
         Args:
             parts: tables of jets, one after the other, scaled as `build` does, without non-finite inputs; they need the
                 same padding rows.
-            device: where the network runs.
+            device: device of the network.
             masses: [jets, 1 or 2] in TeV for a parametrised network; None otherwise.
         """
         schema = parts[0].schema
@@ -119,7 +119,7 @@ class JetTensors:
 
         Args:
             inputs: constituents of all jets.
-            parts: what else is known of the same jets, tables one after the other.
+            parts: further tables of the same jets, one after the other.
             device, masses: see `from_jets`.
         """
         own, mass_values = own_numbers(parts, masses)
@@ -186,7 +186,7 @@ class JetTensors:
 
         Args:
             constituents: values on the device and offsets, of these jets among others; see the attributes.
-            places: where the jets of the batch stand in those offsets.
+            places: positions of the jets of the batch in those offsets.
             jets, share: see `batch`.
         """
         whole, jets = jets, jets if share is None else jets[share]

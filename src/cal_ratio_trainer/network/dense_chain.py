@@ -39,7 +39,7 @@ def dense_chain(x: Tensor, layers: Sequence[Dense], plan: ChainPlan) -> Tensor:
     Args:
         x: [rows, inputs].
         layers: one more than the plan has activations.
-        plan: what happens between them.
+        plan: operations between them.
 
     Returns:
         [rows, units], or [units, rows] where the plan says so.

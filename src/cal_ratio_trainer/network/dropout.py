@@ -38,7 +38,7 @@ class MaskRows:
 
     Attributes:
         numbers: [rows of the share] int64, where its values lie.
-        whole: how many rows the whole mini-batch has.
+        whole: number of rows of the whole mini-batch.
     """
 
     numbers: Tensor

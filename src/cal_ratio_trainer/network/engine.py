@@ -45,7 +45,7 @@ def engine_for(device: torch.device, dtype: torch.dtype, wanted: str = "auto") -
     """The fastest engine for tensors of a kind, or the one asked for.
 
     Args:
-        device: where they lie.
+        device: their place.
         dtype: their precision.
         wanted: 'auto' or the name of an engine.
 
@@ -77,7 +77,7 @@ def set_matmul_precision(device: torch.device, precision: str) -> None:
     """Sets the rounding of single-precision matrix products on a GPU; a CPU always follows IEEE 754.
 
     Args:
-        device: where the network runs.
+        device: device of the network.
         precision: 'ieee', or 'tf32' for factors with 10 bits of mantissa.
     """
     if device.type == "cuda":

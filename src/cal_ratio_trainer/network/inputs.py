@@ -29,9 +29,9 @@ class InputFilling:
     """The network's inputs while the jets come; all jets have the same padding rows.
 
     Args:
-        jets: how many there will be.
+        jets: expected number.
         most: for each branch at least as many constituents as will come; 0 where that is not known.
-        storage: where the values lie; None for memory.
+        storage: place of the values; None for memory.
         schema: of the jets.
     """
 

@@ -14,7 +14,7 @@ class Packing:
 
     Attributes:
         rows: [constituents] int64, positions in the data set's values: those of slot 0 first, then slot 1, ...
-        counts: how many jets have a constituent at slot 0, 1, ...; never rising; as long as the longest list.
+        counts: number of jets with a constituent at slot 0, 1, ...; never increasing; as long as the longest list.
         order: [jets] int64, positions in the batch by falling number of constituents (ties in batch order).
         inverse: [jets] int64, where each jet of the batch stands in `order`.
     """

@@ -22,7 +22,7 @@ def hidden_states(
         sequences: gate inputs.
         recurrent_kernel: [units, 4 units].
         every_slot: give all of them, for a further layer.
-        engine: what computes it; all give the same but for rounding.
+        engine: engine that computes it; all results are equal except for rounding.
 
     Returns:
         [slots, units, jets] of every slot, or [1, units, jets] of the last.

@@ -15,7 +15,7 @@ class Sequences:
     Attributes:
         gates: [4 units, constituents + 1], kernel times input plus bias, slot by slot (see `packing.Packing`); the last
             column is that of an empty slot.
-        counts: how many jets have a constituent at slot 0, 1, ...; these jets come first.
+        counts: number of jets with a constituent at slot 0, 1, ...; these jets come first.
         jets: number of jets.
         slots: number of slots that the recurrence runs over.
         places: [2, slots] int64 on the device of the gates: column of a slot's first constituent, and number of jets

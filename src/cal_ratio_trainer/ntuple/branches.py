@@ -40,7 +40,7 @@ def check_branches(file: str, selection: Selection, present: Collection[str]) ->
 
     Args:
         file: its name, for messages.
-        selection: what is asked of it.
+        selection: selection of jets.
         present: the branches that are there.
 
     Raises:

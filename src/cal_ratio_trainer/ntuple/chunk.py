@@ -26,9 +26,9 @@ def convert_chunk(ntuple: Ntuple, entries: range, selection: Selection, tally: T
 
     Args:
         ntuple: the open file; its branches have been checked.
-        entries: which entries.
-        selection: which jets to keep.
-        tally: what is met on the way is added to it.
+        entries: numbers of the entries.
+        selection: selection of jets.
+        tally: tally to which counts are added.
 
     Raises:
         InputFileError: the file is damaged, or branches do not fit each other.

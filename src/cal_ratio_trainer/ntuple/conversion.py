@@ -88,7 +88,7 @@ class Output:
     """Output of the jets of one file, in row groups of one size for any size of the batches; made by `output_for`.
 
     Attributes:
-        rows: how many jets were written.
+        rows: number of written jets.
     """
 
     _writer: Writer

@@ -22,7 +22,7 @@ from cal_ratio_trainer.ntuple.request import Request, work_for
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status, record_failures
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import TaskFailed, WorkerLost
-from cal_ratio_trainer.workers.files import Following, Steps, do_files
+from cal_ratio_trainer.workers.files import FileProgress, Steps, do_files
 from cal_ratio_trainer.workers.opening import opened_executor
 
 _log = logging.getLogger(__name__)
@@ -43,16 +43,16 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
     """
     work = work_for(settings)
     with progress("convert", None, "events") as line:
-        following = Following(line, len(work.requests))
+        file_progress = FileProgress(line, len(work.requests))
 
         def finished(number: int, row: ConversionRow) -> None:
-            following.finish(number, read=row.status in (Status.CONVERTED, Status.NO_JETS))
+            file_progress.finish(number, read=row.status in (Status.CONVERTED, Status.NO_JETS))
             if row.status is Status.FAILED:
                 line.message(f"{row.file}: failed: {row.reason}")
 
         with (
             Leases(settings.lease_timeout) as leases,
-            opened_executor(settings, len(work.requests), following.report, line.message) as executor,
+            opened_executor(settings, len(work.requests), file_progress.report, line.message) as executor,
         ):
             # Flat files have their metadata beside them.
             written = {each.output: each.output for each in work.requests}

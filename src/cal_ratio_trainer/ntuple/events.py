@@ -34,7 +34,7 @@ class EventChunk:
 
     Attributes:
         file: its name, for messages.
-        entries: which entries of the tree these are.
+        entries: numbers of the entries in the tree.
         columns: the branches of events and jets.
         jets: jet pt, eta, phi and cleaning flag, a list an event each.
         event: [all jets] the event in the chunk.

@@ -90,7 +90,7 @@ def match_to_jets(points: Points, jets: Points, max_delta_r: float | None) -> Ma
     """For each point the nearest jet of its event; a jet that several points claim goes to the nearest of them.
 
     Args:
-        points: what is matched, e.g. long-lived particles.
+        points: points to match, e.g. long-lived particles.
         jets: the jets that were kept.
         max_delta_r: the largest distance that counts (inclusive); None takes any.
     """

@@ -35,8 +35,8 @@ class WrittenPiece:
     Attributes:
         path: its file.
         chunks: the jets of each chunk in it.
-        tallies: what was counted, one a chunk.
-        seconds: how long it took.
+        tallies: counts, one tally per chunk.
+        seconds: duration. [s]
     """
 
     path: Path

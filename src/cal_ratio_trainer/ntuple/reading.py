@@ -48,7 +48,7 @@ class NestedLists:
 
     Attributes:
         outer: [events + 1] int64, where the inner lists of each event start.
-        inner: what is in each inner list.
+        inner: content of each inner list.
     """
 
     outer: IndexArray
@@ -110,7 +110,7 @@ class Ntuple:
 
     Attributes:
         file: its name, for messages.
-        entries: how many events it has.
+        entries: number of events.
         branches: the names of its branches or fields, in order.
         typenames: their C++ types, by name.
     """

@@ -50,7 +50,7 @@ class Selection:
     """Selection of jets, and their properties given by the user.
 
     Attributes:
-        data_type: what the file holds.
+        data_type: type of the file.
         min_jet_pt, max_jet_pt: GeV.
         llp_mH, llp_mS: masses of a signal sample in GeV.
         max_hlt_delta_r: of BIB, the largest distance from trigger jet to jet; None takes any.
@@ -101,13 +101,13 @@ class Request:
 
     Attributes:
         file: its absolute path or URL.
-        output: where the result goes.
-        selection: which jets are kept.
+        output: path of the result.
+        selection: selection of jets.
         layout: 'ragged' or 'flat'.
-        max_events: how many events to read; None reads all.
-        chunk_events: how many events to hold at a time.
+        max_events: number of events to read; None reads all.
+        chunk_events: number of events per chunk.
         overwrite: convert again what is already done.
-        cache_path: where remote files are copied to; None streams them.
+        cache_path: folder for copies of remote files; None streams them.
         piece_events: a file of more events may be cut into pieces of about so many.
     """
 

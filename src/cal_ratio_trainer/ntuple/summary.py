@@ -39,15 +39,15 @@ class ConversionRow:
     Attributes:
         file: the input.
         output: the file of jets that belongs to it; None where it was never found out.
-        status: what became of it.
+        status: result for the file.
         reason: why it failed or was passed over, a sentence.
-        events: how many events were read.
-        jets: how many jets are in the output.
-        seconds: how long it took.
-        data_type: what it was taken for.
+        events: number of events read.
+        jets: number of jets in the output.
+        seconds: duration. [s]
+        data_type: its data type.
         sample: the same with the numbers of the simulated samples in it, e.g. 'qcd 364702'.
         cutflow: events and jets after each step, of files converted in this call.
-        oddities: what was met on the way and how often, by its name in `tally`.
+        oddities: number of unusual values, by name in `tally`.
         unverified: events in the file carry no checksums.
     """
 

@@ -41,7 +41,7 @@ class Tally:
 
     Attributes:
         weighted: whether the events have generator weights that are summed.
-        counts: how often each oddity was met.
+        counts: number of occurrences of each unusual value.
     """
 
     weighted: bool
@@ -81,7 +81,7 @@ class Tally:
 
         Args:
             step: its name, the same in every chunk.
-            jets: how many jets are left.
+            jets: number of remaining jets.
             events: the events in the chunk that are left, in any order, each as often as it likes.
             weights: of all events of the chunk.
         """

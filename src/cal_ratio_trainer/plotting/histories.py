@@ -134,7 +134,7 @@ def history_drawings(
         history: values by epoch, from epoch 0; names as in the earlier program, besides them 'val_auc' and, for the
             band that identical distributions would give, 'ks_<output>_expected' and 'ks_<output>_spread'. NaN and
             infinity are gaps.
-        references: what to hold the values against; None for the adversary's ln 2 only.
+        references: references for the values; None for the adversary's ln 2 only.
     """
     references = references or HistoryReferences()
     return [

@@ -59,8 +59,8 @@ class ParetoPlot:
         front: (run, epoch) of those that no other beats, by falling AUC.
         recommended: (run, epoch) of the one recommended over all runs.
         identical: mean and spread of the K-S sum of identical distributions; of several where samples differ.
-        ks_title: what the y axis shows.
-        jets: which ones the figures are of.
+        ks_title: title of the y axis.
+        jets: jets of the figures of merit.
         recommended_name: of the one recommended over all runs; '' where there is none.
     """
 
@@ -100,8 +100,8 @@ class ShortlistPlot:
         runs: their names, those that matter most first.
         epochs: of these runs.
         identical: as in `ParetoPlot`.
-        outside: how many epochs are left out because their AUC is far lower.
-        jets: which ones the figures are of.
+        outside: number of epochs outside the figure because their AUC is far lower.
+        jets: jets of the figures of merit.
     """
 
     runs: tuple[str, ...]

@@ -123,10 +123,10 @@ class DrawingPool:
     """
 
     def __init__(self, processes: int) -> None:
-        """Make a pool; processes start when there is something to draw.
+        """Makes a pool; processes start when there is something to draw.
 
         Args:
-            processes: how many at most; with 0 `submit` draws in this process, and returns when it is done.
+            processes: largest number; with 0 `submit` draws in this process, and returns at its end.
         """
         # What a worker is started with is not to be had elsewhere.
         self._processes = processes if os.name == "posix" else 0
@@ -164,7 +164,7 @@ class DrawingPool:
 
         Args:
             drawings: the figures; those of one file name replace each other, the newest stays.
-            folder: where they go.
+            folder: output folder.
             labels: what stands over them.
             order: those of a higher one are drawn first, those of the same one as they came.
         """
@@ -310,9 +310,9 @@ def draw_in_parallel(
 
     Args:
         drawings: the figures.
-        folder: where they go.
+        folder: output folder.
         labels: what stands over them.
-        processes: how many; None takes as many as there are cores, and none for few figures.
+        processes: number; None takes one per core, and none for few figures.
 
     Returns:
         The files written, in the order of the drawings.

@@ -11,7 +11,6 @@ from cal_ratio_trainer.evaluation.binning import is_logarithmic
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.evaluation.variables import Variable
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.jets.schema import CALRATIO_2019
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
 
@@ -125,7 +124,7 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
         if place == 0:
             _draw_area(axes, figure.edges, contents, errors, title)
         else:
-            _draw_steps(axes, figure.edges, contents, errors, (place - 1, len(figure.series) - 1), title)
+            _draw_steps(axes, figure.edges, contents, errors, title, place - 1, len(figure.series) - 1)
         filled = contents[contents > 0]
         if len(filled):
             highest = max(highest, float(np.nanmax(np.minimum(contents + errors, _MAX_BAR * contents))))
@@ -179,9 +178,9 @@ def _draw_area(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: Fl
 
 
 def _draw_steps(
-    axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, place: tuple[int, int], title: str
+    axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, title: str, place: int, others: int
 ) -> None:
-    style = _STYLES[place[0]]
+    style = _STYLES[place]
     axes.stairs(
         np.nan_to_num(contents),
         edges,
@@ -192,7 +191,7 @@ def _draw_steps(
     )
     filled = contents > 0
     axes.errorbar(
-        _beside_each_other(edges, *place)[filled],
+        _beside_each_other(edges, place, others)[filled],
         contents[filled],
         yerr=errors[filled],
         markersize=4.5,
@@ -298,7 +297,6 @@ def _number_whole_numbers(axes: "Axes") -> None:
 
 _SCALED = "scaled to 0-1"
 _SCALARS = {
-    **{feature.name: feature.title for feature in CALRATIO_2019.jet},
     "mcEventWeight": "Event weight",
     "llp_mH": "$m_H$",
     "llp_mS": "$m_S$",
@@ -329,15 +327,16 @@ def axis_title(variable: Variable, unit: str, scaling: Scaling | None) -> str:
 
 def _name(variable: Variable) -> str:
     kind = variable.kind
+    feature = variable.schema.columns.get(variable.column)
+    title = "" if feature is None else feature.title or plain_text(feature.name, _MAX_COLUMN)
     if kind is None:
-        return _SCALARS.get(variable.name, plain_text(variable.name, _MAX_COLUMN))
+        return title or _SCALARS.get(variable.name, plain_text(variable.name, _MAX_COLUMN))
     what = kind.name.replace("_", " ").removesuffix("s")
     if variable.shape == "count":
         return f"Number of {what}s"
-    named = kind.features[kind.columns.index(variable.column)].title
     if variable.shape == "all":
-        return f"{what.capitalize()} {named}"
-    return f"{_ordinal(variable.slot, kind.sorted_by == 'pt')} {what} {named}"
+        return f"{what.capitalize()} {title}"
+    return f"{_ordinal(variable.slot, kind.sorted_by == 'pt')} {what} {title}"
 
 
 def _ordinal(slot: int, by_pt: bool) -> str:

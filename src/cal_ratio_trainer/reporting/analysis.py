@@ -45,7 +45,7 @@ class AnalysisResult(ReportResult):
     """Result of `cr_trainer analyze`.
 
     Attributes:
-        recommended: what is recommended, as 'model/00003/12', one for each group of runs that can be compared.
+        recommended: recommended epochs, as 'model/00003/12', one for each group of runs that can be compared.
         runs: the runs that were used.
         failures: (run, why) of what could not be used, in whole or in part.
     """

@@ -33,9 +33,9 @@ class JetFileComparison(ReportResult):
     """Result of `cr_trainer plot` on files.
 
     Attributes:
-        files: how many files.
-        jets: how many jets they hold together.
-        seconds: what looking through the files took.
+        files: number of files.
+        jets: number of jets in total.
+        seconds: duration of reading the files.
     """
 
     files: int
@@ -57,7 +57,7 @@ def compare_files(settings: PlotSettings, draw_all: DrawAll) -> JetFileCompariso
     """Reads the files, draws, and writes the report.
 
     Args:
-        settings: which files and what of them.
+        settings: files and variables.
         draw_all: draws the figures.
 
     Raises:
@@ -277,7 +277,7 @@ def _by_file(
 
 
 def _parts(overlay: _Overlay) -> Iterator[_Overlay]:
-    """As many groups as one figure can show; the first, which the others are compared with, is in each."""
+    """Groups in parts that one figure can show; the first, the reference of the ratios, is in each part."""
     first, others = overlay.groups[:1], overlay.groups[1:]
     step = MAX_SERIES - 1
     if len(others) <= step:

@@ -10,7 +10,6 @@ from cal_ratio_trainer.reporting.table import Markup, ReportTable
 
 LabelNames = Mapping[int, str]
 
-_KIND_OF_COLUMN = {column: kind for kind in CONSTITUENTS for column in kind.columns}
 _MAX_WITH_ALL_DIGITS = 1e12
 
 
@@ -121,7 +120,8 @@ def column_table(comparison: Comparison, figures: Mapping[str, Sequence[Markup]]
 
 def all_columns(file: ComparedFile) -> list[str]:
     """The columns of a file; those that a frame lacks and that are null therefore are not."""
-    return [*(name for name in file.scalars if name not in file.report.absent), *_KIND_OF_COLUMN]
+    lists = [column for kind in file.metadata.feature_schema.constituents for column in kind.columns]
+    return [*(name for name in file.scalars if name not in file.report.absent), *lists]
 
 
 def label_name(label: int, names: LabelNames) -> str:

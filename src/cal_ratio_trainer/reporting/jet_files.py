@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.plot import PlotInput, PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
-from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges
+from cal_ratio_trainer.evaluation.binning import bin_edges
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.evaluation.survey import JetClass, Survey, classes_of, weights_of
 from cal_ratio_trainer.evaluation.variables import (
@@ -212,7 +212,7 @@ def compared(settings: PlotSettings) -> Comparison:
     with progress("look through files", 2 * sum(file.rows for file in files), "jets") as line:
         for file in files:
             _survey(file, settings.weight_column, line)
-        edges = _edges(files, BinChoice(settings.bins, settings.central_share))
+        edges = _edges(files, settings)
         for file in files:
             _count(file, edges, settings.weight_column, line)
     return Comparison(files, common, columns, edges, time.perf_counter() - begin)
@@ -229,7 +229,7 @@ def _assign_variables(
     for names in settings.variables:
         found = _assign(files, names)
         if not found:
-            known = {name for file in files for name in known_names(file.scalars)}
+            known = {name for file in files for name in known_names(file.scalars, file.metadata.feature_schema)}
             mistakes.append(f"common_plots: no file has {' or '.join(names)}{_nearest(names[0], known)}")
         common += [quantity for quantity in found if quantity not in common]
     if mistakes:
@@ -248,7 +248,7 @@ def _assign(files: list[ComparedFile], names: Sequence[str]) -> list[Quantity]:
     quantities: list[Quantity] = []
     title = None
     for file in files:
-        variable = find_variable(names, file.scalars)
+        variable = find_variable(names, file.scalars, file.metadata.feature_schema)
         if variable is None:
             continue
         title = title or variable.name
@@ -268,7 +268,8 @@ def _unit(file: ComparedFile, variable: Variable) -> str:
 
 def _assign_columns(files: list[ComparedFile]) -> dict[str, list[Quantity]]:
     names = dict.fromkeys([name for file in files for name in file.scalars])
-    names |= dict.fromkeys([name for kind in CONSTITUENTS for name in kind.columns])
+    kinds = [kind for file in files for kind in file.metadata.feature_schema.constituents]
+    names |= dict.fromkeys([name for kind in kinds for name in kind.columns])
     return {name: _assign(files, (name,)) for name in names}
 
 
@@ -286,13 +287,13 @@ def _survey(file: ComparedFile, weight_column: str, line: ProgressLine) -> None:
         file.survey.add(jets)
 
 
-def _edges(files: list[ComparedFile], choice: BinChoice) -> dict[Quantity, NDArray[np.float64]]:
+def _edges(files: list[ComparedFile], settings: PlotSettings) -> dict[Quantity, NDArray[np.float64]]:
     quantities = dict.fromkeys(quantity for file in files for quantity in file.variables)
     # All that there can be: their means are read off the histograms.
     edges: dict[Quantity, NDArray[np.float64]] = {}
-    edges |= {
-        Quantity(f"n_{kind.name}", ""): np.arange(kind.limit + 2, dtype=np.float64) - 0.5 for kind in CONSTITUENTS
-    }
+    for number, kind in enumerate(CONSTITUENTS):
+        limit = max(file.metadata.feature_schema.constituents[number].limit for file in files)
+        edges[Quantity(f"n_{kind.name}", "")] = np.arange(limit + 2, dtype=np.float64) - 0.5
     for quantity in quantities:
         if quantity in edges:
             continue
@@ -302,7 +303,7 @@ def _edges(files: list[ComparedFile], choice: BinChoice) -> dict[Quantity, NDArr
             if quantity in file.variables
             for sample in file.survey.samples_of(file.variables[quantity])
         ]
-        edges[quantity] = bin_edges(samples, choice)
+        edges[quantity] = bin_edges(samples, settings.bins, settings.central_share)
     for file in files:
         file.survey = replace(file.survey, samples={})
     return edges

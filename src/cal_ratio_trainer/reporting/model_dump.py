@@ -25,7 +25,7 @@ class LayerRow:
         output: shape of what it gives for one jet.
         sources: the layers it reads.
         weights: shapes of its weights.
-        parameters: how many numbers these are.
+        parameters: number of parameters.
     """
 
     name: str

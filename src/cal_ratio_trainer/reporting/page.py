@@ -31,8 +31,8 @@ def page_html(title: str, markdown: str, folder: Path) -> str:
 
     Args:
         title: for the browser's tab.
-        markdown: what the page says; HTML in it is shown as text, never as HTML.
-        folder: where relative image paths begin; no image outside it is read.
+        markdown: content of the page; HTML in it is shown as text, never as HTML.
+        folder: base of relative image paths; no image outside it is read.
 
     Raises:
         OSError: an image is missing.

@@ -39,7 +39,7 @@ class Report:
         title: the page's heading.
         file: the Markdown file, e.g. reports/report.md; the page is report.html beside it, the figures' folder
             report_figures/.
-        labels: what stands over the figures, where a figure is not given others.
+        labels: labels of the figures; single figures may have others.
     """
 
     title: str
@@ -76,9 +76,9 @@ class Report:
         """Figures side by side, as many as fit the width.
 
         Args:
-            drawings: what to draw.
-            labels: what stands over them; None for those of the report.
-            captions: what each shows, in plain words; without any, their names.
+            drawings: drawings to make.
+            labels: their labels; None for those of the report.
+            captions: descriptions in plain words; by default their names.
         """
         drawings = list(drawings)
         said = captions or [""] * len(drawings)
@@ -92,9 +92,9 @@ class Report:
         Two figures of one name would be one file: give each drawing its own.
 
         Args:
-            drawing: what to draw.
-            labels: what stands over it; None for those of the report.
-            caption: what it shows, in plain words, for who cannot see it, and under it in the page; empty for its name.
+            drawing: drawing to make.
+            labels: its labels; None for those of the report.
+            caption: description in plain words, as alternative text and below the figure; empty for its name.
         """
         labels = labels or self.labels
         if labels.plot_format == "pdf":
@@ -147,7 +147,7 @@ class ReportKind:
 
     Attributes:
         title: of the report, from the results.
-        simulations: what simulated the jets of the results, as `figure_labels` takes it.
+        simulations: simulation of the jets, as for `figure_labels`.
         fill: adds text, tables and figures; called with the report, the results and the settings of the command.
     """
 
@@ -229,7 +229,7 @@ class DrawnFigures:
     """The figures of one folder.
 
     Attributes:
-        folder: where they lie.
+        folder: their place.
         checksums: of their content when they were drawn, by the names of the files.
     """
 

@@ -23,10 +23,10 @@ class ReportTable:
     """One table.
 
     Attributes:
-        title: what it is about, in plain words.
+        title: subject in plain words.
         columns: their names.
         rows: cells of text; those that are `Markup` are Markdown in a report and plain text without stars elsewhere.
-        note: what to know when reading it, in plain words; may be empty.
+        note: note for the reader in plain words; may be empty.
     """
 
     title: str

@@ -30,7 +30,7 @@ class EarlierRun:
     """The files of a training of the earlier program; or one file of a network, alone.
 
     Attributes:
-        path: what the user named.
+        path: path from the user.
         name: of the model, as far as the path tells.
         epochs: weights by epoch, rising.
         newest: weights after the last epoch; None where only those of single epochs are there.

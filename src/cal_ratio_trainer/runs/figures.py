@@ -11,7 +11,7 @@ import numpy as np
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import Scaling

@@ -40,9 +40,9 @@ class ImportSummary(Result):
 
     Attributes:
         run: the run that was made.
-        epochs: whose weights it has.
+        epochs: epochs with weights.
         description: of the networks, in a sentence.
-        notes: what is not known or has been assumed, a sentence each.
+        notes: unknown and assumed values, one sentence each.
     """
 
     run: RunDirectory
@@ -65,7 +65,7 @@ class _Training:
         epochs: networks by epoch.
         newest: the network after the last epoch, and the file it comes from.
         history: a row an epoch; None where there is none.
-        notes: what a user should know.
+        notes: notes for the user.
     """
 
     source: EarlierRun
@@ -79,7 +79,7 @@ def import_training(settings: ImportSettings) -> ImportSummary:
     """Reads a training of the earlier program and makes a run of it.
 
     Args:
-        settings: what is imported, and under which name.
+        settings: training to import, and its name.
 
     Raises:
         InputFileError: a file is damaged, of another kind or of another network; nothing is written then.

@@ -84,7 +84,7 @@ def settings_layers(run: RunDirectory, stored: Mapping[str, Any], layers: Layers
     Args:
         run: the imported run.
         stored: its settings.
-        layers: where the user's settings come from, the packaged defaults first.
+        layers: sources of the user's settings, the defaults first.
 
     Raises:
         ConfigError: no training files are known.

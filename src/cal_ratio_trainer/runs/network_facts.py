@@ -40,7 +40,7 @@ def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets |
     """Facts about a network in its run.
 
     Args:
-        network: which one; without a run little is known.
+        network: the network; without a run few facts are known.
         classifier: the network itself, on the CPU.
         test: the run's main test jets; the figures of merit are those of this network on them and on its control
             region.

@@ -19,9 +19,8 @@ from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safetensors, safetensors_bytes
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.encoders.base import encoder_named
-from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.runs.directory import (
     IMPORTED,
@@ -151,7 +150,7 @@ class Networks:
         Args:
             jets: with the event numbers, where there is a rule.
             tensors: the same jets as the networks read them, on their device.
-            file: where they come from, for the message.
+            file: origin of the jets, for the message.
 
         Raises:
             InputFileError: some jets have no event number, and there is a rule.
@@ -232,7 +231,7 @@ def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Na
             stand for 'model/3'. A fold set is named as a run is, with an epoch for all networks, 'best' for the best
             epoch of each, or 'last'.
         output_path: the folder that holds all runs.
-        rule: what 'best' means.
+        rule: rule for 'best'.
 
     Raises:
         RunError: there is no such run or epoch, or a network of the set lacks it; names those that are there.

@@ -27,7 +27,7 @@ from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.metadata import Scaling
 
 if TYPE_CHECKING:
-    from cal_ratio_trainer.datasets.data import Sample, TrainingData
+    from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class DataFile:
     name: str
     path: Path
 
-    def described(self, sample: "Sample") -> dict[str, Any]:
+    def described(self, sample: "TrainingSample") -> dict[str, Any]:
         """Name, size, checksum and what the file says of itself."""
         return {
             "file": self.name,

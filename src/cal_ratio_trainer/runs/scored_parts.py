@@ -5,7 +5,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling

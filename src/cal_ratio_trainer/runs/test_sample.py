@@ -92,7 +92,7 @@ class RunSample:
         main: signal, QCD and BIB.
         control: data and multijet MC; empty for a training without control region.
         settings: of the training: what its network reads, and of which jets.
-        device: where networks are run.
+        device: device of the networks.
     """
 
     main: TestJets
@@ -107,7 +107,7 @@ class RunSample:
         Args:
             run: its folder.
             settings: as its training_params.yaml has them; names of other versions of this program are passed over.
-            device: where networks are run; None for the CPU.
+            device: device of the networks; None for the CPU.
 
         Raises:
             UserError: a file is missing, damaged, or not what it should be.
@@ -132,7 +132,7 @@ class RunSample:
             files: main, control; as a training takes them.
             settings: of the training: weights, masses, what its network reads.
             scaling: that its network wants.
-            device: where networks are run; None for the CPU.
+            device: device of the networks; None for the CPU.
 
         Raises:
             InputFileError, MissingColumn: a file cannot be used; says which and why.

@@ -67,8 +67,8 @@ class CompareSummary:
         files: names of the files.
         samples: by region; regions without jets are not there.
         explanation: why scores in files differ from the network's; None where that was not asked.
-        simulations: what made the jets of each file, as its metadata say; None where it does not say.
-        notes: what a user should know, a sentence each.
+        simulations: simulation of the jets of each file by its metadata; None if unknown.
+        notes: notes for the user, one sentence each.
         scores: the file with both scores.
     """
 

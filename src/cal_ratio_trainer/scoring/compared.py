@@ -113,10 +113,10 @@ class ComparedJets:
         weights: [jets].
         scaled_pt: [jets].
         events: [jets] a number that all jets of an event share.
-        left_out: how many jets were left out, by the reason.
-        not_known: how many jets are fair only as far as is known.
+        left_out: number of dropped jets, by reason.
+        not_known: number of jets whose part in a training is not fully known.
         blinded: something may be hidden, and data take no part in figures of merit.
-        oddities: what was odd in the jets of all files, those that were left out too, a sentence each.
+        oddities: unusual values in the jets of all files, including dropped ones, one sentence each.
         some: the first jets, up to `JETS_TO_EXPLAIN`, with their constituents.
         some_rows: [some jets] their rows.
     """
@@ -204,7 +204,7 @@ class Comparison:
     """The two that are compared, and the jets that take part.
 
     Attributes:
-        first, second: what gives the scores.
+        first, second: sources of the scores.
         fair_only: jets that had a say in a training take no part at all.
         blind_above: jets of data with a signal output of either above this take no part at all; None: all do.
     """

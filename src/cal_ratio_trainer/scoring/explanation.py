@@ -52,10 +52,10 @@ class Explanation:
     """Result of the search.
 
     Attributes:
-        jets: how many jets were tried on.
+        jets: number of jets of the test.
         unchanged: the difference without a change.
-        tried: how many changes were tried.
-        skipped: how many could not be tried on these jets.
+        tried: number of tested changes.
+        skipped: number of changes that cannot be tested on these jets.
         best: the changes that leave least, the best first; none where the scores agree as they are.
         pairs: the best one together with a second one, the best first, where it explains the difference in part.
         same_values: the scores of all jets are the same in another order.

@@ -53,12 +53,12 @@ class ScoredFile:
 
     Attributes:
         file: as the user gave it.
-        output: where its scores are; None where it failed.
-        tally: what was counted; None where it failed.
-        seconds: how long it took.
-        simulation: what made its events, as its metadata say.
+        output: path of its scores; None if it failed.
+        tally: its counts; None if it failed.
+        seconds: duration. [s]
+        simulation: simulation of its events by its metadata.
         reason: why it failed, a sentence; empty where it did not.
-        notes: what a user should know, a sentence each.
+        notes: notes for the user, one sentence each.
     """
 
     file: str
@@ -81,7 +81,7 @@ class ScoreRequest:
 
     Attributes:
         file: as the user gave it.
-        output: where its scores go.
+        output: path for its scores.
         settings: of the call, see `settings_for`.
         call: tells this call from others, so that no process takes the network of an earlier one.
     """
@@ -137,7 +137,7 @@ def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> Scor
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """Some jets with their scores and the rows of the file of scores.
+    """Jets with their scores and the rows of the file of scores.
 
     Attributes:
         scores: [jets, 3]; NaN where they are hidden.

@@ -41,7 +41,7 @@ class GivenFiles:
         Args:
             main: a path, URL or 'demo'.
             control: likewise.
-            device: where networks are run.
+            device: device of the networks.
 
         Raises:
             InputFileError: one is missing or cannot be copied.

@@ -60,7 +60,7 @@ def open_stream(
 
     Args:
         name: path or URL.
-        reading: how files are read.
+        reading: settings for reading files.
         scaling: of the training file of the network that is to read the jets.
         schema: features that the network reads.
         further: columns that are needed beside those that the settings name.

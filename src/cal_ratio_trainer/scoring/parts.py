@@ -44,7 +44,7 @@ class PartLookup:
     Attributes:
         networks: for each network the parts [jets] of jets that are scaled as it reads them.
         rule: the network that reads a jet is the fold of its event; None for a single network.
-        note: what a user should know; may be empty.
+        note: note for the user; may be empty.
     """
 
     networks: tuple[Callable[[Jets], PartArray], ...]
@@ -133,7 +133,7 @@ def is_training_file(path: Path, data: Mapping[str, Any]) -> bool:
 
     Args:
         path: a file on this machine.
-        data: what run.json says of the training files.
+        data: training files in run.json.
     """
     size = path.stat().st_size
     same_size = [file for file in data.values() if file.get("size_bytes") == size]

@@ -25,7 +25,7 @@ from cal_ratio_trainer.scoring.inputs import files_named, outputs_for
 from cal_ratio_trainer.scoring.streams import Region
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import WorkerLost
-from cal_ratio_trainer.workers.files import Following, Steps, do_files
+from cal_ratio_trainer.workers.files import FileProgress, Steps, do_files
 from cal_ratio_trainer.workers.opening import opened_executor
 
 __all__ = ["ScoreSummary", "ScoredFile", "score_files"]
@@ -97,16 +97,16 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
     own = [file for position, file in enumerate(outputs) if in_shard(position, settings.shard)]
     unit = "events" if any(file.endswith(".root") for file in own) else "jets"
     with progress("score", None, unit) as line:
-        following = Following(line, len(own))
+        file_progress = FileProgress(line, len(own))
 
         def finished(number: int, file: ScoredFile) -> None:
-            following.finish(number, read=not file.reason)
+            file_progress.finish(number, read=not file.reason)
             if file.reason:
                 _log.warning("%s: failed: %s", file.file, file.reason)
 
         with (
             Leases(settings.lease_timeout) as leases,
-            opened_executor(settings, len(own), following.report, line.message) as executor,
+            opened_executor(settings, len(own), file_progress.report, line.message) as executor,
         ):
             used, call = settings_for(executor, settings), secrets.token_hex(8)
             requests = [ScoreRequest(file, outputs[file].absolute(), used, call) for file in own]

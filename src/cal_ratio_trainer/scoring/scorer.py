@@ -46,7 +46,7 @@ class KnownTraining:
 
     Attributes:
         run: the run; None where it is not known.
-        data: what the run's run.json says of the training files; empty where it does not.
+        data: training files in the run's run.json; empty if it has none.
         settings: of the run; None where they are not known.
     """
 
@@ -91,7 +91,7 @@ class Scorer:
         trainings: of networks 0 ... K-1.
         mass_columns: those of `MASS_INPUTS` that they read, in order.
         hypothesis: masses in GeV to assume for every jet, by column of `MASS_INPUTS`; None: each signal jet its own.
-        notes: what a user should know, a sentence each.
+        notes: notes for the user, one sentence each.
     """
 
     name: str

@@ -38,7 +38,7 @@ class JetBatch:
         jets: scaled, with finite inputs.
         jet_pt_gev: [jets] unscaled, in GeV; not finite where the file's is not.
         converted: the same jets before they were scaled; None of files that hold scaled ones.
-        cleaning: what was odd in them.
+        cleaning: unusual values in them.
         without_fractions: clusters whose layer energies gave no fractions.
     """
 
@@ -66,14 +66,14 @@ class JetStream(ABC):
         path: on this machine; None for what is streamed.
         scaling: range in GeV that jets are scaled with for the network.
         keep_columns: further columns or branches to carry along.
-        size: how many jets (or events, of an ntuple) it holds.
+        size: number of jets (or of events, for an ntuple).
         unit: 'jets' or 'events'.
         region: whether label 2 is BIB or data.
         labelled: False where labels mean nothing.
         simulation: as in the file's metadata.
-        origin: what is known of where the jets come from.
-        notes: what a user should know, a sentence each; complete when the batches are through.
-        oddities: what was met in a piece and how often; there when its batches are through.
+        origin: origin of the jets.
+        notes: notes for the user, one sentence each; complete after the last batch.
+        oddities: numbers of unusual values in a piece; complete after its last batch.
     """
 
     size: int

@@ -64,8 +64,8 @@ class KeptJets:
     """Rows of arrays that grow batch by batch.
 
     Attributes:
-        most: how many rows are kept; from then on each row stays with the same chance, wherever it stands.
-        met: how many rows there were.
+        most: number of rows to keep; beyond it each row is kept with the same probability.
+        met: number of rows seen.
     """
 
     most: int = MAX_KEPT_JETS
@@ -116,11 +116,11 @@ class ScoreTally:
     Attributes:
         region: whether label 2 is BIB or data.
         labelled: False where all jets are one class.
-        blinding: what is hidden of the file; what is hidden is counted nowhere.
+        blinding: blinding of the file; hidden jets are not counted.
         shares: above cuts.
         histograms: of the three outputs; None as long as there are no jets.
         fair: jets for figures of merit: those that had no say in the training (and those of which that is not known).
-        oddities: what was met and how often, by its sentence with `{n}`.
+        oddities: number of unusual values, by message with `{n}`.
     """
 
     region: Region
@@ -139,7 +139,7 @@ class ScoreTally:
         selections: tuple[Selection, ...],
         blinding: Blinding | None = None,
     ) -> "ScoreTally":
-        """Nothing counted yet."""
+        """Tally without counts."""
         return cls(region, labelled, ShareTally(selections), blinding)
 
     def add(

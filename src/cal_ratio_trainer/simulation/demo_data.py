@@ -39,7 +39,7 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
     taken for the data, and removed by the next one that makes them.
 
     Args:
-        cache_path: where they are kept; None for the user's cache folder.
+        cache_path: folder of the data; None for the user's cache folder.
         workers: processes that simulate and convert.
     """
     folder = (cache_path or default_cache_path()).expanduser() / _folder_name()

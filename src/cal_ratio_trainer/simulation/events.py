@@ -29,7 +29,7 @@ class Decays:
         transverse: distance from the beam line [mm].
         longitudinal: along the beam [mm], absolute.
         opening: angle between the two decay products as the calorimeter sees it.
-        delay: how much later than light they arrive [ns].
+        delay: delay relative to light [ns].
     """
 
     transverse: FloatArray
@@ -45,10 +45,10 @@ class EventDraft:
     Attributes:
         counts: hard jets of each event, [events].
         axes: the jets.
-        maker: how each jet's constituents are made, [jets].
+        maker: method that makes each jet's constituents, [jets].
         decays: for each jet the decay that made it; only those of maker DECAY mean something.
         per_event: further numbers, each with one row an event: [events] or [events, 2].
-        tried: how many events were generated for these, before any selection (a fraction where it was sampled).
+        tried: number of events generated for these, before any selection (a fraction if it was sampled).
     """
 
     counts: IntArray
@@ -159,7 +159,7 @@ def same_event_pairs(first: IntArray, second: IntArray) -> tuple[IntArray, IntAr
     """All pairs (i, j) of a thing of one kind and one of another in the same event, ordered by i, then j.
 
     Args:
-        first, second: how many of each kind every event has, [events].
+        first, second: number of each kind in every event, [events].
     """
     event = np.repeat(np.arange(len(first)), first)
     return np.repeat(np.arange(len(event)), second[event]), within(second, event)
@@ -199,7 +199,7 @@ def nearest_selected(draft: EventDraft, targets: Axes, wanted: IntArray) -> IntA
 
     Args:
         draft: the events.
-        targets: what jets are sought for, grouped by event.
+        targets: points for which jets are searched, grouped by event.
         wanted: targets of each event, [events].
     """
     i, j = same_event_pairs(wanted, draft.counts)

@@ -23,7 +23,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Sample:
+class DemoSample:
     """One set of files.
 
     Attributes:
@@ -56,12 +56,13 @@ class Sample:
     def sources(self) -> list[tuple[Source, int]]:
         """Sources of its events, and the number of jets of each source."""
         if self.point is not None:
-            return [(_signal_source(self.point), self.jets)]
+            point = self.point
+            return [(Source(lambda random, size: signal_events(random, size, point), kept_in_signal), self.jets)]
         if self.data_type is DataType.BIB:
             return [(Source(bib_events, kept_in_bib), self.jets)]
         return [(slice_source(each), each.jets) for each in self.slices if each.jets]
 
-    def files(self) -> list["Sample"]:
+    def files(self) -> list["DemoSample"]:
         """The sample cut into pieces of one file each."""
         count = -(-self.jets // int(parameters("samples")["jets_a_file"]))
         pieces = [shared(each.jets, [1.0] * count) for each in self.slices]
@@ -76,16 +77,12 @@ class Sample:
         ]
 
 
-def _signal_source(point: MassPoint) -> Source:
-    return Source(lambda random, size: signal_events(random, size, point), kept_in_signal)
-
-
 def slice_source(each: Slice) -> Source:
     """Multijet events of a slice."""
     return Source(lambda random, size: multijet_events(random, size, (each.low, each.high)), kept_in_multijets)
 
 
-def all_samples(jets: int, control_jets: int) -> list[Sample]:
+def all_samples(jets: int, control_jets: int) -> list[DemoSample]:
     """All samples that contribute any jet.
 
     Args:
@@ -93,7 +90,7 @@ def all_samples(jets: int, control_jets: int) -> list[Sample]:
         control_jets: how many of control-region simulation and of control-region data.
     """
     numbers = parameters("samples")
-    bib = Sample("bib", 400, DataType.BIB, "main", jets)
+    bib = DemoSample("bib", 400, DataType.BIB, "main", jets)
     qcd = _sliced("qcd", 300, numbers["channel_of_qcd"], "main", jets)
     control = _sliced("control_mc", 500, numbers["channel_of_control_mc"], "control", control_jets)
     samples = [*_signal(jets), *qcd, bib, *control, _control_data(control_jets)]
@@ -109,7 +106,7 @@ def shared(total: int, shares: Sequence[float]) -> list[int]:
     return [int(number) for number in whole]
 
 
-def _signal(jets: int) -> list[Sample]:
+def _signal(jets: int) -> list[DemoSample]:
     numbers = parameters("samples")
     grid = [MassPoint(*point) for point in numbers["signal_grid"]]
     counts = shared(jets, [1.0] * len(grid))
@@ -118,7 +115,7 @@ def _signal(jets: int) -> list[Sample]:
         lifetimes[point.mH, point.mS] += 1
         name = f"signal_mH{point.mH:g}_mS{point.mS:g}_lt{lifetimes[point.mH, point.mS]}"
         samples.append(
-            Sample(
+            DemoSample(
                 name,
                 100 + i,
                 DataType.SIGNAL,
@@ -132,14 +129,14 @@ def _signal(jets: int) -> list[Sample]:
     return samples
 
 
-def _sliced(name: str, number: int, channel: int, role: str, jets: int) -> list[Sample]:
+def _sliced(name: str, number: int, channel: int, role: str, jets: int) -> list[DemoSample]:
     """Simulation in slices of pt: JZ1, JZ2, ..., each a sample of its own."""
     table = parameters("slices")["qcd" if role == "main" else "control"]
     edges = parameters("slices")["pt_edges"]
     samples = []
     for i, (count, weight) in enumerate(zip(shared(jets, table["share"]), table["weight"], strict=True)):
         samples.append(
-            Sample(
+            DemoSample(
                 f"{name}_JZ{i + 1}",
                 number + i,
                 DataType.QCD,
@@ -153,16 +150,16 @@ def _sliced(name: str, number: int, channel: int, role: str, jets: int) -> list[
     return samples
 
 
-def _control_data(jets: int) -> Sample:
+def _control_data(jets: int) -> DemoSample:
     """Data of the spectrum that the control-region simulation has with its weights."""
     table, edges = parameters("slices")["control"], parameters("slices")["pt_edges"]
     shares = [share * weight for share, weight in zip(table["share"], table["weight"], strict=True)]
     counts = shared(jets, shares)
     slices = tuple(Slice(edges[i], edges[i + 1], count) for i, count in enumerate(counts))
-    return Sample("control_data", 600, DataType.DATA, "control", jets, slices=slices)
+    return DemoSample("control_data", 600, DataType.DATA, "control", jets, slices=slices)
 
 
-def cross_section_pb(sample: Sample) -> tuple[float, float]:
+def cross_section_pb(sample: DemoSample) -> tuple[float, float]:
     """Inclusive cross section [pb] and filter efficiency of a slice; their product is that of its pt range."""
     numbers = parameters("slices")
     (each,) = sample.slices

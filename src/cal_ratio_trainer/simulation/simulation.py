@@ -21,8 +21,8 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.simulation.events import MATCHED_RADIUS
 from cal_ratio_trainer.simulation.ntuple_file import NOT_A_DETECTOR_SIMULATION, FileTask, Written, write_ntuple
-from cal_ratio_trainer.simulation.samples import Sample, all_samples, cross_section_pb
-from cal_ratio_trainer.workers.executor import Executor, Report, Task
+from cal_ratio_trainer.simulation.samples import DemoSample, all_samples, cross_section_pb
+from cal_ratio_trainer.workers.executor import Report, Task
 from cal_ratio_trainer.workers.opening import opened_executor
 
 
@@ -132,7 +132,7 @@ def simulate(settings: DemoSettings) -> DemoSummary:
     return DemoSummary(output, files, *recipes)
 
 
-def _tasks(sample: Sample, output: Path, seed: int) -> list[FileTask]:
+def _tasks(sample: DemoSample, output: Path, seed: int) -> list[FileTask]:
     return [
         FileTask(piece, number, output / sample.name / f"{sample.name}_{number:04d}.root", seed)
         for number, piece in enumerate(sample.files())
@@ -150,18 +150,15 @@ def _run(tasks: list[FileTask], settings: DemoSettings) -> dict[Path, Written]:
         if not executor.is_alone:
             # The largest files first, so that no worker is left alone with one at the end.
             order.sort(key=lambda i: -tasks[i].sample.jets)
-        for done in executor.all_of(Task((i, 0), _write, (_placed(tasks[i], executor),)) for i in order):
+        # Workers elsewhere may have another current folder.
+        placed = [replace(task, path=task.path.absolute()) if executor.is_elsewhere else task for task in tasks]
+        for done in executor.all_of(Task((i, 0), _write, (placed[i],)) for i in order):
             if done.error is not None:
                 raise done.error
             task = tasks[done.key[0]]
             results[task.path] = replace(done.result, path=task.path)
             line.advance(done.result.jets, note=task.path.name)
     return results
-
-
-def _placed(task: FileTask, executor: Executor) -> FileTask:
-    """The task for an executor that may have another current folder."""
-    return replace(task, path=task.path.absolute()) if executor.is_elsewhere else task
 
 
 def _write(report: Report, task: FileTask) -> Written:
@@ -187,7 +184,7 @@ _HEAD = f"# {NOT_A_DETECTOR_SIMULATION}\n"
 
 
 def write_recipes(
-    output: Path, samples: list[Sample], written: Mapping[Path, Written], settings: DemoSettings
+    output: Path, samples: list[DemoSample], written: Mapping[Path, Written], settings: DemoSettings
 ) -> tuple[Path, Path, Path, Path]:
     """Writes convert.yaml, build_main.yaml, build_control.yaml and samples.yaml; returns their paths in this order."""
     contents: dict[str, dict[str, Any]] = {
@@ -207,7 +204,7 @@ def write_recipes(
     return convert, main, control, table
 
 
-def _convert(samples: list[Sample]) -> dict[str, Any]:
+def _convert(samples: list[DemoSample]) -> dict[str, Any]:
     return {
         "output_path": CONVERTED,
         "max_hlt_delta_r": MATCHED_RADIUS,
@@ -215,7 +212,7 @@ def _convert(samples: list[Sample]) -> dict[str, Any]:
     }
 
 
-def _conversion_input(sample: Sample) -> dict[str, Any]:
+def _conversion_input(sample: DemoSample) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "input_file": f"{sample.name}/*.root",
         "data_type": sample.data_type.value,
@@ -226,13 +223,13 @@ def _conversion_input(sample: Sample) -> dict[str, Any]:
     return entry
 
 
-def _build(samples: list[Sample], kind: str) -> dict[str, Any]:
+def _build(samples: list[DemoSample], kind: str) -> dict[str, Any]:
     inputs = [{"input_file": f"{CONVERTED}/{sample.name}/*.parquet"} for sample in samples if sample.role == kind]
     # The demo is trained on its own mcEventWeight; samples.yaml has what it takes to weigh the slices by cross section.
     return {"kind": kind, "output_file": f"{kind}.parquet", "normalise": "none", "input_files": inputs}
 
 
-def _table_row(sample: Sample, written: Mapping[Path, Written]) -> dict[str, Any]:
+def _table_row(sample: DemoSample, written: Mapping[Path, Written]) -> dict[str, Any]:
     files = [each for path, each in written.items() if path.parent.name == sample.name]
     row: dict[str, Any] = {
         "name": sample.name,

@@ -32,7 +32,7 @@ class FoldSet:
 
     Attributes:
         run: its folder, which counts as one run.
-        rule: which events belong to which fold.
+        rule: assignment of events to folds.
     """
 
     run: RunDirectory

@@ -189,7 +189,7 @@ def evaluate_epoch(
     test part, as the manual has it.
 
     Args:
-        training: what was trained.
+        training: the training.
         sums: of the epoch's steps.
         main_logits, control_logits, test_logits: [jets, 3] without dropout, of the main and control validation part and
             the main test part.

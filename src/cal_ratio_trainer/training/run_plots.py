@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.plotting import Drawing, figure_labels

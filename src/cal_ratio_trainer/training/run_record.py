@@ -29,7 +29,7 @@ def begin_record(
 
     Args:
         run: its folder.
-        training: what trains in it.
+        training: its training.
         references: reference lines of the history plots.
         done: number of finished epochs.
         planned: number of epochs at its end.
@@ -65,7 +65,7 @@ def end_early(run: RunDirectory, training: Training, record: Mapping[str, Any], 
 
     Args:
         run: the run.
-        training: what trained in it.
+        training: its training.
         record: content of run.json; empty where the training ended before it was written.
         error: the reason.
     """

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.training.step import IndexArray, StepJets

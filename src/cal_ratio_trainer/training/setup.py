@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
-from cal_ratio_trainer.datasets.data import TrainingData, choose_training_data, read_training_data
+from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.data_table import data_sentences
 from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.placement import DataPlace, Place, StepNeeds, data_place, step_size
-from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema

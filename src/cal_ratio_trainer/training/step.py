@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import Batch, on_device
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.classifier import Classifier, logits_of
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
 from cal_ratio_trainer.network.dropout import DropoutSource
-from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
@@ -258,7 +257,7 @@ def keras_nadam(module: nn.Module, learning_rate: float, *, capturable: bool = F
     """Nadam with Keras' momentum schedule, beta1 (1 - 0.5 * 0.96^t), and its epsilon.
 
     Args:
-        module: whose weights it updates.
+        module: module with the weights to update.
         learning_rate: before the schedule.
         capturable: keep the number of steps on the GPU too, so that a CUDA graph can hold the update.
     """

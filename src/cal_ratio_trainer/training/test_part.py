@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cal_ratio_trainer.datasets.data import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
-from cal_ratio_trainer.network.scoring import logits_of
+from cal_ratio_trainer.network.classifier import logits_of
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.scored_parts import scored_control, scored_jets, scored_main

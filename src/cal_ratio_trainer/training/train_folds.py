@@ -42,7 +42,7 @@ class FoldWork:
 
     Attributes:
         settings: of the set; with `fold` only that network is trained.
-        layers: where they come from; the last is the command line.
+        layers: sources of the settings; the last is the command line.
         fold_set: the set to go on with; None begins one, or with `fold` joins one that lacks it.
     """
 
@@ -84,7 +84,7 @@ def fold_work(layers: Layers, settings: TrainSettings, continue_from: str | None
     """Task for a fold set; None where a single network is meant.
 
     Args:
-        layers: where the settings come from; the last is the command line.
+        layers: sources of the settings; the last is the command line.
         settings: the settings they make.
         continue_from: as `find_start` takes it; 'auto' with `fold` goes on with that fold of the newest set of this
             training that is not complete, or begins it there.
@@ -120,7 +120,7 @@ def train_folds(
     goes on with the fold, and in it with the step, where it stopped.
 
     Args:
-        work: what is to be done.
+        work: work to do.
         say: receives messages for the user while it runs.
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share each training; this one is the first.

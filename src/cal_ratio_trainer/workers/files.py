@@ -83,7 +83,7 @@ def do_files(
         SchedulerError: nobody can do the work.
         Whatever the steps raise that `steps.failed` does not take for the file's own fault.
     """
-    return _Course(executor, requests, steps, leases, finished).run()
+    return _FileLoop(executor, requests, steps, leases, finished).run()
 
 
 @dataclass
@@ -98,7 +98,7 @@ class _File:
     error: BaseException | None = None
 
 
-class _Course(Generic[Request, Result]):
+class _FileLoop(Generic[Request, Result]):
     def __init__(
         self,
         executor: Executor,
@@ -235,7 +235,7 @@ def on_shared_disk(report: Report, lease: Path, function: Callable[..., Any], *a
 
 
 @dataclass
-class Following:
+class FileProgress:
     """Adds up what the tasks tell; the total becomes known file by file.
 
     Attributes:

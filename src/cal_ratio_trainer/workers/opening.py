@@ -54,7 +54,7 @@ def opened_executor(
 
     Args:
         settings: name the scheduler, and how many processes.
-        tasks: how many tasks there will be at least; one needs no second process, unless it can be cut.
+        tasks: minimum number of tasks; one needs no second process, unless it can be cut.
         on_progress: told how far each task is: its key, units done, units in all.
         say: told what the user should know.
 

@@ -132,9 +132,9 @@ def flat_chunks(
     Args:
         path: for messages.
         columns: slot and scalar columns [rows] by today's names.
-        padding: what stands in an empty slot, for each kind's name; see `padding_rows`.
+        padding: content of an empty slot, by kind; see `padding_rows`.
         absent: event columns to add as nulls.
-        rows: how many jets at a time at most.
+        rows: largest number of jets per batch.
 
     Raises:
         InputFileError: a label is none of ours, or empty slots hold a number like -999.

@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import ParquetOutput
 from cal_ratio_trainer.jets.legacy.frames import SLOT_COLUMNS
 from cal_ratio_trainer.jets.legacy.pickles import FramePickle
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import FloatArray
-from cal_ratio_trainer.jets.schema import CONSTITUENTS
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS
 from cal_ratio_trainer.jets.table import Jets
 
 ROWS_AT_A_TIME = 4096
@@ -47,6 +48,10 @@ _BEHIND_THE_SLOTS = ("llp_eta", "llp_phi", "llp_Lxy", "llp_Lz", "llp_pt")
 _FOR_NULL = {"mcEventWeight": 1.0}
 
 
+class FixedLayout(UserError):
+    """Jets have other features than the flat layout can hold."""
+
+
 class FlatWriter:
     """Writes jets batch by batch in the flat layout; made by `flat_writing`.
 
@@ -61,7 +66,13 @@ class FlatWriter:
         self._filled: dict[str, int] = {}
 
     def write(self, jets: Jets) -> None:
-        """Appends jets; all must have the same columns."""
+        """Appends jets; all must have the same columns.
+
+        Raises:
+            FixedLayout: their features are not those of 2019.
+        """
+        if jets.schema != CALRATIO_2019:
+            raise FixedLayout("the flat layout holds the features of 2019 only; take the ragged layout for others")
         if self._names is None:
             self._names = [name for name in _SCALARS if name != _CLEAN or name in jets]
         for start in range(0, len(jets), ROWS_AT_A_TIME):

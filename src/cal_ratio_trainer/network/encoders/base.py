@@ -87,7 +87,7 @@ class Encoder(ABC):
         Args:
             branch: the kind of constituent and the widths.
             inputs: numbers of each constituent, masses included.
-            layers: how many layers of the architecture lie on top of each other (`lstm_layers`).
+            layers: number of stacked layers (`lstm_layers`).
             generator: of the initial weights.
         """
 

@@ -33,7 +33,7 @@ class Branch(nn.Module):
         Args:
             batch: the constituents.
             dropout: gives the masks between the dense layers; None drops nothing.
-            engine: what computes it.
+            engine: engine that computes it.
         """
         jets, layers = len(batch.inverse), [self._lstm(i) for i in range(len(self.lstm))]
         chain = [*(layer for layer in self.dense if isinstance(layer, Dense)), layers[0]]

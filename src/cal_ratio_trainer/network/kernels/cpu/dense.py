@@ -18,8 +18,8 @@ from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import drop_below
-from cal_ratio_trainer.network.flat_weights import apart, flattened
 from cal_ratio_trainer.network.kernels.cpu.compiler import called, compiled, inlined, over_tiles, ranges
+from cal_ratio_trainer.network.layers import apart, flattened
 
 ROWS = 512
 """Rows of one tile, which share one key of the dropout's random bits."""
@@ -89,7 +89,7 @@ def activate(values: Any, bias: Any, dropout: Any, tile: Any, with_dropout: Any,
         dropout: the key of layer and step, uint32 [2]; a number: an element is dropped where its 16 random bits are
             below it, 0 drops none; and [rows] int64, which row of the mask each row has: empty where it is its own.
         tile: of the mask.
-        with_dropout: how many of the first rows have dropout; those behind (the empty slot's) have none.
+        with_dropout: number of first rows with dropout; the rows after them (the empty slot's) have none.
         factor: on those behind: what the others will NOT be divided by later.
     """
     key, drop_below, mask_rows = dropout
@@ -295,7 +295,7 @@ def numba_chain(x: Tensor, weights: Sequence[Tensor], scales: Sequence[float], b
         x: [rows, inputs].
         weights: kernel and bias of each layer.
         scales: factor on the input of each layer.
-        behind: what follows all layers but the last.
+        behind: operations after all layers except the last.
     """
     dropout = _described(behind, len(x))
     result: Tensor = _Chain.apply(x, dropout, scales, *weights)  # type: ignore[no-untyped-call]

@@ -222,7 +222,7 @@ def add_recurrent_gradient(sums: Any, earlier: Any, bent_cells: Any, dz: Any, h:
         bent_cells: [units, TILE] tanh of its c.
         dz: [4 units, TILE].
         h: [TILE], room for the state.
-        here: how many jets there are in the tile.
+        here: number of jets in the tile.
     """
     width = len(dz)
     units = width // 4

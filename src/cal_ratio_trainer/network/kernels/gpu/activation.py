@@ -81,9 +81,9 @@ def relu_dropout(  # type: ignore[no-untyped-def]
         key: of the layer and step, [2] int32 read as unsigned.
         numbers: [rows with dropout] int64, which row of the mask each row has; not read unless NAMED.
         below: an element is dropped where its 16 random bits are below this; 0 drops none.
-        rows, units: how many there are.
+        rows, units: their numbers.
         rows_with_dropout: rows behind these (the empty slot's) have none and are multiplied with `factor` instead.
-        factor: what the kept elements will NOT be divided by later.
+        factor: divisor that is NOT applied to the kept elements later.
         BLOCK_ROWS: rows of one program.
         HALF: a power of two that is not below half of the units.
         NAMED: whether rows of the mask are named; else each row has its own.
@@ -183,7 +183,7 @@ def finish(
         key: of the mask; None drops nothing.
         rate: share of elements that is dropped.
         rows_with_dropout: rows behind these have none and are multiplied with 1 - rate.
-        mask_rows: which rows of the mask they have; None where each has its own.
+        mask_rows: their rows of the mask; None if each has its own.
     """
     (rows, units), below = y.shape, drop_below(rate) if key is not None else 0
     half, block = _block((units + 1) // 2)

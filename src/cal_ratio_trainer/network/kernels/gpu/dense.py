@@ -9,10 +9,10 @@ What all kernels here are given:
     weights: kernel [inputs, units] and bias [units] of each layer, one behind the other.
     keys: [layers - 1, 2] int32 read as unsigned, of the dropout behind all layers but the last.
     numbers: [rows with dropout] int64, which row of the masks each row has; not read unless NAMED.
-    rows, inputs: how many there are.
+    rows, inputs: their numbers.
     rows_with_dropout: rows behind these (the empty slot's) have none.
     below: an element is dropped where its 16 random bits are below this.
-    scale: what an element that is kept is multiplied with.
+    scale: factor of a kept element.
     PADDED: widths of the input and of each layer's output, filled up.
     WIDTHS: those of the outputs as they are; that of the input is not compiled in, and stands as 0.
     OFFSETS: where each layer's kernel begins in the weights, and their end, if there were no inputs.
@@ -35,9 +35,9 @@ from torch.autograd.function import once_differentiable
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import MaskRows, StoredKey, drop_below
 from cal_ratio_trainer.network.engine import filled_up, triton_precision
-from cal_ratio_trainer.network.flat_weights import apart, flattened, offsets_of
 from cal_ratio_trainer.network.kernels.gpu.activation import mask_row, random_word
 from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS, compiled
+from cal_ratio_trainer.network.layers import apart, flattened, offsets_of
 
 
 @compiled
@@ -256,7 +256,7 @@ def triton_chain(x: Tensor, weights: Sequence[Tensor], behind: Sequence[Activati
     Args:
         x: [rows, inputs].
         weights: kernel and bias of each layer.
-        behind: what follows all layers but the last.
+        behind: operations after all layers except the last.
     """
     result: Tensor = _Chain.apply(x, _Dropout.of(behind, x), *weights)  # type: ignore[no-untyped-call]
     return result

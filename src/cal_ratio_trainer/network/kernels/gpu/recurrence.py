@@ -95,7 +95,7 @@ def recurrence_forward(  # type: ignore[no-untyped-def]
         places: [2, slots] int64: where the constituents of a slot begin, and how many jets have one.
         states: [slots or 1, units, jets], written: h of every slot, or of the last.
         cells: [slots, units, jets], written: c of every slot; not touched unless KEPT.
-        jets, columns, slots: how many there are.
+        jets, columns, slots: their numbers.
         state_stride: units * jets, or 0 where only the last slot's h is wanted.
         PRECISION: of the matrix products: 'ieee', 'tf32' or 'tf32x3'.
     """
