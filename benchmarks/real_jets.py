@@ -17,8 +17,7 @@ from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 
 FILES = {
     "signal, mH 125, mS 5 GeV": ("frames/sig_311424_600_275.pkl", Label.SIGNAL),

@@ -23,8 +23,7 @@ from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, iterate_jets, read_metadata, writing
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 
 _ONE = "--one"

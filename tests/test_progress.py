@@ -10,7 +10,7 @@ from cal_ratio_trainer.progress import environment_of_workers, progress_shown
 
 
 def has_live_line() -> bool:
-    """Whether a task that begins now has a live line."""
+    """True if a task that begins now has a live line."""
     with progress.progress("task", 1, "units") as line:
         return line._bar is not None
 

@@ -19,7 +19,7 @@ from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
 from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.runs.networks import find_network
 
 

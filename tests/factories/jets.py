@@ -54,7 +54,7 @@ def converted_jets(count: int, data_type: DataType = DataType.QCD, seed: int = 1
 
 
 def mixed_jets(count: int, seed: int = 1, **columns: Any) -> Jets:
-    """As `converted_jets` of one sample, with labels drawn at random."""
+    """Jets like `converted_jets` of one sample, with random labels."""
     scalars: dict[str, Any] = {
         "label": np.random.default_rng(seed).integers(0, len(Label), count),
         "mcChannelNumber": np.full(count, 361020, dtype=np.uint32),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.formats.probe_jets import NetworkInputs, drawn_jets, padded_inputs, probes_of
+from cal_ratio_trainer.formats.probe_jets import PaddedJets, drawn_jets, padded_inputs, probes_of
 from cal_ratio_trainer.formats.self_check import Expected, KnownScores
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import NetworkShape
@@ -14,7 +14,7 @@ from tests.formats import numpy_network
 USUAL = Scaling(min_jet_pt=0, max_jet_pt=500)
 
 
-def probe_inputs(shape: NetworkShape) -> tuple[NetworkInputs, np.ndarray]:
+def probe_inputs(shape: NetworkShape) -> tuple[PaddedJets, np.ndarray]:
     """Scaled jets with all numbers of filled slots, and these numbers."""
     jets, fillings = probes_of(drawn_jets(24), 24)
     masses = np.random.default_rng(3).uniform(0.05, 1, (len(jets), shape.masses)).astype(np.float32)

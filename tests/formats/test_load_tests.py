@@ -8,7 +8,7 @@ import pytest
 from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, chosen_load_tests, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import evaluate
-from cal_ratio_trainer.formats.probe_jets import NetworkInputs
+from cal_ratio_trainer.formats.probe_jets import PaddedJets
 from tests.formats.damage import all_damages
 from tests.formats.expected import expected_of, probe_inputs
 from tests.formats.numpy_network import random_weights
@@ -37,7 +37,7 @@ def test_twelve_different_jets_are_chosen_and_none_is_saturated(name: str) -> No
 def test_for_each_filling_and_output_the_jet_nearest_to_the_wanted_score_is_taken_once() -> None:
     first = np.array([0.9, 0.61, 0.59, 0.1, 0.7, 0.2])
     scores = np.stack([first, 1 - first, np.zeros(6)], axis=1)
-    inputs = NetworkInputs((np.arange(6, dtype=np.float32)[:, None],))
+    inputs = PaddedJets((np.arange(6, dtype=np.float32)[:, None],))
     tests = chosen_load_tests(inputs, np.array([0, 0, 0, 0, 1, 1]), scores)
     assert [float(test.inputs[0][0]) for test in tests] == [1, 2, 0, 4, 5, 3]
 
@@ -45,7 +45,7 @@ def test_for_each_filling_and_output_the_jet_nearest_to_the_wanted_score_is_take
 def test_in_place_of_saturated_jets_others_are_taken_and_they_themselves_only_where_none_is_left() -> None:
     first = np.array([0.99, 0.98, 0.7, 0.55, 0.4])
     scores = np.stack([first, 1 - first], axis=1)
-    inputs = NetworkInputs((np.arange(5, dtype=np.float32)[:, None],))
+    inputs = PaddedJets((np.arange(5, dtype=np.float32)[:, None],))
     tests = chosen_load_tests(inputs, np.array([0, 0, 1, 1, 1]), scores)
     assert [float(test.inputs[0][0]) for test in tests] == [3, 4, 2, 1]
 

@@ -8,9 +8,8 @@ import torch
 
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.dropout import DropoutSource
-from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from tests.factories.jets import synthetic_jets
 from tests.formats.numpy_network import scores as numpy_scores

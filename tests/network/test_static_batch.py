@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.network import static_batch
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.classifier import Classifier, logits_of
 from cal_ratio_trainer.network.packing import pack
-from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.network.static_batch import DeviceJets, Positions, pack_on_device, room_for
 from tests.factories.jets import synthetic_jets

@@ -15,7 +15,7 @@ from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.formats.stored_layers import StoredNetwork
 from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
 from cal_ratio_trainer.runs.networks import find_network

@@ -19,8 +19,7 @@ from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.scorer import Scorer

@@ -9,7 +9,7 @@ import torch
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.scoring import logits_of
+from cal_ratio_trainer.network.classifier import logits_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.sampler import Sampler

@@ -16,7 +16,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets, Label, Ragged
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError, named_run
 from cal_ratio_trainer.runs.networks import find_network, find_networks, network_file, networks_of
 from cal_ratio_trainer.runs.overview import RunOverview

@@ -245,7 +245,7 @@ class TrainTestKs:
 
 @dataclass(frozen=True)
 class Overtraining:
-    """Train against test.
+    """Comparison of training and test scores.
 
     Attributes:
         train: the three outputs of signal, QCD and BIB jets that were trained on.

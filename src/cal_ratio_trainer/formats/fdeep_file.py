@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.formats.keras_file import MODEL_NAME, functional_config
 from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, Layer, checked_weights, classifier_layers, input_names
-from cal_ratio_trainer.formats.probe_jets import NetworkInputs
+from cal_ratio_trainer.formats.probe_jets import PaddedJets
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 FloatArray = NDArray[np.float32]
@@ -229,7 +229,7 @@ def is_sensitive(scores: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
 
 
 def chosen_load_tests(
-    inputs: NetworkInputs, fillings: NDArray[np.integer], scores: NDArray[np.float64]
+    inputs: PaddedJets, fillings: NDArray[np.integer], scores: NDArray[np.float64]
 ) -> tuple[LoadTest, ...]:
     """For each filling and each output the jet whose score there is nearest to 0.6, each jet once.
 

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
-from cal_ratio_trainer.formats.architecture import BadArchitecture, architecture_of, with_weights
 from cal_ratio_trainer.formats.graph import Graph
 from cal_ratio_trainer.formats.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
+from cal_ratio_trainer.formats.keras_config import BadArchitecture, architecture_of, with_weights
 from cal_ratio_trainer.formats.keras_file import (
     CONFIG,
     METADATA,

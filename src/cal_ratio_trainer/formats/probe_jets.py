@@ -26,8 +26,8 @@ FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class NetworkInputs:
-    """The inputs of a network for a number of jets.
+class PaddedJets:
+    """Jets as the inputs of a network: padded to its slots.
 
     Attributes:
         arrays: for each branch [jets, slots, inputs + masses], then [jets, 3 + masses]; float32.
@@ -38,21 +38,21 @@ class NetworkInputs:
     def __len__(self) -> int:
         return len(self.arrays[-1])
 
-    def take(self, jets: NDArray[np.integer]) -> "NetworkInputs":
+    def take(self, jets: NDArray[np.integer]) -> "PaddedJets":
         """The jets at the given positions, in that order."""
-        return NetworkInputs(tuple(array[jets] for array in self.arrays))
+        return PaddedJets(tuple(array[jets] for array in self.arrays))
 
-    def followed_by(self, others: "NetworkInputs") -> "NetworkInputs":
+    def followed_by(self, others: "PaddedJets") -> "PaddedJets":
         """These jets, then others for the same network."""
         pairs = zip(self.arrays, others.arrays, strict=True)
-        return NetworkInputs(tuple(np.concatenate(pair) for pair in pairs))
+        return PaddedJets(tuple(np.concatenate(pair) for pair in pairs))
 
     def of(self, jet: int) -> tuple[FloatArray, ...]:
         """The inputs of one jet, without the axis of the jets."""
         return tuple(array[jet] for array in self.arrays)
 
 
-def padded_inputs(jets: Jets, shape: NetworkShape, masses: NDArray[np.float32] | None = None) -> NetworkInputs:
+def padded_inputs(jets: Jets, shape: NetworkShape, masses: NDArray[np.float32] | None = None) -> PaddedJets:
     """Jets padded to the slots of a network, what it reads of them only.
 
     Args:
@@ -60,7 +60,7 @@ def padded_inputs(jets: Jets, shape: NetworkShape, masses: NDArray[np.float32] |
         shape: the network's shape.
         masses: [jets, masses] for a parametrised network, appended to each constituent and to the jet's own numbers.
     """
-    return NetworkInputs((*constituent_inputs(jets, shape, masses), jet_inputs(jets, masses)))
+    return PaddedJets((*constituent_inputs(jets, shape, masses), jet_inputs(jets, masses)))
 
 
 def constituent_inputs(

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from cal_ratio_trainer.formats.architecture import BadArchitecture
 from cal_ratio_trainer.formats.graph import Graph, GraphLayer
+from cal_ratio_trainer.formats.keras_config import BadArchitecture
 from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, OUTPUT_LAYER, Layer, classifier_layers
 from cal_ratio_trainer.formats.stored_layers import (
     WEIGHTS_OF,

@@ -12,7 +12,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import Graph, evaluate, graph_of
 from cal_ratio_trainer.formats.keras_reading import graph_from_zip
-from cal_ratio_trainer.formats.probe_jets import NetworkInputs
+from cal_ratio_trainer.formats.probe_jets import PaddedJets
 from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -39,7 +39,7 @@ class KnownScores:
         scores: [jets, 3].
     """
 
-    inputs: NetworkInputs
+    inputs: PaddedJets
     scores: NDArray[np.float32]
 
     def followed_by(self, others: "KnownScores") -> "KnownScores":
@@ -172,7 +172,7 @@ def _largest_difference(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any
     return difference
 
 
-def _onnx_scorer(content: bytes) -> Callable[[NetworkInputs], NDArray[np.float32]]:
+def _onnx_scorer(content: bytes) -> Callable[[PaddedJets], NDArray[np.float32]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -181,7 +181,7 @@ def _onnx_scorer(content: bytes) -> Callable[[NetworkInputs], NDArray[np.float32
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
 
-    def score(jets: NetworkInputs) -> NDArray[np.float32]:
+    def score(jets: PaddedJets) -> NDArray[np.float32]:
         (scores,) = session.run(None, dict(zip(names, jets.arrays, strict=True)))
         result: NDArray[np.float32] = scores
         return result

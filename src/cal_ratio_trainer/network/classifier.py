@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cal_ratio_trainer.network.activation import Activation, dropped
-from cal_ratio_trainer.network.batch import Batch
+from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource, scale_of
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.engine import engine_for
 from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
+
+JETS_AT_A_TIME = 8192
 
 
 class Classifier(nn.Module):
@@ -84,3 +87,24 @@ class Classifier(nn.Module):
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 weight.copy_(torch.from_numpy(np.asarray(weights[name], dtype=np.float32)))
+
+
+@torch.no_grad()
+def logits_of(classifier: Classifier, jets: JetTensors, positions: IndexArray | None = None) -> Tensor:
+    """Logits [jets, 3] without dropout, on the device.
+
+    Args:
+        classifier: on the device of the jets.
+        jets: scaled jets.
+        positions: their positions, [n]; None takes all in order.
+    """
+    chosen = np.arange(len(jets), dtype=np.int64) if positions is None else positions
+    pieces = [chosen[start : start + JETS_AT_A_TIME] for start in range(0, len(chosen), JETS_AT_A_TIME)]
+    logits = [classifier(batch) for batch in jets.batches(pieces)]
+    return torch.cat(logits) if logits else jets.jet.new_zeros(0, 3)
+
+
+def scores_of(classifier: Classifier, jets: JetTensors, positions: IndexArray | None = None) -> NDArray[np.float32]:
+    """Scores [jets, 3] in the order QCD, signal, BIB; each row sums to 1."""
+    scores: NDArray[np.float32] = logits_of(classifier, jets, positions).softmax(dim=1).cpu().numpy()
+    return scores

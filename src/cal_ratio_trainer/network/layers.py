@@ -1,6 +1,8 @@
-"""Dense layers with weights in Keras' layout and Keras' initial values."""
+"""Dense layers with weights in Keras' layout and Keras' initial values; weights of a chain of them in one tensor."""
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -43,3 +45,21 @@ class LstmWeights(Dense):
         self.recurrent_kernel = nn.Parameter(orthogonal(units, 4 * units, generator))
         with torch.no_grad():
             self.bias[units : 2 * units] = 1.0
+
+
+def flattened(weights: Sequence[Tensor]) -> Tensor:
+    """Kernel and bias of each layer, one behind the other."""
+    return torch.cat([weight.detach().reshape(-1) for weight in weights])
+
+
+def offsets_of(widths: Sequence[int]) -> list[int]:
+    """Offsets of each layer's kernel, and the end; from the widths of the input and of each layer's output."""
+    sizes = (inputs * units + units for inputs, units in itertools.pairwise(widths))
+    return list(itertools.accumulate(sizes, initial=0))
+
+
+def apart(flat: Tensor, widths: Sequence[int]) -> list[Tensor]:
+    """Kernel and bias of each layer, as views."""
+    shapes = [shape for inputs, units in itertools.pairwise(widths) for shape in ((inputs, units), (units,))]
+    pieces = torch.split(flat, [math.prod(shape) for shape in shapes])
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

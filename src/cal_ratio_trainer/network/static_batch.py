@@ -15,9 +15,8 @@ from torch import Tensor
 
 from cal_ratio_trainer.jets.schema import Constituent
 from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.classifier import JETS_AT_A_TIME, Classifier
 from cal_ratio_trainer.network.packing import IndexArray
-from cal_ratio_trainer.network.scoring import JETS_AT_A_TIME
 
 Room = Mapping[str, int]
 """By branch, how many constituents a batch has room for."""
@@ -61,7 +60,7 @@ class DeviceJets:
 
     @torch.no_grad()
     def logits(self, classifier: Classifier, positions: Tensor) -> Tensor:
-        """`scoring.logits_of` for positions [n] int64 on the device, without packing on the host."""
+        """`classifier.logits_of` for positions [n] int64 on the device, without packing on the host."""
         pieces = torch.split(positions, JETS_AT_A_TIME)
         room = room_for(self, [Positions.of(positions, [len(piece) for piece in pieces])])
         return torch.cat([classifier(self.batch(piece, room)) for piece in pieces])

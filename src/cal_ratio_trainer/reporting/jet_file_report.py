@@ -277,7 +277,7 @@ def _by_file(
 
 
 def _parts(overlay: _Overlay) -> Iterator[_Overlay]:
-    """As many groups as one figure can show; the first, which the others are compared with, is in each."""
+    """Groups in parts that one figure can show; the first, the reference of the ratios, is in each part."""
     first, others = overlay.groups[:1], overlay.groups[1:]
     step = MAX_SERIES - 1
     if len(others) <= step:

@@ -16,7 +16,7 @@ from cal_ratio_trainer.formats.fdeep_file import is_sensitive
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
 from cal_ratio_trainer.formats.probe_jets import (
-    NetworkInputs,
+    PaddedJets,
     constituent_inputs,
     drawn_jets,
     jet_inputs,
@@ -29,8 +29,7 @@ from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
 from cal_ratio_trainer.jets.schema import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.scoring import scores_of
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.network_facts import (
@@ -125,7 +124,7 @@ def _probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | No
     if converted:
         masses = _masses(len(drawn), classifier.shape.masses)
         in_gev = None if masses is None else masses * np.float32(GEV_A_TEV)
-        inputs = NetworkInputs((*constituent_inputs(drawn, classifier.shape), jet_inputs(drawn, in_gev)))
+        inputs = PaddedJets((*constituent_inputs(drawn, classifier.shape), jet_inputs(drawn, in_gev)))
         as_converted = KnownScores(inputs, scaled.scores)
     if test is not None and len(test.jets):
         own_jets, own_fillings = probes_of(test.jets, _PROBED_JETS)

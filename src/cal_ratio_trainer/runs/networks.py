@@ -19,9 +19,8 @@ from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safetensors, safetensors_bytes
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.encoders.base import encoder_named
-from cal_ratio_trainer.network.scoring import scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.runs.directory import (
     IMPORTED,

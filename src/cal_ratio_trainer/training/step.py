@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import Batch, on_device
-from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.classifier import Classifier, logits_of
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
 from cal_ratio_trainer.network.dropout import DropoutSource
-from cal_ratio_trainer.network.scoring import logits_of
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
