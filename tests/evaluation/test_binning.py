@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges, is_logarithmic
+from cal_ratio_trainer.evaluation.binning import bin_edges, is_logarithmic
 from cal_ratio_trainer.evaluation.scored import WeightedSample
 
 RANDOM = np.random.default_rng(1)
 
 
-def edges_of(*samples: Any, choice: BinChoice | None = None) -> NDArray[np.float64]:
+def edges_of(*samples: Any, max_bins: int = 40, central_share: float = 0.99) -> NDArray[np.float64]:
     """Bin edges for values of weight 1."""
     unweighted = [WeightedSample.unweighted(np.asarray(sample, dtype=np.float64)) for sample in samples]
-    return bin_edges(unweighted, choice or BinChoice())
+    return bin_edges(unweighted, max_bins, central_share)
 
 
 NUMBERS = st.floats(-1e12, 1e12, allow_subnormal=False)
@@ -28,7 +28,7 @@ NUMBERS = st.floats(-1e12, 1e12, allow_subnormal=False)
 @given(st.lists(st.lists(NUMBERS, max_size=30), max_size=4), st.integers(2, 60), st.floats(0.5, 1.0))
 def test_edges_rise_and_hold_the_middle_of_any_values(samples: list[list[float]], most: int, share: float) -> None:
     arrays = [np.array(sample) for sample in samples]
-    edges = edges_of(*arrays, choice=BinChoice(most, share))
+    edges = edges_of(*arrays, max_bins=most, central_share=share)
     assert len(edges) >= 2
     assert np.isfinite(edges).all()
     assert (np.diff(edges) > 0).all()
@@ -48,7 +48,7 @@ def test_edges_rise_and_hold_the_middle_of_any_values(samples: list[list[float]]
     ],
 )
 def test_the_range_covers_the_wanted_share(values: np.ndarray, inside: float) -> None:
-    edges = edges_of(values, choice=BinChoice(40, inside))
+    edges = edges_of(values, central_share=inside)
     assert np.mean((values >= edges[0]) & (values < edges[-1])) >= inside - 1e-3
     assert 20 <= len(edges) - 1 <= 43
 
@@ -80,11 +80,11 @@ def test_few_jets_get_few_bins() -> None:
 
 
 def test_whole_numbers_stand_in_the_middle_of_their_bins() -> None:
-    np.testing.assert_array_equal(edges_of([0, 1, 1, 3], choice=BinChoice(40, 1.0)), np.arange(-0.5, 4))
+    np.testing.assert_array_equal(edges_of([0, 1, 1, 3], central_share=1.0), np.arange(-0.5, 4))
 
 
 def test_many_whole_numbers_share_bins_evenly() -> None:
-    edges = edges_of(np.arange(1000), choice=BinChoice(40, 1.0))
+    edges = edges_of(np.arange(1000), central_share=1.0)
     assert len(edges) - 1 <= 40
     assert set(np.diff(edges)) == {25.0}
 
@@ -103,7 +103,7 @@ def test_orders_of_magnitude_get_bins_of_equal_ratio() -> None:
 
 
 def test_edges_are_round_numbers() -> None:
-    edges = edges_of(RANDOM.uniform(0.013, 0.987, 10_000), choice=BinChoice(10))
+    edges = edges_of(RANDOM.uniform(0.013, 0.987, 10_000), max_bins=10)
     np.testing.assert_allclose(edges, np.arange(0, 1.01, 0.1), atol=1e-12)
 
 
@@ -120,7 +120,7 @@ def test_large_whole_numbers_have_even_bins_and_no_logarithmic_axis() -> None:
 
 @pytest.mark.parametrize("values", [(0.3, 0.1 + 0.2), (1e9 + 0.5, 1e9 + 0.5000001), (1e17, 1e17 + 16), (0.0, 5e-324)])
 def test_values_that_differ_by_rounding_share_a_bin(values: tuple[float, float]) -> None:
-    edges = bin_edges([WeightedSample.unweighted(np.array(values * 50))], BinChoice())
+    edges = bin_edges([WeightedSample.unweighted(np.array(values * 50))])
     assert len(edges) == 2
     assert edges[0] < min(values)
     assert max(values) < edges[1]
@@ -129,12 +129,12 @@ def test_values_that_differ_by_rounding_share_a_bin(values: tuple[float, float])
 def test_what_weighs_nothing_decides_nothing() -> None:
     values = np.concatenate([RANDOM.normal(0, 1, 9_000), RANDOM.normal(50, 1, 1_000)])
     light = WeightedSample(values, np.where(values > 25, 1e-6, 1.0))
-    assert bin_edges([light], BinChoice())[-1] < 10
+    assert bin_edges([light])[-1] < 10
     nothing = WeightedSample(values, np.zeros(len(values)))
-    np.testing.assert_array_equal(bin_edges([nothing], BinChoice()), edges_of(values))
+    np.testing.assert_array_equal(bin_edges([nothing]), edges_of(values))
 
 
 def test_negative_weights_count_by_their_size() -> None:
     values = RANDOM.normal(0, 1, 1_000)
     negative = WeightedSample(values, np.full(1_000, -2.0))
-    np.testing.assert_array_equal(bin_edges([negative], BinChoice()), edges_of(values))
+    np.testing.assert_array_equal(bin_edges([negative]), edges_of(values))

@@ -114,7 +114,7 @@ def test_decays_in_the_endcap_are_shown_by_their_distance_on_both_sides() -> Non
 def test_a_bin_holds_its_lower_edge_and_the_last_one_its_upper_edge_too() -> None:
     edges = np.array([0.0, 1.0, 2.0])
     values = np.array([0.0, 0.999, 1.0, 2.0, 2.001, -0.001, math.nan])
-    found = dependence(("pt", edges), Label.SIGNAL, values, np.ones(7), np.ones(7, dtype=bool))
+    found = dependence("pt", edges, Label.SIGNAL, values, np.ones(7), np.ones(7, dtype=bool))
     assert found.total.tolist() == [2, 2]
     assert (found.jets, found.outside) == (4, 2)
 
@@ -122,7 +122,8 @@ def test_a_bin_holds_its_lower_edge_and_the_last_one_its_upper_edge_too() -> Non
 def test_background_is_weighted_at_its_effective_number() -> None:
     # One bin: weights 1, 1, 2; the 2 passes: e = 1/2, var = (4 + 2) / 4 / 16 = 3/32, n = 1/4 / (3/32) = 8/3.
     found = dependence(
-        ("eta", np.array([-1.0, 1.0])),
+        "eta",
+        np.array([-1.0, 1.0]),
         Label.QCD,
         np.zeros(3),
         np.array([1.0, 1.0, 2.0]),
@@ -132,7 +133,7 @@ def test_background_is_weighted_at_its_effective_number() -> None:
     assert found.total[0] == pytest.approx(8 / 3)
     # None passes: the effective number is 16/6.
     none = dependence(
-        ("eta", np.array([-1.0, 1.0])), Label.QCD, np.zeros(3), np.array([1.0, 1.0, 2.0]), np.zeros(3, dtype=bool)
+        "eta", np.array([-1.0, 1.0]), Label.QCD, np.zeros(3), np.array([1.0, 1.0, 2.0]), np.zeros(3, dtype=bool)
     )
     assert (none.value[0], none.total[0]) == (0, pytest.approx(16 / 6))
     assert none.interval[1][0] == pytest.approx(share(0, 16 / 6).high)

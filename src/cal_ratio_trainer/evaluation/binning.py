@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +24,9 @@ _FULL_CIRCLE_FROM = 0.9
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
-@dataclass(frozen=True)
-class BinChoice:
-    """Options for the choice of bins.
-
-    Attributes:
-        most: at most so many.
-        central_share: share of each sample's values that the range covers, far outliers apart.
-    """
-
-    most: int = 40
-    central_share: float = 0.99
-
-
-def bin_edges(samples: Sequence[WeightedSample], choice: BinChoice) -> NDArray[np.float64]:
+def bin_edges(
+    samples: Sequence[WeightedSample], max_bins: int = 40, central_share: float = 0.99
+) -> NDArray[np.float64]:
     """Edges of bins that show all samples.
 
     The range covers the central part of each sample, so that a small class is seen beside a large one; outliers that
@@ -49,7 +37,8 @@ def bin_edges(samples: Sequence[WeightedSample], choice: BinChoice) -> NDArray[n
 
     Args:
         samples: values with their weights, of which the absolute value counts; those without values are passed over.
-        choice: see `BinChoice`.
+        max_bins: largest number of bins.
+        central_share: share of each sample's values that the range covers, far outliers apart.
 
     Returns:
         [bins + 1] rising; the unit interval in one bin where there is no value at all.
@@ -57,22 +46,24 @@ def bin_edges(samples: Sequence[WeightedSample], choice: BinChoice) -> NDArray[n
     filled = [sample for sample in samples if len(sample)]
     if not filled:
         return np.array([0.0, 1.0])
-    bounds = np.array([_bounds(sample, choice.central_share) for sample in filled])
+    bounds = np.array([_bounds(sample, central_share) for sample in filled])
     low, high = float(bounds[:, 0].min()), float(bounds[:, 1].max())
     if high - low <= max(_RESOLUTION * max(abs(low), abs(high)), _MIN_RANGE):
-        return _around(low, high)
+        half = max(0.5, max(abs(low), abs(high)) * 1e-3)
+        return np.array([low - half, high + half])
     if all(np.array_equal(sample.values, np.round(sample.values)) for sample in filled):
-        return _whole_number_edges(low, high, choice.most)
+        return _whole_number_edges(low, high, max_bins)
     numbers = sorted(len(sample) for sample in filled)
     deciding = next((number for number in numbers if number >= _ENOUGH_VALUES), numbers[-1])
-    wanted = _bin_count(deciding, choice.most)
+    # Rice's rule: twice the cubic root.
+    wanted = max(min(_MIN_BINS, max_bins), min(max_bins, round(2 * math.cbrt(deciding))))
     if _goes_round(low, high):
         return np.linspace(-1, 1, wanted + 1) * math.pi * (1 + 1e-6)
     if low > 0 and high / low > _LOGARITHMIC_ABOVE:
         return np.geomspace(low, high * (1 + 1e-6), wanted + 1)
     narrowest = float(np.median(bounds[:, 2]))
-    stretched = round(wanted * min((high - low) / narrowest, 5.0)) if narrowest > 0 else choice.most
-    return _round_edges(low, high, min(max(wanted, stretched), choice.most))
+    stretched = round(wanted * min((high - low) / narrowest, 5.0)) if narrowest > 0 else max_bins
+    return _round_edges(low, high, min(max(wanted, stretched), max_bins))
 
 
 def is_logarithmic(edges: NDArray[np.float64]) -> bool:
@@ -103,16 +94,6 @@ def _quantiles(sample: WeightedSample, shares: Sequence[float]) -> list[float]:
         reached = np.arange(1.0, len(order) + 1)
     places = np.searchsorted(reached, np.array(shares) * reached[-1] * (1 - 1e-12))
     return [float(sample.values[order[min(place, len(order) - 1)]]) for place in places]
-
-
-def _bin_count(values: int, most: int) -> int:
-    # Rice's rule: twice the cubic root.
-    return max(min(_MIN_BINS, most), min(most, round(2 * math.cbrt(values))))
-
-
-def _around(low: float, high: float) -> NDArray[np.float64]:
-    half = max(0.5, max(abs(low), abs(high)) * 1e-3)
-    return np.array([low - half, high + half])
 
 
 def _whole_number_edges(low: float, high: float, most: int) -> NDArray[np.float64]:

@@ -83,13 +83,12 @@ def signal_efficiency(jets: ScoredJets) -> Share:
 
 def false_positives(jets: ScoredJets) -> tuple[FalsePositives, ...]:
     """Shares of QCD and BIB jets whose largest output is signal."""
-    return tuple(_false_positives(jets, label) for label in (Label.QCD, Label.BIB))
-
-
-def _false_positives(jets: ScoredJets, label: Label) -> FalsePositives:
-    rows = jets.positions[label]
-    by_weight = weighted_share(jets.weights[rows], jets.predictions[rows] == Label.SIGNAL)
-    return FalsePositives(label, _taken_for_signal(jets, label), by_weight)
+    found = []
+    for label in (Label.QCD, Label.BIB):
+        rows = jets.positions[label]
+        by_weight = weighted_share(jets.weights[rows], jets.predictions[rows] == Label.SIGNAL)
+        found.append(FalsePositives(label, _taken_for_signal(jets, label), by_weight))
+    return tuple(found)
 
 
 def _taken_for_signal(jets: ScoredJets, label: Label) -> Share:

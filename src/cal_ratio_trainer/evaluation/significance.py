@@ -106,10 +106,13 @@ def significance_scan(
     passing_signal = _passing(WeightedSample.unweighted(signal.values), CUTS)
     passing_background = _passing(qcd, CUTS) + _passing(bib, CUTS)
     squares = _passing(WeightedSample(qcd.values, np.square(qcd.weights)), CUTS) + _passing(bib, CUTS)
+    name = "" if background == QCD_AND_BIB else background.name
+    if higgs_mass is not None:
+        name = mass_name(higgs_mass)
     enough = passing_background > MIN_BACKGROUND
     stop = len(CUTS) if enough.all() else int(np.argmin(enough))
     return SignificanceScan(
-        name=_name(background, higgs_mass),
+        name=name,
         signal=passing_signal[:stop],
         background=rounded(passing_background[:stop], _DIGITS),
         background_squares=rounded(squares[:stop], _DIGITS),
@@ -122,12 +125,6 @@ def all_scans(jets: ScoredJets) -> tuple[SignificanceScan, ...]:
     """The scans of everything, QCD only, BIB only, and each mH of the signal."""
     by_background = [significance_scan(jets, background) for background in (QCD_AND_BIB, QCD_ONLY, BIB_ONLY)]
     return (*by_background, *(significance_scan(jets, higgs_mass=mass) for mass in jets.higgs_masses))
-
-
-def _name(background: Background, higgs_mass: float | None) -> str:
-    if higgs_mass is not None:
-        return mass_name(higgs_mass)
-    return "" if background == QCD_AND_BIB else background.name
 
 
 def _scaled(jets: ScoredJets, background: Background, label: Label) -> WeightedSample:

@@ -212,7 +212,11 @@ def classes_of(jets: Jets) -> tuple[list[JetClass], NDArray[np.int64]]:
     positions = np.zeros(len(jets), dtype=np.int64)
     positions[~signal] = of_others
     positions[signal] = len(others) + of_signal
-    return [*(JetClass(int(each)) for each in others), *map(_signal_class, pairs.tolist())], positions
+    classes = [JetClass(int(each)) for each in others]
+    for pair in pairs.tolist():
+        known = pair.real >= 0 and pair.imag >= 0
+        classes.append(JetClass(int(Label.SIGNAL), (pair.real, pair.imag) if known else None))
+    return classes, positions
 
 
 def _masses(jets: Jets, name: str) -> NDArray[np.float64]:
@@ -220,8 +224,3 @@ def _masses(jets: Jets, name: str) -> NDArray[np.float64]:
     # NaN would be unequal to itself.
     known: NDArray[np.float64] = np.nan_to_num(masses, nan=-1.0)
     return known
-
-
-def _signal_class(pair: complex) -> JetClass:
-    known = pair.real >= 0 and pair.imag >= 0
-    return JetClass(int(Label.SIGNAL), (pair.real, pair.imag) if known else None)

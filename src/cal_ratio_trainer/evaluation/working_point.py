@@ -158,14 +158,15 @@ def dependences(jets: ScoredJets, cut: float) -> tuple[Dependence, ...]:
         weights = None if label == Label.SIGNAL else jets.weights[rows]
         is_sparse = sparse_signal if label == Label.SIGNAL else sparse_background
         edges = EDGES[quantity][:: 2 if is_sparse else 1]
-        made = dependence((quantity, edges), label, values[rows], weights, passes[rows])
+        made = dependence(quantity, edges, label, values[rows], weights, passes[rows])
         if made.total.any():
             found.append(made)
     return tuple(found)
 
 
 def dependence(
-    binning: tuple[str, NDArray[np.float64]],
+    quantity: str,
+    edges: NDArray[np.float64],
     label: Label,
     values: FloatArray,
     weights: FloatArray | None,
@@ -174,13 +175,13 @@ def dependence(
     """Share of jets that passes in each bin.
 
     Args:
-        binning: the quantity, a name of `EDGES`, and the edges of its bins.
+        quantity: a name of `EDGES`.
+        edges: of the bins.
         label: of the jets.
         values: [jets] of the quantity, NaN where it is not known.
         weights: [jets]; None counts jets.
         passes: [jets].
     """
-    quantity, edges = binning
     bins = np.searchsorted(edges, values, side="right") - 1
     bins[values == edges[-1]] -= 1
     inside = (bins >= 0) & (bins < len(edges) - 1)

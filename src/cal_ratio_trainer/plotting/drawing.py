@@ -144,7 +144,9 @@ def _drawing(path: Path, labels: FigureLabels, layout: str, default_ticks: bool)
                 # longer than drawing.
                 with replacing(path.with_name(path.name + suffix), durable=False) as temporary:
                     if suffix == ".pdf":
-                        _print_pdf(canvas, temporary)
+                        # No program version and no date inside: the same figure gives the same bytes.
+                        nothing = {"CreationDate": None, "Creator": None, "Producer": None}
+                        canvas.print_figure(temporary, format="pdf", metadata=nothing)
                     else:
                         temporary.write_bytes(_png(canvas, heading, (layout, labels) if default_ticks else None))
         except BaseException:
@@ -157,11 +159,6 @@ def _png(canvas: Any, heading: list["Artist"], shared_by: tuple[str, FigureLabel
         canvas.draw()
         return png_bytes(canvas.buffer_rgba())
     return png_bytes(shared_frame(canvas, heading, shared_by).drawn_over(canvas, heading))
-
-
-def _print_pdf(canvas: Any, path: Path) -> None:
-    # No program version and no date inside: the same figure gives the same bytes.
-    canvas.print_figure(path, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def draw_curve(axes: "Axes", curve: RocCurve, beside: RocCurve | None) -> None:
         axes.plot(*_points(beside), color=GREY, linewidth=1, label=f"{_signal_name(beside)}, AUC {beside.auc:.4f}")
     counts = f"{curve.signal_jets:,} signal, {_counts(curve)} jets"
     name = curve.background.name.removesuffix(" only")
-    if _is_mixture(curve):
+    if curve.background.qcd and curve.background.bib:
         axes.set_ylabel(f"Rejection 1/ε of the mixture {name}")
         counts = f"{counts}\n(curve and AUC depend on these counts)"
     else:
@@ -124,10 +124,6 @@ def _finish(axes: "Axes", curves: list[RocCurve], text: str) -> None:
 
 def _signal_name(curve: RocCurve) -> str:
     return f"$m_H$ = {float(curve.name.removeprefix('mH')):g} GeV" if curve.name else "all masses"
-
-
-def _is_mixture(curve: RocCurve) -> bool:
-    return bool(curve.background.qcd and curve.background.bib)
 
 
 def _counts(curve: RocCurve) -> str:

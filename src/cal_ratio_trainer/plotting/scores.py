@@ -80,24 +80,25 @@ def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, 
         title = f"{style.title} ({histogram[name].jets:,} jets)"
         contents, errors = histogram[name].normalised()
         if style.is_area:
-            _draw_area(axes, histogram.edges, contents, errors, {"color": style.colour, "label": title})
+            _draw_area(axes, histogram.edges, contents, errors, style.colour, title)
         else:
             centres = _centres(histogram.edges, score_axes)
-            _draw_points(axes, (centres, contents, errors), {**style.points, "marker": "o"}, title)
+            _draw_points(axes, centres, contents, errors, {**style.points, "marker": "o"}, title)
     _set_axes(axes, score_axes, bottom)
     axes.set_xlabel(output_title(histogram.output))
     axes.set_ylabel("Fraction of jets / bin")
-    _add_legend(axes, "" if "sig" in histogram.classes else histogram.output, text)
+    # Main plots are empty in the middle. Control jets are QCD: high on its output, low on signal's, and on the
+    # logarithmic axis of BIB's they stand at the right too.
+    control_place: Place = "upper right" if histogram.output == "sig" else "upper left"
+    place: Place = "upper center" if "sig" in histogram.classes else control_place
+    axes.legend(loc=place, fontsize=13, title=text, title_fontsize=13, alignment="left", **LEGEND_BOX)
 
 
 def ks_text(ks: OutputKs, range_names: list[str]) -> str:
     """The K-S distances of one output in ranges of these names, each beside what identical distributions would give."""
+    total = KsComparison(ks.total, KsReference(ks.expected, ks.spread, math.nan))
     lines = [_ks_line(name, comparison) for name, comparison in zip(range_names, ks.ranges, strict=True)]
-    return "\n".join(["K-S (expected if identical)", *lines, _ks_line("sum", _summed(ks))])
-
-
-def _summed(ks: OutputKs) -> KsComparison:
-    return KsComparison(ks.total, KsReference(ks.expected, ks.spread, math.nan))
+    return "\n".join(["K-S (expected if identical)", *lines, _ks_line("sum", total)])
 
 
 def _ks_line(name: str, measured: KsComparison, before_expected: str = "") -> str:
@@ -107,37 +108,31 @@ def _ks_line(name: str, measured: KsComparison, before_expected: str = "") -> st
     return f"{name}: {measured.distance:.3f} ({before_expected}{reference.mean:.3f} ± {reference.spread:.3f})"
 
 
-def _add_legend(axes: "Axes", side: str, text: str) -> None:
-    # Main plots are empty in the middle. Control jets are QCD: high on its output, low on signal's, and on the
-    # logarithmic axis of BIB's they stand at the right too.
-    places: dict[str, Place] = {"": "upper center", "qcd": "upper left", "bib": "upper left"}
-    place = places.get(side, "upper right")
-    axes.legend(loc=place, fontsize=13, title=text, title_fontsize=13, alignment="left", **LEGEND_BOX)
-
-
 def _draw_area(
     axes: "Axes",
     edges: NDArray[np.float64],
     contents: NDArray[np.float64],
     errors: NDArray[np.float64],
-    style: dict[str, Any],
+    colour: str,
+    label: str,
 ) -> None:
     from matplotlib.colors import to_rgba
     from matplotlib.patches import StepPatch
 
-    colour = style["color"]
     lowest = _LOWEST_DRAWN / 10
     fill: dict[str, Any] = {"facecolor": to_rgba(colour, 0.3), "edgecolor": colour, "linewidth": 1.5}
     band: dict[str, Any] = {"facecolor": to_rgba(colour, 0.3), "linewidth": 0}
     # Limits are set, not looked for: `axes.stairs` would take as long for that as the whole area takes to draw.
-    axes.add_artist(StepPatch(contents, edges, baseline=lowest, fill=True, label=style["label"], **fill))
+    axes.add_artist(StepPatch(contents, edges, baseline=lowest, fill=True, label=label, **fill))
     low: Any = np.maximum(contents - errors, lowest)
     axes.add_artist(StepPatch(contents + errors, edges, baseline=low, fill=True, **band))
 
 
 def _draw_points(
     axes: "Axes",
-    values: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    centres: NDArray[np.float64],
+    contents: NDArray[np.float64],
+    errors: NDArray[np.float64],
     style: dict[str, Any],
     label: str,
 ) -> None:
@@ -145,8 +140,8 @@ def _draw_points(
     from matplotlib.container import ErrorbarContainer
     from matplotlib.lines import Line2D
 
-    filled = values[1] > 0
-    x, y, dy = (part[filled] for part in values)
+    filled = contents > 0
+    x, y, dy = centres[filled], contents[filled], errors[filled]
     # As `axes.errorbar` does it, without looking for limits that are set anyway: in a third of the time.
     points = Line2D(x, y, linestyle="none", markersize=5, markeredgewidth=1, zorder=3.1, **style)
     ends: Any = np.stack([np.stack([x, y - dy], axis=1), np.stack([x, y + dy], axis=1)], axis=1)

@@ -124,7 +124,7 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
         if place == 0:
             _draw_area(axes, figure.edges, contents, errors, title)
         else:
-            _draw_steps(axes, figure.edges, contents, errors, (place - 1, len(figure.series) - 1), title)
+            _draw_steps(axes, figure.edges, contents, errors, title, place - 1, len(figure.series) - 1)
         filled = contents[contents > 0]
         if len(filled):
             highest = max(highest, float(np.nanmax(np.minimum(contents + errors, _MAX_BAR * contents))))
@@ -178,9 +178,9 @@ def _draw_area(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: Fl
 
 
 def _draw_steps(
-    axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, place: tuple[int, int], title: str
+    axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, title: str, place: int, others: int
 ) -> None:
-    style = _STYLES[place[0]]
+    style = _STYLES[place]
     axes.stairs(
         np.nan_to_num(contents),
         edges,
@@ -191,7 +191,7 @@ def _draw_steps(
     )
     filled = contents > 0
     axes.errorbar(
-        _beside_each_other(edges, *place)[filled],
+        _beside_each_other(edges, place, others)[filled],
         contents[filled],
         yerr=errors[filled],
         markersize=4.5,

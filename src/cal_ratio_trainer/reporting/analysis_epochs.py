@@ -37,6 +37,9 @@ CRITERIA = {
 """Criteria of the shortlist, the lowest value first, and its name in the history; None is the sum of three names."""
 
 
+_OF_ITS_RUN = "recommended of its run"
+
+
 @dataclass(frozen=True, eq=False)
 class TestResult:
     """A network on the test part of its run, or on all jets of given files.
@@ -132,13 +135,16 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
         reasons: dict[int, list[str]] = {}
         # A fold set offers one choice, which is the best by all of them.
         for criterion, key in CRITERIA.items() if run.best_of_folds is None else ():
-            for rank, epoch in enumerate(_lowest(_values(run, key), best_of_each)):
+            values = ks_sums(run.rows) if key is None else [row.get(key, math.nan) for row in run.rows]
+            finite = sorted((value, epoch) for epoch, value in enumerate(values) if math.isfinite(value))
+            for rank, (_, epoch) in enumerate(finite[:best_of_each]):
                 reasons.setdefault(epoch, []).append(criterion if rank == 0 else f"{criterion} ({rank + 1}.)")
         own = group.recommended_of(position)
         if own is not None:
-            reasons.setdefault(own, []).insert(0, "recommended of its run")
+            reasons.setdefault(own, []).insert(0, _OF_ITS_RUN)
         if group.recommended is not None and group.recommended[0] == position:
-            reasons[group.recommended[1]] = _once("recommended", reasons.get(group.recommended[1], []))
+            others = [each for each in reasons.get(group.recommended[1], []) if each != _OF_ITS_RUN]
+            reasons[group.recommended[1]] = ["recommended", *others]
         candidates += [
             Candidate(run, epoch, tuple(words), (position, epoch) in group.classifying)
             for epoch, words in sorted(reasons.items())
@@ -158,19 +164,6 @@ def with_results(candidates: Sequence[Candidate], settings: AnalyzeSettings) -> 
             done.append(_scored(each, settings, resampling))
             line.advance(note=each.name)
     return done
-
-
-def _once(word: str, others: Sequence[str]) -> list[str]:
-    return [word, *(other for other in others if other != "recommended of its run")]
-
-
-def _values(run: AnalyzedRun, key: str | None) -> list[float]:
-    return ks_sums(run.rows) if key is None else [row.get(key, math.nan) for row in run.rows]
-
-
-def _lowest(values: Sequence[float], count: int) -> list[int]:
-    finite = [(value, epoch) for epoch, value in enumerate(values) if math.isfinite(value)]
-    return [epoch for _, epoch in sorted(finite)[:count]]
 
 
 def _last_if_unknown(value: float) -> float:

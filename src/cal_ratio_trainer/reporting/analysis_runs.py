@@ -231,7 +231,9 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     for folder in folders:
         if (other := by_name.setdefault(folder.name, folder)) is not folder:
             raise ConfigError([f"{other.path} and {folder.path} are both called {folder.name}; analyze one at a time"])
-    given = _given_files(settings, device)
+    given = None
+    if settings.main_training_file is not None and settings.cr_training_file is not None:
+        given = GivenFiles(settings.main_training_file, settings.cr_training_file, device)
     runs, unusable = _each(
         folders, lambda folder: folder.name, lambda folder: read_run(folder, device, given, settings.rule), "read runs"
     )
@@ -303,12 +305,6 @@ def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
             measured[epoch] = figures_to_choose_by(sample, find_networks(name, run.numbered_folder.parents[1]).load())
             line.advance()
     return AnalyzedRun(overview, sample, measured=measured)
-
-
-def _given_files(settings: AnalyzeSettings, device: torch.device) -> GivenFiles | None:
-    if settings.main_training_file is None or settings.cr_training_file is None:
-        return None
-    return GivenFiles(settings.main_training_file, settings.cr_training_file, device)
 
 
 def _each(

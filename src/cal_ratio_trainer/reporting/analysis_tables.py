@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 
-from cal_ratio_trainer.evaluation.classification import MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import Interval, Share
 from cal_ratio_trainer.evaluation.roc import REJECTION_AT
 from cal_ratio_trainer.jets.labels import Label
@@ -137,7 +136,10 @@ def efficiency_table(candidates: Sequence[Candidate]) -> ReportTable | None:
     if not scored:
         return None
     judged = [each.classifies for each, _ in scored]
-    by_epoch = [{_masses(point): point.efficiency for point in result.efficiencies} for _, result in scored]
+    by_epoch = [
+        {(point.higgs_mass, point.scalar_mass): point.efficiency for point in result.efficiencies}
+        for _, result in scored
+    ]
     rows: list[tuple[str, ...]] = []
     for masses in sorted({masses for points in by_epoch for masses in points}):
         shares = [points.get(masses) for points in by_epoch]
@@ -172,7 +174,8 @@ def history_table(candidates: Sequence[Candidate]) -> ReportTable | None:
 def setting_tables(runs: Sequence[AnalyzedRun]) -> list[ReportTable]:
     """Settings that differ between runs, and those that are the same."""
     names = list(dict.fromkeys(name for run in runs for name in run.overview.settings))
-    values = {name: [_setting(run, name) for run in runs] for name in names}
+    values = {name: [run.overview.settings.get(name, _NOT_KNOWN) for run in runs] for name in names}
+    values = {name: ["null" if each is None else str(each) for each in row] for name, row in values.items()}
     differing = [name for name in names if len(set(values[name])) > 1]
     same = [name for name in names if name not in differing]
     tables = []
@@ -260,10 +263,6 @@ def _name(each: Candidate, recommended: Candidate | None) -> str:
     return bold(each.name) if each is recommended else each.name
 
 
-def _masses(point: MassPointEfficiency) -> tuple[float, float]:
-    return point.higgs_mass, point.scalar_mass
-
-
 def _best_in_bold(
     shares: Sequence[Share | None], judged: Sequence[bool], best_of: Callable[[list[float]], float]
 ) -> list[str]:
@@ -288,11 +287,6 @@ def _share(share: Share | None, is_best: bool) -> str:
 
 def _unbroken(text: str) -> str:
     return text.replace(" ", "\xa0")
-
-
-def _setting(run: AnalyzedRun, name: str) -> str:
-    value = run.overview.settings.get(name, _NOT_KNOWN)
-    return "null" if value is None else str(value)
 
 
 def _number(value: float, form: str) -> str:

@@ -1,6 +1,6 @@
 """The report of a build: what was taken, how it was weighed, the cutflow of each sample, distributions."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cal_ratio_trainer.building.build import report_file
@@ -48,14 +48,17 @@ def _fill(report: Report, summary: BuildSummary, settings: BuildSettings) -> Non
     _add_weights(report, weighing)
     for step in weighing.steps:
         report.heading(_STEPS[step.step], level=3)
-        for drawings in _step_drawings(step, weighing):
-            # A row each, so that before and after stand side by side.
-            report.figures(drawings)
+        for pair in zip(step.before, step.after, strict=True):
+            # One row per variable, so that before and after stand side by side.
+            both = zip(("before", "after"), pair, strict=True)
+            report.figures(_step_drawing(step, when, each, weighing) for when, each in both)
     is_shown = bool(weighing.steps) and weighing.steps[-1].step == "flatten" and settings.max_weight_share is None
     if weighing.result and not is_shown:
         report.heading("The classes as they are in the file", level=3)
         report.figures(_compared(each, "final", "in the file", summary.kind == "control") for each in weighing.result)
-    _add_cutflows(report, summary)
+    report.heading("Cutflow of each sample")
+    for name, steps in summary.cutflows.items():
+        report.table(_cutflow_table(name, steps))
     _add_inputs(report, summary)
 
 
@@ -120,12 +123,6 @@ def _sample_row(sample: SampleWeight) -> tuple[str, ...]:
     )
 
 
-def _step_drawings(step: BeforeAfter, weighing: Weighing) -> Iterator[list[Drawing]]:
-    """Before and after, for each variable."""
-    for pair in zip(step.before, step.after, strict=True):
-        yield [_step_drawing(step, when, each, weighing) for when, each in zip(("before", "after"), pair, strict=True)]
-
-
 def _step_drawing(step: BeforeAfter, when: str, spectra: Spectra, weighing: Weighing) -> Drawing:
     what, heading = f"{step.step}_{when}", f"{when} weighing"
     if step.step != "samples":
@@ -145,12 +142,6 @@ def _compared(spectra: Spectra, what: str, heading: str, against_data: bool) -> 
 
 def _figure(spectra: Spectra, heading: str, unit: str = "") -> SpectrumFigure:
     return SpectrumFigure(spectra.variable, spectra.edges, spectra.groups, heading, unit)
-
-
-def _add_cutflows(report: Report, summary: BuildSummary) -> None:
-    report.heading("Cutflow of each sample")
-    for name, steps in summary.cutflows.items():
-        report.table(_cutflow_table(name, steps))
 
 
 def _cutflow_table(name: str, steps: Sequence[SampleStep]) -> ReportTable:

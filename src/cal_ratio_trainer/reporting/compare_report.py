@@ -23,7 +23,7 @@ from cal_ratio_trainer.reporting.score_report import pt_range_words
 from cal_ratio_trainer.reporting.table import ReportTable, bold
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
 from cal_ratio_trainer.scoring.compared import ComparedJets
-from cal_ratio_trainer.scoring.explanation import Attempt, Explanation
+from cal_ratio_trainer.scoring.explanation import Explanation
 from cal_ratio_trainer.scoring.streams import Region
 
 _NO_BREAK = "\u00a0"
@@ -255,7 +255,8 @@ def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
     columns = {name: jets.table.column(name).take(positions.tolist()).to_pylist() for name in names}
     rows = []
     for i, position in enumerate(positions):
-        columns["label"][i] = _class_title(jets.region, columns["label"][i])
+        label_here = columns["label"][i]
+        columns["label"][i] = "" if label_here is None else CLASS_NAMES[CLASS_OF_LABEL[jets.region][Label(label_here)]]
         cells = [_cell(name, columns[name][i]) for name in names]
         scores = [
             f"{jets.first[position, label]:.4f} / {jets.second[position, label]:.4f}".replace(" ", _NO_BREAK)
@@ -272,10 +273,6 @@ def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
     )
 
 
-def _class_title(region: Region, label: int | None) -> str:
-    return "" if label is None else CLASS_NAMES[CLASS_OF_LABEL[region][Label(label)]]
-
-
 def _cell(name: str, value: object) -> str:
     if value is None:
         return ""
@@ -285,7 +282,10 @@ def _cell(name: str, value: object) -> str:
 def attempt_table(explanation: Explanation) -> ReportTable:
     """The changes of the inputs that bring the scores closest."""
     pairs = [attempt for attempt in explanation.pairs if attempt.agrees]
-    rows = [_attempt_row(attempt) for attempt in (explanation.unchanged, *explanation.best, *pairs)]
+    rows = [
+        (attempt.name, f"{attempt.mean:.2g}", f"{attempt.median:.2g}", f"{attempt.largest:.2g}")
+        for attempt in (explanation.unchanged, *explanation.best, *pairs)
+    ]
     skipped = f"; {explanation.skipped} could not be tried on these jets" if explanation.skipped else ""
     return ReportTable(
         "Single changes of the inputs that bring the scores closest",
@@ -294,7 +294,3 @@ def attempt_table(explanation: Explanation) -> ReportTable:
         f"{explanation.tried} changes were tried on {explanation.jets} jets{skipped}. Median and largest: of each "
         "jet's output that differs most.",
     )
-
-
-def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
-    return (attempt.name, f"{attempt.mean:.2g}", f"{attempt.median:.2g}", f"{attempt.largest:.2g}")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.plot import PlotInput, PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
-from cal_ratio_trainer.evaluation.binning import BinChoice, bin_edges
+from cal_ratio_trainer.evaluation.binning import bin_edges
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.evaluation.survey import JetClass, Survey, classes_of, weights_of
 from cal_ratio_trainer.evaluation.variables import (
@@ -212,7 +212,7 @@ def compared(settings: PlotSettings) -> Comparison:
     with progress("look through files", 2 * sum(file.rows for file in files), "jets") as line:
         for file in files:
             _survey(file, settings.weight_column, line)
-        edges = _edges(files, BinChoice(settings.bins, settings.central_share))
+        edges = _edges(files, settings)
         for file in files:
             _count(file, edges, settings.weight_column, line)
     return Comparison(files, common, columns, edges, time.perf_counter() - begin)
@@ -287,7 +287,7 @@ def _survey(file: ComparedFile, weight_column: str, line: ProgressLine) -> None:
         file.survey.add(jets)
 
 
-def _edges(files: list[ComparedFile], choice: BinChoice) -> dict[Quantity, NDArray[np.float64]]:
+def _edges(files: list[ComparedFile], settings: PlotSettings) -> dict[Quantity, NDArray[np.float64]]:
     quantities = dict.fromkeys(quantity for file in files for quantity in file.variables)
     # All that there can be: their means are read off the histograms.
     edges: dict[Quantity, NDArray[np.float64]] = {}
@@ -303,7 +303,7 @@ def _edges(files: list[ComparedFile], choice: BinChoice) -> dict[Quantity, NDArr
             if quantity in file.variables
             for sample in file.survey.samples_of(file.variables[quantity])
         ]
-        edges[quantity] = bin_edges(samples, choice)
+        edges[quantity] = bin_edges(samples, settings.bins, settings.central_share)
     for file in files:
         file.survey = replace(file.survey, samples={})
     return edges

@@ -208,21 +208,21 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
     with progress("read runs", len(folders), "runs") as line:
         for folder in folders:
             run = RunOverview.of(folder)
-            if _is_wanted(run, settings):
+            has_tag = not settings.tag or run.setting("tag") in settings.tag
+            if has_tag and (not settings.status or run.status in settings.status):
                 rows.append(RunRow.of(run, settings.rule))
             line.advance()
     known = [row for row in rows if _is_known(column.value(row))]
     # Sorting is stable: runs of one value stay in the order they started.
     known.sort(key=lambda row: _sortable(column.value(row)), reverse=settings.sort.startswith("-"))
     ordered = known + [row for row in rows if not _is_known(column.value(row))]
-    return [line for row in ordered for line in _with_folds(row, settings)]
-
-
-def _with_folds(row: RunRow, settings: RunsSettings) -> list[RunRow]:
-    """A run, and where folds are asked for its networks below it."""
-    if not settings.folds or row.run.fold_rule is None:
-        return [row]
-    return [row, *(RunRow.of(fold, settings.rule) for fold in row.run.folds)]
+    if not settings.folds:
+        return ordered
+    with_folds = []
+    for row in ordered:
+        folds = row.run.folds if row.run.fold_rule is not None else ()
+        with_folds += [row, *(RunRow.of(fold, settings.rule) for fold in folds)]
+    return with_folds
 
 
 def runs_csv(rows: Sequence[RunRow]) -> str:
@@ -290,11 +290,6 @@ def _column(name: str) -> RunColumn:
     raise UnknownColumn(
         f"there is no column {name} to sort by{did_you_mean(name, names)}; there are {', '.join(names)}"
     )
-
-
-def _is_wanted(run: RunOverview, settings: RunsSettings) -> bool:
-    has_tag = not settings.tag or run.setting("tag") in settings.tag
-    return has_tag and (not settings.status or run.status in settings.status)
 
 
 def _is_known(value: Value) -> bool:

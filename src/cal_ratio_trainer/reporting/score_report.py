@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
-from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
 from cal_ratio_trainer.evaluation.intervals import Counts, Group, Selection, Share, ShareTally
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
@@ -135,7 +134,8 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt
         table = make(shares, above)
         if table is not None:
             report.table(table)
-    histograms = _summed([tally.histograms for tally in tallies])
+    first, *others = [tally.histograms for tally in tallies if tally.histograms is not None]
+    histograms = sum(others, start=first)
     prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}{'blinded_' if blinding else ''}"
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
@@ -201,11 +201,6 @@ def _merged(tallies: Sequence[ScoreTally]) -> ShareTally:
     for tally in tallies:
         merged.merge(tally.shares)
     return merged
-
-
-def _summed(histograms: Sequence[ScoreHistograms | None]) -> ScoreHistograms:
-    first, *others = [each for each in histograms if each is not None]
-    return sum(others, start=first)
 
 
 def file_table(files: Sequence[ScoredFile]) -> ReportTable:

@@ -65,10 +65,11 @@ def full_events(random: Generator, draft: EventDraft, is_data: bool) -> FullEven
         {"pT": events.axes.pt, "eta": events.axes.eta, "phi": events.axes.phi},
     )
     segments = _segments(random, events, constituents.muon_segments, is_hard, is_data)
+    matched_tracks = _by_event(constituents.tracks, events.counts, position)
     return FullEvents(
         jets=jets,
         clusters=_by_event(constituents.clusters, events.counts, position),
-        tracks=_tracks(random, events, constituents.tracks, position, is_data),
+        tracks=_joined(matched_tracks, _unmatched_tracks(random, events, is_data)),
         muon_segments=segments,
         segment_jets=_segment_jets(events, segments),
     )
@@ -102,11 +103,6 @@ def _by_event(lists: Lists, jets: IntArray, position: IntArray) -> Lists:
     sums = np.concatenate([[0], np.cumsum(lists.counts)])
     counts = sums[first + jets] - sums[first]
     return Lists(counts, {**lists.columns, "jetIndex": position[lists.owners].astype(np.int32)})
-
-
-def _tracks(random: Generator, events: EventDraft, of_jets: Lists, position: IntArray, is_data: bool) -> Lists:
-    matched = _by_event(of_jets, events.counts, position)
-    return _joined(matched, _unmatched_tracks(random, events, is_data))
 
 
 def _unmatched_tracks(random: Generator, events: EventDraft, is_data: bool) -> Lists:
@@ -198,8 +194,14 @@ def with_soft_jets(
     source = np.concatenate([np.arange(len(draft.axes)), len(draft.axes) + chosen])
     order = np.lexsort((-axes.pt, event))
     kept = order[_apart(axes, event, order, len(draft.axes), len(draft))]
-    moves = _Moves(np.concatenate([np.ones(len(draft.axes), np.float32), mirror]), _zeros_then(draft, turn))
-    constituents = Constituents.concatenate([hard, library]).take(source[kept])
+    mirrors = np.concatenate([np.ones(len(draft.axes), np.float32), mirror])[kept]
+    turns = np.concatenate([np.zeros(len(draft.axes), np.float32), turn])[kept]
+    found = Constituents.concatenate([hard, library]).take(source[kept])
+    constituents = Constituents(
+        _moved(found.clusters, mirrors, turns, ("eta",), ("phi",)),
+        _moved(found.tracks, mirrors, turns, ("eta", "z0"), ("phi",)),
+        _moved(found.muon_segments, mirrors, turns, ("etaPos", "etaDir"), ("phiPos", "phiDir")),
+    )
     full = EventDraft(
         counts=np.bincount(event[kept], minlength=len(draft)),
         axes=Axes(axes.pt[kept], axes.eta[kept], axes.phi[kept]),
@@ -208,35 +210,22 @@ def with_soft_jets(
         per_event=draft.per_event,
         tried=draft.tried,
     )
-    return full, moves.applied(constituents, kept), kept < len(draft.axes)
+    return full, constituents, kept < len(draft.axes)
 
 
-class _Moves:
-    """Mirroring in eta and turning in phi, each [jets]."""
-
-    def __init__(self, mirror: NDArray[np.float32], turn: NDArray[np.float32]) -> None:
-        self._mirror, self._turn = mirror, turn
-
-    def applied(self, constituents: Constituents, jets: NDArray[np.int64]) -> Constituents:
-        return Constituents(
-            self._moved(constituents.clusters, jets, ("eta",), ("phi",)),
-            self._moved(constituents.tracks, jets, ("eta", "z0"), ("phi",)),
-            self._moved(constituents.muon_segments, jets, ("etaPos", "etaDir"), ("phiPos", "phiDir")),
-        )
-
-    def _moved(
-        self, lists: Lists, jets: NDArray[np.int64], mirrored: tuple[str, ...], turned: tuple[str, ...]
-    ) -> Lists:
-        owners = jets[lists.owners]
-        mirror, turn = self._mirror[owners], self._turn[owners]
-        columns = dict(lists.columns)
-        columns |= {name: columns[name] * mirror for name in mirrored}
-        columns |= {name: draws.wrap(columns[name] + turn) for name in turned}
-        return Lists(lists.counts, columns)
-
-
-def _zeros_then(draft: EventDraft, turn: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.concatenate([np.zeros(len(draft.axes), np.float32), turn])
+def _moved(
+    lists: Lists,
+    mirror: NDArray[np.float32],
+    turn: NDArray[np.float32],
+    mirrored: tuple[str, ...],
+    turned: tuple[str, ...],
+) -> Lists:
+    """Lists of jets that are mirrored in eta and turned in phi, each [jets]."""
+    owners = lists.owners
+    columns = dict(lists.columns)
+    columns |= {name: columns[name] * mirror[owners] for name in mirrored}
+    columns |= {name: draws.wrap(columns[name] + turn[owners]) for name in turned}
+    return Lists(lists.counts, columns)
 
 
 def _library(random: Generator, is_data: bool) -> tuple[Constituents, Axes]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation import draws, muon_segments
-from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, TimeRecipe, draft, times, types
+from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, draft, times, types
 from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
 from cal_ratio_trainer.simulation.events import (
     HALO,
@@ -85,7 +85,7 @@ def _halo_jets(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> Con
     delay[rows] = _delays(random, jets, clusters, rows, layer)
     delay[in_time[clusters.owners]] = 0
     tail = np.full(len(pt), parameters("time")["tail_scale"]["bib"], np.float32)
-    time = times(random, pt, TimeRecipe(delay, tail))
+    time = times(random, pt, delay, tail)
     none = np.zeros(len(jets), np.int64)
     return Constituents(
         cluster_lists(clusters, pt, measured, time),

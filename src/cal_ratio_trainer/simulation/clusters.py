@@ -124,17 +124,18 @@ def types(random: Generator, draft: Draft, flavour: str) -> NDArray[np.int8]:
     return np.asarray((drawn > p_em).astype(np.int8) + (drawn > p_em + p_mixed), np.int8)
 
 
-@dataclass(frozen=True)
-class TimeRecipe:
-    """Delay [ns] and factor on the probability of a pile-up time, each [clusters]; whether it is data."""
+def times(
+    random: Generator, pt: FloatArray, delay: FloatArray, tail_scale: FloatArray, is_data: bool = False
+) -> FloatArray:
+    """Cluster times [ns], [clusters], relative to a particle from the collision at the speed of light.
 
-    delay: FloatArray
-    tail_scale: FloatArray
-    is_data: bool = False
-
-
-def times(random: Generator, pt: FloatArray, recipe: TimeRecipe) -> FloatArray:
-    """Cluster times [ns] for clusters of pt [GeV], relative to a particle from the collision at the speed of light."""
+    Args:
+        random: of the file.
+        pt: [GeV], [clusters].
+        delay: [ns], [clusters].
+        tail_scale: factor on the probability of a pile-up time, [clusters].
+        is_data: shifts and smears as in data.
+    """
     numbers = parameters("time")
     size = len(pt)
     step = np.searchsorted(numbers["pt_edges"], pt)
@@ -144,12 +145,12 @@ def times(random: Generator, pt: FloatArray, recipe: TimeRecipe) -> FloatArray:
     core = numbers["core"]
     wide = draws.uniform(random, size) < core["wide_probability"]
     sigma = sigma * np.where(wide, np.float32(core["wide"]), np.float32(core["narrow"]))
-    if recipe.is_data:
+    if is_data:
         shift = parameters("data_minus_mc")
         mean = mean + np.asarray(shift["time_offset"], np.float32)[np.searchsorted(shift["time_edges"], pt)]
         sigma = np.hypot(sigma, np.float32(shift["time_smear"]))
-    result = mean + recipe.delay + sigma * draws.normal(random, size)
-    tail = draws.uniform(random, size) < np.minimum(tail_probability * recipe.tail_scale, np.float32(0.9))
+    result = mean + delay + sigma * draws.normal(random, size)
+    tail = draws.uniform(random, size) < np.minimum(tail_probability * tail_scale, np.float32(0.9))
     late = numbers["tail"]["mean"] + np.float32(numbers["tail"]["sigma"]) * draws.normal(random, int(tail.sum()))
     result[tail] = late
     result[draws.uniform(random, size) < zero] = 0

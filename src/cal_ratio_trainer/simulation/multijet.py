@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation import draws, muon_segments
-from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, TimeRecipe, draft, out_of_time, times, types
+from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, draft, out_of_time, times, types
 from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
 from cal_ratio_trainer.simulation.events import (
     MULTIJET,
@@ -86,7 +86,7 @@ def multijets(random: Generator, jets: Axes, is_data: bool) -> Constituents:
     clusters = draft(random, jets, multijet_recipe(random, jets, is_data, trackless))
     energies, pt = _layers(random, clusters, trackless, is_data)
     delay = out_of_time(random, jets.pt, is_data)[clusters.owners]
-    time = times(random, pt, TimeRecipe(delay, np.ones_like(delay), is_data))
+    time = times(random, pt, delay, np.ones_like(delay), is_data)
     primary, charged = multijet_primaries(random, jets)
     primary = np.where(trackless, np.minimum(primary, draws.choose(random, [0.6, 0.3, 0.1], len(jets))), primary)
     return Constituents(

@@ -86,11 +86,14 @@ def _branches(random: Generator, task: FileTask, draft: EventDraft) -> Any:
     clean = draws.uniform(random, size) < parameters("events")["clean_probability"]
     lists = {"HLT_jet": _trigger_jets(random, draft, events.jets, task.sample.is_data)}
     if task.sample.point is not None:
-        lists["llp"] = _decays(draft)
+        # The two long-lived particles of each event.
+        names = ("llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
+        columns = {name.removeprefix("llp_"): draft.per_event[name].ravel() for name in names}
+        lists["llp"] = Lists(np.full(len(draft), 2), columns)
     jet_columns = {"jet_isClean_LooseBadLLP": clean, "nn_jet_index": slots(events.jets.counts)}
     decisions = {name: np.zeros(len(draft), np.int32) for name in _SIGNAL_TRIGGERS}
     decisions[_FIRING] = (lists["HLT_jet"].counts > 0).astype(np.int32)
-    return branches(events, Extras(jet_columns, _scalars(random, task, len(draft)) | decisions, lists))
+    return branches(events, jet_columns, _scalars(random, task, len(draft)) | decisions, lists)
 
 
 def _scalars(random: Generator, task: FileTask, events: int) -> dict[str, NDArray[Any]]:
@@ -141,13 +144,6 @@ def _trigger_jets(random: Generator, draft: EventDraft, jets: Lists, is_data: bo
     return Lists(there.astype(np.int64), columns)
 
 
-def _decays(draft: EventDraft) -> Lists:
-    """The two long-lived particles of each event."""
-    names = ("llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
-    columns = {name.removeprefix("llp_"): draft.per_event[name].ravel() for name in names}
-    return Lists(np.full(len(draft), 2), columns)
-
-
 def _event_count(sample: DemoSample, draft: EventDraft) -> hist.Hist:
     """The histogram by which simulation is normalised, with the bins of the real ntuples."""
     weight = 1.0 if sample.weight is None else float(np.float32(sample.weight))
@@ -180,31 +176,28 @@ _INTEGERS = {
 }
 
 
-@dataclass(frozen=True)
-class Extras:
-    """Content of an ntuple besides the jets and their constituents.
+def branches(
+    events: FullEvents,
+    of_jets: Mapping[str, NDArray[Any]],
+    of_events: Mapping[str, NDArray[Any]],
+    further: Mapping[str, Lists],
+) -> ak.Array:
+    """All branches as one record array [events].
 
-    Attributes:
+    Args:
+        events: jets and their constituents.
         of_jets: further columns of the jets by branch name, [jets].
         of_events: numbers of the events by branch name, [events].
-        lists: further lists of the events; the key is the prefix of the branch names ('llp', 'HLT_jet').
+        further: further lists of the events; the key is the prefix of the branch names ('llp', 'HLT_jet').
     """
-
-    of_jets: Mapping[str, NDArray[Any]]
-    of_events: Mapping[str, NDArray[Any]]
-    lists: Mapping[str, Lists]
-
-
-def branches(events: FullEvents, extras: Extras) -> ak.Array:
-    """All branches as one record array [events]."""
     fields: dict[str, ak.contents.Content] = {}
-    for prefix, content in {"jet": events.jets, **extras.lists}.items():
+    for prefix, content in {"jet": events.jets, **further}.items():
         for name, column in content.columns.items():
             fields[f"{prefix}_{name}"] = _list(f"{prefix}_{name}", column, content.counts)
-    for name, column in extras.of_jets.items():
+    for name, column in of_jets.items():
         fields[name] = _list(name, column, events.jets.counts)
     fields |= _constituents(events)
-    fields |= {name: ak.contents.NumpyArray(_typed(name, column)) for name, column in extras.of_events.items()}
+    fields |= {name: ak.contents.NumpyArray(_typed(name, column)) for name, column in of_events.items()}
     return ak.Array(ak.contents.RecordArray(list(fields.values()), list(fields)))
 
 

@@ -56,7 +56,8 @@ class DemoSample:
     def sources(self) -> list[tuple[Source, int]]:
         """Sources of its events, and the number of jets of each source."""
         if self.point is not None:
-            return [(_signal_source(self.point), self.jets)]
+            point = self.point
+            return [(Source(lambda random, size: signal_events(random, size, point), kept_in_signal), self.jets)]
         if self.data_type is DataType.BIB:
             return [(Source(bib_events, kept_in_bib), self.jets)]
         return [(slice_source(each), each.jets) for each in self.slices if each.jets]
@@ -74,10 +75,6 @@ class DemoSample:
             )
             for i in range(count)
         ]
-
-
-def _signal_source(point: MassPoint) -> Source:
-    return Source(lambda random, size: signal_events(random, size, point), kept_in_signal)
 
 
 def slice_source(each: Slice) -> Source:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation import draws, muon_segments
-from cal_ratio_trainer.simulation.clusters import EM, HAD, MIXED, ClusterRecipe, Draft, TimeRecipe, draft, times, types
+from cal_ratio_trainer.simulation.clusters import EM, HAD, MIXED, ClusterRecipe, Draft, draft, times, types
 from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
 from cal_ratio_trainer.simulation.events import (
     DECAY,
@@ -230,7 +230,7 @@ def signal_jets(random: Generator, jets: Axes, decays: Decays) -> Constituents:
     delay = np.where(displaced, decays.delay[clusters.owners], np.float32(0))
     soft_tail = np.float32(parameters("time")["tail_scale"]["signal_soft"])
     tail = np.where(clusters.hard, np.float32(1), soft_tail)
-    time = times(random, pt, TimeRecipe(delay, tail))
+    time = times(random, pt, delay, tail)
     return Constituents(
         cluster_lists(clusters, pt, energies, time),
         tracks(random, jets, _track_recipe(random, jets, overlapping, prompt_share)),

@@ -22,7 +22,7 @@ from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.simulation.events import MATCHED_RADIUS
 from cal_ratio_trainer.simulation.ntuple_file import NOT_A_DETECTOR_SIMULATION, FileTask, Written, write_ntuple
 from cal_ratio_trainer.simulation.samples import DemoSample, all_samples, cross_section_pb
-from cal_ratio_trainer.workers.executor import Executor, Report, Task
+from cal_ratio_trainer.workers.executor import Report, Task
 from cal_ratio_trainer.workers.opening import opened_executor
 
 
@@ -150,18 +150,15 @@ def _run(tasks: list[FileTask], settings: DemoSettings) -> dict[Path, Written]:
         if not executor.is_alone:
             # The largest files first, so that no worker is left alone with one at the end.
             order.sort(key=lambda i: -tasks[i].sample.jets)
-        for done in executor.all_of(Task((i, 0), _write, (_placed(tasks[i], executor),)) for i in order):
+        # Workers elsewhere may have another current folder.
+        placed = [replace(task, path=task.path.absolute()) if executor.is_elsewhere else task for task in tasks]
+        for done in executor.all_of(Task((i, 0), _write, (placed[i],)) for i in order):
             if done.error is not None:
                 raise done.error
             task = tasks[done.key[0]]
             results[task.path] = replace(done.result, path=task.path)
             line.advance(done.result.jets, note=task.path.name)
     return results
-
-
-def _placed(task: FileTask, executor: Executor) -> FileTask:
-    """The task for an executor that may have another current folder."""
-    return replace(task, path=task.path.absolute()) if executor.is_elsewhere else task
 
 
 def _write(report: Report, task: FileTask) -> Written:

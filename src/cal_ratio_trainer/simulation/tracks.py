@@ -54,7 +54,9 @@ def tracks(random: Generator, jets: Axes, recipe: TrackRecipe) -> Lists:
     primary = slots(counts) < recipe.primary[owners]
     pt = _momenta(random, jets, recipe, owners, primary)
     eta, phi = _directions(random, jets, owners, primary, pt)
-    no_vertex = _without_vertex(random, owners, len(jets))
+    alpha, beta = parameters("tracks")["no_vertex_beta"]
+    no_vertex_share = random.beta(alpha, beta, len(jets)).astype(np.float32)
+    no_vertex = draws.uniform(random, len(owners)) < no_vertex_share[owners]
     columns = {"pT": pt, "eta": eta, "phi": phi}
     columns |= _vertices(random, jets, recipe, owners, primary, no_vertex)
     columns |= impact(random, pt, no_vertex, recipe.is_data)
@@ -100,12 +102,6 @@ def _directions(
     turn = draws.angle(random, len(owners))
     eta = jets.eta[owners] + distance * np.cos(turn)
     return eta, draws.wrap(jets.phi[owners] + distance * np.sin(turn))
-
-
-def _without_vertex(random: Generator, owners: IntArray, jets: int) -> NDArray[np.bool_]:
-    alpha, beta = parameters("tracks")["no_vertex_beta"]
-    probability = random.beta(alpha, beta, jets).astype(np.float32)
-    return draws.uniform(random, len(owners)) < probability[owners]
 
 
 def _vertices(

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.simulation.clusters import TimeRecipe, out_of_time, times
+from cal_ratio_trainer.simulation.clusters import out_of_time, times
 
 N = 20_000
 
 
 def drawn(pt: float, is_data: bool = False) -> np.ndarray:
-    recipe = TimeRecipe(np.zeros(N, np.float32), np.ones(N, np.float32), is_data)
-    return times(np.random.default_rng(1), np.full(N, pt, np.float32), recipe)
+    pts, delay, tail_scale = (np.full(N, value, np.float32) for value in (pt, 0.0, 1.0))
+    return times(np.random.default_rng(1), pts, delay, tail_scale, is_data)
 
 
 def core_width(values: np.ndarray) -> float:
