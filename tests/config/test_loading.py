@@ -136,6 +136,13 @@ def test_a_text_of_too_many_values_is_not_read_to_its_end(config: Path, monkeypa
             load_settings(Garden, config)
 
 
+def test_settings_know_which_of_them_were_given(config: Path) -> None:
+    config.write_text("note: a word\n")
+    given = load_settings(TrainSettings, config, {"epochs": TrainSettings().epochs})
+    assert given.model_fields_set == {"note", "epochs"}
+    assert given == TrainSettings(note="a word")
+
+
 def test_a_long_value_is_told_by_its_beginning(config: Path) -> None:
     config.write_text(f"flowers: [{', '.join(['1'] * 1000)}]\n")
     with pytest.raises(ConfigError, match=r"flowers: should be .*, got \[1, 1, .*, 1\.\.\.$") as raised:

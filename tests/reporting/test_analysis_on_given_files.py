@@ -25,7 +25,7 @@ from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
 from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_runs
 from cal_ratio_trainer.runs.import_run import import_training
 from cal_ratio_trainer.runs.networks import find_network
-from cal_ratio_trainer.runs.scored_parts import scored_jets
+from cal_ratio_trainer.runs.test_sample import scored_jets
 from tests.factories.files import write_training_files
 from tests.factories.runs import history_row, write_run
 from tests.formats.earlier_files import keras_2_zip

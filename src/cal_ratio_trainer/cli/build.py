@@ -24,5 +24,5 @@ command = SettingsCommand(
     settings=BuildSettings,
     run=run,
     arguments=(Argument("input_files"),),
-    extra_names={"output_file": ("-o", "--output"), "cache_path": ("--cache",)},
+    extra_names={"output_file": ("-o", "--output")},
 ).build()

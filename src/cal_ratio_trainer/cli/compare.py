@@ -1,26 +1,10 @@
 """`cr_trainer compare`."""
 
-from typing import Any
-
 import click
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.scoring import CompareSettings
-
-Layers = list[tuple[str, dict[str, Any]]]
-
-
-def adjust(layers: Layers) -> Layers:
-    """The first word is the first network, unless --first or a config file names it."""
-    flags = dict(layers[-1][1])
-    words = list(flags.get("input_files", ()))
-    if words and all(content.get("first") is None for _, content in layers):
-        flags["first"], *rest = words
-        flags["input_files"] = rest
-        if not rest:
-            del flags["input_files"]
-    return [*layers[:-1], (layers[-1][0], flags)]
 
 
 def run(settings: CompareSettings) -> int:
@@ -49,8 +33,5 @@ command = SettingsCommand(
     "where they differ, single changes of the inputs are tried to find out why.",
     settings=CompareSettings,
     run=run,
-    adjust=adjust,
-    arguments=[Argument("input_files", metavar="A [B] [FILES...]")],
-    one_dash=["data_type"],
-    extra_names={"cache_path": ("--cache",)},
+    arguments=[Argument("input_files", metavar="A [B] [FILES...]", end_word=(0, "first"))],
 ).build()

@@ -99,6 +99,5 @@ command = SettingsCommand(
     settings=ConvertSettings,
     run=run,
     arguments=[Argument("input_files")],
-    one_dash=["data_type"],
-    extra_names={"cache_path": ("--cache",), "schema_file": ("--schema",)},
+    extra_names={"schema_file": ("--schema",)},
 ).build()

@@ -23,5 +23,4 @@ command = SettingsCommand(
     settings=DoctorSettings,
     run=run,
     options=(click.Option(["as_json", "--json"], is_flag=True, help="Print it as JSON, for programs."),),
-    extra_names={"cache_path": ("--cache",)},
 ).build()

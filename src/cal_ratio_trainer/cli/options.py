@@ -14,21 +14,44 @@ from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import layers_of, packaged_configs, settings_from
 from cal_ratio_trainer.errors import did_you_mean
 
+Layers = list[tuple[str, dict[str, Any]]]
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 _SIMPLE = (bool, int, float, str, Path)
 _NULL = ("null", "none")
 """Words for YAML's null on the command line."""
 
+_EXTRA_NAMES = {"cache_path": ("--cache",), "data_type": ("-data_type",)}
+"""Further spellings, in every command that has the field; the manual writes `-data_type` with one dash."""
+
 
 @dataclass(frozen=True)
 class Argument:
-    """Positional words of a command, e.g. the input files, and the field they go to."""
+    """Positional words of a command, e.g. the input files.
+
+    Attributes:
+        field: the setting that they go to.
+        many: any number of words; otherwise one.
+        required: at least one must be given.
+        metavar: in --help.
+        end_word: the first (0) or last (-1) word goes to another setting, unless an option or a config file gives that.
+    """
 
     field: str
     many: bool = True
     required: bool = False
     metavar: str = "FILES..."
+    end_word: tuple[Literal[0, -1], str] | None = None
+
+    def assigned(self, layers: Layers) -> Layers:
+        """Returns the layers of settings with the first or last word in its own setting."""
+        (source, content), words = layers[-1], list(layers[-1][1].get(self.field, ()))
+        if self.end_word is None or not words or any(layer.get(self.end_word[1]) is not None for _, layer in layers):
+            return layers
+        position, name = self.end_word
+        flags = {**content, name: words.pop(position)}
+        others = {key: value for key, value in flags.items() if key != self.field}
+        return [*layers[:-1], (source, {**others, self.field: words} if words else others)]
 
 
 @dataclass(frozen=True)
@@ -39,7 +62,7 @@ class SettingsCommand(Generic[SettingsType]):
         settings: the model; its fields become options.
         run: called with the validated settings; returns the exit status (0 when all went well).
         arguments: positional words, in order.
-        one_dash: fields that the manual also writes with one dash, e.g. `-data_type`.
+        extra_names: further spellings of options by field, besides those of `_EXTRA_NAMES`.
         adjust: last changes to the layers of settings before they are validated, e.g. what a flag alone means.
         options: options that are no settings, with the names `run` takes them by.
         wants_layers: `run` is also given the layers of settings, as `layers`.
@@ -50,9 +73,8 @@ class SettingsCommand(Generic[SettingsType]):
     settings: type[SettingsType]
     run: Callable[..., int | None]
     arguments: Sequence[Argument] = ()
-    one_dash: Sequence[str] = ()
     extra_names: dict[str, Sequence[str]] = field(default_factory=dict)
-    adjust: Callable[[list[tuple[str, dict[str, Any]]]], list[tuple[str, dict[str, Any]]]] | None = None
+    adjust: Callable[[Layers], Layers] | None = None
     options: Sequence[click.Option] = ()
     wants_layers: bool = False
 
@@ -78,6 +100,8 @@ class SettingsCommand(Generic[SettingsType]):
             if value is not None and value != ()
         }
         layers = layers_of(self.settings, config, flags)
+        for argument in self.arguments:
+            layers = argument.assigned(layers)
         if self.adjust:
             layers = self.adjust(layers)
         settings = settings_from(self.settings, layers)
@@ -113,7 +137,7 @@ class SettingsCommand(Generic[SettingsType]):
         element, is_list = _element_type(info.annotation) or (str, False)
         names = [name, *(old for old, new in self.settings.aliases.items() if new == name)]
         flags = [f"--{spelled}" for each in names for spelled in (each, each.replace("_", "-"))]
-        spellings = dict.fromkeys([*flags, *self.extra_names.get(name, ())])
+        spellings = dict.fromkeys([*flags, *_EXTRA_NAMES.get(name, ()), *self.extra_names.get(name, ())])
         text = info.description or ""
         if default is not None and default != []:
             text += f"  (default: {_shown(default)})"
@@ -123,8 +147,6 @@ class SettingsCommand(Generic[SettingsType]):
                 for spelling in spellings
             ]
             return click.Option([name, *negated], default=None, help=text, show_default=False)
-        if name in self.one_dash:
-            spellings[f"-{name}"] = None
         return click.Option(
             [name, *spellings],
             default=None,

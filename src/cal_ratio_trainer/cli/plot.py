@@ -26,5 +26,5 @@ command = SettingsCommand(
     settings=PlotSettings,
     run=run,
     arguments=(Argument("input_files", metavar="[NAME=FILE ...]"),),
-    extra_names={"cache_path": ("--cache",), "output_report": ("-o", "--output")},
+    extra_names={"output_report": ("-o", "--output")},
 ).build()

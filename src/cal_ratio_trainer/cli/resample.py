@@ -25,5 +25,4 @@ command = SettingsCommand(
         Argument("output_file", many=False, metavar="OUT"),
         Argument("fraction", many=False, metavar="FRACTION"),
     ),
-    extra_names={"cache_path": ("--cache",)},
 ).build()

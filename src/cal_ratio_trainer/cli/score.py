@@ -1,6 +1,6 @@
 """`cr_trainer score`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,20 +11,6 @@ from cal_ratio_trainer.config.scoring import ScoreSettings
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.scoring.score import ScoredFile
-
-Layers = list[tuple[str, dict[str, Any]]]
-
-
-def adjust(layers: Layers) -> Layers:
-    """The last word is the network, unless --training or a config file names one."""
-    flags = dict(layers[-1][1])
-    words = list(flags.get("input_files", ()))
-    if words and all(content.get("training") is None for _, content in layers):
-        flags["training"] = words.pop()
-        flags["input_files"] = words
-        if not words:
-            del flags["input_files"]
-    return [*layers[:-1], (layers[-1][0], flags)]
 
 
 def run(settings: ScoreSettings) -> int:
@@ -56,8 +42,5 @@ command = SettingsCommand(
     "<name of the file>.parquet beside the report, one row a jet.",
     settings=ScoreSettings,
     run=run,
-    adjust=adjust,
-    arguments=[Argument("input_files", metavar="FILES... NETWORK")],
-    one_dash=["data_type"],
-    extra_names={"cache_path": ("--cache",)},
+    arguments=[Argument("input_files", metavar="FILES... NETWORK", end_word=(-1, "training"))],
 ).build()

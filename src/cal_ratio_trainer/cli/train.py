@@ -77,7 +77,6 @@ command = SettingsCommand(
     run=run,
     adjust=adjust,
     wants_layers=True,
-    extra_names={"cache_path": ("--cache",)},
     options=[
         click.Option(
             ["continue_from", "--continue", "--continue-n", "--continue_n"],

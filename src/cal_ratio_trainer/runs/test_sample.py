@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.datasets.weights import WeightArray, evaluation_weights, file_weights
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
@@ -29,7 +30,6 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.networks import Networks
-from cal_ratio_trainer.runs.scored_parts import scored_jets
 
 MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
 
@@ -291,3 +291,50 @@ def _factors(stored: WeightArray, raw: WeightArray, labels: NDArray[np.int8]) ->
         total = raw[mine].sum()
         factors[mine] = stored[mine].sum() / total if total else 1.0
     return factors
+
+
+def scored_jets(jets: pa.Table, scores: FloatArray, weights: FloatArray, metadata: JetMetadata) -> ScoredJets:
+    """Main jets with masses and kinematics, as far as the file knows them.
+
+    Args:
+        jets: scalar columns of built jets.
+        scores: [jets, 3] in the order of `Label`.
+        weights: [jets].
+        metadata: its scaling gives the jets' pt in GeV back; a file that does not say it is taken as 0-500 GeV.
+    """
+    return ScoredJets(
+        scores=scores,
+        labels=jets.column("label").to_numpy(),
+        weights=weights,
+        higgs_mass=_known(jets, "llp_mH"),
+        scalar_mass=_known(jets, "llp_mS"),
+        kinematics=jet_kinematics(jets, metadata.scaling),
+    )
+
+
+def jet_kinematics(jets: pa.Table, scaling: Scaling | None) -> JetKinematics:
+    """Kinematics and truth of built jets; what a file does not hold is None, a null is NaN.
+
+    Args:
+        jets: scalar columns.
+        scaling: the range of pt that became 0-1; None for 0-500 GeV.
+    """
+    scaling = scaling or LEGACY_SCALING
+    scaled_pt = _known(jets, "jet_pt")
+    width = scaling.max_jet_pt - scaling.min_jet_pt
+    return JetKinematics(
+        pt=None if scaled_pt is None else scaled_pt * np.float32(width) + np.float32(scaling.min_jet_pt),
+        eta=_known(jets, "jet_eta"),
+        phi=_known(jets, "jet_phi"),
+        llp_eta=_known(jets, "llp_eta"),
+        llp_lxy=_known(jets, "llp_Lxy"),
+        llp_lz=_known(jets, "llp_Lz"),
+    )
+
+
+def _known(jets: pa.Table, name: str) -> FloatArray | None:
+    if name not in jets.column_names:
+        return None
+    # A column of integers, or of nulls alone, becomes one of floats.
+    values: NDArray[np.float32] = np.asarray(jets.column(name).to_numpy(), dtype=np.float32)
+    return values

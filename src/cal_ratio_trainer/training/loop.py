@@ -25,12 +25,12 @@ from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_hist
 from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
-from cal_ratio_trainer.runs.scored_parts import judged_main, scored_control
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
 from cal_ratio_trainer.training.sampler import EpochsAhead
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import IndexArray
+from cal_ratio_trainer.training.test_part import scored_control, scored_main
 
 
 class TrainingDiverged(UserError):
@@ -195,7 +195,7 @@ def evaluate_epoch(
             the main test part.
     """
     data = training.data
-    main = judged_main(data, Part.VALIDATION, main_logits)
+    main = scored_main(data, Part.VALIDATION, main_logits)
     control = scored_control(data, Part.VALIDATION, control_logits)
     ks = ks_of_control_jets(control, ranges_of(training.settings.pt_ranges, data.control.metadata.scaling))
     row = _losses(training, sums, main_logits, control_logits)
@@ -204,7 +204,7 @@ def evaluate_epoch(
     row["val_auc"] = roc_auc(main)
     # Every history has the earlier program's columns: NaN without control region, or without adversary.
     row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
-    return row, histograms_of(judged_main(data, Part.TEST, test_logits), control, ks)
+    return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks)
 
 
 @torch.no_grad()

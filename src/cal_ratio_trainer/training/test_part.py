@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
@@ -12,10 +13,10 @@ from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_samp
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
 from cal_ratio_trainer.network.classifier import logits_of
+from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
-from cal_ratio_trainer.runs.scored_parts import scored_control, scored_jets, scored_main
-from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
+from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, scored_jets
 from cal_ratio_trainer.training.setup import Training
 
 _TRAINED_STREAM = 3
@@ -47,17 +48,20 @@ def score_test_part(training: Training) -> ScoredTestPart:
     """Scores the test part of both files, and a sample of the training part that the run's seed draws."""
     data, tensors, settings = training.data, training.tensors, training.settings
     classifier, sample = training.step.classifier, data.main
-    main = logits_of(classifier, tensors.jets, sample.positions(Part.TEST))
     control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
     positions, wanted = sample.positions(Part.TRAIN), len(sample.positions(Part.TEST))
     if len(positions) > wanted:
         random = np.random.default_rng([settings.seed, _TRAINED_STREAM])
         positions = np.sort(random.choice(positions, wanted, replace=False))
-    trained = logits_of(classifier, tensors.jets, positions).softmax(dim=1).cpu().numpy()
+
+    def scored(some: IndexArray) -> ScoredJets:
+        scores = logits_of(classifier, tensors.jets, some).softmax(dim=1).cpu().numpy()
+        return scored_jets(sample.jets.scalars.take(some), scores, sample.weight[some], sample.metadata)
+
     return ScoredTestPart(
-        scored_main(data, Part.TEST, main),
+        scored(sample.positions(Part.TEST)),
         scored_control(data, Part.TEST, control),
-        scored_jets(sample.jets.scalars.take(positions), trained, sample.weight[positions], sample.metadata),
+        scored(positions),
         ranges_of(settings.pt_ranges, data.control.metadata.scaling),
     )
 
@@ -81,3 +85,24 @@ def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestP
             for start in range(0, len(jets), ROWS_A_GROUP):
                 writer.write(jets.slice(start, start + ROWS_A_GROUP))
             writer.finish(metadata)
+
+
+def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
+    """Main jets of a part with their scores, without the masses and kinematics that figures of an epoch do not need."""
+    positions = data.main.positions(part)
+    return ScoredJets(
+        scores=logits.softmax(dim=1).cpu().numpy(),
+        labels=data.main.jets.label[positions],
+        weights=data.main.weight[positions],
+    )
+
+
+def scored_control(data: TrainingData, part: Part, logits: Tensor) -> ScoredControlJets:
+    """Control-region jets of a part with their scores."""
+    positions = data.control.positions(part)
+    return ScoredControlJets(
+        scores=logits.softmax(dim=1).cpu().numpy(),
+        is_data=data.control.is_data[positions],
+        weights=data.control.weight[positions],
+        scaled_pt=data.control.jets["jet_pt"][positions],
+    )

@@ -1,15 +1,37 @@
-"""Settings of `convert training`, those of the earlier program among them."""
+"""Settings of the commands about runs, those of the earlier program among them."""
 
 from pathlib import Path
 
 import pytest
 
 from cal_ratio_trainer.config.loading import load_settings
-from cal_ratio_trainer.config.runs import ConvertTrainingSettings
+from cal_ratio_trainer.config.runs import AnalyzeSettings, ConvertTrainingSettings
 from cal_ratio_trainer.errors import ConfigError
 
 
-def test_a_config_of_the_earlier_program_runs_as_it_is(tmp_path: Path) -> None:
+def test_runs_of_an_analysis_are_read_from_the_earlier_program_s_config(tmp_path: Path) -> None:
+    config = tmp_path / "analyze.yaml"
+    config.write_text(
+        "runs_to_analyze:\n  - name: default\n    run: 0\n  - {name: other, run: -1}\noutput_report: ./reports/a.md\n"
+    )
+    settings = load_settings(AnalyzeSettings, config)
+    assert settings.runs_to_analyze == ["default/0", "other/-1"]
+    assert settings.output_report == Path("reports/a.md")
+    assert load_settings(AnalyzeSettings, config, {"runs_to_analyze": ["third/2"]}).runs_to_analyze == ["third/2"]
+
+
+def test_a_run_in_other_words_is_refused_with_those_that_are_meant() -> None:
+    for wrong in ({"name": "default"}, {"name": "default", "run": 0, "epoch": 3}):
+        with pytest.raises(ConfigError, match="NAME/RUN or with name and run"):
+            load_settings(AnalyzeSettings, None, {"runs_to_analyze": [wrong]})
+
+
+def test_an_unknown_rule_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="auc-near-lowest-ks"):
+        load_settings(AnalyzeSettings, None, {"rule": "gut feeling"})
+
+
+def test_a_network_to_export_is_read_from_the_earlier_program_s_config(tmp_path: Path) -> None:
     config = tmp_path / "convert.yaml"
     config.write_text("run_to_convert:\n  name: default\n  run: 0\n  epoch: 1\noutput_json: model.json\n")
     settings = load_settings(ConvertTrainingSettings, config)
