@@ -1,5 +1,6 @@
-"""Assignment of jets to training, validation and test part."""
+"""Assignment of jets to training, validation and test part, and to folds."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.datasets.splits import Part, split_jets
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.splits import FoldRule, Part, seen_jets, split_jets
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets
 from tests.factories.jets import synthetic_jets
 
@@ -93,3 +96,103 @@ def test_a_column_that_is_missing_counts_as_one_that_is_null_throughout() -> Non
     np.testing.assert_array_equal(split_jets(without, **FRACTIONS).part, split_jets(null, **FRACTIONS).part)
     partly = without.with_columns({"mcChannelNumber": pa.array([364700, *[None] * (len(jets) - 1)], pa.uint32())})
     np.testing.assert_array_equal(split_jets(without, **FRACTIONS).part[3:], split_jets(partly, **FRACTIONS).part[3:])
+
+
+FILE = Path("main.parquet")
+EVENT_NUMBERS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40)
+
+
+def jets_of(event_numbers: list[int]) -> Jets:
+    jets = synthetic_jets(np.arange(len(event_numbers)) % 3, seed=1)
+    return jets.with_columns({"eventNumber": pa.array(event_numbers, pa.uint64())})
+
+
+@given(numbers=EVENT_NUMBERS, count=st.integers(2, 100))
+@settings(max_examples=50, deadline=None)
+def test_the_fold_of_an_event_is_the_remainder_of_its_number(numbers: list[int], count: int) -> None:
+    folds = FoldRule(count).folds_of(jets_of(numbers), FILE)
+    assert folds.tolist() == [number % count for number in numbers]
+
+
+@given(numbers=EVENT_NUMBERS, count=st.integers(2, 5), seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_no_event_is_in_two_folds_or_parts_and_its_part_is_the_same_in_every_run_that_reads_it(
+    numbers: list[int], count: int, seed: int
+) -> None:
+    # Every event twice, and one of every fold so that none is empty.
+    jets = jets_of([*range(count), *numbers, *range(count), *numbers])
+    events = list(zip(jets["mcChannelNumber"].tolist(), jets["eventNumber"].tolist(), strict=True))
+    seen_in: dict[tuple[int, int], list[int]] = {}
+    part_of: dict[tuple[int, int], set[int]] = {}
+    for fold in range(count):
+        seen = jets.where(seen_jets(TrainSettings.make(folds=count, fold=fold), jets, FILE)[0])
+        split = split_jets(seen, sample_fraction=1.0, train_fraction=0.5, seed=seed)
+        there = list(zip(seen["mcChannelNumber"].tolist(), seen["eventNumber"].tolist(), strict=True))
+        for event, part in zip(there, split.part.tolist(), strict=True):
+            part_of.setdefault(event, set()).add(part)
+        for event in set(there):
+            seen_in.setdefault(event, []).append(fold)
+    assert {event: sorted(set(range(count)) - set(folds)) for event, folds in seen_in.items()} == {
+        event: [event[1] % count] for event in set(events)
+    }
+    assert all(len(parts) == 1 for parts in part_of.values())
+
+
+def test_without_folds_all_jets_are_seen() -> None:
+    seen, notes = seen_jets(TrainSettings.make(), jets_of([1, 2, 3]), FILE)
+    assert seen.tolist() == [True, True, True]
+    assert notes == []
+
+
+def test_what_is_left_out_is_noted() -> None:
+    seen, notes = seen_jets(TrainSettings.make(folds=2, fold=1), jets_of([1, 2, 3, 4, 6]), FILE)
+    assert seen.tolist() == [False, True, False, True, True]
+    assert notes == ["2 jets with eventNumber % 2 == 1 are the fold that is left out"]
+
+
+def test_a_number_below_zero_counts_as_the_ntuple_has_it_without_sign() -> None:
+    jets = synthetic_jets(np.zeros(2, dtype=int), seed=1)
+    signed = Jets(
+        jets.scalars.set_column(
+            jets.scalars.column_names.index("eventNumber"), "eventNumber", pa.array([-1, 5], pa.int64())
+        ),
+        jets.constituents,
+    )
+    assert FoldRule(7).folds_of(signed, FILE).tolist() == [(2**64 - 1) % 7, 5]
+
+
+def test_a_file_in_which_a_fold_has_no_jets_is_refused_and_says_why() -> None:
+    with pytest.raises(InputFileError) as error:
+        seen_jets(TrainSettings.make(folds=2, fold=1), jets_of([1, 3, 5, 7]), FILE)
+    told = str(error.value)
+    assert "main.parquet: has no jets in fold 0 of 2" in told
+    assert "eventNumber % 2 is 1 for all 4 jets, as after a selection by eventNumber" in told
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (None, "has no column eventNumber"),
+        (pa.array([1.0, 2.0, 3.5]), "has no whole numbers in eventNumber, but double"),
+        (pa.array([1, None, 3], pa.uint64()), "1 of 3 jets have no eventNumber"),
+    ],
+    ids=["without", "broken", "unknown"],
+)
+def test_jets_without_a_whole_event_number_have_no_fold(column: pa.Array | None, told: str) -> None:
+    jets = jets_of([1, 2, 3])
+    scalars = jets.scalars.drop_columns(["eventNumber"])
+    if column is not None:
+        scalars = scalars.append_column("eventNumber", column)
+    with pytest.raises(InputFileError, match=told):
+        seen_jets(TrainSettings.make(folds=2, fold=0), Jets(scalars, jets.constituents), FILE)
+
+
+@pytest.mark.parametrize("given_fold", [{"fold": 1}, {"folds": 3, "fold": 3}, {"folds": 1}])
+def test_a_fold_that_cannot_be_is_a_mistake_of_the_settings(given_fold: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"fold"):
+        TrainSettings.make(**given_fold)
+
+
+def test_folds_without_a_fold_are_no_training_of_one_network() -> None:
+    with pytest.raises(ConfigError, match="folds is given without fold"):
+        seen_jets(TrainSettings.make(folds=2), jets_of([1, 2]), FILE)

@@ -19,6 +19,7 @@ from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import WEIGHTS, keras_model_bytes
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.network_file import read_network
+from cal_ratio_trainer.formats.safetensors_file import safetensors_bytes
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 from cal_ratio_trainer.runs.earlier_run import read_history
 from tests.faults.campaign import Loader
@@ -112,6 +113,9 @@ def _keras_in_newest_hdf5() -> bytes:
 NETWORK_LOADERS: dict[str, Loader] = {
     "keras of ours": Loader(
         _made(lambda: keras_model_bytes(_SHAPE, _WEIGHTS), "network.keras"), _read_ours, damaged_zip
+    ),
+    "safetensors of ours": Loader(
+        _made(lambda: safetensors_bytes(_SHAPE, _WEIGHTS, "a" * 32, 1), "network.safetensors"), _read_guarded_weights
     ),
     "keras in newest HDF5": Loader(_made(_keras_in_newest_hdf5, "network.keras"), _read_ours, damaged_zip),
     "keras imported": Loader(

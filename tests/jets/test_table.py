@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.errors import MissingColumn
+from cal_ratio_trainer.errors import ConfigError, MissingColumn
 from cal_ratio_trainer.jets import DataType, Jets, Label, Ragged
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
 from tests.factories.jets import assert_same_jets, converted_jets
 
 
@@ -85,3 +86,25 @@ def test_no_parts_make_no_table() -> None:
 def test_an_empty_table_has_the_required_columns() -> None:
     assert len(Jets.empty()) == 0
     assert "jet_pt" in Jets.empty()
+
+
+def test_features_of_a_schema_are_chosen_by_name_and_those_that_lack_are_named() -> None:
+    own = extended_schema(
+        "own.yaml",
+        {
+            "jet": [{"name": "jet_width", "unit": "1"}],
+            "constituents": {"tracks": {"features": [{"name": "dEdx", "unit": "MeV"}]}},
+        },
+    )
+    other = extended_schema("other.yaml", {"constituents": {"tracks": {"features": [{"name": "more", "unit": "mm"}]}}})
+    both = own.joined(other)
+    assert both.kind("tracks").columns[-2:] == ("track_dEdx", "track_more")
+    assert both.joined(own) == both
+    jets = Jets.empty(both)
+    assert jets.with_schema(own).constituents["tracks"].values.shape[1] == len(own.kind("tracks").features)
+    assert jets.with_schema(CALRATIO_2019).schema == CALRATIO_2019
+    with pytest.raises(MissingColumn, match=r"lacks jet_width .*, track_dEdx"):
+        Jets.empty(other).with_schema(own)
+    unlike = extended_schema("unlike.yaml", {"jet": [{"name": "jet_width", "unit": "mm"}]})
+    with pytest.raises(ConfigError, match="jet_width has another unit"):
+        own.joined(unlike)

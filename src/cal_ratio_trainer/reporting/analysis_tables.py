@@ -9,11 +9,10 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.analysis_epochs import BACKGROUNDS, Candidate, TestResult
 from cal_ratio_trainer.reporting.analysis_runs import GIVEN_FILES, TEST_PART, AnalyzedRun
-from cal_ratio_trainer.reporting.table import ReportTable, bold
+from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.training_details import rejection_words
 from cal_ratio_trainer.runs.history import HISTORY_NAMES
 
-_NOT_KNOWN = "-"
 _EPOCH_COLUMNS = (
     "Sorted by the main loss. Losses and K-S sum are of the validation part; the sum is that of three outputs and "
     "three pt ranges. If identical: what two samples of one distribution give at these effective numbers of jets; the "
@@ -56,7 +55,7 @@ def epoch_table(
     if _tested_on(candidates) == GIVEN_FILES:
         # Both AUCs are of the same jets: the one with its error says all. Without a history there are no losses.
         columns = ("epoch", "chosen for", *losses, "", "AUC", "signal/QCD/BIB jets")
-        shown = [i for i in range(len(columns)) if columns[i] and any(row[i] != _NOT_KNOWN for row in rows)]
+        shown = [i for i in range(len(columns)) if columns[i] and any(row[i] != NOT_KNOWN for row in rows)]
         columns, rows = tuple(columns[i] for i in shown), [tuple(row[i] for i in shown) for row in rows]
         note = _GIVEN_COLUMNS
     note = note if is_explained else "Columns as in the table above. (2.): the second best."
@@ -68,8 +67,8 @@ def auc_table(candidates: Sequence[Candidate], recommended: Candidate | None) ->
     rows = []
     for each, result in _scored(candidates):
         aucs = (with_errors(auc.interval, 4) for auc in result.aucs)
-        ks = (with_errors(result.ks_sum.interval, 2), _number(result.ks_expected, ".2f"))
-        rows.append((_name(each, recommended), *aucs, *ks, _number(result.efficiency_ratio, ".2f")))
+        ks = (with_errors(result.ks_sum.interval, 2), number(result.ks_expected, ".2f"))
+        rows.append((_name(each, recommended), *aucs, *ks, number(result.efficiency_ratio, ".2f")))
     return ReportTable(
         f"AUC and K-S sum on the {_tested_on(candidates)}",
         (
@@ -166,7 +165,7 @@ def history_table(candidates: Sequence[Candidate]) -> ReportTable | None:
     return ReportTable(
         "Losses and accuracies",
         ("name", *rows),
-        tuple((name, *(_number(row.get(name, math.nan), ".4f") for row in rows.values())) for name in sorted(names)),
+        tuple((name, *(number(row.get(name, math.nan), ".4f") for row in rows.values())) for name in sorted(names)),
         "original: the network; adv: the adversary; val: the validation part.",
     )
 
@@ -174,7 +173,7 @@ def history_table(candidates: Sequence[Candidate]) -> ReportTable | None:
 def setting_tables(runs: Sequence[AnalyzedRun]) -> list[ReportTable]:
     """Settings that differ between runs, and those that are the same."""
     names = list(dict.fromkeys(name for run in runs for name in run.overview.settings))
-    values = {name: [run.overview.settings.get(name, _NOT_KNOWN) for run in runs] for name in names}
+    values = {name: [run.overview.settings.get(name, NOT_KNOWN) for run in runs] for name in names}
     values = {name: ["null" if each is None else str(each) for each in row] for name, row in values.items()}
     differing = [name for name in names if len(set(values[name])) > 1]
     same = [name for name in names if name not in differing]
@@ -194,18 +193,18 @@ def version_table(runs: Sequence[AnalyzedRun]) -> ReportTable:
     rows = []
     for run in runs:
         it = run.overview
-        versions = [it.word("versions", name) or _NOT_KNOWN for name in ("python", "torch")]
+        versions = [it.word("versions", name) or NOT_KNOWN for name in ("python", "torch")]
         rows.append(
             (
                 run.name,
                 it.status,
                 f"{it.epochs}/{it.planned_epochs or '?'}",
-                it.word("versions", "cal_ratio_trainer") or _NOT_KNOWN,
-                it.commit or _NOT_KNOWN,
+                it.word("versions", "cal_ratio_trainer") or NOT_KNOWN,
+                it.commit or NOT_KNOWN,
                 *versions,
-                it.word("machine", "host") or _NOT_KNOWN,
-                (it.word("started") or _NOT_KNOWN)[:16].replace("T", " "),
-                _NOT_KNOWN if it.seconds is None else duration(it.seconds),
+                it.word("machine", "host") or NOT_KNOWN,
+                (it.word("started") or NOT_KNOWN)[:16].replace("T", " "),
+                NOT_KNOWN if it.seconds is None else duration(it.seconds),
             )
         )
     return ReportTable("Runs", columns, tuple(rows))
@@ -220,28 +219,28 @@ def with_errors(interval: Interval, digits: int, sign: str = "") -> str:
     ('0.99\xa0±\xa00.01', '0.99\xa0+0.01\xa0-0.02')
     """
     if not math.isfinite(interval.value):
-        return _NOT_KNOWN
+        return NOT_KNOWN
     value = format(interval.value, f"{sign}.{digits}f")
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return value
     up, down = (f"{error:.{digits}f}" for error in (interval.error_up, interval.error_down))
-    return _unbroken(f"{value} ± {up}" if up == down else f"{value} +{up} -{down}")
+    return unbroken(f"{value} ± {up}" if up == down else f"{value} +{up} -{down}")
 
 
 def _epoch_row(each: Candidate, is_recommended: bool) -> tuple[str, ...]:
     row, best, jets = each.row, each.validation, each.run.class_counts
-    counts = "/".join(str(jets[label]) for label in (Label.SIGNAL, Label.QCD, Label.BIB)) if jets else _NOT_KNOWN
+    counts = "/".join(str(jets[label]) for label in (Label.SIGNAL, Label.QCD, Label.BIB)) if jets else NOT_KNOWN
     test = each.missing if each.result is None else with_errors(each.result.aucs[0].interval, 4)
     return (
         bold(each.name) if is_recommended else each.name,
         ", ".join(each.reasons),
-        _number(row.get("val_original_lossf", math.nan), ".4f"),
-        _number(best.ks_sum, ".3f"),
-        _NOT_KNOWN if math.isnan(best.ks_expected) else _unbroken(f"{best.ks_expected:.3f} ± {best.ks_spread:.3f}"),
-        _number(best.ks_excess, "+.1f"),
-        _number(row.get("val_original_adv_lossf", math.nan), ".4f"),
-        _number(row.get("val_adv_loss", math.nan), ".4f"),
-        _number(best.auc, ".4f"),
+        number(row.get("val_original_lossf", math.nan), ".4f"),
+        number(best.ks_sum, ".3f"),
+        NOT_KNOWN if math.isnan(best.ks_expected) else unbroken(f"{best.ks_expected:.3f} ± {best.ks_spread:.3f}"),
+        number(best.ks_excess, "+.1f"),
+        number(row.get("val_original_adv_lossf", math.nan), ".4f"),
+        number(row.get("val_adv_loss", math.nan), ".4f"),
+        number(best.auc, ".4f"),
         test,
         counts,
     )
@@ -280,14 +279,6 @@ def _best_in_bold(
 
 def _share(share: Share | None, is_best: bool) -> str:
     if share is None or math.isnan(share.value):
-        return _NOT_KNOWN
-    text = _unbroken(f"{100 * share.value:.1f} +{100 * share.error_up:.1f} -{100 * share.error_down:.1f}")
+        return NOT_KNOWN
+    text = unbroken(f"{100 * share.value:.1f} +{100 * share.error_up:.1f} -{100 * share.error_down:.1f}")
     return bold(text) if is_best else text
-
-
-def _unbroken(text: str) -> str:
-    return text.replace(" ", "\xa0")
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else _NOT_KNOWN

@@ -19,7 +19,7 @@ from cal_ratio_trainer.plotting.weighted_spectra import (
     draw_stack,
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, file_stem, report_on
-from cal_ratio_trainer.reporting.table import ReportTable
+from cal_ratio_trainer.reporting.table import ReportTable, number
 
 _STEPS = {
     "samples": "Slices weighed by cross section",
@@ -87,9 +87,9 @@ def _add_jets(report: Report, summary: BuildSummary) -> None:
 def _group_cells(group: JetGroup) -> tuple[str, ...]:
     return (
         f"{group.jets}",
-        _number(group.sum_of_weights, ".6g"),
-        _number(group.effective_number, ".1f"),
-        _number(group.largest_share, ".3g"),
+        number(group.sum_of_weights, ".6g"),
+        number(group.effective_number, ".1f"),
+        number(group.largest_share, ".3g"),
     )
 
 
@@ -146,14 +146,14 @@ def _figure(spectra: Spectra, heading: str, unit: str = "") -> SpectrumFigure:
 
 def _cutflow_table(name: str, steps: Sequence[SampleStep]) -> ReportTable:
     columns, cells = ["step", "events", "jets"], [[step.step for step in steps]]
-    cells += [[_number(step.events, "d") for step in steps], [_number(step.jets, "d") for step in steps]]
+    cells += [[number(step.events, "d") for step in steps], [number(step.jets, "d") for step in steps]]
     for title, values in (
         ("sum of event weights", [step.sum_of_weights for step in steps]),
         ("with cross section and luminosity", [step.expected for step in steps]),
     ):
         if any(value is not None for value in values):
             columns.append(title)
-            cells.append([_number(value, ".6g") for value in values])
+            cells.append([number(value, ".6g") for value in values])
     return ReportTable(name, tuple(columns), tuple(zip(*cells, strict=True)))
 
 
@@ -170,7 +170,3 @@ def _list(report: Report, sentences: Iterable[str]) -> None:
     items = [f"- {escaped(sentence)}" for sentence in sentences]
     if items:
         report.text("\n".join(items))
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)

@@ -20,13 +20,12 @@ from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.plotting.variables import plain_text
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.score_report import pt_range_words
-from cal_ratio_trainer.reporting.table import ReportTable, bold
+from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
 from cal_ratio_trainer.scoring.compared import ComparedJets
 from cal_ratio_trainer.scoring.explanation import Explanation
 from cal_ratio_trainer.scoring.streams import Region
 
-_NO_BREAK = "\u00a0"
 _CLEAR = 2.0
 
 
@@ -168,7 +167,7 @@ def _interval(interval: Interval, factor: float, signed: bool = False) -> str:
     errors = f"+{up:.{digits}f} -{down:.{digits}f}"
     if abs(up - down) < 0.2 * largest:
         errors = f"± {largest:.{digits}f}"
-    return f"{value:{sign}.{digits}f} {errors}".replace(" ", _NO_BREAK)
+    return unbroken(f"{value:{sign}.{digits}f} {errors}")
 
 
 def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
@@ -176,10 +175,12 @@ def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
     rows = []
     for one, other in zip(first.outputs, second.outputs, strict=True):
         for which, ks in (("first", one), ("second", other)):
-            cells = [_known(each.distance, ".3f") for each in ks.ranges]
-            rows.append((one.output.title, which, *cells, _known(ks.total, ".3f"), _known(ks.excess, "+.1f")))
-        cells = [_expected(each.reference.mean, each.reference.spread) for each in one.ranges]
-        cells.append(_expected(one.expected, one.spread))
+            cells = [number(each.distance, ".3f") for each in ks.ranges]
+            rows.append((one.output.title, which, *cells, number(ks.total, ".3f"), number(ks.excess, "+.1f")))
+        expected = [*((each.reference.mean, each.reference.spread) for each in one.ranges), (one.expected, one.spread)]
+        cells = [
+            unbroken(f"{mean:.3f} ± {spread:.3f}") if math.isfinite(mean) else NOT_KNOWN for mean, spread in expected
+        ]
         rows.append((one.output.title, "identical distributions", *cells, "-"))
     names = [pt_range_words(each) for each in first.pt_ranges]
     return ReportTable(
@@ -189,10 +190,6 @@ def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
         "Excess: how far the sum is above what identical distributions give at these numbers of jets. A dash: data or "
         "simulation have no jets there.",
     )
-
-
-def _expected(mean: float, spread: float) -> str:
-    return f"{mean:.3f}{_NO_BREAK}±{_NO_BREAK}{spread:.3f}" if math.isfinite(mean) else "-"
 
 
 def agreement_table(agreement: Agreement, by_class: Mapping[str, Agreement]) -> ReportTable:
@@ -220,16 +217,12 @@ def _agreement_row(name: str, label: Label, agreement: Agreement) -> tuple[str, 
         name,
         label.title,
         f"{agreement.jets:,}",
-        _known(output.pearson),
-        _known(output.spearman),
+        number(output.pearson, ".4f"),
+        number(output.spearman, ".4f"),
         f"{output.median:.2g}",
         f"{output.largest:.2g}",
         *(f"{count:,}" for count in output.beyond),
     )
-
-
-def _known(number: float, form: str = ".4f") -> str:
-    return format(number, form) if math.isfinite(number) else "-"
 
 
 def decision_table(agreement: Agreement) -> ReportTable:
@@ -259,8 +252,7 @@ def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
         columns["label"][i] = "" if label_here is None else CLASS_NAMES[CLASS_OF_LABEL[jets.region][Label(label_here)]]
         cells = [_cell(name, columns[name][i]) for name in names]
         scores = [
-            f"{jets.first[position, label]:.4f} / {jets.second[position, label]:.4f}".replace(" ", _NO_BREAK)
-            for label in Label
+            unbroken(f"{jets.first[position, label]:.4f} / {jets.second[position, label]:.4f}") for label in Label
         ]
         difference = float(np.abs(jets.first[position] - jets.second[position]).max())
         rows.append((*cells, *scores, f"{difference:.4f}"))

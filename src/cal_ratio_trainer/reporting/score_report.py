@@ -18,7 +18,7 @@ from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting.scores import score_report_drawings
 from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
-from cal_ratio_trainer.reporting.table import ReportTable
+from cal_ratio_trainer.reporting.table import ReportTable, unbroken
 from cal_ratio_trainer.reporting.training_details import training_details
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import ScoredFile, ScoreSummary, score_files
@@ -28,7 +28,6 @@ from cal_ratio_trainer.scoring.tally import ScoreTally
 _ERRORS = "Errors: 68 %, Clopper-Pearson."
 _SAME = 0.15
 _MAX_DIGITS = 3
-_NO_BREAK = "\u00a0"
 
 ShareOf = Callable[[Counts, int], Share]
 
@@ -324,15 +323,11 @@ def per_cent(share: Share) -> str:
         # Weights below 0 brought it out of its interval, which says nothing about it then.
         return f"{value:.1f}"
     if share.value == 0:
-        return f"0{_NO_BREAK}+{_two(up)}"
+        return unbroken(f"0 +{up:.2g}")
     if share.value == 1:
-        return f"100{_NO_BREAK}-{_two(down)}"
+        return unbroken(f"100 -{down:.2g}")
     digits = min(max(0, 1 - math.floor(math.log10(min(down, up)))), _MAX_DIGITS)
     errors = f"+{up:.{digits}f} -{down:.{digits}f}"
     if abs(up - down) <= _SAME * max(up, down):
         errors = f"± {max(down, up):.{digits}f}"
-    return f"{value:.{digits}f} {errors}".replace(" ", _NO_BREAK)
-
-
-def _two(number: float) -> str:
-    return f"{number:.2g}"
+    return unbroken(f"{value:.{digits}f} {errors}")

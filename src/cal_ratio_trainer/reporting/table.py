@@ -1,5 +1,6 @@
 """A table of text: for the terminal, for a text file, and for a report."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,20 @@ class ReportTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+
+
+NOT_KNOWN = "-"
+"""Cell of a value that is not known."""
+
+
+def number(value: float | None, form: str) -> str:
+    """A cell with a number in a format of `format`; '-' for None, NaN and infinity."""
+    return NOT_KNOWN if value is None or not math.isfinite(value) else format(value, form)
+
+
+def unbroken(text: str) -> str:
+    """Text in which no line ends."""
+    return text.replace(" ", "\xa0")
 
 
 def bold(text: str) -> Markup:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.evaluation.classification import ConfusionMatrix, FalsePositives, MassPointEfficiency
 from cal_ratio_trainer.evaluation.intervals import Share
@@ -12,12 +11,7 @@ from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.evaluation.working_point import WorkingPoint
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.reporting.table import ReportTable, as_text
-
-if TYPE_CHECKING:
-    pass
-
-_NOT_KNOWN = "-"
+from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, as_text, number
 
 
 def training_details_text(figures: TestFigures) -> str:
@@ -56,7 +50,7 @@ def _auc_table(curves: tuple[RocCurve, ...]) -> ReportTable:
                 f"{curve.signal_jets}",
                 f"{curve.qcd_jets}",
                 f"{curve.bib_jets}",
-                _number(curve.auc, ".5f"),
+                number(curve.auc, ".5f"),
             )
             for curve in curves
         ),
@@ -80,7 +74,7 @@ def _working_point_table(point: WorkingPoint) -> ReportTable:
     return ReportTable(
         f"Jets that pass the cut at which {100 * point.mistag:g} % of QCD may pass",
         ("cut on the signal output", "signal [%]", "QCD [%]", "BIB [%]"),
-        ((_number(point.cut, ".6f"), *(_per_cent(share, ".2f") for share in (point.signal, point.qcd, point.bib))),),
+        ((number(point.cut, ".6f"), *(_per_cent(share, ".2f") for share in (point.signal, point.qcd, point.bib))),),
         "Signal by count, QCD and BIB by weight at effective numbers.",
     )
 
@@ -96,10 +90,10 @@ def _significance_table(scans: Iterable[SignificanceScan]) -> ReportTable:
         tuple(
             (
                 scan.name or "all",
-                _number(scan.maximum, ".2f"),
-                _number(scan.cut_at_maximum, ".5f"),
-                _number(scan.area, ".3f"),
-                _number(scan.maximum_efficiency_ratio, ".3f"),
+                number(scan.maximum, ".2f"),
+                number(scan.cut_at_maximum, ".5f"),
+                number(scan.area, ".3f"),
+                number(scan.maximum_efficiency_ratio, ".3f"),
             )
             for scan in scans
         ),
@@ -152,13 +146,13 @@ def _confusion_table(confusion: ConfusionMatrix) -> ReportTable:
             (
                 label.title,
                 *(
-                    f"{count} ({_number(100 * share, '.1f')} %)"
+                    f"{count} ({number(100 * share, '.1f')} %)"
                     for count, share in zip(confusion.counts[label], confusion.shares[label], strict=True)
                 ),
             )
             for label in Label
         ),
-        f"Accuracy: {_number(100 * confusion.accuracy, '.2f')} % of all jets.",
+        f"Accuracy: {number(100 * confusion.accuracy, '.2f')} % of all jets.",
     )
 
 
@@ -172,7 +166,7 @@ def _overtraining_table(found: Overtraining) -> ReportTable:
                 each.output.title,
                 each.label.title,
                 *_ks_numbers(*numbers),
-                _number(reference.critical, ".4f"),
+                number(reference.critical, ".4f"),
             )
         )
     return ReportTable(
@@ -190,9 +184,9 @@ def _ks_table(ks: ControlRegionKs) -> ReportTable:
         for pt_range, comparison in zip(ks.pt_ranges, result.ranges, strict=True):
             reference = comparison.reference
             numbers = (comparison.distance, reference.mean, reference.spread, comparison.excess)
-            rows.append((name, pt_range.name, *_ks_numbers(*numbers), _number(reference.critical, ".4f")))
+            rows.append((name, pt_range.name, *_ks_numbers(*numbers), number(reference.critical, ".4f")))
         numbers = (result.total, result.expected, result.spread, result.excess)
-        rows.append((name, "sum", *_ks_numbers(*numbers), _NOT_KNOWN))
+        rows.append((name, "sum", *_ks_numbers(*numbers), NOT_KNOWN))
     counts = ", ".join(
         f"{pt_range.name} {mc:.1f} MC, {data:.1f} data"
         for pt_range, mc, data in zip(ks.pt_ranges, ks.effective_mc, ks.effective_data, strict=True)
@@ -206,8 +200,8 @@ def _ks_table(ks: ControlRegionKs) -> ReportTable:
 
 
 def _ks_numbers(distance: float, expected: float, spread: float, excess: float) -> tuple[str, str, str]:
-    identical = f"{expected:.4f} ± {spread:.4f}" if math.isfinite(expected) else _NOT_KNOWN
-    return _number(distance, ".4f"), identical, _number(excess, "+.2f")
+    identical = f"{expected:.4f} ± {spread:.4f}" if math.isfinite(expected) else NOT_KNOWN
+    return number(distance, ".4f"), identical, number(excess, "+.2f")
 
 
 def rejection_words(rejection: Rejection) -> str:
@@ -221,7 +215,7 @@ def rejection_words(rejection: Rejection) -> str:
     if math.isinf(rejection.value):
         return f"> {_rounded(rejection.low)}"
     if math.isnan(rejection.value):
-        return _NOT_KNOWN
+        return NOT_KNOWN
     return f"{_rounded(rejection.value)} [{_rounded(rejection.low)}, {_rounded(rejection.high)}]"
 
 
@@ -231,10 +225,6 @@ def _rounded(value: float) -> str:
 
 def _per_cent(share: Share, form: str = ".1f") -> str:
     if math.isnan(share.value):
-        return _NOT_KNOWN
+        return NOT_KNOWN
     value, up, down = (format(100 * part, form) for part in (share.value, share.error_up, share.error_down))
     return f"{value} +{up} -{down}"
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else _NOT_KNOWN

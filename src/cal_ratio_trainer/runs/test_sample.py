@@ -121,7 +121,8 @@ class RunSample:
     @classmethod
     def of_files(
         cls,
-        files: tuple[Path, Path],
+        main_file: Path,
+        control_file: Path,
         settings: TrainSettings,
         scaling: Scaling = LEGACY_SCALING,
         device: torch.device | None = None,
@@ -129,7 +130,7 @@ class RunSample:
         """All jets of a main training file and of a control region, for networks whose test jets are not known.
 
         Args:
-            files: main, control; as a training takes them.
+            main_file, control_file: as a training takes them.
             settings: of the training: weights, masses, what its network reads.
             scaling: that its network wants.
             device: device of the networks; None for the CPU.
@@ -139,10 +140,10 @@ class RunSample:
         """
         # All jets are judged, those of the fold that a network of a set leaves out above all.
         reading = settings.model_copy(update={"folds": None, "fold": None})
-        main, control = load_main_jets(reading, files[0]), load_control_jets(reading, files[1])
+        main, control = load_main_jets(reading, main_file), load_control_jets(reading, control_file)
         weights = (evaluation_weights(main.weights, main.jets.label), control.weights)
         parts = []
-        for file, loaded, weight in zip(files, (main, control), weights, strict=True):
+        for file, loaded, weight in zip((main_file, control_file), (main, control), weights, strict=True):
             refuse_other_scaling(file, loaded.metadata.scaling, scaling, "build it anew with that range")
             parts.append(TestJets(file, loaded.jets.with_columns({_WEIGHT: weight}), loaded.metadata))
         return cls(parts[0], parts[1], settings, device or torch.device("cpu"))

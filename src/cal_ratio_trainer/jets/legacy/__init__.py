@@ -1,4 +1,4 @@
-"""Flat frames of the earlier program, in and out: one name for what the `legacy_*` modules hold."""
+"""Flat frames of the earlier program, read and written."""
 
 from cal_ratio_trainer.jets.legacy.frames import (
     SLOT_COLUMNS,
