@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.files import leases as leases_module
-from cal_ratio_trainer.files.leases import Lease, Leases, lease_file, leased
+from cal_ratio_trainer.files.leases import Lease, Leases, is_leased, lease_file, leased
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
 
 HOLD = """
@@ -357,3 +357,46 @@ def test_a_lock_is_free_again_after_a_failure(tmp_path: Path) -> None:
         pass
     with leased(path) as lease:
         assert lease is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the machine does not fork processes")
+def test_the_end_of_a_forked_process_leaves_the_leases_of_its_parent(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    program = (
+        "import os, sys; from pathlib import Path; from cal_ratio_trainer.files.leases import Leases, lease_file\n"
+        "path = Path(sys.argv[1])\n"
+        "with Leases() as leases:\n"
+        "    assert leases.take(path) is not None\n"
+        "    child = os.fork()\n"
+        "    if child == 0: sys.exit()\n"
+        "    os.waitpid(child, 0)\n"
+        "    print(lease_file(path).exists())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+    assert not lease_file(path).exists()
+
+
+def test_a_full_disk_leaves_no_lease_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(content: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cal_ratio_trainer.files.leases.json.dumps", full)
+    with Leases() as leases, pytest.raises(OSError, match="No space left"):
+        leases.take(tmp_path / "a.parquet")
+    assert names_in(tmp_path) == []
+
+
+def test_a_look_tells_whether_a_lease_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    assert not is_leased(path)
+    with leased(path):
+        assert is_leased(path)
+    abandoned_lease(path, age_s=100)
+    assert is_leased(path)
+    abandoned_lease(path, age_s=1000)
+    assert not is_leased(path)
+    abandoned_lease(path, age_s=0, holder=GONE)
+    assert not is_leased(path)

@@ -105,7 +105,7 @@ def test_settings_of_other_versions_are_passed_over(run: RunDirectory) -> None:
 def test_whole_files_have_the_weights_that_figures_of_merit_use(run: RunDirectory) -> None:
     folder = run.path.parents[2]
     files = (folder / "main.parquet", folder / "control.parquet")
-    sample = RunSample.of_files(files, known_settings(run, RunOverview.of(run).settings))
+    sample = RunSample.of_files(*files, known_settings(run, RunOverview.of(run).settings))
     assert len(sample.main.jets) == len(load_jets(files[0]).jets), "all jets, whatever was trained on"
     main, control = sample.scored_by(find_networks(f"{run.name}/last", run.path.parents[1]).load())
     sums = {label: main.weights[main.labels == label].sum() for label in Label}

@@ -126,7 +126,7 @@ def _mix(
     """Writes all taken jets, scaled and in their final order; returns the number of unusual values by message."""
     with (
         progress("build", 2 * len(places), "jets") as line,
-        scattered(files, places, recipe, workers.telling(line)) as found,
+        scattered(files, places, recipe, workers, line) as found,
     ):
         for part in found.in_order():
             writer.write(part.with_columns({JET_ID: part.scalars.column(POSITION)}).without_columns([POSITION]))

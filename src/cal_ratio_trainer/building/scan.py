@@ -183,7 +183,7 @@ def scan_files(
     """
     jobs = [Job(source.given_as, _scan, (source, kind, tuple(further))) for source in sources]
     with progress("look at inputs", len(sources), "files") as line:
-        looked_at = workers.results(jobs, lambda _: line.advance())
+        looked_at = workers.results(jobs, finished=lambda _: line.advance())
     scanned: list[ScannedFile] = []
     # What comes back from another process does not know any more that it was asked for in one entry.
     pairs = list(zip(sources, looked_at, strict=True))

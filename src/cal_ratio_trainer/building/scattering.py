@@ -28,6 +28,7 @@ from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.pieces import piece_file
+from cal_ratio_trainer.progress import ProgressLine
 from cal_ratio_trainer.workers.executor import Report
 
 JETS_A_PORTION = 1 << 18
@@ -104,7 +105,7 @@ class ScatteredJets:
 
 @contextmanager
 def scattered(
-    files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers
+    files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers, line: ProgressLine
 ) -> Iterator[ScatteredJets]:
     """Scales all taken jets and writes them to buckets beside the output, which exist until the block ends.
 
@@ -113,6 +114,7 @@ def scattered(
         places: of all taken jets, in the order of the files, [jets].
         recipe: recipe for the jets.
         workers: who does it. This process alone writes to a file without a name, of which nothing can be left behind.
+        line: shows the progress.
 
     Raises:
         InputFileError: a file is damaged, or every worker that was given it was lost.
@@ -125,13 +127,13 @@ def scattered(
             file = opened.enter_context(tempfile.TemporaryFile(dir=workers.output.parent))
             scatter = Scatter(file, recipe.buckets)
             alone = (Job(each.name, _scatter_here, (each, recipe, scatter)) for each in portions)
-            for odd in workers.results(alone):
+            for odd in workers.results(alone, line):
                 jets.odd.update(odd)
             jets._files.append((file, scatter.finish()))
         else:
             output = workers.output.absolute()
             jobs = (Job(each.name, _scatter_to_piece, (each, recipe, output)) for each in portions)
-            for piece in workers.results(jobs):
+            for piece in workers.results(jobs, line):
                 jets.odd.update(piece.odd)
                 jets._files.append((opened.enter_context(piece.path.open("rb")), piece.written))
         yield jets

@@ -25,35 +25,46 @@ class Job:
     arguments: tuple[Any, ...]
 
 
+class _Told:
+    """Progress of the jobs under way, shown on a line; work of a lost worker that is repeated counts once."""
+
+    def __init__(self) -> None:
+        self.line: ProgressLine | None = None
+        self.units: dict[Key, int] = {}
+
+    def report(self, key: Key, done: int, of: int) -> None:
+        more = done - self.units.get(key, 0)
+        if more > 0 and self.line is not None:
+            self.units[key] = done
+            self.line.advance(more)
+
+
 class Workers:
-    """Does jobs in this process, several, or a cluster; made by `opened_workers`.
+    """Runs jobs in this process, several, or a cluster; made by `opened_workers`.
 
     Attributes:
-        output: the file that all is done for.
-        line: progress line for the jobs; None for jobs without progress.
+        output: the file that all jobs work for.
     """
 
-    def __init__(self, output: Path) -> None:
-        self.output = output
-        self.line: ProgressLine | None = None
-        self._executor: Executor | None = None
-        self._told: dict[Key, int] = {}
-
-    def telling(self, line: ProgressLine) -> "Workers":
-        """The same, whose jobs show their progress on a line from now on."""
-        self.line = line
-        return self
+    def __init__(self, executor: Executor, output: Path, told: _Told) -> None:
+        self._executor, self.output, self._told = executor, output, told
 
     @property
     def are_alone(self) -> bool:
         """True where this process does everything itself, and arguments need not travel."""
-        return self._opened.is_alone
+        return self._executor.is_alone
 
-    def results(self, jobs: Iterable[Job], finished: Callable[[Any], None] = lambda result: None) -> list[Any]:
+    def results(
+        self,
+        jobs: Iterable[Job],
+        line: ProgressLine | None = None,
+        finished: Callable[[Any], None] = lambda result: None,
+    ) -> list[Any]:
         """Runs all jobs; another worker repeats those of a lost one.
 
         Args:
             jobs: taken as they are needed, so that no more of them are in memory than are under way.
+            line: shows the progress that jobs report.
             finished: told each result as it comes.
 
         Returns:
@@ -63,10 +74,10 @@ class Workers:
             InputFileError: every worker that was given a job was lost.
             Whatever a job raises.
         """
-        self._told = {}
+        self._told.line, self._told.units = line, {}
         names: list[str] = []
         found: dict[int, Any] = {}
-        for done in self._opened.all_of(self._tasks(jobs, names)):
+        for done in self._executor.all_of(self._tasks(jobs, names)):
             if isinstance(done.error, WorkerLost):
                 raise InputFileError(names[done.key[0]], f"{done.error} while it was read (out of memory?)")
             if done.error is not None:
@@ -78,23 +89,11 @@ class Workers:
     def _tasks(self, jobs: Iterable[Job], names: list[str]) -> Iterator[Task]:
         for number, job in enumerate(jobs):
             names.append(job.file)
-            if self._opened.is_elsewhere:
+            if self._executor.is_elsewhere:
                 lease = lease_file(self.output).absolute()
                 yield Task((number, 0), on_shared_disk, (lease, job.function, *job.arguments))
             else:
                 yield Task((number, 0), job.function, job.arguments)
-
-    @property
-    def _opened(self) -> Executor:
-        assert self._executor is not None
-        return self._executor
-
-    def _report(self, key: Key, done: int, of: int) -> None:
-        """A job is so far. What a lost worker had done counts once."""
-        more = done - self._told.get(key, 0)
-        if more > 0 and self.line is not None:
-            self._told[key] = done
-            self.line.advance(more)
 
 
 @contextmanager
@@ -113,14 +112,13 @@ def opened_workers(
         InputFileError: another process makes `output`.
         SchedulerError: there is no such cluster, or the package for it is missing.
     """
-    workers = Workers(output)
+    told = _Told()
     with Leases() as leases:
         if leases.take(output) is None:
             raise InputFileError(output, "is being made by another process")
         remove_pieces(output.absolute())
         try:
-            with opened_executor(settings, inputs, workers._report, say) as executor:
-                workers._executor = executor
-                yield workers
+            with opened_executor(settings, inputs, told.report, say) as executor:
+                yield Workers(executor, output, told)
         finally:
             remove_pieces(output.absolute())

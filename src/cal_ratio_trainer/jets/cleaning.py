@@ -25,7 +25,7 @@ from cal_ratio_trainer.jets.table import Jets, JetScalars
 
 _BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
 JETS_TO_JUDGE_BY = 10_000
-"""How many jets `is_built` looks at at most."""
+"""Largest number of jets that `is_built` looks at."""
 _SMALLEST_JET_PT_GEV = 2.0
 _LARGEST_JET_PT_GEV = 14_000.0
 _CONSTITUENTS_AT_A_TIME = 1 << 14

@@ -51,7 +51,7 @@ class Condition:
     _tree: ast.expr
 
     def check(self, known: Collection[str]) -> None:
-        """See that all columns exist.
+        """Checks that all columns exist.
 
         Raises:
             ExpressionError: names the columns that do not, each with the nearest that does.
@@ -194,7 +194,7 @@ def _delta_phi(first: Any, second: Any) -> Any:
 
 
 _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {"abs": (1, np.abs), "delta_phi": (2, _delta_phi)}
-"""How many arguments each takes, and what computes it."""
+"""Number of arguments of each function, and its computation."""
 
 
 def _refuse_foreign(text: str, node: ast.AST) -> None:

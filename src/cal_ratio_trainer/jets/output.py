@@ -20,7 +20,7 @@ class Writer(Protocol):
         """Appends jets."""
 
     def finish(self, metadata: JetMetadata) -> None:
-        """Complete the file."""
+        """Completes the file."""
 
 
 class OutputExists(InputFileError):
@@ -36,7 +36,7 @@ def writing_layout(path: Path, layout: Layout) -> AbstractContextManager[Writer]
 
 
 def check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
-    """See that writing `path` destroys nothing.
+    """Checks that writing `path` destroys nothing.
 
     Raises:
         OutputExists: it exists and `overwrite` is not set.

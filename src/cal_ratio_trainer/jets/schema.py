@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cal_ratio_trainer.errors import ConfigError, did_you_mean
 
 UNITS_IN_GEV = {"GeV": 1.0, "MeV": 1000.0}
-"""How many of a unit of energy are one GeV."""
+"""One GeV in each unit of energy."""
 
 MEV_A_GEV = UNITS_IN_GEV["MeV"]
 GEV_A_TEV = 1000.0
@@ -51,7 +51,7 @@ ORIGIN_SCALARS: dict[str, pa.DataType] = {
     "jet_index": pa.int16(),
     "mcChannelNumber": pa.uint32(),
 }
-"""Where a jet comes from: file, entry of the tree, position in the event's jet list, simulation sample."""
+"""Origin of a jet: file, entry of the tree, position in the event's jet list, simulation sample."""
 
 SCALAR_TYPES: dict[str, pa.DataType] = REQUIRED_SCALARS | EVENT_SCALARS | CONVERTED_SCALARS | ORIGIN_SCALARS
 """Types on disk of all scalar columns we know; others travel with the type they have."""

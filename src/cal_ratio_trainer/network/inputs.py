@@ -60,7 +60,7 @@ class InputFilling:
             self._fillings[kind.name].append(values, columns.lengths)
 
     def finish(self) -> NetworkInputs:
-        """All that was added, with the padding rows behind it."""
+        """Inputs of all jets, each branch with its padding row as the last row."""
         for kind in self._schema.constituents:
             padding = self._padding.get(kind.name, np.zeros(len(kind.features), dtype=np.float32))
             self._fillings[kind.name].append_row(padding[list(kind.inputs)])

@@ -20,7 +20,7 @@ from cal_ratio_trainer.ntuple.tally import Tally
 _LETTERS_OF_NAME = 16
 _PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.piece")
 _PART_OF_PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.{USED_BY}\.part\.piece")
-"""What `files.atomic.replacing` calls a piece until it is complete."""
+"""Name of a piece that is being written, from `files.atomic.replacing`."""
 _REMAINS = re.compile(
     rf"\.{{1,2}}(?P<of_piece>.+)\.[0-9a-f]{{{_LETTERS_OF_NAME}}}(\.{USED_BY}\.part)?\.piece"
     rf"|\.(?P<stem>.+)\.{USED_BY}\.part(?P<suffix>(\.[^.]+)?)",

@@ -164,7 +164,7 @@ class Work:
 
 
 def work_for(settings: ConvertSettings) -> Work:
-    """Spread out the settings' list of files.
+    """Requests for the files in the settings' list.
 
     Raises:
         ConfigError: no files, a file without a data type, signal without masses; all such mistakes at once. Or the

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
+from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.device import chosen_device
@@ -16,7 +17,7 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError, named_run
 from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_networks
 from cal_ratio_trainer.runs.overview import RunOverview, all_runs
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, Rule, classifying_epochs, recommended_epoch
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, classifying_epochs, recommended_epoch
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample
 from cal_ratio_trainer.scoring.given_files import GivenFiles, figures_to_choose_by, without_validation
 

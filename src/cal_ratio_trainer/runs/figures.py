@@ -23,6 +23,8 @@ from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
+_log = logging.getLogger(__name__)
+
 
 def drawings_of_history(
     history: Sequence[Mapping[str, float]], references: HistoryReferences, with_adversary: bool
@@ -63,9 +65,6 @@ def stored_references(record: Mapping[str, Any]) -> HistoryReferences:
     stored = record.get("history_references", {})
     known = {name: stored.get(name) for name in HistoryReferences.__dataclass_fields__}
     return HistoryReferences(**known)
-
-
-_log = logging.getLogger(__name__)
 
 
 def redraw_run(

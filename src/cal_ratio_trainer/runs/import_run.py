@@ -63,14 +63,16 @@ class _Training:
     Attributes:
         source: its files.
         epochs: networks by epoch.
-        newest: the network after the last epoch, and the file it comes from.
+        newest: the network after the last epoch.
+        newest_file: its file.
         history: a row an epoch; None where there is none.
         notes: notes for the user.
     """
 
     source: EarlierRun
     epochs: dict[int, StoredNetwork]
-    newest: tuple[Path, StoredNetwork]
+    newest: StoredNetwork
+    newest_file: Path
     history: list[HistoryRow] | None
     notes: tuple[str, ...]
 
@@ -88,7 +90,7 @@ def import_training(settings: ImportSettings) -> ImportSummary:
     training = _read(settings.path)
     name = settings.model_name or _model_name(training.source)
     given = {"model_name": name, "output_path": settings.output_path}
-    train_settings, notes = imported_settings(training.source.settings, training.newest[1], given)
+    train_settings, notes = imported_settings(training.source.settings, training.newest, given)
     training = replace(training, notes=(*training.notes, *_notes(training, train_settings), *notes))
     run = new_run(settings.output_path, name)
     try:
@@ -120,7 +122,7 @@ def _read(path: Path) -> _Training:
     newest, more_notes = _newest(source, history)
     if history is not None:
         history = history[: max(source.epochs, default=-1) + 1] if newest != source.newest else history
-    return _Training(source, epochs, (newest, networks[newest]), history, (*notes, *more_notes))
+    return _Training(source, epochs, networks[newest], newest, history, (*notes, *more_notes))
 
 
 def _newest(source: EarlierRun, history: list[HistoryRow] | None) -> tuple[Path, list[str]]:
@@ -158,7 +160,7 @@ def _model_name(source: EarlierRun) -> str:
 
 
 def _notes(training: _Training, settings: TrainSettings) -> Iterator[str]:
-    _, network = training.newest
+    network = training.newest
     yield f"How its training jets were scaled is not recorded: {LEGACY_SCALING} is assumed, the range of build."
     yield "Which jets it was trained on is not recorded: figures on jets of its own training files flatter it."
     yield (
@@ -179,7 +181,7 @@ def _notes(training: _Training, settings: TrainSettings) -> Iterator[str]:
 
 
 def _description(training: _Training) -> str:
-    file, network = training.newest
+    file, network = training.newest_file, training.newest
     parameters = sum(weights.size for weights in network.weights.values())
     epochs = list(training.epochs)
     several = f"weights of {len(epochs)} epochs ({epochs[0]} to {epochs[-1]}), " if len(epochs) > 1 else ""
@@ -189,7 +191,7 @@ def _description(training: _Training) -> str:
 
 
 def _write(run: RunDirectory, training: _Training, settings: TrainSettings) -> None:
-    _, network = training.newest
+    network = training.newest
     shape, run_id = replace(network.shape, dropout=settings.dropout), secrets.token_hex(16)
     for epoch, each in training.epochs.items():
         write_network([run.weights_file(epoch)], shape, each.weights, run_id, epoch)
@@ -203,7 +205,7 @@ def _write(run: RunDirectory, training: _Training, settings: TrainSettings) -> N
 
 
 def _record(training: _Training, settings: TrainSettings) -> dict[str, Any]:
-    newest, network = training.newest
+    newest, network = training.newest_file, training.newest
     source = training.source
     files = dict.fromkeys(
         file for file in (*source.epochs.values(), source.newest, source.history, source.settings) if file is not None

@@ -36,6 +36,9 @@ MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
 _WEIGHT = "evaluation_weight"
 _TOLD_APART_BY = ("label", "jet_pt", "jet_eta", "jet_phi", _WEIGHT)
 
+_OVERWRITTEN = ("weight", _WEIGHT)
+"""Columns of a test sample in which the file's own weights do not stand any more."""
+
 
 @dataclass(frozen=True, eq=False)
 class TestJets:
@@ -121,7 +124,8 @@ class RunSample:
     @classmethod
     def of_files(
         cls,
-        files: tuple[Path, Path],
+        main_file: Path,
+        control_file: Path,
         settings: TrainSettings,
         scaling: Scaling = LEGACY_SCALING,
         device: torch.device | None = None,
@@ -129,7 +133,7 @@ class RunSample:
         """All jets of a main training file and of a control region, for networks whose test jets are not known.
 
         Args:
-            files: main, control; as a training takes them.
+            main_file, control_file: as a training takes them.
             settings: of the training: weights, masses, what its network reads.
             scaling: that its network wants.
             device: device of the networks; None for the CPU.
@@ -139,10 +143,10 @@ class RunSample:
         """
         # All jets are judged, those of the fold that a network of a set leaves out above all.
         reading = settings.model_copy(update={"folds": None, "fold": None})
-        main, control = load_main_jets(reading, files[0]), load_control_jets(reading, files[1])
+        main, control = load_main_jets(reading, main_file), load_control_jets(reading, control_file)
         weights = (evaluation_weights(main.weights, main.jets.label), control.weights)
         parts = []
-        for file, loaded, weight in zip(files, (main, control), weights, strict=True):
+        for file, loaded, weight in zip((main_file, control_file), (main, control), weights, strict=True):
             refuse_other_scaling(file, loaded.metadata.scaling, scaling, "build it anew with that range")
             parts.append(TestJets(file, loaded.jets.with_columns({_WEIGHT: weight}), loaded.metadata))
         return cls(parts[0], parts[1], settings, device or torch.device("cpu"))
@@ -223,11 +227,6 @@ def known_settings(run: RunDirectory, settings: Mapping[str, Any]) -> TrainSetti
         raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error
 
 
-_EVALUATION_WEIGHT = "evaluation_weight"
-_OVERWRITTEN = ("weight", _EVALUATION_WEIGHT)
-"""Columns of a test sample in which the file's own weights do not stand any more."""
-
-
 def fold_sample(run: RunDirectory, rule: FoldRule, device: torch.device) -> RunSample:
     """The test jets of a fold set: every jet that the split puts in a test part, once.
 
@@ -266,7 +265,7 @@ def _joined(run: RunDirectory, rule: FoldRule, name: str, settings: TrainSetting
         parts.append(source.jets.where(folds == fold).with_columns({FOLD: folds[folds == fold]}))
     jets, file = Jets.concatenate(parts), run.path / name
     weights = _on_one_scale(jets, settings, file)
-    return TestJets(file, jets.with_columns({_EVALUATION_WEIGHT: weights}), left[0].metadata)
+    return TestJets(file, jets.with_columns({_WEIGHT: weights}), left[0].metadata)
 
 
 def _on_one_scale(jets: Jets, settings: TrainSettings, file: Path) -> WeightArray:
@@ -275,7 +274,7 @@ def _on_one_scale(jets: Jets, settings: TrainSettings, file: Path) -> WeightArra
     Each network scaled QCD to the signal, and MC to the data, of its own jets. Here a class gets one factor for all
     folds, so that jets of one class count among each other as in the file.
     """
-    stored: WeightArray = jets[_EVALUATION_WEIGHT].astype(np.float64)
+    stored: WeightArray = jets[_WEIGHT].astype(np.float64)
     if settings.weight_column in _OVERWRITTEN:
         return stored
     raw = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))

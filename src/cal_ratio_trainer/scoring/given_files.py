@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +46,7 @@ class GivenFiles:
             InputFileError: one is missing or cannot be copied.
         """
         main_file, control_file = training_files(TrainSettings.make(main_training_file=main, cr_training_file=control))
-        self.files: tuple[Path, Path] = (main_file.path, control_file.path)
+        self._main, self._control = main_file.path, control_file.path
         self._device = device
         self._read: dict[str, RunSample] = {}
 
@@ -62,7 +61,7 @@ class GivenFiles:
         scaling = Scaling(**said) if said else LEGACY_SCALING
         key = json.dumps([[getattr(settings, name) for name in _READ_WITH], scaling.model_dump()])
         if key not in self._read:
-            self._read[key] = RunSample.of_files(self.files, settings, scaling, self._device)
+            self._read[key] = RunSample.of_files(self._main, self._control, settings, scaling, self._device)
         return self._read[key]
 
 

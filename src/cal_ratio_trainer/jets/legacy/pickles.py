@@ -302,7 +302,7 @@ class FramePickle:
         self.rows += len(rows)
 
     def finish(self, names: Sequence[str], others: Mapping[str, NDArray[Any]], order: Sequence[str]) -> None:
-        """Complete the pickle.
+        """Completes the pickle.
 
         Args:
             names: of the columns of the block.

@@ -80,7 +80,7 @@ class FlatWriter:
             self._sink.append({name: self._scalar(part, name) for name in self._names}, flat_slots(part))
 
     def finish(self, metadata: JetMetadata) -> None:
-        """Complete the file. `metadata` goes where the format has a place for it; a pickle has none."""
+        """Completes the file. `metadata` goes where the format has a place for it; a pickle has none."""
         if self._names is None:
             self.write(Jets.empty())
             self._names = [name for name in _SCALARS if name != _CLEAN or metadata.stage == "converted"]
