@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,
-    Rule,
     best_epochs,
     classifying_epochs,
     kept_epochs,

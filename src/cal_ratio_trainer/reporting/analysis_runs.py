@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
+from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.device import chosen_device
@@ -16,7 +17,7 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError, named_run
 from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_networks
 from cal_ratio_trainer.runs.overview import RunOverview, all_runs
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, Rule, classifying_epochs, recommended_epoch
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, classifying_epochs, recommended_epoch
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample
 from cal_ratio_trainer.scoring.given_files import GivenFiles, figures_to_choose_by, without_validation
 
@@ -38,7 +39,7 @@ class AnalyzedRun:
     """A run that can be used.
 
     Attributes:
-        overview: what its files say.
+        overview: overview from its files.
         sample: its test jets, or for a run without any all jets of the files that were given; None without either.
         trouble: why not; empty where nothing is wrong (a run that did not end yet has none).
         measured: AUC and K-S on the given files by epoch, of all networks that were kept; None for a run that is
@@ -253,8 +254,8 @@ def read_run(
 
     Args:
         run: its folder.
-        device: where its networks are run.
-        given: what to judge it on where it left no test jets.
+        device: device of its networks.
+        given: files to evaluate it on if it has no test jets.
         rule: by which the best epoch of each network of a fold set is chosen.
 
     Raises:

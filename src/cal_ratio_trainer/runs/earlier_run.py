@@ -24,6 +24,12 @@ _MAX_HISTORY_BYTES = 1 << 26
 _MAX_EPOCHS = 100_000
 _NAME_WITHOUT = re.compile(r"(\.weights)?\.\w+$")
 
+UNKNOWN_FILE = "unknown"
+"""In place of the training files of an imported run that does not say them."""
+
+_NO_SETTINGS = "It has no training_params.yaml: what its network does not say stands at today's defaults."
+_MAX_LIST = 500
+
 
 @dataclass(frozen=True)
 class EarlierRun:
@@ -144,13 +150,6 @@ def _finite(value: float) -> float:
     except OverflowError:
         return math.nan
     return number if math.isfinite(number) else math.nan
-
-
-UNKNOWN_FILE = "unknown"
-"""In place of the training files of an imported run that does not say them."""
-
-_NO_SETTINGS = "It has no training_params.yaml: what its network does not say stands at today's defaults."
-_MAX_LIST = 500
 
 
 def listed(names: Iterable[str]) -> str:

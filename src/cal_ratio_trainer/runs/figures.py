@@ -23,6 +23,8 @@ from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
+_log = logging.getLogger(__name__)
+
 
 def drawings_of_history(
     history: Sequence[Mapping[str, float]], references: HistoryReferences, with_adversary: bool
@@ -63,9 +65,6 @@ def stored_references(record: Mapping[str, Any]) -> HistoryReferences:
     stored = record.get("history_references", {})
     known = {name: stored.get(name) for name in HistoryReferences.__dataclass_fields__}
     return HistoryReferences(**known)
-
-
-_log = logging.getLogger(__name__)
 
 
 def redraw_run(
@@ -155,8 +154,7 @@ def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[D
 
 
 def _settings(run: RunDirectory) -> TrainSettings:
-    layers = [("packaged defaults", TrainSettings.defaults()), ("run", run.read_settings())]
-    return settings_from(TrainSettings, layers)
+    return settings_from(TrainSettings, [("run", run.read_settings())])
 
 
 def _data(run: RunDirectory, name: str) -> dict[str, Any]:

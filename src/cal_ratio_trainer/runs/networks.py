@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import write_bytes
@@ -30,9 +31,12 @@ from cal_ratio_trainer.runs.directory import (
     run_and_rest,
     warn_without_digests,
 )
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, Rule, recommended_epoch
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, recommended_epoch
 
 _BEGINNING = b'{"cal_ratio_trainer_run": '
+
+NEWEST = "last"
+BEST = "best"
 
 
 def with_digest(content: bytes, run_id: str | None, epoch: int | None) -> bytes:
@@ -112,10 +116,6 @@ def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
     if owner != run_id:
         raise InputFileError(file, f"is a network of another run than {run.name}: its run id is not that in run.json")
     return bool(number == epoch)
-
-
-NEWEST = "last"
-BEST = "best"
 
 
 @dataclass(frozen=True)

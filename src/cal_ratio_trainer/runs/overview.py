@@ -13,13 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.runs.directory import DIVERGED, FINISHED, INCOMPLETE, RUNNING, RunDirectory, RunError, runs_of
 from cal_ratio_trainer.runs.history import mean_history
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, Rule, ks_sums
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, ks_sums
 
 Content = TypeVar("Content")
 

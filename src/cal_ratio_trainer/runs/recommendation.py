@@ -11,6 +11,29 @@ from typing import Literal
 from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.runs.history import mean_row
 
+DEFAULT_RULE: Rule = "auc-near-lowest-ks"
+RULES: dict[Rule, str] = {
+    "auc-near-lowest-ks": "of the epochs that classify (1/(1 - AUC) at least half way from chance to the highest) and "
+    "whose K-S sum is within one spread of the lowest of these, the one with the highest AUC; a K-S sum below what "
+    "identical distributions give counts as just that",
+    "validation-loss": "the lowest loss of the network",
+    "adversary": "the lowest loss of the adversary as the network's update sees it",
+    "discriminator": "the lowest loss of the adversary in its own update",
+    "ks-sum": "the lowest K-S sum over the three outputs",
+}
+"""Each rule in words."""
+
+WITHOUT_KS = "Without control region there is no K-S, and it is the epoch of the highest AUC"
+"""The default rule for a training without control region, in words."""
+
+CRITERIA: dict[Rule, str] = {
+    "validation-loss": "validation loss",
+    "adversary": "adversary",
+    "discriminator": "discriminator",
+    "ks-sum": "K-S",
+}
+"""The name in `best_epochs` of each rule that takes the best of one figure."""
+
 
 def kept_epochs(history: Sequence[Mapping[str, float]], choice: Literal["rule", "all"], ks_limit: float) -> set[int]:
     """Numbers of the epochs whose weights are kept.
@@ -85,33 +108,6 @@ def ks_beyond_identical(row: Mapping[str, float]) -> float:
     (total,) = ks_sums([row])
     expected = math.fsum(row.get(f"ks_{output}_expected", 0.0) for output in ("qcd", "sig", "bib"))
     return total**2 - (expected**2 if math.isfinite(expected) else 0.0)
-
-
-__all__ = ["CRITERIA", "DEFAULT_RULE", "RULES", "WITHOUT_KS", "Rule", "classifying_epochs", "recommended_epoch"]
-
-DEFAULT_RULE: Rule = "auc-near-lowest-ks"
-
-RULES: dict[Rule, str] = {
-    "auc-near-lowest-ks": "of the epochs that classify (1/(1 - AUC) at least half way from chance to the highest) and "
-    "whose K-S sum is within one spread of the lowest of these, the one with the highest AUC; a K-S sum below what "
-    "identical distributions give counts as just that",
-    "validation-loss": "the lowest loss of the network",
-    "adversary": "the lowest loss of the adversary as the network's update sees it",
-    "discriminator": "the lowest loss of the adversary in its own update",
-    "ks-sum": "the lowest K-S sum over the three outputs",
-}
-"""Each rule in words."""
-
-WITHOUT_KS = "Without control region there is no K-S, and it is the epoch of the highest AUC"
-"""The default rule for a training without control region, in words."""
-
-CRITERIA: dict[Rule, str] = {
-    "validation-loss": "validation loss",
-    "adversary": "adversary",
-    "discriminator": "discriminator",
-    "ks-sum": "K-S",
-}
-"""The name in `best_epochs` of each rule that takes the best of one figure."""
 
 
 def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAULT_RULE) -> int | None:

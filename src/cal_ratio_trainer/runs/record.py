@@ -29,6 +29,8 @@ from cal_ratio_trainer.jets.metadata import Scaling
 if TYPE_CHECKING:
     from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -187,9 +189,6 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-_Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Checked(BaseModel):

@@ -36,6 +36,9 @@ MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
 _WEIGHT = "evaluation_weight"
 _TOLD_APART_BY = ("label", "jet_pt", "jet_eta", "jet_phi", _WEIGHT)
 
+_OVERWRITTEN = ("weight", _WEIGHT)
+"""Columns of a test sample in which the file's own weights do not stand any more."""
+
 
 @dataclass(frozen=True, eq=False)
 class TestJets:
@@ -224,11 +227,6 @@ def known_settings(run: RunDirectory, settings: Mapping[str, Any]) -> TrainSetti
         raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error
 
 
-_EVALUATION_WEIGHT = "evaluation_weight"
-_OVERWRITTEN = ("weight", _EVALUATION_WEIGHT)
-"""Columns of a test sample in which the file's own weights do not stand any more."""
-
-
 def fold_sample(run: RunDirectory, rule: FoldRule, device: torch.device) -> RunSample:
     """The test jets of a fold set: every jet that the split puts in a test part, once.
 
@@ -267,7 +265,7 @@ def _joined(run: RunDirectory, rule: FoldRule, name: str, settings: TrainSetting
         parts.append(source.jets.where(folds == fold).with_columns({FOLD: folds[folds == fold]}))
     jets, file = Jets.concatenate(parts), run.path / name
     weights = _on_one_scale(jets, settings, file)
-    return TestJets(file, jets.with_columns({_EVALUATION_WEIGHT: weights}), left[0].metadata)
+    return TestJets(file, jets.with_columns({_WEIGHT: weights}), left[0].metadata)
 
 
 def _on_one_scale(jets: Jets, settings: TrainSettings, file: Path) -> WeightArray:
@@ -276,7 +274,7 @@ def _on_one_scale(jets: Jets, settings: TrainSettings, file: Path) -> WeightArra
     Each network scaled QCD to the signal, and MC to the data, of its own jets. Here a class gets one factor for all
     folds, so that jets of one class count among each other as in the file.
     """
-    stored: WeightArray = jets[_EVALUATION_WEIGHT].astype(np.float64)
+    stored: WeightArray = jets[_WEIGHT].astype(np.float64)
     if settings.weight_column in _OVERWRITTEN:
         return stored
     raw = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))

@@ -29,6 +29,15 @@ from cal_ratio_trainer.workers.processes import prefetched
 
 _SLOT = "{}"
 
+JETS_TO_EXPLAIN = 500
+"""Number of jets that are kept with their constituents, to see why scores differ."""
+
+_WEIGHTS = ("evaluation_weight", "mcEventWeight")
+"""As figures of merit use them where the file says, else the event's."""
+
+NO_SCORE = "one of the two gives no score"
+NOT_FAIR = "had a say in the training of one of the two"
+
 
 @dataclass(frozen=True)
 class ColumnScores:
@@ -75,13 +84,6 @@ def score_patterns(jets: Jets) -> list[str]:
         if pattern != name and complete and name not in SCORE_COLUMNS:
             found.append(pattern)
     return found
-
-
-JETS_TO_EXPLAIN = 500
-"""Number of jets that are kept with their constituents, to see why scores differ."""
-
-_WEIGHTS = ("evaluation_weight", "mcEventWeight")
-"""As figures of merit use them where the file says, else the event's."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +195,6 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     except pa.ArrowTypeError as error:
         raise UserError(f"the files have columns that do not fit together: {error}") from error
     return table.unify_dictionaries().combine_chunks()
-
-
-NO_SCORE = "one of the two gives no score"
-NOT_FAIR = "had a say in the training of one of the two"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, Region
 
 BAD_WEIGHT = "{n} jets have a weight that is NaN or infinite; they count with weight 1 here"
 
+MAX_KEPT_JETS = 1_000_000
+_SCALE = 2.0**-64
+_MASSES = ("llp_mH", "llp_mS")
+_WEIGHT = ("mcEventWeight",)
+
 
 def oddities_of(batch: JetBatch) -> Counter[str]:
     """Counts of what is odd in the inputs of some jets, by its sentence with `{n}`."""
@@ -52,11 +57,6 @@ def known_weights(jets: Jets, columns: Sequence[str]) -> tuple[NDArray[np.float6
             finite = np.isfinite(weights)
             return np.where(finite, weights, 1.0), int(np.count_nonzero(~finite))
     return np.ones(len(jets)), 0
-
-
-MAX_KEPT_JETS = 1_000_000
-
-_SCALE = 2.0**-64
 
 
 @dataclass
@@ -103,10 +103,6 @@ class KeptJets:
         kept = places < self._threshold
         self._places = [places[kept]]
         self._columns = {name: [np.concatenate(values)[kept]] for name, values in self._columns.items()}
-
-
-_MASSES = ("llp_mH", "llp_mS")
-_WEIGHT = ("mcEventWeight",)
 
 
 @dataclass
