@@ -80,12 +80,12 @@ def plots_in(run: RunDirectory, suffix: str = ".png") -> set[str]:
 
 def test_a_training_leaves_every_plot_of_the_manual(summary: TrainSummary) -> None:
     plots = plots_in(summary.run)
-    of_epochs = {f"{epoch:03d}_{name}" for epoch in range(2) for name in EPOCH_PLOTS}
+    of_epochs = {name for epoch in range(2) for name in epoch_plot_names(epoch)}
     assert of_epochs | HISTORIES | FINAL_PLOTS <= plots
     assert {name for name in plots if name[0].isdigit()} == of_epochs
     assert not [name for name in plots if name.endswith("mH0.0")]
     assert not list(summary.run.path.rglob("*.part*"))
-    assert set(epoch_plot_names(1)) == {f"001_{name}" for name in EPOCH_PLOTS}
+    assert {f"001_{name}" for name in EPOCH_PLOTS} <= set(epoch_plot_names(1))
 
 
 def test_one_entry_in_a_list_adds_a_figure_of_every_epoch_a_history_and_a_final_one(

@@ -43,8 +43,8 @@ class SampleWeight:
         effective_pb: cross section times filter efficiency times k-factor [pb].
         luminosity_pb: [1/pb]; 1 where the weights are cross sections in pb.
         initial_sum_of_weights: over all files that were converted.
-        factor: what mcEventWeight is multiplied by.
-        files, empty_files: how many files there are, and how many of them hold no events.
+        factor: factor of mcEventWeight.
+        files, empty_files: number of files, and of those without events.
         failed_files: ntuples that could not be converted, in neither jets nor sum.
     """
 
@@ -65,7 +65,7 @@ class NormalisedWeights:
 
     Attributes:
         weights: [taken] of each file, in the order of the files.
-        samples: how each sample was weighed; empty where the weights are those of the files.
+        samples: normalisation of each sample; empty for the weights of the files.
         sample_of: the number in `samples` of each file of simulated multijets, by the file's position.
     """
 
@@ -108,7 +108,7 @@ def file_weights(file: ScannedFile) -> Weights:
 
 
 def normalised_weights(files: Sequence[ScannedFile], settings: BuildSettings) -> NormalisedWeights:
-    """Weigh simulated multijets by their samples; all other jets, and all jets without samples, keep their weight.
+    """Normalises simulated multijets by their samples; all other jets, and all jets without samples, keep their weight.
 
     A multijet's weight is mcEventWeight (times pileupWeight where asked for) times cross section, filter efficiency,
     k-factor and luminosity, divided by the initial sum of weights of its sample, and by the share of jets that

@@ -17,9 +17,8 @@ from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets.jet_file import JetFile
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.loading import open_jets
+from cal_ratio_trainer.jets.loading import check_output, open_jets, writing_layout
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
-from cal_ratio_trainer.jets.output import check_output, writing_layout
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.progress import progress

@@ -140,15 +140,15 @@ class ScannedFile:
     """Result of the first pass for one file.
 
     Attributes:
-        rows: how many jets the file holds.
-        passed: how many of them pass the filter.
+        rows: number of jets in the file.
+        passed: number of jets that pass the filter.
         taken: positions of the jets to take, rising, [taken] int64.
         columns: of the taken jets, what identifies, weighs and labels them, and what else was asked for; absent columns
             are absent here.
         is_built: its jets are scaled; jet_pt of `columns` is in GeV all the same.
         scalar_names: all scalar columns of the file.
         edges: rows at which the file may be cut, see `JetFile.edges`.
-        weights: what stands for mcEventWeight of the taken jets, [taken]; None leaves what the file has.
+        weights: new mcEventWeight of the taken jets, [taken]; None keeps that of the file.
     """
 
     source: Source
@@ -175,7 +175,7 @@ def scan_files(
         kind: of training file.
         seed: of the sampling; each entry draws from a stream of its own.
         further: scalar columns to read besides, where they are there.
-        workers: who looks at the files.
+        workers: workers that read the files.
 
     Raises:
         InputFileError, MissingColumn, ForbiddenPickle: a file cannot be used for this.

@@ -25,8 +25,8 @@ class SampleStep:
     """Events and jets of a sample after one step.
 
     Attributes:
-        jets: how many.
-        events: how many; None where that is not known.
+        jets: number of jets.
+        events: number of events; None if unknown.
         sum_of_weights: of these events' mcEventWeight; None for data, and where it is not known.
         expected: the same with cross section and luminosity; None where it was not weighed by them.
     """
@@ -43,7 +43,7 @@ def cutflows(files: Sequence[ScannedFile], weighing: Weighing) -> dict[str, list
 
     Args:
         files: with the weights that they came with.
-        weighing: what became of these.
+        weighing: effect on the weights.
     """
     by_sample: dict[str, list[int]] = {}
     for place, file in enumerate(files):
@@ -146,13 +146,13 @@ class BuildSummary(Result):
     Attributes:
         output_file: the training file.
         kind: main or control.
-        jets: how many jets it holds.
+        jets: number of jets.
         classes, slices: counts and weights by label, and by label and simulated sample.
-        inputs: what was taken of each input file.
-        notes: what a user should know, a sentence each.
-        weighing: how jets were weighed; None where they were not.
+        inputs: jets taken from each input file.
+        notes: notes for the user, one sentence each.
+        weighing: normalisation of the jets; None without one.
         cutflows: by sample.
-        simulation: what simulated the jets where it was not the experiment's own simulation, e.g. 'demo'.
+        simulation: simulation of the jets if it is not the experiment's own, e.g. 'demo'.
         page: the HTML report; None where none was asked for.
     """
 

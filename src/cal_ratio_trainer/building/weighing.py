@@ -37,11 +37,11 @@ class Weighing:
 
     Attributes:
         weights: [taken] of each file, to stand as mcEventWeight; None leaves what the files hold as it is.
-        samples: how each simulated sample was weighed.
+        samples: normalisation of each simulated sample.
         sample_of: the number in `samples` of each file of simulated multijets, by the file's position.
         steps: distributions before and after each step, where a report was asked for.
         result: distributions of the classes with the final weights, where a report was asked for.
-        notes: what was done, a sentence each.
+        notes: descriptions of the steps, one sentence each.
     """
 
     weights: list[Doubles] | None = None
@@ -256,8 +256,8 @@ class Capped:
 
     Attributes:
         weights: [jets].
-        limit: what no weight exceeds.
-        jets: how many were lowered.
+        limit: upper limit of the weights.
+        jets: number of reduced weights.
         share_lost: by how much the sum of weights fell, as a share of it.
     """
 

@@ -219,8 +219,8 @@ def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingDa
     """Reads the constituents of the jets that are used, in one pass through each file.
 
     Args:
-        chosen: which jets.
-        storage: where the constituents are to lie.
+        chosen: selected jets.
+        storage: place for the constituents.
 
     Raises:
         InputFileError, MissingColumn: a file is damaged.
@@ -257,8 +257,8 @@ class WeightedJets:
     Attributes:
         jets: cleaned for training.
         weights: [jets]; of a main file as it has them, of a control region matched.
-        metadata: what the file says of itself.
-        notes: what was odd, a sentence each.
+        metadata: metadata of the file.
+        notes: unusual values, one sentence each.
     """
 
     jets: Jets

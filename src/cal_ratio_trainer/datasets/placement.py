@@ -48,8 +48,8 @@ class DataPlace:
 
     Attributes:
         place: on the device, or not.
-        size: how large they are, about. [bytes]
-        folder: whose file system holds them where they lie on disk.
+        size: approximate size. [bytes]
+        folder: folder on the file system for constituents on disk.
     """
 
     place: Place
@@ -89,9 +89,9 @@ def data_place(
     Args:
         settings: of the training.
         chosen: the jets.
-        device: where the network runs.
-        needs: what a step takes there.
-        processes: how many of the training share this machine; each holds all jets.
+        device: device of the network.
+        needs: memory of a step there.
+        processes: number of processes of the training on this machine; each holds all jets.
 
     Raises:
         NoRoomOnDisk: they are to lie on disk, and it has no room for them.

@@ -40,14 +40,14 @@ class TrainingSample:
     """The jets of one file that a training uses.
 
     Attributes:
-        file: where they came from.
-        metadata: what the file says of itself.
+        file: origin of the jets.
+        metadata: metadata of the file.
         jets: their scalars; inputs of the network are finite.
         part: [jets], see `Part`.
         loss_weight: [jets], as the loss uses it.
         weight: [jets], as plots, K-S and figures of merit use it.
-        identity: what told events apart in the split.
-        notes: what was odd, a sentence each; known when the constituents were read.
+        identity: columns that identify events in the split.
+        notes: unusual values, one sentence each; known when the constituents were read.
         test_constituents: all features of the jets of the test part, in order, by kind; known then too.
     """
 
@@ -110,7 +110,7 @@ class TrainingData:
 
         Args:
             inputs: constituents of the same jets.
-            device: where the network runs.
+            device: device of the network.
             kind: `DistantJets` leaves the constituents where they are.
         """
         jets = kind.of_inputs(inputs, [self.main.jets, self.control.jets], device, self.masses)

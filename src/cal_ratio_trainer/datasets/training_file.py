@@ -65,9 +65,9 @@ def refuse_other_scaling(file: Path, found: Scaling | None, wanted: Scaling, rem
 
     Args:
         file: that holds them.
-        found: what it says.
+        found: value in the file.
         wanted: of the network's training file.
-        remedy: what to do about it, for the message.
+        remedy: advice for the message.
 
     Raises:
         InputFileError: they were; names both ranges.
@@ -135,7 +135,7 @@ class TrainingFile:
     """An opened training file.
 
     Attributes:
-        file: where it is.
+        file: path of the file.
         kind: 'main' or 'control'.
         opened: the same, to read constituents from.
         seen: [jets of the file] which of them the run may see: all but those of a fold that is left out.
@@ -161,7 +161,7 @@ class TrainingFile:
         Args:
             settings: of the training.
             file: to open.
-            kind: what it was given as, 'main' or 'control'.
+            kind: its use, 'main' or 'control'.
             schema: the features to read; None takes those of the file.
 
         Raises:

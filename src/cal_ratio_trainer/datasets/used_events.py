@@ -53,7 +53,7 @@ def write_used_events(folder: Path, data: TrainingData, by_row: bool) -> None:
 
     Args:
         folder: of the run.
-        data: what it trains on.
+        data: data of the training.
         by_row: its split takes every jet for itself.
     """
     file = folder / EVENTS_FILE

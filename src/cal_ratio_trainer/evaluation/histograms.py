@@ -211,6 +211,11 @@ class ScoreHistograms:
     linear: tuple[ScoreHistogram, ...]
     log: tuple[ScoreHistogram, ...]
 
+    def __post_init__(self) -> None:
+        wanted = [label.output for label in Label]
+        if any([each.output for each in histograms] != wanted for histograms in (self.linear, self.log)):
+            raise ValueError(f"expected one histogram of each output ({', '.join(wanted)}) in each binning")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, as JSON takes them."""
         return {name: [histogram.to_dict() for histogram in getattr(self, name)] for name in BINNINGS}

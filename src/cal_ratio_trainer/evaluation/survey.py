@@ -110,11 +110,11 @@ class Survey:
 
     Attributes:
         variables: those to take samples of.
-        rows: how many jets the file holds.
-        weight_column: which column holds the weights.
+        rows: number of jets in the file.
+        weight_column: column of the weights.
         seed: of the choice of sampled jets.
         classes: jets and weights of each class.
-        columns: what each column holds, by name.
+        columns: content of each column, by name.
         samples: values of each variable by label, with the weights of their jets.
         bad_weights: jets whose weight is NaN or infinite; they count 0.
         unknown_weights: jets whose weight is not known; they count 1.

@@ -30,7 +30,7 @@ class Variable:
         name: today's spelling; tells variables apart.
         column: the column it is read from; for a number of constituents its own name.
         shape: a scalar of the jet, a feature of the constituent in one slot or of all constituents, or their number.
-        slot: which slot, from 0.
+        slot: number of the slot, from 0.
         schema: the features of the file that has it.
     """
 

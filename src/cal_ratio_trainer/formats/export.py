@@ -135,7 +135,8 @@ def export_networks(
     if any("onnx" in network.files for network in networks):
         require_onnx()
     written: list[WrittenFile] = []
-    cards = _card_files(output)
+    stem = _without_suffix(output)
+    cards = stem.with_name(f"{stem.name}.card.json"), stem.with_name(f"{stem.name}.card.md")
     paths = tuple(path for network in networks for path in network.files.values())
     others = sorted(files_on_card(cards[0]) - {path.name for path in paths})
     with ExitStack() as stack:
@@ -170,11 +171,6 @@ def _write_and_check(
         details={**details, **({"opset": source.onnx.opset} if kind.name == "onnx" else {})},
         converted=scales_jets,
     )
-
-
-def _card_files(output: Path) -> tuple[Path, Path]:
-    stem = _without_suffix(output)
-    return stem.with_name(f"{stem.name}.card.json"), stem.with_name(f"{stem.name}.card.md")
 
 
 def _without_suffix(output: Path) -> Path:

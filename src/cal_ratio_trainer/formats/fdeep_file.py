@@ -172,7 +172,9 @@ def fdeep_bytes(
         "image_data_format": "channels_last",
         "input_shapes": input_shapes(shape),
         "output_shapes": [[OUTPUTS]],
-        "tests": [_test(test) for test in tests],
+        "tests": [
+            {"inputs": [_tensor(array) for array in test.inputs], "outputs": [_tensor(test.scores)]} for test in tests
+        ],
         "trainable_params": {layer.name: _parameters(layer, stored) for layer in layers if layer.weights},
         "hash": layers_hash([(layer.name, [stored[name] for name in layer.weights]) for layer in layers]),
     }
@@ -204,10 +206,6 @@ def _parameters(layer: Layer, weights: Mapping[str, FloatArray]) -> dict[str, li
     values = [kernel.T if layer.kind == "Conv1D" else kernel, *others]
     names = PARAMETER_NAMES[layer.kind]
     return {name: encoded_floats(array) for name, array in zip(names, values, strict=True)}
-
-
-def _test(test: LoadTest) -> dict[str, Any]:
-    return {"inputs": [_tensor(array) for array in test.inputs], "outputs": [_tensor(test.scores)]}
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> dict[str, Any]:

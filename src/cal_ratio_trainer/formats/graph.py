@@ -168,32 +168,16 @@ def _activation(name: str) -> Callable[[DoubleArray], DoubleArray]:
     return _ACTIVATIONS[name]
 
 
-def _relu(values: DoubleArray) -> DoubleArray:
-    return np.maximum(values, 0)
-
-
-def _sigmoid(values: DoubleArray) -> DoubleArray:
-    return 0.5 * (1 + np.tanh(values / 2))
-
-
-def _hard_sigmoid(values: DoubleArray) -> DoubleArray:
-    return np.clip(_HARD_SIGMOID_SLOPE * values + 0.5, 0, 1)
-
-
 def _softmax(values: DoubleArray) -> DoubleArray:
     powers = np.exp(values - values.max(axis=-1, keepdims=True))
     result: DoubleArray = powers / powers.sum(axis=-1, keepdims=True)
     return result
 
 
-def _tanh(values: DoubleArray) -> DoubleArray:
-    return np.tanh(values)
-
-
 _ACTIVATIONS: dict[str, Callable[[DoubleArray], DoubleArray]] = {
-    "relu": _relu,
-    "tanh": _tanh,
-    "sigmoid": _sigmoid,
-    "hard_sigmoid": _hard_sigmoid,
+    "relu": lambda values: np.maximum(values, 0),
+    "tanh": lambda values: np.tanh(values),
+    "sigmoid": lambda values: 0.5 * (1 + np.tanh(values / 2)),
+    "hard_sigmoid": lambda values: np.clip(_HARD_SIGMOID_SLOPE * values + 0.5, 0, 1),
     "softmax": _softmax,
 }

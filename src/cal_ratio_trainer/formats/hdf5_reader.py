@@ -47,7 +47,8 @@ def main() -> None:
     arrays: list[np.ndarray[Any, Any]] = []
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            said: dict[str, Any] = _legacy(file, arrays) if _is_legacy(file) else _newer(file, arrays)
+            is_legacy = "layer_names" in file.attrs or "model_weights" in file
+            said: dict[str, Any] = _legacy(file, arrays) if is_legacy else _newer(file, arrays)
     except BadHdf5 as error:
         said = {"error": str(error)}
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, RecursionError) as error:
@@ -77,10 +78,6 @@ def _limit_resources() -> None:
             resource.setrlimit(limit, (allowed, hard))
         except (ValueError, OSError):
             continue
-
-
-def _is_legacy(file: h5py.File) -> bool:
-    return "layer_names" in file.attrs or "model_weights" in file
 
 
 def _legacy(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The network as an ONNX file, written node by node; the same weights and properties always give the same bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,16 +44,15 @@ def onnx_bytes(
         BadOpset: the installed onnx does not know this version.
     """
     graph, layers = OnnxGraph(), classifier_layers(shape)
-    tensors = add_preprocessing(graph, shape, preprocessing) if preprocessing else _scaled_inputs(graph, layers, shape)
+    if preprocessing:
+        tensors = add_preprocessing(graph, shape, preprocessing)
+    else:
+        outputs = {layer.name: layer.output for layer in layers}
+        tensors = {name: graph.add_input(name, outputs[name]) for name in input_names(shape)}
     network = _Network(graph, checked_weights(shape, weights), tensors, encoder_named(shape.encoder))
     for layer in layers:
         network.add(layer)
     return graph.model_bytes(layers[-1].name, layers[-1].output, opset, properties)
-
-
-def _scaled_inputs(graph: OnnxGraph, layers: Sequence[Layer], shape: NetworkShape) -> dict[str, str]:
-    by_name = {layer.name: layer for layer in layers}
-    return {name: graph.add_input(name, by_name[name].output) for name in input_names(shape)}
 
 
 class _Network:

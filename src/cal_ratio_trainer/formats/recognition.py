@@ -77,19 +77,15 @@ def recognised(architecture: Graph, schema: Schema = CALRATIO_2019) -> Recognise
     Raises:
         BadArchitecture: it is no CalRatio network, or one that computes something else; names the layer.
     """
-    _refuse_training_graph(architecture)
+    for name in architecture.layers:
+        if name.startswith("adversary"):
+            raise BadArchitecture(f"layer {name!r} is of an adversary; the network alone stands in final_model.keras")
     shape, dropout_is_said = _shape(architecture, schema)
     expected = {layer.name: layer for layer in classifier_layers(shape)}
     names = dict(_pairs(expected, architecture))
     if left_over := [name for name in architecture.layers if name not in names.values()]:
         raise BadArchitecture(f"layer {left_over[0]!r} has no part in the scores")
     return Recognised(shape, names, dropout_is_said)
-
-
-def _refuse_training_graph(architecture: Graph) -> None:
-    for name in architecture.layers:
-        if name.startswith("adversary"):
-            raise BadArchitecture(f"layer {name!r} is of an adversary; the network alone stands in final_model.keras")
 
 
 def _shape(architecture: Graph, schema: Schema) -> tuple[NetworkShape, bool]:

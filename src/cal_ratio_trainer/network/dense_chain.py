@@ -69,7 +69,9 @@ def _in_one_kernel(x: Tensor, layers: Sequence[Dense], plan: ChainPlan) -> bool:
 class _DenseChain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: ChainPlan, *weights: Tensor) -> Tensor:
-        kernels = [_scaled(kernel, scale) for kernel, scale in zip(weights[::2], plan.scales, strict=True)]
+        kernels = [
+            kernel if scale == 1.0 else kernel * scale for kernel, scale in zip(weights[::2], plan.scales, strict=True)
+        ]
         inputs = [x]
         for kernel, bias, activation in zip(kernels, weights[1::2], plan.activations, strict=False):
             inputs.append(activation(inputs[-1], kernel, bias))
@@ -94,7 +96,3 @@ class _DenseChain(torch.autograd.Function):
                 dz = dz @ kernels[i].t()
                 bias_gradient = plan.activations[i - 1].gradient_(dz, inputs[i])
         return (dz @ kernels[0].t() if ctx.needs_input_grad[0] else None), None, *gradients
-
-
-def _scaled(kernel: Tensor, scale: float) -> Tensor:
-    return kernel if scale == 1.0 else kernel * scale

@@ -39,7 +39,7 @@ def hidden_states(
             return triton_hidden_states(sequences, recurrent_kernel, every_slot)
     if engine is Engine.REFERENCE or sequences.places is not None:
         return reference_hidden_states(sequences, recurrent_kernel, every_slot)
-    from cal_ratio_trainer.network.kernels.reference import torch_hidden_states
+    from cal_ratio_trainer.network.kernels.torch_recurrence import torch_hidden_states
 
     return torch_hidden_states(sequences, recurrent_kernel, every_slot)
 

@@ -39,7 +39,7 @@ class Drawing:
         name: of its file, without folder and ending.
         draw: a function of a module's top level; called with the axes (the main and the ratio axes where there are
             two) and `content`.
-        content: what it shows: dataclasses of numbers and small arrays, as processes can send them.
+        content: its content: dataclasses of numbers and small arrays, as processes can send them.
         with_ratio: it has a second panel below for ratios.
         default_ticks: its ticks and their labels are those that matplotlib chooses for scales and limits, and nothing
             is done to axes, titles or frame but setting scales, limits and titles; one panel only. Such figures share

@@ -140,7 +140,7 @@ def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:
     Args:
         axes: main panel.
         below: lower panel.
-        scan: what passes each cut.
+        scan: signal and background that pass each cut.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -54,11 +54,11 @@ class VariableFigure:
     """One variable of several groups of jets.
 
     Attributes:
-        title: what stands at the x axis, in matplotlib's text (see `plain_text`).
+        title: title of the x axis, in matplotlib's text (see `plain_text`).
         edges: [bins + 1].
         series: the groups; the first is what the others are compared with. At most `MAX_SERIES`.
-        context: what all groups have in common, plain text; above the legend.
-        counted: what the entries are, in the plural.
+        context: common property of all groups, plain text; above the legend.
+        counted: name of the entries, plural.
     """
 
     title: str
@@ -314,7 +314,7 @@ def axis_title(variable: Variable, unit: str, scaling: Scaling | None) -> str:
     """The title of an axis, in matplotlib's text.
 
     Args:
-        variable: what is shown.
+        variable: the variable.
         unit: as files say it, e.g. 'rad from the jet'; may be empty.
         scaling: the range that became 0 to 1, where all files that are shown have the same.
     """

@@ -80,9 +80,9 @@ class Candidate:
     """An epoch on the shortlist.
 
     Attributes:
-        run: where it belongs.
+        run: its run.
         epoch: its number.
-        reasons: what it was shortlisted for.
+        reasons: reasons for the shortlist.
         classifies: see `RunGroup.classifying`.
         result: on the test part; None where it could not be scored.
         missing: why not; empty where it could.
@@ -128,7 +128,7 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
 
     Args:
         group: runs that may be held against each other.
-        best_of_each: how many by each criterion.
+        best_of_each: number of epochs for each criterion.
     """
     candidates = []
     for position, run in enumerate(group.runs):

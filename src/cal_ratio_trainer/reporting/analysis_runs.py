@@ -39,7 +39,7 @@ class AnalyzedRun:
     """A run that can be used.
 
     Attributes:
-        overview: what its files say.
+        overview: overview from its files.
         sample: its test jets, or for a run without any all jets of the files that were given; None without either.
         trouble: why not; empty where nothing is wrong (a run that did not end yet has none).
         measured: AUC and K-S on the given files by epoch, of all networks that were kept; None for a run that is
@@ -254,8 +254,8 @@ def read_run(
 
     Args:
         run: its folder.
-        device: where its networks are run.
-        given: what to judge it on where it left no test jets.
+        device: device of its networks.
+        given: files to evaluate it on if it has no test jets.
         rule: by which the best epoch of each network of a fold set is chosen.
 
     Raises:

@@ -38,7 +38,7 @@ def epoch_table(
     Args:
         title: of the table.
         candidates: the epochs, all of one group.
-        recommended: which of them is in bold.
+        recommended: entry in bold.
         is_explained: the note says what the columns are; otherwise that they are those of the table before.
     """
     losses = ("main loss", "K-S sum", "if identical", "excess [σ]", "adversary loss", "discriminator loss")

@@ -56,10 +56,10 @@ class ComparedFile:
         name: in figures and tables.
         source: as the user gave it.
         path: on this machine.
-        metadata: what it says of itself.
-        report: what was met when it was opened.
+        metadata: its metadata.
+        report: observations on opening.
         scalars: its scalar columns.
-        rows: how many jets it holds.
+        rows: number of jets.
         built: its values are scaled.
         survey: of the first pass.
         histograms: of the second pass: for each quantity, one per class.
@@ -179,7 +179,7 @@ class Comparison:
         common: quantities of `common_plots`, in order.
         columns: by column name what is drawn of it; empty unless every column is.
         edges: bins of each quantity.
-        seconds: what looking through the files took.
+        seconds: duration of reading the files.
     """
 
     files: list[ComparedFile]

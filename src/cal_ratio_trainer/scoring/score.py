@@ -39,7 +39,7 @@ class ScoreSummary:
 
     Attributes:
         network: the name of the network.
-        notes: what a user should know of it, a sentence each.
+        notes: notes for the user, one sentence each.
         files: one entry each, in order.
         pt_ranges: of jet pt, in which the run compares data and MC.
     """

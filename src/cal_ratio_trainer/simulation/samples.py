@@ -29,13 +29,13 @@ class DemoSample:
     Attributes:
         name: of its folder and files.
         number: sets its random numbers and its mcChannelNumber apart from those of other samples.
-        data_type: how convert has to read it.
+        data_type: data type for convert.
         role: 'main' or 'control', the training file that its jets are for.
-        jets: how many jets convert will keep.
+        jets: number of jets that convert will keep.
         weight: mcEventWeight of its events; None for data.
         channel: mcChannelNumber; None for data.
         point: masses and lifetime of a signal sample.
-        slices: what multijets consist of; one for simulation, several mixed for data.
+        slices: slices of multijets; one for simulation, several mixed for data.
     """
 
     name: str
@@ -86,8 +86,8 @@ def all_samples(jets: int, control_jets: int) -> list[DemoSample]:
     """All samples that contribute any jet.
 
     Args:
-        jets: how many jets of signal, of QCD and of BIB convert will keep.
-        control_jets: how many of control-region simulation and of control-region data.
+        jets: number of jets of signal, of QCD and of BIB that convert will keep.
+        control_jets: number of control-region simulation jets and of data jets.
     """
     numbers = parameters("samples")
     bib = DemoSample("bib", 400, DataType.BIB, "main", jets)

@@ -42,7 +42,7 @@ class LoadedData:
         files: main file and, if any, control-region file.
         data: jets with parts and weights.
         tensors: the same on the device.
-        place: where the constituents lie.
+        place: place of the constituents.
         seconds: duration of reading. [s]
     """
 

@@ -72,7 +72,7 @@ def do_files(
     Args:
         executor: runs the steps.
         requests: one a file, each with an `output` of its own.
-        steps: what is done to a file.
+        steps: steps for a file.
         leases: holds the files under way for this process.
         finished: told the number of each file that is done with, and its result.
 
@@ -239,8 +239,8 @@ class FileProgress:
     """Adds up what the tasks tell; the total becomes known file by file.
 
     Attributes:
-        line: where it is shown.
-        files: how many files there are.
+        line: progress line.
+        files: number of files.
     """
 
     line: ProgressLine

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.batch import BranchBatch
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
-from cal_ratio_trainer.network.dropout import DropoutSource, MaskRows
+from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.layers import Dense, LstmWeights
@@ -35,32 +35,22 @@ class Branch(nn.Module):
             dropout: gives the masks between the dense layers; None drops nothing.
             engine: engine that computes it.
         """
-        jets, layers = len(batch.inverse), [self._lstm(i) for i in range(len(self.lstm))]
+        jets, layers = len(batch.inverse), [layer for layer in self.lstm if isinstance(layer, LstmWeights)]
         chain = [*(layer for layer in self.dense if isinstance(layer, Dense)), layers[0]]
-        gates = dense_chain(batch.values, chain, self._plan(dropout, engine, batch.mask_rows))
+        # There is dropout after every dense layer but the first.
+        keys = [dropout.key() if dropout is not None and dropout.rate and i else None for i in range(len(self.dense))]
+        rate = dropout.rate if dropout is not None else 0.0
+        activations = tuple(Activation(rate, key, True, engine, batch.mask_rows) for key in keys)
+        gates = dense_chain(batch.values, chain, ChainPlan(activations, transposed=True))
         sequences = Sequences(gates, batch.counts, jets, self.slots, batch.places)
         for deeper in layers[1:]:
             # It reads a state at every slot: nothing is empty any more.
             states = hidden_states(sequences, layers[0].recurrent_kernel, every_slot=True, engine=engine)
-            sequences = Sequences(_gates(deeper, states), (jets,) * self.slots, jets, self.slots)
+            x = states.transpose(0, 1).reshape(states.shape[1], -1)
+            # The last column is never read.
+            x = torch.cat([x, x.new_zeros(len(x), 1)], dim=1)
+            gates = torch.addmm(deeper.bias[:, None], deeper.kernel.t(), x)
+            sequences = Sequences(gates, (jets,) * self.slots, jets, self.slots)
             layers = layers[1:]
         hidden = hidden_states(sequences, layers[0].recurrent_kernel, engine=engine)
         return hidden[-1].t().index_select(0, batch.inverse)
-
-    def _plan(self, dropout: DropoutSource | None, engine: Engine, mask_rows: MaskRows | None) -> ChainPlan:
-        # There is dropout after every dense layer but the first.
-        keys = [dropout.key() if dropout is not None and dropout.rate and i else None for i in range(len(self.dense))]
-        rate = dropout.rate if dropout is not None else 0.0
-        activations = (Activation(rate, key, True, engine, mask_rows) for key in keys)
-        return ChainPlan(tuple(activations), transposed=True)
-
-    def _lstm(self, layer: int) -> LstmWeights:
-        weights = self.lstm[layer]
-        assert isinstance(weights, LstmWeights)
-        return weights
-
-
-def _gates(layer: LstmWeights, states: Tensor) -> Tensor:
-    """Gate inputs [4 units, slots * jets + 1] from states [slots, units, jets]; the last column is never read."""
-    x = states.transpose(0, 1).reshape(states.shape[1], -1)
-    return torch.addmm(layer.bias[:, None], layer.kernel.t(), torch.cat([x, x.new_zeros(len(x), 1)], dim=1))
