@@ -71,4 +71,4 @@ def test_jets_with_other_values_in_empty_slots_are_refused_and_never_joined() ->
 
 
 def test_many_jets_do_not_mean_many_buckets() -> None:
-    assert Buckets.of(10**9).number <= shuffle_module.MOST_BUCKETS
+    assert Buckets.of(10**9).number <= shuffle_module.MAX_BUCKETS

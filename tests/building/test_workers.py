@@ -53,7 +53,7 @@ def test_the_bytes_do_not_depend_on_how_the_work_is_cut(
     monkeypatch.chdir(tmp_path)
     alone = built(renamed(tmp_path, "alone"), files, scheduler="none")
     monkeypatch.setattr(scattering_module, "JETS_A_PORTION", jets)
-    monkeypatch.setattr(scattering_module, "MOST_BUCKETS", 100)
+    monkeypatch.setattr(scattering_module, "MAX_BUCKETS", 100)
     assert built(renamed(tmp_path, "cut"), files, scheduler="none") == alone
     assert built(renamed(tmp_path, "two"), files, workers=2) == alone
 

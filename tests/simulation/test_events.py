@@ -46,7 +46,7 @@ def test_tried_events_follow_the_acceptance() -> None:
 
 
 def test_a_source_that_never_gives_a_jet_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cal_ratio_trainer.simulation.events._MOST_BATCHES", 3)
+    monkeypatch.setattr("cal_ratio_trainer.simulation.events._MAX_BATCHES", 3)
 
     def soft(random: Generator, size: int) -> EventDraft:
         return multijet_events(random, min(size, 50), (5.0, 8.0))

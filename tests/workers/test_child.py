@@ -70,7 +70,7 @@ def test_a_task_whose_process_dies_is_done_again_until_it_is_to_blame(tmp_path: 
     done = {each.key[0]: each for each in executor.all_of(tasks)}
     assert [done[n].result for n in (0, 1, 2)] == [4, "alive", "alive"]
     assert isinstance(done[3].error, WorkerLost)
-    executor.close(in_peace=True)
+    executor.close(finishes_tasks=True)
 
 
 PARENT = """

@@ -34,7 +34,7 @@ def interrupted_executor(folder: Path) -> None:
             if all(file.exists() for file in files):
                 os.killpg(os.getpgid(0), signal.SIGINT)
     except KeyboardInterrupt:
-        executor.close(in_peace=False)
+        executor.close(finishes_tasks=False)
 
 
 def test_an_interrupt_ends_the_workers_without_a_traceback_and_they_clean_up(tmp_path: Path) -> None:

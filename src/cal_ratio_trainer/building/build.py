@@ -79,8 +79,8 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
         with writing_layout(settings.output_file, settings.layout) as writer:
             places = _places(settings, files)
             recipe = Recipe(None if combined else scaling, tuple(kept), Buckets.of(len(places)), schema)
-            odd = _mix(files, places, recipe, workers, writer)
-            found = [sentence.format(n=count) for sentence, count in odd.items() if count]
+            unusual = _mix(files, places, recipe, workers, writer)
+            found = [sentence.format(n=count) for sentence, count in unusual.items() if count]
             for note in [*found, *([COMBINED] if combined else [])]:
                 _log.warning("%s: %s", settings.output_file, note)
             summary.notes.extend(found)
@@ -131,7 +131,7 @@ def _mix(
         for part in found.in_order():
             writer.write(part.with_columns({JET_ID: part.scalars.column(POSITION)}).without_columns([POSITION]))
             line.advance(len(part))
-    return found.odd
+    return found.unusual
 
 
 def _checksum(report: Report, path: Path) -> str:

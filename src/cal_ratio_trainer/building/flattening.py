@@ -15,12 +15,12 @@ Doubles = NDArray[np.float64]
 FINE_BINS = 120
 """The equal bins that are merged until enough jets are in each."""
 
-MOST_BINS = 40
-FEWEST_IN_A_BIN = 10.0
-MOST_NEEDED_IN_A_BIN = 50.0
+MAX_BINS = 40
+MIN_PER_BIN = 10.0
+MAX_NEEDED_PER_BIN = 50.0
 """Effective jets a bin: between these, a twentieth of all."""
 
-_STEEPEST = 0.7
+_MAX_LOG_CHANGE = 0.7
 """Largest change of the logarithm of a weight from the centre of an end bin to its edge."""
 
 _ROUNDS = 6
@@ -127,7 +127,7 @@ def _interpolated(values: Doubles, edges: Doubles, nodes: Doubles) -> Doubles:
 def _beyond(centres: Doubles, nodes: Doubles, edge: float, nearest: tuple[int, int]) -> float:
     first, second = nearest
     slope = (nodes[first] - nodes[second]) / (centres[first] - centres[second])
-    return float(nodes[first] + np.clip(slope * (edge - centres[first]), -_STEEPEST, _STEEPEST))
+    return float(nodes[first] + np.clip(slope * (edge - centres[first]), -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE))
 
 
 def _edges(columns: list[Doubles], weights: list[Doubles], needed_below: int) -> Doubles:
@@ -151,12 +151,12 @@ def _edges(columns: list[Doubles], weights: list[Doubles], needed_below: int) ->
 
 
 def _needed(weights: Doubles, needed_below: int) -> float:
-    """Effective jets that a bin must hold, so that there are at most `MOST_BINS`; more where it is divided further."""
+    """Effective jets that a bin must hold, so that there are at most `MAX_BINS`; more where it is divided further."""
     number = effective_number(weights)
-    enough = float(np.clip(number / 20, FEWEST_IN_A_BIN, MOST_NEEDED_IN_A_BIN))
+    enough = float(np.clip(number / 20, MIN_PER_BIN, MAX_NEEDED_PER_BIN))
     for _ in range(needed_below):
-        enough = max(enough, np.sqrt(number * FEWEST_IN_A_BIN))
-    return max(enough, number / MOST_BINS)
+        enough = max(enough, np.sqrt(number * MIN_PER_BIN))
+    return max(enough, number / MAX_BINS)
 
 
 def _merged(sums: Doubles, squares: Doubles, needed: Doubles) -> list[int]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import ScaledJets, scale
 from cal_ratio_trainer.building.scan import ScannedFile
-from cal_ratio_trainer.building.shuffle import MOST_BUCKETS, Buckets, Scatter, Scattered, in_order
+from cal_ratio_trainer.building.shuffle import MAX_BUCKETS, Buckets, Scatter, Scattered, in_order
 from cal_ratio_trainer.building.workers import Job, Workers
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.cleaning import Cleaning
@@ -78,11 +78,11 @@ class Portion:
 
 @dataclass(frozen=True)
 class ScatteredPortion:
-    """A portion on disk, and what was odd in it."""
+    """A portion on disk, and its unusual values by message."""
 
     path: Path
     written: Scattered
-    odd: Counter[str]
+    unusual: Counter[str]
 
 
 @dataclass
@@ -90,12 +90,12 @@ class ScatteredJets:
     """All jets on disk, in buckets.
 
     Attributes:
-        odd: number of unusual values, by message with `{n}`.
+        unusual: number of unusual values, by message with `{n}`.
     """
 
     buckets: Buckets
     schema: Schema
-    odd: Counter[str] = field(default_factory=Counter)
+    unusual: Counter[str] = field(default_factory=Counter)
     _files: list[tuple[IO[bytes], Scattered]] = field(default_factory=list)
 
     def in_order(self) -> Iterator[Jets]:
@@ -127,14 +127,14 @@ def scattered(
             file = opened.enter_context(tempfile.TemporaryFile(dir=workers.output.parent))
             scatter = Scatter(file, recipe.buckets)
             alone = (Job(each.name, _scatter_here, (each, recipe, scatter)) for each in portions)
-            for odd in workers.results(alone, line):
-                jets.odd.update(odd)
+            for unusual in workers.results(alone, line):
+                jets.unusual.update(unusual)
             jets._files.append((file, scatter.finish()))
         else:
             output = workers.output.absolute()
             jobs = (Job(each.name, _scatter_to_piece, (each, recipe, output)) for each in portions)
             for piece in workers.results(jobs, line):
-                jets.odd.update(piece.odd)
+                jets.unusual.update(piece.unusual)
                 jets._files.append((opened.enter_context(piece.path.open("rb")), piece.written))
         yield jets
 
@@ -142,7 +142,7 @@ def scattered(
 def _portions(files: Sequence[ScannedFile], places: IndexArray) -> Iterator[Portion]:
     """All taken jets in the order of the files."""
     # Each portion is an open file in the end.
-    enough = max(JETS_A_PORTION, -(-len(places) // MOST_BUCKETS))
+    enough = max(JETS_A_PORTION, -(-len(places) // MAX_BUCKETS))
     gathered: list[TakenRows] = []
     name, start = "", 0
     for file in files:
@@ -173,14 +173,14 @@ def _parts(file: ScannedFile, places: IndexArray, enough: int) -> Iterator[Taken
 
 def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Scatter) -> Counter[str]:
     """Scatter a portion; what was odd in it."""
-    odd, cleaning, done = Counter[str](), Cleaning(recipe.schema), 0
+    unusual, cleaning, done = Counter[str](), Cleaning(recipe.schema), 0
     jets_in_all = sum(len(part.taken) for part in portion.parts)
     report(0, jets_in_all)
     for part in portion.parts:
         for jets, chosen in _batches(part, recipe.kept):
             scaled = ScaledJets(jets, 0) if recipe.scaling is None else scale(jets, recipe.scaling)
             scatter.add(scaled.jets, part.places[chosen])
-            odd[_USELESS] += scaled.clusters_without_fractions
+            unusual[_USELESS] += scaled.clusters_without_fractions
             # What it would change is counted and stays: training and score read it as 0, and say so again.
             cleaning.scalars(scaled.jets)
             for kind in recipe.schema.constituents:
@@ -189,9 +189,9 @@ def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Sca
             report(done, jets_in_all)
     found = cleaning.report()
     for name, count in found.non_finite.items():
-        odd[f"{{n}} values of {name} are NaN or infinite; they stay so, and training and score read 0"] += count
-    odd["{n} values of mcEventWeight are not finite"] += found.non_finite_weights
-    return odd
+        unusual[f"{{n}} values of {name} are NaN or infinite; they stay so, and training and score read 0"] += count
+    unusual["{n} values of mcEventWeight are not finite"] += found.non_finite_weights
+    return unusual
 
 
 def _scatter_to_piece(report: Report, portion: Portion, recipe: Recipe, output: Path) -> ScatteredPortion:
@@ -199,9 +199,9 @@ def _scatter_to_piece(report: Report, portion: Portion, recipe: Recipe, output: 
     path = piece_file(output)
     with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
         scatter = Scatter(file, recipe.buckets)
-        odd = _scatter_here(report, portion, recipe, scatter)
+        unusual = _scatter_here(report, portion, recipe, scatter)
         written = scatter.finish()
-    return ScatteredPortion(path, written, odd)
+    return ScatteredPortion(path, written, unusual)
 
 
 def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice]]:

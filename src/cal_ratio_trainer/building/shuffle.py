@@ -19,7 +19,7 @@ from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.jets.table import Jets
 
 JETS_A_BUCKET = 65536
-MOST_BUCKETS = 256
+MAX_BUCKETS = 256
 """With more jets the buckets grow instead, so that blocks do not become too small to be read fast."""
 
 JETS_AT_A_TIME = 65536
@@ -48,7 +48,7 @@ class Buckets:
     @classmethod
     def of(cls, jets: int, jets_each: int | None = None) -> "Buckets":
         """For jets with the places 0 to jets - 1."""
-        each = max(jets_each or JETS_A_BUCKET, -(-jets // MOST_BUCKETS), 1)
+        each = max(jets_each or JETS_A_BUCKET, -(-jets // MAX_BUCKETS), 1)
         return cls(each, -(-jets // each))
 
 

@@ -25,7 +25,7 @@ from cal_ratio_trainer.jets.weights import effective_number
 
 Doubles = NDArray[np.float64]
 
-FEWEST_EFFECTIVE = 20.0
+MIN_EFFECTIVE = 20.0
 """Effective jets below which a distribution tells too little to weigh by it."""
 
 _USUAL = ("jet_pt", "jet_eta")
@@ -208,7 +208,7 @@ def _simulation_to_data(jets: _TakenJets) -> tuple[str, Sequence[str]]:
     simulation, data = labels == CONTROL_MC, labels == CONTROL_DATA
     for own, what in ((simulation, "multijet simulation"), (data, "multijet data")):
         number = effective_number(jets.weights[own])
-        if number < FEWEST_EFFECTIVE:
+        if number < MIN_EFFECTIVE:
             raise ConfigError(
                 [f"reweight_mc: {own.sum()} jets of {what} ({number:.1f} effective) are too few to weigh by"]
             )
@@ -225,7 +225,7 @@ def _flatten(jets: _TakenJets) -> tuple[str, Sequence[str]]:
     variables = jets.settings.flatten
     for name, own in jets.classes().items():
         before = effective_number(jets.weights[own])
-        if before < FEWEST_EFFECTIVE:
+        if before < MIN_EFFECTIVE:
             jets.notes.append(
                 f"{name}: {before:.1f} effective jets are too few to be weighed flat; they stay as they are"
             )

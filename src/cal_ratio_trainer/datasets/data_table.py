@@ -19,7 +19,7 @@ _CLASS_NAMES = {
 }
 
 
-_LARGEST_FAIR_RATIO = 100.0
+_MAX_FAIR_RATIO = 100.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def unfair_share(shares: list[ClassShare]) -> str | None:
     if len(shares) < 2:
         return None
     largest, smallest = max(shares, key=lambda row: row.share), min(shares, key=lambda row: row.share)
-    if smallest.share > 0 and largest.share / smallest.share <= _LARGEST_FAIR_RATIO:
+    if smallest.share > 0 and largest.share / smallest.share <= _MAX_FAIR_RATIO:
         return None
     return (
         f"{largest.label.name} counts {largest.share / max(smallest.share, 1e-300):.3g} times as much in the loss as "

@@ -25,10 +25,10 @@ from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, ListColumns
 from cal_ratio_trainer.jets.schema import MUON_SEGMENTS, Schema
 
-_LARGEST_SCALED_PT = 10.0
+_MAX_SCALED_PT = 10.0
 """Median scaled jet pt: ten times the upper end of the range is no tail, it is GeV."""
 
-_SMALLEST_PT_GEV = 1.0
+_MIN_PT_GEV = 1.0
 """A median below this is no jet's pt: the scaling was applied more than once."""
 
 _ACCEPTANCE = ("min_jet_pt", "max_jet_pt", "max_abs_jet_eta")
@@ -46,12 +46,12 @@ def refuse_wrong_scale(file: Path, jets: JetScalars, metadata: JetMetadata) -> N
     median = float(np.median(known)) if len(known) else math.nan
     scaling = metadata.scaling or LEGACY_SCALING
     width = scaling.max_jet_pt - scaling.min_jet_pt
-    if median > _LARGEST_SCALED_PT:
+    if median > _MAX_SCALED_PT:
         raise InputFileError(
             file,
             f"has a median jet_pt of {median:.3g} where about 0 to 1 is expected: it is not scaled; build it first",
         )
-    if median * width + scaling.min_jet_pt < _SMALLEST_PT_GEV:
+    if median * width + scaling.min_jet_pt < _MIN_PT_GEV:
         raise InputFileError(
             file,
             f"has a median jet_pt of {median:.3g}, which is {median * width + scaling.min_jet_pt:.3g} GeV: it was "

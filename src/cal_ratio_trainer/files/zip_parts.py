@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-_MOST_PARTS = 1000
+_MAX_PARTS = 1000
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What Keras and numpy write. Of others the file itself decides how much memory unpacking takes."""
 
@@ -34,7 +34,7 @@ def read_parts(source: Path | bytes, largest: Mapping[str, int]) -> dict[str, by
     """
     try:
         with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
-            if len(archive.infolist()) > _MOST_PARTS:
+            if len(archive.infolist()) > _MAX_PARTS:
                 raise BadZip(f"holds {len(archive.infolist())} parts, expected {len(largest)}")
             return {name: _part(archive, name, most) for name, most in largest.items()}
     except (BadZip, FileNotFoundError):

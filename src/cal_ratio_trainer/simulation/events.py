@@ -216,8 +216,8 @@ def nearest_selected(draft: EventDraft, targets: Axes, wanted: IntArray) -> IntA
     return result
 
 
-_SMALLEST_BATCH = 256
-_MOST_BATCHES = 1000
+_MIN_BATCH = 256
+_MAX_BATCHES = 1000
 
 
 @dataclass(frozen=True)
@@ -235,8 +235,8 @@ def events_with(random: Generator, source: Source, jets: int) -> EventDraft:
         RuntimeError: the source hardly ever gives an event with a jet that is kept.
     """
     drafts: list[EventDraft] = []
-    batch = max(_SMALLEST_BATCH, jets)
-    for _ in range(_MOST_BATCHES):
+    batch = max(_MIN_BATCH, jets)
+    for _ in range(_MAX_BATCHES):
         drafts.append(source.draw(random, batch))
         everything = EventDraft.concatenate(drafts)
         kept = source.kept(everything)
@@ -245,8 +245,8 @@ def events_with(random: Generator, source: Source, jets: int) -> EventDraft:
             return _cut(everything, kept, chosen)
         drafts = [everything]
         rate = kept.sum() / max(everything.tried, 1.0)
-        batch = int(max(_SMALLEST_BATCH, min(20.0 * jets, 1.2 * (jets - kept.sum() + 8) / max(rate, 1e-3))))
-    raise RuntimeError(f"{_MOST_BATCHES} batches of events did not give {jets} jets")
+        batch = int(max(_MIN_BATCH, min(20.0 * jets, 1.2 * (jets - kept.sum() + 8) / max(rate, 1e-3))))
+    raise RuntimeError(f"{_MAX_BATCHES} batches of events did not give {jets} jets")
 
 
 def _chosen(kept: IntArray, jets: int) -> IntArray | None:

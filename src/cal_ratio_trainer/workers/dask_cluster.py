@@ -135,7 +135,7 @@ class DaskCluster(Executor):
     def _no_connection(self) -> SchedulerError:
         return SchedulerError(f"the connection to the Dask scheduler {self._address} is lost; run again to go on")
 
-    def close(self, in_peace: bool) -> None:
+    def close(self, finishes_tasks: bool) -> None:
         """Disconnects from the cluster, which continues to run."""
         with contextlib.suppress(Exception):
             if self._tasks:

@@ -111,7 +111,7 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def close(self, in_peace: bool) -> None:
+    def close(self, finishes_tasks: bool) -> None:
         """Ends the executor; after an error, running tasks are abandoned."""
 
     def all_of(self, tasks: Iterable[Task], wait_s: float = 0.5) -> Iterator[Done]:

@@ -81,12 +81,12 @@ class LocalProcesses(Executor):
                 # `wait` will notice.
                 continue
 
-    def close(self, in_peace: bool) -> None:
+    def close(self, finishes_tasks: bool) -> None:
         """See `Executor.close`."""
         children = [*self._idle, *(child for child, _ in self._busy.values())]
         self._waiting.clear()
         self._idle, self._busy = [], {}
-        if not in_peace:
+        if not finishes_tasks:
             for child in children:
                 with suppress(OSError):
                     child.terminate()

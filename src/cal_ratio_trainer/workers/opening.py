@@ -38,7 +38,7 @@ class OwnProcess(Executor):
             return [Done(task.key, error=error)]
         return [Done(task.key, result)]
 
-    def close(self, in_peace: bool) -> None:
+    def close(self, finishes_tasks: bool) -> None:
         """Does nothing."""
         self._tasks.clear()
 
@@ -65,9 +65,9 @@ def opened_executor(
     try:
         yield executor
     except BaseException:
-        executor.close(in_peace=False)
+        executor.close(finishes_tasks=False)
         raise
-    executor.close(in_peace=True)
+    executor.close(finishes_tasks=True)
 
 
 def _make(
