@@ -76,7 +76,7 @@ def redraw_run(
 
     Args:
         run: the run.
-        folder: where the plots go; None for the run's own folder.
+        folder: output folder; None for the run's own folder.
         figure_settings: values of `FigureSettings` by name that are to take the place of the run's.
 
     Returns:
