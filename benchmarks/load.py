@@ -127,8 +127,7 @@ def main(jets: int, layout: str) -> None:
 
 
 def _whole_file(folder: Path, jets: int, layout: str) -> Path:
-    from cal_ratio_trainer.jets.loading import open_jets
-    from cal_ratio_trainer.jets.output import writing_layout
+    from cal_ratio_trainer.jets.loading import open_jets, writing_layout
 
     path = folder / "jets.parquet"
     write_converted(path, jets, DataType.QCD)

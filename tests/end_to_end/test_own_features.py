@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
+from tests.factories.jets import assert_same_jets
 from tests.factories.ntuples import Event, cluster, event, segment, track, write_ntuple
 from tests.scoring.small import score_settings, scores_in
 
@@ -74,13 +76,15 @@ def events(count: int) -> Iterator[Event]:
         )
 
 
-def convert(folder: Path, schema: Path | None, **ntuples: Path) -> Path:
+def convert(folder: Path, schema: Path | None, **given: Any) -> Path:
+    ntuples = {kind: given.pop(kind) for kind in ("sig", "qcd", "bib") if kind in given}
     settings = ConvertSettings.make(
         input_files=[{"input_file": str(file), "data_type": kind} for kind, file in ntuples.items()],
         output_path=folder,
         llp_mH=125,
         llp_mS=25,
         schema_file=schema,
+        **given,
     )
     summary = convert_files(settings)
     assert [row.status for row in summary.rows] == [Status.CONVERTED] * len(ntuples), summary.rows
@@ -195,6 +199,16 @@ def test_an_ntuple_without_the_branch_is_refused_by_its_name(chain: Chain, tmp_p
     )
     (row,) = convert_files(settings).rows
     assert row.reason == "lacks jet_width (did you mean jet_pT?), track_pixeldEdx (did you mean track_PixelShared?)"
+
+
+def test_pieces_of_a_file_hold_them_too(chain: Chain, tmp_path: Path) -> None:
+    ntuple = write_ntuple(tmp_path / "qcd.root", list(events(60)), splits=range(10, 60, 10), schema=SCHEMA)
+    for folder, options in (("whole", {"scheduler": "none"}), ("pieces", {"workers": 2})):
+        pieces = {**options, "chunk_events": 10, "piece_events": 20}
+        convert(tmp_path / folder, chain.folder / "own.yaml", qcd=ntuple, **pieces)
+    whole, pieced = (read_jets(tmp_path / folder / "qcd.parquet") for folder in ("whole", "pieces"))
+    assert pieced.schema == SCHEMA
+    assert_same_jets(whole, pieced)
 
 
 def test_the_flat_layout_says_that_it_cannot_hold_them(chain: Chain, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.legacy import write_flat
-from cal_ratio_trainer.jets.loading import iterate_any, load_jets, open_jets
-from cal_ratio_trainer.jets.output import OutputExists, check_output, writing_layout
+from cal_ratio_trainer.jets.loading import OutputExists, check_output, iterate_any, load_jets, open_jets, writing_layout
 from cal_ratio_trainer.jets.store import is_ragged, write_jets
 from tests.factories.jets import assert_same_constituents, assert_same_jets, converted_jets, converted_metadata
 

@@ -7,7 +7,6 @@ through `__signature__` and the docstring that are made of them; nothing has to 
 import inspect
 import os
 from collections.abc import Callable
-from textwrap import fill
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from cal_ratio_trainer.config.base import Settings
@@ -19,8 +18,6 @@ Chosen = TypeVar("Chosen", bound=Settings)
 ChosenContra = TypeVar("ChosenContra", bound=Settings, contravariant=True)
 Outcome = TypeVar("Outcome")
 OutcomeCo = TypeVar("OutcomeCo", covariant=True)
-
-_INDENT, _HANGING = " " * 4, " " * 8
 
 
 class Command(Protocol[Options, ChosenContra, OutcomeCo]):
@@ -100,9 +97,7 @@ def described(
         texts[name] = info.description or ""
     text, _, raises = inspect.cleandoc(function.__doc__ or "").partition("\nRaises:\n")
     summary, heading, returned = text.partition("\nReturns:\n")
-    arguments = [
-        fill(f"{name}: {text}", 118, initial_indent=_INDENT, subsequent_indent=_HANGING) for name, text in texts.items()
-    ]
+    arguments = [f"    {name}: {text}" for name, text in texts.items()]
     errors = ["    ConfigError: arguments are wrong; names all mistakes.", *filter(None, [raises])]
     parts = [summary.rstrip(), "", "Args:", *arguments, heading + returned.rstrip(), "", "Raises:", *errors]
     call.__doc__ = "\n".join(parts)

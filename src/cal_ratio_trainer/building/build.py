@@ -22,8 +22,8 @@ from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
+from cal_ratio_trainer.jets.loading import Writer, check_output, writing_layout
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.jets.output import Writer, check_output, writing_layout
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS
 from cal_ratio_trainer.jets.store import read_metadata

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,11 +97,10 @@ def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
     columns = _BY_KINEMATICS if without else _BY_POSITION
     # Within one kind of training file the label says the data type.
     keys = np.concatenate([np.stack([_bits(file, name) for name in ("label", *columns)], axis=1) for file in named])
-    repeats = _repeated(keys)
-    if len(repeats.again):
-        raise DuplicateJets(
-            _in_words(repeats, named, "run, event, pt, eta and phi" if without else "run, event and jet")
-        )
+    again, first = _repeated(keys)
+    if len(again):
+        compared = "run, event, pt, eta and phi" if without else "run, event and jet"
+        raise DuplicateJets(_in_words(again, first, named, compared))
     if not without:
         return []
     sentence = (
@@ -124,16 +122,11 @@ def _bits(file: ScannedFile, name: str) -> NDArray[np.uint64]:
     return values.view(np.uint32).astype(np.uint64) if values.dtype == np.float32 else values.astype(np.uint64)
 
 
-@dataclass(frozen=True)
-class _Repeats:
-    """Positions of jets that came before, and for each the position of the first with the same key."""
+def _repeated(keys: Keys) -> tuple[IndexArray, IndexArray]:
+    """Positions of jets that came before, and for each the position of the first with the same key.
 
-    again: IndexArray
-    first: IndexArray
-
-
-def _repeated(keys: Keys) -> _Repeats:
-    """Found by a hash of each key and confirmed by the key itself."""
+    Found by a hash of each key and confirmed by the key itself.
+    """
     hashes = np.zeros(len(keys), dtype=np.uint64)
     for column in keys.T:
         hashes = _mixed(hashes ^ column)
@@ -141,7 +134,7 @@ def _repeated(keys: Keys) -> _Repeats:
     first_of_each = first[group]
     again = np.flatnonzero(first_of_each != np.arange(len(keys)))
     again = again[np.all(keys[again] == keys[first_of_each[again]], axis=1)]
-    return _Repeats(again, first_of_each[again])
+    return again, first_of_each[again]
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -152,15 +145,15 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return numbers ^ (numbers >> np.uint64(31))
 
 
-def _in_words(repeats: _Repeats, files: Sequence[ScannedFile], compared: str) -> str:
+def _in_words(again: IndexArray, first: IndexArray, files: Sequence[ScannedFile], compared: str) -> str:
     owners = np.repeat(np.arange(len(files)), [len(file.taken) for file in files])
-    pairs, counts = np.unique(np.stack([owners[repeats.first], owners[repeats.again]]), axis=1, return_counts=True)
+    pairs, counts = np.unique(np.stack([owners[first], owners[again]]), axis=1, return_counts=True)
     told = []
     for pair in np.argsort(-counts, kind="stable")[:_FILES_NAMED]:
         told.append(f"{counts[pair]} {_where(files[pairs[0, pair]], files[pairs[1, pair]])}")
     more = f" and {len(counts) - _FILES_NAMED} more pairs of files" if len(counts) > _FILES_NAMED else ""
-    verb = "jet comes" if len(repeats.again) == 1 else "jets come"
-    return f"{len(repeats.again)} {verb} twice (same data type, {compared}): {'; '.join(told)}{more}"
+    verb = "jet comes" if len(again) == 1 else "jets come"
+    return f"{len(again)} {verb} twice (same data type, {compared}): {'; '.join(told)}{more}"
 
 
 def _where(first: ScannedFile, second: ScannedFile) -> str:

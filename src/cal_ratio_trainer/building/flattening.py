@@ -71,7 +71,9 @@ def _factors(points: Points, wanted: Points | None, variable: int) -> Doubles:
     groups = [points] if wanted is None else [points, wanted]
     columns, weights = [each.values[:, variable] for each in groups], [each.weights for each in groups]
     edges = _edges(columns, weights, needed_below=0)
-    contents = np.diff(edges) if wanted is None else _contents(columns[1], weights[1], edges)
+    contents = np.diff(edges)
+    if wanted is not None:
+        contents = np.bincount(_bins(columns[1], edges), weights[1], minlength=len(contents)).astype(np.float64)
     result = _towards(columns[0], weights[0], edges, contents)
     left = points.values.shape[1] - 1 - variable
     if left == 0:
@@ -173,7 +175,3 @@ def _merged(sums: Doubles, squares: Doubles, needed: Doubles) -> list[int]:
 
 def _bins(values: Doubles, edges: Doubles) -> NDArray[np.int64]:
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-
-
-def _contents(values: Doubles, weights: Doubles, edges: Doubles) -> Doubles:
-    return np.bincount(_bins(values, edges), weights, minlength=len(edges) - 1).astype(np.float64)

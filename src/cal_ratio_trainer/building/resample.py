@@ -17,9 +17,8 @@ from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets.jet_file import JetFile
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.loading import open_jets
+from cal_ratio_trainer.jets.loading import check_output, open_jets, writing_layout
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata
-from cal_ratio_trainer.jets.output import check_output, writing_layout
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.progress import progress
@@ -72,13 +71,20 @@ def resample_file(settings: ResampleSettings) -> ResampleSummary:
     labels = file.scalars(["label"]).column("label").to_numpy()
     taken = sample_by_label(labels, settings.fraction, np.random.default_rng(settings.seed))
     fractions = _fractions(labels, labels[taken])
-    factor = _weight_factor(file.metadata, fractions)
+    # Weights of simulated multijets that were normalised by cross section are to keep their sum.
+    is_weighed = file.metadata.stage == "built" and bool(file.metadata.details.get("weights", {}).get("samples"))
+    share = fractions.get(str(int(Label.QCD)), 0.0)
+    factor = 1 / share if is_weighed and share > 0 else 1.0
     with (
         writing_layout(settings.output_file, "ragged") as writer,
         progress("resample", file.rows, "jets") as line,
     ):
         for batch, own in _batches_with(file, taken):
-            writer.write(_scaled(batch.take(own), factor))
+            jets = batch.take(own)
+            if factor != 1 and WEIGHT in jets:
+                factors = np.where(jets.label == Label.QCD, factor, 1.0)
+                jets = jets.with_columns({WEIGHT: factors * jets[WEIGHT]})
+            writer.write(jets)
             line.advance(len(batch))
         writer.finish(_metadata(settings, file.metadata, source, fractions, factor))
     known = [int(label) for label in np.unique(labels)]
@@ -113,19 +119,6 @@ def _fractions(labels: NDArray[np.integer], taken: NDArray[np.integer]) -> dict[
         if len(taken)
         else {}
     )
-
-
-def _weight_factor(metadata: JetMetadata, fractions: dict[str, float]) -> float:
-    """Factor of the weights of simulated multijets: 1 if they were not normalised by cross section."""
-    is_weighed = metadata.stage == "built" and bool(metadata.details.get("weights", {}).get("samples"))
-    share = fractions.get(str(int(Label.QCD)), 0.0)
-    return 1 / share if is_weighed and share > 0 else 1.0
-
-
-def _scaled(jets: Jets, factor: float) -> Jets:
-    if factor == 1 or WEIGHT not in jets:
-        return jets
-    return jets.with_columns({WEIGHT: np.where(jets.label == Label.QCD, factor, 1.0) * jets[WEIGHT]})
 
 
 def _batches_with(file: JetFile, taken: IndexArray) -> Iterator[tuple[Jets, IndexArray]]:

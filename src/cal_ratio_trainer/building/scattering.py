@@ -113,7 +113,7 @@ def scattered(
         files: selection from each file.
         places: of all taken jets, in the order of the files, [jets].
         recipe: recipe for the jets.
-        workers: who does it. This process alone writes to a file without a name, of which nothing can be left behind.
+        workers: workers that do it. This process alone writes to a file without a name, which cannot be left behind.
         line: shows the progress.
 
     Raises:

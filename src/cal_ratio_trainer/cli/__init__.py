@@ -1,1 +1,1 @@
-"""The command line: one file a command; each parses, validates, makes one library call and says what was done."""
+"""Command line: one file per command, which parses, validates, calls one public function and prints the result."""

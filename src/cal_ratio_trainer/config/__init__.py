@@ -1,1 +1,1 @@
-"""Settings of the commands: one frozen model a command, defaults in packaged YAML, files and flags on top."""
+"""Settings of the commands: frozen models with their defaults; YAML files and flags change them."""

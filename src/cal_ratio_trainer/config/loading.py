@@ -96,7 +96,7 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
     Args:
         config: the file, or the name.
         largest: largest size in bytes.
-        model: whose packaged configurations are named where there is no such file; None names all.
+        model: settings whose packaged configurations an error names; None names all.
 
     Raises:
         InputFileError: the file is not there, is no YAML mapping, or is more than settings can be.

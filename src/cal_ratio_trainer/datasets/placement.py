@@ -49,7 +49,7 @@ class DataPlace:
     Attributes:
         place: on the device, or not.
         size: approximate size. [bytes]
-        folder: whose file system holds them where they lie on disk.
+        folder: folder on the file system for constituents on disk.
     """
 
     place: Place

@@ -55,7 +55,10 @@ def local_copy(url: str, cache_path: Path | None = None) -> Path:
             nothing of a failed fetch stays.
     """
     if not is_remote(url):
-        return _existing(Path(unquote(urlsplit(url).path)) if url.startswith("file://") else Path(url).expanduser())
+        path = Path(unquote(urlsplit(url).path)) if url.startswith("file://") else Path(url).expanduser()
+        if not path.exists():
+            raise InputFileError(path, "no such file")
+        return path
     digest = hashlib.sha256(url.encode()).hexdigest()[:_LETTERS_OF_HASH]
     folder = (cache_path or default_cache_path()).expanduser() / "downloads" / digest
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,12 +68,6 @@ def local_copy(url: str, cache_path: Path | None = None) -> Path:
             remove_remains(file)
         _refresh(url, copy)
     return copy
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise InputFileError(path, "no such file")
-    return path
 
 
 def _refresh(url: str, copy: Path) -> None:

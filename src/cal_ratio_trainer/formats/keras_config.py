@@ -25,7 +25,7 @@ def architecture_of(config: Any) -> Graph:
     """The graph in a config.
 
     Args:
-        config: what json gave for a Keras config: {"class_name": "Functional", "config": {"layers": [...], ...}}.
+        config: parsed JSON of a Keras config: {"class_name": "Functional", "config": {"layers": [...], ...}}.
 
     Raises:
         BadArchitecture: it is none, a layer reads one that is not there, or a layer is used more than once.

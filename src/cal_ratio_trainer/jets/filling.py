@@ -182,7 +182,7 @@ class Disk:
     """Arrays in files without a name: they are gone with the process, however it ends.
 
     Args:
-        folder: whose file system holds them; made where it is missing.
+        folder: folder on the file system that holds them; made if it is missing.
     """
 
     def __init__(self, folder: Path) -> None:

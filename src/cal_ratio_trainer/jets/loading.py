@@ -1,9 +1,11 @@
-"""Opens and loads any file of jets: ragged or flat Parquet, pickled frames; told apart by content, not by name."""
+"""Opens, loads and writes files of jets of any layout: ragged or flat Parquet, pickled frames."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
@@ -14,6 +16,7 @@ from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import checked_labels
 from cal_ratio_trainer.jets.legacy.frames import FlatParquetFile, PickledFile
+from cal_ratio_trainer.jets.legacy.writer import flat_writing, is_pickle_name
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata
 from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
@@ -29,8 +32,49 @@ from cal_ratio_trainer.jets.store import (
     read_scalars,
     row_group_edges,
     scalar_names,
+    writing,
 )
 from cal_ratio_trainer.jets.table import Jets
+
+Layout = Literal["ragged", "flat"]
+
+
+class Writer(Protocol):
+    """Interface of the writers of both layouts."""
+
+    def write(self, jets: Jets) -> None:
+        """Appends jets."""
+
+    def finish(self, metadata: JetMetadata) -> None:
+        """Completes the file."""
+
+
+class OutputExists(InputFileError):
+    """The file to write is there already, and nobody said that it may be replaced."""
+
+
+def writing_layout(path: Path, layout: Layout) -> AbstractContextManager[Writer]:
+    """A writer to `path`: ragged Parquet, flat Parquet, or a pickled flat frame where the name ends in .pkl.
+
+    The file appears when the block ends well, complete or not at all.
+    """
+    return flat_writing(path) if layout == "flat" or is_pickle_name(path) else writing(path)
+
+
+def check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
+    """Checks that writing `path` destroys nothing.
+
+    Raises:
+        OutputExists: it exists and `overwrite` is not set.
+        InputFileError: it is one of the inputs, or a folder.
+    """
+    if path.is_dir():
+        raise InputFileError(path, "is a folder where the name of the output file was expected")
+    if any(path.resolve() == given.resolve() for given in inputs):
+        raise InputFileError(path, "is an input and cannot be the output too")
+    if path.exists() and not overwrite:
+        raise OutputExists(path, "exists already; --overwrite replaces it")
+
 
 __all__ = [
     "CleaningReport",

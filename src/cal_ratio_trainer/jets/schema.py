@@ -142,7 +142,7 @@ class Constituent(BaseModel):
         limit: number of constituents that a jet keeps at most.
         index_branch: branch with the jets that each constituent belongs to.
         sorted_by: feature by which the constituents of a jet fall; None for the order of the ntuple.
-        origin: what angles are relative to: the axis of the jet, or the first constituent.
+        origin: origin of the angles: the axis of the jet, or the first constituent.
         features: in order.
     """
 

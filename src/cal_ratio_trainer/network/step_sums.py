@@ -11,7 +11,7 @@ class StepSums:
 
     Args:
         device: of the steps.
-        stages: what is summed apart, e.g. 'main'; each has the sums STAGE_loss, STAGE_correct and STAGE_jets.
+        stages: names of separate sums, e.g. 'main'; each has the sums STAGE_loss, STAGE_correct and STAGE_jets.
         values: sums to begin with, by name; None begins at 0.
 
     Attributes:

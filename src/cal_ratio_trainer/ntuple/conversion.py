@@ -13,9 +13,9 @@ from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.leases import lease_file
 from cal_ratio_trainer.files.remote import file_system, persistently
+from cal_ratio_trainer.jets.loading import Writer, writing_layout
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
-from cal_ratio_trainer.jets.output import Writer
-from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata, writing
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.branches import check_branches, required_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
@@ -121,16 +121,12 @@ class Output:
 @contextmanager
 def output_for(request: Request) -> Iterator[Output]:
     """Opens the output of a request; the complete file appears when the block ends without an error."""
-    if request.layout != "flat":
-        with writing(request.output) as writer:
-            yield Output(writer)
-        return
-    from cal_ratio_trainer.jets.legacy import flat_writing
-
-    with flat_writing(request.output) as flat_writer:
-        yield Output(flat_writer, metadata_beside(request.output))
-        # The metadata are new by now; an old file must not be taken for theirs, whatever happens next.
-        request.output.unlink(missing_ok=True)
+    is_flat = request.layout == "flat"
+    with writing_layout(request.output, "flat" if is_flat else "ragged") as writer:
+        yield Output(writer, metadata_beside(request.output) if is_flat else None)
+        if is_flat:
+            # The metadata are new by now; an old file must not be taken for theirs, whatever happens next.
+            request.output.unlink(missing_ok=True)
 
 
 def previous_result(request: Request, source: InputFile) -> JetMetadata | None:

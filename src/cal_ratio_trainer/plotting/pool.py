@@ -165,7 +165,7 @@ class DrawingPool:
         Args:
             drawings: the figures; those of one file name replace each other, the newest stays.
             folder: output folder.
-            labels: what stands over them.
+            labels: their labels.
             order: those of a higher one are drawn first, those of the same one as they came.
         """
         with self._changed:
@@ -311,7 +311,7 @@ def draw_in_parallel(
     Args:
         drawings: the figures.
         folder: output folder.
-        labels: what stands over them.
+        labels: their labels.
         processes: number; None takes one per core, and none for few figures.
 
     Returns:

@@ -20,8 +20,8 @@ class ClassStyle:
     Attributes:
         title: for legends and axes.
         colour: of lines, areas and points.
-        line: where it is drawn as a line.
-        marker: where it is drawn as points.
+        line: style as a line.
+        marker: style as points.
         is_open: its marker is not filled.
         is_area: its score histogram is a filled area, not points.
     """

@@ -74,7 +74,7 @@ def redraw_run(
 
     Args:
         run: the run.
-        folder: where the plots go; None for the run's own folder.
+        folder: output folder; None for the run's own folder.
         figure_settings: values of `FigureSettings` by name that are to take the place of the run's.
 
     Returns:
@@ -152,8 +152,7 @@ def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[D
 
 
 def _settings(run: RunDirectory) -> TrainSettings:
-    layers = [("packaged defaults", TrainSettings.defaults()), ("run", run.read_settings())]
-    return settings_from(TrainSettings, layers)
+    return settings_from(TrainSettings, [("run", run.read_settings())])
 
 
 def _data(run: RunDirectory, name: str) -> dict[str, Any]:

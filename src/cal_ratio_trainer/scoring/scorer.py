@@ -204,7 +204,7 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
 
     Args:
         name: as `find_networks` takes it.
-        reading: where runs are, which masses to assume, and where networks are to run; sets the number of threads.
+        reading: folder of runs, assumed masses, and device of the networks; sets the number of threads.
 
     Raises:
         RunError: there is no such run or epoch, or a network of the set lacks it.

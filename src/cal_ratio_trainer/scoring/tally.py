@@ -49,7 +49,7 @@ def known_weights(jets: Jets, columns: Sequence[str]) -> tuple[NDArray[np.float6
 
     Args:
         jets: the jets.
-        columns: where weights may stand; the first that is there counts. A null, or no such column, is weight 1.
+        columns: possible columns of the weights; the first existing one is used. A null or no column is weight 1.
     """
     for name in columns:
         if name in jets:

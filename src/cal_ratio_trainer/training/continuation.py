@@ -182,7 +182,7 @@ def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, 
     for source, content in layers[1:]:
         # The profile is for a new run on the demo; it was not asked for here.
         given |= content if source != DEMO_PROFILE else {}
-    settings = settings_from(TrainSettings, [("packaged defaults", TrainSettings.defaults()), ("run", stored)])
+    settings = settings_from(TrainSettings, [("run", stored)])
     asked = settings_from(TrainSettings, [("run", settings.model_dump()), ("command line", given)])
     forbidden = [
         name for name in given if getattr(asked, name) != getattr(settings, name) and name not in _FREE_TO_CHANGE

@@ -263,12 +263,9 @@ class FileProgress:
         self._done[key] = max(done, before or 0)
         more = self._done[key] - (before or 0)
         if more:
-            self.line.advance(more, self._note())
+            self.line.advance(more, f"{self._finished} of {self.files} files done")
 
     def finish(self, number: int, read: bool) -> None:
         """A file is done with; `read` says whether all of it was read in this run."""
         self._finished += 1
         self._passed_over += not read
-
-    def _note(self) -> str:
-        return f"{self._finished} of {self.files} files done"

@@ -48,7 +48,9 @@ class LocalProcesses(Executor):
             try:
                 said = child.receive()
             except ChildDied:
-                self._lose(child, task)
+                del self._busy[child.connection]
+                child.kill()
+                self._deaths[task.key] += 1
                 if self._deaths[task.key] == _MAX_DEATHS:
                     ended.append(Done(task.key, error=WorkerLost("a process ended without a word")))
                 else:
@@ -78,11 +80,6 @@ class LocalProcesses(Executor):
             except ChildDied:
                 # `wait` will notice.
                 continue
-
-    def _lose(self, child: Child, task: Task) -> None:
-        del self._busy[child.connection]
-        child.kill()
-        self._deaths[task.key] += 1
 
     def close(self, in_peace: bool) -> None:
         """See `Executor.close`."""
