@@ -54,7 +54,7 @@ def test_all_values_and_references_are_inside_the_frame() -> None:
 
 def test_the_adversarys_loss_is_held_against_that_of_no_knowledge() -> None:
     drawn = recorded(history_drawings({"adv_loss": [0.7, 0.6]}))
-    drawn |= recorded(history_drawings({"val_adv_loss": [0.7, 0.6]}, HistoryReferences(clueless_loss=1.5)))
+    drawn |= recorded(history_drawings({"val_adv_loss": [0.7, 0.6]}, HistoryReferences(uninformed_loss=1.5)))
     assert drawn_values(drawn["train_adv_loss"])[1] == [math.log(2)] * 2
     assert drawn_values(drawn["test_adv_loss"])[1] == [1.5] * 2
     assert legend_texts(drawn["test_adv_loss"]) == ["Validation", "No knowledge: ln 2 × mean weight (1.5)"]
@@ -62,10 +62,10 @@ def test_the_adversarys_loss_is_held_against_that_of_no_knowledge() -> None:
 
 def test_training_and_validation_losses_are_held_against_their_own_mean_weights() -> None:
     history = {"adv_loss": [0.7], "val_adv_loss": [0.7], "original_adv_lossf": [0.7]}
-    own = recorded(history_drawings(history, HistoryReferences(clueless_loss=0.68, clueless_training_loss=0.71)))
+    own = recorded(history_drawings(history, HistoryReferences(uninformed_loss=0.68, uninformed_training_loss=0.71)))
     drawn = {name: drawn_values(axes)[1][0] for name, axes in own.items()}
     assert drawn == {"train_adv_loss": 0.71, "train_main_adv_loss": 0.71, "test_adv_loss": 0.68}
-    of_an_earlier_run = recorded(history_drawings(history, HistoryReferences(clueless_loss=0.68)))
+    of_an_earlier_run = recorded(history_drawings(history, HistoryReferences(uninformed_loss=0.68)))
     assert drawn_values(of_an_earlier_run["train_adv_loss"])[1] == [0.68] * 2
 
 
@@ -116,3 +116,10 @@ def test_without_what_identical_distributions_give_the_legend_has_no_band() -> N
     assert legend_texts(recorded(history_drawings(history))["ks_bib"]) == ["Sum of three $p_T$ ranges"]
     known = {"ks_bib_hist": [0.5, 0.4], "ks_bib_expected": [0.3, 0.3], "ks_bib_spread": [0.1, 0.1]}
     assert "Identical distributions ± 1σ" in legend_texts(recorded(history_drawings(known))["ks_bib"])
+
+
+def test_references_are_stored_under_the_names_of_earlier_versions() -> None:
+    references = HistoryReferences(uninformed_loss=0.7, kept_below=0.3)
+    assert references.to_dict()["clueless_loss"] == 0.7
+    assert HistoryReferences.from_dict(references.to_dict()) == references
+    assert HistoryReferences.from_dict({}) == HistoryReferences(uninformed_loss=None)

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +22,37 @@ _MIN_ACCURACY_HEIGHT = 0.02
 _LOG_ABOVE_RATIO = 30.0
 
 
+_STORED_NAMES = {"uninformed_loss": "clueless_loss", "uninformed_training_loss": "clueless_training_loss"}
+"""Names of earlier versions, under which run.json keeps some of the references."""
+
+
 @dataclass(frozen=True)
 class HistoryReferences:
     """Values that a history is to be held against; None leaves one out.
 
     Attributes:
-        clueless_loss: the adversary's loss when it says 1/2 for every jet of the validation part: ln 2 times the
+        uninformed_loss: the adversary's loss when it says 1/2 for every jet of the validation part: ln 2 times the
             control jets' mean weight.
-        clueless_training_loss: the same of the training part; None takes that of the validation part.
+        uninformed_training_loss: the same of the training part; None takes that of the validation part.
         main_majority: share of the most frequent class among the main jets of the validation part.
         control_majority: the same of the control jets.
         kept_below: weights are kept where BIB's K-S sum is below this.
     """
 
-    clueless_loss: float | None = math.log(2)
-    clueless_training_loss: float | None = None
+    uninformed_loss: float | None = math.log(2)
+    uninformed_training_loss: float | None = None
     main_majority: float | None = None
     control_majority: float | None = None
     kept_below: float | None = None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Values under the names that run.json has them by."""
+        return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`; names that are missing are None."""
+        return cls(**{field.name: stored.get(_STORED_NAMES.get(field.name, field.name)) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -73,8 +86,8 @@ class HistoryFigure:
 
 _NO_KNOWLEDGE = "No knowledge: ln 2 × mean weight"
 _REFERENCE_TITLES = {
-    "clueless_loss": _NO_KNOWLEDGE,
-    "clueless_training_loss": _NO_KNOWLEDGE,
+    "uninformed_loss": _NO_KNOWLEDGE,
+    "uninformed_training_loss": _NO_KNOWLEDGE,
     "main_majority": "Always the largest class of validation",
     "control_majority": "Always the larger class of validation",
     "kept_below": "Weights kept below",
@@ -98,16 +111,16 @@ HISTORY_FIGURES: list[HistoryFigure] = [
         "train_main_adv_loss",
         "Adversary in main update: loss",
         training="original_adv_lossf",
-        reference="clueless_training_loss",
+        reference="uninformed_training_loss",
     ),
     HistoryFigure(
         "test_main_adv_loss",
         "Adversary in main update: loss",
         validation="val_original_adv_lossf",
-        reference="clueless_loss",
+        reference="uninformed_loss",
     ),
-    HistoryFigure("train_adv_loss", "Adversary: loss", training="adv_loss", reference="clueless_training_loss"),
-    HistoryFigure("test_adv_loss", "Adversary: loss", validation="val_adv_loss", reference="clueless_loss"),
+    HistoryFigure("train_adv_loss", "Adversary: loss", training="adv_loss", reference="uninformed_training_loss"),
+    HistoryFigure("test_adv_loss", "Adversary: loss", validation="val_adv_loss", reference="uninformed_loss"),
     _accuracy("adv_acc", "Adversary", "adv_acc", "val_adv_acc", "control_majority"),
     _accuracy("test_adv_acc", "Adversary", None, "val_adv_acc", "control_majority"),
     HistoryFigure("val_auc", "AUC, signal against QCD + 0.1 BIB", validation="val_auc"),
@@ -193,8 +206,8 @@ def _draw_expectation(axes: "Axes", key: str, history: Mapping[str, Sequence[flo
 
 def _draw_reference(axes: "Axes", reference: str, references: HistoryReferences) -> NDArray[np.float64]:
     value: float | None = getattr(references, reference)
-    if value is None and reference == "clueless_training_loss":
-        value = references.clueless_loss
+    if value is None and reference == "uninformed_training_loss":
+        value = references.uninformed_loss
     if value is None:
         return np.zeros(0)
     title = f"{_REFERENCE_TITLES[reference]} ({value:.3g})"

@@ -45,15 +45,15 @@ def history_references(data: TrainingData, settings: TrainSettings) -> HistoryRe
     main = data.main.jets.label[data.main.positions(Part.VALIDATION)]
     main_majority = float(np.bincount(main).max() / len(main))
     if "control" not in data.samples:
-        return HistoryReferences(clueless_loss=None, main_majority=main_majority)
+        return HistoryReferences(uninformed_loss=None, main_majority=main_majority)
     control = data.control.is_data[data.control.positions(Part.VALIDATION)]
     validated, trained = (
         float(np.log(2) * data.control.loss_weight[data.control.positions(part)].mean())
         for part in (Part.VALIDATION, Part.TRAIN)
     )
     return HistoryReferences(
-        clueless_loss=validated,
-        clueless_training_loss=trained,
+        uninformed_loss=validated,
+        uninformed_training_loss=trained,
         main_majority=main_majority,
         control_majority=float(max(control.mean(), 1 - control.mean())),
         kept_below=settings.ks_limit,
@@ -62,9 +62,7 @@ def history_references(data: TrainingData, settings: TrainSettings) -> HistoryRe
 
 def stored_references(record: Mapping[str, Any]) -> HistoryReferences:
     """The same as a run's record has them; those of the first versions of this program have none."""
-    stored = record.get("history_references", {})
-    known = {name: stored.get(name) for name in HistoryReferences.__dataclass_fields__}
-    return HistoryReferences(**known)
+    return HistoryReferences.from_dict(record.get("history_references", {}))
 
 
 def redraw_run(

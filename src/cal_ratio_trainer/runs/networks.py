@@ -227,9 +227,9 @@ def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Na
     Args:
         name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/3/best' for the epoch that `rule`
             recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, 'model/3/fold_0/12' for a network of
-            a fold set, or the path of a .keras file. The path of a run's folder, as `train` and `import` print it, may
-            stand for 'model/3'. A fold set is named as a run is, with an epoch for all networks, 'best' for the best
-            epoch of each, or 'last'.
+            a fold set, or the path of a .keras or .safetensors file. The path of a run's folder, as `train` and
+            `import` print it, may stand for 'model/3'. A fold set is named as a run is, with an epoch for all networks,
+            'best' for the best epoch of each, or 'last'.
         output_path: the folder that holds all runs.
         rule: rule for 'best'.
 

@@ -144,7 +144,7 @@ def _second_and_files(settings: CompareSettings) -> tuple[str | None, list[str]]
     words = list(settings.input_files)
     if settings.second is not None:
         return settings.second, files_named(words) if words else []
-    if settings.column is None and words and (words[0].endswith(".keras") or not _is_file(words[0])):
+    if settings.column is None and words and (words[0].endswith((".keras", ".safetensors")) or not _is_file(words[0])):
         return words[0], files_named(words[1:]) if words[1:] else []
     if not words and settings.column is None:
         raise ConfigError([f"{settings.first} is compared with nothing: name a second network, or files with scores"])

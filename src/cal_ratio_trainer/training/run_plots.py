@@ -1,6 +1,5 @@
 """Plots of a run while it trains: drawn in other processes, refreshed as often as their cost allows."""
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -134,7 +133,7 @@ class RunPlots:
 
     def references_as_json(self) -> dict[str, float | None]:
         """Reference lines of the histories, with which they can be drawn without the data."""
-        return dataclasses.asdict(self.references)
+        return self.references.to_dict()
 
     def _submit(self, drawings: Iterable[Drawing], epoch: int) -> None:
         self._pool.submit(drawings, self._run.path, self._labels, order=epoch)
