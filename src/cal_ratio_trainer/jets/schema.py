@@ -267,6 +267,11 @@ class Schema(BaseModel):
             for column, feature in zip(kind.columns, kind.features, strict=True)
         }
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns of all features that the network reads."""
+        return tuple(column for column, feature in self.columns.items() if feature.network_input)
+
     def joined(self, other: Self) -> Self:
         """The features of both, for jets that two networks read.
 

@@ -373,7 +373,7 @@ def _most_constituents(path: Path, metadata: JetMetadata, file: pq.ParquetFile) 
     """Upper bounds for each kind, for Parquet counts an empty list as one value; empty of a file without checksums."""
     if not is_verified(path):
         return {}
-    places = {name.partition(".")[0]: i for i, name in enumerate(_leaf_paths(file))}
+    places = {file.schema.column(i).path.partition(".")[0]: i for i in range(len(file.schema))}
     groups = range(file.metadata.num_row_groups)
     kinds = metadata.feature_schema.constituents
     missing = [kind.columns[0] for kind in kinds if kind.columns[0] not in places]
@@ -383,10 +383,6 @@ def _most_constituents(path: Path, metadata: JetMetadata, file: pq.ParquetFile) 
         kind.name: sum(file.metadata.row_group(i).column(places[kind.columns[0]]).num_values for i in groups)
         for kind in kinds
     }
-
-
-def _leaf_paths(file: pq.ParquetFile) -> list[str]:
-    return [file.schema.column(i).path for i in range(len(file.schema))]
 
 
 def _wanted(path: Path, metadata: JetMetadata, file: pq.ParquetFile, scalars: list[str] | None) -> list[str] | None:

@@ -294,7 +294,7 @@ def _request(settings: ConvertSettings, given: ConversionInput, file: str, schem
     folder = settings.output_path / (given.output_dir or "")
     return Request(
         file=file,
-        output=folder / f"{_stem(file)}{suffix}",
+        output=folder / f"{PurePosixPath(urlsplit(file).path if is_remote(file) else file).stem}{suffix}",
         selection=Selection(
             data_type=data_type,
             min_jet_pt=settings.min_jet_pt,
@@ -320,10 +320,6 @@ def _request(settings: ConvertSettings, given: ConversionInput, file: str, schem
 
 def _cuts(given: Conditions) -> tuple[Cut, ...]:
     return tuple(Cut(name, condition) for name, condition in named_conditions(given).items())
-
-
-def _stem(file: str) -> str:
-    return PurePosixPath(urlsplit(file).path if is_remote(file) else file).stem
 
 
 def _check_outputs(requests: Iterable[Request]) -> None:

@@ -104,6 +104,10 @@ def settings_layers(run: RunDirectory, stored: Mapping[str, Any], layers: Layers
 
 
 def _difference(stored: NetworkShape, asked: NetworkShape) -> str:
+    if further := [name for name in stored.schema.inputs if name not in asked.schema.inputs]:
+        return f"it reads {', '.join(further)}, which the training file lacks or does not give to the network"
+    if stored.schema != asked.schema:
+        return "the training file has features of another schema"
     found, wanted = stored.weight_shapes(), asked.weight_shapes()
     for name, shape in found.items():
         if wanted.get(name) != shape:

@@ -81,14 +81,9 @@ def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets |
 
 def _differing_inputs(schema: Schema) -> str:
     """The inputs and limits that networks of 2019 do not have, for a sentence; empty where there are none."""
-    names = []
-    pairs = [("jet", schema.jet, CALRATIO_2019.jet)]
-    pairs += [(kind.prefix, kind.features, CALRATIO_2019.kind(kind.name).features) for kind in schema.constituents]
-    for prefix, features, usual in pairs:
-        read, before = ([f.name for f in each if f.network_input] for each in (features, usual))
-        stem = "" if prefix == "jet" else f"{prefix}_"
-        names += [f"{stem}{name}" for name in read if name not in before]
-        names += [f"{stem}{name} (not read)" for name in before if name not in read]
+    usual = CALRATIO_2019.inputs
+    names = [name for name in schema.inputs if name not in usual]
+    names += [f"{name} (not read)" for name in usual if name not in schema.inputs]
     for kind in schema.constituents:
         if kind.limit != CALRATIO_2019.kind(kind.name).limit:
             names.append(f"up to {kind.limit} {kind.name}")
