@@ -172,7 +172,7 @@ def _parts(file: ScannedFile, places: IndexArray, enough: int) -> Iterator[Taken
 
 
 def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Scatter) -> Counter[str]:
-    """Scatter a portion; what was odd in it."""
+    """Scatters a portion; returns its unusual values by message."""
     unusual, cleaning, done = Counter[str](), Cleaning(recipe.schema), 0
     jets_in_all = sum(len(part.taken) for part in portion.parts)
     report(0, jets_in_all)
