@@ -15,7 +15,7 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import ConfigError, MissingColumn
+from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.evaluation.variables import find_variable, values_of
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.registry import ALL, formats_named
@@ -199,6 +199,12 @@ def test_an_ntuple_without_the_branch_is_refused_by_its_name(chain: Chain, tmp_p
     )
     (row,) = convert_files(settings).rows
     assert row.reason == "lacks jet_width (did you mean jet_pT?), track_pixeldEdx (did you mean track_PixelShared?)"
+
+
+def test_a_schema_file_is_a_file_and_never_a_packaged_configuration(chain: Chain) -> None:
+    settings = ConvertSettings.make(input_files=[str(chain.ntuple)], data_type="qcd", schema_file="calratio2019")
+    with pytest.raises(InputFileError, match=r"^calratio2019: no such file$"):
+        convert_files(settings)
 
 
 def test_pieces_of_a_file_hold_them_too(chain: Chain, tmp_path: Path) -> None:
