@@ -136,6 +136,8 @@ def test_the_run_is_listed_described_analyzed_exported_and_continued(
     runs = folder / "runs"
     listed = crt.list_runs(output_path=runs, progress=False)
     assert listed.to_pandas()["run"].tolist() == ["default/00000"]
+    crt.list_runs(output_path=runs, csv=str(folder / "runs.csv"), progress=False)
+    assert (folder / "runs.csv").read_text("utf-8") == listed.csv()
     described = crt.describe_network(training="default/0", output_path=runs)
     assert described.parameters == int(described.to_pandas()["parameters"].sum())
     report = folder / "analysis" / "report.md"

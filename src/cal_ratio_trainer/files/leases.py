@@ -275,22 +275,43 @@ class Leases:
 
 
 @contextlib.contextmanager
-def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S) -> Iterator[Lease | None]:
+def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S, *, watches: bool = False) -> Iterator[Lease | None]:
     """Holds the lease of one file during the block; gives None where another process has it.
 
     Where that process seems to have ended, waits until that is certain.
+
+    Args:
+        path: the file.
+        timeout: a lease without a heartbeat for this long is stale. [s]
+        watches: wait also while it is unknown whether the holder, of another machine, still runs: until it renews the
+            lease, or until the lease is stale.
 
     Raises:
         OSError: the folder cannot be written.
     """
     with Leases(timeout) as leases:
+        first, begin_s = _look(lease_file(path)) if watches else None, time.monotonic()
         lease = leases.take(path)
         if lease is None and leases.is_suspect(path):
             _log.warning("%s: its holder seems to have ended; waiting %.0f s for a sign of it", path, leases.watch_s)
-        while lease is None and leases.is_suspect(path):
+        elif lease is None and watches and not _shows_life(path, first):
+            _log.warning("%s: waiting for a sign of its holder on another machine, up to %.0f s", path, timeout)
+        while lease is None and (
+            leases.is_suspect(path)
+            or (watches and time.monotonic() - begin_s < 2 * timeout and not _shows_life(path, first))
+        ):
             time.sleep(leases.watch_s / 10)
             lease = leases.take(path)
         yield lease
+
+
+def _shows_life(path: Path, first: _Seen | None) -> bool:
+    """True where the holder of a lease runs on this machine, or has renewed or taken it since a first look."""
+    seen = _look(lease_file(path))
+    if seen is None:
+        return False
+    here = this_process().machine
+    return seen != first or (seen.holder is not None and here != "" and seen.holder.machine == here)
 
 
 @contextlib.contextmanager

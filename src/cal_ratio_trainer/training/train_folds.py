@@ -187,7 +187,7 @@ def _start_of(fold: int, fold_set: FoldSet, work: FoldWork) -> Start | str:
     run, planned = fold_set.run.fold(fold), fold_set.planned_epochs
     if fold_set.is_trained(fold):
         return f"{run.name} is trained"
-    if work.settings.fold is None and run.path.is_dir() and run.is_in_use:
+    if work.settings.fold is None and run.path.is_dir() and not run.is_free():
         return f"{run.name} is being trained by another process"
     if not run.record_file.is_file():
         settings = work.settings.model_copy(update={"fold": fold})
