@@ -373,8 +373,10 @@ def _with_features(known: list[dict[str, Any]], given: Any, place: str, mistakes
 
 def _place(merged: Any, location: tuple[int | str, ...]) -> str:
     """Place of a mistake with names in place of numbers, 'constituents.tracks.features.dEdx.unit: '."""
-    named, here = [], merged
+    named: list[str] = []
+    here: Any = merged
     for step in location:
+        # A key of a mapping may be a number too.
         in_list = isinstance(here, list)
         here = here[step] if in_list else here.get(step) if isinstance(here, dict) else None
         named.append(str(here["name"] if in_list else step))
