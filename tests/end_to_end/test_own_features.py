@@ -20,7 +20,7 @@ from cal_ratio_trainer.evaluation.variables import find_variable, values_of
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.legacy.writer import FixedLayout
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, MUON_SEGMENTS, extended_schema
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.plotting.variables import axis_title
@@ -263,6 +263,17 @@ def test_every_format_holds_the_network_and_gives_its_scores(chain: Chain) -> No
         (
             "constituents: {tracks: {features: [{name: a, unit: mm, scaling: log}]}}",
             "a.scaling: should be pt_range, fraction, side or .subtract: a, divide_by: b., got 'log'",
+        ),
+        ("jet: [{name: a, unit: mm, 1: 2}]", "jet.a.1: keys should be strings"),
+        ("constituents: {tracks: {1: 2}}", "constituents.tracks.1: keys should be strings"),
+        (
+            f"jet: [{', '.join(f'{{name: {name}, network_input: false}}' for name in CALRATIO_2019.jet_inputs)}]",
+            "jet: network_input must be true for at least one feature",
+        ),
+        (
+            "constituents: {muon_segments: {features: "
+            f"[{', '.join(f'{{name: {each.name}, network_input: false}}' for each in MUON_SEGMENTS.features)}]}}}}",
+            "constituents.muon_segments: network_input must be true for at least one feature",
         ),
     ],
 )
