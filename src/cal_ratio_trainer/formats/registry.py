@@ -1,7 +1,7 @@
 """The network formats by name: how each is written, read and checked. One entry adds a format.
 
-A format from outside the package is known once `register_format` was called with it: `convert training --format` writes
-it, `import` reads it, and every written file is checked with it.
+A format from outside the package is known in a process that has called `register_format` with it: `export` writes it,
+`import_run` reads it, and every written file is checked with it.
 """
 
 from collections.abc import Callable, Mapping
