@@ -429,11 +429,13 @@ def test_a_holder_on_this_machine_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_folder_that_others_remove_at_the_same_moment_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, created, removals = tmp_path / "new" / "a.parquet", leases_module._created, []
+    path, created = tmp_path / "new" / "a.parquet", leases_module._created
+    removed: list[Path] = []
 
     def removed_first(*arguments: Any) -> bool:
-        if not removals:
-            removals.append(path.parent.rmdir())
+        if not removed:
+            path.parent.rmdir()
+            removed.append(path.parent)
         return created(*arguments)
 
     monkeypatch.setattr(leases_module, "_created", removed_first)
