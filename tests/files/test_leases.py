@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -423,3 +424,23 @@ def test_a_holder_on_this_machine_is_not_waited_for(tmp_path: Path) -> None:
     with leased(path), leased(path, watches=True) as second:
         assert second is None
     assert time.monotonic() - begin < 5
+
+
+def test_a_folder_that_others_remove_at_the_same_moment_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, created = tmp_path / "new" / "a.parquet", leases_module._created
+    removed: list[Path] = []
+
+    def removed_first(*arguments: Any) -> bool:
+        if not removed:
+            path.parent.rmdir()
+            removed.append(path.parent)
+        return created(*arguments)
+
+    monkeypatch.setattr(leases_module, "_created", removed_first)
+    with leased(path) as lease:
+        assert lease is not None
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError), leased(tmp_path / "file" / "a.parquet"):
+        pass

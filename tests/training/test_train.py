@@ -275,13 +275,14 @@ def test_a_folder_of_the_earlier_program_is_not_gone_on_with(files: tuple[Path, 
 
 
 @pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("at", ["files.leases._created", "runs.directory.write_text"])
 def test_a_start_that_cannot_write_leaves_no_folder(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     def no_space(*arguments: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("cal_ratio_trainer.runs.directory.write_text", no_space)
+    monkeypatch.setattr(f"cal_ratio_trainer.{at}", no_space)
     with pytest.raises(OSError, match="no space left"):
         run_training(settings_of(files, tmp_path))
     assert not (tmp_path / "default").exists()

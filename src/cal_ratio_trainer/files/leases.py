@@ -43,6 +43,7 @@ _LETTERS_OF_ID = 16
 _MAX_TIMEOUT_S = 7 * 24 * 3600.0
 """Upper limit on the timeout that a lease file may state. [s]"""
 _MAX_BYTES = 1 << 16
+_MAX_ATTEMPTS = 10
 _POLL_S = (0.05, 1.0)
 """Shortest and longest time between two looks of `held_in_turn`. [s]"""
 _LEASE = re.compile(r"\.(?!.*\.part\.lease).+\.lease(?:\.[0-9a-f]+)*", re.DOTALL)
@@ -153,15 +154,22 @@ class Leases:
         Raises:
             OSError: the folder cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.parent not in self._folders:
-            self._folders.add(path.parent)
-            sweep_once(path.parent)
-            # Starts to watch stale leases of other machines, for the sweep at the end.
-            self._stale_in(path.parent)
         lease = Lease(path, lease_file(path))
-        if not self._taken(lease):
-            return None
+        for attempt in range(_MAX_ATTEMPTS):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent not in self._folders:
+                    self._folders.add(path.parent)
+                    sweep_once(path.parent)
+                    # Starts to watch stale leases of other machines, for the sweep at the end.
+                    self._stale_in(path.parent)
+                if not self._taken(lease):
+                    return None
+                break
+            except (FileNotFoundError, FileExistsError):
+                # Another process removed the folder at this moment, e.g. that of runs in which nothing was trained.
+                if attempt == _MAX_ATTEMPTS - 1:
+                    raise
         self._suspects.pop(lease._file, None)
         with self._lock:
             self._held[path] = lease

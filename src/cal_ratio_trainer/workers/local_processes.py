@@ -60,6 +60,8 @@ class LocalProcesses(Executor):
             if isinstance(said, Done):
                 del self._busy[child.connection]
                 self._idle.append(child)
+                # A later task may have the same key.
+                self._deaths.pop(task.key, None)
                 ended.append(Done(task.key, said.result, said.error))
             else:
                 self._on_progress(task.key, *said)
