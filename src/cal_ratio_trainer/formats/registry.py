@@ -98,7 +98,7 @@ class NetworkFormat:
         check: compares a written file with what it should hold; returns the largest difference of a score, or raises an
             exception that says what differs.
         recognises: whether a content is of this format; None where files are not read.
-        read: the network in a content; raises ValueError where it is damaged or another network.
+        read: the network in a content; raises BadNetworkFile where it is damaged or another network.
         holds_every_encoder: whether it holds networks of any encoder; else the encoder says so (`Encoder.formats`).
         stem_end: behind the stem of its file where all formats are written.
         is_in_all: whether `--format all` writes it.
