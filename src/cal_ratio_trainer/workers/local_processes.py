@@ -96,6 +96,9 @@ class LocalProcesses(Executor):
             for child in children:
                 with suppress(OSError):
                     child.terminate()
+        # All of them first: each takes its time to end.
+        for child in children:
+            child.dismiss()
         until_s = time.monotonic() + _FAREWELL_S
         for child in children:
             child.stop(max(0.0, until_s - time.monotonic()))
