@@ -50,11 +50,11 @@ class Result:
         records = self.records()
         parts = [f"<p>{escape(self.headline)}</p>"]
         if records:
-            parts.append(
-                "<table><thead><tr>" + "".join(f"<th>{escape(name)}</th>" for name in records[0]) + "</tr></thead>"
-            )
+            # Epochs of an earlier version may lack figures that later ones have.
+            names = list(dict.fromkeys(name for row in records for name in row))
+            parts.append("<table><thead><tr>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr></thead>")
             for row in records[:_MAX_SHOWN]:
-                parts.append("<tr>" + "".join(f"<td>{escape(shown(value))}</td>" for value in row.values()) + "</tr>")
+                parts.append("<tr>" + "".join(f"<td>{escape(shown(row.get(name)))}</td>" for name in names) + "</tr>")
             parts.append("</table>")
         if len(records) > _MAX_SHOWN:
             parts.append(f"<p>{len(records) - _MAX_SHOWN:,} more rows: to_pandas() has all.</p>")

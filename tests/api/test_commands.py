@@ -1,7 +1,9 @@
 """The whole chain through the public functions, on small demo data in a temporary folder."""
 
 import inspect
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +92,20 @@ def test_a_run_has_its_record_settings_history_and_networks(run: Run) -> None:
     assert run.network().shape == run.network("best").shape
 
 
+def test_settings_of_a_run_that_cannot_be_used_are_a_user_s_mistake(run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "0"
+    shutil.copytree(run.path, copy)
+    record = json.loads((copy / "run.json").read_text("utf-8"))
+    # As runs of earlier versions, which do not notice that their settings were edited.
+    (copy / "run.json").write_text(
+        json.dumps({name: value for name, value in record.items() if name != "settings_sha256"}), "utf-8"
+    )
+    text = (copy / "training_params.yaml").read_text("utf-8")
+    (copy / "training_params.yaml").write_text(text.replace("epochs: ", "epochs: -", 1), "utf-8")
+    with pytest.raises(crt.UserError, match="settings that cannot be used"):
+        _ = crt.open_run(copy).settings
+
+
 def test_a_run_draws_its_figures_without_files(run: Run) -> None:
     before = sorted(run.path.rglob("*"))
     figure = run.figure("roc_curve_qcd_and_bib")
@@ -136,6 +152,8 @@ def test_the_run_is_listed_described_analyzed_exported_and_continued(
     runs = folder / "runs"
     listed = crt.list_runs(output_path=runs, progress=False)
     assert listed.to_pandas()["run"].tolist() == ["default/00000"]
+    crt.list_runs(output_path=runs, csv=str(folder / "runs.csv"), progress=False)
+    assert (folder / "runs.csv").read_text("utf-8") == listed.csv()
     described = crt.describe_network(training="default/0", output_path=runs)
     assert described.parameters == int(described.to_pandas()["parameters"].sum())
     report = folder / "analysis" / "report.md"

@@ -6,10 +6,18 @@ import pytest
 from click.testing import CliRunner
 
 from cal_ratio_trainer.cli.convert_training import command
+from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.formats.keras_file import write_keras
+from cal_ratio_trainer.formats.registry import ALL, formats
 from cal_ratio_trainer.formats.self_check import ExportFailed
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_weights
+
+
+def test_the_help_names_the_formats() -> None:
+    names = ConvertTrainingSettings.model_fields["format"].examples or []
+    assert names == [*formats(), ALL]
+    assert f"--format {'|'.join(names)}" in CliRunner().invoke(command, ["--help"], terminal_width=110).output
 
 
 @pytest.fixture

@@ -71,6 +71,17 @@ def test_batch_size_alone_takes_the_place_of_the_default_num_splits() -> None:
         assert (settings.num_splits, settings.batch_size) == (None, 512)
 
 
+def test_batch_size_alone_is_enough_in_an_object_too() -> None:
+    settings = TrainSettings(batch_size=512)
+    assert (settings.num_splits, settings.batch_size) == (None, 512)
+
+
+def test_all_settings_of_an_object_may_be_given_though_one_of_the_two_is_null() -> None:
+    for settings in (TrainSettings(batch_size=512), TrainSettings(num_splits=7)):
+        given = {name: getattr(settings, name) for name in TrainSettings.model_fields}
+        assert resolved(**given)[0] == settings
+
+
 def test_a_flag_takes_the_place_of_the_other_one_in_the_file() -> None:
     assert resolved({"num_splits": 7}, batch_size="512")[0].num_splits is None
     assert resolved({"batch_size": 512}, num_splits="7")[0].batch_size is None

@@ -15,12 +15,12 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import ConfigError, MissingColumn
+from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.evaluation.variables import find_variable, values_of
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.legacy.writer import FixedLayout
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, MUON_SEGMENTS, extended_schema
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.plotting.variables import axis_title
@@ -201,6 +201,12 @@ def test_an_ntuple_without_the_branch_is_refused_by_its_name(chain: Chain, tmp_p
     assert row.reason == "lacks jet_width (did you mean jet_pT?), track_pixeldEdx (did you mean track_PixelShared?)"
 
 
+def test_a_schema_file_is_a_file_and_never_a_packaged_configuration(chain: Chain) -> None:
+    settings = ConvertSettings.make(input_files=[str(chain.ntuple)], data_type="qcd", schema_file="calratio2019")
+    with pytest.raises(InputFileError, match=r"^calratio2019: no such file$"):
+        convert_files(settings)
+
+
 def test_pieces_of_a_file_hold_them_too(chain: Chain, tmp_path: Path) -> None:
     ntuple = write_ntuple(tmp_path / "qcd.root", list(events(60)), splits=range(10, 60, 10), schema=SCHEMA)
     for folder, options in (("whole", {"scheduler": "none"}), ("pieces", {"workers": 2})):
@@ -257,6 +263,17 @@ def test_every_format_holds_the_network_and_gives_its_scores(chain: Chain) -> No
         (
             "constituents: {tracks: {features: [{name: a, unit: mm, scaling: log}]}}",
             "a.scaling: should be pt_range, fraction, side or .subtract: a, divide_by: b., got 'log'",
+        ),
+        ("jet: [{name: a, unit: mm, 1: 2}]", "jet.a.1: keys should be strings"),
+        ("constituents: {tracks: {1: 2}}", "constituents.tracks.1: keys should be strings"),
+        (
+            f"jet: [{', '.join(f'{{name: {name}, network_input: false}}' for name in CALRATIO_2019.jet_inputs)}]",
+            "jet: network_input must be true for at least one feature",
+        ),
+        (
+            "constituents: {muon_segments: {features: "
+            f"[{', '.join(f'{{name: {each.name}, network_input: false}}' for each in MUON_SEGMENTS.features)}]}}}}",
+            "constituents.muon_segments: network_input must be true for at least one feature",
         ),
     ],
 )

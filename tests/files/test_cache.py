@@ -98,6 +98,13 @@ def test_files_of_one_name_from_two_places_are_two_files(served: Served, tmp_pat
     assert (first.read_bytes(), second.read_bytes()) == (b"a", b"b")
 
 
+def test_the_longest_name_that_a_file_can_have_is_kept(tmp_path: Path) -> None:
+    name = f"{'a' * 250}.root"
+    fsspec.filesystem("memory").pipe(f"/longest/{name}", b"content")
+    copy = local_copy(f"memory://longest/{name}", tmp_path)
+    assert (copy.name, copy.read_bytes()) == (name, b"content")
+
+
 @pytest.mark.parametrize("new", [(b"other", '"2"'), (b"longer than before", '"1"')])
 def test_a_file_that_changed_is_fetched_again(served: Served, tmp_path: Path, new: tuple[bytes, str]) -> None:
     served.files["/jets.pkl"] = (b"first", '"1"')

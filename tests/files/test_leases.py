@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -288,7 +289,7 @@ def test_leases_and_temporary_files_of_dead_processes_are_swept(tmp_path: Path) 
     mine, me = tmp_path / "mine.parquet", this_process()
     abandoned_lease(tmp_path / "dead.parquet", age_s=0, holder=GONE)
     abandoned_lease(tmp_path / "stale.parquet", age_s=1000)
-    abandoned_lease(tmp_path / "elsewhere.parquet", age_s=0, timeout=600)
+    abandoned_lease(tmp_path / "elsewhere.parquet", age_s=0, timeout=10)
     abandoned_lease(tmp_path / "alive.parquet", age_s=1000, holder=me, timeout=600)
     elsewhere = ProcessName("elsewhere", "another machine", GONE.pid, "1")
     for process in (GONE, me, elsewhere):
@@ -400,3 +401,46 @@ def test_a_look_tells_whether_a_lease_is_held(tmp_path: Path) -> None:
     assert not is_leased(path)
     abandoned_lease(path, age_s=0, holder=GONE)
     assert not is_leased(path)
+
+
+def test_a_fresh_lease_of_another_machine_is_watched_until_it_is_renewed_or_stale(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    file = abandoned_lease(path, age_s=0, timeout=1)
+    with leased(path, timeout=1) as lease:
+        assert lease is None
+    with leased(path, timeout=1, watches=True) as lease:
+        assert lease is not None
+    file = abandoned_lease(path, age_s=0, timeout=10)
+    heartbeat = threading.Timer(0.5, os.utime, [file])
+    heartbeat.start()
+    with leased(path, timeout=10, watches=True) as lease:
+        assert lease is None
+    heartbeat.join()
+
+
+def test_a_holder_on_this_machine_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    begin = time.monotonic()
+    with leased(path), leased(path, watches=True) as second:
+        assert second is None
+    assert time.monotonic() - begin < 5
+
+
+def test_a_folder_that_others_remove_at_the_same_moment_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, created = tmp_path / "new" / "a.parquet", leases_module._created
+    removed: list[Path] = []
+
+    def removed_first(*arguments: Any) -> bool:
+        if not removed:
+            path.parent.rmdir()
+            removed.append(path.parent)
+        return created(*arguments)
+
+    monkeypatch.setattr(leases_module, "_created", removed_first)
+    with leased(path) as lease:
+        assert lease is not None
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError), leased(tmp_path / "file" / "a.parquet"):
+        pass

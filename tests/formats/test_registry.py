@@ -95,6 +95,10 @@ def test_a_damaged_file_of_the_program_is_refused(tmp_path: Path) -> None:
         damaged[place] ^= 1 << int(random.integers(8))
         with pytest.raises(BadNetworkFile):
             network_from_safetensors(bytes(damaged))
+    end = 8 + int.from_bytes(good[:8], "little")
+    header = good[8:end].replace(b'version\\": 1', b'version\\": 1e999')
+    with pytest.raises(BadNetworkFile, match="cannot convert float infinity"):
+        network_from_safetensors(len(header).to_bytes(8, "little") + header + good[end:])
     file = tmp_path / "network.safetensors"
     file.write_bytes(good[:1000])
     with pytest.raises(InputFileError, match=r"network\.safetensors: is no network file"):

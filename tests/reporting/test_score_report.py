@@ -4,13 +4,20 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.intervals import Share, share
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.reporting.score_report import per_cent, score_with_report
+from cal_ratio_trainer.plotting import figure_labels
+from cal_ratio_trainer.reporting.report import Report
+from cal_ratio_trainer.reporting.score_report import ScoreResult, per_cent, score_with_report
+from cal_ratio_trainer.scoring.score import ScoredFile, ScoreSummary
 from tests.factories.files import SCALING, write_converted
 from tests.factories.jets import mixed_jets
 from tests.factories.networks import write_network
@@ -50,6 +57,25 @@ def test_the_page_tells_shares_masses_figures_and_what_is_not_known(network: Pat
     outputs = [f"{output}_{kind}.png" for output in ("bib", "qcd", "sig") for kind in ("linear", "log")]
     assert figures == [f"{region}_{name}" for region in ("control", "main") for name in outputs]
     assert "data:image/png;base64" in result.page.read_text()
+
+
+def test_scores_of_files_with_columns_of_several_types_are_one_table(tmp_path: Path) -> None:
+    files = []
+    for name, kept in (("a", pa.array([1, 2])), ("b", pa.array([0.5])), ("c", pa.array(["x"]))):
+        path = tmp_path / f"{name}.parquet"
+        part = pa.array(["unseen"] * len(kept)).dictionary_encode()
+        pq.write_table(pa.table({"jet_nn_sig": pa.array([0.5] * len(kept)), "part": part, "kept": kept}), path)
+        files.append(ScoredFile(str(path), output=path))
+    report = Report("scores", tmp_path / "report.md", figure_labels(FigureSettings()))
+
+    def scores(*chosen: ScoredFile) -> pa.Table:
+        return ScoreResult(report, ScoreSummary("network", (), chosen, ())).scores()
+
+    assert scores(*files[:2]).column("kept").to_pylist() == [1, 2, 0.5]
+    with pytest.raises(UserError, match="do not fit together"):
+        scores(*files)
+    with pytest.raises(UserError, match="no file could be scored"):
+        scores(ScoredFile("d.parquet", reason="is damaged"))
 
 
 def test_files_that_cannot_be_scored_stand_in_the_table(network: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.network_file import read_own_network
+from cal_ratio_trainer.formats.safetensors_file import safetensors_bytes
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.figures import drawings_of_run
@@ -28,6 +29,7 @@ from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
 from tests.formats.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, written
 from tests.formats.numpy_network import random_weights
+from tests.network.sum_pooling import SumPooling
 
 SMALL = NetworkShape(
     branches=(
@@ -153,6 +155,14 @@ def test_a_file_becomes_a_run_named_after_it(name: str, make: Callable[..., byte
     np.testing.assert_array_equal(stored.weights["output.kernel"], weights["output.kernel"])
     again = imported(tmp_path / name, tmp_path, model_name="other")
     assert again.run.name == "other/00000"
+
+
+def test_a_file_of_this_program_becomes_a_run_with_its_encoder(tmp_path: Path) -> None:
+    shape = replace(SMALL, encoder=SumPooling.name)
+    weights = {name: np.zeros(size, np.float32) for name, size in shape.weight_shapes().items()}
+    summary = imported(written(tmp_path, safetensors_bytes(shape, weights), "final_model.safetensors"), tmp_path)
+    assert summary.run.read_settings()["encoder"] == SumPooling.name
+    assert not any("earlier program's final_model" in note for note in summary.notes)
 
 
 def test_parametrised_masses_are_settings_of_the_run(tmp_path: Path) -> None:

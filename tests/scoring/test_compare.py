@@ -103,9 +103,15 @@ def two_runs(trained: Run, folder: Path) -> None:
     sign_network(second, network, len(second.read_history()) - 1)
 
 
-def test_without_files_the_test_samples_of_the_first_run_are_used(trained: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_folder", [False, True])
+def test_without_files_the_test_samples_of_the_first_run_are_used(
+    trained: Run, tmp_path: Path, by_folder: bool
+) -> None:
     two_runs(trained, tmp_path)
-    summary = compare(compare_settings(tmp_path, "default/0", "default/1"))
+    names = (
+        [str(tmp_path / "default" / name) for name in ("00000", "00001")] if by_folder else ["default/0", "default/1"]
+    )
+    summary = compare(compare_settings(tmp_path, *names))
     run, *_ = trained
     for region, name in (("main", "test_sample"), ("control", "control_test_sample")):
         expected = read_jets(run.path / f"{name}.parquet")

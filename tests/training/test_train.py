@@ -1,5 +1,6 @@
 """Trainings from settings to a finished run: files, continuation, interruption, refusals."""
 
+import functools
 import importlib
 import json
 import os
@@ -17,6 +18,8 @@ import pytest
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
+from cal_ratio_trainer.files.leases import lease_file, leased
+from cal_ratio_trainer.files.this_process import ProcessName
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, write_jets
@@ -220,7 +223,9 @@ def test_another_machine_or_pytorch_is_told(
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_auto_leaves_a_run_alone_that_another_process_trains(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_auto_leaves_a_run_alone_that_another_process_trains(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = settings_of(files, tmp_path, epochs=1)
     run = run_training(settings).run
     run.write_record(run.read_record() | {"status": "running"})
@@ -228,6 +233,12 @@ def test_auto_leaves_a_run_alone_that_another_process_trains(files: tuple[Path, 
         assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
         with pytest.raises(RunError, match="is being trained by another process"):
             find_start([("defaults", {}), ("command line", {})], settings, "0")
+    assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
+    # One that was killed on another machine a moment ago: no new run is begun.
+    monkeypatch.setattr("cal_ratio_trainer.runs.directory.leased", functools.partial(leased, timeout=1))
+    elsewhere = ProcessName("elsewhere", "another machine", 1, "1").as_json()
+    lease_file(run.record_file).write_text(json.dumps({"id": "0123", **elsewhere, "stale_after_s": 1}))
+    assert run.is_in_use
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
 
 
@@ -264,13 +275,14 @@ def test_a_folder_of_the_earlier_program_is_not_gone_on_with(files: tuple[Path, 
 
 
 @pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("at", ["files.leases._created", "runs.directory.write_text"])
 def test_a_start_that_cannot_write_leaves_no_folder(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     def no_space(*arguments: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("cal_ratio_trainer.runs.directory.write_text", no_space)
+    monkeypatch.setattr(f"cal_ratio_trainer.{at}", no_space)
     with pytest.raises(OSError, match="no space left"):
         run_training(settings_of(files, tmp_path))
     assert not (tmp_path / "default").exists()

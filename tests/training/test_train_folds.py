@@ -1,6 +1,7 @@
 """Fold sets from settings to a run of several networks: jets, continuation, and sharing between jobs."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -230,6 +231,23 @@ def test_a_set_that_was_killed_between_and_before_files_goes_on_too(
     summary = train_set(settings, "auto")
     assert all(are_equal(*pair) for pair in zip(found.folds, set_of(trained).folds, strict=True))
     assert summary.run.read_record()["test"] == trained.run.read_record()["test"]
+
+
+def test_a_set_that_another_process_completes_meanwhile_is_not_completed_twice(
+    trained: FoldSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained.run.path, tmp_path / "default" / "00000")
+    run = set_of_run(tmp_path).run
+    record = run.read_record()
+    run.write_record(record | {"status": "running"})
+
+    def complete(fold_set: FoldSet) -> None:
+        fold_set.run.write_record(record)
+
+    monkeypatch.setattr("cal_ratio_trainer.training.train_folds._refuse_different_files", complete)
+    before = (run.path / "test_sample.parquet").stat().st_mtime_ns
+    assert train_set(set_settings(files, tmp_path), "auto").figures is None
+    assert (run.path / "test_sample.parquet").stat().st_mtime_ns == before
 
 
 def test_what_would_make_another_training_cannot_change_on_the_way(trained: FoldSetSummary, files: Files) -> None:

@@ -70,6 +70,9 @@ def test_a_task_whose_process_dies_is_done_again_until_it_is_to_blame(tmp_path: 
     done = {each.key[0]: each for each in executor.all_of(tasks)}
     assert [done[n].result for n in (0, 1, 2)] == [4, "alive", "alive"]
     assert isinstance(done[3].error, WorkerLost)
+    # The tasks of another pass over the files have the keys of the first; deaths there count anew.
+    (again,) = executor.all_of([Task((2, 0), death, (tmp_path / "again", 2))])
+    assert again.result == "alive"
     executor.close(finishes_tasks=True)
 
 

@@ -52,3 +52,29 @@ def test_an_interrupt_ends_the_workers_without_a_traceback_and_they_clean_up(tmp
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def death_beside_others(report: Report, folder: Path, name: str) -> str:
+    """Death of the process if another task is at work, as where memory suffices for one of them."""
+    (folder / name).touch()
+    try:
+        until_s = time.monotonic() + 2
+        while time.monotonic() < until_s:
+            if name == "victim" and len(list(folder.iterdir())) > 1:
+                (folder / name).unlink()
+                os._exit(9)
+            time.sleep(0.02)
+    finally:
+        (folder / name).unlink(missing_ok=True)
+    return name
+
+
+def test_a_task_whose_processes_die_beside_others_is_done_alone(tmp_path: Path) -> None:
+    executor = LocalProcesses(2, lambda key, done, of: None)
+    names = ("other", "victim", "third", "fourth", "fifth")
+    tasks = [Task((number, 0), death_beside_others, (tmp_path, name)) for number, name in enumerate(names)]
+    try:
+        ended = list(executor.all_of(tasks))
+    finally:
+        executor.close(finishes_tasks=False)
+    assert sorted(str(done.result or done.error) for done in ended) == sorted(names)

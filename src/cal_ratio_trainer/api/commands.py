@@ -316,15 +316,23 @@ def import_run(settings: ImportSettings) -> "ImportSummary":
 
 @command(RunsSettings)
 def list_runs(settings: RunsSettings) -> "RunList":
-    """Lists all runs: status, data, epochs, best figures, tag, note, commit.
+    """Lists all runs: status, data, epochs, best figures, tag, note, commit; with `csv` also writes the table.
+
+    Returns:
+        The table; `csv()` is its text, which nothing prints here for `csv='-'`.
 
     Raises:
         UnknownColumn: there is no such column to sort by.
         RunError: there is no folder of runs.
+        OSError: the CSV file cannot be written.
     """
+    from cal_ratio_trainer.files.atomic import write_text
     from cal_ratio_trainer.reporting.runs import run_list
 
-    return run_list(settings)
+    found = run_list(settings)
+    if settings.csv not in (None, "-"):
+        write_text(Path(settings.csv), found.csv())
+    return found
 
 
 @command(ModelDumpSettings)

@@ -21,6 +21,7 @@ from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
 from cal_ratio_trainer.runs.networks import NEWEST, Networks, networks_of
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE
+from cal_ratio_trainer.runs.test_sample import known_settings
 from cal_ratio_trainer.scoring.scorer import find_scorer
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class Run(Result):
 
     @cached_property
     def settings(self) -> TrainSettings:
-        """The settings that it was trained with. Raises InputFileError where they cannot be read."""
-        return TrainSettings.make(**self.directory.read_settings())
+        """The settings that it was trained with. Raises InputFileError or RunError where they cannot be used."""
+        return known_settings(self.directory, self.directory.read_settings())
 
     @cached_property
     def history(self) -> list[dict[str, float]]:

@@ -29,9 +29,9 @@ def run(settings: ConvertTrainingSettings) -> int:
 command = SettingsCommand(
     name="training",
     help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
-    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras file; with --folds it is a fold set. "
-    "Each file is read back and must give the network's scores, or nothing is kept. A card beside it says what it is "
-    "and how to feed it.",
+    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file; with --folds it "
+    "is a fold set. Each file is read back and must give the network's scores, or nothing is kept. A card beside it "
+    "says what it is and how to feed it.",
     settings=ConvertTrainingSettings,
     run=run,
     arguments=(Argument("training", many=False, metavar="TRAINING"),),

@@ -20,7 +20,8 @@ def run(settings: ModelDumpSettings) -> int:
 
 command = SettingsCommand(
     name="model-dump",
-    help="Show the layers of the network TRAINING (NAME/RUN, NAME/RUN/EPOCH or a .keras file): shapes and parameters.",
+    help="Show the layers of the network TRAINING (NAME/RUN, NAME/RUN/EPOCH, a .keras or a .safetensors file): shapes "
+    "and parameters.",
     settings=ModelDumpSettings,
     run=run,
     arguments=(Argument("training", many=False, metavar="TRAINING"),),

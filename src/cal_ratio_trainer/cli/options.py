@@ -151,7 +151,8 @@ class SettingsCommand(Generic[SettingsType]):
             [name, *spellings],
             default=None,
             help=text,
-            metavar=_metavar(element, is_list),
+            # A text with known values may have others: a format can be registered from outside the package.
+            metavar="|".join(map(str, info.examples)) if info.examples else _metavar(element, is_list),
             type=_CommaSeparated() if is_list else click.STRING,
         )
 

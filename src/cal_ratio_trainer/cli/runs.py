@@ -1,7 +1,5 @@
 """`cr_trainer runs`."""
 
-from pathlib import Path
-
 import click
 from rich.console import Console
 
@@ -9,7 +7,6 @@ import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.runs import RunsSettings
-from cal_ratio_trainer.files.atomic import write_text
 
 _WIDE = 10_000
 
@@ -22,7 +19,6 @@ def run(settings: RunsSettings) -> int:
     if settings.csv == "-":
         click.echo(found.csv(), nl=False)
     elif settings.csv is not None:
-        write_text(Path(settings.csv), found.csv())
         click.echo(f"{len(found.runs)} runs in {settings.csv}", err=True)
     elif not found.runs:
         click.echo(f"no such runs in {settings.output_path}", err=True)

@@ -106,11 +106,22 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
     if str(config) in packaged_configs():
         text = resources.files("cal_ratio_trainer.config").joinpath("packaged", f"{config}.yaml").read_text("utf-8")
     elif path.is_file():
-        text = _text_of(path, largest)
+        return read_yaml(path, largest)
     else:
         names = packaged_configs(model)
         packaged = f"; packaged ones are {', '.join(names)}" if names else ""
         raise InputFileError(config, f"no such config file{did_you_mean(str(config), names)}{packaged}")
+    return _mapping(config, text)
+
+
+def read_yaml(path: Path, largest: int = MAX_BYTES) -> dict[str, Any]:
+    """Reads a YAML file with a mapping, and never a packaged configuration; arguments and errors as `read_config`."""
+    if not path.is_file():
+        raise InputFileError(path, "no such file")
+    return _mapping(path, _text_of(path, largest))
+
+
+def _mapping(config: str | Path, text: str) -> dict[str, Any]:
     content = _parsed(config, text)
     if content is None:
         return {}

@@ -110,12 +110,15 @@ class ConvertTrainingSettings(Settings):
 
     aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path"}
 
-    training: str = Field(description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file.")
+    training: str = Field(
+        description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file."
+    )
     output_json: Path = Field(
         default=Path("model.json"), description="File to write; its ending gives way to that of the format."
     )
     format: str = Field(
         default="fdeep",
+        examples=["fdeep", "fdeep-keras3", "keras", "onnx", "safetensors", "all"],
         description="What is written: fdeep or fdeep-keras3 for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, "
         "keras for Keras 3, onnx, all of these, or safetensors, the program's own.",
     )
@@ -172,5 +175,5 @@ class ModelDumpSettings(Settings):
 
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
-    training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras file of ours.")
+    training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras or .safetensors file of ours.")
     output_path: RunsFolder = Path("training_results")

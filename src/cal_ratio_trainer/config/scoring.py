@@ -79,8 +79,8 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
     input_files: list[str] = Field(default=[], description="Files of jets or ntuples: paths, patterns or URLs.")
     training: str | None = Field(
         default=None,
-        description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras file; in place of the last "
-        "word.",
+        description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file; in "
+        "place of the last word.",
     )
     output_report: Path = Field(
         default=Path("score_report/report.md"),
@@ -114,7 +114,8 @@ class CompareSettings(ReadingSettings):
     """Settings of `cr_trainer compare`."""
 
     first: str | None = Field(
-        default=None, description="The first network: NAME/RUN/EPOCH or a .keras file; in place of word one."
+        default=None,
+        description="The first network: NAME/RUN/EPOCH or a .keras or .safetensors file; in place of word one.",
     )
     second: str | None = Field(
         default=None,

@@ -233,6 +233,14 @@ class TrainSettings(FigureSettings):
         description="Write every epoch's figures for TensorBoard too, where it is installed (the extra 'tensorboard').",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _batch_size_alone(cls, given: Any) -> Any:
+        # By itself it takes the place of the default num_splits, as on the command line.
+        if isinstance(given, dict) and given.get("batch_size") is not None and "num_splits" not in given:
+            return {**given, "num_splits": None}
+        return given
+
     @field_validator("model_name")
     @classmethod
     def _is_a_name(cls, given: str) -> str:
@@ -325,7 +333,7 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     result = [(source, dict(content)) for source, content in layers]
     notices: list[str] = []
     flags = result[-1][1]
-    if "num_splits" in flags and "batch_size" in flags:
+    if flags.get("num_splits") is not None and flags.get("batch_size") is not None:
         raise ConfigError(["give either --num_splits or --batch_size"])
     _lone_mass_flag(flags)
     if uses_demo_profile(result):

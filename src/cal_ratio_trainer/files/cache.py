@@ -63,7 +63,8 @@ def local_copy(url: str, cache_path: Path | None = None) -> Path:
     folder = (cache_path or default_cache_path()).expanduser() / "downloads" / digest
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / (Path(unquote(urlsplit(url).path)).name or "content")
-    with held_in_turn(copy):
+    # The name of the copy may be as long as names can be, without room for that of a lease.
+    with held_in_turn(_record_of(copy)):
         for file in (copy, _record_of(copy)):
             remove_remains(file)
         _refresh(url, copy)

@@ -43,6 +43,7 @@ _LETTERS_OF_ID = 16
 _MAX_TIMEOUT_S = 7 * 24 * 3600.0
 """Upper limit on the timeout that a lease file may state. [s]"""
 _MAX_BYTES = 1 << 16
+_MAX_ATTEMPTS = 10
 _POLL_S = (0.05, 1.0)
 """Shortest and longest time between two looks of `held_in_turn`. [s]"""
 _LEASE = re.compile(r"\.(?!.*\.part\.lease).+\.lease(?:\.[0-9a-f]+)*", re.DOTALL)
@@ -153,15 +154,22 @@ class Leases:
         Raises:
             OSError: the folder cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.parent not in self._folders:
-            self._folders.add(path.parent)
-            sweep_once(path.parent)
-            # Starts to watch stale leases of other machines, for the sweep at the end.
-            self._stale_in(path.parent)
         lease = Lease(path, lease_file(path))
-        if not self._taken(lease):
-            return None
+        for attempt in range(_MAX_ATTEMPTS):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent not in self._folders:
+                    self._folders.add(path.parent)
+                    sweep_once(path.parent)
+                    # Starts to watch stale leases of other machines, for the sweep at the end.
+                    self._stale_in(path.parent)
+                if not self._taken(lease):
+                    return None
+                break
+            except (FileNotFoundError, FileExistsError):
+                # Another process removed the folder at this moment, e.g. that of runs in which nothing was trained.
+                if attempt == _MAX_ATTEMPTS - 1:
+                    raise
         self._suspects.pop(lease._file, None)
         with self._lock:
             self._held[path] = lease
@@ -275,22 +283,43 @@ class Leases:
 
 
 @contextlib.contextmanager
-def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S) -> Iterator[Lease | None]:
+def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S, *, watches: bool = False) -> Iterator[Lease | None]:
     """Holds the lease of one file during the block; gives None where another process has it.
 
     Where that process seems to have ended, waits until that is certain.
+
+    Args:
+        path: the file.
+        timeout: a lease without a heartbeat for this long is stale. [s]
+        watches: wait also while it is unknown whether the holder, of another machine, still runs: until it renews the
+            lease, or until the lease is stale.
 
     Raises:
         OSError: the folder cannot be written.
     """
     with Leases(timeout) as leases:
+        first, begin_s = _look(lease_file(path)) if watches else None, time.monotonic()
         lease = leases.take(path)
         if lease is None and leases.is_suspect(path):
             _log.warning("%s: its holder seems to have ended; waiting %.0f s for a sign of it", path, leases.watch_s)
-        while lease is None and leases.is_suspect(path):
+        elif lease is None and watches and not _shows_life(path, first):
+            _log.warning("%s: waiting for a sign of its holder on another machine, up to %.0f s", path, timeout)
+        while lease is None and (
+            leases.is_suspect(path)
+            or (watches and time.monotonic() - begin_s < 2 * timeout and not _shows_life(path, first))
+        ):
             time.sleep(leases.watch_s / 10)
             lease = leases.take(path)
         yield lease
+
+
+def _shows_life(path: Path, first: _Seen | None) -> bool:
+    """True where the holder of a lease runs on this machine, or has renewed or taken it since a first look."""
+    seen = _look(lease_file(path))
+    if seen is None:
+        return False
+    here = this_process().machine
+    return seen != first or (seen.holder is not None and here != "" and seen.holder.machine == here)
 
 
 @contextlib.contextmanager

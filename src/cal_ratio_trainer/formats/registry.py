@@ -1,7 +1,7 @@
 """The network formats by name: how each is written, read and checked. One entry adds a format.
 
-A format from outside the package is known once `register_format` was called with it: `convert training --format` writes
-it, `import` reads it, and every written file is checked with it.
+A format from outside the package is known in a process that has called `register_format` with it: `export` writes it,
+`import_run` reads it, and every written file is checked with it.
 """
 
 from collections.abc import Callable, Mapping
@@ -98,7 +98,7 @@ class NetworkFormat:
         check: compares a written file with what it should hold; returns the largest difference of a score, or raises an
             exception that says what differs.
         recognises: whether a content is of this format; None where files are not read.
-        read: the network in a content; raises ValueError where it is damaged or another network.
+        read: the network in a content; raises BadNetworkFile where it is damaged or another network.
         holds_every_encoder: whether it holds networks of any encoder; else the encoder says so (`Encoder.formats`).
         stem_end: behind the stem of its file where all formats are written.
         is_in_all: whether `--format all` writes it.

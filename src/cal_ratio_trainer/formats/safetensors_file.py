@@ -26,6 +26,8 @@ _NETWORK, _DIGEST = "cal_ratio_trainer_network", "sha256"
 _LARGEST = 1 << 28
 """How many bytes a file may have: 1000 times those of the 2019 network."""
 _SHAPE = TypeAdapter(NetworkShape)
+_NOT_OURS = (SafetensorError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""Errors of reading a header or arrays that are not as this program writes them."""
 
 
 def safetensors_bytes(
@@ -72,7 +74,7 @@ def network_from_safetensors(content: bytes) -> StoredNetwork:
         text, digest = metadata[_NETWORK], metadata[_DIGEST]
         said, weights = json.loads(text), load(content)
         version, run, epoch = int(said["format_version"]), said["run"], said["epoch"]
-    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except _NOT_OURS as error:
         raise BadNetworkFile(f"is no network file of this program, or a damaged one ({error!s:.200})") from error
     if version > FORMAT_VERSION:
         raise BadNetworkFile(f"has format version {version}; this program reads up to {FORMAT_VERSION}")

@@ -163,6 +163,8 @@ class Constituent(BaseModel):
             raise ValueError(f"sorted_by names no feature: {self.sorted_by!r}{did_you_mean(self.sorted_by, names)}")
         if any(feature.scaling == "side" for feature in self.features) and not {"pt", "eta"} <= set(names):
             raise ValueError("scaling side needs features pt and eta")
+        if not self.inputs:
+            raise ValueError("network_input must be true for at least one feature")
         return self
 
     @property
@@ -221,6 +223,8 @@ class Schema(BaseModel):
         for feature in self.jet:
             if feature.angle is not None or feature.scaling in ("fraction", "side"):
                 raise ValueError(f"{feature.name}: angle and the scalings fraction and side are for constituents")
+        if not self.jet_inputs:
+            raise ValueError("jet: network_input must be true for at least one feature")
         columns = [*self.jet_columns, *(column for kind in self.constituents for column in kind.columns)]
         if [(kind.name, kind.prefix, kind.origin) for kind in self.constituents] != [
             (kind.name, kind.prefix, kind.origin) for kind in _KINDS
@@ -369,10 +373,13 @@ def _with_features(known: list[dict[str, Any]], given: Any, place: str, mistakes
 
 def _place(merged: Any, location: tuple[int | str, ...]) -> str:
     """Place of a mistake with names in place of numbers, 'constituents.tracks.features.dEdx.unit: '."""
-    named, here = [], merged
+    named: list[str] = []
+    here: Any = merged
     for step in location:
-        here = here[step] if isinstance(step, int) else here.get(step, {})
-        named.append(str(here["name"] if isinstance(step, int) else step))
+        # A key of a mapping may be a number too.
+        in_list = isinstance(here, list)
+        here = here[step] if in_list else here.get(step) if isinstance(here, dict) else None
+        named.append(str(here["name"] if in_list else step))
     return f"{'.'.join(named)}: " if named else ""
 
 

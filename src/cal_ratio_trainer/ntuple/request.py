@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from fsspec import AbstractFileSystem
 
 from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
-from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.config.loading import read_yaml
 from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
@@ -175,7 +175,7 @@ def work_for(settings: ConvertSettings) -> Work:
     _check(settings)
     schema = CALRATIO_2019
     if settings.schema_file is not None:
-        schema = extended_schema(str(settings.schema_file), read_config(settings.schema_file))
+        schema = extended_schema(str(settings.schema_file), read_yaml(settings.schema_file))
     requests: dict[Request, None] = {}
     not_found = []
     for each in settings.input_files:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.intervals import Counts, Group, Selection, Share, ShareTally
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
@@ -20,6 +21,7 @@ from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.table import ReportTable, unbroken
 from cal_ratio_trainer.reporting.training_details import training_details
+from cal_ratio_trainer.scoring.compared import joined
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import ScoredFile, ScoreSummary, score_files
 from cal_ratio_trainer.scoring.streams import Region
@@ -66,9 +68,15 @@ class ScoreResult(ReportResult):
         return any(file.tally is not None for file in self.summary.files)
 
     def scores(self) -> "pa.Table":
-        """The scores of all files, one row per jet, as the files of scores hold them."""
+        """The scores of all files, one row per jet, as the files of scores hold them.
+
+        Raises:
+            UserError: no file could be scored, or a column holds numbers in one file and text in another.
+        """
         outputs = [file.output for file in self.summary.files if file.output is not None]
-        return pa.concat_tables([pq.read_table(output) for output in outputs], promote_options="default")
+        if not outputs:
+            raise UserError("there are no scores, for no file could be scored")
+        return joined([pq.read_table(output) for output in outputs])
 
     @property
     def headline(self) -> str:

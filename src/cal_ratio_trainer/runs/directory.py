@@ -270,16 +270,27 @@ class RunDirectory:
         """True while a process trains it, as far as one look at its lease tells."""
         return is_leased(self.record_file)
 
+    def is_free(self) -> bool:
+        """True where no process trains it. A lease of another machine is watched until it is renewed, or stale."""
+        if not self.is_in_use:
+            return True
+        try:
+            with self.lock():
+                return True
+        except (RunError, OSError):
+            # An OSError: it is another user's.
+            return False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the lease of the run during the block (`.run.json.lease`, see `files.leases`).
 
-        That of a process that was killed is free at once on its own machine, elsewhere after its timeout.
+        That of a process that was killed is free at once on its own machine; elsewhere this waits until it is stale.
 
         Raises:
             RunError: another process is training the run.
         """
-        with leased(self.record_file) as lease:
+        with leased(self.record_file, watches=True) as lease:
             if lease is None:
                 raise RunError(f"run {self.name} is being trained by another process")
             _held[self.path] = lease

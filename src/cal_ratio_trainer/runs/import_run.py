@@ -20,6 +20,7 @@ from cal_ratio_trainer.evaluation.scored import ScoredControlJets
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.formats.layers import classifier_layers
 from cal_ratio_trainer.formats.network_file import read_architecture, read_content, read_network
+from cal_ratio_trainer.formats.safetensors_file import SUFFIX
 from cal_ratio_trainer.formats.stored_layers import StoredNetwork
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
@@ -176,7 +177,8 @@ def _notes(training: _Training, settings: TrainSettings) -> Iterator[str]:
         column = settings.parametrised_masses[0]
         yield f"It reads one mass; it is taken for {column}, in TeV."
     yield from dict.fromkeys(note for each in (network, *training.epochs.values()) for note in each.notes)
-    if training.source.path.is_file() and training.source.path.name.startswith("final_model."):
+    file = training.source.path
+    if file.is_file() and file.name.startswith("final_model.") and file.suffix != SUFFIX:
         yield "The earlier program's final_model.keras holds the weights from before the training."
 
 

@@ -75,7 +75,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
 
     Raises:
         RunError: there is no such run or epoch; or `folds` is given without a fold set, or the other way round.
-        InputFileError: a .keras file is missing, damaged or no network of ours.
+        InputFileError: a network file is missing, damaged or no network of ours.
         UnknownFormat: there is no format of this name.
         CannotHold, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_networks`;
             nothing is left.

@@ -278,7 +278,7 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Net
 
 
 def network_file(name: str, output_path: Path) -> Path:
-    """A .keras file with the layers that a user means; arguments and errors as `find_network`.
+    """The file of a network with the layers that a user means; arguments and errors as `find_network`.
 
     The networks of a fold set have the same layers: that of its first fold is taken.
     """
@@ -328,10 +328,13 @@ def _alone(file: NetworkFile) -> NamedNetworks:
 
 def _no_network(name: str) -> str:
     if Path(name).is_file():
-        return f"{name} is no .keras file of this program; 'cr_trainer import' makes a run of other network files"
+        return (
+            f"{name} is no .keras or .safetensors file of this program; 'cr_trainer import' makes a run of other "
+            "network files"
+        )
     return (
         f"{name} is no network: give NAME/RUN or NAME/RUN/EPOCH (e.g. default/0, default/0/best or default/0/12), the "
-        "folder of a run, or a .keras file"
+        "folder of a run, or a .keras or .safetensors file"
     )
 
 

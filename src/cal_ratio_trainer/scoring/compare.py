@@ -152,6 +152,9 @@ def _second_and_files(settings: CompareSettings) -> tuple[str | None, list[str]]
 
 
 def _is_file(word: str) -> bool:
+    if Path(word).expanduser().is_dir():
+        # That of a run.
+        return False
     # A mistyped file is no network either; a network's name has no such ending.
     is_named_like_one = Path(word).suffix.lower() in _FILE_ENDINGS
     return (

@@ -225,7 +225,7 @@ def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
         except InputFileError as error:
             remedy = "move the folder of that run away, or name the run to go on with: --continue NUMBER"
             raise InputFileError(error.file, f"{error.reason}; {remedy}") from error
-        if record and record.get("status") not in ("finished", DIVERGED, IMPORTED) and not run.is_in_use:
+        if record and record.get("status") not in ("finished", DIVERGED, IMPORTED) and run.is_free():
             return run
     return None
 

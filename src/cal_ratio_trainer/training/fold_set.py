@@ -82,7 +82,9 @@ class FoldSet:
         if self.is_complete or any(run.read_record().get("status") == DIVERGED for run in self.folds):
             return False
         lacking = [self.run.fold(fold) for fold in self.lacking()]
-        return not lacking or any(not run.path.is_dir() or not run.is_in_use for run in lacking)
+        if not lacking or any(not run.path.is_dir() or not run.is_in_use for run in lacking):
+            return True
+        return any(run.is_free() for run in lacking)
 
     def claimed(self, fold: int) -> RunDirectory:
         """Makes the folder of a fold for this process; one that a killed process left empty is taken over.

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,16 @@ def train(
         refuse_unusable(start.settings.output_path, start.settings.model_name)
     training = set_up(start, say, ranks)
     run = start.run or start.new_run()
-    with run.lock():
+    with ExitStack() as held:
+        try:
+            held.enter_context(run.lock())
+        except OSError:
+            # A full disk takes a folder, but no lease in it.
+            if start.run is None:
+                with suppress(OSError):
+                    run.path.rmdir()
+                    run.path.parent.rmdir()
+            raise
         summary = _train_in(run, training, say, details)
     _share_late_signal(ranks, summary.stop)
     return summary

@@ -187,7 +187,7 @@ def _start_of(fold: int, fold_set: FoldSet, work: FoldWork) -> Start | str:
     run, planned = fold_set.run.fold(fold), fold_set.planned_epochs
     if fold_set.is_trained(fold):
         return f"{run.name} is trained"
-    if work.settings.fold is None and run.path.is_dir() and run.is_in_use:
+    if work.settings.fold is None and run.path.is_dir() and not run.is_free():
         return f"{run.name} is being trained by another process"
     if not run.record_file.is_file():
         settings = work.settings.model_copy(update={"fold": fold})
@@ -219,18 +219,22 @@ def _completed(
         details: figures of merit as text, for training_details.txt.
 
     Returns:
-        The figures of merit of the set; None where another process is doing the same.
+        The figures of merit of the set; None where another process does or has just done the same.
 
     Raises:
         RunError: the folds were not trained on the same files.
         UserError: what a fold left cannot be read.
     """
+    was_complete = fold_set.is_complete
     _refuse_different_files(fold_set)
     with ExitStack() as held:
         try:
             held.enter_context(fold_set.run.lock())
         except RunError:
             say(f"{fold_set.run.name} is being completed by another process")
+            return None
+        if fold_set.is_complete and not was_complete:
+            say(f"{fold_set.run.name} was completed by another process")
             return None
         say(f"all folds are trained; {fold_set.run.name} is put together")
         return _written(fold_set, details)

@@ -137,10 +137,14 @@ class Child:
         """Sends SIGTERM."""
         self._process.terminate()
 
-    def stop(self, patience_s: float = _FAREWELL_S) -> None:
-        """Ends it after the task that it is doing, which has `patience_s` seconds for that."""
+    def dismiss(self) -> None:
+        """Lets it end after the task that it is doing; does not wait for that as `stop` does."""
         with suppress(OSError):
             self.connection.send_bytes(b"")
+
+    def stop(self, patience_s: float = _FAREWELL_S) -> None:
+        """Ends it after the task that it is doing, which has `patience_s` seconds for that."""
+        self.dismiss()
         self.connection.close()
         try:
             self._process.wait(patience_s)

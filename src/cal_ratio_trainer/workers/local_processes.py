@@ -12,14 +12,15 @@ from cal_ratio_trainer.workers.executor import Done, Executor, Key, Task, Worker
 
 _MAX_DEATHS = 3
 """Processes that may die at a task; the first may be the victim of others that took all memory."""
-
-
 _FAREWELL_S = 5.0
 """For all of them to remove what they have half written. [s]"""
 
 
 class LocalProcesses(Executor):
-    """Child processes, each with one task at a time. A task whose process died is done again by another one."""
+    """Child processes, each with one task at a time. A task whose process died is done again by another one.
+
+    Its last attempt is made alone: the others may have taken the memory that it needs.
+    """
 
     def __init__(self, processes: int, on_progress: Callable[[Key, int, int], None]) -> None:
         self._processes, self._on_progress = processes, on_progress
@@ -59,6 +60,8 @@ class LocalProcesses(Executor):
             if isinstance(said, Done):
                 del self._busy[child.connection]
                 self._idle.append(child)
+                # A later task may have the same key.
+                self._deaths.pop(task.key, None)
                 ended.append(Done(task.key, said.result, said.error))
             else:
                 self._on_progress(task.key, *said)
@@ -68,6 +71,9 @@ class LocalProcesses(Executor):
 
     def _give_out(self) -> None:
         while self._waiting and len(self._busy) < self._processes:
+            tasks = (self._waiting[0], *(task for _, task in self._busy.values()))
+            if self._busy and any(self._deaths[task.key] == _MAX_DEATHS - 1 for task in tasks):
+                return
             child = self._idle.pop() if self._idle else Child()
             task = self._waiting.popleft()
             self._busy[child.connection] = (child, task)
@@ -90,6 +96,9 @@ class LocalProcesses(Executor):
             for child in children:
                 with suppress(OSError):
                     child.terminate()
+        # All of them first: each takes its time to end.
+        for child in children:
+            child.dismiss()
         until_s = time.monotonic() + _FAREWELL_S
         for child in children:
             child.stop(max(0.0, until_s - time.monotonic()))

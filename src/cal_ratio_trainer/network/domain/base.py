@@ -44,7 +44,7 @@ class ControlJets:
         logits: [jets, 3], of QCD, signal, BIB.
         is_data: [jets] float32, 1 for data and 0 for simulation.
         weight: [jets] float32, as the loss uses it.
-        inputs: [jets, per-jet inputs] float32, scaled; pt comes first.
+        inputs: [jets, per-jet inputs] float32, scaled, in the order of the schema: pt first, unless it is no input.
     """
 
     logits: Tensor

@@ -1,5 +1,6 @@
 """A process that compiles half of the CPU engine's loops beside this one: numba compiles one at a time in each."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from cal_ratio_trainer.workers.processes import available_cores
 def recurrence_beside() -> Iterator[Child | None]:
     """Child that leaves the recurrence's loops on disk; None where they are there, or it would not help."""
     child = None
-    if available_cores() > 1 and _nothing_is_kept():
+    if os.name == "posix" and available_cores() > 1 and _nothing_is_kept():
         # Without it this process compiles them too, and takes longer.
         with suppress(OSError, ChildDied):
             child = Child(is_silent=True)
