@@ -109,7 +109,8 @@ def common_schema(files: Sequence[ScannedFile]) -> Schema:
                 raise MissingColumn(one.source.path, missing, has)
         if file.metadata.feature_schema != first.metadata.feature_schema:
             reason = (
-                f"has features with other limits, units or scaling than {first.source.given_as}; convert both alike"
+                "has features in another order, or with other limits, units, scaling, branches or titles, than "
+                f"{first.source.given_as}; convert both with one schema"
             )
             raise InputFileError(file.source.path, reason)
     return first.metadata.feature_schema
