@@ -20,7 +20,7 @@ from cal_ratio_trainer.evaluation.variables import find_variable, values_of
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.legacy.writer import FixedLayout
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, MUON_SEGMENTS, extended_schema
+from cal_ratio_trainer.jets.schema import ADDED_COLUMNS, CALRATIO_2019, MUON_SEGMENTS, extended_schema
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.plotting.variables import axis_title
@@ -254,6 +254,10 @@ def test_every_format_holds_the_network_and_gives_its_scores(chain: Chain) -> No
         ("jet: [{name: jet_width}]", "jet.jet_width.unit: field required"),
         ("jet: [{name: jet_pt, unit: MeV}]", "jet_pt should be feature 1 as in calratio2019"),
         ("jet: [{name: runNumber, unit: '1'}]", "several columns would be called runNumber"),
+        (
+            "jet: [{name: jet_id, unit: '1'}, {name: weight, unit: '1'}]",
+            "several columns would be called jet_id, weight",
+        ),
         ("constituents: {photons: {limit: 3}}", "constituents.photons is unknown; the kinds are clusters, tracks"),
         ("constituents: {tracks: {limit: 500}}", "constituents.tracks.limit: input should be less than or equal to"),
         (
@@ -280,3 +284,11 @@ def test_every_format_holds_the_network_and_gives_its_scores(chain: Chain) -> No
 def test_mistakes_of_a_schema_file_name_the_place(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         extended_schema("own.yaml", yaml.safe_load(text))
+
+
+def test_columns_that_the_program_adds_are_no_features(chain: Chain) -> None:
+    converted = set(read_jets(chain.converted).scalars.column_names)
+    run = chain.network.parent.parent
+    added = [set(read_jets(path).scalars.column_names) - converted for path in run.glob("*test_sample.parquet")]
+    assert added
+    assert all(names <= ADDED_COLUMNS for names in added)

@@ -56,6 +56,9 @@ ORIGIN_SCALARS: dict[str, pa.DataType] = {
 SCALAR_TYPES: dict[str, pa.DataType] = REQUIRED_SCALARS | EVENT_SCALARS | CONVERTED_SCALARS | ORIGIN_SCALARS
 """Types on disk of all scalar columns we know; others travel with the type they have."""
 
+ADDED_COLUMNS = frozenset({"jet_id", "weight", "evaluation_weight", "fold", "jet_nn_qcd", "jet_nn_sig", "jet_nn_bib"})
+"""Columns that build and training add to the jets; they would replace features of these names."""
+
 MASS_INPUTS = ("llp_mH", "llp_mS")
 """The masses that a parametrised network reads after the jet's own numbers, one or both, in order."""
 
@@ -235,7 +238,7 @@ class Schema(BaseModel):
         _refuse_changed("jet", self.jet, _FIRST_OF_JET)
         for kind, first in zip(self.constituents, _KINDS, strict=True):
             _refuse_changed(kind.name, kind.features, first.features)
-        further = (SCALAR_TYPES.keys() - REQUIRED_SCALARS.keys()) | {"label"}
+        further = (SCALAR_TYPES.keys() - REQUIRED_SCALARS.keys()) | {"label"} | ADDED_COLUMNS
         taken = sorted({name for name in columns if columns.count(name) > 1 or name in further})
         if taken:
             raise ValueError(f"several columns would be called {', '.join(taken)}")
