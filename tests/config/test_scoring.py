@@ -29,3 +29,8 @@ def test_a_network_without_epoch_is_a_mistake(tmp_path: Path) -> None:
     config.write_text("training: {name: study, run: 3}\n")
     with pytest.raises(ConfigError, match="lacks epoch; expected name, run and epoch"):
         load_settings(ScoreSettings, config)
+
+
+def test_paths_are_taken_for_names_of_files() -> None:
+    settings = ScoreSettings.make(input_files=[Path("a.parquet")], training=Path("runs/default/0"))
+    assert (settings.input_files, settings.training) == (["a.parquet"], "runs/default/0")

@@ -25,6 +25,14 @@ class Settings(BaseModel):
     def _rename_aliases(cls, given: Any) -> Any:
         return cls.with_new_names(given) if isinstance(given, dict) else given
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _accept_paths(cls, value: Any) -> Any:
+        """Takes a path for the name of a file, which may also be a URL or a word like demo."""
+        if isinstance(value, list | tuple):
+            return [str(each) if isinstance(each, Path) else each for each in value]
+        return str(value) if isinstance(value, Path) else value
+
     @field_validator("*")
     @classmethod
     def _expand_home(cls, value: Any) -> Any:
