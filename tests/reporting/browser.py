@@ -44,7 +44,7 @@ class BrowserPage:
         self.requests: list[str] = []
         """Every address that was asked for since the page was opened, data: apart."""
         self.complaints: list[str] = []
-        """What the page's scripts threw, and what the browser refused."""
+        """Errors of the page's scripts, and requests that the browser refused."""
 
     def start(self) -> None:
         """Creates the tab and listens to it."""

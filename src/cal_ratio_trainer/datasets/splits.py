@@ -20,7 +20,7 @@ from cal_ratio_trainer.jets import JetScalars
 UIntArray = NDArray[np.uint64]
 
 EVENT_COLUMNS = ("mcChannelNumber", "runNumber", "eventNumber")
-"""What tells events apart, where it is known."""
+"""Columns that tell events apart, where they are there."""
 _ROW_COLUMNS = ("jet_pt", "jet_eta", "jet_phi")
 _SPLIT_STREAM, _SAMPLE_STREAM = 1, 2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 _MAX_PARTS = 1000
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""What Keras and numpy write. Of others the file itself decides how much memory unpacking takes."""
+"""Compression methods that Keras and numpy write; memory for unpacking others would depend on the file."""
 
 
 class BadZip(ValueError):

@@ -134,7 +134,7 @@ PARAMETER_NAMES = {
     "Dense": ("weights", "bias"),
     "LSTM": ("weights", "recurrent_weights", "bias"),
 }
-"""What the library calls the weights of each class of layers, in Keras' order."""
+"""Names in the library of the weights of each class of layers, in Keras' order."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from cal_ratio_trainer.formats.stored_layers import (
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 TEST_TOLERANCE = 1e-4
-"""How far the scores of the test jets may be off: what the library itself allows."""
+"""Largest difference of the scores of the test jets, as the library itself allows."""
 
 LARGEST_JSON = 1 << 25
 """Bytes of a file: 80 times those of the 2019 network. As objects a text can take 25 times its size in memory."""

@@ -25,10 +25,10 @@ _LONGEST_CONFIG = 1 << 23
 _CPU_S = 10
 _MEMORY_BYTES = 4 << 30
 _CONTAINERS = ("_layer_checkpoint_dependencies", "layers")
-"""Where Keras 2.12 to 2.15 and Keras 3 keep the layers of a model in files of their newer form."""
+"""Groups in which Keras 2.12 to 2.15 and Keras 3 keep the layers of a model in files of their newer form."""
 
 _PARTS = ("kernel", "recurrent_kernel", "bias")
-"""What Keras calls the weights of a layer, in its order."""
+"""Keras' names of the weights of a layer, in its order."""
 _KINDS = {
     **{"conv1d": "Conv1D", "dense": "Dense", "lstm": "LSTM"},
     **{"dropout": "Dropout", "concatenate": "Concatenate", "input_layer": "InputLayer"},

@@ -16,7 +16,7 @@ from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER, BranchShape
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 BRANCH_PREFIXES = {CLUSTERS.name: "constit", TRACKS.name: "track", MUON_SEGMENTS.name: "MSeg"}
-"""How the earlier program's layer names begin, by kind of constituent."""
+"""Beginnings of the earlier program's layer names, by kind of constituent."""
 
 ENCODER_LAYER = "Encoder"
 """Kind of the one layer that stands for a branch whose encoder Keras does not know."""

@@ -21,7 +21,7 @@ from cal_ratio_trainer.network.shape import NetworkShape
 FORMAT_VERSION = 2
 """In version 2 files have `scores_agree_within`, the tolerance of their check, in place of `largest_difference`."""
 
-"""What the outputs mean, in order."""
+"""Meaning of the outputs, in order."""
 
 _DIGITS = 4
 """Of figures of merit: further ones would depend on the machine, and the bytes of an ONNX file with them."""
@@ -204,7 +204,7 @@ _FIGURES = {
     "signal_efficiency": "share of signal jets whose largest output is signal",
     "accuracy": "share of all jets whose largest output is their class",
 }
-"""Which figures the page shows, and in which words; the JSON card has all."""
+"""Figures of the page, with their titles; the JSON card has all."""
 
 _KS_COLUMNS = ("output", "K-S distance", "expected for identical distributions", "excess in units of its spread")
 

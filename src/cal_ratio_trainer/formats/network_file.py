@@ -11,7 +11,7 @@ from cal_ratio_trainer.formats.safetensors_file import SUFFIX, read_safetensors
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
 
 MAX_BYTES = 1 << 28
-"""How many bytes a file may have: 700 times those of the 2019 network."""
+"""Largest size of a file in bytes: 700 times those of the 2019 network."""
 
 
 def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork:

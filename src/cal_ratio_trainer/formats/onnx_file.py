@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float32]
 
 _GATES = 4
 _KERAS_GATE_OF = (0, 3, 1, 2)
-"""Where ONNX' gates input, output, forget, cell stand among Keras' input, forget, cell, output."""
+"""Positions of ONNX' gates input, output, forget, cell among Keras' input, forget, cell, output."""
 
 
 def onnx_bytes(

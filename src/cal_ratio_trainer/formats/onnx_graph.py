@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto, ValueInfoProto
 
 OLDEST_OPSET = 11
-"""What ONNX runtimes have read since 2019."""
+"""Version that ONNX runtimes have read since 2019."""
 _BATCH = "jets"
 
 

@@ -24,7 +24,7 @@ SUFFIX = ".safetensors"
 FORMAT_VERSION = 1
 _NETWORK, _DIGEST = "cal_ratio_trainer_network", "sha256"
 _LARGEST = 1 << 28
-"""How many bytes a file may have: 1000 times those of the 2019 network."""
+"""Largest size of a file in bytes: 1000 times those of the 2019 network."""
 _SHAPE = TypeAdapter(NetworkShape)
 _NOT_OURS = (SafetensorError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """Errors of reading a header or arrays that are not as this program writes them."""

@@ -17,7 +17,7 @@ from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors
 from cal_ratio_trainer.network.shape import NetworkShape
 
 TOLERANCE = 1e-5
-"""How far a score of a file may be from the network's."""
+"""Largest difference of a score of a file from that of the network."""
 
 ONNX_BATCHES = (1, 7, 1000)
 

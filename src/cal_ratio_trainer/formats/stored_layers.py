@@ -13,7 +13,7 @@ FloatArray = NDArray[np.float32]
 Weights = dict[str, FloatArray]
 
 WEIGHTS_OF = {"Conv1D": 2, "Dense": 2, "LSTM": 3}
-"""How many arrays a layer of each class has: kernel, recurrent kernel (LSTM), bias."""
+"""Number of arrays of a layer of each class: kernel, recurrent kernel (LSTM), bias."""
 
 
 class BadNetworkFile(ValueError):

@@ -56,7 +56,7 @@ def bold(text: str) -> Markup:
 
 
 _NUMBER = re.compile(r"[-–—]?|nan|[-+−<>≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?(\s*([±+(×].*|%|[a-zA-Zµ²/]{1,8})|\s+[-−]\d.*)?")
-"""What stands right in a table: a number, with its error, a remark in brackets or its unit behind it; or nothing."""
+"""Cells aligned to the right in a table: a number with its error, remark in brackets or unit behind it; or nothing."""
 
 
 def as_text(table: ReportTable) -> str:

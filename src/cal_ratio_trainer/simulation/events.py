@@ -13,7 +13,7 @@ from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, 
 from cal_ratio_trainer.simulation.lists import Axes, within
 
 MULTIJET, DECAY, HALO, IN_TIME = 0, 1, 2, 3
-"""How the constituents of a jet are made."""
+"""Kinds of jets, by the way their constituents are made."""
 
 SELECTED_PT = (40.0, 500.0)
 SELECTED_ABS_ETA = 2.5

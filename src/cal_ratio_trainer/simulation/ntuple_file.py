@@ -20,7 +20,7 @@ from cal_ratio_trainer.simulation.lists import Lists, slots
 from cal_ratio_trainer.simulation.samples import DemoSample
 
 SIMULATION = "demo"
-"""What the object `cal_ratio_trainer_simulation` of each file holds."""
+"""Text of the object `cal_ratio_trainer_simulation` in each file."""
 NOT_A_DETECTOR_SIMULATION = (
     "Simulated by cr_trainer demo: a parametric model tuned on a few hundred real jets, not a detector simulation. "
     "Draw no physics conclusions from it."

@@ -12,7 +12,7 @@ from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, 
 from cal_ratio_trainer.simulation.lists import Axes, Lists, slots, sum_by
 
 NO_VERTEX = -1.0
-"""What track_vertex_nParticles holds for a track without vertex."""
+"""Value of track_vertex_nParticles for a track without vertex."""
 
 
 @dataclass(frozen=True)
