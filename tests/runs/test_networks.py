@@ -37,7 +37,7 @@ def test_the_newest_epoch_is_also_found_among_the_kept_ones(tmp_path: Path) -> N
 
 def test_a_network_file_of_another_program_is_answered_with_the_command_that_takes_it(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("{}")
-    with pytest.raises(RunError, match=r"model\.json is no \.keras or \.safetensors file .* 'cr_trainer import' makes a run of other"):
+    with pytest.raises(RunError, match=r"model\.json is no .* \.safetensors file .* 'cr_trainer import' makes a run"):
         find_network(str(tmp_path / "model.json"), tmp_path)
 
 
