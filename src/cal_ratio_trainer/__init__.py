@@ -6,6 +6,8 @@ Every command of `cr_trainer` is a function here, e.g. `train(epochs=20)`; they 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from cal_ratio_trainer.version import __version__
+
 if TYPE_CHECKING:
     from cal_ratio_trainer import errors
     from cal_ratio_trainer.api.commands import (
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
         train,
     )
     from cal_ratio_trainer.errors import UserError
-
-__version__ = "0.1.0"
 
 __all__ = [
     "UserError",

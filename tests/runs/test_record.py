@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import cal_ratio_trainer
+from cal_ratio_trainer.runs import record
 from cal_ratio_trainer.runs.record import versions
 
 
@@ -20,7 +20,7 @@ def test_the_commit_is_that_of_the_program_and_of_nothing_around_it(
     package.mkdir(parents=True)
     program = package / "__init__.py"
     program.write_text("")
-    monkeypatch.setattr(cal_ratio_trainer, "__file__", str(program))
+    monkeypatch.setattr(record, "CODE", package)
     git("init")
     (tmp_path / "analysis.py").write_text("")
     git("add", "analysis.py")

@@ -16,7 +16,6 @@ from typing import Any, TextIO, cast
 
 import click
 
-from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import UserError, did_you_mean, harmless, system_error_in_words
 from cal_ratio_trainer.launching import (
     error_of_output,
@@ -26,6 +25,7 @@ from cal_ratio_trainer.launching import (
     report_failure,
     silence_other_ranks,
 )
+from cal_ratio_trainer.version import __version__
 
 EXIT_FAILED_PARTS = 1
 EXIT_USER_ERROR = 2

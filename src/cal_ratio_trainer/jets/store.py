@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from cal_ratio_trainer import __version__
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import ParquetOutput, is_verified, open_parquet, read_columns, read_row_group
@@ -20,6 +19,7 @@ from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMet
 from cal_ratio_trainer.jets.ragged import IndexArray, ListColumns
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, SCALAR_TYPES, Constituent, Schema
 from cal_ratio_trainer.jets.table import Jets
+from cal_ratio_trainer.version import __version__
 
 ROWS_A_GROUP = 16384
 

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cal_ratio_trainer import __version__
 from cal_ratio_trainer.config.doctor import DoctorSettings
 from cal_ratio_trainer.results import Result
+from cal_ratio_trainer.version import __version__
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-import cal_ratio_trainer
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
@@ -18,6 +17,7 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.networks import NetworkFile, Networks
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets, known_settings
+from cal_ratio_trainer.version import __version__
 
 _MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}
 _UNKNOWN_MASS = "mass"
@@ -144,7 +144,7 @@ def _training(network: NetworkFile, record: Mapping[str, Any]) -> dict[str, Any]
         "run": network.run.name if network.run else None,
         "epoch": network.epoch,
         **origin,
-        "exported_by": f"cal_ratio_trainer {cal_ratio_trainer.__version__}",
+        "exported_by": f"cal_ratio_trainer {__version__}",
     }
     return {name: value for name, value in facts.items() if value not in (None, {})}
 

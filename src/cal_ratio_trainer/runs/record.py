@@ -19,12 +19,12 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import cal_ratio_trainer
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.version import CODE, __version__
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
@@ -108,7 +108,7 @@ def versions() -> dict[str, str | None]:
     import torch
 
     return {
-        "cal_ratio_trainer": cal_ratio_trainer.__version__,
+        "cal_ratio_trainer": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
@@ -172,11 +172,10 @@ def now() -> str:
 def _commit() -> str | None:
     # An environment can lie within another checkout, whose commit does not describe this program.
     tracked, commit = ("ls-files", "--error-unmatch", "__init__.py"), ("describe", "--always", "--dirty", "--exclude=*")
-    folder = Path(cal_ratio_trainer.__file__).parent
     try:
         for words in (tracked, (*commit, "--abbrev=40")):
             done = subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, check=True
+                ["git", "-C", str(CODE), *words], capture_output=True, text=True, timeout=5, check=True
             )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from cal_ratio_trainer import __version__
 from cal_ratio_trainer.datasets.splits import FOLD, FoldArray
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import remove_remains, replacing
@@ -24,6 +23,7 @@ from cal_ratio_trainer.scoring.blinding import hidden
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import JetBatch
+from cal_ratio_trainer.version import __version__
 
 SCORE_COLUMNS = tuple(f"jet_nn_{label.output}" for label in Label)
 SCORES_KEY = b"cal_ratio_trainer_scores"

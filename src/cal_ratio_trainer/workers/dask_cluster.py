@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cal_ratio_trainer
+from cal_ratio_trainer.version import CODE, __version__
 from cal_ratio_trainer.workers.executor import Done, Executor, Key, SchedulerError, Task, WorkerLost, at_intervals
 
 _CONNECT_S = 30
@@ -203,13 +203,12 @@ def scheduler_address_in(file: Path) -> str:
 def versions() -> dict[str, str]:
     """Versions that must agree between the command and the workers, by name."""
     code = hashlib.sha256()
-    package = Path(cal_ratio_trainer.__file__).parent
-    for file in sorted(package.rglob("*.py")):
-        code.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes())
+    for file in sorted(CODE.rglob("*.py")):
+        code.update(str(file.relative_to(CODE)).encode() + b"\0" + file.read_bytes())
     major = {name: importlib.metadata.version(name).partition(".")[0] for name in ("numpy", "pyarrow")}
     python = ".".join(platform.python_version_tuple()[:2])
     return {
-        "cal_ratio_trainer": cal_ratio_trainer.__version__,
+        "cal_ratio_trainer": __version__,
         "Python": python,
         **major,
         "our code": code.hexdigest()[:12],

@@ -1,0 +1,7 @@
+"""Version of the program, and the folder of its code; the package itself imports the public functions."""
+
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+CODE = Path(__file__).parent
