@@ -15,8 +15,8 @@ from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import Schema
-from cal_ratio_trainer.ntuple.branches import WEIGHT, check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
+from cal_ratio_trainer.ntuple.events import WEIGHT, check_branches
 from cal_ratio_trainer.ntuple.pieces import cut
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Selection
