@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from cal_ratio_trainer.config.training import Layers, TrainSettings
+from cal_ratio_trainer.config.loading import Layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
