@@ -1,5 +1,6 @@
 """The runs of an analysis: which are meant, which can be used, and which can be held against each other."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,20 @@ import torch
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, UserError
+from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
+from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError, named_run
 from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_networks
 from cal_ratio_trainer.runs.overview import RunOverview, all_runs
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, classifying_epochs, recommended_epoch
-from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample
-from cal_ratio_trainer.scoring.given_files import GivenFiles, figures_to_choose_by, without_validation
+from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample, known_settings
+from cal_ratio_trainer.training.setup import training_files
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +37,54 @@ TEST_PART, GIVEN_FILES = "test part", "given files"
 _FINISHED = "finished"
 _DECIDE_FIGURES = ("weight_column", "bad_weights", "pt_ranges", "include_low_mass", "include_high_mass")
 """Settings of a training that decide which jets its validation part holds and how they are weighted."""
+_READ_WITH = (
+    "weight_column",
+    "bad_weights",
+    "missing_t0",
+    "pt_ranges",
+    "seed",
+    "mH_parametrization",
+    "mS_parametrization",
+    "include_low_mass",
+    "include_high_mass",
+    "low_masses",
+    "high_masses",
+)
+"""Settings of a run that decide how jets are read and what its network is given: runs with the same share the jets."""
+
+
+class GivenFiles:
+    """A main training file and a control region; each way of reading them is read once."""
+
+    def __init__(self, main: str, control: str, device: torch.device) -> None:
+        """Finds the files.
+
+        Args:
+            main: a path, URL or 'demo'.
+            control: likewise.
+            device: device of the networks.
+
+        Raises:
+            InputFileError: one is missing or cannot be copied.
+        """
+        main_file, control_file = training_files(TrainSettings.make(main_training_file=main, cr_training_file=control))
+        self._main, self._control = main_file.path, control_file.path
+        self._device = device
+        self._read: dict[str, RunSample] = {}
+
+    def sample_for(self, run: RunOverview) -> RunSample:
+        """All jets of the files, as a run's networks want them.
+
+        Raises:
+            UserError: a file is not what a training takes, or scaled otherwise than the networks read it.
+        """
+        settings = known_settings(run.run, run.settings)
+        said = run.record.get("data", {}).get("main", {}).get("scaling")
+        scaling = Scaling(**said) if said else LEGACY_SCALING
+        key = json.dumps([[getattr(settings, name) for name in _READ_WITH], scaling.model_dump()])
+        if key not in self._read:
+            self._read[key] = RunSample.of_files(self._main, self._control, settings, scaling, self._device)
+        return self._read[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +138,10 @@ class AnalyzedRun:
         history = self.overview.history
         if self.measured is None:
             return history
-        rows = [without_validation(row) for row in history]
+        rows = [
+            {name: value for name, value in row.items() if name != "val_auc" and not name.startswith("ks_")}
+            for row in history
+        ]
         rows += [{} for _ in range(max(self.measured, default=-1) + 1 - len(rows))]
         return tuple({**row, **self.measured.get(epoch, {})} for epoch, row in enumerate(rows))
 
@@ -303,7 +359,9 @@ def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
     measured = {}
     with progress(f"score given jets ({run.name})", len(networks), "epochs") as line:
         for epoch, name in networks.items():
-            measured[epoch] = figures_to_choose_by(sample, find_networks(name, run.numbered_folder.parents[1]).load())
+            main, control = sample.scored_by(find_networks(name, run.numbered_folder.parents[1]).load())
+            # Under the names that the history has for the figures of the validation part.
+            measured[epoch] = {"val_auc": roc_auc(main), **ks_of_control_jets(control, sample.pt_ranges).to_dict()}
             line.advance()
     return AnalyzedRun(overview, sample, measured=measured)
 

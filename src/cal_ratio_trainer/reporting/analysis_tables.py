@@ -11,7 +11,7 @@ from cal_ratio_trainer.reporting.analysis_epochs import BACKGROUNDS, Candidate, 
 from cal_ratio_trainer.reporting.analysis_runs import GIVEN_FILES, TEST_PART, AnalyzedRun
 from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.training_details import rejection_words
-from cal_ratio_trainer.runs.history import HISTORY_NAMES
+from cal_ratio_trainer.runs.figure_data import HISTORY_NAMES
 
 _EPOCH_COLUMNS = (
     "Sorted by the main loss. Losses and K-S sum are of the validation part; the sum is that of three outputs and "
