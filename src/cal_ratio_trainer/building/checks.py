@@ -12,7 +12,7 @@ from cal_ratio_trainer.building.scan import AlreadyBuilt, ScannedFile
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
 from cal_ratio_trainer.jets.hashing import scrambled
-from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
 
@@ -56,7 +56,7 @@ def are_training_files(files: Sequence[ScannedFile], settings: BuildSettings) ->
 def _refuse_mixed_weights(files: Sequence[ScannedFile], settings: BuildSettings) -> None:
     names: dict[bool, str] = {}
     for file in files:
-        if np.any(file.columns.column("label").to_numpy() == Label.QCD):
+        if file.is_multijet.any():
             names[bool(file.metadata.details.get("weights", {}).get("samples"))] = file.source.given_as
     if len(names) == 2 and settings.normalise == "samples":
         raise SampleError(
@@ -171,7 +171,7 @@ def range_notes(settings: BuildSettings) -> list[str]:
 
 def class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[str]:
     """Warnings where a class of a control region is missing, or labels alone say what the jets of a file are."""
-    labels = {int(label) for file in files for label in np.unique(file.columns.column("label").to_numpy())}
+    labels = {int(label) for file in files for label in np.unique(file.labels)}
     notes = []
     missing = {CONTROL_MC: "multijet simulation", CONTROL_DATA: "multijet data"}
     if settings.kind == "control":

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.jets.labels import DataType, Label
+from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.metadata import Normalisation
 
 RUNS_OF_SIMULATION = {284500: "2015-2016", 300000: "2017", 310000: "2018"}
@@ -88,10 +86,7 @@ def multijet_channels(files: Sequence[ScannedFile]) -> list[int]:
     """mcChannelNumber of all samples that taken multijets come from, as far as they are known, rising."""
     found: set[int] = set()
     for file in files:
-        if len(file.taken) and "mcChannelNumber" in file.columns.column_names:
-            is_multijet = file.columns.column("label").to_numpy() == Label.QCD
-            numbers = file.columns.column("mcChannelNumber").filter(is_multijet).drop_null()
-            found |= set(numbers.unique().to_pylist())
+        found |= set(_column_values(file, "mcChannelNumber"))
     return sorted(found)
 
 
@@ -129,7 +124,7 @@ def may_hold_multijets(file: ScannedFile) -> bool:
     """True for files of multijet simulation, and for frames that say nothing of themselves but hold label 0."""
     if file.data_type is not None:
         return file.data_type is DataType.QCD
-    return bool(np.any(file.columns.column("label").to_numpy() == Label.QCD))
+    return bool(file.is_multijet.any())
 
 
 def sums_of_samples(files: Sequence[ScannedFile], sample_of: dict[int, SampleKey]) -> dict[SampleKey, SampleSums]:
@@ -194,10 +189,10 @@ def _with_period(file: ScannedFile, channel: int, runs: Sequence[int], settings:
 
 
 def _column_values(file: ScannedFile, name: str) -> list[int]:
+    """The known values of a column for multijets, rising, each once; none without the column."""
     if name not in file.columns.column_names:
         return []
-    is_multijet = file.columns.column("label").to_numpy() == Label.QCD
-    values: list[int] = file.columns.column(name).filter(is_multijet).drop_null().unique().to_pylist()
+    values: list[int] = file.columns.column(name).filter(file.is_multijet).drop_null().unique().to_pylist()
     return sorted(values)
 
 

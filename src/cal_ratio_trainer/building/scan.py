@@ -164,6 +164,16 @@ class ScannedFile:
     edges: tuple[int, ...] = ()
     weights: NDArray[np.float64] | None = None
 
+    @property
+    def labels(self) -> NDArray[np.int8]:
+        """Labels of the taken jets, [taken]."""
+        return np.asarray(self.columns.column("label").to_numpy())
+
+    @property
+    def is_multijet(self) -> NDArray[np.bool_]:
+        """True for taken jets with the label of multijets, [taken]; in a control region these are the simulation."""
+        return np.asarray(self.labels == Label.QCD)
+
 
 def scan_files(
     sources: list[Source], kind: Kind, seed: int, further: Sequence[str], workers: Workers

@@ -75,7 +75,7 @@ def weigh(files: Sequence[ScannedFile], settings: BuildSettings) -> Weighing:
     normalised = normalised_weights(files, settings)
     jets = _TakenJets(files, settings, np.concatenate([np.zeros(0), *normalised.weights]), [], [])
     if settings.samples is not None:
-        _say_samples(jets, normalised)
+        _note_samples(jets, normalised)
     for step, change in ((settings.reweight_mc, _simulation_to_data), (settings.flatten, _flatten)):
         if step:
             jets.apply(change)
@@ -107,17 +107,13 @@ class _TakenJets:
         before = self.weights.copy()
         step, variables = change(self)
         if self.settings.report:
-            after, self.weights = self.weights, before
             drawn = tuple(dict.fromkeys([*variables, *_USUAL]))
-            shown_before = tuple(self.spectra(name, self.classes()) for name in drawn)
-            self.weights = after
-            shown_after = tuple(self.spectra(name, self.classes()) for name in drawn)
-            self.steps.append(BeforeAfter(step, shown_before, shown_after))
+            shown = (tuple(self.spectra(name, weights) for name in drawn) for weights in (before, self.weights))
+            self.steps.append(BeforeAfter(step, *shown))
 
     def labels(self) -> NDArray[np.int8]:
         """[taken jets]"""
-        parts = [file.columns.column("label").to_numpy() for file in self.files]
-        return np.concatenate([np.zeros(0, dtype=np.int8), *parts])
+        return np.concatenate([np.zeros(0, dtype=np.int8), *(file.labels for file in self.files)])
 
     def classes(self) -> dict[str, NDArray[np.bool_]]:
         """The jets of each class by its name, [taken jets]."""
@@ -128,10 +124,10 @@ class _TakenJets:
         """A column of all taken jets, [taken jets]. Raises ConfigError, InputFileError."""
         return np.concatenate([np.zeros(0), *(_values(file, name) for file in self.files)])
 
-    def spectra(self, variable: str, groups: dict[str, NDArray[np.bool_]]) -> Spectra:
-        """Distributions of groups of jets with the weights of now."""
+    def spectra(self, variable: str, weights: Doubles) -> Spectra:
+        """Distributions of the classes with weights [taken jets]."""
         values = self.variable(variable)
-        return spectra(variable, values, self.weights, groups, edges_for(values))
+        return spectra(variable, values, weights, self.classes(), edges_for(values))
 
     def points(self, variables: Sequence[str], own: NDArray[np.bool_]) -> Points:
         """Some jets in the space of variables."""
@@ -156,7 +152,7 @@ def _values(file: ScannedFile, name: str) -> Doubles:
     return values
 
 
-def _say_samples(jets: _TakenJets, normalised: NormalisedWeights) -> None:
+def _note_samples(jets: _TakenJets, normalised: NormalisedWeights) -> None:
     jets.notes.append(weights_in_words(normalised.samples))
     if jets.settings.kind == "main":
         jets.notes.append("classes now differ in their sums of weights: train with --loss_weights balanced")
@@ -169,16 +165,14 @@ def _say_samples(jets: _TakenJets, normalised: NormalisedWeights) -> None:
                 f"{', '.join(sample.failed_files[:3])}{more}"
             )
     if jets.settings.report:
-        before = _file_weights(jets.files)
-        groups = _by_sample(jets, normalised)
-        values, edges = jets.variable("jet_pt"), edges_for(jets.variable("jet_pt"))
-        shown = (spectra("jet_pt", values, weights, groups, edges) for weights in (before, jets.weights))
-        first, second = ((each,) for each in shown)
-        jets.steps.append(BeforeAfter("samples", first, second))
+        values, groups = jets.variable("jet_pt"), _by_sample(jets, normalised)
+        both = (_file_weights(jets.files), jets.weights)
+        before, after = (spectra("jet_pt", values, weights, groups, edges_for(values)) for weights in both)
+        jets.steps.append(BeforeAfter("samples", (before,), (after,)))
 
 
 def _result(jets: _TakenJets) -> tuple[Spectra, ...]:
-    return tuple(jets.spectra(name, jets.classes()) for name in _USUAL) if jets.settings.report else ()
+    return tuple(jets.spectra(name, jets.weights) for name in _USUAL) if jets.settings.report else ()
 
 
 def _file_weights(files: Sequence[ScannedFile]) -> Doubles:
