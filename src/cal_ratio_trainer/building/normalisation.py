@@ -85,8 +85,8 @@ def check_samples_are_given(files: Sequence[ScannedFile], settings: BuildSetting
         names = ", ".join(map(str, channels))
         raise SampleError(
             f"simulated multijets come from {len(channels)} samples (mcChannelNumber {names}), and mcEventWeight alone "
-            "does not say how much each counts: give samples (a table with cross_section_pb and filter_efficiency of "
-            "each), or normalise: none to take mcEventWeight as it stands"
+            "does not give their relative normalisation: give samples (a table with cross_section_pb and "
+            "filter_efficiency of each), or normalise: none to use mcEventWeight as it is"
         )
 
 

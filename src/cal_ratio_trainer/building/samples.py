@@ -116,7 +116,7 @@ def sample_of_each(files: Sequence[ScannedFile], settings: BuildSettings) -> dic
         else:
             lost.append(place)
     if lost:
-        raise SampleError(_who_is_lost(files, sorted(lost)))
+        raise SampleError(_files_without_sample(files, sorted(lost)))
     return dict(sorted(known.items()))
 
 
@@ -163,11 +163,11 @@ def _own_key(file: ScannedFile, settings: BuildSettings) -> SampleKey | None:
     if not channels and not file.rows:
         return None
     if not channels:
-        hint = "say channel: <mcChannelNumber> beside its input_file"
+        hint = "give channel: <mcChannelNumber> beside its input_file"
         raise SampleError(f"{file.source.given_as}: does not say which sample its jets belong to; {hint}")
     if len(channels) > 1:
         held = f"jets of {len(channels)} samples ({_some(map(str, channels))})"
-        raise SampleError(f"{file.source.given_as}: holds {held}, whose initial sums of weights cannot be told apart")
+        raise SampleError(f"{file.source.given_as}: holds {held}, but only one initial sum of weights for all of them")
     return _with_period(file, channels[0], runs, settings)
 
 
@@ -182,7 +182,7 @@ def _with_period(file: ScannedFile, channel: int, runs: Sequence[int], settings:
     if period is None:
         said = _some(map(str, runs)) or "unknown"
         raise SampleError(
-            f"{file.source.given_as}: period_luminosity_fb has nothing for simulation of runNumber {said}; it has "
+            f"{file.source.given_as}: period_luminosity_fb has no entry for simulation of runNumber {said}, only for "
             f"{_some(luminosity if isinstance(luminosity, dict) else [])}"
         )
     return SampleKey(channel, period)
@@ -206,12 +206,12 @@ def _initial_sum(file: ScannedFile) -> float | None:
     return total * normalisation.events_read / events
 
 
-def _who_is_lost(files: Sequence[ScannedFile], lost: Sequence[int]) -> str:
+def _files_without_sample(files: Sequence[ScannedFile], lost: Sequence[int]) -> str:
     names = _some([files[place].source.given_as for place in lost])
     count = f"{len(lost)} files without events do" if len(lost) != 1 else "a file without events does"
     return (
-        f"{count} not say which sample they belong to, and the files beside them do not settle it: {names}; their "
-        "initial sums of weights count, so say channel: <mcChannelNumber> beside their input_file"
+        f"{count} not say which sample they belong to, and the other files of their folders do not tell: {names}; "
+        "their initial sums of weights are needed, so give channel: <mcChannelNumber> beside their input_file"
     )
 
 

@@ -37,7 +37,7 @@ JETS_A_PORTION = 1 << 18
 KEPT_SCALARS = {**REQUIRED_SCALARS, **EVENT_SCALARS, **ORIGIN_SCALARS}
 """The scalar columns of a training file, with their types."""
 
-_USELESS = "{n} clusters have energies that sum to 0 or to nothing finite: their fractions became 0"
+_USELESS = "{n} clusters have layer energies whose sum is 0 or not finite: their fractions were set to 0"
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Sca
             report(done, jets_in_all)
     found = cleaning.report()
     for name, count in found.non_finite.items():
-        unusual[f"{{n}} values of {name} are NaN or infinite; they stay so, and training and score read 0"] += count
+        unusual[f"{{n}} values of {name} are NaN or infinite; training and score read them as 0"] += count
     unusual["{n} values of mcEventWeight are not finite"] += found.non_finite_weights
     return unusual
 
