@@ -4,14 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cal_ratio_trainer.evaluation.classification import (
+from cal_ratio_trainer.evaluation.efficiencies import (
+    MISTAG,
     ConfusionMatrix,
+    Dependence,
     FalsePositives,
     MassPointEfficiency,
+    WorkingPoint,
     confusion_matrix,
+    dependences,
     false_positives,
     signal_efficiencies,
     signal_efficiency,
+    working_point,
 )
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.intervals import Share
@@ -27,7 +32,6 @@ from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
 from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.significance import SignificanceScan, all_scans
-from cal_ratio_trainer.evaluation.working_point import MISTAG, Dependence, WorkingPoint, dependences, working_point
 
 _FORMAT = 1
 

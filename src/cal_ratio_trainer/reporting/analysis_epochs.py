@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
-from cal_ratio_trainer.evaluation.classification import (
+from cal_ratio_trainer.evaluation.efficiencies import (
     FalsePositives,
     MassPointEfficiency,
     false_positives,
