@@ -29,7 +29,7 @@ from cal_ratio_trainer.evaluation.ks import (
     overtraining,
 )
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
-from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, QCD_ONLY, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.significance import SignificanceScan, all_scans
 
@@ -130,13 +130,12 @@ def evaluate_test_sample(
         mistag: the share of QCD that passes at the working point. [1]
         pt_ranges: in which data and MC are compared.
     """
-    backgrounds = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
     point = working_point(jets, mistag)
     if control is not None and not len(control):
         control = None
     return TestFigures(
         rocs=(
-            *(roc_curve(jets, background) for background in backgrounds),
+            *(roc_curve(jets, background) for background in BACKGROUNDS),
             *(roc_curve(jets, higgs_mass=mass) for mass in jets.higgs_masses),
         ),
         qcd_rocs=tuple(roc_curve(jets, QCD_ONLY, mass) for mass in jets.higgs_masses),
