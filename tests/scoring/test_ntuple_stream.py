@@ -13,8 +13,8 @@ from cal_ratio_trainer.datasets.splits import event_words
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets.store import read_jets
 from cal_ratio_trainer.ntuple import convert_files
-from cal_ratio_trainer.scoring.ntuple_stream import official_score_branches
 from cal_ratio_trainer.scoring.score import score_files
+from cal_ratio_trainer.scoring.streams import official_score_branches
 from tests.factories.ntuples import random_events, write_ntuple
 from tests.scoring.small import score_settings, scores_in
 

@@ -11,6 +11,7 @@ from cal_ratio_trainer.building.samples import SampleError
 from cal_ratio_trainer.building.scan import AlreadyBuilt, ScannedFile
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
+from cal_ratio_trainer.jets.hashing import scrambled
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
@@ -129,20 +130,12 @@ def _repeated(keys: Keys) -> tuple[IndexArray, IndexArray]:
     """
     hashes = np.zeros(len(keys), dtype=np.uint64)
     for column in keys.T:
-        hashes = _mixed(hashes ^ column)
+        hashes = scrambled(hashes ^ column)
     _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
     first_of_each = first[group]
     again = np.flatnonzero(first_of_each != np.arange(len(keys)))
     again = again[np.all(keys[again] == keys[first_of_each[again]], axis=1)]
     return again, first_of_each[again]
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Spread the bits of numbers over all 64 (the finaliser of splitmix64, Steele et al. 2014)."""
-    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
 
 
 def _in_words(again: IndexArray, first: IndexArray, files: Sequence[ScannedFile], compared: str) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import JetScalars
+from cal_ratio_trainer.jets.hashing import scrambled
 
 UIntArray = NDArray[np.uint64]
 
@@ -87,24 +88,13 @@ def event_words(jets: JetScalars) -> tuple[UIntArray, str]:
         # An unknown number counts as 0, whether one value is missing or the whole column: the parts stay the same.
         if name in known:
             words = words ^ jets.scalars.column(name).fill_null(0).to_numpy().astype(np.int64).view(np.uint64)
-        words = mixed(words)
+        words = scrambled(words)
     unknown = np.asarray(jets.scalars.column("eventNumber").is_null())
     if not unknown.any():
         return words, ", ".join(known)
     # Otherwise all of them would count as one event and stand in one part.
     words = np.where(unknown, _row_words(jets, "")[0], words)
     return words, f"{', '.join(known)} ({unknown.sum()} jets without event number each for itself)"
-
-
-def mixed(words: UIntArray) -> UIntArray:
-    """Scrambled 64-bit words, [n]; every input bit moves every output bit.
-
-    Source: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-    """
-    words = words + np.uint64(0x9E3779B97F4A7C15)
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
 
 
 def _is_whole(name: str, jets: JetScalars) -> bool:
@@ -118,13 +108,13 @@ def _row_words(jets: JetScalars, identity: str) -> tuple[UIntArray, str]:
     words = np.zeros(len(jets), dtype=np.uint64)
     for name in _ROW_COLUMNS:
         bits = np.ascontiguousarray(jets[name], dtype=np.float32).view(np.uint32)
-        words = mixed(words ^ bits.astype(np.uint64))
+        words = scrambled(words ^ bits.astype(np.uint64))
     return words, identity
 
 
 def _uniform(words: UIntArray, seed: int, stream: int) -> NDArray[np.float64]:
-    start = mixed(np.array([seed], dtype=np.uint64) ^ (np.uint64(stream) << np.uint64(56)))
-    return (mixed(words ^ start) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    start = scrambled(np.array([seed], dtype=np.uint64) ^ (np.uint64(stream) << np.uint64(56)))
+    return (scrambled(words ^ start) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 EVENT_NUMBER = "eventNumber"

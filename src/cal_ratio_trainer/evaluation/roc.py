@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import trapezoid
 
 from cal_ratio_trainer.evaluation.intervals import clopper_pearson, effective_trials
 from cal_ratio_trainer.evaluation.plain import rounded
@@ -204,6 +203,9 @@ class _ExactCurve:
     @property
     def area(self) -> float:
         """Area by trapezoids, which count pairs of equal scores half."""
+        # Imported here: commands that only score need not wait for it.
+        from scipy.integrate import trapezoid
+
         return float(trapezoid(self.signal, self.background)) if len(self.cuts) else math.nan
 
     def effective_signal(self) -> NDArray[np.float64]:

@@ -19,8 +19,8 @@ from cal_ratio_trainer.runs.directory import FINISHED, IMPORTED, RunDirectory, R
 from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_networks
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs
+from cal_ratio_trainer.runs.record import training_files
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample, known_settings
-from cal_ratio_trainer.training.setup import training_files
 
 TEST_PART, GIVEN_FILES = "test part", "given files"
 """Jets that figures with errors are of: those that a training left, or all that a user gave for runs that left none."""

@@ -26,10 +26,9 @@ from cal_ratio_trainer.scoring.compared import (
     score_patterns,
 )
 from cal_ratio_trainer.scoring.explanation import Explanation, explain
-from cal_ratio_trainer.scoring.inputs import files_named, open_stream
 from cal_ratio_trainer.scoring.score_file import BLIND_ABOVE, BLINDED, SCORE_COLUMNS, writing_scores
 from cal_ratio_trainer.scoring.scorer import Scorer, find_scorer
-from cal_ratio_trainer.scoring.streams import JetStream, Region
+from cal_ratio_trainer.scoring.streams import JetStream, Region, files_named, open_stream
 
 SCORES_FILE = "compared.parquet"
 

@@ -25,7 +25,6 @@ from cal_ratio_trainer.jets.cleaning import CleaningReport
 from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.runs.directory import run_at
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
-from cal_ratio_trainer.scoring.inputs import open_stream
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.score_file import (
     BLIND_ABOVE,
@@ -36,7 +35,7 @@ from cal_ratio_trainer.scoring.score_file import (
     writing_scores,
 )
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer, find_scorer
-from cal_ratio_trainer.scoring.streams import JetBatch, JetStream
+from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import Executor, Report
 from cal_ratio_trainer.workers.files import Pieces

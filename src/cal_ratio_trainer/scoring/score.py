@@ -2,13 +2,16 @@
 
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.config.shared import in_shard
-from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.evaluation.ks import PtRange
+from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
 from cal_ratio_trainer.progress import progress
@@ -21,8 +24,7 @@ from cal_ratio_trainer.scoring.file_scoring import (
     score_whole,
     settings_for,
 )
-from cal_ratio_trainer.scoring.inputs import files_named, outputs_for
-from cal_ratio_trainer.scoring.streams import Region
+from cal_ratio_trainer.scoring.streams import Region, files_named
 from cal_ratio_trainer.scoring.tally import ScoreTally
 from cal_ratio_trainer.workers.executor import WorkerLost
 from cal_ratio_trainer.workers.files import FileProgress, Steps, do_files
@@ -131,6 +133,27 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
         if file.output is not None:
             file.output = outputs[file.file]
     return ScoreSummary(scorer.name, scorer.notes, tuple(done), scorer.pt_ranges)
+
+
+def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:
+    """The output for the scores of each file: its name with the ending .parquet, in the folder.
+
+    Raises:
+        SameOutput: two files would be written to one.
+        InputFileError: an output is one of the files.
+    """
+    given = {Path(file).resolve(): file for file in files if not is_remote(file)}
+    outputs: dict[str, Path] = {}
+    first: dict[Path, str] = {}
+    for file in files:
+        output = folder / f"{PurePosixPath(urlsplit(file).path if is_remote(file) else file).stem}.parquet"
+        if output in first:
+            raise SameOutput(first[output], file, output, "score them in two calls with an --output_report each")
+        if output.resolve() in given:
+            raise InputFileError(output, "is an input and cannot be the output too; give another --output_report")
+        first[output] = file
+        outputs[file] = output
+    return outputs
 
 
 def _failed(request: ScoreRequest, error: BaseException, files: int) -> ScoredFile:

@@ -1,7 +1,6 @@
 """The Parquet file that scores go to: its columns, and writing it row group by row group."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,7 +21,7 @@ from cal_ratio_trainer.jets.schema import SCALAR_TYPES
 from cal_ratio_trainer.scoring.blinding import hidden
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
-from cal_ratio_trainer.scoring.streams import JetBatch
+from cal_ratio_trainer.scoring.streams import OFFICIAL_SCORE, JetBatch
 from cal_ratio_trainer.version import __version__
 
 SCORE_COLUMNS = tuple(f"jet_nn_{label.output}" for label in Label)
@@ -44,7 +43,6 @@ _BASE = (
     *("jet_pt", "jet_eta", "jet_phi", "label", "llp_mH", "llp_mS", "llp_pt", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz"),
     "mcEventWeight",
 )
-_OFFICIAL = re.compile(r"^jet_nn_(?!.*_index$)")
 _CARRIED = ("jet_isClean_LooseBadLLP", "weight", "evaluation_weight")
 _UNITS = {"jet_pt": "GeV", "jet_eta": "1", "jet_phi": "rad", "llp_mH": "GeV", "llp_mS": "GeV", "llp_pt": "GeV"} | {
     "llp_Lxy": "mm",
@@ -104,7 +102,7 @@ def score_table(
 def carried_columns(jets: Jets, keep: Sequence[str] = ()) -> list[str]:
     """Columns of an input that go along beside those every file of scores has: other scores, weights, what is asked."""
     names = jets.scalars.column_names
-    wanted = [name for name in names if name in (*_CARRIED, *keep) or _OFFICIAL.match(name)]
+    wanted = [name for name in names if name in (*_CARRIED, *keep) or OFFICIAL_SCORE.match(name)]
     return [name for name in wanted if name not in (*_BASE, *SCORE_COLUMNS, PART, FOLD, BLINDED)]
 
 

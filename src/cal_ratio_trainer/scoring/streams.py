@@ -1,25 +1,40 @@
-"""Jets of any file, batch by batch, as the network reads them: built files, converted files, old frames, ntuples."""
+"""Files of jets that a user names, and their jets as the network reads them, batch by batch.
 
+Training files, converted files, frames of the earlier program, and ntuples, which are converted and scaled in memory.
+"""
+
+import math
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling, refuse_wrong_scale
-from cal_ratio_trainer.errors import MissingColumn
+from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
+from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets import DataType, Jets, JetScalars
 from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
+from cal_ratio_trainer.ntuple.chunk import convert_chunk
+from cal_ratio_trainer.ntuple.events import WEIGHT, check_branches
+from cal_ratio_trainer.ntuple.pieces import cut
+from cal_ratio_trainer.ntuple.reading import Ntuple, opened
+from cal_ratio_trainer.ntuple.request import Selection, files_matching
+from cal_ratio_trainer.ntuple.tally import Tally, sentences
 from cal_ratio_trainer.scoring.blinding import Origin
 
 Region = Literal["main", "control"]
@@ -27,7 +42,12 @@ Region = Literal["main", "control"]
 UNLABELLED = "jets"
 """Name of the one class of jets whose labels are not known."""
 
+OFFICIAL_SCORE = re.compile(r"^jet_nn_(?!.*_index$)")
+"""Names of columns with scores that the experiment's C++ computed; rankings (`_index`) are none."""
+
 _JETS_TO_JUDGE_BY = 4096
+_ONE_A_JET = re.compile(r"vector<(double|float)>")
+_TRUTH = ("llp_mH", "llp_mS", "llp_pt", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
 
 
 @dataclass(frozen=True)
@@ -121,7 +141,7 @@ class FileOfJets(JetStream):
         schema: Schema,
         keep_columns: Sequence[str],
     ) -> None:
-        """Opens a file; arguments and errors as `scoring.inputs.open_stream`."""
+        """Opens a file; arguments and errors as `open_stream`."""
         super().__init__(name, path, scaling, keep_columns)
         self._file = open_jets(path, schema)
         metadata, report, columns = self._file.metadata, self._file.report, self._file.scalar_names()
@@ -168,3 +188,142 @@ def _built_batch(jets: Jets, scaling: Scaling) -> JetBatch:
     width = scaling.max_jet_pt - scaling.min_jet_pt
     in_gev = jets["jet_pt"].astype(np.float64) * width + scaling.min_jet_pt
     return JetBatch(cleaned, in_gev.astype(np.float32), None, report)
+
+
+def official_score_branches(typenames: dict[str, str]) -> list[str]:
+    """The branches that hold scores which the C++ computed, one value per jet in the order of the jets."""
+    return [name for name, kind in typenames.items() if OFFICIAL_SCORE.match(name) and _ONE_A_JET.search(kind)]
+
+
+class NtupleStream(JetStream):
+    """One ntuple; what convert's selection keeps of it, with the C++ scores."""
+
+    unit = "events"
+
+    def __init__(
+        self,
+        name: str,
+        reading: ReadingSettings,
+        scaling: Scaling,
+        schema: Schema,
+        keep_columns: Sequence[str],
+    ) -> None:
+        """Opens an ntuple; arguments and errors as `open_stream`."""
+        super().__init__(name, None if is_remote(name) else Path(name), scaling, keep_columns)
+        self._reading = reading
+        with self._opened() as ntuple:
+            self.size, self.simulation = ntuple.entries, ntuple.simulation()
+            official = official_score_branches(ntuple.typenames)
+            asked = reading.data_type
+            # Without a type every jet is kept, and its class is unknown.
+            data_type = asked or (DataType.QCD if WEIGHT in ntuple.branches else DataType.DATA)
+            self.labelled = asked is not None
+            self.region = "control" if asked is DataType.DATA else reading.kind or "main"
+            self.origin = Origin(asked, self.labelled, is_control=reading.kind == "control")
+            self._selection = Selection(
+                data_type=data_type,
+                min_jet_pt=reading.min_jet_pt,
+                max_jet_pt=reading.max_jet_pt,
+                llp_mH=math.nan if reading.llp_mH is None else reading.llp_mH,
+                llp_mS=math.nan if reading.llp_mS is None else reading.llp_mS,
+                max_hlt_delta_r=reading.max_hlt_delta_r,
+                keep_branches=tuple(dict.fromkeys([*official, *self.keep_columns])),
+                schema=schema,
+            )
+            if ntuple.entries:
+                check_branches(name, self._selection, ntuple.branches)
+        if not self.labelled:
+            self.notes.append("no data_type was given: every jet in range is kept, without a label")
+
+    def _opened(self) -> AbstractContextManager[Ntuple]:
+        return opened(self.name, self._reading.cache_path)
+
+    def batches(self) -> Iterator[tuple[JetBatch, int]]:
+        """See `JetStream.batches`."""
+        with self._opened() as ntuple:
+            chunks = tuple(ntuple.chunks(self._reading.chunk_events, ntuple.entries))
+        yield from self.batches_of(chunks)
+        self.note_oddities(self.oddities)
+
+    def pieces(self, units: int) -> tuple[tuple[range, ...], ...]:
+        """See `JetStream.pieces`."""
+        if self.size <= units:
+            return ()
+        with self._opened() as ntuple:
+            pieces = cut(ntuple.chunks(self._reading.chunk_events, ntuple.entries), units)
+        return pieces if len(pieces) > 1 else ()
+
+    def batches_of(self, piece: tuple[range, ...]) -> Iterator[tuple[JetBatch, int]]:
+        """See `JetStream.batches_of`; what was odd is counted in `oddities`."""
+        tally = Tally(weighted=self._selection.data_type.is_simulation)
+        with self._opened() as ntuple:
+            for entries in piece:
+                jets = self._with_known_truth(convert_chunk(ntuple, entries, self._selection, tally))
+                ntuple.forget_older_pages()
+                yield converted_batch(jets, self.scaling), len(entries)
+        self.oddities = tally.counts
+
+    def note_oddities(self, counts: Counter[str]) -> None:
+        """See `JetStream.note_oddities`."""
+        self.notes += sentences(counts)
+
+    def _with_known_truth(self, jets: Jets) -> Jets:
+        """Null where the type that was given for the selection says nothing of the truth."""
+        if not self.labelled:
+            unknown: dict[str, Any] = {
+                name: pa.nulls(len(jets), jets.scalars.column(name).type) for name in _TRUTH if name in jets
+            }
+            return jets.with_columns(unknown)
+        return jets
+
+
+def files_named(words: Sequence[str]) -> list[str]:
+    """The files that paths, patterns and URLs name, in order, each once.
+
+    Raises:
+        ConfigError: no words.
+        InputFileError: a pattern matches nothing, or a path does not exist.
+    """
+    if not words:
+        raise ConfigError(["no files of jets are given"])
+    found: dict[str, None] = {}
+    for word in words:
+        files, reason = files_matching(word)
+        missing = [file for file in files if not is_remote(file) and not Path(file).exists()]
+        if reason or missing:
+            raise InputFileError(word, reason or "no such file")
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def open_stream(
+    name: str, reading: ReadingSettings, scaling: Scaling, schema: Schema, further: Sequence[str] = ()
+) -> JetStream:
+    """Opens a file of any kind that can be scored.
+
+    Args:
+        name: path or URL.
+        reading: settings for reading files.
+        scaling: of the training file of the network that is to read the jets.
+        schema: features that the network reads.
+        further: columns that are needed beside those that the settings name.
+
+    Raises:
+        InputFileError: it is missing, damaged, none of ours, or scaled otherwise than the network's training file.
+        MissingColumn: it lacks columns or branches, or features that the network reads.
+        ForbiddenPickle: a pickle that asks for more than a frame.
+    """
+    columns = (*reading.keep_columns, *further)
+    if _is_ntuple(name):
+        return NtupleStream(name, reading, scaling, schema, columns)
+    return FileOfJets(name, local_copy(name, reading.cache_path), reading, scaling, schema, columns)
+
+
+def _is_ntuple(name: str) -> bool:
+    if is_remote(name):
+        return PurePosixPath(urlsplit(name).path).suffix == ".root"
+    path = local_copy(name)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"root"

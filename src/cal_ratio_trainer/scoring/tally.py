@@ -8,12 +8,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.datasets.splits import mixed
 from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_by_class
 from cal_ratio_trainer.evaluation.intervals import Group, Selection, ShareTally
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.hashing import scrambled
 from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
 from cal_ratio_trainer.scoring.blinding import Blinding, hidden
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
@@ -79,7 +79,7 @@ class KeptJets:
         rows = len(next(iter(columns.values())))
         numbers = np.arange(self.met, self.met + rows, dtype=np.uint64)
         self.met += rows
-        place = mixed(numbers).astype(np.float64) * _SCALE
+        place = scrambled(numbers).astype(np.float64) * _SCALE
         kept = place < self._threshold
         self._places.append(place[kept])
         for name, values in columns.items():
