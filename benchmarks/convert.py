@@ -16,7 +16,7 @@ _MIB = 1 << 20
 
 def simulate(folder: Path, jets: int) -> None:
     """Makes the ntuples of the demo."""
-    from cal_ratio_trainer.config.demo import DemoSettings
+    from cal_ratio_trainer.config.convert import DemoSettings
     from cal_ratio_trainer.simulation import simulate as simulate_demo
 
     simulate_demo(DemoSettings.make(output_path=folder, jets=jets))

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.convert import DemoSettings
 from cal_ratio_trainer.simulation import simulate
 
 

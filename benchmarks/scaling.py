@@ -18,7 +18,7 @@ WORKERS = (1, 2, 4, 8)
 
 def simulate_files(folder: Path, files: int, jets: int) -> list[str]:
     """Makes multijet ntuples: some simulated, the others copies of them."""
-    from cal_ratio_trainer.config.demo import DemoSettings
+    from cal_ratio_trainer.config.convert import DemoSettings
     from cal_ratio_trainer.simulation import simulate
 
     demo = simulate(DemoSettings.make(output_path=folder / "demo", jets=jets))

@@ -165,8 +165,8 @@ ARROWS["runs"] = {
     *ARROWS["simulation"],
 }
 ARROWS["training"] = {"runs", *ARROWS["runs"]}
-ARROWS["scoring"] = {"training", *ARROWS["training"]}
-ARROWS["reporting"] = {"scoring", *ARROWS["scoring"]}
+ARROWS["scoring"] = {"runs", *ARROWS["runs"]}
+ARROWS["reporting"] = {"scoring", "training", *ARROWS["training"]}
 ARROWS["api"] = {"reporting", *ARROWS["reporting"]}
 # The command line calls the public functions; it names the types and texts of their results.
 ARROWS["cli"] = {"api", "config", "files", "jets", "ntuple", "reporting", "scoring", "training"}

@@ -18,13 +18,12 @@ from cal_ratio_trainer.api.commands import TrainArguments
 from cal_ratio_trainer.api.run import Run
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
-from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.demo import DemoSettings
-from cal_ratio_trainer.config.doctor import DoctorSettings
+from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.config.runs import (
     AnalyzeSettings,
     ConvertTrainingSettings,
+    DoctorSettings,
     ImportSettings,
     ModelDumpSettings,
     RunsSettings,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.config.samples import SimulatedSample, read_samples
+from cal_ratio_trainer.config.build import SimulatedSample, read_samples
 from cal_ratio_trainer.errors import InputFileError
 
 MAPPING = """

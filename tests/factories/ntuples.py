@@ -17,7 +17,7 @@ import xxhash
 from uproot.writing import _cascadentuple
 
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, CLUSTERS, MUON_SEGMENTS, TRACKS, Constituent, Schema
-from cal_ratio_trainer.ntuple.branches import CHANNEL, EVENT, HLT_JETS, JET_INDEX, JETS, LLPS, RUN, WEIGHT
+from cal_ratio_trainer.ntuple.events import CHANNEL, EVENT, HLT_JETS, JET_INDEX, JETS, LLPS, RUN, WEIGHT
 
 _SINGLE_PRECISION = ("clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquared")
 

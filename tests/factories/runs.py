@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.training import Layers, TrainSettings
+from cal_ratio_trainer.config.loading import Layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.networks import with_digest

@@ -8,8 +8,8 @@ import uproot
 
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.store import read_jets
-from cal_ratio_trainer.ntuple.branches import HLT_JETS, LLPS
-from cal_ratio_trainer.ntuple.conversion import convert_whole
+from cal_ratio_trainer.ntuple.events import HLT_JETS, LLPS
+from cal_ratio_trainer.ntuple.file_conversion import convert_whole
 from cal_ratio_trainer.ntuple.request import Request, Selection
 from tests.factories.ntuples import random_events, write_ntuple
 from tests.faults.campaign import Loader

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from cal_ratio_trainer.network import recurrence
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.kernels import torch_recurrence
 from cal_ratio_trainer.network.packing import pack
 from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
 from cal_ratio_trainer.network.sequences import Sequences
@@ -57,12 +57,12 @@ def test_without_gradients_nothing_is_kept_for_a_backward_pass(monkeypatch: pyte
     """The weights of the network require gradients also in scoring and in the adversary's update."""
     kept = []
 
-    class Watched(torch_recurrence._States):
+    class Watched(recurrence._States):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             kept.append(len(self.all_gates))
 
-    monkeypatch.setattr(torch_recurrence, "_States", Watched)
+    monkeypatch.setattr(recurrence, "_States", Watched)
     gates, recurrent, counts, jets, slots = inputs([2, 0, 5, 1, 3])
     sequences = Sequences(gates, counts, jets, slots)
     with torch.no_grad():

@@ -13,8 +13,8 @@ from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.schema import CONSTITUENTS
 from cal_ratio_trainer.jets.table import Jets
-from cal_ratio_trainer.ntuple.branches import check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
+from cal_ratio_trainer.ntuple.events import check_branches
 from cal_ratio_trainer.ntuple.reading import opened
 from cal_ratio_trainer.ntuple.request import Selection
 from cal_ratio_trainer.ntuple.tally import (

@@ -22,7 +22,7 @@ from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
-from cal_ratio_trainer.ntuple.conversion import convert_whole
+from cal_ratio_trainer.ntuple.file_conversion import convert_whole
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import failed_in
 from cal_ratio_trainer.workers.executor import Report

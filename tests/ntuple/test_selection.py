@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.ntuple.jet_choice import (
+from cal_ratio_trainer.ntuple.chunk import (
     Points,
     decays_in_calorimeter,
     hardest_first,

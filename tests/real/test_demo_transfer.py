@@ -16,8 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
 from cal_ratio_trainer.jets.loading import clean_for_training, load_jets

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from cal_ratio_trainer.config.doctor import DoctorSettings
+from cal_ratio_trainer.config.runs import DoctorSettings
 from cal_ratio_trainer.reporting import doctor
 from cal_ratio_trainer.reporting.doctor import Examination, examine
 

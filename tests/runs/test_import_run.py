@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from cal_ratio_trainer.config.loading import settings_from
+from cal_ratio_trainer.config.loading import Layers, settings_from
 from cal_ratio_trainer.config.runs import ImportSettings
-from cal_ratio_trainer.config.training import Layers, TrainSettings
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_reading import read_keras

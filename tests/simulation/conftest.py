@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.convert import DemoSettings
 from cal_ratio_trainer.simulation import DemoSummary, simulate
 
 JETS = 400

@@ -13,8 +13,7 @@ import yaml
 
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import convert_files

@@ -149,7 +149,7 @@ def test_a_task_that_no_worker_survives_is_given_up_and_the_others_are_done(clus
 
 @pytest.mark.slow
 def test_a_demo_converted_by_a_cluster_that_loses_a_worker_is_that_of_one_process(cluster: Any, tmp_path: Path) -> None:
-    from cal_ratio_trainer.config.demo import DemoSettings
+    from cal_ratio_trainer.config.convert import DemoSettings
     from cal_ratio_trainer.config.loading import load_settings
     from cal_ratio_trainer.simulation import simulate
 

@@ -10,21 +10,20 @@ from pydantic import Field
 
 from cal_ratio_trainer.api.arguments import command, described, wait_briefly
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
-from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.demo import DemoSettings
-from cal_ratio_trainer.config.doctor import DoctorSettings
-from cal_ratio_trainer.config.loading import layers_of, settings_from
+from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
+from cal_ratio_trainer.config.loading import Layers, layers_of, settings_from
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.config.runs import (
     AnalyzeSettings,
     ConvertTrainingSettings,
+    DoctorSettings,
     ImportSettings,
     ModelDumpSettings,
     RunsSettings,
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.config.shared import FigureSettings
-from cal_ratio_trainer.config.training import Layers, TrainSettings, demo_notice, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings, demo_notice, resolve_layers
 from cal_ratio_trainer.progress import progress_shown
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from cal_ratio_trainer.building.samples import (
     sums_of_samples,
 )
 from cal_ratio_trainer.building.scan import ScannedFile
-from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.config.samples import SimulatedSample, read_samples
+from cal_ratio_trainer.config.build import BuildSettings, SimulatedSample, read_samples
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.ntuple.summary import failed_in

@@ -4,7 +4,7 @@ from collections import Counter
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import SettingsCommand
-from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.convert import DemoSettings
 
 
 def run(settings: DemoSettings) -> int:

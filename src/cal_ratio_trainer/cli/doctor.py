@@ -5,7 +5,7 @@ import click
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
-from cal_ratio_trainer.config.doctor import DoctorSettings
+from cal_ratio_trainer.config.runs import DoctorSettings
 
 
 def run(settings: DoctorSettings, as_json: bool) -> int:

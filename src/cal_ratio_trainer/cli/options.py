@@ -11,10 +11,9 @@ import click
 from pydantic.fields import FieldInfo
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.loading import layers_of, packaged_configs, settings_from
+from cal_ratio_trainer.config.loading import Layers, layers_of, packaged_configs, settings_from
 from cal_ratio_trainer.errors import did_you_mean
 
-Layers = list[tuple[str, dict[str, Any]]]
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 _SIMPLE = (bool, int, float, str, Path)

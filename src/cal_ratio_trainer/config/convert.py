@@ -1,4 +1,4 @@
-"""Settings of `cr_trainer convert divertanalysis`."""
+"""Settings of the commands that make ntuples and files of jets: `cr_trainer demo` and `convert divertanalysis`."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.shared import SharedListSettings
+from cal_ratio_trainer.config.shared import SchedulingSettings, SharedListSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
@@ -156,3 +156,26 @@ def named_conditions(given: Conditions) -> dict[str, str]:
         return given
     texts = [given] if isinstance(given, str) else given or []
     return {" ".join(text.split()): text for text in texts}
+
+
+class DemoSettings(SchedulingSettings):
+    """Settings of `cr_trainer demo`."""
+
+    output_path: Path = Field(
+        default=Path("demo_ntuples"), description="Folder that the ntuples are written to; made where it is missing."
+    )
+    jets: int = Field(
+        default=20000,
+        ge=1,
+        description="How many jets of each class (signal, QCD, BIB) convert will keep, exactly. [jets]",
+    )
+    control_jets: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many jets of control-region simulation, and of data, convert will keep; as many as jets if "
+        "null. [jets]",
+    )
+    seed: int = Field(
+        default=1, ge=0, description="Seed of everything random; the same seed gives the same content. [1]"
+    )
+    workers: int = Field(default=2, ge=1, description="How many processes the scheduler 'local' has. [processes]")

@@ -1,4 +1,7 @@
-"""Settings of the commands about runs: `cr_trainer runs`, `analyze`, `convert training`, `import` and `model-dump`."""
+"""Settings of the commands about runs and the installation.
+
+These are `cr_trainer runs`, `analyze`, `convert training`, `import`, `model-dump` and `doctor`.
+"""
 
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -177,3 +180,17 @@ class ModelDumpSettings(Settings):
 
     training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras or .safetensors file of ours.")
     output_path: RunsFolder = Path("training_results")
+
+
+class DoctorSettings(Settings):
+    """Settings of `cr_trainer doctor`: the device and folders to examine."""
+
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Device whose engines are tried: auto, cpu or cuda."
+    )
+    output_path: RunsFolder = Path("training_results")
+    cache_path: Path | None = Field(
+        default=None, description="Folder that remote files are copied to; the user's cache folder if none."
+    )

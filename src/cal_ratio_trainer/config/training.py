@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.shared import FigureSettings, RunsFolder, model_name
 from cal_ratio_trainer.errors import ConfigError
 
@@ -13,8 +14,6 @@ DEMO = "demo"
 
 DEMO_PROFILE = "demo profile"
 """Name of the layer of settings that applies to the built-in demo alone."""
-
-Layers = list[tuple[str, dict[str, Any]]]
 
 
 class TrainSettings(FigureSettings):

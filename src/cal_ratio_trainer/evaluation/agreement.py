@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from cal_ratio_trainer.evaluation.scored import FloatArray, check_finite
 from cal_ratio_trainer.jets.labels import Label
@@ -115,6 +114,9 @@ def largest_differences(first: FloatArray, second: FloatArray, most: int) -> NDA
 
 
 def _of_output(label: Label, first: FloatArray, second: FloatArray) -> OutputAgreement:
+    # Imported here: commands that only score need not wait for it.
+    from scipy.stats import rankdata
+
     one, other = first.astype(np.float64), second.astype(np.float64)
     differences = np.abs(one - other)
     # Rounding brings scores beyond 1: no jet is to be missing for that.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import trapezoid
 
 from cal_ratio_trainer.evaluation.intervals import clopper_pearson, effective_trials
 from cal_ratio_trainer.evaluation.plain import rounded
@@ -40,6 +39,9 @@ QCD_AND_TENTH_OF_BIB = Background("QCD + 0.1 BIB", 1.0, 0.1)
 QCD_AND_BIB = Background("QCD + BIB", 1.0, 1.0)
 QCD_ONLY = Background("QCD only", 1.0, 0.0)
 BIB_ONLY = Background("BIB only", 0.0, 1.0)
+
+BACKGROUNDS = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
+"""Backgrounds that networks are judged by, in the order of tables."""
 
 
 def mass_name(higgs_mass: float) -> str:
@@ -201,6 +203,9 @@ class _ExactCurve:
     @property
     def area(self) -> float:
         """Area by trapezoids, which count pairs of equal scores half."""
+        # Imported here: commands that only score need not wait for it.
+        from scipy.integrate import trapezoid
+
         return float(trapezoid(self.signal, self.background)) if len(self.cuts) else math.nan
 
     def effective_signal(self) -> NDArray[np.float64]:

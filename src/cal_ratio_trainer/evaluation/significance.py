@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import trapezoid
 
 from cal_ratio_trainer.evaluation.plain import rounded
 from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_BIB, QCD_ONLY, Background, mass_name
@@ -88,6 +87,9 @@ class SignificanceScan:
     @property
     def area(self) -> float:
         """S/sqrt(B) integrated over the cut, by trapezoids."""
+        # Imported here: commands that only score need not wait for it.
+        from scipy.integrate import trapezoid
+
         return float(trapezoid(self.significance, self.cuts)) if len(self.cuts) else math.nan
 
 

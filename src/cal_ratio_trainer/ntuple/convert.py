@@ -10,7 +10,7 @@ from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.files.remote import in_words
-from cal_ratio_trainer.ntuple.conversion import (
+from cal_ratio_trainer.ntuple.file_conversion import (
     convert_piece,
     convert_whole,
     join_pieces,

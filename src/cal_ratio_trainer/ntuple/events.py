@@ -1,6 +1,7 @@
-"""Events of a chunk as they stand in the file (constituents come later), and conditions that a user puts on them."""
+"""Branches that a data type needs; the events of a chunk, without constituents; conditions of the user on them."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -8,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets.expressions import Condition, parse_condition
+from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.jets.schema import SCALAR_TYPES
-from cal_ratio_trainer.ntuple import branches as names
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, SCALAR_TYPES, Schema
 from cal_ratio_trainer.ntuple import tally as counted
 from cal_ratio_trainer.ntuple.reading import (
     Column,
@@ -26,6 +27,58 @@ from cal_ratio_trainer.ntuple.reading import (
 )
 from cal_ratio_trainer.ntuple.request import Cut, Selection, branch_of
 from cal_ratio_trainer.ntuple.tally import Tally
+
+JET_CLEAN = "jet_isClean_LooseBadLLP"
+JETS = (*CALRATIO_2019.jet_branches, JET_CLEAN)
+JET_INDEX = "nn_jet_index"
+RUN, EVENT, CHANNEL, WEIGHT = "runNumber", "eventNumber", "mcChannelNumber", "mcEventWeight"
+LLP_PT, LLP_ETA, LLP_PHI, LLP_LXY, LLP_LZ = LLPS = ("llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
+HLT_PT, HLT_ETA, HLT_PHI, HLT_BIB = HLT_JETS = ("HLT_jet_pT", "HLT_jet_eta", "HLT_jet_phi", "HLT_jet_isBIB")
+
+
+def event_branches(data_type: DataType, schema: Schema = CALRATIO_2019) -> tuple[str, ...]:
+    """The branches of events, jets, trigger jets and truth that jets of this type and schema cannot do without."""
+    names: tuple[str, ...] = (*schema.jet_branches, JET_CLEAN, RUN, EVENT)
+    if data_type.is_simulation:
+        names += (WEIGHT,)
+    if data_type is DataType.SIGNAL:
+        names += LLPS
+    if data_type is DataType.BIB:
+        names += HLT_JETS
+    return names
+
+
+def required_branches(data_type: DataType, schema: Schema = CALRATIO_2019) -> tuple[str, ...]:
+    """All branches that this type and schema need, those of the constituents included."""
+    constituents = (name for kind in schema.constituents for name in (kind.index_branch, *kind.branches))
+    return (*event_branches(data_type, schema), *constituents)
+
+
+def check_branches(file: str, selection: Selection, present: Collection[str]) -> None:
+    """Checks that a tree has all needed branches, before any are read.
+
+    uproot raises for a missing branch of a TTree but leaves out a missing field of an RNTuple without a word.
+
+    Args:
+        file: its name, for messages.
+        selection: selection of jets.
+        present: the branches that are there.
+
+    Raises:
+        InputFileError: QCD without generator weights, which is most likely data.
+        MissingColumn: names all that is missing.
+    """
+    data_type = selection.data_type
+    needed = (*required_branches(data_type, selection.schema), *selection.further_branches())
+    missing = [name for name in needed if name not in present]
+    if missing == [WEIGHT]:
+        raise InputFileError(
+            file,
+            f"has no {WEIGHT}, so it is no simulation and cannot be converted as data_type {data_type}; "
+            f"for control-region data take data_type {DataType.DATA}, for beam-induced background {DataType.BIB}",
+        )
+    if missing:
+        raise MissingColumn(file, missing, present)
 
 
 @dataclass(frozen=True)
@@ -64,14 +117,12 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
         InputFileError: the file is damaged, or branches do not fit each other.
     """
     data_type = selection.data_type
-    optional = [name for name in (names.JET_INDEX, names.CHANNEL, names.WEIGHT) if name in ntuple.branches]
-    wanted = dict.fromkeys(
-        [*names.event_branches(data_type, selection.schema), *optional, *selection.further_branches()]
-    )
+    optional = [name for name in (JET_INDEX, CHANNEL, WEIGHT) if name in ntuple.branches]
+    wanted = dict.fromkeys([*event_branches(data_type, selection.schema), *optional, *selection.further_branches()])
     columns = ntuple.read(list(wanted), entries)
-    jets = same_lengths(ntuple.file, columns, (*selection.schema.jet_branches[:3], names.JET_CLEAN))
-    weights = as_doubles(numbers_of(ntuple.file, columns, names.WEIGHT)) if data_type.is_simulation else None
-    if weights is None and names.WEIGHT in columns:
+    jets = same_lengths(ntuple.file, columns, (*selection.schema.jet_branches[:3], JET_CLEAN))
+    weights = as_doubles(numbers_of(ntuple.file, columns, WEIGHT)) if data_type.is_simulation else None
+    if weights is None and WEIGHT in columns:
         tally.counts[counted.WEIGHT_IN_DATA] += len(entries)
     chunk = EventChunk(
         file=ntuple.file,
@@ -85,8 +136,8 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
     finite = np.logical_and.reduce([np.isfinite(each.values) for each in jets[:3]])
     tally.counts[counted.NON_FINITE_JETS] += int((~finite).sum())
     tally.counts[counted.NON_FINITE_WEIGHTS] += int((~np.isfinite(chunk.weights)).sum())
-    channels = whole_numbers_of(ntuple.file, columns, names.CHANNEL) if names.CHANNEL in columns else None
-    tally.add_events(chunk.weights, whole_numbers_of(ntuple.file, columns, names.RUN), channels)
+    channels = whole_numbers_of(ntuple.file, columns, CHANNEL) if CHANNEL in columns else None
+    tally.add_events(chunk.weights, whole_numbers_of(ntuple.file, columns, RUN), channels)
     tally.add_step("read", len(chunk.event), np.arange(len(entries)), chunk.weights)
     return chunk
 
@@ -129,10 +180,10 @@ def _jet_index(file: str, entries: range, columns: dict[str, Column], pt_branch:
     jet_pt = lists_of(file, columns, pt_branch)
     event = jet_pt.events()
     position = np.arange(len(jet_pt.values), dtype=np.int64) - jet_pt.offsets.take(event)
-    if names.JET_INDEX not in columns:
+    if JET_INDEX not in columns:
         return position
-    given = lists_of(file, columns, names.JET_INDEX)
-    check_index(file, columns, names.JET_INDEX, pt_branch)
+    given = lists_of(file, columns, JET_INDEX)
+    check_index(file, columns, JET_INDEX, pt_branch)
     index = given.values.astype(np.int64)
     differs = index != position
     if not differs.any():
@@ -143,13 +194,13 @@ def _jet_index(file: str, entries: range, columns: dict[str, Column], pt_branch:
         jet = int(wrong[0])
         raise InputFileError(
             file,
-            f"branch {names.JET_INDEX} holds {index[jet]} in entry {entries[event[jet]]}, expected an index below "
+            f"branch {JET_INDEX} holds {index[jet]} in entry {entries[event[jet]]}, expected an index below "
             f"{counts[jet]}, the number of its jets",
         )
     named = np.sort((jet_pt.offsets.take(event) + index)[index >= 0])
     if twice := named[1:][named[1:] == named[:-1]].tolist():
         entry = entries[event[twice[0]]]
-        raise InputFileError(file, f"branch {names.JET_INDEX} gives two jets of entry {entry} the same index")
+        raise InputFileError(file, f"branch {JET_INDEX} gives two jets of entry {entry} the same index")
     tally.counts[counted.OTHER_JET_INDEX] += len(np.unique(event[differs]))
     return index
 

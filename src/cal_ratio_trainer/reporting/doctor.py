@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cal_ratio_trainer.config.doctor import DoctorSettings
+from cal_ratio_trainer.config.runs import DoctorSettings
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.version import __version__
 

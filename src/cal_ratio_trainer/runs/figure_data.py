@@ -1,4 +1,7 @@
-"""Files that the figures of a run are drawn from: score histograms of each epoch, figures of merit of an evaluation."""
+"""Files that the figures of a run are drawn from.
+
+They are its history, the score histograms of each epoch, and the figures of merit of an evaluation.
+"""
 
 import json
 import math
@@ -18,9 +21,47 @@ from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.history import HistoryRow
+
+HistoryRow = dict[str, float]
+
+HISTORY_NAMES = (
+    "ks_qcd_hist",
+    "ks_sig_hist",
+    "ks_bib_hist",
+    "adv_loss",
+    "adv_acc",
+    "val_adv_loss",
+    "val_adv_acc",
+    "original_lossf",
+    "original_acc",
+    "val_original_lossf",
+    "val_original_acc",
+    "original_adv_lossf",
+    "original_adv_acc",
+    "val_original_adv_lossf",
+    "val_original_adv_acc",
+)
+"""The figures of the earlier program's history, in its order; ours stand behind them."""
 
 _KS = "ks"
+
+
+def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:
+    """history.json, its copy in keras/, and the two loss files."""
+    text = history_text(history)
+    write_text(run.history_file, text)
+    write_text(run.path / "keras" / "history_checkpoint.json", text)
+    write_text(run.path / "train_loss.txt", "".join(f"{row['original_lossf']!r}\n" for row in history))
+    write_text(run.path / "test_loss.txt", "".join(f"{row['val_original_lossf']!r}\n" for row in history))
+
+
+def history_text(history: Sequence[HistoryRow]) -> str:
+    """The content of history.json: a list of rows; what is not a number is null."""
+    rows = [
+        {"epoch": number} | {name: value if math.isfinite(value) else None for name, value in row.items()}
+        for number, row in enumerate(history)
+    ]
+    return json.dumps(rows, indent=1) + "\n"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, new_run
 from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, imported_settings, listed, read_history
-from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
+from cal_ratio_trainer.runs.figure_data import HISTORY_NAMES, HistoryRow, write_history
 from cal_ratio_trainer.runs.networks import write_network
 from cal_ratio_trainer.runs.record import machine, now, versions
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers
+from cal_ratio_trainer.config.loading import Layers
+from cal_ratio_trainer.config.training import DEMO_PROFILE
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.formats.network_file import read_own_network

@@ -19,8 +19,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.runs.directory import DIVERGED, FINISHED, INCOMPLETE, RUNNING, RunDirectory, RunError, runs_of
-from cal_ratio_trainer.runs.history import mean_history
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, ks_sums
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, ks_sums, mean_history
 
 Content = TypeVar("Content")
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cal_ratio_trainer.config.shared import Rule
-from cal_ratio_trainer.runs.history import mean_row
 
 DEFAULT_RULE: Rule = "auc-near-lowest-ks"
 RULES: dict[Rule, str] = {
@@ -168,6 +167,17 @@ def _still_near(lowest: Mapping[str, float]) -> float:
 def _summed(row: Mapping[str, float], figure: str) -> float:
     total = math.fsum(row.get(f"ks_{output}_{figure}", 0.0) for output in ("qcd", "sig", "bib"))
     return total if math.isfinite(total) else 0.0
+
+
+def mean_history(histories: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
+    """Row by row the mean over the folds, as far as all have come."""
+    return [mean_row(rows) for rows in zip(*histories, strict=False)]
+
+
+def mean_row(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every figure that all rows have; NaN where it is not known of one."""
+    common = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: math.fsum(row[name] for row in rows) / len(rows) for name in common}
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
-from cal_ratio_trainer.ntuple.branches import WEIGHT, check_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
+from cal_ratio_trainer.ntuple.events import WEIGHT, check_branches
 from cal_ratio_trainer.ntuple.pieces import cut
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Selection, files_matching

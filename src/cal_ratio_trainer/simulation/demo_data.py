@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from cal_ratio_trainer.building import build_training_file
-from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.convert import DemoSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.files.leases import held_in_turn

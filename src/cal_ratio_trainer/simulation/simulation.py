@@ -11,8 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.demo import DemoSettings
+from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import write_text

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 
-from cal_ratio_trainer.config.loading import settings_from
-from cal_ratio_trainer.config.mistakes import shown
+from cal_ratio_trainer.config.loading import Layers, settings_from, shown
 from cal_ratio_trainer.config.shared import FigureSettings
-from cal_ratio_trainer.config.training import DEMO_PROFILE, Layers, TrainSettings
+from cal_ratio_trainer.config.training import DEMO_PROFILE, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place
 from cal_ratio_trainer.runs.directory import (

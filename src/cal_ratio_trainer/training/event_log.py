@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.history import HistoryRow
+from cal_ratio_trainer.runs.figure_data import HistoryRow
 
 if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter

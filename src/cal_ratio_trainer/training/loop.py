@@ -20,8 +20,14 @@ from cal_ratio_trainer.network.domain.base import ControlJets
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
-from cal_ratio_trainer.runs.history import HISTORY_NAMES, HistoryRow, write_history
+from cal_ratio_trainer.runs.figure_data import (
+    HISTORY_NAMES,
+    EpochHistograms,
+    HistoryRow,
+    histograms_of,
+    ranges_of,
+    write_history,
+)
 from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings

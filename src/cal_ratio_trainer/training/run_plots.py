@@ -14,9 +14,8 @@ from cal_ratio_trainer.plotting import Drawing, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, epoch_plot_names, final_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, ks_of_row, ranges_of
 from cal_ratio_trainer.runs.figures import drawings_of_history, history_references
-from cal_ratio_trainer.runs.history import HistoryRow
 from cal_ratio_trainer.workers.processes import available_cores
 
 _SHARE = 0.04

@@ -16,8 +16,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.runs.directory import RunDirectory, refuse_unusable
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, write_evaluation
-from cal_ratio_trainer.runs.history import HistoryRow
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, write_evaluation
 from cal_ratio_trainer.runs.networks import network_of
 from cal_ratio_trainer.runs.recommendation import best_epochs
 from cal_ratio_trainer.runs.record import now, record_text, shares_of, timings_of

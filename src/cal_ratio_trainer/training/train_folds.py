@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from cal_ratio_trainer.config.training import Layers, TrainSettings
+from cal_ratio_trainer.config.loading import Layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.plotting.pool import DrawingFailed
 from cal_ratio_trainer.runs.directory import FINISHED, IMPORTED, RUNNING, RunDirectory, RunError
-from cal_ratio_trainer.runs.figure_data import write_evaluation
+from cal_ratio_trainer.runs.figure_data import history_text, write_evaluation
 from cal_ratio_trainer.runs.figures import redraw_run
-from cal_ratio_trainer.runs.history import history_text, mean_history
 from cal_ratio_trainer.runs.networks import networks_of
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, mean_history
 from cal_ratio_trainer.runs.record import now, record_text
 from cal_ratio_trainer.runs.test_sample import fold_sample, write_fold_sample
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress

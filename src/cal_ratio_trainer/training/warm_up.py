@@ -16,7 +16,6 @@ from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.engine import Engine, engine_for
-from cal_ratio_trainer.network.kernels.cpu.compile_process import recurrence_beside
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.workers.child import ChildDied
@@ -97,7 +96,9 @@ def compile_loops(step: TrainingStep, data: TrainingTensors, say: Callable[[str]
 
 def _compile_in_two_processes() -> None:
     """Compiles the loops of dense layers here and those of the recurrence in a child, unless they are cached."""
-    with recurrence_beside() as child:
+    from cal_ratio_trainer.network.kernels.cpu.recurrence import compiling_beside
+
+    with compiling_beside() as child:
         if child is None:
             return
         layers = [Dense(1, 1, torch.Generator()) for _ in range(2)]

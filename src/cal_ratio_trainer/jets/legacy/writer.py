@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError
@@ -96,7 +95,7 @@ class FlatWriter:
             column = jets.scalars.column(name).cast(_SCALARS[name])
         if column.null_count:
             self._filled[name] = self._filled.get(name, 0) + column.null_count
-            column = pc.fill_null(column, pa.scalar(_FOR_NULL.get(name, 0), _SCALARS[name]))
+            column = column.fill_null(pa.scalar(_FOR_NULL.get(name, 0), _SCALARS[name]))
         return column.combine_chunks()
 
 

@@ -1,1 +1,1 @@
-"""Compiled loops of the network, and the same computation in PyTorch's operations."""
+"""Compiled loops of the network, for CPUs and for graphics cards."""

@@ -3,6 +3,10 @@
 Tiles of jets run over all slots with their states in the fastest cache.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.kernels.cpu.compiler import compiled, inlined, over_tiles
-from cal_ratio_trainer.network.sequences import Sequences, keeps_for_backward
+from cal_ratio_trainer.network.sequences import Sequences
+from cal_ratio_trainer.workers.child import Child, ChildDied
+from cal_ratio_trainer.workers.executor import Report, Task
+from cal_ratio_trainer.workers.processes import available_cores
 
 TILE = 128
 """Jets of one tile of the recurrence: their states stay in the fastest cache over all slots."""
@@ -287,24 +294,9 @@ def recurrence_backward(tiles, gradient, recurrent, jet_places, kept, gradients)
                     add_products(dh[u], recurrent[u], dz)
 
 
-def compile_kernels() -> None:
-    """Compiles both kernels for the types of array that `recurrence` gives them; nothing is computed."""
-    tiles, weights, jet_places = (0, 0, 0), np.empty((1, 4), np.float32), (0, np.empty((2, 1), np.int64))
-    gates, room = np.empty((4, 1), np.float32), np.empty((0, 1, 5, TILE), np.float32)
-    states, sums = np.empty((1, 1, 0), np.float32), np.empty((0, 2, 4), np.float32)
-    recurrence_forward(tiles, gates, weights, jet_places, room, states)
-    recurrence_backward(tiles, states, weights, jet_places, room, (gates, sums))
+class NumbaRecurrence(torch.autograd.Function):
+    """Autograd function of the loops; keeps gates and c of every slot."""
 
-
-def numba_hidden_states(sequences: Sequences, recurrent_kernel: Tensor, every_slot: bool) -> Tensor:
-    """See `recurrence.hidden_states`."""
-    result: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        sequences.gates, recurrent_kernel, sequences, every_slot, keeps_for_backward(sequences, recurrent_kernel)
-    )
-    return result
-
-
-class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, gates: Tensor, recurrent: Tensor, sequences: Sequences, every_slot: bool, kept: bool
@@ -342,3 +334,46 @@ class _Recurrence(torch.autograd.Function):
         total = sums.sum(dim=0)
         gates_gradient[:, -1] = total[units]
         return gates_gradient, total[:units], None, None, None
+
+
+def compile_kernels(report: Report | None = None) -> None:
+    """Compiles both kernels for the types of array that the autograd function gives them; nothing is computed."""
+    tiles, weights, jet_places = (0, 0, 0), np.empty((1, 4), np.float32), (0, np.empty((2, 1), np.int64))
+    gates, room = np.empty((4, 1), np.float32), np.empty((0, 1, 5, TILE), np.float32)
+    states, sums = np.empty((1, 1, 0), np.float32), np.empty((0, 2, 4), np.float32)
+    recurrence_forward(tiles, gates, weights, jet_places, room, states)
+    recurrence_backward(tiles, states, weights, jet_places, room, (gates, sums))
+
+
+@contextmanager
+def compiling_beside() -> Iterator[Child | None]:
+    """Child that compiles the loops of this module and leaves them on disk; None where it would not help.
+
+    numba compiles one loop at a time in each process.
+    """
+    child = None
+    if os.name == "posix" and available_cores() > 1 and not _is_cached():
+        # Without it this process compiles them too, and takes longer.
+        with suppress(OSError, ChildDied):
+            child = Child(is_silent=True)
+            child.send(Task((0, 0), compile_kernels, ()))
+    try:
+        yield child
+    finally:
+        if child is not None:
+            child.kill()
+
+
+def _is_cached() -> bool:
+    """True where compiled loops are on disk, or cannot be."""
+    folder = recurrence_backward.stats.cache_path  # type: ignore[attr-defined]
+    if folder is None:
+        return True
+    source = Path(__file__)
+    try:
+        written = [each.stat().st_mtime for each in Path(folder).glob(f"{source.stem}.*.nbi")]
+        # What an earlier version of this file left counts for nothing.
+        return any(time >= source.stat().st_mtime for time in written)
+    except OSError:
+        # Another process is writing there.
+        return True

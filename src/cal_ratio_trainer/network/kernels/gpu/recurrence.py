@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.engine import triton_precision
 from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS, compiled
-from cal_ratio_trainer.network.sequences import Sequences, keeps_for_backward
+from cal_ratio_trainer.network.sequences import Sequences
 
 
 @compiled
@@ -257,15 +257,7 @@ def fits(units: int, device: torch.device) -> bool:
     return units <= MOST_UNITS and shared >= _SHARED_BY_WIDE
 
 
-def triton_hidden_states(sequences: Sequences, recurrent_kernel: Tensor, every_slot: bool) -> Tensor:
-    """See `recurrence.hidden_states`."""
-    result: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        sequences.gates, recurrent_kernel, sequences, every_slot, keeps_for_backward(sequences, recurrent_kernel)
-    )
-    return result
-
-
-class _Recurrence(torch.autograd.Function):
+class TritonRecurrence(torch.autograd.Function):
     """Keeps h and c of every slot; the backward pass computes the gates again."""
 
     @staticmethod

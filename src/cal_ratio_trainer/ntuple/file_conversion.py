@@ -17,8 +17,8 @@ from cal_ratio_trainer.jets.loading import Writer, writing_layout
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata
 from cal_ratio_trainer.jets.table import Jets
-from cal_ratio_trainer.ntuple.branches import check_branches, required_branches
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
+from cal_ratio_trainer.ntuple.events import check_branches, required_branches
 from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, write_piece
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Request

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.network.kernels.cpu import compile_process
-from cal_ratio_trainer.network.kernels.cpu.compile_process import recurrence_beside
+from cal_ratio_trainer.network.kernels.cpu import recurrence
+from cal_ratio_trainer.network.kernels.cpu.recurrence import compiling_beside
 from cal_ratio_trainer.workers.executor import Done
 
 SIGNATURES = """
@@ -33,36 +33,34 @@ def test_kernels_are_compiled_for_what_the_network_gives_them() -> None:
 
 @pytest.mark.parametrize(("cores", "kept"), [(1, False), (2, True)])
 def test_no_process_is_started_where_it_would_not_help(cores: int, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile_process, "available_cores", lambda: cores)
-    monkeypatch.setattr(compile_process, "_nothing_is_kept", lambda: not kept)
-    with recurrence_beside() as child:
+    monkeypatch.setattr(recurrence, "available_cores", lambda: cores)
+    monkeypatch.setattr(recurrence, "_is_cached", lambda: kept)
+    with compiling_beside() as child:
         assert child is None
 
 
 def test_the_process_compiles_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile_process, "available_cores", lambda: 2)
-    monkeypatch.setattr(compile_process, "_nothing_is_kept", lambda: True)
-    with recurrence_beside() as child:
+    monkeypatch.setattr(recurrence, "available_cores", lambda: 2)
+    monkeypatch.setattr(recurrence, "_is_cached", lambda: False)
+    with compiling_beside() as child:
         assert child is not None
         assert child.receive(120) == Done((0, 0))
-    with recurrence_beside() as child:
+    with compiling_beside() as child:
         assert child is not None
     with pytest.raises(ProcessLookupError):
         os.kill(child.process_id, 0)
 
 
 def test_what_is_kept_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cal_ratio_trainer.network.kernels.cpu import recurrence
-
     stats = type("Stats", (), {"cache_path": str(tmp_path)})
     monkeypatch.setattr(recurrence, "recurrence_backward", type("Kernel", (), {"stats": stats}))
-    assert compile_process._nothing_is_kept()
+    assert not recurrence._is_cached()
     (tmp_path / "dense.chain_forward-1.py311.nbi").touch()
-    assert compile_process._nothing_is_kept()
+    assert not recurrence._is_cached()
     kept = tmp_path / "recurrence.recurrence_forward-1.py311.nbi"
     kept.touch()
-    assert not compile_process._nothing_is_kept()
+    assert recurrence._is_cached()
     os.utime(kept, (0, 0))
-    assert compile_process._nothing_is_kept()
+    assert not recurrence._is_cached()
     stats.cache_path = None  # type: ignore[attr-defined]
-    assert not compile_process._nothing_is_kept()
+    assert recurrence._is_cached()
