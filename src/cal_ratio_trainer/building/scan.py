@@ -97,11 +97,11 @@ def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind
         InputFileError: they are of a data type or label that has no place there, or in a training file of another kind.
     """
     if file.metadata.kind not in (None, kind):
-        raise InputFileError(source.path, f"is a {file.metadata.kind} training file, and kind is {kind}")
+        raise InputFileError(source.path, f"is a {file.metadata.kind} training file, but kind is {kind}")
     data_type = data_type_of(source, file)
     if data_type is None:
         if kind == "control" and np.any(labels == Label.SIGNAL):
-            raise InputFileError(source.path, "holds signal jets (label 1), which have no place in a control region")
+            raise InputFileError(source.path, "holds signal jets (label 1), which do not belong in a control region")
         return
     if data_type not in _ADMITTED[kind]:
         admitted = ", ".join(_ADMITTED[kind])
@@ -163,6 +163,16 @@ class ScannedFile:
     scalar_names: tuple[str, ...] = ()
     edges: tuple[int, ...] = ()
     weights: NDArray[np.float64] | None = None
+
+    @property
+    def labels(self) -> NDArray[np.int8]:
+        """Labels of the taken jets, [taken]."""
+        return np.asarray(self.columns.column("label").to_numpy())
+
+    @property
+    def is_multijet(self) -> NDArray[np.bool_]:
+        """True for taken jets with the label of multijets, [taken]; in a control region these are the simulation."""
+        return np.asarray(self.labels == Label.QCD)
 
 
 def scan_files(
@@ -252,7 +262,7 @@ def _sampled(files: list[ScannedFile], random: np.random.Generator) -> list[Scan
     if wanted >= there:
         if wanted > there:
             name = files[0].source.request.input_file
-            _log.warning("%s: %d jets are asked for and %d are there; all are taken", name, wanted, there)
+            _log.warning("%s: num_events is %d, but only %d jets are available; all are taken", name, wanted, there)
         return files
     drawn = np.sort(random.choice(there, wanted, replace=False))
     return list(_parts(files, drawn))
