@@ -19,9 +19,10 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
+from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.version import CODE, __version__
@@ -53,6 +54,27 @@ class DataFile:
             "events_told_apart_by": sample.identity,
             "notes": list(sample.notes),
         }
+
+
+def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
+    """Main file and, if any, control-region file on this machine: remote files are copied, those of the demo made.
+
+    Raises:
+        ConfigError: only one of them is the demo.
+    """
+    main, control = settings.main_training_file, settings.cr_training_file
+    if control is not None and (mixture := demo_beside_file(main, control)):
+        raise ConfigError([mixture])
+    names = (main,) if control is None else (main, control)
+    if main == DEMO:
+        # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
+        from cal_ratio_trainer.simulation.demo_data import demo_training_files
+
+        demo = demo_training_files(settings.cache_path)
+        paths = (demo.main, demo.control)[: len(names)]
+    else:
+        paths = tuple(local_copy(name, settings.cache_path) for name in names)
+    return tuple(DataFile(name, path) for name, path in zip(names, paths, strict=True))
 
 
 @dataclass
