@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cal_ratio_trainer.cli.main import cr_trainer
-from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze
+from cal_ratio_trainer.scoring.candidates import NothingToAnalyze
 from tests.factories.runs import history_row, write_run
 
 

@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, roc_auc
+from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, QCD_ONLY, roc_auc
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
-
-BACKGROUNDS = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
 
 
 def main_jets(rng: np.random.Generator, labels: np.ndarray, steps: int | None = None) -> ScoredJets:

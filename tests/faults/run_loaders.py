@@ -19,7 +19,6 @@ from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
-from cal_ratio_trainer.reporting.analysis_runs import read_run
 from cal_ratio_trainer.reporting.runs import run_rows, runs_csv
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import (
@@ -32,6 +31,7 @@ from cal_ratio_trainer.runs.figure_data import (
 from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
 from cal_ratio_trainer.runs.networks import find_network, with_digest
 from cal_ratio_trainer.runs.record import machine
+from cal_ratio_trainer.scoring.analyzed_run import read_run
 from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, save_checkpoint, state_bytes
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.step import TrainingStep

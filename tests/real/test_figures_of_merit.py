@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation import ScoredJets
-from cal_ratio_trainer.evaluation.classification import confusion_matrix
+from cal_ratio_trainer.evaluation.efficiencies import confusion_matrix
 from cal_ratio_trainer.evaluation.ks import control_region_ks
 from cal_ratio_trainer.jets.labels import Label
 

@@ -7,10 +7,9 @@ import pytest
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings, RunsSettings
 from cal_ratio_trainer.reporting.analysis import analyze_runs
-from cal_ratio_trainer.reporting.analysis_epochs import shortlist, with_results
-from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_runs
 from cal_ratio_trainer.reporting.runs import run_rows
 from cal_ratio_trainer.runs.recommendation import BestEpochs, mean_row, recommended_epoch
+from cal_ratio_trainer.scoring.candidates import NothingToAnalyze, choose_runs, shortlist, with_results
 from tests.factories.files import write_training_files
 from tests.factories.runs import TINY, history_row, set_settings, train_set, train_small
 

@@ -22,10 +22,10 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
-from cal_ratio_trainer.reporting.analysis_runs import NothingToAnalyze, choose_runs
 from cal_ratio_trainer.runs.import_run import import_training
 from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.runs.test_sample import scored_jets
+from cal_ratio_trainer.scoring.candidates import NothingToAnalyze, choose_runs
 from tests.factories.files import write_training_files
 from tests.factories.runs import history_row, write_run
 from tests.formats.earlier_files import keras_2_zip

@@ -18,12 +18,11 @@ from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.reporting.analysis_epochs import shortlist, with_results
-from cal_ratio_trainer.reporting.analysis_runs import choose_runs
 from cal_ratio_trainer.runs import network_facts
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.network_export import TrainingExport, export_training
 from cal_ratio_trainer.runs.test_sample import TestJets
+from cal_ratio_trainer.scoring.candidates import choose_runs, shortlist, with_results
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files

@@ -22,9 +22,7 @@ from cal_ratio_trainer.evaluation.bootstrap import (
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, PtRange
 from cal_ratio_trainer.evaluation.roc import (
-    BIB_ONLY,
-    QCD_AND_TENTH_OF_BIB,
-    QCD_ONLY,
+    BACKGROUNDS,
     REJECTION_AT,
     Background,
     RocCurve,
@@ -33,7 +31,6 @@ from cal_ratio_trainer.evaluation.roc import (
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
-BACKGROUNDS = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
 EFFICIENCY_GRID = np.round(np.arange(0.05, 1.0, 0.05), 2)
 """Signal efficiencies at which the ratio of rejections is given. [1]"""
 

@@ -40,6 +40,9 @@ QCD_AND_BIB = Background("QCD + BIB", 1.0, 1.0)
 QCD_ONLY = Background("QCD only", 1.0, 0.0)
 BIB_ONLY = Background("BIB only", 0.0, 1.0)
 
+BACKGROUNDS = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
+"""Backgrounds that networks are judged by, in the order of tables."""
+
 
 def mass_name(higgs_mass: float) -> str:
     """Name of results for one mH, in file names too.

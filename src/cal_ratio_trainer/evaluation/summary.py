@@ -4,14 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cal_ratio_trainer.evaluation.classification import (
+from cal_ratio_trainer.evaluation.efficiencies import (
+    MISTAG,
     ConfusionMatrix,
+    Dependence,
     FalsePositives,
     MassPointEfficiency,
+    WorkingPoint,
     confusion_matrix,
+    dependences,
     false_positives,
     signal_efficiencies,
     signal_efficiency,
+    working_point,
 )
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.intervals import Share
@@ -24,10 +29,9 @@ from cal_ratio_trainer.evaluation.ks import (
     overtraining,
 )
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
-from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, QCD_ONLY, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.significance import SignificanceScan, all_scans
-from cal_ratio_trainer.evaluation.working_point import MISTAG, Dependence, WorkingPoint, dependences, working_point
 
 _FORMAT = 1
 
@@ -126,13 +130,12 @@ def evaluate_test_sample(
         mistag: the share of QCD that passes at the working point. [1]
         pt_ranges: in which data and MC are compared.
     """
-    backgrounds = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
     point = working_point(jets, mistag)
     if control is not None and not len(control):
         control = None
     return TestFigures(
         rocs=(
-            *(roc_curve(jets, background) for background in backgrounds),
+            *(roc_curve(jets, background) for background in BACKGROUNDS),
             *(roc_curve(jets, higgs_mass=mass) for mass in jets.higgs_masses),
         ),
         qcd_rocs=tuple(roc_curve(jets, QCD_ONLY, mass) for mass in jets.higgs_masses),

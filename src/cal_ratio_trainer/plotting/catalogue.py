@@ -13,9 +13,14 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.cells import draw_confusion, draw_mass_points
 from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.efficiencies import draw_false_positives, draw_mistags, draw_signal_efficiency
+from cal_ratio_trainer.plotting.efficiencies import (
+    draw_confusion,
+    draw_false_positives,
+    draw_mass_points,
+    draw_mistags,
+    draw_signal_efficiency,
+)
 from cal_ratio_trainer.plotting.roc import draw_curve, draw_pure_curves, draw_scan
 from cal_ratio_trainer.plotting.scores import (
     LINEAR_AXES,

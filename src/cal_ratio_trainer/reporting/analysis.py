@@ -9,14 +9,12 @@ from typing import Any
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
-from cal_ratio_trainer.reporting.analysis_epochs import Candidate, shortlist, with_results
 from cal_ratio_trainer.reporting.analysis_figures import (
     history_figures,
     pareto_figure,
     score_figures,
     shortlist_figure,
 )
-from cal_ratio_trainer.reporting.analysis_runs import GIVEN_FILES, AnalyzedRun, ChosenRuns, RunGroup, choose_runs
 from cal_ratio_trainer.reporting.analysis_tables import (
     auc_table,
     difference_table,
@@ -35,6 +33,15 @@ from cal_ratio_trainer.runs.recommendation import (
     BestEpochs,
     ks_sums,
     lacks_control_region,
+)
+from cal_ratio_trainer.scoring.analyzed_run import GIVEN_FILES, AnalyzedRun
+from cal_ratio_trainer.scoring.candidates import (
+    Candidate,
+    ChosenRuns,
+    RunGroup,
+    choose_runs,
+    shortlist,
+    with_results,
 )
 
 _NO_BETTER_THAN_CHANCE = 0.6

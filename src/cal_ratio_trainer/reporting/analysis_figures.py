@@ -17,14 +17,14 @@ from cal_ratio_trainer.plotting.pareto import (
     pareto_drawing,
     shortlist_drawing,
 )
-from cal_ratio_trainer.reporting.analysis_epochs import Candidate
-from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
 from cal_ratio_trainer.reporting.report import Report, file_stem
 from cal_ratio_trainer.reporting.table import Markup, ReportTable
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row
 from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
 from cal_ratio_trainer.runs.overview import BestEpoch
 from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, pareto_front
+from cal_ratio_trainer.scoring.analyzed_run import AnalyzedRun
+from cal_ratio_trainer.scoring.candidates import Candidate, RunGroup
 
 _SAME_WITHIN = 0.1
 """Samples whose expected K-S sums differ by less than this share are drawn on one scale."""

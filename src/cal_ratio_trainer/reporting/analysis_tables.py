@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 
 from cal_ratio_trainer.evaluation.intervals import Interval, Share
-from cal_ratio_trainer.evaluation.roc import REJECTION_AT
+from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, REJECTION_AT
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration
-from cal_ratio_trainer.reporting.analysis_epochs import BACKGROUNDS, Candidate, TestResult
-from cal_ratio_trainer.reporting.analysis_runs import GIVEN_FILES, TEST_PART, AnalyzedRun
 from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.training_details import rejection_words
 from cal_ratio_trainer.runs.figure_data import HISTORY_NAMES
+from cal_ratio_trainer.scoring.analyzed_run import GIVEN_FILES, TEST_PART, AnalyzedRun
+from cal_ratio_trainer.scoring.candidates import Candidate, TestResult
 
 _EPOCH_COLUMNS = (
     "Sorted by the main loss. Losses and K-S sum are of the validation part; the sum is that of three outputs and "

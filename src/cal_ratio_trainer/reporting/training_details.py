@@ -3,13 +3,12 @@
 import math
 from collections.abc import Iterable
 
-from cal_ratio_trainer.evaluation.classification import ConfusionMatrix, FalsePositives, MassPointEfficiency
+from cal_ratio_trainer.evaluation.efficiencies import ConfusionMatrix, FalsePositives, MassPointEfficiency, WorkingPoint
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, Overtraining
 from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.evaluation.working_point import WorkingPoint
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, as_text, number
 

@@ -19,9 +19,10 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
+from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.version import CODE, __version__
@@ -55,6 +56,27 @@ class DataFile:
         }
 
 
+def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
+    """Main file and, if any, control-region file on this machine: remote files are copied, those of the demo made.
+
+    Raises:
+        ConfigError: only one of them is the demo.
+    """
+    main, control = settings.main_training_file, settings.cr_training_file
+    if control is not None and (mixture := demo_beside_file(main, control)):
+        raise ConfigError([mixture])
+    names = (main,) if control is None else (main, control)
+    if main == DEMO:
+        # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
+        from cal_ratio_trainer.simulation.demo_data import demo_training_files
+
+        demo = demo_training_files(settings.cache_path)
+        paths = (demo.main, demo.control)[: len(names)]
+    else:
+        paths = tuple(local_copy(name, settings.cache_path) for name in names)
+    return tuple(DataFile(name, path) for name, path in zip(names, paths, strict=True))
+
+
 @dataclass
 class Timings:
     """Seconds that the stages of a training took, each epoch's among them, and the main jets that were trained on."""
@@ -66,7 +88,7 @@ class Timings:
     epochs: list[float] = field(default_factory=list)
 
     @property
-    def jets_a_second(self) -> float:
+    def jets_per_second(self) -> float:
         """Main jets a second in the steps alone."""
         return self.main_jets / self.steps if self.steps else 0.0
 
@@ -140,7 +162,7 @@ def timings_of(timings: Timings, data_s: float, compiling_s: float) -> dict[str,
         "validation_s": timings.validation,
         "files_s": timings.files,
         "total_s": total,
-        "main_jets_per_second": timings.jets_a_second,
+        "main_jets_per_second": timings.jets_per_second,
         "seconds_an_epoch": sum(timings.epochs) / len(timings.epochs) if timings.epochs else 0.0,
     }
 

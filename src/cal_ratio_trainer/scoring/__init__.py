@@ -1,1 +1,1 @@
-"""Jets of any file with a network's scores: streamed, marked by the part of the training they had, compared."""
+"""Scores of a network for jets of any file: streamed, marked by part of the training, compared; runs to analyze."""

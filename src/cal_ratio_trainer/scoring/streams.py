@@ -24,9 +24,9 @@ from cal_ratio_trainer.datasets.training_file import refuse_other_scaling, refus
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets import DataType, Jets, JetScalars
-from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
+from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, is_built, refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
-from cal_ratio_trainer.jets.loading import CleaningReport, clean_for_training, is_built, open_jets
+from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.ntuple.chunk import convert_chunk

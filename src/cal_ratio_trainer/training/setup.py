@@ -7,21 +7,19 @@ from dataclasses import dataclass
 
 import torch
 
-from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.data_table import data_sentences
 from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.placement import DataPlace, Place, StepNeeds, data_place, step_size
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
-from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.base import DomainSettings, domain_loss_named
 from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
-from cal_ratio_trainer.runs.record import DataFile
+from cal_ratio_trainer.runs.record import DataFile, training_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
@@ -182,27 +180,6 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     place = data_place(settings, chosen, device, needs, ranks.place.local_processes)
     data, inputs = read_training_data(chosen, place.storage)
     return LoadedData(files, data, data.tensors(inputs, device, place.tensors), place, time.perf_counter() - begin)
-
-
-def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
-    """Main file and, if any, control-region file on this machine: remote files are copied, those of the demo made.
-
-    Raises:
-        ConfigError: only one of them is the demo.
-    """
-    main, control = settings.main_training_file, settings.cr_training_file
-    if control is not None and (mixture := demo_beside_file(main, control)):
-        raise ConfigError([mixture])
-    names = (main,) if control is None else (main, control)
-    if main == DEMO:
-        # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
-        from cal_ratio_trainer.simulation.demo_data import demo_training_files
-
-        demo = demo_training_files(settings.cache_path)
-        paths = (demo.main, demo.control)[: len(names)]
-    else:
-        paths = tuple(local_copy(name, settings.cache_path) for name in names)
-    return tuple(DataFile(name, path) for name, path in zip(names, paths, strict=True))
 
 
 def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> NetworkShape:

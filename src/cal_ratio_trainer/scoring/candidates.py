@@ -1,13 +1,17 @@
-"""The epochs that an analysis looks at closely: which ones, and what they do on the run's own test part."""
+"""Candidates of an analysis: its runs, the groups that can be compared, and shortlisted epochs with their results."""
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
-from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
-from cal_ratio_trainer.evaluation.classification import (
+from cal_ratio_trainer.evaluation.efficiencies import (
     FalsePositives,
     MassPointEfficiency,
     false_positives,
@@ -16,17 +20,173 @@ from cal_ratio_trainer.evaluation.classification import (
 )
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_AND_TENTH_OF_BIB, QCD_ONLY, RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
+from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.reporting.analysis_runs import AnalyzedRun, RunGroup
+from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of
 from cal_ratio_trainer.runs.networks import find_networks
-from cal_ratio_trainer.runs.overview import BestEpoch
-from cal_ratio_trainer.runs.recommendation import ks_sums
+from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
+from cal_ratio_trainer.runs.recommendation import (
+    classifying_epochs,
+    ks_sums,
+    recommended_epoch,
+)
 from cal_ratio_trainer.runs.test_sample import RunSample
+from cal_ratio_trainer.scoring.analyzed_run import AnalyzedRun, GivenFiles, read_run
 
-BACKGROUNDS = (QCD_AND_TENTH_OF_BIB, QCD_ONLY, BIB_ONLY)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class RunGroup:
+    """Runs whose figures may be held against each other.
+
+    Attributes:
+        runs: at least one.
+        rule: by which an epoch is recommended.
+    """
+
+    runs: tuple[AnalyzedRun, ...]
+    rule: Rule
+
+    @property
+    def simulations(self) -> tuple[str | None, ...]:
+        """Simulation of the main and the control jets that are shown; see `RunOverview.simulation`."""
+        run = self.runs[0]
+        if run.sample is not None and run.is_judged_on_given_files:
+            return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
+        return tuple(run.overview.word("data", kind, "simulation") for kind in run.overview.kinds_of_jets)
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """(run, epoch) of every epoch, in the order of `rows`."""
+        return [(run, epoch) for run, each in enumerate(self.runs) for epoch in range(len(each.rows))]
+
+    @property
+    def rows(self) -> list[Mapping[str, float]]:
+        """The histories of all runs, one after the other."""
+        return [row for run in self.runs for row in run.rows]
+
+    @cached_property
+    def recommended(self) -> tuple[int, int] | None:
+        """(run, epoch) recommended over all epochs of all its runs; None where no epoch has what the rule looks at."""
+        chosen = recommended_epoch(self.rows, self.rule)
+        return None if chosen is None else self.places[chosen]
+
+    @cached_property
+    def classifying(self) -> set[tuple[int, int]]:
+        """(run, epoch) of those that classify, see `classifying_epochs`, held against all its runs."""
+        places = self.places
+        return {places[position] for position in classifying_epochs(self.rows)}
+
+    def recommended_of(self, run: int) -> int | None:
+        """The epoch recommended of one run by itself."""
+        return recommended_epoch(self.runs[run].rows, self.rule)
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenRuns:
+    """Runs with which an analysis starts.
+
+    Attributes:
+        groups: the runs that can be used.
+        failures: (run, why) of those that were to be used and cannot.
+        passed_over: runs that were not asked for because they are not finished, with their state.
+        were_named: the user named the runs; otherwise all finished ones are meant.
+    """
+
+    groups: tuple[RunGroup, ...]
+    failures: tuple[tuple[str, str], ...]
+    passed_over: tuple[tuple[str, str], ...]
+    were_named: bool
+
+    @property
+    def runs(self) -> list[AnalyzedRun]:
+        """All of them, group by group."""
+        return [run for group in self.groups for run in group.runs]
+
+
+class NothingToAnalyze(UserError):
+    """No run can be used; the message gives the reasons."""
+
+
+def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
+    """Finds and reads the runs.
+
+    Raises:
+        NothingToAnalyze: there is none that can be used.
+        RunError: there is no folder of runs.
+        ConfigError: a GPU is asked for and there is none, or two runs have one name.
+    """
+    device = chosen_device(settings.device)
+    passed_over: list[tuple[str, str]] = []
+    failures: list[tuple[str, str]] = []
+    if settings.runs_to_analyze:
+        folders, failures = _each(settings.runs_to_analyze, str, lambda name: named_run(name, settings.output_path))
+    else:
+        overviews = [RunOverview.of(run) for run in all_runs(settings.output_path)]
+        folders = [each.run for each in overviews if each.status == FINISHED or each.trouble]
+        passed_over = [(each.run.name, each.status) for each in overviews if each.run not in folders]
+    # Named twice, 'model/-1' and 'model/3' say, it is one run all the same.
+    folders = list({folder.path.resolve(): folder for folder in folders}.values())
+    by_name: dict[str, RunDirectory] = {}
+    for folder in folders:
+        if (other := by_name.setdefault(folder.name, folder)) is not folder:
+            raise ConfigError([f"{other.path} and {folder.path} are both called {folder.name}; analyze one at a time"])
+    given = None
+    if settings.main_training_file is not None and settings.cr_training_file is not None:
+        given = GivenFiles(settings.main_training_file, settings.cr_training_file, device)
+    runs, unusable = _each(
+        folders, lambda folder: folder.name, lambda folder: read_run(folder, device, given, settings.rule), "read runs"
+    )
+    failures += unusable
+    if not runs:
+        raise NothingToAnalyze(_nothing(settings, failures, passed_over))
+    if given is not None and not any(run.is_judged_on_given_files for run in runs):
+        _log.warning("the given training files are not read: every run has test jets of its own")
+    groups = _grouped(runs, settings.rule)
+    return ChosenRuns(groups, tuple(failures), tuple(passed_over), bool(settings.runs_to_analyze))
+
+
+def _each(
+    items: Sequence[Item], name_of: Callable[[Item], str], use: Callable[[Item], Result], task: str = "find runs"
+) -> tuple[list[Result], list[tuple[str, str]]]:
+    """Result of each item, and (name, reason) of those that fail by a mistake of the user or a damaged file."""
+    results, failures = [], []
+    with progress(task, len(items), "runs") as line:
+        for item in items:
+            try:
+                results.append(use(item))
+            except UserError as error:
+                failures.append((name_of(item), str(error)))
+            line.advance()
+    return results, failures
+
+
+def _grouped(runs: Sequence[AnalyzedRun], rule: Rule) -> tuple[RunGroup, ...]:
+    by_mix: dict[tuple[str, ...], list[AnalyzedRun]] = {}
+    for run in runs:
+        by_mix.setdefault(run.mix, []).append(run)
+    return tuple(RunGroup(tuple(group), rule) for group in by_mix.values())
+
+
+def _nothing(
+    settings: AnalyzeSettings, failures: Sequence[tuple[str, str]], passed_over: Sequence[tuple[str, str]]
+) -> str:
+    reasons = [f"{name}: {reason}" for name, reason in failures]
+    if passed_over:
+        states = ", ".join(f"{name} ({status})" for name, status in passed_over)
+        reasons.append(f"not finished are {states}; name them to look at them all the same")
+    told = "".join(f"\n  - {reason}" for reason in reasons)
+    if settings.runs_to_analyze:
+        return f"none of the runs can be analyzed:{told}"
+    return f"there is no finished run in {settings.output_path}{':' + told if told else ''}"
+
 
 CRITERIA = {
     "validation loss": "val_original_lossf",
@@ -35,7 +195,6 @@ CRITERIA = {
     "K-S sum": None,
 }
 """Criteria of the shortlist, the lowest value first, and its name in the history; None is the sum of three names."""
-
 
 _OF_ITS_RUN = "recommended of its run"
 

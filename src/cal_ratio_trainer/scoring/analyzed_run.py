@@ -1,42 +1,33 @@
-"""The runs of an analysis: which are meant, which can be used, and which can be held against each other."""
+"""A run with the jets that it is judged by: its own test jets, or all jets of files that a user gives."""
 
 import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import torch
 
-from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import ConfigError, UserError
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
-from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError, named_run
+from cal_ratio_trainer.runs.directory import FINISHED, IMPORTED, RunDirectory, RunError
 from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_networks
-from cal_ratio_trainer.runs.overview import RunOverview, all_runs
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, classifying_epochs, recommended_epoch
+from cal_ratio_trainer.runs.overview import RunOverview
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs
+from cal_ratio_trainer.runs.record import training_files
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample, known_settings
-from cal_ratio_trainer.training.setup import training_files
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-_log = logging.getLogger(__name__)
 
 TEST_PART, GIVEN_FILES = "test part", "given files"
 """Jets that figures with errors are of: those that a training left, or all that a user gave for runs that left none."""
 
-_FINISHED = "finished"
 _DECIDE_FIGURES = ("weight_column", "bad_weights", "pt_ranges", "include_low_mass", "include_high_mass")
 """Settings of a training that decide which jets its validation part holds and how they are weighted."""
+
 _READ_WITH = (
     "weight_column",
     "bad_weights",
@@ -138,6 +129,7 @@ class AnalyzedRun:
         history = self.overview.history
         if self.measured is None:
             return history
+        # AUC and K-S of the history belong to jets that are not known.
         rows = [
             {name: value for name, value in row.items() if name != "val_auc" and not name.startswith("ks_")}
             for row in history
@@ -192,117 +184,6 @@ class AnalyzedRun:
         return (*map(str, files), *(str(self.overview.settings.get(name)) for name in _DECIDE_FIGURES))
 
 
-@dataclass(frozen=True, eq=False)
-class RunGroup:
-    """Runs whose figures may be held against each other.
-
-    Attributes:
-        runs: at least one.
-        rule: by which an epoch is recommended.
-    """
-
-    runs: tuple[AnalyzedRun, ...]
-    rule: Rule
-
-    @property
-    def simulations(self) -> tuple[str | None, ...]:
-        """Simulation of the main and the control jets that are shown; see `RunOverview.simulation`."""
-        run = self.runs[0]
-        if run.sample is not None and run.is_judged_on_given_files:
-            return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
-        return tuple(run.overview.word("data", kind, "simulation") for kind in run.overview.kinds_of_jets)
-
-    @property
-    def places(self) -> list[tuple[int, int]]:
-        """(run, epoch) of every epoch, in the order of `rows`."""
-        return [(run, epoch) for run, each in enumerate(self.runs) for epoch in range(len(each.rows))]
-
-    @property
-    def rows(self) -> list[Mapping[str, float]]:
-        """The histories of all runs, one after the other."""
-        return [row for run in self.runs for row in run.rows]
-
-    @cached_property
-    def recommended(self) -> tuple[int, int] | None:
-        """(run, epoch) recommended over all epochs of all its runs; None where no epoch has what the rule looks at."""
-        chosen = recommended_epoch(self.rows, self.rule)
-        return None if chosen is None else self.places[chosen]
-
-    @cached_property
-    def classifying(self) -> set[tuple[int, int]]:
-        """(run, epoch) of those that classify, see `classifying_epochs`, held against all its runs."""
-        places = self.places
-        return {places[position] for position in classifying_epochs(self.rows)}
-
-    def recommended_of(self, run: int) -> int | None:
-        """The epoch recommended of one run by itself."""
-        return recommended_epoch(self.runs[run].rows, self.rule)
-
-
-@dataclass(frozen=True, eq=False)
-class ChosenRuns:
-    """Runs with which an analysis starts.
-
-    Attributes:
-        groups: the runs that can be used.
-        failures: (run, why) of those that were to be used and cannot.
-        passed_over: runs that were not asked for because they are not finished, with their state.
-        were_named: the user named the runs; otherwise all finished ones are meant.
-    """
-
-    groups: tuple[RunGroup, ...]
-    failures: tuple[tuple[str, str], ...]
-    passed_over: tuple[tuple[str, str], ...]
-    were_named: bool
-
-    @property
-    def runs(self) -> list[AnalyzedRun]:
-        """All of them, group by group."""
-        return [run for group in self.groups for run in group.runs]
-
-
-class NothingToAnalyze(UserError):
-    """No run can be used; the message gives the reasons."""
-
-
-def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
-    """Finds and reads the runs.
-
-    Raises:
-        NothingToAnalyze: there is none that can be used.
-        RunError: there is no folder of runs.
-        ConfigError: a GPU is asked for and there is none, or two runs have one name.
-    """
-    device = chosen_device(settings.device)
-    passed_over: list[tuple[str, str]] = []
-    failures: list[tuple[str, str]] = []
-    if settings.runs_to_analyze:
-        folders, failures = _each(settings.runs_to_analyze, str, lambda name: named_run(name, settings.output_path))
-    else:
-        overviews = [RunOverview.of(run) for run in all_runs(settings.output_path)]
-        folders = [each.run for each in overviews if each.status == _FINISHED or each.trouble]
-        passed_over = [(each.run.name, each.status) for each in overviews if each.run not in folders]
-    # Named twice, 'model/-1' and 'model/3' say, it is one run all the same.
-    folders = list({folder.path.resolve(): folder for folder in folders}.values())
-    by_name: dict[str, RunDirectory] = {}
-    for folder in folders:
-        if (other := by_name.setdefault(folder.name, folder)) is not folder:
-            raise ConfigError([f"{other.path} and {folder.path} are both called {folder.name}; analyze one at a time"])
-    given = None
-    if settings.main_training_file is not None and settings.cr_training_file is not None:
-        given = GivenFiles(settings.main_training_file, settings.cr_training_file, device)
-    runs, unusable = _each(
-        folders, lambda folder: folder.name, lambda folder: read_run(folder, device, given, settings.rule), "read runs"
-    )
-    failures += unusable
-    if not runs:
-        raise NothingToAnalyze(_nothing(settings, failures, passed_over))
-    if given is not None and not any(run.is_judged_on_given_files for run in runs):
-        _log.warning("the given training files are not read: every run has test jets of its own")
-    groups = _grouped(runs, settings.rule)
-    return ChosenRuns(groups, tuple(failures), tuple(passed_over), bool(settings.runs_to_analyze))
-
-
 def read_run(
     run: RunDirectory, device: torch.device, given: GivenFiles | None = None, rule: Rule = DEFAULT_RULE
 ) -> AnalyzedRun:
@@ -338,13 +219,13 @@ def read_run(
         return AnalyzedRun(overview, RunSample.read(run, overview.settings, device))
     except UserError as error:
         # The test jets are written when a training ends.
-        return AnalyzedRun(overview, None, str(error) if overview.status == _FINISHED else "")
+        return AnalyzedRun(overview, None, str(error) if overview.status == FINISHED else "")
 
 
 def _fold_set(overview: RunOverview, device: torch.device, rule: Rule) -> AnalyzedRun:
     """A set as one run: each test jet is scored by the network of its fold."""
     name = overview.run.name
-    if overview.status != _FINISHED:
+    if overview.status != FINISHED:
         raise RunError(f"the fold set {name} is {overview.status}; it can be judged when all its folds are trained")
     best = overview.best_epochs(rule)
     if best is None:
@@ -356,46 +237,10 @@ def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
     run, sample = overview.run, given.sample_for(overview)
     epochs = run.kept_epochs()
     networks = {epoch: f"{run.name}/{epoch}" for epoch in epochs} or {0: f"{run.name}/{NEWEST}"}
-    measured = {}
+    measured: dict[int, dict[str, float]] = {}
     with progress(f"score given jets ({run.name})", len(networks), "epochs") as line:
         for epoch, name in networks.items():
             main, control = sample.scored_by(find_networks(name, run.numbered_folder.parents[1]).load())
-            # Under the names that the history has for the figures of the validation part.
             measured[epoch] = {"val_auc": roc_auc(main), **ks_of_control_jets(control, sample.pt_ranges).to_dict()}
             line.advance()
     return AnalyzedRun(overview, sample, measured=measured)
-
-
-def _each(
-    items: Sequence[Item], name_of: Callable[[Item], str], use: Callable[[Item], Result], task: str = "find runs"
-) -> tuple[list[Result], list[tuple[str, str]]]:
-    """Result of each item, and (name, reason) of those that fail by a mistake of the user or a damaged file."""
-    results, failures = [], []
-    with progress(task, len(items), "runs") as line:
-        for item in items:
-            try:
-                results.append(use(item))
-            except UserError as error:
-                failures.append((name_of(item), str(error)))
-            line.advance()
-    return results, failures
-
-
-def _grouped(runs: Sequence[AnalyzedRun], rule: Rule) -> tuple[RunGroup, ...]:
-    by_mix: dict[tuple[str, ...], list[AnalyzedRun]] = {}
-    for run in runs:
-        by_mix.setdefault(run.mix, []).append(run)
-    return tuple(RunGroup(tuple(group), rule) for group in by_mix.values())
-
-
-def _nothing(
-    settings: AnalyzeSettings, failures: Sequence[tuple[str, str]], passed_over: Sequence[tuple[str, str]]
-) -> str:
-    reasons = [f"{name}: {reason}" for name, reason in failures]
-    if passed_over:
-        states = ", ".join(f"{name} ({status})" for name, status in passed_over)
-        reasons.append(f"not finished are {states}; name them to look at them all the same")
-    told = "".join(f"\n  - {reason}" for reason in reasons)
-    if settings.runs_to_analyze:
-        return f"none of the runs can be analyzed:{told}"
-    return f"there is no finished run in {settings.output_path}{':' + told if told else ''}"
