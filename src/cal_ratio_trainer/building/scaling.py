@@ -42,6 +42,17 @@ def scale(jets: Jets, scaling: Scaling) -> ScaledJets:
     return ScaledJets(replace(jets, constituents=lists).with_columns(own), without)
 
 
+def sides(ragged: Ragged, eta: FloatArray, pt: FloatArray) -> FloatArray:
+    """Sign of sum(eta * pt) over the constituents of each jet, [jets]; a sum of 0 counts as positive.
+
+    Args:
+        ragged: tells the jet of each constituent.
+        eta, pt: [constituents], not scaled; any unit of pt.
+    """
+    sums = np.bincount(ragged.owners(), eta.astype(np.float64) * pt, minlength=len(ragged))
+    return np.where(sums < 0, np.float32(-1), np.float32(1))
+
+
 def _scaled(ragged: Ragged, kind: Constituent, scaling: Scaling) -> tuple[Ragged, int]:
     """The constituents of one kind, scaled, and how many have no finite fractions."""
     # [features, constituents]: what is done to single features is done to neighbouring numbers.
@@ -50,8 +61,7 @@ def _scaled(ragged: Ragged, kind: Constituent, scaling: Scaling) -> tuple[Ragged
     turned = [i for i, feature in enumerate(kind.features) if feature.scaling == "side"]
     if turned:
         pt, eta = kind.position("pt"), kind.position("eta")
-        sums = np.bincount(ragged.owners(), columns[eta].astype(np.float64) * columns[pt], minlength=len(ragged))
-        sign = np.where(sums < 0, np.float32(-1), np.float32(1))
+        sign = sides(ragged, columns[eta], columns[pt])
         for position in turned:
             columns[position] *= np.repeat(sign, ragged.lengths)
     for position, feature in enumerate(kind.features):

@@ -1,7 +1,7 @@
-"""Hides the tail of the signal output of data, against a look into a signal region by accident.
+"""Hides the tail of the signal output of data, so that nobody looks into a signal region by accident.
 
-Blinded are jets of data, beam-induced background among them, that do not come from a declared control region. What is
-not known to be simulation counts as data: who wants to see it says what it is.
+Blinded are jets of data, including beam-induced background, that do not come from a declared control region. Jets that
+are not known to be simulation count as data; to see them, a user declares their type.
 """
 
 from dataclasses import dataclass
@@ -75,16 +75,16 @@ class Blinding:
 
     def note(self) -> str:
         """Sentence for the reader."""
-        return self._sentence("a signal output", "have no scores, and count in no number and no figure")
+        return self._sentence("a signal output", "have no scores and are left out of all numbers and figures")
 
     def note_of_pairs(self) -> str:
         """The same where two scores of each jet are compared."""
-        return self._sentence("a signal output of either", "count in no number and no figure of scores")
+        return self._sentence("a signal output of either", "are left out of all numbers and figures of scores")
 
     def _sentence(self, which: str, what: str) -> str:
         return (
-            f"blinded: jets of data (not simulation, not of a declared control region) with {which} above "
-            f"{self.above:g} {what}; --kind control declares a control region, --data_type says what ntuples hold"
+            f"blinded: jets of data (neither simulation nor a declared control region) with {which} above "
+            f"{self.above:g} {what}; --kind control declares a control region, --data_type the type of ntuples"
         )
 
 

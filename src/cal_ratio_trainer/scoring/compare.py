@@ -118,7 +118,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
         if compared is not None:
             samples[region] = _sample(compared, settings, scorer.pt_ranges)
     if not samples:
-        raise InputFileError(", ".join(source.stream.name for source in sources), "holds no jet with a score of both")
+        raise InputFileError(", ".join(source.stream.name for source in sources), "holds no jet that both give a score")
     explanation = None
     if columns is not None and settings.explain:
         jets = next(iter(samples.values())).jets
@@ -147,7 +147,9 @@ def _second_and_files(settings: CompareSettings) -> tuple[str | None, list[str]]
     if settings.column is None and words and (words[0].endswith((".keras", ".safetensors")) or not _is_file(words[0])):
         return words[0], files_named(words[1:]) if words[1:] else []
     if not words and settings.column is None:
-        raise ConfigError([f"{settings.first} is compared with nothing: name a second network, or files with scores"])
+        raise ConfigError(
+            [f"nothing is given to compare {settings.first} with: name a second network, or files with scores"]
+        )
     return None, files_named(words)
 
 
@@ -172,12 +174,12 @@ def _only_pattern(stream: JetStream) -> str:
     if len(patterns) == 1:
         return patterns[0]
     there = f"it holds {', '.join(patterns)}" if patterns else "it holds none"
-    raise ConfigError([f"{stream.name}: say with --column which scores of the file to compare with; {there}"])
+    raise ConfigError([f"{stream.name}: choose with --column the scores to compare with; {there}"])
 
 
 def _test_samples(scorer: Scorer, opened: Callable[[str], JetStream]) -> Iterator[Source]:
     if scorer.run is None:
-        raise ConfigError([f"{scorer.name} belongs to no run with test samples; name files of jets to compare on"])
+        raise ConfigError([f"{scorer.name} belongs to no run with test jets; name files of jets to compare on"])
     data = scorer.data
     for name, kind in ((MAIN_FILE, "main"), (CONTROL_FILE, "control")):
         if data and kind not in data:

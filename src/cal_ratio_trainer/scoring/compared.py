@@ -42,7 +42,7 @@ _WEIGHTS = ("evaluation_weight", "mcEventWeight")
 """As figures of merit use them where the file says, else the event's."""
 
 NO_SCORE = "one of the two gives no score"
-NOT_FAIR = "had a say in the training of one of the two"
+NOT_FAIR = "one of the two was trained on them, or its epoch chosen by them"
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowTypeError as error:
-        raise UserError(f"the files have columns that do not fit together: {error}") from error
+        raise UserError(f"the files have columns of different types: {error}") from error
     return table.unify_dictionaries().combine_chunks()
 
 

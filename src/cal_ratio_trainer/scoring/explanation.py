@@ -75,28 +75,26 @@ class Explanation:
         if before.agrees:
             return [f"The scores agree: no jet differs by more than {before.largest:.1e}."]
         if self.same_values:
-            return [
-                "The scores are the same numbers, but not jet by jet: most likely they stand in another order of jets."
-            ]
+            return ["The scores are the same numbers in another order: most likely the jets are ordered differently."]
         best = self.best[0]
         numbers = f"the mean difference falls from {before.mean:.2g} to {best.mean:.2g}, the largest from "
         numbers += f"{before.largest:.2g} to {best.largest:.2g}"
         if best.agrees:
             alike = [each.name for each in self.best[1:] if each.agrees]
-            also = f" So does: {'; '.join(alike)}." if alike else ""
-            return [f"Hypothesis: {best.name}. With this one change {numbers}: nothing but rounding is left.{also}"]
+            also = f" Equally good: {'; '.join(alike)}." if alike else ""
+            return [f"Hypothesis: {best.name}. With this one change {numbers}: only rounding is left.{also}"]
         if self.pairs and self.pairs[0].agrees:
             pair = self.pairs[0]
             return [
                 f"Hypothesis: {pair.name}. With these two changes the mean difference falls from {before.mean:.2g} to "
-                f"{pair.mean:.2g}, the largest from {before.largest:.2g} to {pair.largest:.2g}: nothing but rounding "
-                "is left."
+                f"{pair.mean:.2g}, the largest from {before.largest:.2g} to {pair.largest:.2g}: only rounding is "
+                "left."
             ]
         if best.mean < _PARTLY_BELOW * before.mean and best.largest < before.largest:
             return [f"Hypothesis, in part: {best.name}. With this one change {numbers}; something else differs too."]
         return [
-            f"No single change of the inputs makes the scores agree (the best, '{best.name}', leaves a mean difference "
-            f"of {best.mean:.2g} of {before.mean:.2g}): another network, or more than one difference."
+            f"No single change of the inputs makes the scores agree (the best, '{best.name}', reduces the mean "
+            f"difference from {before.mean:.2g} to {best.mean:.2g}): it is another network, or several things differ."
         ]
 
 

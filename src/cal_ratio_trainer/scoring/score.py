@@ -91,9 +91,11 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
         OSError: an output cannot be written.
     """
     if settings.training is None:
-        raise ConfigError(["no network is given: its name is the last word, or --training"])
+        raise ConfigError(["no network is given: name it last, or with --training"])
     if not settings.input_files:
-        raise ConfigError([f"no files of jets are given, only {settings.training}, which is taken for the network"])
+        raise ConfigError(
+            [f"no files of jets are given, only {settings.training}, which is read as the name of the network"]
+        )
     files = files_named(settings.input_files)
     outputs = outputs_for(files, settings.output_report.parent)
     own = [file for position, file in enumerate(outputs) if in_shard(position, settings.shard)]

@@ -185,7 +185,9 @@ def writing_scores(path: Path, is_leased: bool = False) -> Iterator[ScoreWriter]
         if lease is None and not is_leased:
             raise InputFileError(path, "is being written by another process")
         if path.exists() and not is_score_file(path):
-            raise InputFileError(path, "is in the way: it is no file of scores; give another --output_report")
+            raise InputFileError(
+                path, "exists and is no file of scores, so it is not replaced; give another --output_report"
+            )
         if not is_leased:
             # The lease is held here, so the process that wrote them was killed.
             remove_remains(path)

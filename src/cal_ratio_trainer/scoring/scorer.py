@@ -1,7 +1,7 @@
 """Trained networks ready to score: with the scaling, the masses and the list of events of their run.
 
 A name means networks 0 ... K-1. A single network reads every jet; of a fold set each jet is read by the network that
-has not seen its event.
+was trained without its event.
 """
 
 import logging
@@ -63,7 +63,7 @@ class KnownTraining:
     def lookup(self, name: str, path: Path | None, copied_from: str | None) -> PartLookup:
         """Tells the part of jets; arguments as `Scorer.lookup`, `name` is for the note."""
         if self.run is None or self.settings is None:
-            note = f"{name} belongs to no run, so it is not known which jets it was trained on"
+            note = f"{name} belongs to no run, so it is unknown which jets it was trained on"
             return PartLookup((unknown_parts,), note=note)
         if self.used_events is not None:
             return PartLookup((partial(parts_by_events, self.used_events),))
@@ -74,8 +74,8 @@ class KnownTraining:
         if is_own:
             return PartLookup((partial(parts_by_split, self.settings),))
         note = (
-            f"run {self.run.name} left no list of the events it used (it is imported, or of an earlier version), so "
-            "it is not known which jets of other files than its own it was trained on"
+            f"run {self.run.name} left no list of the events it used (it was imported, or made by an earlier version), "
+            "so for other files than its own it is unknown which jets it was trained on"
         )
         return PartLookup((unknown_parts,), note=note)
 
@@ -177,8 +177,8 @@ class Scorer:
             if batch.converted is None:
                 raise InputFileError(
                     self.name,
-                    f"reads jets scaled with {self.scaling.min_jet_pt:g} to {self.scaling.max_jet_pt:g} GeV, and the "
-                    "jets are scaled otherwise; give converted files",
+                    f"reads jets scaled from {self.scaling.min_jet_pt:g} to {self.scaling.max_jet_pt:g} GeV, but the "
+                    "jets have another scaling; give converted files",
                 )
             jets = converted_batch(batch.converted, self.scaling).jets
         return self.scores(jets, stream.labelled)
@@ -192,8 +192,8 @@ class Scorer:
         if without.any():
             raise ConfigError(
                 [
-                    f"{self.name} reads {column}: give a mass to assume with --{column}, for {int(without.sum())} of "
-                    f"{len(jets)} jets have none of their own"
+                    f"{self.name} reads {column}, which {int(without.sum())} of {len(jets)} jets do not have: give a "
+                    f"mass to assume with --{column}"
                 ]
             )
         return own
@@ -251,7 +251,7 @@ def _mass_columns(
         return MASS_INPUTS[:masses]
     given = tuple(column for column in MASS_INPUTS if hypothesis[column] is not None)
     if len(given) != masses:
-        raise ConfigError([f"{name} reads one mass and does not say which: give --llp_mH or --llp_mS"])
+        raise ConfigError([f"{name} reads one mass, but its run does not say which: give --llp_mH or --llp_mS"])
     return given
 
 
@@ -259,32 +259,32 @@ def _fold_notes(scorer: Scorer, found: NamedNetworks) -> list[str]:
     if found.rule is not None:
         epochs = "+".join("?" if file.epoch is None else str(file.epoch) for file in found.files)
         return [
-            f"{found.name} is a set of {found.rule.count} networks (epochs {epochs}): each jet gets the one that has "
-            f"not seen its event, number {found.rule.expression}"
+            f"{found.name} is a set of {found.rule.count} networks (epochs {epochs}): each jet is scored by the one "
+            f"that was trained without its event, number {found.rule.expression}"
         ]
     settings = scorer.settings
     if settings is None or settings.folds is None or settings.fold is None:
         return []
     return [
-        f"{scorer.name} is network {settings.fold} of {settings.folds}: only events with "
-        f"{FoldRule(settings.folds).condition(settings.fold)} are new to it; the name of the set scores each jet with "
-        "the network that has not seen it"
+        f"{scorer.name} is network {settings.fold} of a set of {settings.folds}: it was trained without the events "
+        f"with {FoldRule(settings.folds).condition(settings.fold)}; other events are not new to it. Name the set to "
+        "score each jet with the network that was trained without its event"
     ]
 
 
 def _notes(scorer: Scorer) -> list[str]:
     notes = []
     if not scorer.data.get("main", {}).get("scaling"):
-        notes.append(f"it is not known how the training file of {scorer.name} was scaled; {LEGACY_SCALING} is taken")
+        notes.append(f"the scaling of the training file of {scorer.name} is unknown; {LEGACY_SCALING} is assumed")
     for column in scorer.mass_columns:
         given = scorer.hypothesis[column]
-        taken = "each signal jet's own" if given is None else f"{given:g} GeV for every jet"
+        taken = "the value of each signal jet" if given is None else f"{given:g} GeV for every jet"
         notes.append(f"{scorer.name} reads {column}: {taken}")
     unread = [
         column for column in MASS_INPUTS if scorer.hypothesis[column] is not None and column not in scorer.mass_columns
     ]
     if unread:
-        notes.append(f"{scorer.name} does not read {' or '.join(unread)}: its scores do not depend on that")
+        notes.append(f"{scorer.name} does not read {' or '.join(unread)}: its scores do not depend on the given mass")
     if scorer.settings is not None and scorer.settings.missing_t0 is not None:
-        notes.append(f"segment times that were not measured are read as {scorer.settings.missing_t0:g} ns, as trained")
+        notes.append(f"missing segment times are read as {scorer.settings.missing_t0:g} ns, as in its training")
     return notes

@@ -154,7 +154,9 @@ class FileOfJets(JetStream):
         self.notes += report.sentences()
         if metadata.stage == "unknown" and reading.kind is None and report.looks_like_control_region:
             self.region = "control"
-            self.notes.append("taken for a control region, for it knows no masses; --kind main says otherwise")
+            self.notes.append(
+                "read as a control region because it has no masses of signal; --kind main reads it as a main file"
+            )
         missing = [name for name in self.keep_columns if name not in columns]
         if missing and self.size:
             raise MissingColumn(path, missing, columns)
@@ -168,7 +170,7 @@ class FileOfJets(JetStream):
         else:
             refuse_impossible_pt(path, self._file.scalars(["jet_pt"]).column("jet_pt").to_numpy())
             if metadata.stage == "unknown":
-                self.notes.append("the jets are in GeV and were scaled")
+                self.notes.append("the jets are in GeV; they were scaled as the network needs them")
 
     def batches(self) -> Iterator[tuple[JetBatch, int]]:
         """See `JetStream.batches`."""
@@ -233,7 +235,7 @@ class NtupleStream(JetStream):
             if ntuple.entries:
                 check_branches(name, self._selection, ntuple.branches)
         if not self.labelled:
-            self.notes.append("no data_type was given: every jet in range is kept, without a label")
+            self.notes.append("no data_type was given: every jet in the pt range is kept, without a label")
 
     def _opened(self) -> AbstractContextManager[Ntuple]:
         return opened(self.name, self._reading.cache_path)

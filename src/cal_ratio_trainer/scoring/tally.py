@@ -20,7 +20,7 @@ from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray
 from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, Region
 
-BAD_WEIGHT = "{n} jets have a weight that is NaN or infinite; they count with weight 1 here"
+BAD_WEIGHT = "{n} jets have a weight that is NaN or infinite; weight 1 is used"
 
 MAX_KEPT_JETS = 1_000_000
 _SCALE = 2.0**-64
@@ -34,8 +34,10 @@ def unusual_values_of(batch: JetBatch) -> Counter[str]:
     for name, count in batch.cleaning.non_finite.items():
         found[f"{{n}} NaN or infinite values of {name} were read as 0"] += count
     for name, count in batch.cleaning.beyond_pi.items():
-        found[f"{{n}} values of {name} lie beyond pi and were read as they are"] += count
-    found["{n} clusters have energies that give no fractions; 0 was read"] += batch.without_fractions
+        found[f"{{n}} values of {name} lie beyond pi and were read unchanged"] += count
+    found["{n} clusters have layer energies whose fractions are not finite; these were read as 0"] += (
+        batch.without_fractions
+    )
     return found
 
 

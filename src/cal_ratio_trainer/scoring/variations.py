@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.building.scaling import scale, sides
 from cal_ratio_trainer.jets import Constituent, Jets, Ragged
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import Scaling
@@ -195,11 +195,9 @@ def _swapped_columns(jets: ExplainedJets, one: str, other: str) -> Jets:
 
 
 def _signs(jets: Jets, kind: Constituent) -> Values:
-    """[jets] the side that `scale` turns the eta of this kind from, of unscaled jets."""
+    """[jets] the sign by which `scale` multiplies the eta of this kind, of unscaled jets."""
     ragged = jets.constituents[kind.name]
-    eta, pt = (ragged.values[:, kind.position(name)].astype(np.float64) for name in ("eta", "pt"))
-    sums = np.bincount(ragged.owners(), eta * pt, minlength=len(ragged))
-    return np.where(sums < 0, np.float32(-1), np.float32(1)).astype(np.float32)
+    return sides(ragged, *(ragged.values[:, kind.position(name)] for name in ("eta", "pt")))
 
 
 def _eta_not_turned(jets: ExplainedJets, kind: Constituent) -> Jets | None:
