@@ -21,12 +21,12 @@ from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.expressions import ExpressionError
-from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import OutputExists, load_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation
 from cal_ratio_trainer.jets.schema import CLUSTERS
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from tests.building.jet_files import settings_for, write_converted
+from tests.factories.files import write_flat
 from tests.factories.jets import assert_same_constituents, converted_jets
 
 ALL_COLUMNS = (
@@ -111,7 +111,7 @@ def test_asking_for_more_jets_than_there_are_takes_all_and_says_so(
 ) -> None:
     path = write_converted(tmp_path, 10)
     assert len(built(tmp_path / "main.parquet", {"input_file": str(path), "num_events": 11})) == 10
-    assert "11 jets are asked for and 10 are there" in caplog.text
+    assert "num_events is 11, but only 10 jets are available" in caplog.text
 
 
 def test_filters_take_the_jets_that_fulfil_them(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_legacy_frames_go_by_their_labels(tmp_path: Path, caplog: pytest.LogCapt
         write_flat(tmp_path / f"{kind}.pkl", jets, JetMetadata(stage="converted"))
     assert len(built(tmp_path / "main.parquet", tmp_path / "sig.pkl", tmp_path / "qcd.pkl")) == 10
     assert "taken from their labels" in caplog.text
-    assert "do not know which jet of its event" in caplog.text
+    assert "do not store the position of each jet" in caplog.text
     with pytest.raises(InputFileError, match="signal jets"):
         built(tmp_path / "control.parquet", tmp_path / "sig.pkl", kind="control")
 
@@ -188,7 +188,7 @@ def test_a_built_file_is_refused_with_an_explanation(tmp_path: Path) -> None:
     built(tmp_path / "main.parquet", path)
     built(tmp_path / "main.pkl", path)
     for again in ("main.parquet", "main.pkl"):
-        with pytest.raises(AlreadyBuilt, match="scaling them again would spoil them"):
+        with pytest.raises(AlreadyBuilt, match="scaling twice would spoil them"):
             built(tmp_path / "twice.parquet", tmp_path / again)
 
 
@@ -214,20 +214,20 @@ def test_training_files_are_not_mixed_with_converted_files_or_with_another_range
     qcd, signal = write_converted(tmp_path, 30), write_converted(tmp_path, 20, DataType.SIGNAL)
     one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
     built(one, qcd)
-    with pytest.raises(AlreadyBuilt, match=r"one\.parquet: is a training file already .*sig_1\.parquet is none"):
+    with pytest.raises(AlreadyBuilt, match=r"one\.parquet: is already a training file .*sig_1\.parquet is not"):
         built(tmp_path / "out.parquet", signal, one)
     built(other, signal, min_jet_pt=40)
     with pytest.raises(
-        InputFileError, match=r"other\.parquet: is scaled with 40 to 500 GeV.* settings say 0 to 500 GeV"
+        InputFileError, match=r"other\.parquet: is scaled with 40 to 500 GeV.* settings give 0 to 500 GeV"
     ):
         built(tmp_path / "out.parquet", one, other)
     built(other, write_converted(tmp_path, 20, DataType.DATA), kind="control", overwrite=True)
-    with pytest.raises(InputFileError, match=r"other\.parquet: is a control training file, and kind is main"):
+    with pytest.raises(InputFileError, match=r"other\.parquet: is a control training file, but kind is main"):
         built(tmp_path / "out.parquet", one, other)
     built(other, signal, overwrite=True)
     with pytest.raises(ConfigError, match="training files keep their weights"):
         built(tmp_path / "out.parquet", one, other, samples={364701: {"cross_section_pb": 1, "filter_efficiency": 1}})
-    with pytest.raises(DuplicateJets, match=r"30 jets come twice .*which is given twice"):
+    with pytest.raises(DuplicateJets, match=r"30 jets occur twice .*which is given twice"):
         built(tmp_path / "out.parquet", one, one)
     assert not (tmp_path / "out.parquet").exists()
 
@@ -259,7 +259,7 @@ def test_jets_without_event_numbers_are_told_apart_by_their_kinematics(tmp_path:
     write_jets(path, jets, JetMetadata(stage="converted", data_type=DataType.QCD))
     assert len(built(tmp_path / "out.parquet", path)) == 20
     write_jets(path, Jets.concatenate([jets, jets.slice(0, 2)]), JetMetadata(stage="converted", data_type=DataType.QCD))
-    with pytest.raises(DuplicateJets, match=r"2 jets come twice \(same data type, run, event, pt, eta and phi\)"):
+    with pytest.raises(DuplicateJets, match=r"2 jets occur twice \(same data type, run, event, pt, eta and phi\)"):
         built(tmp_path / "again.parquet", path)
 
 
@@ -267,12 +267,12 @@ def test_jets_that_come_twice_are_refused_with_their_number_and_files(tmp_path: 
     first, second = write_converted(tmp_path, 20), tmp_path / "copy.parquet"
     jets = read_jets(first)
     write_jets(second, Jets.concatenate([jets.slice(3, 8), converted_jets(4, seed=9)]), read_metadata(first))
-    with pytest.raises(DuplicateJets, match=r"5 jets come twice .*5 in .*qcd_1\.parquet and .*copy\.parquet"):
+    with pytest.raises(DuplicateJets, match=r"5 jets occur twice .*5 in .*qcd_1\.parquet and .*copy\.parquet"):
         built(tmp_path / "main.parquet", first, second)
     with pytest.raises(DuplicateJets, match=r"20 jets .*which is given twice"):
         built(tmp_path / "main.parquet", first, first)
     write_jets(second, Jets.concatenate([jets, jets.slice(0, 1)]), read_metadata(first))
-    with pytest.raises(DuplicateJets, match=r"1 jet comes twice .*1 within .*copy\.parquet"):
+    with pytest.raises(DuplicateJets, match=r"1 jet occurs twice .*1 within .*copy\.parquet"):
         built(tmp_path / "main.parquet", second)
     assert not (tmp_path / "main.parquet").exists()
 
@@ -297,7 +297,7 @@ def test_the_same_jets_as_signal_and_as_qcd_are_no_duplicates(tmp_path: Path) ->
 def test_legacy_jets_that_come_twice_are_found_by_their_kinematics(tmp_path: Path) -> None:
     jets = converted_jets(6).without_columns(["mcChannelNumber", "jet_index"])
     write_flat(tmp_path / "old.pkl", jets, JetMetadata(stage="converted"))
-    with pytest.raises(DuplicateJets, match="6 jets come twice"):
+    with pytest.raises(DuplicateJets, match="6 jets occur twice"):
         built(tmp_path / "main.parquet", tmp_path / "old.pkl", write_converted(tmp_path, 6))
 
 
@@ -343,10 +343,10 @@ def test_a_flat_file_of_a_build_holds_the_same_jets(tmp_path: Path, three: list[
 
 def test_a_range_that_starts_above_zero_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     built(tmp_path / "main.parquet", write_converted(tmp_path, 5), min_jet_pt=40)
-    assert "as MeV" in caplog.text
+    assert "from the pt of clusters" in caplog.text
     caplog.clear()
     built(tmp_path / "other.parquet", tmp_path / "qcd_1.parquet")
-    assert "as MeV" not in caplog.text
+    assert "from the pt of clusters" not in caplog.text
 
 
 def test_a_control_file_without_data_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -119,7 +119,7 @@ def test_each_period_has_its_luminosity_and_its_own_sum(slices: Path) -> None:
     assert [sample.period for sample in summary.weighing.samples] == ["2015-2016", "2017"]
     by_run, _ = built(slices, period_luminosity_fb={"284500": 1.0, "300000": 3.0})
     assert by_run["mcEventWeight"] == pytest.approx([8000, 12000, 4000, 1200])
-    with pytest.raises(SampleError, match=r"c\.parquet: period_luminosity_fb has nothing for .*runNumber 300000"):
+    with pytest.raises(SampleError, match=r"c\.parquet: period_luminosity_fb has no entry for .*runNumber 300000"):
         built(slices, period_luminosity_fb={"2015-2016": 1.0})
     with pytest.raises(ConfigError, match="2016 is no period"):
         built(slices, period_luminosity_fb={"2016": 1.0})

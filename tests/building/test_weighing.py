@@ -62,7 +62,7 @@ def test_simulation_is_distributed_as_data_and_sums_to_it(tmp_path: Path, contro
         found = simulation["mcEventWeight"][(simulation["jet_pt"] >= low) & (simulation["jet_pt"] < high)].sum()
         wanted = int(np.count_nonzero((data["jet_pt"] >= low) & (data["jet_pt"] < high)))
         assert found == pytest.approx(wanted, rel=0.08)
-    assert "weighed to the data in jet_pt and mu: 4000 jets count as" in summary.as_text()
+    assert "its 4000 jets have an effective sample size of" in summary.as_text()
 
 
 def test_every_class_becomes_flat_and_keeps_its_sum(tmp_path: Path, control: list[Path]) -> None:
@@ -99,7 +99,7 @@ def test_the_largest_share_is_limited_and_said(tmp_path: Path) -> None:
     (group,) = summary.classes
     assert group.largest_share == pytest.approx(0.1)
     assert (
-        "QCD: 1 of 100 weights were lowered to 11 (max_weight_share 0.1), which takes 45 % of the sum"
+        "QCD: 1 of 100 weights were lowered to 11 (max_weight_share 0.1), which lowers their sum by 45 %"
         in summary.as_text()
     )
 

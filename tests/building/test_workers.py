@@ -80,7 +80,7 @@ def _scatter_or_die_once(report: Report, portion: Any, recipe: Any, output: Path
 def test_mistakes_are_those_of_one_process(files: list[Path], tmp_path: Path) -> None:
     built_already = tmp_path / "built.parquet"
     build_training_file(settings_for(built_already, files[1]))
-    with pytest.raises(AlreadyBuilt, match="is a training file already"):
+    with pytest.raises(AlreadyBuilt, match="is already a training file"):
         build_training_file(settings_for(tmp_path / "out" / "main.parquet", files[0], built_already, workers=2))
     assert list((tmp_path / "out").iterdir()) == []
 

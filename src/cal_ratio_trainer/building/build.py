@@ -87,7 +87,7 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
             checksums = workers.results(
                 Job(file.source.given_as, _checksum, (file.source.path.absolute(),)) for file in files
             )
-            writer.finish(built_metadata(settings, files, checksums, summary))
+            writer.finish(built_metadata(settings, files, schema, checksums, summary))
     return summary
 
 
@@ -126,12 +126,12 @@ def _mix(
     """Writes all taken jets, scaled and in their final order; returns the number of unusual values by message."""
     with (
         progress("build", 2 * len(places), "jets") as line,
-        scattered(files, places, recipe, workers, line) as found,
+        scattered(files, places, recipe, workers, line) as (jets, unusual),
     ):
-        for part in found.in_order():
+        for part in jets:
             writer.write(part.with_columns({JET_ID: part.scalars.column(POSITION)}).without_columns([POSITION]))
             line.advance(len(part))
-    return found.unusual
+    return unusual
 
 
 def _checksum(report: Report, path: Path) -> str:

@@ -12,11 +12,11 @@ from cal_ratio_trainer.building.scan import AlreadyBuilt, ScannedFile
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
 from cal_ratio_trainer.jets.hashing import scrambled
-from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
 
-COMBINED = "the inputs were training files already and were put together as they are: nothing was scaled again"
+COMBINED = "all inputs are training files; they were combined as they are, and nothing was scaled again"
 
 
 def are_training_files(files: Sequence[ScannedFile], settings: BuildSettings) -> bool:
@@ -33,11 +33,11 @@ def are_training_files(files: Sequence[ScannedFile], settings: BuildSettings) ->
     if not built:
         return False
     if converted or len(built) == 1:
-        beside = f", and {converted[0].source.given_as} is none" if converted else ""
+        beside = f", but {converted[0].source.given_as} is not" if converted else ""
         raise AlreadyBuilt(
             built[0].source.path,
-            f"is a training file already (its pt and layer energies are scaled){beside}; build takes converted files, "
-            "for scaling them again would spoil them, or two and more training files, which it puts together",
+            f"is already a training file (its pt and layer energies are scaled){beside}; scaling twice would spoil "
+            "them. Give converted files, or at least two training files, which build combines as they are",
         )
     wanted = Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
     for file in built:
@@ -45,10 +45,10 @@ def are_training_files(files: Sequence[ScannedFile], settings: BuildSettings) ->
         if found != wanted:
             raise InputFileError(
                 file.source.path,
-                f"is scaled with {found}, and min_jet_pt and max_jet_pt of the settings say {wanted}",
+                f"is scaled with {found}, but min_jet_pt and max_jet_pt of the settings give {wanted}",
             )
     if settings.samples is not None or settings.pileup_weight:
-        raise ConfigError(["samples and pileup_weight weigh converted files; training files keep their weights"])
+        raise ConfigError(["samples and pileup_weight are for converted files; training files keep their weights"])
     _refuse_mixed_weights(built, settings)
     return True
 
@@ -56,12 +56,12 @@ def are_training_files(files: Sequence[ScannedFile], settings: BuildSettings) ->
 def _refuse_mixed_weights(files: Sequence[ScannedFile], settings: BuildSettings) -> None:
     names: dict[bool, str] = {}
     for file in files:
-        if np.any(file.columns.column("label").to_numpy() == Label.QCD):
+        if file.is_multijet.any():
             names[bool(file.metadata.details.get("weights", {}).get("samples"))] = file.source.given_as
     if len(names) == 2 and settings.normalise == "samples":
         raise SampleError(
-            f"multijets of {names[True]} were weighed by cross section, those of {names[False]} were not; "
-            "normalise: none takes their weights as they stand"
+            f"multijets in {names[True]} are weighted by cross section, those in {names[False]} are not; "
+            "with normalise: none their weights are used as they are"
         )
 
 
@@ -105,8 +105,8 @@ def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
     if not without:
         return []
     sentence = (
-        f"{len(without)} of {len(named)} files do not know which jet of its event a jet is; jets were compared by run, "
-        "event (as far as known), pt, eta and phi instead"
+        f"{len(without)} of {len(named)} files do not store the position of each jet in its event; jets were "
+        "compared by run, event (where known), pt, eta and phi instead"
     )
     _log.warning("%s", sentence)
     return [sentence]
@@ -145,7 +145,7 @@ def _in_words(again: IndexArray, first: IndexArray, files: Sequence[ScannedFile]
     for pair in np.argsort(-counts, kind="stable")[:_FILES_NAMED]:
         told.append(f"{counts[pair]} {_where(files[pairs[0, pair]], files[pairs[1, pair]])}")
     more = f" and {len(counts) - _FILES_NAMED} more pairs of files" if len(counts) > _FILES_NAMED else ""
-    verb = "jet comes" if len(again) == 1 else "jets come"
+    verb = "jet occurs" if len(again) == 1 else "jets occur"
     return f"{len(again)} {verb} twice (same data type, {compared}): {'; '.join(told)}{more}"
 
 
@@ -162,8 +162,9 @@ def range_notes(settings: BuildSettings) -> list[str]:
     if settings.min_jet_pt == 0:
         return []
     note = (
-        f"min_jet_pt = {settings.min_jet_pt:g} GeV is also subtracted from cluster pt, as MeV, and from track pt, "
-        "which has no such cut: scaled pt of soft tracks is negative. 0 is the usual choice"
+        f"min_jet_pt = {settings.min_jet_pt:g} GeV is also subtracted from the pt of tracks and, as "
+        f"{settings.min_jet_pt:g} MeV, from the pt of clusters. Tracks have no such cut, so the scaled pt of soft ones "
+        "is negative. The usual choice is 0"
     )
     _log.warning("%s", note)
     return [note]
@@ -171,7 +172,7 @@ def range_notes(settings: BuildSettings) -> list[str]:
 
 def class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[str]:
     """Warnings where a class of a control region is missing, or labels alone say what the jets of a file are."""
-    labels = {int(label) for file in files for label in np.unique(file.columns.column("label").to_numpy())}
+    labels = {int(label) for file in files for label in np.unique(file.labels)}
     notes = []
     missing = {CONTROL_MC: "multijet simulation", CONTROL_DATA: "multijet data"}
     if settings.kind == "control":
@@ -184,7 +185,7 @@ def class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[s
     if unsaid:
         more = f" and {len(unsaid) - _FILES_IN_A_NOTE} more files" if len(unsaid) > _FILES_IN_A_NOTE else ""
         named = ", ".join(unsaid[:_FILES_IN_A_NOTE])
-        notes.append(f"what the jets are was taken from their labels in {named}{more}")
+        notes.append(f"the class of the jets was taken from their labels in {named}{more}")
     for note in notes:
         _log.warning("%s: %s", settings.output_file, note)
     return notes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.jets.weights import effective_number
+from cal_ratio_trainer.evaluation.scored import effective_number
 
 Doubles = NDArray[np.float64]
 
@@ -118,14 +118,14 @@ def _bin_factors(values: Doubles, weights: Doubles, edges: Doubles, wanted: Doub
 
 def _interpolated(values: Doubles, edges: Doubles, nodes: Doubles) -> Doubles:
     centres = (edges[:-1] + edges[1:]) / 2
-    ends = [_beyond(centres, nodes, edges[0], (0, 1)), _beyond(centres, nodes, edges[-1], (-1, -2))]
+    ends = [_beyond(centres, nodes, edges[0], 0, 1), _beyond(centres, nodes, edges[-1], -1, -2)]
     places = np.concatenate([edges[:1], centres, edges[-1:]])
     result: Doubles = np.interp(values, places, np.concatenate([ends[:1], nodes, ends[1:]]))
     return result
 
 
-def _beyond(centres: Doubles, nodes: Doubles, edge: float, nearest: tuple[int, int]) -> float:
-    first, second = nearest
+def _beyond(centres: Doubles, nodes: Doubles, edge: float, first: int, second: int) -> float:
+    """Value at an edge on the line through the nearest (`first`) and the second nearest node."""
     slope = (nodes[first] - nodes[second]) / (centres[first] - centres[second])
     return float(nodes[first] + np.clip(slope * (edge - centres[first]), -_MAX_LOG_CHANGE, _MAX_LOG_CHANGE))
 

@@ -84,8 +84,8 @@ def check_samples_are_given(files: Sequence[ScannedFile], settings: BuildSetting
         names = ", ".join(map(str, channels))
         raise SampleError(
             f"simulated multijets come from {len(channels)} samples (mcChannelNumber {names}), and mcEventWeight alone "
-            "does not say how much each counts: give samples (a table with cross_section_pb and filter_efficiency of "
-            "each), or normalise: none to take mcEventWeight as it stands"
+            "does not give their relative normalisation: give samples (a table with cross_section_pb and "
+            "filter_efficiency of each), or normalise: none to use mcEventWeight as it is"
         )
 
 
@@ -95,13 +95,13 @@ def file_weights(file: ScannedFile) -> Weights:
     Raises:
         MissingColumn, InputFileError: it is not there, or not known for some jets.
     """
-    if "mcEventWeight" not in file.columns.column_names:
+    if WEIGHT not in file.columns.column_names:
         if not len(file.taken):
             return np.zeros(0)
-        raise MissingColumn(file.source.given_as, ["mcEventWeight"], file.columns.column_names)
-    column = file.columns.column("mcEventWeight")
+        raise MissingColumn(file.source.given_as, [WEIGHT], file.columns.column_names)
+    column = file.columns.column(WEIGHT)
     if column.null_count:
-        raise InputFileError(file.source.given_as, f"mcEventWeight is not known for {column.null_count} jets")
+        raise InputFileError(file.source.given_as, f"{WEIGHT} is not known for {column.null_count} jets")
     weights: Weights = column.to_numpy().astype(np.float64)
     return weights
 
@@ -131,7 +131,7 @@ def normalised_weights(files: Sequence[ScannedFile], settings: BuildSettings) ->
     shares = _shares_taken(files)
     for place, key in sample_of.items():
         if len(files[place].taken):
-            is_multijet = files[place].columns.column("label").to_numpy() == Label.QCD
+            is_multijet = files[place].is_multijet
             factor = samples[keys.index(key)].factor / shares[place]
             extra = _pileup_weights(files[place])[is_multijet] if settings.pileup_weight else 1.0
             weights[place][is_multijet] *= factor * extra

@@ -62,9 +62,13 @@ def _from_options(file: ScannedFile) -> Cuts:
 
 
 def built_metadata(
-    settings: BuildSettings, files: Sequence[ScannedFile], checksums: Sequence[str], summary: BuildSummary
+    settings: BuildSettings,
+    files: Sequence[ScannedFile],
+    schema: Schema,
+    checksums: Sequence[str],
+    summary: BuildSummary,
 ) -> JetMetadata:
-    """The metadata of a training file; `checksums` are the SHA-256 of its inputs."""
+    """The metadata of a training file whose jets have `schema`; `checksums` are the SHA-256 of its inputs."""
     simulation, said = simulation_of(files)
     combined = any(file.is_built for file in files)
     own = [(file.source.given_as, note) for file in files for note in file.metadata.notes]
@@ -82,8 +86,8 @@ def built_metadata(
             )
             for file, checksum in zip(files, checksums, strict=True)
         ],
-        units=built_units(common_schema(files)),
-        feature_schema=common_schema(files),
+        units=built_units(schema),
+        feature_schema=schema,
         scaling=Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt),
         # Two training files may come from one sample, which would count twice.
         normalisation=None if combined else summed([file.metadata.normalisation for file in files]),

@@ -43,7 +43,7 @@ class ResampleSummary(Result):
         lines = [f"{'class':<16}{'jets':>12}{'taken':>12}"]
         lines += [f"{name[label]:<16}{self.jets[label]:>12}{self.taken[label]:>12}" for label in self.jets]
         if self.factor != 1:
-            lines.append(f"weights of simulated multijets were multiplied by {self.factor:.6g} for those left out")
+            lines.append(f"weights of simulated multijets were multiplied by {self.factor:.6g} for the jets left out")
         return "\n".join(lines)
 
     @property

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.jets.labels import DataType, Label
+from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.metadata import Normalisation
 
 RUNS_OF_SIMULATION = {284500: "2015-2016", 300000: "2017", 310000: "2018"}
@@ -88,10 +86,7 @@ def multijet_channels(files: Sequence[ScannedFile]) -> list[int]:
     """mcChannelNumber of all samples that taken multijets come from, as far as they are known, rising."""
     found: set[int] = set()
     for file in files:
-        if len(file.taken) and "mcChannelNumber" in file.columns.column_names:
-            is_multijet = file.columns.column("label").to_numpy() == Label.QCD
-            numbers = file.columns.column("mcChannelNumber").filter(is_multijet).drop_null()
-            found |= set(numbers.unique().to_pylist())
+        found |= set(_column_values(file, "mcChannelNumber"))
     return sorted(found)
 
 
@@ -121,7 +116,7 @@ def sample_of_each(files: Sequence[ScannedFile], settings: BuildSettings) -> dic
         else:
             lost.append(place)
     if lost:
-        raise SampleError(_who_is_lost(files, sorted(lost)))
+        raise SampleError(_files_without_sample(files, sorted(lost)))
     return dict(sorted(known.items()))
 
 
@@ -129,7 +124,7 @@ def may_hold_multijets(file: ScannedFile) -> bool:
     """True for files of multijet simulation, and for frames that say nothing of themselves but hold label 0."""
     if file.data_type is not None:
         return file.data_type is DataType.QCD
-    return bool(np.any(file.columns.column("label").to_numpy() == Label.QCD))
+    return bool(file.is_multijet.any())
 
 
 def sums_of_samples(files: Sequence[ScannedFile], sample_of: dict[int, SampleKey]) -> dict[SampleKey, SampleSums]:
@@ -168,11 +163,11 @@ def _own_key(file: ScannedFile, settings: BuildSettings) -> SampleKey | None:
     if not channels and not file.rows:
         return None
     if not channels:
-        hint = "say channel: <mcChannelNumber> beside its input_file"
+        hint = "give channel: <mcChannelNumber> beside its input_file"
         raise SampleError(f"{file.source.given_as}: does not say which sample its jets belong to; {hint}")
     if len(channels) > 1:
         held = f"jets of {len(channels)} samples ({_some(map(str, channels))})"
-        raise SampleError(f"{file.source.given_as}: holds {held}, whose initial sums of weights cannot be told apart")
+        raise SampleError(f"{file.source.given_as}: holds {held}, but only one initial sum of weights for all of them")
     return _with_period(file, channels[0], runs, settings)
 
 
@@ -187,17 +182,17 @@ def _with_period(file: ScannedFile, channel: int, runs: Sequence[int], settings:
     if period is None:
         said = _some(map(str, runs)) or "unknown"
         raise SampleError(
-            f"{file.source.given_as}: period_luminosity_fb has nothing for simulation of runNumber {said}; it has "
+            f"{file.source.given_as}: period_luminosity_fb has no entry for simulation of runNumber {said}, only for "
             f"{_some(luminosity if isinstance(luminosity, dict) else [])}"
         )
     return SampleKey(channel, period)
 
 
 def _column_values(file: ScannedFile, name: str) -> list[int]:
+    """The known values of a column for multijets, rising, each once; none without the column."""
     if name not in file.columns.column_names:
         return []
-    is_multijet = file.columns.column("label").to_numpy() == Label.QCD
-    values: list[int] = file.columns.column(name).filter(is_multijet).drop_null().unique().to_pylist()
+    values: list[int] = file.columns.column(name).filter(file.is_multijet).drop_null().unique().to_pylist()
     return sorted(values)
 
 
@@ -211,12 +206,12 @@ def _initial_sum(file: ScannedFile) -> float | None:
     return total * normalisation.events_read / events
 
 
-def _who_is_lost(files: Sequence[ScannedFile], lost: Sequence[int]) -> str:
+def _files_without_sample(files: Sequence[ScannedFile], lost: Sequence[int]) -> str:
     names = _some([files[place].source.given_as for place in lost])
     count = f"{len(lost)} files without events do" if len(lost) != 1 else "a file without events does"
     return (
-        f"{count} not say which sample they belong to, and the files beside them do not settle it: {names}; their "
-        "initial sums of weights count, so say channel: <mcChannelNumber> beside their input_file"
+        f"{count} not say which sample they belong to, and the other files of their folders do not tell: {names}; "
+        "their initial sums of weights are needed, so give channel: <mcChannelNumber> beside their input_file"
     )
 
 

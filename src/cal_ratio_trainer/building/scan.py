@@ -19,11 +19,11 @@ from cal_ratio_trainer.building.workers import Job, Workers
 from cal_ratio_trainer.config.build import BuildInput
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote, local_copy
-from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
+from cal_ratio_trainer.jets.cleaning import is_built, refuse_impossible_pt
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CONTROL_DATA, CONTROL_MC, DataType, Label
-from cal_ratio_trainer.jets.loading import is_built, open_jets
+from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.progress import progress
@@ -97,11 +97,11 @@ def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind
         InputFileError: they are of a data type or label that has no place there, or in a training file of another kind.
     """
     if file.metadata.kind not in (None, kind):
-        raise InputFileError(source.path, f"is a {file.metadata.kind} training file, and kind is {kind}")
+        raise InputFileError(source.path, f"is a {file.metadata.kind} training file, but kind is {kind}")
     data_type = data_type_of(source, file)
     if data_type is None:
         if kind == "control" and np.any(labels == Label.SIGNAL):
-            raise InputFileError(source.path, "holds signal jets (label 1), which have no place in a control region")
+            raise InputFileError(source.path, "holds signal jets (label 1), which do not belong in a control region")
         return
     if data_type not in _ADMITTED[kind]:
         admitted = ", ".join(_ADMITTED[kind])
@@ -163,6 +163,16 @@ class ScannedFile:
     scalar_names: tuple[str, ...] = ()
     edges: tuple[int, ...] = ()
     weights: NDArray[np.float64] | None = None
+
+    @property
+    def labels(self) -> NDArray[np.int8]:
+        """Labels of the taken jets, [taken]."""
+        return np.asarray(self.columns.column("label").to_numpy())
+
+    @property
+    def is_multijet(self) -> NDArray[np.bool_]:
+        """True for taken jets with the label of multijets, [taken]; in a control region these are the simulation."""
+        return np.asarray(self.labels == Label.QCD)
 
 
 def scan_files(
@@ -252,7 +262,7 @@ def _sampled(files: list[ScannedFile], random: np.random.Generator) -> list[Scan
     if wanted >= there:
         if wanted > there:
             name = files[0].source.request.input_file
-            _log.warning("%s: %d jets are asked for and %d are there; all are taken", name, wanted, there)
+            _log.warning("%s: num_events is %d, but only %d jets are available; all are taken", name, wanted, there)
         return files
     drawn = np.sort(random.choice(there, wanted, replace=False))
     return list(_parts(files, drawn))

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import IO
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.building.normalisation import WEIGHT
 from cal_ratio_trainer.building.scaling import ScaledJets, scale
 from cal_ratio_trainer.building.scan import ScannedFile
 from cal_ratio_trainer.building.shuffle import MAX_BUCKETS, Buckets, Scatter, Scattered, in_order
@@ -25,7 +26,7 @@ from cal_ratio_trainer.jets.cleaning import Cleaning
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS, Schema
+from cal_ratio_trainer.jets.schema import EVENT_SCALARS, ORIGIN_SCALARS, REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.progress import ProgressLine
@@ -36,8 +37,7 @@ JETS_A_PORTION = 1 << 18
 KEPT_SCALARS = {**REQUIRED_SCALARS, **EVENT_SCALARS, **ORIGIN_SCALARS}
 """The scalar columns of a training file, with their types."""
 
-_WEIGHT = "mcEventWeight"
-_USELESS = "{n} clusters have energies that sum to 0 or to nothing finite: their fractions became 0"
+_USELESS = "{n} clusters have layer energies whose sum is 0 or not finite: their fractions were set to 0"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Recipe:
     scaling: Scaling | None
     kept: tuple[str, ...]
     buckets: Buckets
-    schema: Schema = CALRATIO_2019
+    schema: Schema
 
 
 @dataclass(frozen=True)
@@ -85,28 +85,10 @@ class ScatteredPortion:
     unusual: Counter[str]
 
 
-@dataclass
-class ScatteredJets:
-    """All jets on disk, in buckets.
-
-    Attributes:
-        unusual: number of unusual values, by message with `{n}`.
-    """
-
-    buckets: Buckets
-    schema: Schema
-    unusual: Counter[str] = field(default_factory=Counter)
-    _files: list[tuple[IO[bytes], Scattered]] = field(default_factory=list)
-
-    def in_order(self) -> Iterator[Jets]:
-        """The jets in order of their places, a bucket at a time."""
-        return in_order(self._files, self.buckets, self.schema)
-
-
 @contextmanager
 def scattered(
     files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers, line: ProgressLine
-) -> Iterator[ScatteredJets]:
+) -> Iterator[tuple[Iterator[Jets], Counter[str]]]:
     """Scales all taken jets and writes them to buckets beside the output, which exist until the block ends.
 
     Args:
@@ -116,27 +98,31 @@ def scattered(
         workers: workers that do it. This process alone writes to a file without a name, which cannot be left behind.
         line: shows the progress.
 
+    Yields:
+        The jets in order of their places, a bucket at a time; number of unusual values, by message with `{n}`.
+
     Raises:
         InputFileError: a file is damaged, or every worker that was given it was lost.
         OSError: the folder cannot be written.
     """
     portions = _portions(files, places)
     with ExitStack() as opened:
-        jets = ScatteredJets(recipe.buckets, recipe.schema)
+        written: list[tuple[IO[bytes], Scattered]] = []
+        found = Counter[str]()
         if workers.are_alone:
             file = opened.enter_context(tempfile.TemporaryFile(dir=workers.output.parent))
             scatter = Scatter(file, recipe.buckets)
             alone = (Job(each.name, _scatter_here, (each, recipe, scatter)) for each in portions)
             for unusual in workers.results(alone, line):
-                jets.unusual.update(unusual)
-            jets._files.append((file, scatter.finish()))
+                found.update(unusual)
+            written.append((file, scatter.finish()))
         else:
             output = workers.output.absolute()
             jobs = (Job(each.name, _scatter_to_piece, (each, recipe, output)) for each in portions)
             for piece in workers.results(jobs, line):
-                jets.unusual.update(piece.unusual)
-                jets._files.append((opened.enter_context(piece.path.open("rb")), piece.written))
-        yield jets
+                found.update(piece.unusual)
+                written.append((opened.enter_context(piece.path.open("rb")), piece.written))
+        yield in_order(written, recipe.buckets, recipe.schema), found
 
 
 def _portions(files: Sequence[ScannedFile], places: IndexArray) -> Iterator[Portion]:
@@ -189,7 +175,7 @@ def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Sca
             report(done, jets_in_all)
     found = cleaning.report()
     for name, count in found.non_finite.items():
-        unusual[f"{{n}} values of {name} are NaN or infinite; they stay so, and training and score read 0"] += count
+        unusual[f"{{n}} values of {name} are NaN or infinite; training and score read them as 0"] += count
     unusual["{n} values of mcEventWeight are not finite"] += found.non_finite_weights
     return unusual
 
@@ -215,7 +201,7 @@ def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice
             jets = batch if last - first == len(batch) else batch.take(part.taken[chosen] - start)
             jets = _with_columns(jets, kept)
             if part.weights is not None:
-                jets = jets.with_columns({_WEIGHT: part.weights[chosen]})
+                jets = jets.with_columns({WEIGHT: part.weights[chosen]})
             yield jets, chosen
         start += len(batch)
 

@@ -71,12 +71,12 @@ def edges_for(values: Doubles) -> Doubles:
         low, high = low - 0.5, low + 0.5
     power = 10.0 ** int(np.floor(np.log10((high - low) / _BINS[0])))
     widths = [step * power for step in (5, 2.5, 2, 1, 0.5)]
-    chosen = [_range(low, high, width) for width in widths if _BINS[0] <= (high - low) / width <= _BINS[1]]
+    # First and last edge in units of the width; a value beyond an edge by rounding only needs no further bin.
+    chosen = [
+        (int(np.floor(low / width + 1e-9)), int(np.ceil(high / width - 1e-9)), width)
+        for width in widths
+        if _BINS[0] <= (high - low) / width <= _BINS[1]
+    ]
     first, last, width = min(chosen, key=lambda each: (each[1] - each[0]) * each[2])
     edges: Doubles = width * np.arange(first, last + 1, dtype=np.float64)
     return edges
-
-
-def _range(low: float, high: float, width: float) -> tuple[int, int, float]:
-    """The first and the last edge in units of the width; a value just beyond an edge by rounding needs no bin more."""
-    return int(np.floor(low / width + 1e-9)), int(np.ceil(high / width - 1e-9)), width

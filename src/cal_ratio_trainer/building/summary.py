@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.building.normalisation import WEIGHT
 from cal_ratio_trainer.building.scan import Kind, ScannedFile, label_name
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.evaluation.scored import effective_number
 from cal_ratio_trainer.jets.metadata import Normalisation
-from cal_ratio_trainer.jets.weights import effective_number
 from cal_ratio_trainer.ntuple.summary import sample_name, summed_cutflow
 from cal_ratio_trainer.results import Result
 
@@ -92,8 +93,8 @@ def _events(file: ScannedFile) -> tuple[int, float | None]:
         return -1, None
     # Jets of an event follow each other in a converted file.
     is_first = np.diff(file.columns.column("source_entry").to_numpy(), prepend=-1) != 0
-    is_weighted = file.data_type is not None and file.data_type.is_simulation and "mcEventWeight" in names
-    weight = float(file.columns.column("mcEventWeight").to_numpy()[is_first].sum()) if is_weighted else None
+    is_weighted = file.data_type is not None and file.data_type.is_simulation and WEIGHT in names
+    weight = float(file.columns.column(WEIGHT).to_numpy()[is_first].sum()) if is_weighted else None
     return int(is_first.sum()), weight
 
 
@@ -211,28 +212,28 @@ def _line(name: str, group: JetGroup) -> str:
 def classes_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
     """Jets and sums of weights by label, of tables with the columns label and, where known, mcEventWeight."""
     labels = _joined(tables, "label", np.int64)
-    weights = _joined(tables, "mcEventWeight", np.float64)
+    weights = _joined(tables, WEIGHT, np.float64)
     groups = [(int(label), weights[labels == label]) for label in np.unique(labels)]
-    return [_group((label, label_name(label, kind), None), own, own) for label, own in groups]
+    return [_group(label, kind, None, own, own) for label, own in groups]
 
 
 def slices_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
     """Jets and sums of weights by label and simulated sample (mcChannelNumber; None where it is not known)."""
     labels, channels = _joined(tables, "label", np.int64), _joined(tables, "mcChannelNumber", np.float64)
-    weights = _joined(tables, "mcEventWeight", np.float64)
+    weights = _joined(tables, WEIGHT, np.float64)
     whole = np.where(np.isnan(channels), -1, channels).astype(np.int64)
     found = []
     for label in np.unique(labels).tolist():
         in_class = labels == label
         for channel in np.unique(whole[in_class]).tolist():
-            who = (label, label_name(label, kind), None if channel < 0 else channel)
-            found.append(_group(who, weights[in_class & (whole == channel)], weights[in_class]))
+            own = weights[in_class & (whole == channel)]
+            found.append(_group(label, kind, None if channel < 0 else channel, own, weights[in_class]))
     return found
 
 
-def _group(who: tuple[int, str, int | None], weights: NDArray[Any], of_class: NDArray[Any]) -> JetGroup:
-    """A group of jets: its label, name and sample, its weights and those of its class."""
-    label, name, channel = who
+def _group(label: int, kind: Kind, channel: int | None, weights: NDArray[Any], of_class: NDArray[Any]) -> JetGroup:
+    """A group of jets with `weights` [jets of the group] in a class with `of_class` [jets of the class]."""
+    name = label_name(label, kind)
     if np.isnan(of_class).any():
         total = None if np.isnan(weights).any() else float(weights.sum())
         return JetGroup(label, name, len(weights), total, channel)
@@ -290,7 +291,7 @@ def simulation_of(files: Sequence[ScannedFile]) -> tuple[str | None, list[str]]:
     named = sorted({name for name in said if name})
     if not named:
         return None, []
-    notes: list[Any] = []
+    notes = []
     if len(named) > 1 or None in said:
         others = " and files of the experiment" if None in said else ""
         notes.append(f"mixed: some jets come from the simulation '{', '.join(named)}'{others}")

@@ -20,13 +20,13 @@ from cal_ratio_trainer.building.scan import ScannedFile, label_name, with_column
 from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra, edges_for, spectra
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
+from cal_ratio_trainer.evaluation.scored import effective_number
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
-from cal_ratio_trainer.jets.weights import effective_number
 
 Doubles = NDArray[np.float64]
 
 MIN_EFFECTIVE = 20.0
-"""Effective jets below which a distribution tells too little to weigh by it."""
+"""Effective sample size below which a distribution is too uncertain to reweight with."""
 
 _USUAL = ("jet_pt", "jet_eta")
 
@@ -75,7 +75,7 @@ def weigh(files: Sequence[ScannedFile], settings: BuildSettings) -> Weighing:
     normalised = normalised_weights(files, settings)
     jets = _TakenJets(files, settings, np.concatenate([np.zeros(0), *normalised.weights]), [], [])
     if settings.samples is not None:
-        _say_samples(jets, normalised)
+        _note_samples(jets, normalised)
     for step, change in ((settings.reweight_mc, _simulation_to_data), (settings.flatten, _flatten)):
         if step:
             jets.apply(change)
@@ -107,17 +107,13 @@ class _TakenJets:
         before = self.weights.copy()
         step, variables = change(self)
         if self.settings.report:
-            after, self.weights = self.weights, before
             drawn = tuple(dict.fromkeys([*variables, *_USUAL]))
-            shown_before = tuple(self.spectra(name, self.classes()) for name in drawn)
-            self.weights = after
-            shown_after = tuple(self.spectra(name, self.classes()) for name in drawn)
-            self.steps.append(BeforeAfter(step, shown_before, shown_after))
+            shown = (tuple(self.spectra(name, weights) for name in drawn) for weights in (before, self.weights))
+            self.steps.append(BeforeAfter(step, *shown))
 
     def labels(self) -> NDArray[np.int8]:
         """[taken jets]"""
-        parts = [file.columns.column("label").to_numpy() for file in self.files]
-        return np.concatenate([np.zeros(0, dtype=np.int8), *parts])
+        return np.concatenate([np.zeros(0, dtype=np.int8), *(file.labels for file in self.files)])
 
     def classes(self) -> dict[str, NDArray[np.bool_]]:
         """The jets of each class by its name, [taken jets]."""
@@ -128,10 +124,10 @@ class _TakenJets:
         """A column of all taken jets, [taken jets]. Raises ConfigError, InputFileError."""
         return np.concatenate([np.zeros(0), *(_values(file, name) for file in self.files)])
 
-    def spectra(self, variable: str, groups: dict[str, NDArray[np.bool_]]) -> Spectra:
-        """Distributions of groups of jets with the weights of now."""
+    def spectra(self, variable: str, weights: Doubles) -> Spectra:
+        """Distributions of the classes with weights [taken jets]."""
         values = self.variable(variable)
-        return spectra(variable, values, self.weights, groups, edges_for(values))
+        return spectra(variable, values, weights, self.classes(), edges_for(values))
 
     def points(self, variables: Sequence[str], own: NDArray[np.bool_]) -> Points:
         """Some jets in the space of variables."""
@@ -144,19 +140,19 @@ def _values(file: ScannedFile, name: str) -> Doubles:
     if name not in file.columns.column_names:
         raise ConfigError(
             [
-                f"{file.source.given_as}: has no column {name} to weigh by{did_you_mean(name, file.scalar_names)}; "
-                f"what the ntuples hold comes along with --keep_branches {name} of convert"
+                f"{file.source.given_as}: has no column {name} to reweight in{did_you_mean(name, file.scalar_names)}; "
+                f"--keep_branches {name} of convert keeps a branch of the ntuples"
             ]
         )
     column = file.columns.column(name)
     values: Doubles = column.to_numpy().astype(np.float64)
     unknown = int(np.count_nonzero(~np.isfinite(values)))
     if unknown:
-        raise InputFileError(file.source.given_as, f"{name} is not known for {unknown} jets, so they cannot be weighed")
+        raise InputFileError(file.source.given_as, f"{name} is not known for {unknown} jets, and weights depend on it")
     return values
 
 
-def _say_samples(jets: _TakenJets, normalised: NormalisedWeights) -> None:
+def _note_samples(jets: _TakenJets, normalised: NormalisedWeights) -> None:
     jets.notes.append(weights_in_words(normalised.samples))
     if jets.settings.kind == "main":
         jets.notes.append("classes now differ in their sums of weights: train with --loss_weights balanced")
@@ -165,20 +161,18 @@ def _say_samples(jets: _TakenJets, normalised: NormalisedWeights) -> None:
             count = f"{len(sample.failed_files)} file{'s' if len(sample.failed_files) > 1 else ''}"
             more = " and more" if len(sample.failed_files) > 3 else ""
             jets.notes.append(
-                f"sample {sample.channel}: {count} could not be converted, neither in jets nor in the sum of weights: "
+                f"sample {sample.channel}: {count} could not be converted and are in neither jets nor sum of weights: "
                 f"{', '.join(sample.failed_files[:3])}{more}"
             )
     if jets.settings.report:
-        before = _file_weights(jets.files)
-        groups = _by_sample(jets, normalised)
-        values, edges = jets.variable("jet_pt"), edges_for(jets.variable("jet_pt"))
-        shown = (spectra("jet_pt", values, weights, groups, edges) for weights in (before, jets.weights))
-        first, second = ((each,) for each in shown)
-        jets.steps.append(BeforeAfter("samples", first, second))
+        values, groups = jets.variable("jet_pt"), _by_sample(jets, normalised)
+        both = (_file_weights(jets.files), jets.weights)
+        before, after = (spectra("jet_pt", values, weights, groups, edges_for(values)) for weights in both)
+        jets.steps.append(BeforeAfter("samples", (before,), (after,)))
 
 
 def _result(jets: _TakenJets) -> tuple[Spectra, ...]:
-    return tuple(jets.spectra(name, jets.classes()) for name in _USUAL) if jets.settings.report else ()
+    return tuple(jets.spectra(name, jets.weights) for name in _USUAL) if jets.settings.report else ()
 
 
 def _file_weights(files: Sequence[ScannedFile]) -> Doubles:
@@ -210,13 +204,14 @@ def _simulation_to_data(jets: _TakenJets) -> tuple[str, Sequence[str]]:
         number = effective_number(jets.weights[own])
         if number < MIN_EFFECTIVE:
             raise ConfigError(
-                [f"reweight_mc: {own.sum()} jets of {what} ({number:.1f} effective) are too few to weigh by"]
+                [f"reweight_mc: {own.sum()} jets of {what} (effective sample size {number:.1f}) are too few"]
             )
     jets.weights[simulation] = like(jets.points(variables, simulation), jets.points(variables, data))
     after = effective_number(jets.weights[simulation])
     jets.notes.append(
-        f"multijet simulation was weighed to the data in {' and '.join(variables)}: {simulation.sum()} jets count as "
-        f"{after:.1f}, and their weights sum to {jets.weights[simulation].sum():.6g} as those of data do"
+        f"multijet simulation was reweighted to the data in {' and '.join(variables)}: its {simulation.sum()} jets "
+        f"have an effective sample size of {after:.1f} and the sum of weights of the data, "
+        f"{jets.weights[simulation].sum():.6g}"
     )
     return "reweight_mc", variables
 
@@ -227,14 +222,14 @@ def _flatten(jets: _TakenJets) -> tuple[str, Sequence[str]]:
         before = effective_number(jets.weights[own])
         if before < MIN_EFFECTIVE:
             jets.notes.append(
-                f"{name}: {before:.1f} effective jets are too few to be weighed flat; they stay as they are"
+                f"{name}: the effective sample size {before:.1f} is too small to flatten; the weights are unchanged"
             )
             continue
         jets.weights[own] = flattened(jets.points(variables, own))
         after = effective_number(jets.weights[own])
         jets.notes.append(
-            f"{name} was weighed flat in {' and '.join(variables)}: {own.sum()} jets count as {after:.1f} (before: "
-            f"{before:.1f}), the sum of weights stays"
+            f"{name} was reweighted to be flat in {' and '.join(variables)}: its {own.sum()} jets have an effective "
+            f"sample size of {after:.1f} (before: {before:.1f}); the sum of weights is unchanged"
         )
     return "flatten", variables
 
@@ -246,7 +241,7 @@ def _limit_shares(jets: _TakenJets, share: float) -> None:
             jets.weights[own] = found.weights
             jets.notes.append(
                 f"{name}: {found.jets} of {own.sum()} weights were lowered to {found.limit:.6g} (max_weight_share "
-                f"{share:g}), which takes {100 * found.share_lost:.3g} % of the sum"
+                f"{share:g}), which lowers their sum by {100 * found.share_lost:.3g} %"
             )
 
 

@@ -25,7 +25,7 @@ class Job:
     arguments: tuple[Any, ...]
 
 
-class _Told:
+class _Progress:
     """Progress of the jobs under way, shown on a line; work of a lost worker that is repeated counts once."""
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class _Told:
         self.units: dict[Key, int] = {}
 
     def report(self, key: Key, done: int, of: int) -> None:
+        """Shows that `done` units of a job are done."""
         more = done - self.units.get(key, 0)
         if more > 0 and self.line is not None:
             self.units[key] = done
@@ -46,8 +47,8 @@ class Workers:
         output: the file that all jobs work for.
     """
 
-    def __init__(self, executor: Executor, output: Path, told: _Told) -> None:
-        self._executor, self.output, self._told = executor, output, told
+    def __init__(self, executor: Executor, output: Path, progress: _Progress) -> None:
+        self._executor, self.output, self._progress = executor, output, progress
 
     @property
     def are_alone(self) -> bool:
@@ -74,7 +75,7 @@ class Workers:
             InputFileError: every worker that was given a job was lost.
             Whatever a job raises.
         """
-        self._told.line, self._told.units = line, {}
+        self._progress.line, self._progress.units = line, {}
         names: list[str] = []
         found: dict[int, Any] = {}
         for done in self._executor.all_of(self._tasks(jobs, names)):
@@ -112,13 +113,13 @@ def opened_workers(
         InputFileError: another process makes `output`.
         SchedulerError: there is no such cluster, or the package for it is missing.
     """
-    told = _Told()
+    progress = _Progress()
     with Leases() as leases:
         if leases.take(output) is None:
             raise InputFileError(output, "is being made by another process")
         remove_pieces(output.absolute())
         try:
-            with opened_executor(settings, inputs, told.report, say) as executor:
-                yield Workers(executor, output, told)
+            with opened_executor(settings, inputs, progress.report, say) as executor:
+                yield Workers(executor, output, progress)
         finally:
             remove_pieces(output.absolute())

@@ -53,7 +53,7 @@ class LocalProcesses(Executor):
                 child.kill()
                 self._deaths[task.key] += 1
                 if self._deaths[task.key] == _MAX_DEATHS:
-                    ended.append(Done(task.key, error=WorkerLost("a process ended without a word")))
+                    ended.append(Done(task.key, error=WorkerLost("a worker process died")))
                 else:
                     self._waiting.appendleft(task)
                 continue
