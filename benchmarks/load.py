@@ -31,7 +31,8 @@ _JETS_A_BATCH = 50_000
 
 def load(path: Path) -> None:
     """Loads a file; runs in a separate process, whose peak memory is then its own."""
-    from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
+    from cal_ratio_trainer.jets.cleaning import clean_for_training
+    from cal_ratio_trainer.jets.loading import load_jets
 
     before = peak_bytes()
     start, start_cpu = time.perf_counter(), time.process_time()

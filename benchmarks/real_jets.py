@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
-from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
+from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
+from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
@@ -33,7 +34,7 @@ def real_jets(folder: Path, name: str) -> Jets:
     """One of the samples, scaled, with angles in [-pi, pi)."""
     file, label = FILES[name]
     loaded = load_jets(folder / file)
-    jets = loaded.jets.with_label(label)
+    jets = loaded.jets.where(loaded.jets.label == label)
     if not is_built(loaded.metadata, jets):
         jets = scale(jets, Scaling(min_jet_pt=0, max_jet_pt=500)).jets
     return clean_for_training(wrapped(jets))[0]

@@ -21,12 +21,12 @@ from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.expressions import ExpressionError
-from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import OutputExists, load_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation
 from cal_ratio_trainer.jets.schema import CLUSTERS
 from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
 from tests.building.jet_files import settings_for, write_converted
+from tests.factories.files import write_flat
 from tests.factories.jets import assert_same_constituents, converted_jets
 
 ALL_COLUMNS = (

@@ -14,11 +14,11 @@ from cal_ratio_trainer.config.build import ResampleSettings
 from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType
-from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import OutputExists, load_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from tests.building.jet_files import settings_for, write_converted
+from tests.factories.files import write_flat
 from tests.factories.jets import converted_jets
 
 

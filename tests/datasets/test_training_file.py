@@ -15,12 +15,12 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
 from cal_ratio_trainer.jets.filling import Memory
-from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.loading import RaggedFile, load_jets
 from cal_ratio_trainer.jets.metadata import Cuts, JetMetadata, Scaling
 from cal_ratio_trainer.jets.schema import CLUSTERS, MISSING_T0, MUON_SEGMENTS
 from cal_ratio_trainer.jets.store import iterate_lists, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
+from tests.factories.files import write_flat
 from tests.factories.jets import assert_same_constituents, assert_same_jets, synthetic_jets
 
 SETTINGS = TrainSettings.make(sample_fraction=0.6, train_fraction=0.6, missing_t0=-1.0)
@@ -85,6 +85,12 @@ def test_all_jets_that_have_a_weight_come_whole(files: tuple[Path, Path]) -> Non
     assert_same_constituents(load_main_jets(SETTINGS, files[0]).jets, prepared(files[0]))
 
 
+def with_filled_slots(jets: Jets) -> Jets:
+    """The same jets with every empty slot as a constituent."""
+    lists = {kind.name: jets.constituents[kind.name].filled(kind.limit) for kind in jets.schema.constituents}
+    return Jets(jets.scalars, lists)
+
+
 def test_where_padding_rows_differ_empty_slots_are_written_out(tmp_path: Path) -> None:
     rng, paths = np.random.default_rng(1), (tmp_path / "main.parquet", tmp_path / "control.parquet")
     main, control = synthetic_jets(rng.integers(0, 3, 200), 1), synthetic_jets(rng.choice([0, 2], 200), 2)
@@ -94,11 +100,11 @@ def test_where_padding_rows_differ_empty_slots_are_written_out(tmp_path: Path) -
     chosen = choose_training_data(SETTINGS, *paths)
     data, inputs = read_training_data(chosen, Memory())
     parts = [prepared(file).take(part.rows) for file, part in zip(paths, (chosen.main, chosen.control), strict=True)]
-    expected = JetTensors.from_jets([part.with_filled_slots() for part in parts], torch.device("cpu"))
+    expected = JetTensors.from_jets([with_filled_slots(part) for part in parts], torch.device("cpu"))
     for name in expected.values:
         np.testing.assert_array_equal(inputs.values[name], expected.values[name].numpy())
     tested = parts[1].where(data.control.part == Part.TEST)
-    assert_same_constituents(data.control.test_jets, tested.with_filled_slots())
+    assert_same_constituents(data.control.test_jets, with_filled_slots(tested))
 
 
 def test_a_file_that_changes_between_its_scalars_and_its_constituents_is_refused(

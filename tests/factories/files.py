@@ -10,6 +10,7 @@ from cal_ratio_trainer.datasets.data import choose_training_data, read_training_
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.filling import Memory
+from cal_ratio_trainer.jets.legacy.writer import flat_writing
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.inputs import NetworkInputs
@@ -28,6 +29,13 @@ def write_built(path: Path, jets: Jets, scaling: Scaling = SCALING) -> Path:
     """A file of scaled jets."""
     write_jets(path, jets, JetMetadata(stage="built", kind="main", scaling=scaling))
     return path
+
+
+def write_flat(path: Path, jets: Jets, metadata: JetMetadata) -> None:
+    """A flat frame, a pickle by its name, else Parquet."""
+    with flat_writing(path) as writer:
+        writer.write(jets)
+        writer.finish(metadata)
 
 
 def write_training_files(

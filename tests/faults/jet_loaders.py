@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, read_used_events, write_used_events
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.legacy.writer import write_flat
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, TestJets
+from tests.factories.files import write_flat
 from tests.factories.jets import converted_jets, converted_metadata, synthetic_jets
 from tests.faults.campaign import Loader
 

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
-from cal_ratio_trainer.jets.legacy import SLOT_COLUMNS, flat_names, flat_writing, name_of_today, read_frame, write_flat
-from cal_ratio_trainer.jets.loading import is_built, iterate_any, load_jets, open_jets
+from cal_ratio_trainer.jets.cleaning import is_built
+from cal_ratio_trainer.jets.legacy.frames import SLOT_COLUMNS, flat_names, name_of_today
+from cal_ratio_trainer.jets.legacy.pickles import read_frame
+from cal_ratio_trainer.jets.legacy.writer import flat_writing
+from cal_ratio_trainer.jets.loading import load_jets, open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.schema import TRACKS
+from tests.factories.files import write_flat
 from tests.factories.jets import assert_same_constituents, converted_jets, converted_metadata
 
 BUILT = JetMetadata(stage="built")
@@ -60,7 +64,7 @@ def test_more_jets_than_are_held_at_once_are_written_and_read(tmp_path: Path, en
     jets, path = converted_jets(9000), tmp_path / f"jets.{ending}"
     write_flat(path, jets, converted_metadata())
     assert_same_constituents(load_jets(path).jets, jets)
-    batches = list(iterate_any(path, rows=1000))
+    batches = list(open_jets(path).batches(1000))
     assert max(map(len, batches)) == 1000
     assert_same_constituents(Jets.concatenate(batches), jets)
 

@@ -10,9 +10,9 @@ import pytest
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.legacy import write_flat
-from cal_ratio_trainer.jets.loading import OutputExists, check_output, iterate_any, load_jets, open_jets, writing_layout
+from cal_ratio_trainer.jets.loading import OutputExists, check_output, load_jets, open_jets, writing_layout
 from cal_ratio_trainer.jets.store import is_ragged, write_jets
+from tests.factories.files import write_flat
 from tests.factories.jets import assert_same_constituents, assert_same_jets, converted_jets, converted_metadata
 
 
@@ -48,7 +48,7 @@ def test_all_formats_give_the_same_jets(files: dict[str, Path]) -> None:
     expected = converted_jets(8)
     for path in files.values():
         assert_same_constituents(load_jets(path).jets, expected)
-        assert_same_constituents(Jets.concatenate(list(iterate_any(path, 3))), expected)
+        assert_same_constituents(Jets.concatenate(list(open_jets(path).batches(3))), expected)
         assert open_jets(path).scalars(["label", "runNumber"]).column("runNumber").to_pylist() == [284500] * 8
     assert_same_jets(load_jets(files["ragged Parquet"]).jets, expected)
 
@@ -82,7 +82,7 @@ def test_folders_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="is a folder"):
         load_jets(tmp_path)
     with pytest.raises(InputFileError, match="no such file"):
-        list(iterate_any(tmp_path / "never"))
+        open_jets(tmp_path / "never")
 
 
 def test_the_layout_to_write_follows_the_name_and_the_wish(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import ConfigError, MissingColumn
-from cal_ratio_trainer.jets import DataType, Jets, Label, Ragged
+from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
 from tests.factories.jets import assert_same_jets, converted_jets
 
@@ -32,11 +32,6 @@ def test_jets_for_which_something_holds_and_the_others_are_all_jets(count: int, 
 
 def test_a_slice_past_the_end_stops_at_the_end() -> None:
     assert len(converted_jets(5).slice(3, 99)) == 2
-
-
-def test_jets_of_one_label_are_found() -> None:
-    jets = Jets.concatenate([converted_jets(3, DataType.QCD), converted_jets(2, DataType.SIGNAL)])
-    assert len(jets.with_label(Label.SIGNAL)) == 2
 
 
 def test_a_column_that_one_part_lacks_is_null_there() -> None:

@@ -18,8 +18,9 @@ from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import load_settings
+from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
-from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
+from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.simulation import simulate
@@ -51,8 +52,8 @@ def real_jets(real: Path) -> dict[str, Jets]:
         "signal mS=5": loaded(real / "reference" / "build" / "pkl_sig_311424_600_275.parquet"),
         "signal mS=55": loaded(real / "reference" / "build" / "conv_sig_311314__as_sig.parquet"),
         "BIB": loaded(real / "frames" / "bib.pkl"),
-        "control MC": control.with_label(CONTROL_MC),
-        "control data": control.with_label(CONTROL_DATA),
+        "control MC": control.where(control.label == CONTROL_MC),
+        "control data": control.where(control.label == CONTROL_DATA),
     }
 
 
@@ -137,9 +138,9 @@ def test_demo_jets_look_like_real_ones(
     wanted = real_jets[name]
     jets = {
         "signal mS=5": main.where((main.label == Label.SIGNAL) & (main["llp_mH"] == 125) & (main["llp_mS"] == 5)),
-        "BIB": main.with_label(Label.BIB),
-        "control MC": with_spectrum_of(control.with_label(CONTROL_MC), real_jets["control MC"]),
-        "control data": with_spectrum_of(control.with_label(CONTROL_DATA), real_jets["control data"]),
+        "BIB": main.where(main.label == Label.BIB),
+        "control MC": with_spectrum_of(control.where(control.label == CONTROL_MC), real_jets["control MC"]),
+        "control data": with_spectrum_of(control.where(control.label == CONTROL_DATA), real_jets["control data"]),
     }[name]
     of_demo, of_real = features(jets), features(wanted)
     distances = {feature: ks_2samp(of_demo[feature], of_real[feature]).statistic for feature in of_real}

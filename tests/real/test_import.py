@@ -13,7 +13,8 @@ from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.formats.stored_layers import StoredNetwork
-from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
+from cal_ratio_trainer.jets.cleaning import clean_for_training
+from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE

@@ -9,8 +9,9 @@ import pytest
 
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
-from cal_ratio_trainer.jets.legacy import SLOT_COLUMNS, write_flat
+from cal_ratio_trainer.jets.legacy.frames import SLOT_COLUMNS
 from cal_ratio_trainer.jets.loading import load_jets
+from tests.factories.files import write_flat
 
 pytestmark = pytest.mark.real
 

@@ -10,7 +10,8 @@ import torch
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.jets.loading import clean_for_training, load_jets
+from cal_ratio_trainer.jets.cleaning import clean_for_training
+from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier

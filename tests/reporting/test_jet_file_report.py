@@ -12,7 +12,6 @@ from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.survey import JetClass
 from cal_ratio_trainer.jets import DataType, Jets
-from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling, built_units
 from cal_ratio_trainer.jets.schema import MISSING_T0
 from cal_ratio_trainer.jets.store import write_jets
@@ -21,6 +20,7 @@ from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.plotting.variables import VariableFigure
 from cal_ratio_trainer.reporting.jet_file_report import compare_files
 from cal_ratio_trainer.reporting.jet_files import Quantity, compared
+from tests.factories.files import write_flat
 from tests.factories.jets import converted_jets, converted_metadata
 from tests.reporting.some_reports import HOSTILE
 

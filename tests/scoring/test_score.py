@@ -15,7 +15,6 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn,
 from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.legacy import write_flat
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
@@ -23,7 +22,7 @@ from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.scorer import Scorer
-from tests.factories.files import SCALING, write_built, write_converted
+from tests.factories.files import SCALING, write_built, write_converted, write_flat
 from tests.factories.jets import mixed_jets
 from tests.factories.networks import write_network
 from tests.scoring.small import read_score_description, score_settings, scores_in

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.jets.weights import effective_number
+from cal_ratio_trainer.evaluation.scored import effective_number
 
 Doubles = NDArray[np.float64]
 

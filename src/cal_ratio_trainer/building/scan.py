@@ -19,11 +19,11 @@ from cal_ratio_trainer.building.workers import Job, Workers
 from cal_ratio_trainer.config.build import BuildInput
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote, local_copy
-from cal_ratio_trainer.jets.cleaning import refuse_impossible_pt
+from cal_ratio_trainer.jets.cleaning import is_built, refuse_impossible_pt
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CONTROL_DATA, CONTROL_MC, DataType, Label
-from cal_ratio_trainer.jets.loading import is_built, open_jets
+from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.progress import progress

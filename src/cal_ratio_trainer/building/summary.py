@@ -13,8 +13,8 @@ from cal_ratio_trainer.building.normalisation import WEIGHT
 from cal_ratio_trainer.building.scan import Kind, ScannedFile, label_name
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.evaluation.scored import effective_number
 from cal_ratio_trainer.jets.metadata import Normalisation
-from cal_ratio_trainer.jets.weights import effective_number
 from cal_ratio_trainer.ntuple.summary import sample_name, summed_cutflow
 from cal_ratio_trainer.results import Result
 

@@ -20,8 +20,8 @@ from cal_ratio_trainer.building.scan import ScannedFile, label_name, with_column
 from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra, edges_for, spectra
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
+from cal_ratio_trainer.evaluation.scored import effective_number
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
-from cal_ratio_trainer.jets.weights import effective_number
 
 Doubles = NDArray[np.float64]
 

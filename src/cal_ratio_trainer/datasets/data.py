@@ -53,7 +53,7 @@ class ChosenJets:
     def mean_constituents(self) -> dict[str, float]:
         """Mean number of constituents per jet, by kind: from the metadata of the file, or from its first jets."""
         opened = self.source.opened
-        if most := opened.most_constituents():
+        if most := opened.max_constituents():
             return {name: number / opened.rows for name, number in most.items()}
         first = opened.first(JETS_TO_JUDGE_BY)
         return {name: float(ragged.lengths.mean()) for name, ragged in first.constituents.items()}
@@ -87,13 +87,13 @@ class ChosenData:
         return {kind.name: (main[kind.name], control[kind.name]) for kind in self.schema.constituents}
 
     @property
-    def most_constituents(self) -> dict[str, int]:
+    def max_constituents(self) -> dict[str, int]:
         """For each kind's name at least as many constituents as the files hold; 0 where that is not known."""
         parts = [part for part in (self.main, self.control) if len(part.rows)]
         if self.fill_slots:
             jets = sum(len(part.rows) for part in parts)
             return {kind.name: kind.limit * jets for kind in self.schema.constituents}
-        known = [part.source.opened.most_constituents() for part in parts]
+        known = [part.source.opened.max_constituents() for part in parts]
         return {
             kind.name: sum(each[kind.name] for each in known) if all(kind.name in each for each in known) else 0
             for kind in self.schema.constituents
@@ -229,7 +229,7 @@ def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingDa
         files = (chosen.main.source.file, chosen.control.source.file)
         _log.warning("%s and %s have different padding rows; empty slots are written out", *files)
     inputs = InputFilling(
-        len(chosen.main.rows) + len(chosen.control.rows), chosen.most_constituents, storage, chosen.schema
+        len(chosen.main.rows) + len(chosen.control.rows), chosen.max_constituents, storage, chosen.schema
     )
     main, control = (_read(part, chosen.fill_slots, inputs, storage) for part in (chosen.main, chosen.control))
     return TrainingData(main, control, chosen.masses), inputs.finish()
@@ -283,7 +283,7 @@ def load_control_jets(settings: TrainSettings, file: Path) -> WeightedJets:
 
 def _whole(found: WeightedRows) -> WeightedJets:
     source, kept = found.source, mask_of(found.rows, len(found.source.jets))
-    lists = WholeLists(len(found.rows), source.opened.most_constituents(), schema=source.opened.schema)
+    lists = WholeLists(len(found.rows), source.opened.max_constituents(), schema=source.opened.schema)
     reading = source.constituents()
     for place, batch in reading.batches():
         lists.append(reading.chosen(batch, kept[place]))

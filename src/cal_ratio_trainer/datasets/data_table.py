@@ -9,9 +9,9 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.datasets.weights import LabelArray, WeightArray
+from cal_ratio_trainer.evaluation.scored import effective_number
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, CONTROL_DATA, CONTROL_MC
-from cal_ratio_trainer.jets.weights import effective_number
 
 _CLASS_NAMES = {
     "main": {label: label.title for label in Label},

@@ -17,10 +17,10 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import seen_jets
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, JetScalars, Label
-from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_missing_t0, refuse_impossible_pt
+from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_built, is_missing_t0, refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import JetFile
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
-from cal_ratio_trainer.jets.loading import is_built, open_jets
+from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, ListColumns
 from cal_ratio_trainer.jets.schema import MUON_SEGMENTS, Schema

@@ -121,7 +121,7 @@ def effective_trials(
     Args:
         efficiency: share of the weight that passes, any shape.
         share_of_squares: sum of the squared weights that pass over that of all.
-        effective_number: of all jets; see `jets.weights.effective_number`.
+        effective_number: of all jets; see `evaluation.scored.effective_number`.
     """
     scaled_variance = (1 - 2 * efficiency) * share_of_squares + np.square(efficiency)
     inside = (efficiency > 0) & (efficiency < 1) & (scaled_variance > 0)

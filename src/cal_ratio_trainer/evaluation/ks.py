@@ -11,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, main_histograms
-from cal_ratio_trainer.evaluation.scored import BoolArray, FloatArray, ScoredControlJets, ScoredJets, WeightedSample
+from cal_ratio_trainer.evaluation.scored import (
+    BoolArray,
+    FloatArray,
+    ScoredControlJets,
+    ScoredJets,
+    WeightedSample,
+    effective_number,
+)
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.weights import effective_number
 
 # Moments and 95 % quantile of Kolmogorov's distribution: sqrt(pi/2) ln 2, sqrt(pi^2/12 - mean^2), and K(x) = 0.95.
 _MEAN = math.sqrt(math.pi / 2) * math.log(2)

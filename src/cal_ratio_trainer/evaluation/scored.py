@@ -9,9 +9,23 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.weights import effective_number
 
 FloatArray = NDArray[np.floating[Any]]
+
+
+def effective_number(weights: NDArray[np.floating[Any]]) -> float:
+    """Effective sample size, (sum w)^2 / sum w^2; 0 if there is no weight.
+
+    Source: L. Kish, Survey Sampling (1965), section 11.7.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    # Not weights @ weights: BLAS starts threads for it, which wait for each other on a busy machine.
+    return effective_number_of(float(weights.sum()), float(np.square(weights).sum()))
+
+
+def effective_number_of(sum_of_weights: float, sum_of_squares: float) -> float:
+    """Effective sample size from the sums of weights and of their squares, for jets that are counted as they come."""
+    return sum_of_weights**2 / sum_of_squares if sum_of_squares > 0 else 0.0
 
 
 class NonFiniteInput(UserError):
@@ -65,7 +79,7 @@ class WeightedSample:
 
     @property
     def effective_number(self) -> float:
-        """See `jets.weights.effective_number`."""
+        """See the function `effective_number`."""
         return effective_number(self.weights)
 
 

@@ -8,12 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.scored import WeightedSample
+from cal_ratio_trainer.evaluation.scored import WeightedSample, effective_number_of
 from cal_ratio_trainer.evaluation.variables import Variable, is_number, values_of
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.schema import Feature
 from cal_ratio_trainer.jets.table import Jets
-from cal_ratio_trainer.jets.weights import effective_number_of
 
 SAMPLED_JETS = 20_000
 """Approximate number of jets of a file, spread over all of it, by which bins are chosen."""
@@ -53,7 +52,7 @@ class ClassTally:
 
     @property
     def effective_number(self) -> float:
-        """(sum w)^2 / sum w^2, see `jets.weights.effective_number`."""
+        """(sum w)^2 / sum w^2, see `evaluation.scored.effective_number`."""
         return effective_number_of(self.sum_of_weights, self.sum_of_squares)
 
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError, did_you_mean
 
-MOST_CHARACTERS = 2000
-MOST_PARTS = 500
-DEEPEST = 50
+MAX_CHARACTERS = 2000
+MAX_PARTS = 500
+MAX_DEPTH = 50
 
 _QUOTED = re.compile(r"`([^`]*)`")
 _STAND_IN = "_quoted_{}_"
@@ -89,15 +89,15 @@ def parse_condition(text: str, positions: bool = False) -> Condition:
     Raises:
         ExpressionError: it is no condition of the kind that this module knows, or too long.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise ExpressionError(text, f"is longer than {MOST_CHARACTERS} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise ExpressionError(text, f"is longer than {MAX_CHARACTERS} characters")
     quoted: list[str] = []
     words = _QUOTED.sub(lambda found: _stand_in(found[1], quoted), text.strip())
     try:
         tree = ast.parse(_with_words_for_signs(words), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ExpressionError(text, f"cannot be read ({getattr(error, 'msg', error)})") from error
-    if len(list(ast.walk(tree))) > MOST_PARTS or _depth(tree) > DEEPEST:
+    if len(list(ast.walk(tree))) > MAX_PARTS or _depth(tree) > MAX_DEPTH:
         raise ExpressionError(text, "is nested too deeply or has too many parts")
     tree = _Names(text, quoted, positions).visit(tree)
     nodes = list(ast.walk(tree))

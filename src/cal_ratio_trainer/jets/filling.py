@@ -36,15 +36,15 @@ class Rows(Protocol):
 class Storage(Protocol):
     """Storage of arrays of constituents."""
 
-    def rows(self, columns: int, most: int) -> Rows:
-        """An empty array; `most` is how many rows it will have at most, or 0 where that is not known."""
+    def rows(self, columns: int, max_rows: int) -> Rows:
+        """An empty array; `max_rows` is an upper bound of its rows, or 0 where that is not known."""
 
 
 class RowsInMemory:
     """Rows in memory."""
 
-    def __init__(self, columns: int, most: int) -> None:
-        self._values = _untouched(most, columns)
+    def __init__(self, columns: int, max_rows: int) -> None:
+        self._values = _untouched(max_rows, columns)
         self._end = 0
 
     def append(self, values: FloatArray) -> None:
@@ -75,9 +75,9 @@ def _untouched(rows: int, columns: int) -> FloatArray:
 class Memory:
     """Arrays in memory."""
 
-    def rows(self, columns: int, most: int) -> Rows:
+    def rows(self, columns: int, max_rows: int) -> Rows:
         """See `Storage`."""
-        return RowsInMemory(columns, most)
+        return RowsInMemory(columns, max_rows)
 
 
 class ListFilling:
@@ -86,12 +86,12 @@ class ListFilling:
     Args:
         columns: number of features of a constituent.
         jets: expected number of jets.
-        most: largest number of constituents; 0 if unknown.
+        max_rows: largest number of constituents; 0 if unknown.
         storage: their place.
     """
 
-    def __init__(self, columns: int, jets: int, most: int = 0, storage: Storage | None = None) -> None:
-        self._rows = (storage or Memory()).rows(columns, most)
+    def __init__(self, columns: int, jets: int, max_rows: int = 0, storage: Storage | None = None) -> None:
+        self._rows = (storage or Memory()).rows(columns, max_rows)
         self._offsets = np.zeros(jets + 1, dtype=np.int64)
         self._jets = 0
 
@@ -117,7 +117,7 @@ class WholeLists:
 
     Args:
         jets: expected number.
-        most: for each kind's name an upper bound of the constituents, where it is known.
+        max_constituents: for each kind's name an upper bound of their number, where it is known.
         storage: holds the values; None for memory.
         schema: of the jets.
     """
@@ -125,12 +125,14 @@ class WholeLists:
     def __init__(
         self,
         jets: int,
-        most: Mapping[str, int] = _UNKNOWN,
+        max_constituents: Mapping[str, int] = _UNKNOWN,
         storage: Storage | None = None,
         schema: Schema = CALRATIO_2019,
     ) -> None:
         widths = {kind.name: len(kind.features) for kind in schema.constituents}
-        self._fillings = {n: ListFilling(width, jets, most.get(n, 0), storage) for n, width in widths.items()}
+        self._fillings = {
+            n: ListFilling(width, jets, max_constituents.get(n, 0), storage) for n, width in widths.items()
+        }
         self._padding = {name: np.zeros(width, dtype=np.float32) for name, width in widths.items()}
 
     def append(self, lists: Mapping[str, ListColumns]) -> None:
@@ -147,7 +149,7 @@ class WholeLists:
 def join_batches(
     batches: Iterable[Jets],
     jets: int,
-    most_constituents: Mapping[str, int] = _UNKNOWN,
+    max_constituents: Mapping[str, int] = _UNKNOWN,
     schema: Schema = CALRATIO_2019,
 ) -> Jets:
     """One table of all batches; each batch is free as soon as it is copied.
@@ -155,10 +157,10 @@ def join_batches(
     Args:
         batches: with the same columns and padding rows.
         jets: number of jets in total.
-        most_constituents: for each kind's name an upper bound of their number, where it is known.
+        max_constituents: for each kind's name an upper bound of their number, where it is known.
         schema: of all batches.
     """
-    lists = WholeLists(jets, most_constituents, schema=schema)
+    lists = WholeLists(jets, max_constituents, schema=schema)
     scalars: list[pa.Table] = []
     for batch in batches:
         scalars.append(batch.scalars)
@@ -188,7 +190,7 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def rows(self, columns: int, most: int) -> Rows:
+    def rows(self, columns: int, max_rows: int) -> Rows:
         """See `Storage`. Raises NoRoomOnDisk."""
         return RowsOnDisk(columns, self.folder)
 

@@ -88,7 +88,7 @@ class JetFile(ABC):
         for batch in self.batches():
             yield {name: ListColumns.of(ragged) for name, ragged in batch.constituents.items()}
 
-    def most_constituents(self) -> Mapping[str, int]:
+    def max_constituents(self) -> Mapping[str, int]:
         """For each kind's name at least as many constituents as there are; empty where the format does not say."""
         return {}
 

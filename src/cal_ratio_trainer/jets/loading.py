@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.parquet import open_parquet
-from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, is_built
 from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import checked_labels
@@ -26,7 +25,7 @@ from cal_ratio_trainer.jets.store import (
     iterate_jets,
     iterate_jets_within,
     iterate_lists,
-    most_constituents,
+    max_constituents,
     read_jets,
     read_metadata,
     read_scalars,
@@ -37,6 +36,23 @@ from cal_ratio_trainer.jets.store import (
 from cal_ratio_trainer.jets.table import Jets
 
 Layout = Literal["ragged", "flat"]
+
+_log = logging.getLogger(__name__)
+
+_FOREIGN = {
+    b"root": "is a ROOT file; make a file of jets of it with 'cr_trainer convert divertanalysis'",
+    b"\x1f\x8b": "is compressed with gzip; unpack it first",
+    b"BZh": "is compressed with bzip2; unpack it first",
+    b"\xfd7zXZ": "is compressed with xz; unpack it first",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it first",
+    b"PK\x03\x04": "is a zip archive; unpack it first",
+    b"\x89HDF": "is an HDF5 file; jets come as Parquet files or pickled frames",
+}
+
+_WITHOUT_METADATA = (
+    "has constituents in lists, but not the metadata that say how the jets were made and scaled (key "
+    f"'{METADATA_KEY.decode()}' of the Parquet footer); what rewrote the file must copy them"
+)
 
 
 class Writer(Protocol):
@@ -76,37 +92,6 @@ def check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
         raise OutputExists(path, "exists already; --overwrite replaces it")
 
 
-__all__ = [
-    "CleaningReport",
-    "JetFile",
-    "LoadReport",
-    "LoadedJets",
-    "clean_for_training",
-    "is_built",
-    "iterate_any",
-    "load_jets",
-    "open_jets",
-]
-
-_log = logging.getLogger(__name__)
-
-_FOREIGN = {
-    b"root": "is a ROOT file; make a file of jets of it with 'cr_trainer convert divertanalysis'",
-    b"\x1f\x8b": "is compressed with gzip; unpack it first",
-    b"BZh": "is compressed with bzip2; unpack it first",
-    b"\xfd7zXZ": "is compressed with xz; unpack it first",
-    b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it first",
-    b"PK\x03\x04": "is a zip archive; unpack it first",
-    b"\x89HDF": "is an HDF5 file; jets come as Parquet files or pickled frames",
-}
-
-
-_WITHOUT_METADATA = (
-    "has constituents in lists, but not the metadata that say how the jets were made and scaled (key "
-    f"'{METADATA_KEY.decode()}' of the Parquet footer); what rewrote the file must copy them"
-)
-
-
 @dataclass(frozen=True)
 class LoadedJets:
     """A whole file in memory."""
@@ -140,9 +125,9 @@ class RaggedFile(JetFile):
         """The constituents of all jets in order, by kind, a row group at a time."""
         return iterate_lists(self.path, self.schema)
 
-    def most_constituents(self) -> Mapping[str, int]:
+    def max_constituents(self) -> Mapping[str, int]:
         """For each kind's name at least as many constituents as there are."""
-        return most_constituents(self.path)
+        return max_constituents(self.path)
 
     def edges(self) -> list[int]:
         """Edges of its row groups."""
@@ -208,12 +193,3 @@ def load_jets(path: Path) -> LoadedJets:
     if isinstance(file, RaggedFile):
         return LoadedJets(read_jets(path, schema=file.schema), file.metadata, file.report)
     return LoadedJets(join_batches(file.batches(), file.rows), file.metadata, file.report)
-
-
-def iterate_any(path: Path, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
-    """The jets of a file of any format, at most `rows` at a time; only a pickle is held whole.
-
-    Raises:
-        InputFileError, MissingColumn, ForbiddenPickle: as `open_jets`.
-    """
-    yield from open_jets(path).batches(rows)

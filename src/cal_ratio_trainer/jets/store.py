@@ -104,12 +104,11 @@ def write_jets(path: Path, jets: Jets, metadata: JetMetadata) -> None:
         writer.finish(metadata)
 
 
-def read_jets(path: Path, scalars: list[str] | None = None, schema: Schema | None = None) -> Jets:
+def read_jets(path: Path, schema: Schema | None = None) -> Jets:
     """Reads a complete file of this program; for large ones see `iterate_jets`.
 
     Args:
         path: a Parquet file in the ragged layout.
-        scalars: read only these scalar columns (and the required ones); None reads all.
         schema: the features to read; None reads those of the file.
 
     Raises:
@@ -117,9 +116,9 @@ def read_jets(path: Path, scalars: list[str] | None = None, schema: Schema | Non
         MissingColumn: a jet or constituent column is not there.
     """
     metadata, file = _open(path, schema)
-    lists = WholeLists(file.metadata.num_rows, _most_constituents(path, metadata, file), schema=metadata.feature_schema)
+    lists = WholeLists(file.metadata.num_rows, _max_constituents(path, metadata, file), schema=metadata.feature_schema)
     tables = []
-    for table in _row_groups(path, file, _wanted(path, metadata, file, scalars)):
+    for table in _row_groups(path, file):
         tables.append(_scalars_of(path, table, metadata))
         lists.append(_list_columns(path, table, metadata))
     if not tables:
@@ -128,12 +127,10 @@ def read_jets(path: Path, scalars: list[str] | None = None, schema: Schema | Non
     return Jets(scalars_of_all, lists.finish(), schema=metadata.feature_schema)
 
 
-def iterate_jets(
-    path: Path, rows: int = ROWS_A_GROUP, scalars: list[str] | None = None, schema: Schema | None = None
-) -> Iterator[Jets]:
+def iterate_jets(path: Path, rows: int = ROWS_A_GROUP, schema: Schema | None = None) -> Iterator[Jets]:
     """The jets of a file in batches of at most `rows`; memory does not grow with the file. Raises as `read_jets`."""
     metadata, file = _open(path, schema)
-    yield from _batches(path, metadata, file, rows, scalars)
+    yield from _batches(path, metadata, file, rows)
 
 
 def iterate_lists(path: Path, schema: Schema | None = None) -> Iterator[dict[str, ListColumns]]:
@@ -145,12 +142,12 @@ def iterate_lists(path: Path, schema: Schema | None = None) -> Iterator[dict[str
         yield _list_columns(path, table, metadata)
 
 
-def most_constituents(path: Path) -> dict[str, int]:
+def max_constituents(path: Path) -> dict[str, int]:
     """For each kind's name at least as many constituents as a file of ours holds; empty where it has no checksums.
 
     Raises as `read_jets`.
     """
-    return _most_constituents(path, *_open(path))
+    return _max_constituents(path, *_open(path))
 
 
 def row_group_edges(path: Path) -> list[int]:
@@ -166,7 +163,7 @@ def iterate_jets_within(
     metadata, file = _open(path, schema)
     edges = row_group_edges(path)
     groups = range(edges.index(within.start), edges.index(within.stop))
-    yield from _batches(path, metadata, file, rows, None, groups)
+    yield from _batches(path, metadata, file, rows, groups)
 
 
 def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
@@ -340,22 +337,16 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _batches(
-    path: Path,
-    metadata: JetMetadata,
-    file: pq.ParquetFile,
-    rows: int,
-    scalars: list[str] | None,
-    groups: range | None = None,
+    path: Path, metadata: JetMetadata, file: pq.ParquetFile, rows: int, groups: range | None = None
 ) -> Iterator[Jets]:
-    columns = _wanted(path, metadata, file, scalars)
     # Not iter_batches over the whole file: it holds on to what it has read until the end.
-    for table in _row_groups(path, file, columns, groups):
+    for table in _row_groups(path, file, groups=groups):
         for start in range(0, len(table), rows):
             yield from_arrow(path, table.slice(start, rows), metadata)
 
 
 def _row_groups(
-    path: Path, file: pq.ParquetFile, columns: list[str] | None, groups: range | None = None
+    path: Path, file: pq.ParquetFile, columns: list[str] | None = None, groups: range | None = None
 ) -> Iterator[pa.Table]:
     """Row group by row group; the next one is read while this one is used."""
     with ThreadPoolExecutor(max_workers=1) as reader:
@@ -369,28 +360,15 @@ def _row_groups(
             yield table
 
 
-def _most_constituents(path: Path, metadata: JetMetadata, file: pq.ParquetFile) -> dict[str, int]:
+def _max_constituents(path: Path, metadata: JetMetadata, file: pq.ParquetFile) -> dict[str, int]:
     """Upper bounds for each kind, for Parquet counts an empty list as one value; empty of a file without checksums."""
     if not is_verified(path):
         return {}
     places = {file.schema.column(i).path.partition(".")[0]: i for i in range(len(file.schema))}
     groups = range(file.metadata.num_row_groups)
     kinds = metadata.feature_schema.constituents
-    missing = [kind.columns[0] for kind in kinds if kind.columns[0] not in places]
-    if missing:
-        raise MissingColumn(path, missing, file.schema_arrow.names)
+    _refuse_missing(path, [kind.columns[0] for kind in kinds], file.schema_arrow.names)
     return {
         kind.name: sum(file.metadata.row_group(i).column(places[kind.columns[0]]).num_values for i in groups)
         for kind in kinds
     }
-
-
-def _wanted(path: Path, metadata: JetMetadata, file: pq.ParquetFile, scalars: list[str] | None) -> list[str] | None:
-    if scalars is None:
-        return None
-    present = file.schema_arrow.names
-    missing = [name for name in scalars if name not in present]
-    if missing:
-        raise MissingColumn(path, missing, present)
-    schema = metadata.feature_schema
-    return [*dict.fromkeys([*REQUIRED_SCALARS, *schema.jet_columns, *scalars]), *sorted(schema.list_columns)]

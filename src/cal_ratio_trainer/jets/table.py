@@ -9,7 +9,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import MissingColumn
-from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, SCALAR_TYPES, Schema
 
@@ -56,7 +55,7 @@ class JetScalars:
 
     @property
     def label(self) -> NDArray[np.int8]:
-        """The labels, [jets] int8; see `Label`."""
+        """The labels, [jets] int8; see `labels.Label`."""
         return self["label"]
 
     def is_known(self, name: str) -> bool:
@@ -70,10 +69,6 @@ class JetScalars:
     def where(self, kept: NDArray[np.bool_]) -> Self:
         """The jets for which `kept` [jets] is true, in order."""
         return self.take(np.flatnonzero(kept))
-
-    def with_label(self, label: Label) -> Self:
-        """The jets of one label, in order."""
-        return self.where(self.label == label)
 
     def with_columns(self, columns: Mapping[str, Any]) -> Self:
         """The same jets with scalar columns added or replaced."""
@@ -172,11 +167,6 @@ class Jets(JetScalars):
             places = [own.position(feature.name) for feature in kind.features]
             lists[kind.name] = Ragged(ragged.values[:, places], ragged.offsets, ragged.padding[places])
         return Jets(self.scalars, lists, schema=schema)
-
-    def with_filled_slots(self) -> "Jets":
-        """The same jets with every empty slot written out as a constituent; padding rows are then zero."""
-        lists = {kind.name: self.constituents[kind.name].filled(kind.limit) for kind in self.schema.constituents}
-        return replace(self, constituents=lists)
 
     @staticmethod
     def concatenate(parts: Sequence["Jets"]) -> "Jets":

@@ -29,8 +29,9 @@ from cal_ratio_trainer.evaluation.variables import (
 )
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets
+from cal_ratio_trainer.jets.cleaning import is_built
 from cal_ratio_trainer.jets.jet_file import LoadReport
-from cal_ratio_trainer.jets.loading import is_built, open_jets
+from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, built_units, converted_units
 from cal_ratio_trainer.progress import ProgressLine, progress
 

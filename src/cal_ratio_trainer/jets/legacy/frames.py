@@ -291,11 +291,9 @@ class PickledFile(FlatFile):
     """A pickled frame; held whole, as its blocks are, for as long as this object lives."""
 
     def __init__(self, path: Path) -> None:
-        frame = read_frame(path)
-        self._columns = frame.columns
-        self._describe(
-            path, "pickled frame", {name: values.dtype for name, values in frame.columns.items()}, frame.rows
-        )
+        self._columns = read_frame(path)
+        types = {name: values.dtype for name, values in self._columns.items()}
+        self._describe(path, "pickled frame", types, len(next(iter(self._columns.values()), ())))
 
     def _column(self, name: str) -> NDArray[Any]:
         return self._columns[self.names.source[name]]

@@ -5,7 +5,6 @@ import pickle
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NoReturn
 
@@ -35,16 +34,8 @@ class ForbiddenPickle(InputFileError):
     """A pickle asked for something that is no part of a frame; names what it asked for. Nothing of it was run."""
 
 
-@dataclass(frozen=True)
-class FlatFrame:
-    """The columns of a frame, each [rows], as views of the blocks they were stored in."""
-
-    columns: Mapping[str, NDArray[Any]]
-    rows: int
-
-
-def read_frame(path: Path) -> FlatFrame:
-    """The columns of a pickled pandas frame; needs about as much memory as the file is large.
+def read_frame(path: Path) -> dict[str, NDArray[Any]]:
+    """The columns of a pickled pandas frame by name, each [rows]; needs about as much memory as the file is large.
 
     Args:
         path: a file written by `DataFrame.to_pickle`, not compressed.
@@ -222,8 +213,8 @@ class _Frame(metaclass=_Sealed):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.manager = _checked(state["_mgr"] if "_mgr" in state else state["_data"], _BlockManager)
 
-    def as_columns(self) -> FlatFrame:
-        """Column name -> values; a name that comes twice is an error."""
+    def as_columns(self) -> dict[str, NDArray[Any]]:
+        """Column name -> values [rows], views of the blocks; a name that comes twice is an error."""
         names = _checked(self.manager.axes[0], _Index).labels
         if names is None or not all(isinstance(name, str) for name in names):
             raise pickle.UnpicklingError("its column names are no plain text")
@@ -237,7 +228,7 @@ class _Frame(metaclass=_Sealed):
         lengths = {len(values) for values in found.values()}
         if len(found) != len(names) or len(lengths) > 1:
             raise pickle.UnpicklingError("its columns do not fit its column names, or a name comes twice")
-        return FlatFrame({name: found[name] for name in names}, lengths.pop() if lengths else 0)
+        return {name: found[name] for name in names}
 
 
 def _checked(value: Any, kind: type[Any]) -> Any:

@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -178,27 +177,7 @@ def flat_writing(path: Path) -> Iterator[FlatWriter]:
     Call `finish` inside the block. Memory does not grow with the jets but for the scalars of a pickle.
     """
     with replacing(path) as temporary:
-        with _closing(_PickleSink(temporary) if is_pickle_name(path) else _ParquetSink(temporary)) as sink:
+        with closing(_PickleSink(temporary) if is_pickle_name(path) else _ParquetSink(temporary)) as sink:
             yield FlatWriter(sink)
         if not temporary.exists():
             raise RuntimeError(f"{path}: nothing was written; finish() was not called")
-
-
-class _closing:
-    def __init__(self, sink: _Sink) -> None:
-        self._sink = sink
-
-    def __enter__(self) -> _Sink:
-        return self._sink
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._sink.close()
-
-
-def write_flat(path: Path, jets: Jets, metadata: JetMetadata) -> None:
-    """Writes one table of jets in the flat layout, complete or not at all; a pickle by name, else Parquet."""
-    with flat_writing(path) as writer:
-        writer.write(jets)
-        writer.finish(metadata)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.jets.weights import effective_number, effective_number_of
+from cal_ratio_trainer.evaluation.scored import effective_number, effective_number_of
 
 
 def test_equal_weights_count_every_jet_whatever_their_scale() -> None:
