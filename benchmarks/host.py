@@ -20,13 +20,14 @@ from torch import Tensor
 from benchmarks.epoch import settings_of, write_files
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
-from cal_ratio_trainer.training.step import IndexArray, StepJets, TrainingStep
+from cal_ratio_trainer.training.step import StepJets, TrainingStep
 
 _random = torch.Generator().manual_seed(1)
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.training.sampler import EpochsAhead, Sampler
-from cal_ratio_trainer.training.step import StepJets
+from cal_ratio_trainer.training.sampler import Sampler
 
 MAIN, CONTROL = np.arange(100), np.arange(100, 130)
 
@@ -55,25 +54,3 @@ def test_without_control_jets_only_the_main_ones_are_drawn() -> None:
 def test_more_splits_than_jets_allow_is_refused_with_the_largest_number() -> None:
     with pytest.raises(ConfigError, match="num_splits is 16, but 30 control-region training jets make 15 at most"):
         sampler(splits=16)
-
-
-def test_epochs_drawn_ahead_are_those_drawn_when_needed() -> None:
-    with EpochsAhead(sampler(), 4) as ahead:
-        for number in (0, 1, 3, 2):
-            for found, expected in zip(ahead.epoch(number), sampler().epoch(number), strict=True):
-                np.testing.assert_array_equal(found.together, expected.together)
-
-
-def test_no_epoch_is_drawn_behind_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[int] = []
-    epoch = Sampler.epoch
-
-    def noting(self: Sampler, number: int) -> list[StepJets]:
-        drawn.append(number)
-        return epoch(self, number)
-
-    monkeypatch.setattr(Sampler, "epoch", noting)
-    with EpochsAhead(sampler(), 2) as ahead:
-        ahead.epoch(0)
-        ahead.epoch(1)
-    assert drawn == [0, 1]

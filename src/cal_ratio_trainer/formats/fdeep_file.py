@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.formats.keras_file import MODEL_NAME, functional_config
 from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, Layer, checked_weights, classifier_layers, input_names
 from cal_ratio_trainer.formats.probe_jets import PaddedJets
+from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
-
-FloatArray = NDArray[np.float32]
 
 _LETTERS_A_STRING = 1024
 

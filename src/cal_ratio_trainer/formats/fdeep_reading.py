@@ -21,11 +21,11 @@ from cal_ratio_trainer.formats.recognition import recognised
 from cal_ratio_trainer.formats.stored_layers import (
     BadNetworkFile,
     BadWeightsFile,
-    FloatArray,
     StoredLayer,
     StoredNetwork,
     weights_by_name,
 )
+from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 TEST_TOLERANCE = 1e-4

@@ -17,12 +17,12 @@ import numpy as np
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.formats.layers import (
     OUTPUT_LAYER,
-    FloatArray,
     Layer,
     checked_weights,
     classifier_layers,
     input_names,
 )
+from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019
 from cal_ratio_trainer.network.shape import NetworkShape
 

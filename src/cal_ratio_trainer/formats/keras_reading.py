@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
-from cal_ratio_trainer.formats.graph import Graph
+from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph
 from cal_ratio_trainer.formats.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
 from cal_ratio_trainer.formats.keras_config import BadArchitecture, architecture_of, with_weights
 from cal_ratio_trainer.formats.keras_file import (
@@ -32,10 +32,9 @@ from cal_ratio_trainer.formats.keras_file import (
     weight_groups,
     weights_bytes,
 )
-from cal_ratio_trainer.formats.layers import FloatArray, Layer, classifier_layers, in_keras_order
+from cal_ratio_trainer.formats.layers import Layer, classifier_layers, in_keras_order
 from cal_ratio_trainer.formats.recognition import Recognised, network_from_weights, recognised
 from cal_ratio_trainer.formats.stored_layers import (
-    WEIGHTS_OF,
     BadNetworkFile,
     BadWeightsFile,
     StoredLayer,
@@ -43,6 +42,7 @@ from cal_ratio_trainer.formats.stored_layers import (
     paired_by_class,
     weights_by_name,
 )
+from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -222,9 +222,9 @@ def _paired(architecture: Graph, stored: Hdf5Content) -> dict[str, StoredLayer]:
 def _ordered(architecture: Graph) -> list[tuple[str, str]]:
     """Class and name of the layers with weights as Keras numbers them; the config's order must say the same."""
     plain = [Layer(layer.kind, layer.name, layer.sources, ()) for layer in architecture.layers.values()]
-    by_depth = [layer for layer in in_keras_order(plain, architecture.output) if layer.kind in WEIGHTS_OF]
-    as_written = [layer for layer in plain if layer.kind in WEIGHTS_OF]
-    for kind in WEIGHTS_OF:
+    by_depth = [layer for layer in in_keras_order(plain, architecture.output) if layer.kind in WEIGHT_NAMES]
+    as_written = [layer for layer in plain if layer.kind in WEIGHT_NAMES]
+    for kind in WEIGHT_NAMES:
         for ours, theirs in zip(
             [each.name for each in by_depth if each.kind == kind],
             [each.name for each in as_written if each.kind == kind],

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import CLUSTERS, MUON_SEGMENTS, TRACKS
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER, BranchShape, encoder_named
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
@@ -180,9 +180,6 @@ def _dense(name: str, source: str, units: int, weights: str, activation: str = "
 
 def _prefix(branch: BranchShape) -> str:
     return BRANCH_PREFIXES.get(branch.name, branch.name)
-
-
-FloatArray = NDArray[np.float32]
 
 
 class NonFiniteWeights(UserError):

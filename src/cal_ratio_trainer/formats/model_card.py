@@ -21,8 +21,6 @@ from cal_ratio_trainer.network.shape import NetworkShape
 FORMAT_VERSION = 2
 """In version 2 files have `scores_agree_within`, the tolerance of their check, in place of `largest_difference`."""
 
-"""Meaning of the outputs, in order."""
-
 _DIGITS = 4
 """Of figures of merit: further ones would depend on the machine, and the bytes of an ONNX file with them."""
 

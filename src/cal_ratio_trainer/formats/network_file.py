@@ -7,7 +7,7 @@ from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.formats.graph import Graph
 from cal_ratio_trainer.formats.keras_reading import HDF5_BEGINNING, architecture_in, network_from_hdf5, read_keras
 from cal_ratio_trainer.formats.registry import formats
-from cal_ratio_trainer.formats.safetensors_file import SUFFIX, read_safetensors
+from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safetensors
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
 
 MAX_BYTES = 1 << 28
@@ -40,10 +40,13 @@ def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork
 
 def read_own_network(file: Path) -> StoredNetwork:
     """The network in a file of this program, `.safetensors` or `.keras`. Raises InputFileError."""
-    if file.suffix == SUFFIX:
-        return read_safetensors(file)
-    shape, weights = read_keras(file)
-    return StoredNetwork(shape, weights, "keras")
+    if file.suffix != SUFFIX:
+        shape, weights = read_keras(file)
+        return StoredNetwork(shape, weights, "keras")
+    try:
+        return network_from_safetensors(read_content(file))
+    except BadNetworkFile as error:
+        raise InputFileError(file, str(error)) from error
 
 
 def read_architecture(path: Path) -> Graph | None:

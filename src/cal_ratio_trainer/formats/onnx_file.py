@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cal_ratio_trainer.formats.layers import ENCODER_LAYER, Layer, checked_weights, classifier_layers, input_names
 from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET, OnnxGraph
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing, add_preprocessing
+from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.network.encoders.base import Encoder, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
-
-FloatArray = NDArray[np.float32]
 
 _GATES = 4
 _KERAS_GATE_OF = (0, 3, 1, 2)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets import Jets, Ragged
+from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import (
     CALRATIO_2019,
     CLUSTER_LAYERS,
@@ -21,8 +22,6 @@ from cal_ratio_trainer.jets.schema import (
     Schema,
 )
 from cal_ratio_trainer.network.shape import NetworkShape
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from cal_ratio_trainer.formats.graph import Graph, GraphLayer
+from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph, GraphLayer
 from cal_ratio_trainer.formats.keras_config import BadArchitecture
 from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, OUTPUT_LAYER, Layer, classifier_layers
 from cal_ratio_trainer.formats.stored_layers import (
-    WEIGHTS_OF,
     BadWeightsFile,
     StoredLayer,
     Weights,
@@ -327,7 +326,7 @@ def _check_layers(layers: Sequence[Layer], stored: Sequence[StoredLayer]) -> Non
     for kind in {layer.kind for layer in layers} | {each.kind for each in stored if each.kind}:
         wanted_count = sum(layer.kind == kind for layer in layers)
         found_count = sum(each.kind == kind for each in stored)
-        is_known = kind in WEIGHTS_OF or not any(each.name for each in stored)
+        is_known = kind in WEIGHT_NAMES or not any(each.name for each in stored)
         if wanted_count != found_count and is_known:
             raise BadWeightsFile(f"holds {found_count} layers of class {kind}, expected {wanted_count}")
 

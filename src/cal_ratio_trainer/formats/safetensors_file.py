@@ -6,7 +6,6 @@ They hold a network of any encoder and schema. The same network always gives the
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.layers import checked_weights
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
 from cal_ratio_trainer.jets.schema import CALRATIO_2019
@@ -23,8 +21,6 @@ from cal_ratio_trainer.network.shape import NetworkShape
 SUFFIX = ".safetensors"
 FORMAT_VERSION = 1
 _NETWORK, _DIGEST = "cal_ratio_trainer_network", "sha256"
-_LARGEST = 1 << 28
-"""Largest size of a file in bytes: 1000 times those of the 2019 network."""
 _SHAPE = TypeAdapter(NetworkShape)
 _NOT_OURS = (SafetensorError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """Errors of reading a header or arrays that are not as this program writes them."""
@@ -86,22 +82,6 @@ def network_from_safetensors(content: bytes) -> StoredNetwork:
         return StoredNetwork(shape, checked_weights(shape, weights), form, run=run, epoch=epoch)
     except (ValueError, LookupError, RecursionError) as error:
         raise BadNetworkFile(f"holds no network of this program: {error!s:.400}") from error
-
-
-def read_safetensors(path: Path) -> StoredNetwork:
-    """The network in a file. Raises InputFileError where it is missing, none of this program, or damaged."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
-        raise InputFileError(path, reason) from error
-    if len(content) > _LARGEST:
-        raise InputFileError(path, f"has more than {_LARGEST} bytes, too many for a network")
-    try:
-        return network_from_safetensors(content)
-    except BadNetworkFile as error:
-        raise InputFileError(path, str(error)) from error
 
 
 def _digest(text: str, weights: Mapping[str, np.ndarray[Any, Any]]) -> str:

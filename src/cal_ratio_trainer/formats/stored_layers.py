@@ -4,16 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cal_ratio_trainer.formats.graph import WEIGHT_NAMES
 from cal_ratio_trainer.formats.layers import Layer, classifier_layers
+from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.network.shape import NetworkShape
 
-FloatArray = NDArray[np.float32]
 Weights = dict[str, FloatArray]
-
-WEIGHTS_OF = {"Conv1D": 2, "Dense": 2, "LSTM": 3}
-"""Number of arrays of a layer of each class: kernel, recurrent kernel (LSTM), bias."""
 
 
 class BadNetworkFile(ValueError):
@@ -104,7 +101,7 @@ def paired_by_class(layers: Sequence[tuple[str, str]], stored: Sequence[StoredLa
         BadWeightsFile: the file has another number of layers of a class, or says that one belongs to another layer.
     """
     pairs = {}
-    for kind in WEIGHTS_OF:
+    for kind in WEIGHT_NAMES:
         names = [name for its_kind, name in layers if its_kind == kind]
         there = [layer for layer in stored if layer.kind == kind]
         if len(names) != len(there):

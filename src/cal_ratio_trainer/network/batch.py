@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cal_ratio_trainer.jets import Jets, JetScalars
-from cal_ratio_trainer.jets.ragged import ListColumns
+from cal_ratio_trainer.jets.ragged import IndexArray, ListColumns
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
+from cal_ratio_trainer.network.device import on_device
 from cal_ratio_trainer.network.dropout import MaskRows
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
-from cal_ratio_trainer.network.packing import IndexArray, pack, rows_in_whole
+from cal_ratio_trainer.network.packing import pack, rows_in_whole
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class JetTensors:
                 positions in `jets`; they get the dropout masks that they have in the whole one. None takes all.
         """
         places = jets if share is None else jets[share]
-        return self.assembled((self.values, self.offsets), places, jets, share)
+        return self.assembled(self.values, self.offsets, places, jets, share)
 
     def batches(self, pieces: Sequence[IndexArray]) -> Iterator[Batch]:
         """A batch of each of some lists of positions."""
@@ -177,7 +178,8 @@ class JetTensors:
 
     def assembled(
         self,
-        constituents: tuple[Mapping[str, Tensor], Mapping[str, IndexArray]],
+        values: Mapping[str, Tensor],
+        offsets: Mapping[str, IndexArray],
         places: IndexArray,
         jets: IndexArray,
         share: IndexArray | None,
@@ -185,40 +187,32 @@ class JetTensors:
         """Some jets as a batch.
 
         Args:
-            constituents: values on the device and offsets, of these jets among others; see the attributes.
+            values, offsets: of these jets among others, the values on the device; see the attributes.
             places: positions of the jets of the batch in those offsets.
             jets, share: see `batch`.
         """
         whole, jets = jets, jets if share is None else jets[share]
-        chosen = self._on_device(jets)
+        chosen = on_device(jets, self.device)
         branches = {}
         for kind in self.schema.constituents:
-            stored, offsets = constituents[0][kind.name], constituents[1][kind.name]
-            packing = pack(offsets, places, kind.limit)
-            values = stored.index_select(0, self._on_device(np.append(packing.rows, len(stored) - 1)))
+            stored, packing = values[kind.name], pack(offsets[kind.name], places, kind.limit)
+            constituents = stored.index_select(0, on_device(np.append(packing.rows, len(stored) - 1), self.device))
             if self.masses.shape[1]:
-                masses = self.masses.index_select(0, self._on_device(jets[packing.owners()]))
-                values = torch.cat([values, torch.cat([masses, masses.new_zeros(1, masses.shape[1])])], dim=1)
-            inverse = self._on_device(packing.inverse)
+                masses = self.masses.index_select(0, on_device(jets[packing.owners()], self.device))
+                constituents = with_masses(constituents, masses)
+            inverse = on_device(packing.inverse, self.device)
             mask_rows = None
             if share is not None:
                 rows, of = rows_in_whole(packing, self.offsets[kind.name], whole, share, kind.limit)
-                mask_rows = MaskRows(self._on_device(rows), of)
-            branches[kind.name] = BranchBatch(values, packing.counts, inverse, mask_rows=mask_rows)
-        own = torch.cat([self.jet.index_select(0, chosen), self.masses.index_select(0, chosen)], dim=1)
-        return Batch(branches, own, None if share is None else MaskRows(self._on_device(share), len(whole)))
-
-    def _on_device(self, positions: IndexArray) -> Tensor:
-        return on_device(positions, self.device)
+                mask_rows = MaskRows(on_device(rows, self.device), of)
+            branches[kind.name] = BranchBatch(constituents, packing.counts, inverse, mask_rows=mask_rows)
+        jet = torch.cat([self.jet.index_select(0, chosen), self.masses.index_select(0, chosen)], dim=1)
+        return Batch(branches, jet, None if share is None else MaskRows(on_device(share, self.device), len(whole)))
 
 
-def on_device(positions: IndexArray, device: torch.device) -> Tensor:
-    """Positions on the device, without waiting for it."""
-    tensor = torch.from_numpy(positions)
-    if device.type == "cuda":
-        # A copy from memory that can be paged out waits for the device.
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
+def with_masses(constituents: Tensor, masses: Tensor) -> Tensor:
+    """Constituents [n + 1, inputs], followed by the masses [n, masses] of their jets; 0 in the last row."""
+    return torch.cat([constituents, torch.cat([masses, masses.new_zeros(1, masses.shape[1])])], dim=1)
 
 
 def own_numbers(parts: Sequence[JetScalars], masses: NDArray[np.float32] | None) -> tuple[Tensor, Tensor]:

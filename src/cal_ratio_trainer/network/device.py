@@ -1,8 +1,11 @@
-"""On which device a network runs, and which graphics cards the installed PyTorch can compute on."""
+"""Device of a network, copies to it, and graphics cards that the installed PyTorch can compute on."""
 
 import re
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from cal_ratio_trainer.errors import ConfigError
 
@@ -23,6 +26,13 @@ def chosen_device(wanted: str) -> torch.device:
         raise ConfigError([f"device is cuda, but {unserved}; or take auto or cpu"])
     use_gpu = wanted != "cpu" and torch.cuda.is_available() and not unserved
     return torch.device("cuda" if use_gpu else "cpu")
+
+
+def on_device(values: NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on a device, without waiting for it; on the host they share memory."""
+    tensor = torch.from_numpy(values)
+    # A copy from memory that can be paged out waits for the device.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def unserved_card() -> str | None:

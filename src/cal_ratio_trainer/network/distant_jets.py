@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.batch import Batch, JetTensors
-from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.workers.processes import prefetched
 
 
@@ -125,7 +125,7 @@ class DistantJets(JetTensors):
             for values in gathered.values.values():
                 # They were made on another stream: their memory is free again only when this one is done with them.
                 values.record_stream(stream)
-        return self.assembled((gathered.values, gathered.offsets), places, jets, share)
+        return self.assembled(gathered.values, gathered.offsets, places, jets, share)
 
     def _gather(self, jets: IndexArray) -> GatheredJets:
         chosen = np.unique(jets)

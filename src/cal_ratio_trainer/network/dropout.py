@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cal_ratio_trainer.network.device import on_device
+
 _LEVELS = 1 << 16
 
 
@@ -19,8 +21,7 @@ class DropoutKey:
 
     def on(self, device: torch.device) -> Tensor:
         """Both words on a device, [2] int32, without waiting for it."""
-        tensor = torch.from_numpy(self.as_array().view(np.int32))
-        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+        return on_device(self.as_array().view(np.int32), device)
 
     @property
     def seed(self) -> int:
@@ -130,7 +131,7 @@ def keep_mask(
     """
     if rows is not None:
         return keep_mask(torch.Size((rows.whole, *shape[1:])), rate, key, device)[rows.numbers]
-    elements, dropped_below = shape.numel(), round(rate * _LEVELS) - _LEVELS // 2
+    elements, dropped_below = shape.numel(), drop_below(rate) - _LEVELS // 2
     if device.type == "cpu":
         bits = np.random.Generator(np.random.SFC64(key.seed))
         words = bits.integers(0, 1 << 64, size=(elements + 3) // 4, dtype=np.uint64)

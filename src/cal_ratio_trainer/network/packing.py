@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-IndexArray = NDArray[np.int64]
+from cal_ratio_trainer.jets.ragged import IndexArray
 
 
 @dataclass(frozen=True)

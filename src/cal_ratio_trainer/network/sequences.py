@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cal_ratio_trainer.network.device import on_device
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -44,11 +46,7 @@ class Sequences:
             # read the host's memory at every replay.
             slot = torch.arange(self.slots, device=self.gates.device)
             return torch.stack([slot * self.jets, torch.full_like(slot, self.jets)])
-        places = torch.from_numpy(self.places_array())
-        if self.gates.device.type == "cuda":
-            # A copy from memory that can be paged out waits for the device.
-            return places.pin_memory().to(self.gates.device, non_blocking=True)
-        return places
+        return on_device(self.places_array(), self.gates.device)
 
     def places_array(self) -> NDArray[np.int64]:
         """`places` on the host."""

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import Constituent
-from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors
+from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors, with_masses
 from cal_ratio_trainer.network.classifier import JETS_AT_A_TIME, Classifier
-from cal_ratio_trainer.network.packing import IndexArray
 
 Room = Mapping[str, int]
 """By branch, how many constituents a batch has room for."""
@@ -53,7 +53,7 @@ class DeviceJets:
             values = stored.index_select(0, torch.cat([rows, rows.new_full((1,), last)]))
             if jets.masses.shape[1]:
                 masses = jets.masses.index_select(0, positions[packed.owners])
-                values = torch.cat([values, torch.cat([masses, masses.new_zeros(1, masses.shape[1])])], dim=1)
+                values = with_masses(values, masses)
             branches[kind.name] = BranchBatch(values, (), packed.inverse, packed.places)
         own = torch.cat([jets.jet.index_select(0, positions), jets.masses.index_select(0, positions)], dim=1)
         return Batch(branches, own)

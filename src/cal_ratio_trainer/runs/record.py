@@ -88,7 +88,7 @@ class Timings:
     epochs: list[float] = field(default_factory=list)
 
     @property
-    def jets_a_second(self) -> float:
+    def jets_per_second(self) -> float:
         """Main jets a second in the steps alone."""
         return self.main_jets / self.steps if self.steps else 0.0
 
@@ -162,7 +162,7 @@ def timings_of(timings: Timings, data_s: float, compiling_s: float) -> dict[str,
         "validation_s": timings.validation,
         "files_s": timings.files,
         "total_s": total,
-        "main_jets_per_second": timings.jets_a_second,
+        "main_jets_per_second": timings.jets_per_second,
         "seconds_an_epoch": sum(timings.epochs) / len(timings.epochs) if timings.epochs else 0.0,
     }
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.dropout import DropoutSource, StoredDropout
-from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.network.static_batch import DeviceJets, Positions, Room, room_for
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.step import Pass, StepJets, TrainingStep, keras_nadam

@@ -3,7 +3,8 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
@@ -32,11 +34,11 @@ from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
-from cal_ratio_trainer.training.sampler import EpochsAhead
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
-from cal_ratio_trainer.training.step import IndexArray
+from cal_ratio_trainer.training.step import StepJets
 from cal_ratio_trainer.training.test_part import scored_control, scored_main
+from cal_ratio_trainer.workers.processes import prefetched
 
 
 class TrainingDiverged(UserError):
@@ -79,7 +81,8 @@ class TrainingLoop:
         """
         sampler, state = self.training.sampler, start
         total = (epochs - start.epoch) * len(sampler.main)
-        with progress("train", total, "main jets") as line, EpochsAhead(sampler, epochs) as drawn:
+        drawn = prefetched(lambda: map(sampler.epoch, range(start.epoch, epochs)))
+        with progress("train", total, "main jets") as line, closing(drawn):
             try:
                 while state.epoch < epochs:
                     state = self._epoch(state, epochs, drawn, stop, line)
@@ -89,12 +92,12 @@ class TrainingLoop:
         return state
 
     def _epoch(
-        self, state: Progress, epochs: int, drawn: EpochsAhead, stop: StopRequest, line: ProgressLine
+        self, state: Progress, epochs: int, drawn: Iterator[list[StepJets]], stop: StopRequest, line: ProgressLine
     ) -> Progress:
         begin, main_jets = time.perf_counter(), 0
         step, tensors, ranks = self.training.step, self.training.tensors, self.training.ranks
         sums = step.new_sums(tensors.jets.device, state.sums)
-        steps = drawn.epoch(state.epoch)
+        steps = next(drawn)
         step.prepare(tensors, steps, state.epoch)
         if tensors.jets.gathers:
             tensors.jets.expect([step.read_jets(jets) for jets in steps[state.step :]])
@@ -265,7 +268,7 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
     return (
         f"epoch {number:3d}/{epochs}  loss {row['original_lossf']:.4g}  val {row['val_original_lossf']:.4g}  "
         f"{adversary}AUC {row['val_auc']:.4f}  {ks}"
-        f"{with_prefix(timings.jets_a_second)} jets/s  {duration(left)} left"
+        f"{with_prefix(timings.jets_per_second)} jets/s  {duration(left)} left"
     )
 
 

@@ -1,6 +1,6 @@
 """Predicted memory of a training: before its first step, and in the error where memory runs out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,7 +97,8 @@ class MemoryPlan:
 
     def advice(self) -> str:
         """Settings with which a step would fit; they halve its memory at least."""
-        splits, pieces = self._fitting_splits(), self._fitting_pieces()
+        splits = self._fitting_splits()
+        pieces = self._fitting(2 * self.pieces, lambda pieces: self._step_of(self.splits, pieces))
         if splits is None:
             return "the network alone does not fit; it needs fewer or narrower layers"
         text = f"num_splits {splits} would fit"
@@ -125,18 +126,13 @@ class MemoryPlan:
 
     def _fitting_splits(self) -> int | None:
         """Number of mini-batches that would fit, at least twice the present one; None where no number does."""
-        least = 2 * self.splits * self.pieces
-        if self.free is None:
-            return least
-        found = fitting_parts(lambda splits: self._step_of(splits, 1), int(USABLE * self.free))
-        return None if found is None else max(found, least)
+        return self._fitting(2 * self.splits * self.pieces, lambda splits: self._step_of(splits, 1))
 
-    def _fitting_pieces(self) -> int | None:
-        """Number of pieces in which the present mini-batches would fit, likewise."""
-        least = 2 * self.pieces
+    def _fitting(self, least: int, needed: Callable[[int], int]) -> int | None:
+        """Number of parts, at least `least`, whose memory [bytes] fits; `least` where the free memory is unknown."""
         if self.free is None:
             return least
-        found = fitting_parts(lambda pieces: self._step_of(self.splits, pieces), int(USABLE * self.free))
+        found = fitting_parts(needed, int(USABLE * self.free))
         return None if found is None else max(found, least)
 
     @contextmanager
@@ -145,7 +141,9 @@ class MemoryPlan:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
-            if not _is_lack_of_memory(error):
+            # On a CPU PyTorch raises a plain RuntimeError.
+            known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            if not known and "can't allocate memory" not in str(error):
                 raise
             jets = self.epoch.of(self.splits).main
             raise OutOfMemory(
@@ -201,8 +199,3 @@ def memory_plan(
         gathers=tensors.jets.gathers,
         recorded=recorded,
     )
-
-
-def _is_lack_of_memory(error: BaseException) -> bool:
-    # On a CPU PyTorch raises a plain RuntimeError.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,9 +1,6 @@
 """Mini-batches: the jets that each step of an epoch reads."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -11,7 +8,8 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.training.step import IndexArray, StepJets
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.training.step import StepJets
 
 _STREAM = 3
 _MIN_JETS_PER_BATCH = 2
@@ -77,34 +75,3 @@ def new_sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
 def mini_batches(settings: TrainSettings, main_jets: int) -> int:
     """Number of mini-batches in an epoch of so many main jets: num_splits, or as batch_size gives."""
     return settings.num_splits or max(1, round(main_jets / (settings.batch_size or 1)))
-
-
-class EpochsAhead:
-    """Draws the mini-batches of the next epoch in a thread, while the steps of this one are computed.
-
-    Args:
-        sampler: draws them.
-        epochs: planned number of epochs; none beyond is drawn.
-    """
-
-    def __init__(self, sampler: Sampler, epochs: int) -> None:
-        self._epochs = epochs
-        self._sampler = sampler
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._next: tuple[int, Future[list[StepJets]]] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def epoch(self, number: int) -> list[StepJets]:
-        """The jets of every step of one epoch, as `Sampler.epoch`."""
-        ahead, self._next = self._next, None
-        steps = ahead[1].result() if ahead is not None and ahead[0] == number else self._sampler.epoch(number)
-        if number + 1 < self._epochs:
-            self._next = number + 1, self._thread.submit(self._sampler.epoch, number + 1)
-        return steps

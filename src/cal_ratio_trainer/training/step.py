@@ -6,20 +6,19 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
-from cal_ratio_trainer.network.batch import Batch, on_device
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.network.batch import Batch
 from cal_ratio_trainer.network.classifier import Classifier, logits_of
+from cal_ratio_trainer.network.device import on_device
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-
-IndexArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

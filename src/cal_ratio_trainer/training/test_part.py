@@ -11,9 +11,9 @@ from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
 from cal_ratio_trainer.network.classifier import logits_of
-from cal_ratio_trainer.network.packing import IndexArray
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, scored_jets

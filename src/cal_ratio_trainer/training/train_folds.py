@@ -1,7 +1,6 @@
 """Networks of a fold set, trained one after the other or one by this process; and the set completed at the end."""
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from cal_ratio_trainer.training.continuation import AUTO, Start, changed_setting
 from cal_ratio_trainer.training.fold_set import FoldSet, begun_set, joined_set, new_fold_set, release
 from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
+from cal_ratio_trainer.training.run_record import figures_as_json
 from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.train import TrainSummary, train
 from cal_ratio_trainer.workers.child import ChildDied
@@ -266,7 +266,7 @@ def _record(
         "ended": now(),
         "finished_epochs": min(map(len, histories)),
         "best_epochs": {"by fold": list(best.epochs)} if best is not None else {},
-        "test": {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()},
+        "test": figures_as_json(figures),
         "data": {kind: _data(kind, records) for kind in records[0]["data"]},
         "history_references": records[0].get("history_references", {}),
         "timings": {"total_s": sum(each.get("timings", {}).get("total_s", 0.0) for each in records)},

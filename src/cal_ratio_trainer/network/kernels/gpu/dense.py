@@ -33,6 +33,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.activation import Activation
+from cal_ratio_trainer.network.device import on_device
 from cal_ratio_trainer.network.dropout import MaskRows, StoredKey, drop_below
 from cal_ratio_trainer.network.engine import filled_up, triton_precision
 from cal_ratio_trainer.network.kernels.gpu.activation import mask_row, random_word
@@ -299,9 +300,7 @@ def _keys(behind: Sequence[Activation], device: torch.device) -> Tensor:
         nothing = torch.zeros(2, dtype=torch.int32, device=device)
         return torch.stack([nothing if key is None else key.on(device) for key in keys])
     words = np.array([(0, 0) if key is None else key.words for key in keys], np.uint32)
-    tensor = torch.from_numpy(words.view(np.int32))
-    # A copy from memory that can be paged out waits for the device.
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return on_device(words.view(np.int32), device)
 
 
 class _Chain(torch.autograd.Function):
