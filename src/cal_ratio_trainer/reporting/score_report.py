@@ -173,8 +173,8 @@ def _which_jets(tally: ScoreTally) -> str:
         )
     if tally.blinding is not None:
         said += " Data, beam-induced background among them, take no part: they are blinded."
-    if tally.fair.rows < tally.fair.met:
-        said += f" Computed on a random {tally.fair.rows:,} of {tally.fair.met:,} jets."
+    if tally.fair.rows < tally.fair.rows_seen:
+        said += f" Computed on a random {tally.fair.rows:,} of {tally.fair.rows_seen:,} jets."
     return said
 
 

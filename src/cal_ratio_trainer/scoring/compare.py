@@ -17,11 +17,12 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_cont
 from cal_ratio_trainer.evaluation.paired import PairedFigure, PairedFigures, paired_figures, paired_ks
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
+from cal_ratio_trainer.scoring.blinding import blinding_of
 from cal_ratio_trainer.scoring.compared import (
     ColumnScores,
     ComparedJets,
-    Comparison,
     Source,
+    compared_jets,
     joined,
     score_patterns,
 )
@@ -110,10 +111,10 @@ def compare(settings: CompareSettings) -> CompareSummary:
     second = columns or other
     # Whether two programs agree is a question about all jets.
     fair_only = columns is None and not settings.all_jets
-    comparison = Comparison(scorer, second, fair_only, settings.blind_above)
     samples = {}
     for region in _REGIONS:
-        compared = comparison.on([source for source in sources if source.stream.region == region])
+        mine = [source for source in sources if source.stream.region == region]
+        compared = compared_jets(scorer, second, mine, fair_only=fair_only, blind_above=settings.blind_above)
         if compared is not None:
             samples[region] = _sample(compared, settings, scorer.pt_ranges)
     if not samples:
@@ -133,7 +134,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
         samples=samples,
         explanation=explanation,
         simulations=tuple(source.stream.simulation for source in sources),
-        notes=tuple(_notes(comparison, sources, samples)),
+        notes=tuple(_notes(scorer, second, settings.blind_above, sources, samples)),
         scores=scores,
     )
 
@@ -199,8 +200,13 @@ def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange
     )
 
 
-def _notes(comparison: Comparison, sources: Sequence[Source], samples: dict[Region, ComparedSample]) -> list[str]:
-    first, second = comparison.first, comparison.second
+def _notes(
+    first: Scorer,
+    second: Scorer | ColumnScores,
+    blind_above: float | None,
+    sources: Sequence[Source],
+    samples: dict[Region, ComparedSample],
+) -> list[str]:
     notes = [*first.notes, *second.notes]
     for source in sources:
         stream = source.stream
@@ -209,11 +215,11 @@ def _notes(comparison: Comparison, sources: Sequence[Source], samples: dict[Regi
         if not source.is_test_sample:
             lookups.append(first.lookup(stream.path, source.copied_from))
         notes += [lookup.note for lookup in lookups if lookup.note]
-        if (blinding := comparison.blinding(stream)) is not None:
+        if (blinding := blinding_of(blind_above, stream.origin)) is not None:
             notes.append(blinding.note_of_pairs())
     for region, sample in samples.items():
         notes += [f"{count:,} {region} jets were left out: {reason}" for reason, count in sample.jets.left_out.items()]
-        notes += [f"{region} jets: {sentence}" for sentence in sample.jets.oddities]
+        notes += [f"{region} jets: {sentence}" for sentence in sample.jets.unusual_values]
     return list(dict.fromkeys(notes))
 
 

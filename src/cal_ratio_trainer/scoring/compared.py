@@ -17,14 +17,20 @@ from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.errors import MissingColumn, UserError
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
+from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
+from cal_ratio_trainer.scoring.blinding import blinding_of
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartLookup, unknown_parts
 from cal_ratio_trainer.scoring.score_file import SCORE_COLUMNS, score_table
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer
-from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, JetStream, Region
-from cal_ratio_trainer.scoring.tally import BAD_WEIGHT, known_weights, oddities_of, sentences_of
+from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, Region
+from cal_ratio_trainer.scoring.tally import (
+    BAD_WEIGHT,
+    known_weights,
+    rows_by_class,
+    unusual_value_notes,
+    unusual_values_of,
+)
 from cal_ratio_trainer.workers.processes import prefetched
 
 _SLOT = "{}"
@@ -118,7 +124,7 @@ class ComparedJets:
         left_out: number of dropped jets, by reason.
         not_known: number of jets whose part in a training is not fully known.
         blinded: something may be hidden, and data take no part in figures of merit.
-        oddities: unusual values in the jets of all files, including dropped ones, one sentence each.
+        unusual_values: notes on those in the jets of all files, including dropped ones, one sentence each.
         some: the first jets, up to `JETS_TO_EXPLAIN`, with their constituents.
         some_rows: [some jets] their rows.
     """
@@ -135,7 +141,7 @@ class ComparedJets:
     left_out: dict[str, int]
     not_known: int
     blinded: bool
-    oddities: tuple[str, ...]
+    unusual_values: tuple[str, ...]
     some: tuple[JetBatch, ...]
     some_rows: NDArray[np.int64]
 
@@ -152,10 +158,7 @@ class ComparedJets:
 
     def rows_by_class(self) -> dict[str, NDArray[np.intp]]:
         """Positions of the jets of each class that is there."""
-        if not self.labelled:
-            return {UNLABELLED: np.arange(len(self))}
-        rows = {name: np.flatnonzero(self.labels == label) for label, name in CLASS_OF_LABEL[self.region].items()}
-        return {name: here for name, here in rows.items() if len(here)}
+        return rows_by_class(self.labels, self.region, self.labelled)
 
     def main_pair(self) -> tuple[ScoredJets, ScoredJets] | None:
         """The fair jets with either's scores; None without signal or without background."""
@@ -197,55 +200,48 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     return table.unify_dictionaries().combine_chunks()
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The two that are compared, and the jets that take part.
+def compared_jets(
+    first: Scorer,
+    second: Scorer | ColumnScores,
+    sources: Sequence[Source],
+    *,
+    fair_only: bool,
+    blind_above: float | None = None,
+) -> ComparedJets | None:
+    """The jets of some files of one region, as far as both give them a score; None where none does.
 
-    Attributes:
+    Args:
         first, second: sources of the scores.
+        sources: the files.
         fair_only: jets that had a say in a training take no part at all.
-        blind_above: jets of data with a signal output of either above this take no part at all; None: all do.
+        blind_above: jets of data with a signal output of either above this take no part at all; None: all do. [1]
+
+    Raises:
+        InputFileError, MissingColumn, ConfigError: a file or network cannot be used.
     """
-
-    first: Scorer
-    second: Scorer | ColumnScores
-    fair_only: bool
-    blind_above: float | None = None
-
-    def on(self, sources: Sequence[Source]) -> ComparedJets | None:
-        """The jets of some files of one region, as far as both give them a score; None where none does.
-
-        Raises:
-            InputFileError, MissingColumn, ConfigError: a file or network cannot be used.
-        """
-        gathered = _Gathered()
-        for source in sources:
-            stream = source.stream
-            second = self.second.lookup(stream.path, source.copied_from)
-            first = self.first.lookup(stream.path, source.copied_from)
-            if source.is_test_sample:
-                first = PartLookup((lambda jets: np.full(len(jets), JetPart.TEST, dtype=np.int8),))
-            blinding = self.blinding(stream)
-            with progress(f"compare on {Path(stream.name).name}", stream.size, stream.unit) as line:
-                for batch, used in prefetched(stream.batches):
-                    line.advance(used)
-                    if not len(batch.jets):
-                        continue
-                    scores = [each.batch_scores(batch, stream) for each in (self.first, self.second)]
-                    of_data = None
-                    if blinding is not None:
-                        of_data = blinding.of_data(batch.jets)
-                        # As if there were no others: what is left out of a total follows by subtraction.
-                        seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
-                        batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
-                    parts = np.stack([first.parts(batch.jets), second.parts(batch.jets)])
-                    gathered.add(batch, stream.labelled, scores, parts, of_data, self.fair_only)
-        labelled = all(source.stream.labelled for source in sources)
-        return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None
-
-    def blinding(self, stream: JetStream) -> Blinding | None:
-        """Blinding of a file; None where nothing is hidden."""
-        return blinding_of(self.blind_above, stream.origin)
+    gathered = _Gathered()
+    for source in sources:
+        stream = source.stream
+        lookups = [each.lookup(stream.path, source.copied_from) for each in (first, second)]
+        if source.is_test_sample:
+            lookups[0] = PartLookup((lambda jets: np.full(len(jets), JetPart.TEST, dtype=np.int8),))
+        blinding = blinding_of(blind_above, stream.origin)
+        with progress(f"compare on {Path(stream.name).name}", stream.size, stream.unit) as line:
+            for batch, used in prefetched(stream.batches):
+                line.advance(used)
+                if not len(batch.jets):
+                    continue
+                scores = [each.batch_scores(batch, stream) for each in (first, second)]
+                of_data = None
+                if blinding is not None:
+                    of_data = blinding.of_data(batch.jets)
+                    # As if there were no others: what is left out of a total follows by subtraction.
+                    seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
+                    batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
+                parts = np.stack([lookup.parts(batch.jets) for lookup in lookups])
+                gathered.add(batch, stream.labelled, scores, parts, of_data, fair_only)
+    labelled = all(source.stream.labelled for source in sources)
+    return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None
 
 
 @dataclass
@@ -256,7 +252,7 @@ class _Gathered:
     blinded: bool = False
     not_known: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
-    oddities: Counter[str] = field(default_factory=Counter)
+    unusual_values: Counter[str] = field(default_factory=Counter)
     tables: list[pa.Table] = field(default_factory=list)
     arrays: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     some: list[JetBatch] = field(default_factory=list)
@@ -289,8 +285,8 @@ class _Gathered:
             self.some.append(batch.take(positions))
             self.some_rows.append(self.rows + np.arange(len(positions), dtype=np.int64))
         weights, replaced = known_weights(jets, _WEIGHTS)
-        self.oddities += oddities_of(batch)
-        self.oddities[BAD_WEIGHT] += replaced
+        self.unusual_values += unusual_values_of(batch)
+        self.unusual_values[BAD_WEIGHT] += replaced
         table = score_table(batch, first, parts.min(axis=0), labelled=labelled, of_data=of_data)
         self.tables.append(table.filter(pa.array(taken)))
         values = {
@@ -313,7 +309,7 @@ class _Gathered:
             left_out={reason: count for reason, count in self.left_out.items() if count},
             not_known=self.not_known,
             blinded=self.blinded,
-            oddities=tuple(sentences_of(self.oddities)),
+            unusual_values=tuple(unusual_value_notes(self.unusual_values)),
             some=tuple(self.some),
             some_rows=np.concatenate(self.some_rows),
             **{name: np.concatenate(parts) for name, parts in self.arrays.items()},

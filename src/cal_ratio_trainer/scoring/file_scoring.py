@@ -16,8 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
-from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.evaluation.intervals import selections
+from cal_ratio_trainer.evaluation.intervals import ShareTally, selections
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
@@ -36,14 +35,14 @@ from cal_ratio_trainer.scoring.score_file import (
 )
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer, find_scorer
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, open_stream
-from cal_ratio_trainer.scoring.tally import ScoreTally
+from cal_ratio_trainer.scoring.tally import ScoreTally, unusual_value_notes
 from cal_ratio_trainer.workers.executor import Executor, Report
 from cal_ratio_trainer.workers.files import Pieces
 from cal_ratio_trainer.workers.processes import available_cores, prefetched
 
 _JETS, _SCORES = "jets.", "scores."
 _OF_DATA = "of_data"
-_ODDITIES = b"oddities"
+_UNUSUAL_VALUES = b"unusual_values"
 
 
 @dataclass
@@ -112,9 +111,7 @@ def settings_for(executor: Executor, settings: ScoreSettings) -> ScoreSettings:
 def loaded_scorer(settings_json: str, call: str) -> Scorer:
     """The networks of a call, loaded once in each process; arguments as in `ScoreRequest`, errors as `find_scorer`."""
     settings = ScoreSettings.model_validate_json(settings_json)
-    if settings.training is None:
-        raise ConfigError(["no network is given: its name is the last word, or --training"])
-    return find_scorer(settings.training, settings)
+    return find_scorer(settings.training or "", settings)
 
 
 def score_whole(report: Report, request: ScoreRequest, may_be_cut: bool) -> ScoredFile | Pieces:
@@ -178,14 +175,19 @@ def _scored(
 def _write(request: ScoreRequest, stream: JetStream, batches: Iterable[ScoredBatch], begin: float) -> ScoredFile:
     """Counts scored batches and writes them to the file of scores."""
     scorer, blinding = request.scorer(), blinding_of(request.settings.blind_above, stream.origin)
-    tally = ScoreTally.empty(stream.region, stream.labelled, selections(request.settings.cuts), blinding)
+    tally = ScoreTally(stream.region, stream.labelled, ShareTally(selections(request.settings.cuts)), blinding)
     lookup = scorer.lookup(stream.path)
     with writing_scores(request.output, is_leased=True) as writer:
         for each in batches:
             tally.add(each.batch, each.scores, each.part, each.of_data)
             writer.write(each.table)
         hides = [blinding.note()] if blinding is not None else []
-        notes = [*stream.notes, *hides, *tally.oddity_sentences(), *([lookup.note] if lookup.note else [])]
+        notes = [
+            *stream.notes,
+            *hides,
+            *unusual_value_notes(tally.unusual_values),
+            *([lookup.note] if lookup.note else []),
+        ]
         writer.finish(_description(scorer, blinding, stream, tally, notes))
     seconds = time.perf_counter() - begin
     return ScoredFile(request.file, request.output, tally, seconds, stream.simulation, "", notes)
@@ -213,11 +215,11 @@ def _description(
 
 @dataclass(frozen=True)
 class ScoredPiece:
-    """A scored piece: its file, where the batches stand in it, what was odd in it, and how long it took."""
+    """A scored piece: its file, where the batches stand in it, its unusual values, and how long it took."""
 
     path: Path
     batches: tuple[StoredTable, ...]
-    oddities: Counter[str]
+    unusual_values: Counter[str]
     seconds: float
 
 
@@ -232,7 +234,7 @@ def score_piece(report: Report, request: ScoreRequest, piece: tuple[range, ...])
         scored = _scored(request, stream, batches, report)
         with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
             written = tuple(append_table(file, _as_table(each), "zstd") for each in scored)
-    return ScoredPiece(path, written, stream.oddities, time.perf_counter() - begin)
+    return ScoredPiece(path, written, stream.unusual_values, time.perf_counter() - begin)
 
 
 def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]) -> ScoredFile:
@@ -240,10 +242,10 @@ def join_pieces(report: Report, request: ScoreRequest, pieces: list[ScoredPiece]
     begin = time.perf_counter()
     scorer = request.scorer()
     stream = open_stream(request.file, request.settings, scorer.scaling, scorer.schema)
-    oddities: Counter[str] = Counter()
+    unusual_values: Counter[str] = Counter()
     for piece in pieces:
-        oddities.update(piece.oddities)
-    stream.note_oddities(oddities)
+        unusual_values.update(piece.unusual_values)
+    stream.note_unusual_values(unusual_values)
     done = _write(request, stream, _stored_batches(pieces), begin - sum(piece.seconds for piece in pieces))
     for piece in pieces:
         piece.path.unlink(missing_ok=True)
@@ -265,12 +267,12 @@ def _as_table(each: ScoredBatch) -> pa.Table:
         columns[_OF_DATA] = pa.array(each.of_data)
     columns |= {f"{_SCORES}{name}": each.table.column(name) for name in each.table.column_names}
     cleaning = each.batch.cleaning
-    oddities = [cleaning.non_finite, cleaning.beyond_pi, each.batch.without_fractions]
-    return pa.table(columns).replace_schema_metadata({_ODDITIES: json.dumps(oddities).encode()})
+    counts = [cleaning.non_finite, cleaning.beyond_pi, each.batch.without_fractions]
+    return pa.table(columns).replace_schema_metadata({_UNUSUAL_VALUES: json.dumps(counts).encode()})
 
 
 def _from_table(content: pa.Table) -> ScoredBatch:
-    non_finite, beyond_pi, without_fractions = json.loads(content.schema.metadata[_ODDITIES])
+    non_finite, beyond_pi, without_fractions = json.loads(content.schema.metadata[_UNUSUAL_VALUES])
     lengths = np.zeros(len(content), dtype=np.int64)
     no_constituents = {
         kind.name: Ragged.from_lengths(np.empty((0, len(kind.features)), np.float32), lengths) for kind in CONSTITUENTS

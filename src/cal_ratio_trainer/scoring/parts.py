@@ -42,12 +42,12 @@ class PartLookup:
     """Tells the part that jets had in the training of the network that reads them.
 
     Attributes:
-        networks: for each network the parts [jets] of jets that are scaled as it reads them.
+        part_functions: for each network the function from jets, scaled as it reads them, to their parts [jets].
         rule: the network that reads a jet is the fold of its event; None for a single network.
         note: note for the user; may be empty.
     """
 
-    networks: tuple[Callable[[Jets], PartArray], ...]
+    part_functions: tuple[Callable[[Jets], PartArray], ...]
     rule: FoldRule | None = None
     note: str = ""
 
@@ -58,9 +58,9 @@ class PartLookup:
             InputFileError: some jets have no event number, and there is a rule.
         """
         if self.rule is None:
-            return self.networks[0](jets)
+            return self.part_functions[0](jets)
         parts = np.full(len(jets), JetPart.UNSEEN, dtype=np.int8)
-        for parts_of, mine in zip(self.networks, self.rule.positions(jets, "the file"), strict=True):
+        for parts_of, mine in zip(self.part_functions, self.rule.positions(jets, "the file"), strict=True):
             parts[mine] = parts_of(jets.take(mine))
         # A network left its whole fold out: a jet of which the numbers of its event do not say enough is unseen too.
         parts[parts == JetPart.UNKNOWN] = JetPart.UNSEEN

@@ -142,7 +142,7 @@ class Scorer:
         """
         lookups = [training.lookup(self.name, path, copied_from) for training in self.trainings]
         notes = dict.fromkeys(lookup.note for lookup in lookups if lookup.note)
-        return PartLookup(tuple(lookup.networks[0] for lookup in lookups), self.rule, " ".join(notes))
+        return PartLookup(tuple(lookup.part_functions[0] for lookup in lookups), self.rule, " ".join(notes))
 
     def scores(self, jets: Jets, labelled: bool = True) -> ScoreArray:
         """Scores [jets, 3] in the order of `Label`, each jet's from the network that reads it.

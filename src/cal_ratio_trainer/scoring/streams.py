@@ -69,7 +69,7 @@ class JetBatch:
     without_fractions: int = 0
 
     def take(self, positions: NDArray[np.intp]) -> "JetBatch":
-        """The jets at some positions, in that order; what was odd is that of all."""
+        """The jets at some positions, in that order; the counts stay those of all."""
         return replace(
             self,
             jets=self.jets.take(positions),
@@ -93,7 +93,7 @@ class JetStream(ABC):
         simulation: as in the file's metadata.
         origin: origin of the jets.
         notes: notes for the user, one sentence each; complete after the last batch.
-        oddities: numbers of unusual values in a piece; complete after its last batch.
+        unusual_values: their numbers in a piece, by name in `ntuple.tally`; complete after its last batch.
     """
 
     size: int
@@ -107,7 +107,7 @@ class JetStream(ABC):
         self.name, self.path = name, path
         self.scaling, self.keep_columns = scaling, tuple(dict.fromkeys(keep_columns))
         self.notes: list[str] = []
-        self.oddities: Counter[str] = Counter()
+        self.unusual_values: Counter[str] = Counter()
 
     @abstractmethod
     def batches(self) -> Iterator[tuple[JetBatch, int]]:
@@ -121,8 +121,8 @@ class JetStream(ABC):
         """The batches of one piece: just those that `batches` gives of it."""
         raise TypeError(f"{self.name} has no pieces")
 
-    def note_oddities(self, counts: Counter[str]) -> None:
-        """Adds the observations in the pieces to the notes, as `batches` does itself."""
+    def note_unusual_values(self, counts: Counter[str]) -> None:
+        """Adds the counts of all pieces to the notes, as `batches` does itself."""
         raise TypeError(f"{self.name} has no pieces")
 
 
@@ -243,7 +243,7 @@ class NtupleStream(JetStream):
         with self._opened() as ntuple:
             chunks = tuple(ntuple.chunks(self._reading.chunk_events, ntuple.entries))
         yield from self.batches_of(chunks)
-        self.note_oddities(self.oddities)
+        self.note_unusual_values(self.unusual_values)
 
     def pieces(self, units: int) -> tuple[tuple[range, ...], ...]:
         """See `JetStream.pieces`."""
@@ -254,17 +254,17 @@ class NtupleStream(JetStream):
         return pieces if len(pieces) > 1 else ()
 
     def batches_of(self, piece: tuple[range, ...]) -> Iterator[tuple[JetBatch, int]]:
-        """See `JetStream.batches_of`; what was odd is counted in `oddities`."""
+        """See `JetStream.batches_of`; counts `unusual_values`."""
         tally = Tally(weighted=self._selection.data_type.is_simulation)
         with self._opened() as ntuple:
             for entries in piece:
                 jets = self._with_known_truth(convert_chunk(ntuple, entries, self._selection, tally))
                 ntuple.forget_older_pages()
                 yield converted_batch(jets, self.scaling), len(entries)
-        self.oddities = tally.counts
+        self.unusual_values = tally.counts
 
-    def note_oddities(self, counts: Counter[str]) -> None:
-        """See `JetStream.note_oddities`."""
+    def note_unusual_values(self, counts: Counter[str]) -> None:
+        """See `JetStream.note_unusual_values`."""
         self.notes += sentences(counts)
 
     def _with_known_truth(self, jets: Jets) -> Jets:

@@ -1,4 +1,4 @@
-"""Counts while files are scored: shares, histograms, parts, oddities, and jets for figures of merit."""
+"""Counts while files are scored: shares, histograms, parts, unusual values, and jets for figures of merit."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_by_class
-from cal_ratio_trainer.evaluation.intervals import Group, Selection, ShareTally
+from cal_ratio_trainer.evaluation.intervals import Group, ShareTally
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.hashing import scrambled
@@ -28,8 +28,8 @@ _MASSES = ("llp_mH", "llp_mS")
 _WEIGHT = ("mcEventWeight",)
 
 
-def oddities_of(batch: JetBatch) -> Counter[str]:
-    """Counts of what is odd in the inputs of some jets, by its sentence with `{n}`."""
+def unusual_values_of(batch: JetBatch) -> Counter[str]:
+    """Numbers of unusual values in the inputs of some jets, by message with `{n}`."""
     found: Counter[str] = Counter()
     for name, count in batch.cleaning.non_finite.items():
         found[f"{{n}} NaN or infinite values of {name} were read as 0"] += count
@@ -39,9 +39,23 @@ def oddities_of(batch: JetBatch) -> Counter[str]:
     return found
 
 
-def sentences_of(oddities: Counter[str]) -> list[str]:
-    """A sentence for each oddity that was met."""
-    return [sentence.format(n=count) for sentence, count in oddities.items() if count]
+def unusual_value_notes(counts: Counter[str]) -> list[str]:
+    """One sentence for each kind of unusual value that occurs."""
+    return [message.format(n=count) for message, count in counts.items() if count]
+
+
+def rows_by_class(labels: NDArray[np.int8], region: Region, labelled: bool) -> dict[str, NDArray[np.intp]]:
+    """Positions of the jets of each class that occurs, in the order of `CLASS_OF_LABEL`.
+
+    Args:
+        labels: [jets].
+        region: whether label 2 is BIB or data.
+        labelled: False where labels mean nothing: all jets are one class.
+    """
+    if not labelled:
+        return {UNLABELLED: np.arange(len(labels))}
+    rows = {name: np.flatnonzero(labels == label) for label, name in CLASS_OF_LABEL[region].items()}
+    return {name: here for name, here in rows.items() if len(here)}
 
 
 def known_weights(jets: Jets, columns: Sequence[str]) -> tuple[NDArray[np.float64], int]:
@@ -64,12 +78,12 @@ class KeptJets:
     """Rows of arrays that grow batch by batch.
 
     Attributes:
-        most: number of rows to keep; beyond it each row is kept with the same probability.
-        met: number of rows seen.
+        max_rows: number of rows to keep; beyond it each row is kept with the same probability.
+        rows_seen: number of rows that were added.
     """
 
-    most: int = MAX_KEPT_JETS
-    met: int = 0
+    max_rows: int = MAX_KEPT_JETS
+    rows_seen: int = 0
     _threshold: float = 1.0
     _places: list[NDArray[np.float64]] = field(default_factory=list)
     _columns: dict[str, list[NDArray[np.generic]]] = field(default_factory=dict)
@@ -77,14 +91,14 @@ class KeptJets:
     def add(self, columns: dict[str, NDArray[np.generic]]) -> None:
         """Adds rows: arrays [rows, ...] by name, the same names each time."""
         rows = len(next(iter(columns.values())))
-        numbers = np.arange(self.met, self.met + rows, dtype=np.uint64)
-        self.met += rows
+        numbers = np.arange(self.rows_seen, self.rows_seen + rows, dtype=np.uint64)
+        self.rows_seen += rows
         place = scrambled(numbers).astype(np.float64) * _SCALE
         kept = place < self._threshold
         self._places.append(place[kept])
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(values[kept])
-        if sum(map(len, self._places)) > self.most:
+        if sum(map(len, self._places)) > self.max_rows:
             self._thin()
 
     @property
@@ -99,7 +113,7 @@ class KeptJets:
     def _thin(self) -> None:
         places = np.concatenate(self._places)
         # A bit below what is allowed, so that not every batch from now on thins again.
-        self._threshold = float(np.partition(places, int(0.8 * self.most))[int(0.8 * self.most)])
+        self._threshold = float(np.partition(places, int(0.8 * self.max_rows))[int(0.8 * self.max_rows)])
         kept = places < self._threshold
         self._places = [places[kept]]
         self._columns = {name: [np.concatenate(values)[kept]] for name, values in self._columns.items()}
@@ -116,7 +130,7 @@ class ScoreTally:
         shares: above cuts.
         histograms: of the three outputs; None as long as there are no jets.
         fair: jets for figures of merit: those that had no say in the training (and those of which that is not known).
-        oddities: number of unusual values, by message with `{n}`.
+        unusual_values: their numbers, by message with `{n}`.
     """
 
     region: Region
@@ -125,24 +139,13 @@ class ScoreTally:
     blinding: Blinding | None = None
     histograms: ScoreHistograms | None = None
     fair: KeptJets = field(default_factory=KeptJets)
-    oddities: Counter[str] = field(default_factory=Counter)
-
-    @classmethod
-    def empty(
-        cls,
-        region: Region,
-        labelled: bool,
-        selections: tuple[Selection, ...],
-        blinding: Blinding | None = None,
-    ) -> "ScoreTally":
-        """Tally without counts."""
-        return cls(region, labelled, ShareTally(selections), blinding)
+    unusual_values: Counter[str] = field(default_factory=Counter)
 
     def add(
         self, batch: JetBatch, scores: ScoreArray, part: PartArray, of_data: NDArray[np.bool_] | None = None
     ) -> None:
         """Counts some jets: the batch, scores [jets, 3], part [jets], and which of them are blinded [jets]."""
-        self.oddities += oddities_of(batch)
+        self.unusual_values += unusual_values_of(batch)
         jets = batch.jets
         if of_data is not None:
             # As if there were no others: what is left out of a total follows by subtraction.
@@ -151,10 +154,11 @@ class ScoreTally:
         if not len(jets):
             return
         weights, replaced = known_weights(jets, _WEIGHT)
-        self.oddities[BAD_WEIGHT] += replaced
-        codes, groups = self._groups(jets, part)
+        self.unusual_values[BAD_WEIGHT] += replaced
+        labels = jets.label if self.labelled else np.zeros(len(jets), dtype=np.int8)
+        codes, groups = self._groups(jets, labels, part)
         self.shares.add(scores, weights, codes, groups)
-        counted = histograms_by_class(scores, weights, self._rows(jets))
+        counted = histograms_by_class(scores, weights, rows_by_class(labels, self.region, self.labelled))
         self.histograms = counted if self.histograms is None else self.histograms + counted
         if self.labelled:
             self._keep(jets, scores, weights, part, of_data)
@@ -206,25 +210,11 @@ class ScoreTally:
             scaled_pt=cast("NDArray[np.float32]", self.fair.column("scaled_pt")),
         )
 
-    def oddity_sentences(self) -> list[str]:
-        """A sentence for each oddity that was met."""
-        return sentences_of(self.oddities)
-
     def _class_name(self, label: int) -> str:
         return CLASS_OF_LABEL[self.region][Label(label)] if self.labelled else UNLABELLED
 
-    def _rows(self, jets: Jets) -> dict[str, NDArray[np.intp]]:
-        if not self.labelled:
-            return {UNLABELLED: np.arange(len(jets))}
-        return {
-            name: here
-            for label, name in CLASS_OF_LABEL[self.region].items()
-            if len(here := np.flatnonzero(jets.label == label))
-        }
-
-    def _groups(self, jets: Jets, part: PartArray) -> tuple[NDArray[np.int64], list[Group]]:
+    def _groups(self, jets: Jets, labels: NDArray[np.int8], part: PartArray) -> tuple[NDArray[np.int64], list[Group]]:
         """The group of each jet, [jets], and the groups."""
-        labels = jets.label if self.labelled else np.zeros(len(jets), dtype=np.int8)
         points, point = self._mass_points(jets)
         keys = (labels.astype(np.int64) * len(JetPart) + part) * (len(points) + 1) + point
         different, codes = np.unique(keys, return_inverse=True)
