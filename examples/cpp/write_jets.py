@@ -16,7 +16,8 @@ import torch
 
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.jets.loading import clean_for_training, is_built, load_jets
+from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
+from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of

@@ -125,4 +125,4 @@ def test_a_cluster_that_loses_a_worker_builds_the_same_bytes(
 
 def test_what_is_built_does_not_know_who_built_it() -> None:
     settings = SchedulingSettings.make(scheduler="tcp://somewhere:1", workers=3)
-    assert settings.apart_from_who_works() == {}
+    assert settings.without_scheduling() == {}

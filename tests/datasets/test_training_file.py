@@ -177,7 +177,7 @@ def test_a_range_that_begins_above_zero_gives_small_numbers_that_are_right() -> 
 
 def differences(main: JetMetadata, control: JetMetadata) -> str:
     with pytest.raises(InputFileError) as error:
-        refuse_different_files((FILE, main), (Path("control.parquet"), control))
+        refuse_different_files(FILE, main, Path("control.parquet"), control)
     return str(error.value)
 
 
@@ -201,7 +201,7 @@ def test_files_that_were_made_alike_or_do_not_say_how_are_accepted() -> None:
         (built(cuts=(cuts,)), built()),
         (built(cuts=(cuts,)), built(cuts=(Cuts(),))),
     ]:
-        refuse_different_files((FILE, main), (Path("control.parquet"), control))
+        refuse_different_files(FILE, main, Path("control.parquet"), control)
 
 
 def test_all_differences_are_told_at_once() -> None:

@@ -17,7 +17,7 @@ import xxhash
 from uproot.writing import _cascadentuple
 
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, CLUSTERS, MUON_SEGMENTS, TRACKS, Constituent, Schema
-from cal_ratio_trainer.ntuple.events import CHANNEL, EVENT, HLT_JETS, JET_INDEX, JETS, LLPS, RUN, WEIGHT
+from cal_ratio_trainer.ntuple.events import CHANNEL, EVENT, HLT_JETS, JET_CLEAN, JET_INDEX, LLPS, RUN, WEIGHT
 
 _SINGLE_PRECISION = ("clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquared")
 
@@ -160,7 +160,9 @@ def _columns(events: Sequence[Event], without: set[str], schema: Schema) -> dict
         CHANNEL: np.full(len(events), 361020, dtype=np.uint32),
         WEIGHT: np.array([each.weight for each in events], dtype=np.float32),
     }
-    columns |= _tuples(JETS, [[(*jet, 1) for jet in each.jets] for each in events], (8, 8, 8, 1))
+    columns |= _tuples(
+        (*CALRATIO_2019.jet_branches, JET_CLEAN), [[(*jet, 1) for jet in each.jets] for each in events], (8, 8, 8, 1)
+    )
     positions = [tuple(range(len(each.jets))) if each.jet_index is None else each.jet_index for each in events]
     columns[JET_INDEX] = _lists(positions, np.int32)
     columns |= _tuples(LLPS, [each.llps for each in events], (8, 8, 8, 8, 8))

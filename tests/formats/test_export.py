@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from cal_ratio_trainer.formats import export
-from cal_ratio_trainer.formats.export import export_network, output_files
+from cal_ratio_trainer.formats.export import NetworkToWrite, export_networks, output_files
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
@@ -48,6 +49,19 @@ def facts(shape: NetworkShape = DEFAULT_SHAPE) -> NetworkFacts:
 def probes(shape: NetworkShape = DEFAULT_SHAPE, seed: int = 1) -> Probes:
     """Jets with the scores of the network with random weights."""
     return Probes(known_scores(shape, random_weights(shape, seed)), probe_inputs(shape)[1])
+
+
+def export_network(
+    files: Mapping[str, Path],
+    known: NetworkFacts,
+    weights: Mapping[str, np.ndarray],
+    jets: Probes,
+    onnx_options: OnnxOptions | None = None,
+) -> export.Exported:
+    """Writes a set of one network."""
+    return export_networks(
+        [NetworkToWrite(files, known, weights, jets)], known, next(iter(files.values())), onnx_options
+    )
 
 
 def write_all(folder: Path, shape: NetworkShape = DEFAULT_SHAPE) -> export.Exported:

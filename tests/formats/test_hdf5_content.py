@@ -140,7 +140,7 @@ def test_a_config_is_read_only_where_it_is_a_text_of_reasonable_length() -> None
 def test_data_that_are_read_for_ever_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not end (here: one that sleeps) is stopped with a message."""
     monkeypatch.setattr(hdf5_content, "_READER", ("-c", "import time; time.sleep(600)"))
-    monkeypatch.setattr(hdf5_content, "_LONGEST_WAIT_S", 0.5)
+    monkeypatch.setattr(hdf5_content, "_TIMEOUT_S", 0.5)
     with pytest.raises(BadHdf5, match="reading it does not end"):
         read_hdf5(b"anything")
 

@@ -11,7 +11,7 @@ import pytest
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats import registry
-from cal_ratio_trainer.formats.export import export_network, output_files
+from cal_ratio_trainer.formats.export import output_files
 from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.formats.registry import NetworkFormat, Source, UnknownFormat, formats, register_format
 from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors, safetensors_bytes
@@ -19,7 +19,7 @@ from cal_ratio_trainer.formats.self_check import Expected, ExportFailed
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_weights
-from tests.formats.test_export import facts, probes
+from tests.formats.test_export import export_network, facts, probes
 
 WEIGHTS = random_weights(DEFAULT_SHAPE, seed=1)
 

@@ -344,7 +344,7 @@ def test_a_file_at_which_every_worker_dies_fails_with_a_word_and_the_others_are_
     monkeypatch.setattr(convert_module, "_STEPS", steps)
     summary = convert(tmp_path, *files, workers=2)
     assert statuses(summary) == [Status.CONVERTED, Status.FAILED, Status.CONVERTED]
-    assert "a process ended" in summary.rows[1].reason
+    assert "worker process died" in summary.rows[1].reason
     assert names_in(tmp_path / "jets") == ["a.parquet", "b.parquet", "failed_files.txt"]
 
 

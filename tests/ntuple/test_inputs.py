@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.ntuple import Status, convert_files
-from cal_ratio_trainer.ntuple.request import files_matching, work_for
+from cal_ratio_trainer.ntuple.request import files_matching, requests_for
 from cal_ratio_trainer.ntuple.summary import FAILED_FILES
 from tests.factories.ntuples import event, write_ntuple
 
@@ -97,9 +97,9 @@ def test_a_pattern_on_root_needs_a_package_that_is_named(tmp_path: Path, monkeyp
         raise ValueError("Protocol not known: root")
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
-    work = work_for(made(tmp_path, input_files=["root://server//eos/a*.root"]))
-    assert work.requests == ()
-    assert "pip install 'cal_ratio_trainer[xrootd]'" in work.not_found[0].reason
+    requests, not_found = requests_for(made(tmp_path, input_files=["root://server//eos/a*.root"]))
+    assert requests == []
+    assert "pip install 'cal_ratio_trainer[xrootd]'" in not_found[0].reason
 
 
 def test_a_pattern_on_root_becomes_urls_of_that_server(monkeypatch: pytest.MonkeyPatch) -> None:

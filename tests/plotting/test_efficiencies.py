@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from cal_ratio_trainer.evaluation.efficiencies import ConfusionMatrix
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting import DEMO, Drawing
-from cal_ratio_trainer.plotting.efficiencies import Cells, draw_cells, draw_confusion
+from cal_ratio_trainer.plotting.efficiencies import draw_cells, draw_confusion
 from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
 
 from .recording import final, legend_texts, legend_title, recorded
@@ -88,21 +90,20 @@ def test_backgrounds_stand_side_by_side_and_differ_without_colour(figures: TestF
     assert not set(qcd.get_xdata()) & set(bib.get_xdata())
 
 
-def table(rows: int, columns: int, text: str) -> Cells:
+def table(rows: int, columns: int, text: str) -> tuple[Any, ...]:
     shares = np.linspace(0, 1, rows * columns).reshape(rows, columns)
-    texts = tuple(tuple(text for _ in range(columns)) for _ in range(rows))
-    return Cells(shares, texts, tuple("r" * rows), tuple("c" * columns))
+    return shares, [[text] * columns] * rows, "r" * rows, "c" * columns
 
 
 def test_a_cell_without_a_share_is_empty() -> None:
     cells = table(1, 2, "x")
-    cells.shares[0, 0] = np.nan
-    axes = recorded([Drawing("cells", draw_cells, (cells,))])["cells"]
+    cells[0][0, 0] = np.nan
+    axes = recorded([Drawing("cells", draw_cells, cells)])["cells"]
     assert [text.get_position() for text in axes.texts] == [(1, 0)]
 
 
 def test_text_is_white_on_dark_cells_and_black_on_pale_ones() -> None:
-    axes = recorded([Drawing("cells", draw_cells, (table(1, 5, "x"),))])["cells"]
+    axes = recorded([Drawing("cells", draw_cells, table(1, 5, "x"))])["cells"]
     assert [text.get_color() for text in axes.texts] == ["black"] * 4 + ["white"]
 
 
@@ -115,7 +116,7 @@ def test_texts_stay_in_their_cells(rows: int, columns: int, text: str) -> None:
         figure = drawing._canvas("one panel").figure
         (axes,) = figure.axes
         drawing._empty(axes)
-        draw_cells(axes, table(rows, columns, text))
+        draw_cells(axes, *table(rows, columns, text))
         frame = axes.get_window_extent()
         boxes = [written.get_window_extent(figure.canvas.get_renderer()) for written in axes.texts]
         drawing._empty(axes)
@@ -132,7 +133,7 @@ def test_figures_drawn_after_cells_have_their_ticks_again(tmp_path) -> None:  # 
     plain = Drawing("plain", _line, ())
     drawing._canvas.cache_clear()
     (before,) = plain.write(tmp_path / "before", DEMO)
-    Drawing("cells", draw_cells, (table(3, 3, "x"),)).write(tmp_path, DEMO)
+    Drawing("cells", draw_cells, table(3, 3, "x")).write(tmp_path, DEMO)
     (after,) = plain.write(tmp_path / "after", DEMO)
     assert before.read_bytes() == after.read_bytes()
 

@@ -91,7 +91,7 @@ def test_a_converted_pickle_becomes_the_reference_of_build(real: Path, tmp_path:
 
 @pytest.mark.parametrize("name", ["bib", "felix_control_region"])
 def test_pickles_that_are_built_already_are_refused(real: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(AlreadyBuilt, match="training file already"):
+    with pytest.raises(AlreadyBuilt, match="already a training file"):
         built(real / "frames" / f"{name}.pkl", tmp_path / "out.parquet", kind="control" if "felix" in name else "main")
     assert list(tmp_path.iterdir()) == []
 

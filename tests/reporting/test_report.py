@@ -50,7 +50,7 @@ def test_one_entry_adds_a_report_on_results_of_another_type(tmp_path: Path, monk
 
 def test_markdown_shows_every_figure_from_the_folder_beside_it(report: Report) -> None:
     paths = re.findall(r"!\[[^\n]*?\]\((report_figures/[^)\n]*\.png)\)", report.file.read_text("utf-8"))
-    assert len(paths) == report.figure_count == 6
+    assert len(paths) == len(report.drawings) == 6
     assert sorted(path.name for path in report.figure_folder.iterdir()) == sorted(Path(path).name for path in paths)
     assert all((report.file.parent / path).is_file() for path in paths)
 

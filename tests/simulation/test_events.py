@@ -7,20 +7,20 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.simulation.bib import bib_events, kept_in_bib
 from cal_ratio_trainer.simulation.draws import Generator, IntArray
-from cal_ratio_trainer.simulation.events import EventDraft, Source, events_with
+from cal_ratio_trainer.simulation.events import EventDraft, EventSource, events_with
 from cal_ratio_trainer.simulation.multijet import kept_in_multijets, multijet_events
 from cal_ratio_trainer.simulation.samples import Slice, shared, slice_source
 from cal_ratio_trainer.simulation.signal import MassPoint, kept_in_signal, signal_events
 
 
-def signal_source() -> Source:
-    return Source(lambda random, size: signal_events(random, size, MassPoint(60, 5, 0.217)), kept_in_signal)
+def signal_source() -> EventSource:
+    return EventSource(lambda random, size: signal_events(random, size, MassPoint(60, 5, 0.217)), kept_in_signal)
 
 
 SOURCES = {
     "multijets": slice_source(Slice(200, 300, 0)),
     "signal": signal_source(),
-    "bib": Source(bib_events, kept_in_bib),
+    "bib": EventSource(bib_events, kept_in_bib),
 }
 
 
@@ -55,7 +55,7 @@ def test_a_source_that_never_gives_a_jet_is_an_error(monkeypatch: pytest.MonkeyP
         return kept_in_multijets(draft)
 
     with pytest.raises(RuntimeError, match="3 batches of events did not give 5 jets"):
-        events_with(np.random.default_rng(1), Source(soft, kept), 5)
+        events_with(np.random.default_rng(1), EventSource(soft, kept), 5)
 
 
 @settings(max_examples=30, deadline=None)

@@ -39,7 +39,7 @@ def test_a_file_in_pieces_becomes_the_same_bytes_as_the_whole(
     assert content(tmp_path / "pieces") == content(tmp_path / "whole")
     assert [row.status for row in pieces.rows] == [Status.CONVERTED]
     assert pieces.rows[0].cutflow == whole.rows[0].cutflow
-    assert pieces.rows[0].oddities == whole.rows[0].oddities
+    assert pieces.rows[0].unusual_values == whole.rows[0].unusual_values
     assert pieces.rows[0].events == whole.rows[0].events == settings.get("max_events", 90)
 
 

@@ -56,7 +56,7 @@ def command(
             elif options:
                 raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
             if runs_network:
-                wait_briefly()
+                limit_spinning()
             with progress_shown(progress):
                 return function(settings)
 
@@ -108,10 +108,10 @@ def described(
     return cast(Command[Options, Chosen, Outcome], call)
 
 
-def wait_briefly() -> None:
-    """Keeps waiting threads from spinning for long, where PyTorch is not imported yet and the user says nothing.
+def limit_spinning() -> None:
+    """Limits how long waiting OpenMP threads spin, unless the user has set GOMP_SPINCOUNT.
 
-    By default they bring a shared machine to a crawl: a step took eight times as long beside other processes. No
-    spinning at all doubles a step on a quiet machine.
+    It has an effect only before PyTorch is imported. With the default a step took eight times as long beside other
+    processes; without spinning a step on an idle machine takes twice as long.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

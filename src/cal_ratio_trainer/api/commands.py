@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from cal_ratio_trainer.api.arguments import command, described, wait_briefly
+from cal_ratio_trainer.api.arguments import command, described, limit_spinning
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import Layers, layers_of, settings_from
@@ -155,7 +155,7 @@ def _train(
             raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
         options = {name: getattr(settings, name) for name in settings.model_fields_set}
     layers, notices = resolve_layers(layers_of(TrainSettings, None, options, source=""))
-    say = _say if progress else _say_nothing
+    say = _say if progress else lambda text: None
     for notice in notices:
         say(notice)
     with progress_shown(progress):
@@ -185,7 +185,7 @@ def train_with(
         UserError: settings, files or the run to go on with cannot be used.
         TrainingStopped: SIGTERM or ^C; the run can be continued.
     """
-    wait_briefly()
+    limit_spinning()
     from cal_ratio_trainer.reporting.training_details import training_details_text
     from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.ranks import launched_ranks
@@ -394,7 +394,3 @@ def open_run(name: str | Path, output_path: str | Path = "training_results") -> 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _say_nothing(text: str) -> None:
-    pass

@@ -102,7 +102,7 @@ def _lacks_only_its_report(settings: BuildSettings, sources: Sequence[Source]) -
     except InputFileError:
         return False
     sizes = [source.path.stat().st_size for source in sources]
-    if [each.size_bytes for each in metadata.inputs] != sizes or metadata.options != settings.apart_from_who_works():
+    if [each.size_bytes for each in metadata.inputs] != sizes or metadata.options != settings.without_scheduling():
         return False
     return [each.sha256 for each in metadata.inputs] == [sha256_of(source.path) for source in sources]
 

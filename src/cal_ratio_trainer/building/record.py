@@ -77,7 +77,7 @@ def built_metadata(
         kind=settings.kind,
         simulation=simulation,
         command="cr_trainer build",
-        options=settings.apart_from_who_works(),
+        options=settings.without_scheduling(),
         inputs=[
             InputFile(
                 path=file.source.given_as,

@@ -125,7 +125,7 @@ def cr_trainer() -> click.Group:
         [convert],
     )
     group.params += [
-        click.Option(["verbose", "-v", "--verbose"], count=True, help="Say more; -vv says everything."),
+        verbosity_option(),
         click.Option(
             ["--version"],
             is_flag=True,
@@ -216,6 +216,15 @@ def _status_of_command() -> int:
     if unwritten.errno == errno.EPIPE:
         return EXIT_FAILED_PARTS
     return report_failure(f"error: standard output: {system_error_in_words(unwritten)}", EXIT_USER_ERROR)
+
+
+def verbosity_option() -> click.Option:
+    """Option -v of the group and of every command."""
+    return click.Option(
+        ["verbose", "-v", "--verbose"],
+        count=True,
+        help="Print more messages, and a traceback with errors; -vv prints all messages.",
+    )
 
 
 def set_verbosity(verbose: int) -> None:

@@ -6,15 +6,16 @@ import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.runs import ModelDumpSettings
 
-_WIDE = 200
+_WIDTH_WITHOUT_TERMINAL = 200
 
 
 def run(settings: ModelDumpSettings) -> int:
     """Prints the layers of a network."""
     table = crt.describe_network(settings).as_rich()
     console = Console(highlight=False)
-    # Where nobody looks at once, in a file or a pipe, no line is too long.
-    (console if console.is_terminal else Console(highlight=False, width=_WIDE)).print(table)
+    if not console.is_terminal:
+        console.width = _WIDTH_WITHOUT_TERMINAL
+    console.print(table)
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from cal_ratio_trainer.cli.main import set_verbosity, verbosity_option
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import Layers, layers_of, packaged_configs, settings_from
 from cal_ratio_trainer.errors import did_you_mean
@@ -88,8 +89,6 @@ class SettingsCommand(Generic[SettingsType]):
         )
 
     def _call(self, **given: Any) -> int:
-        from cal_ratio_trainer.cli.main import set_verbosity
-
         set_verbosity(given.pop("verbose"))
         config, print_settings = given.pop("config"), given.pop("print_settings")
         others: dict[str, Any] = {option.name: given.pop(option.name) for option in self.options if option.name}
@@ -197,15 +196,6 @@ def _common_options(settings: type[Settings]) -> list[click.Option]:
         ),
         verbosity_option(),
     ]
-
-
-def verbosity_option() -> click.Option:
-    """-v for more words, -vv for all of them."""
-    return click.Option(
-        ["verbose", "-v", "--verbose"],
-        count=True,
-        help="Say more; -vv says everything. Errors then come with a traceback.",
-    )
 
 
 def _element_type(annotation: Any) -> tuple[Any, bool] | None:

@@ -8,7 +8,7 @@ from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.runs import RunsSettings
 
-_WIDE = 10_000
+_WIDTH_WITHOUT_TERMINAL = 10_000
 
 
 def run(settings: RunsSettings) -> int:
@@ -24,8 +24,10 @@ def run(settings: RunsSettings) -> int:
         click.echo(f"no such runs in {settings.output_path}", err=True)
     else:
         console = Console(highlight=False)
-        width = console.width if console.is_terminal else None
-        (console if width else Console(highlight=False, width=_WIDE)).print(found.as_rich(width))
+        table = found.as_rich(console.width if console.is_terminal else None)
+        if not console.is_terminal:
+            console.width = _WIDTH_WITHOUT_TERMINAL
+        console.print(table)
     return EXIT_FAILED_PARTS if found.troubles() else 0
 
 

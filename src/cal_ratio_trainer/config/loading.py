@@ -293,7 +293,9 @@ def _is_reported_deeper(
 def _sentences(
     model: type[Settings], place: tuple[str, ...], details: Sequence[ErrorDetails], layers: Layers
 ) -> Iterator[str]:
-    name, source = ".".join(place), _source(place, layers)
+    name = ".".join(place)
+    source = next((source for source, content in reversed(layers) if place and place[0] in content), "")
+    source = f"{source}: " if source and source != DEFAULTS else ""
     expected = [words for detail in details if (words := _expected(detail)) is not None]
     if expected:
         value = details[0]["input"]
@@ -315,11 +317,6 @@ def _expected(detail: ErrorDetails) -> str | None:
     words = _EXPECTED.get(detail["type"])
     limits = {name: f"{each:g}" if isinstance(each, float) else each for name, each in detail.get("ctx", {}).items()}
     return None if words is None else words.format(**limits)
-
-
-def _source(place: tuple[str, ...], layers: Layers) -> str:
-    source = next((name for name, content in reversed(layers) if place and place[0] in content), "")
-    return f"{source}: " if source and source != DEFAULTS else ""
 
 
 def _known_names(model: type[Settings]) -> Iterator[str]:

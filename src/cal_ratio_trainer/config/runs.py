@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.shared import FigureSettings, Rule, RunsFolder, in_one_word, model_name
+from cal_ratio_trainer.config.shared import FigureSettings, Rule, RunsFolder, model_name, name_run_epoch
 
 Status = Literal[
     "finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "incomplete", "unknown"
@@ -95,7 +95,7 @@ class AnalyzeSettings(FigureSettings):
 
     @field_validator("runs_to_analyze", mode="before")
     @classmethod
-    def _in_one_word(cls, given: Any) -> Any:
+    def _accept_mappings(cls, given: Any) -> Any:
         return [_run_name(each) for each in given] if isinstance(given, list | tuple) else given
 
 
@@ -141,8 +141,8 @@ class ConvertTrainingSettings(Settings):
 
     @field_validator("training", mode="before")
     @classmethod
-    def _in_one_word(cls, given: Any) -> Any:
-        return in_one_word(given)
+    def _accept_mappings(cls, given: Any) -> Any:
+        return name_run_epoch(given)
 
     @model_validator(mode="after")
     def _onnx_where_it_is_meant(self) -> Self:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.shared import FigureSettings, Rule, RunsFolder, SharedListSettings, in_one_word
+from cal_ratio_trainer.config.shared import FigureSettings, Rule, RunsFolder, SharedListSettings, name_run_epoch
 from cal_ratio_trainer.jets.labels import DataType
 
 
@@ -100,8 +100,8 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
 
     @field_validator("training", mode="before")
     @classmethod
-    def _in_one_word(cls, given: Any) -> Any:
-        return in_one_word(given)
+    def _accept_mappings(cls, given: Any) -> Any:
+        return name_run_epoch(given)
 
     @model_validator(mode="after")
     def _cuts_of_scores(self) -> Self:

@@ -16,7 +16,7 @@ RunsFolder = Annotated[Path, Field(description="Folder that holds all runs, by m
 _PARTS = ("name", "run", "epoch")
 
 
-def in_one_word(given: Any) -> Any:
+def name_run_epoch(given: Any) -> Any:
     """Returns the earlier program's mapping of name, run and epoch as NAME/RUN/EPOCH, anything else unchanged.
 
     Raises:
@@ -77,8 +77,8 @@ class SchedulingSettings(Settings):
     )
     workers: int = Field(default=1, ge=1, description="How many processes the scheduler 'local' has. [processes]")
 
-    def apart_from_who_works(self) -> dict[str, Any]:
-        """The settings that a result depends on, for its metadata: without who does the work."""
+    def without_scheduling(self) -> dict[str, Any]:
+        """Returns the settings on which a result depends, for its metadata: all but scheduler and workers."""
         return self.model_dump(mode="json", exclude={"scheduler", "workers"})
 
     @field_validator("scheduler")

@@ -362,9 +362,9 @@ def demo_beside_file(main: str, control: str) -> str | None:
     """Returns the mistake where only one training file is the demo; else None."""
     if (main == DEMO) == (control == DEMO):
         return None
-    names = {"main_training_file": main, "cr_training_file": control}
-    ((missing, _),) = (each for each in names.items() if each[1] == DEMO)
-    ((given, file),) = (each for each in names.items() if each[1] != DEMO)
+    given, file, missing = "main_training_file", main, "cr_training_file"
+    if main == DEMO:
+        given, file, missing = "cr_training_file", control, "main_training_file"
     return f"{given} is {file}, and {missing} is the demo, whose jets are not mixed with others: give both files"
 
 

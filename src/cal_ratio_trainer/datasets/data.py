@@ -141,7 +141,7 @@ def choose_training_data(settings: TrainSettings, main_file: Path, control_file:
         _refuse_empty_parts(main.sample)
     else:
         control = _control_sample(settings, control_file, main.source.opened.schema)
-        refuse_different_files((main_file, main.sample.metadata), (control_file, control.sample.metadata))
+        refuse_different_files(main_file, main.sample.metadata, control_file, control.sample.metadata)
         for sample in (main.sample, control.sample):
             _refuse_empty_parts(sample)
     trained = main.sample.part == Part.TRAIN

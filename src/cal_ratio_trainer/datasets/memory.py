@@ -125,7 +125,8 @@ def _update_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
     jets = size.main + size.control
     kept, most = 0.0, 0.0
     for branch in shape.branches:
-        rows = _rows(size, branch.name)
+        of_main, of_control = size.constituents[branch.name]
+        rows = size.main * of_main + size.control * of_control
         kept += _branch_kept(branch, shape, rows, jets, engine)
         most = max(most, kept + _branch_beside(branch, shape, rows, jets, engine))
     return most + _FLOAT * jets * _head_floats(shape, engine)
@@ -140,11 +141,6 @@ def _forward_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float
     ]
     inputs = sum(jets * size.constituents[each.name][1] * (each.inputs + shape.masses) for each in shape.branches)
     return _FLOAT * (max(floats) + inputs + jets * (_head_floats(shape, engine) / 2))
-
-
-def _rows(size: StepSize, name: str) -> float:
-    main, control = size.constituents[name]
-    return size.main * main + size.control * control
 
 
 def _row_floats(branch: BranchShape, shape: NetworkShape, engine: Engine) -> int:

@@ -79,21 +79,20 @@ def refuse_other_scaling(file: Path, found: Scaling | None, wanted: Scaling, rem
         )
 
 
-def refuse_different_files(main: tuple[Path, JetMetadata], control: tuple[Path, JetMetadata]) -> None:
+def refuse_different_files(main_file: Path, main: JetMetadata, control_file: Path, control: JetMetadata) -> None:
     """Refuses two files whose jets were made differently, as far as both files have the information.
 
     Raises:
         InputFileError: names the control file: it comes from another simulation (e.g. the demo) than the main file, or
             has other scaling, units or cuts; lists all differences.
     """
-    (main_file, first), (control_file, second) = main, control
-    if first.simulation != second.simulation:
-        here, there = (each.simulation or "no such simulation" for each in (second, first))
+    if main.simulation != control.simulation:
+        here, there = (each.simulation or "no such simulation" for each in (control, main))
         raise InputFileError(
             control_file,
             f"holds jets of another simulation ({here}) than {main_file} ({there}): they are not trained on together",
         )
-    differences = _differences(first, second)
+    differences = _differences(main, control)
     if differences:
         raise InputFileError(
             control_file,

@@ -57,7 +57,8 @@ def bin_edges(
     deciding = next((number for number in numbers if number >= _ENOUGH_VALUES), numbers[-1])
     # Rice's rule: twice the cubic root.
     wanted = max(min(_MIN_BINS, max_bins), min(max_bins, round(2 * math.cbrt(deciding))))
-    if _goes_round(low, high):
+    low_end, high_end = _FULL_CIRCLE_FROM * math.pi, 1.001 * math.pi
+    if low_end < -low <= high_end and low_end < high <= high_end:
         return np.linspace(-1, 1, wanted + 1) * math.pi * (1 + 1e-6)
     if low > 0 and high / low > _LOGARITHMIC_ABOVE:
         return np.geomspace(low, high * (1 + 1e-6), wanted + 1)
@@ -102,12 +103,6 @@ def _whole_number_edges(low: float, high: float, most: int) -> NDArray[np.float6
     step = 1 if numbers <= 1.5 * most else math.ceil(numbers / most)
     bins = math.ceil(numbers / step)
     return low - 0.5 + step * np.arange(bins + 1, dtype=np.float64)
-
-
-def _goes_round(low: float, high: float) -> bool:
-    return (
-        -math.pi * 1.001 <= low < -_FULL_CIRCLE_FROM * math.pi and _FULL_CIRCLE_FROM * math.pi < high <= math.pi * 1.001
-    )
 
 
 def _round_edges(low: float, high: float, wanted: int) -> NDArray[np.float64]:

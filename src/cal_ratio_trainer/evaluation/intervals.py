@@ -85,25 +85,22 @@ def weighted_share(weights: FloatArray, passes: NDArray[np.bool_]) -> Share:
     """
     every = np.asarray(weights, dtype=np.float64)
     chosen = every[passes]
-    passed = WeightSums(float(chosen.sum()), float(np.square(chosen).sum()))
-    return share_of_sums(passed, WeightSums(float(every.sum()), float(np.square(every).sum())))
+    return share_of_sums(
+        float(chosen.sum()), float(np.square(chosen).sum()), float(every.sum()), float(np.square(every).sum())
+    )
 
 
-@dataclass(frozen=True)
-class WeightSums:
-    """The sum of some jets' weights, and of their squares."""
+def share_of_sums(passed: float, passed_squares: float, total: float, total_squares: float) -> Share:
+    """Share as `weighted_share` has it, from sums of weights and of their squares, of passing and of all jets.
 
-    weight: float
-    squares: float
-
-
-def share_of_sums(passed: WeightSums, every: WeightSums) -> Share:
-    """Share as `weighted_share` has it, from sums alone; NaN where the weights of all jets sum to 0 or less."""
-    if not every.weight > 0:
+    Returns:
+        NaN where the weights of all jets sum to 0 or less.
+    """
+    if not total > 0:
         return share(0.0, 0.0)
-    value = passed.weight / every.weight
-    number = every.weight**2 / every.squares
-    effective = float(effective_trials(np.array(value), np.array(passed.squares / every.squares), number))
+    value = passed / total
+    number = total**2 / total_squares
+    effective = float(effective_trials(np.array(value), np.array(passed_squares / total_squares), number))
     return share(value * effective, effective)
 
 
@@ -216,8 +213,9 @@ class Counts:
 
     def weighted_share(self, selection: int) -> Share:
         """The share of the summed weights that passes, as `intervals.weighted_share` has it."""
-        passed = WeightSums(float(self.passed_weight[selection]), float(self.passed_squares[selection]))
-        return share_of_sums(passed, WeightSums(self.weight, self.squares))
+        return share_of_sums(
+            float(self.passed_weight[selection]), float(self.passed_squares[selection]), self.weight, self.squares
+        )
 
     @property
     def is_weighted(self) -> bool:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, main_histograms
 from cal_ratio_trainer.evaluation.scored import (
-    BoolArray,
     FloatArray,
     ScoredControlJets,
     ScoredJets,
@@ -60,11 +59,6 @@ class KsComparison:
     def excess(self) -> float:
         """Excess of the distance over the expected one, in units of the expected spread."""
         return (self.distance - self.reference.mean) / self.reference.spread
-
-    @property
-    def is_rejected(self) -> bool:
-        """True where identical distributions would give so large a distance in less than 5 % of cases."""
-        return self.distance > self.reference.critical
 
 
 @dataclass(frozen=True)
@@ -176,33 +170,16 @@ def expected_ks(effective_first: float, effective_second: float) -> KsReference:
     return KsReference(_MEAN / corrected, _SPREAD / root, _QUANTILE_95 / corrected)
 
 
-def control_region_ks(
-    scores: FloatArray,
-    is_data: BoolArray,
-    weights: FloatArray,
-    scaled_pt: FloatArray,
-    pt_ranges: tuple[PtRange, ...] = PT_RANGES,
-) -> ControlRegionKs:
+def ks_of_control_jets(jets: ScoredControlJets, pt_ranges: tuple[PtRange, ...] = PT_RANGES) -> ControlRegionKs:
     """MC against data for every network output in every pt range.
 
     Args:
-        scores: [jets, 3] in the order of `Label`.
-        is_data: [jets], true for data.
-        weights: [jets], the matched control weights; their scale does not matter.
-        scaled_pt: [jets] as in the training file.
+        jets: the control region with the matched control weights; their scale does not matter.
         pt_ranges: the ranges; a jet outside all of them is passed over.
 
     Returns:
         The nine distances with their references; NaN where a range lacks MC or data.
-
-    Raises:
-        NonFiniteInput: a score, weight or pt is NaN or infinite.
     """
-    return ks_of_control_jets(ScoredControlJets(scores, is_data, weights, scaled_pt), pt_ranges)
-
-
-def ks_of_control_jets(jets: ScoredControlJets, pt_ranges: tuple[PtRange, ...] = PT_RANGES) -> ControlRegionKs:
-    """MC against data as in `control_region_ks`, from jets that are checked already."""
     distances: list[list[float]] = []
     effective: list[tuple[float, float]] = []
     for pt_range in pt_ranges:

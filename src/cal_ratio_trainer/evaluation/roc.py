@@ -144,7 +144,7 @@ def roc_curve(
         higgs_mass: only signal of this mH in GeV; None for all.
         rejection_at: signal efficiencies at which to quote the rejection. [1]
     """
-    signal, mixture = _signal(jets, higgs_mass), mixed(jets, background)
+    signal, mixture = jets.signal_sample(higgs_mass), mixed(jets, background)
     curve = _exact_curve(signal, mixture)
     kept = _thinned(curve.signal, curve.background)
     return RocCurve(
@@ -165,7 +165,7 @@ def roc_curve(
 
 def roc_auc(jets: ScoredJets, background: Background = QCD_AND_TENTH_OF_BIB, higgs_mass: float | None = None) -> float:
     """The area alone, as in `RocCurve.auc`; for use after every epoch."""
-    return _exact_curve(_signal(jets, higgs_mass), mixed(jets, background)).area
+    return _exact_curve(jets.signal_sample(higgs_mass), mixed(jets, background)).area
 
 
 def mixed(jets: ScoredJets, background: Background) -> WeightedSample:
@@ -178,15 +178,7 @@ def mixed(jets: ScoredJets, background: Background) -> WeightedSample:
             parts.append(
                 WeightedSample(sample.values, sample.weights * (background.factor(label) * len(sample) / total))
             )
-    if not parts:
-        return WeightedSample.unweighted(np.zeros(0))
-    return WeightedSample(
-        np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts])
-    )
-
-
-def _signal(jets: ScoredJets, higgs_mass: float | None) -> WeightedSample:
-    return jets.sample(Label.SIGNAL, Label.SIGNAL) if higgs_mass is None else jets.signal_sample(higgs_mass)
+    return WeightedSample.concatenated(parts) if parts else WeightedSample.unweighted(np.zeros(0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Inputs of the figures of merit, checked for finite values: weighted samples, jets with scores, their kinematics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -73,6 +74,14 @@ class WeightedSample:
     def unweighted(cls, values: FloatArray) -> "WeightedSample":
         """Every value with weight 1."""
         return cls(values, np.ones(len(values)))
+
+    @classmethod
+    def concatenated(cls, samples: Sequence["WeightedSample"]) -> "WeightedSample":
+        """All of them, at least one, in order."""
+        return cls(
+            np.concatenate([sample.values for sample in samples]),
+            np.concatenate([sample.weights for sample in samples]),
+        )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -164,10 +173,10 @@ class ScoredJets:
         chosen = self.positions[label]
         return WeightedSample(self.scores[chosen, output], self.weights[chosen])
 
-    def signal_sample(self, higgs_mass: float) -> WeightedSample:
-        """The signal output's scores of the signal jets of one mH in GeV, with their weights."""
+    def signal_sample(self, higgs_mass: float | None = None) -> WeightedSample:
+        """Signal outputs of the signal jets of one mH in GeV (None: of all), with their weights."""
         chosen = self.positions[Label.SIGNAL]
-        if self.higgs_mass is not None:
+        if self.higgs_mass is not None and higgs_mass is not None:
             chosen = chosen[self.higgs_mass[chosen] == higgs_mass]
         return WeightedSample(self.scores[chosen, Label.SIGNAL], self.weights[chosen])
 

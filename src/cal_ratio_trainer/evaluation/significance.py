@@ -103,7 +103,7 @@ def significance_scan(
         background: `QCD_AND_BIB`, `QCD_ONLY` or `BIB_ONLY`.
         higgs_mass: only signal of this mH in GeV; None for all.
     """
-    signal = jets.sample(Label.SIGNAL, Label.SIGNAL) if higgs_mass is None else jets.signal_sample(higgs_mass)
+    signal = jets.signal_sample(higgs_mass)
     qcd, bib = (_scaled(jets, background, label) for label in (Label.QCD, Label.BIB))
     passing_signal = _passing(WeightedSample.unweighted(signal.values), CUTS)
     passing_background = _passing(qcd, CUTS) + _passing(bib, CUTS)

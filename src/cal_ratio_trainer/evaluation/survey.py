@@ -146,9 +146,7 @@ class Survey:
     def samples_of(self, variable: Variable) -> Iterator[WeightedSample]:
         """The sampled values of each label that has some."""
         for parts in self.samples.get(variable, {}).values():
-            yield WeightedSample(
-                np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts])
-            )
+            yield WeightedSample.concatenated(parts)
 
     def _weights(self, jets: Jets) -> NDArray[np.float64]:
         if self.weight_column in jets:

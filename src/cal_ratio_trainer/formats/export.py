@@ -75,37 +75,17 @@ def fold_output(output: Path, fold: int) -> Path:
     return stem.with_name(f"{stem.name}_fold{fold}{output.name.removeprefix(stem.name)}")
 
 
-def export_network(
-    files: Mapping[str, Path],
-    facts: NetworkFacts,
-    weights: Mapping[str, np.ndarray[Any, Any]],
-    probes: Probes,
-    onnx: OnnxOptions | None = None,
-) -> Exported:
-    """Writes a network, checks the files, and moves them to their place with their cards.
+@dataclass(frozen=True)
+class NetworkToWrite:
+    """A network and its files.
 
-    Args:
+    Attributes:
         files: format -> where it goes (see `output_files`); existing files are replaced.
         facts: the network's shape, where it comes from, and what it wants done to its inputs.
         weights: every weight by name.
         probes: jets with the network's own scores.
-        onnx: options of the ONNX file.
-
-    Raises:
-        ExportFailed: a file cannot be read back, or does not give the network's scores to 1e-5; then none is left, and
-            what lay there before is untouched.
-        MissingOnnx: an ONNX file is wanted, but the packages are not installed.
-        BadOpset: the installed onnx does not know this version.
-        NonFiniteWeights: a weight holds NaN or infinities.
-        CannotHold: a format cannot hold a network with this encoder.
+        details: stand beside its files on the card.
     """
-    network = NetworkToWrite(files, facts, weights, probes)
-    return export_networks([network], facts, next(iter(files.values())), onnx)
-
-
-@dataclass(frozen=True)
-class NetworkToWrite:
-    """A network and where it goes; see `export_network`. `details` stand beside its files on the card."""
 
     files: Mapping[str, Path]
     facts: NetworkFacts
@@ -117,7 +97,7 @@ class NetworkToWrite:
 def export_networks(
     networks: Sequence[NetworkToWrite], facts: NetworkFacts, output: Path, onnx: OnnxOptions | None = None
 ) -> Exported:
-    """Writes several networks of one set, checks the files, and moves them to their place with one card.
+    """Writes the networks of one set, checks the files, and moves them to their place with one card.
 
     Args:
         networks: each with its files.
@@ -126,7 +106,12 @@ def export_networks(
         onnx: options of ONNX files.
 
     Raises:
-        ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `export_network`.
+        ExportFailed: a file cannot be read back, or does not give the network's scores to 1e-5; then none is left, and
+            what lay there before is untouched.
+        MissingOnnx: an ONNX file is wanted, but the packages are not installed.
+        BadOpset: the installed onnx does not know this version.
+        NonFiniteWeights: a weight holds NaN or infinities.
+        CannotHold: a format cannot hold a network with this encoder.
     """
     for network in networks:
         for name in network.files:

@@ -23,7 +23,7 @@ from cal_ratio_trainer.formats.probe_jets import PaddedJets
 from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
-_LETTERS_A_STRING = 1024
+_CHARACTERS_PER_STRING = 1024
 
 
 class BadFloats(ValueError):
@@ -37,7 +37,7 @@ def encoded_floats(values: np.ndarray[Any, Any]) -> list[str]:
     ['AACAPwAAAMA=']
     """
     text = base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode("ascii")
-    return [text[start : start + _LETTERS_A_STRING] for start in range(0, len(text), _LETTERS_A_STRING)]
+    return [text[start : start + _CHARACTERS_PER_STRING] for start in range(0, len(text), _CHARACTERS_PER_STRING)]
 
 
 def decoded_floats(strings: Any) -> FloatArray:

@@ -31,7 +31,7 @@ from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 TEST_TOLERANCE = 1e-4
 """Largest difference of the scores of the test jets, as the library itself allows."""
 
-LARGEST_JSON = 1 << 25
+MAX_JSON_BYTES = 1 << 25
 """Bytes of a file: 80 times those of the 2019 network. As objects a text can take 25 times its size in memory."""
 
 _LSTM_DEFAULTS = {"activation": "tanh", "use_bias": True, "return_sequences": False}
@@ -83,8 +83,8 @@ def read_fdeep(content: bytes) -> FdeepContent:
     Raises:
         BadNetworkFile: it is no JSON, or lacks something, or holds something else in its place; names the layer.
     """
-    if len(content) > LARGEST_JSON:
-        raise BadFdeepFile(f"has more than {LARGEST_JSON} bytes, too many for the JSON of a network")
+    if len(content) > MAX_JSON_BYTES:
+        raise BadFdeepFile(f"has more than {MAX_JSON_BYTES} bytes, too many for the JSON of a network")
     try:
         said = parsed(content)
     except BadJson as error:

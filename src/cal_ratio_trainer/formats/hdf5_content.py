@@ -18,7 +18,7 @@ LEGACY = "legacy"
 
 _READER = ("-P", "-m", "cal_ratio_trainer.formats.hdf5_reader")
 """Without -P a file of the current folder could stand in for a module."""
-_LONGEST_WAIT_S = 60.0
+_TIMEOUT_S = 60.0
 
 
 class BadHdf5(ValueError):
@@ -77,5 +77,5 @@ def _run_reader(content: bytes) -> tuple[bytes, int]:
     """Returns the standard output and the exit status of the reader's process."""
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
     command, environment = [sys.executable, *_READER], {**os.environ, **one_thread}
-    done = subprocess.run(command, input=content, capture_output=True, timeout=_LONGEST_WAIT_S, env=environment)
+    done = subprocess.run(command, input=content, capture_output=True, timeout=_TIMEOUT_S, env=environment)
     return done.stdout, done.returncode

@@ -16,12 +16,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-MOST_NUMBERS = 1 << 24
+MAX_NUMBERS = 1 << 24
 """Numbers that all weights of a file may hold together: 280 times those of the 2019 network."""
 
-_MOST_NAMES = 4096
-_LONGEST_NAME = 1024
-_LONGEST_CONFIG = 1 << 23
+_MAX_NAMES = 4096
+_MAX_NAME_CHARACTERS = 1024
+_MAX_CONFIG_CHARACTERS = 1 << 23
 _CPU_S = 10
 _MEMORY_BYTES = 4 << 30
 _CONTAINERS = ("_layer_checkpoint_dependencies", "layers")
@@ -83,7 +83,7 @@ def _limit_resources() -> None:
 def _legacy(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
     """`model.save_weights` and `model.save` of Keras 2: a group a layer, named in attributes."""
     top = _plain(file, "model_weights") if "model_weights" in file else file
-    config = _text(file, "model_config", _LONGEST_CONFIG) if "model_config" in file.attrs else None
+    config = _text(file, "model_config", _MAX_CONFIG_CHARACTERS) if "model_config" in file.attrs else None
     layers = []
     for name in _names(top, "layer_names"):
         group = _plain(top, name)
@@ -114,8 +114,8 @@ def _newer(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any
 
 
 def _numbered_groups(groups: h5py.Group) -> Iterator[tuple[str, int, str]]:
-    if len(groups) > _MOST_NAMES:
-        raise BadHdf5(f"has {len(groups)} layers; files with at most {_MOST_NAMES} are read")
+    if len(groups) > _MAX_NAMES:
+        raise BadHdf5(f"has {len(groups)} layers; files with at most {_MAX_NAMES} are read")
     for name in groups:
         match = _GROUP.fullmatch(name)
         if match is None:
@@ -147,8 +147,8 @@ def _keep(arrays: list[np.ndarray[Any, Any]], data: Any, place: str) -> int:
         raise BadHdf5(f"{place} is no plain data")
     if data.dtype != np.float32:
         raise BadHdf5(f"{place} is {data.dtype}, expected float32")
-    if data.ndim > 3 or data.size is None or sum(array.size for array in arrays) + data.size > MOST_NUMBERS:
-        raise BadHdf5(f"{place} has shape {data.shape}; files with at most {MOST_NUMBERS} numbers are read")
+    if data.ndim > 3 or data.size is None or sum(array.size for array in arrays) + data.size > MAX_NUMBERS:
+        raise BadHdf5(f"{place} has shape {data.shape}; files with at most {MAX_NUMBERS} numbers are read")
     arrays.append(data[()])
     return len(arrays) - 1
 
@@ -159,13 +159,13 @@ def _names(holder: Any, attribute: str) -> list[str]:
     there = holder.attrs.get_id(attribute)
     if there.shape == (0,):
         return []
-    if len(there.shape) != 1 or there.shape[0] > _MOST_NAMES or not _is_text(there.dtype):
+    if len(there.shape) != 1 or there.shape[0] > _MAX_NAMES or not _is_text(there.dtype):
         raise BadHdf5(f"{attribute} of {holder.name} is {there.dtype} {there.shape}, expected a list of names")
-    return [_decoded(name, attribute, _LONGEST_NAME) for name in holder.attrs[attribute]]
+    return [_decoded(name, attribute, _MAX_NAME_CHARACTERS) for name in holder.attrs[attribute]]
 
 
 def _name(holder: Any, attribute: str) -> str | None:
-    return _text(holder, attribute, _LONGEST_NAME) if attribute in holder.attrs else None
+    return _text(holder, attribute, _MAX_NAME_CHARACTERS) if attribute in holder.attrs else None
 
 
 def _text(holder: Any, attribute: str, longest: int) -> str:
@@ -183,7 +183,7 @@ def _decoded(text: Any, attribute: str, longest: int) -> str:
     decoded = text.decode("utf-8") if isinstance(text, bytes) else text
     if not isinstance(decoded, str) or len(decoded) > longest:
         raise BadHdf5(f"{attribute} holds a {type(text).__name__}, expected a text of at most {longest} characters")
-    if longest == _LONGEST_NAME and not decoded.isprintable():
+    if longest == _MAX_NAME_CHARACTERS and not decoded.isprintable():
         # Messages of the caller show names.
         raise BadHdf5(f"{attribute} holds {decoded!a:.80}, expected a name")
     return decoded.encode("utf-8").decode("utf-8")  # bytes that are no UTF-8 come as half characters, refused here

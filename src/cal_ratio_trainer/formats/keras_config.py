@@ -11,8 +11,8 @@ from cal_ratio_trainer.errors import did_you_mean
 from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph, GraphLayer
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, BadWeightsFile, StoredLayer
 
-_MOST_LAYERS = 200
-_LONGEST_NAME = 200
+_MAX_LAYERS = 200
+_MAX_NAME_CHARACTERS = 200
 _KERAS = ("keras", "tf_keras", "tensorflow")
 _HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
 
@@ -35,8 +35,8 @@ def architecture_of(config: Any) -> Graph:
         raise BadArchitecture(f"describes a {kind!a:.80} model, expected a Functional one")
     content = _get(config, "config", dict, "the config")
     entries = _get(content, "layers", list, "the config")
-    if len(entries) > _MOST_LAYERS:
-        raise BadArchitecture(f"has {len(entries)} layers; networks of at most {_MOST_LAYERS} are read")
+    if len(entries) > _MAX_LAYERS:
+        raise BadArchitecture(f"has {len(entries)} layers; networks of at most {_MAX_LAYERS} are read")
     layers: dict[str, GraphLayer] = {}
     for entry in entries:
         layer = _layer(entry)
@@ -93,14 +93,14 @@ def _name(entry: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     name = entry.get("name", config.get("name"))
     if not isinstance(name, str) or config.get("name", name) != name:
         raise BadArchitecture(f"has a layer that is called {name!r:.80} and {config.get('name')!r:.80}")
-    if len(name) > _LONGEST_NAME:
-        raise BadArchitecture(f"has a layer with a name of {len(name)} characters; {_LONGEST_NAME} are read")
+    if len(name) > _MAX_NAME_CHARACTERS:
+        raise BadArchitecture(f"has a layer with a name of {len(name)} characters; {_MAX_NAME_CHARACTERS} are read")
     return name
 
 
 def _kind(entry: Mapping[str, Any], where: str) -> str:
     kind: str = _get(entry, "class_name", str, where)
-    if len(kind) > _LONGEST_NAME or not kind.isidentifier():
+    if len(kind) > _MAX_NAME_CHARACTERS or not kind.isidentifier():
         raise BadArchitecture(f"{where} is of a class {kind!r:.80}, which is no name of one")
     if made_elsewhere := _foreign_origin(entry, kind):
         raise BadArchitecture(f"{where} is of a class {kind} that is not Keras' own: {made_elsewhere!r:.80}")

@@ -46,7 +46,7 @@ from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.shape import NetworkShape
 
-LARGEST = {METADATA: 1 << 20, CONFIG: 1 << 23, WEIGHTS: 1 << 28}
+MAX_PART_BYTES = {METADATA: 1 << 20, CONFIG: 1 << 23, WEIGHTS: 1 << 28}
 """The parts of a file, and how many bytes each may have."""
 
 HDF5_BEGINNING = b"\x89HDF\r\n\x1a\n"
@@ -69,7 +69,7 @@ def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
             another shape, type or layer, or one that is not finite; names the layer.
     """
     try:
-        parts = read_parts(path, LARGEST)
+        parts = read_parts(path, MAX_PART_BYTES)
     except FileNotFoundError as error:
         raise InputFileError(path, "no such file") from error
     except DamagedZip as error:
@@ -237,7 +237,7 @@ def _ordered(architecture: Graph) -> list[tuple[str, str]]:
 
 def _parts(content: bytes) -> dict[str, bytes]:
     try:
-        return read_parts(content, LARGEST)
+        return read_parts(content, MAX_PART_BYTES)
     except DamagedZip as error:
         raise BadKerasFile(f"is a damaged zip file: {error}") from error
     except BadZip as error:

@@ -214,12 +214,13 @@ def card_markdown(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
         facts: facts about the network.
         files: written files.
     """
+    classes = [(str(int(label)), label.title) for label in Label]
     sections = [
         [f"# {escaped(facts.name)}", "", *(f"{escaped(note)}." for note in facts.notes)],
         *([_folds(facts.folds, files)] if facts.folds is not None else []),
         _section("Files", _rows(("file", "format", "bytes", "SHA-256", "scores"), _files(files))),
         *(_inputs(facts, converted) for converted in sorted({file.converted for file in files})),
-        _outputs(),
+        _section("Outputs", ["Each from 0 to 1, their sum is 1.", "", *_rows(("", "class"), classes)]),
         *([_test_part(facts.figures)] if facts.figures else []),
         _section("Training", _pairs(facts.training)),
         *(_section(f"{escaped(name.capitalize())} training file", _pairs(about)) for name, about in facts.data.items()),
@@ -279,11 +280,6 @@ def _input(number: int, array: InputArray, converted: bool) -> list[str]:
     columns = ("", "column", "unit there", "the network reads")[: 3 if converted else 4]
     rows = [(str(i), f"`{each.name}`", each.unit, each.reads) for i, each in enumerate(array.numbers)]
     return lines + _rows(columns, [row[: len(columns)] for row in rows])
-
-
-def _outputs() -> list[str]:
-    rows = [(str(int(label)), label.title) for label in Label]
-    return ["## Outputs", "", "Each from 0 to 1, their sum is 1.", "", *_rows(("", "class"), rows)]
 
 
 def _test_part(figures: Mapping[str, float]) -> list[str]:

@@ -101,11 +101,7 @@ class OnnxGraph:
 
 
 def require_onnx() -> None:
-    """See that the packages are there before anything is done.
-
-    Raises:
-        MissingOnnx: names the one that is not.
-    """
+    """Checks that the packages for ONNX files are installed. Raises MissingOnnx, which names the missing one."""
     import importlib.util
 
     for package in ("onnx", "onnxruntime"):

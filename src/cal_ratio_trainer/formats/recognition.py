@@ -208,7 +208,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_MOST_OF_A_CLASS = 40
+_MAX_LAYERS_PER_CLASS = 40
 _NUMBERED = re.compile(r"(conv1d|lstm|dense|dropout|concatenate)(?:_(\d{1,6}))?")
 
 
@@ -254,7 +254,7 @@ def _skeletons(stored: Sequence[StoredLayer]) -> Iterator[NetworkShape]:
             f"holds weights of {convolutions} Conv1D, {lstms} LSTM and {dense} Dense layers, which make no network of "
             f"{branches} branches"
         )
-    if max(convolutions, lstms, dense) > _MOST_OF_A_CLASS:
+    if max(convolutions, lstms, dense) > _MAX_LAYERS_PER_CLASS:
         raise BadWeightsFile(f"holds weights of {len(stored)} layers; the networks read here have fewer")
     for first in range(1, convolutions - branches + 2):
         for second in range(1, convolutions - first - branches + 3):

@@ -42,7 +42,7 @@ ALL = "all"
 """In place of a format: every one that another program reads."""
 
 _ZIP = b"PK\x03\x04"
-_LONGEST_BLANK = 1024
+_MAX_BLANK = 1024
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _read_keras(content: bytes) -> StoredNetwork:
 
 
 def _is_json(content: bytes) -> bool:
-    return content[:_LONGEST_BLANK].lstrip(b" \t\r\n")[:1] == b"{" and not is_safetensors(content)
+    return content[:_MAX_BLANK].lstrip(b" \t\r\n")[:1] == b"{" and not is_safetensors(content)
 
 
 _BUILT_IN = (

@@ -152,8 +152,12 @@ def max_constituents(path: Path) -> dict[str, int]:
 
 def row_group_edges(path: Path) -> list[int]:
     """Rows at which a file of ours may be cut so that no part of it is read twice, 0 and its end among them."""
-    footer = _open(path)[1].metadata
-    return [0, *np.cumsum([footer.row_group(i).num_rows for i in range(footer.num_row_groups)]).tolist()]
+    return _edges(_open(path)[1])
+
+
+def _edges(file: pq.ParquetFile) -> list[int]:
+    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    return [0, *np.cumsum(rows).tolist()]
 
 
 def iterate_jets_within(
@@ -161,23 +165,27 @@ def iterate_jets_within(
 ) -> Iterator[Jets]:
     """The jets of some rows that begin and end at edges of row groups, as `iterate_jets`."""
     metadata, file = _open(path, schema)
-    edges = row_group_edges(path)
+    edges = _edges(file)
     groups = range(edges.index(within.start), edges.index(within.stop))
     yield from _batches(path, metadata, file, rows, groups)
 
 
 def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
     """Scalar columns of a file of ours, without its constituents. Raises as `read_jets`."""
-    _, file = _open(path)
-    _refuse_missing(path, names, scalar_names(path))
+    metadata, file = _open(path)
+    _refuse_missing(path, names, _scalar_names(metadata, file))
     table = read_columns(path, file, list(names))
     return table.replace_schema_metadata(None).unify_dictionaries()
 
 
 def scalar_names(path: Path) -> list[str]:
     """Names of the scalar columns of a file of ours, in order. Raises as `read_jets`."""
-    metadata, file = _open(path)
-    return [name for name in file.schema_arrow.names if name not in metadata.feature_schema.list_columns]
+    return _scalar_names(*_open(path))
+
+
+def _scalar_names(metadata: JetMetadata, file: pq.ParquetFile) -> list[str]:
+    lists = metadata.feature_schema.list_columns
+    return [name for name in file.schema_arrow.names if name not in lists]
 
 
 def read_metadata(path: Path, schema: Schema | None = None) -> JetMetadata:

@@ -67,6 +67,8 @@ def _in_one_kernel(x: Tensor, layers: Sequence[Dense], plan: ChainPlan) -> bool:
 
 
 class _DenseChain(torch.autograd.Function):
+    """PyTorch's products with a hand-written gradient; keeps scaled kernels and the input of every layer."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: ChainPlan, *weights: Tensor) -> Tensor:
         kernels = [

@@ -48,10 +48,12 @@ class _Coming:
         self._near: list[GatheredJets] = []
 
     def start(self, gathered: Generator[GatheredJets, None, None]) -> None:
+        """Replaces the announced batches."""
         self.stop()
         self._gathered = gathered
 
     def stop(self) -> None:
+        """Ends the gathering and frees what was gathered."""
         if self._gathered is not None:
             self._gathered.close()
         self._gathered, self._near = None, []

@@ -18,13 +18,13 @@ import torch
 
 from cal_ratio_trainer.errors import UserError
 
-LEAST_CAPABILITY = (8, 0)
+MIN_CAPABILITY = (8, 0)
 """Of the cards that Triton compiles for."""
 
-_MOST_LAYERS, _MOST_UNITS, _MOST_WEIGHTS = 6, 64, 8192
+_MAX_LAYERS, _MAX_UNITS, _MAX_WEIGHTS = 6, 64, 8192
 """Of a chain of dense layers in the registers of a program: layers, width of one, weights of all, filled up."""
 
-_LEAST_TRITON = (3, 5)
+_MIN_TRITON = (3, 5)
 """Older ones do not compile kernels of any number of layers."""
 
 
@@ -104,10 +104,10 @@ def _reason_against_triton(device: torch.device) -> str:
             "" if os.environ.get("TRITON_INTERPRET") == "1" else "it computes on a GPU, and the network is on the CPU"
         )
     capability = torch.cuda.get_device_capability(device)
-    if capability < LEAST_CAPABILITY:
+    if capability < MIN_CAPABILITY:
         name, (major, minor) = torch.cuda.get_device_name(device), capability
         return (
-            f"Triton needs a card of compute capability {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]} or more, and "
+            f"Triton needs a card of compute capability {MIN_CAPABILITY[0]}.{MIN_CAPABILITY[1]} or more, and "
             f"{name} has {major}.{minor}; nothing that could be installed changes that"
         )
     return ""
@@ -129,8 +129,8 @@ def chain_fits(widths: Sequence[int]) -> bool:
     An H100's registers were looked at; a Triton older than 3.5 takes none.
     """
     weights = sum(inputs * units for inputs, units in itertools.pairwise(filled_up(widths)))
-    small = len(widths) - 1 <= _MOST_LAYERS and max(widths) <= _MOST_UNITS and weights <= _MOST_WEIGHTS
-    return small and _triton() >= _LEAST_TRITON
+    small = len(widths) - 1 <= _MAX_LAYERS and max(widths) <= _MAX_UNITS and weights <= _MAX_WEIGHTS
+    return small and _triton() >= _MIN_TRITON
 
 
 @cache

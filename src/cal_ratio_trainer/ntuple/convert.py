@@ -2,7 +2,6 @@
 
 import errno
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from cal_ratio_trainer.ntuple.file_conversion import (
     metadata_beside,
 )
 from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
-from cal_ratio_trainer.ntuple.request import Request, work_for
+from cal_ratio_trainer.ntuple.request import Request, requests_for
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status, record_failures
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import TaskFailed, WorkerLost
@@ -41,9 +40,9 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
         SchedulerError: there is no such cluster, or it cannot do this.
         OSError: an output cannot be written.
     """
-    work = work_for(settings)
+    requests, not_found = requests_for(settings)
     with progress("convert", None, "events") as line:
-        file_progress = FileProgress(line, len(work.requests))
+        file_progress = FileProgress(line, len(requests))
 
         def finished(number: int, row: ConversionRow) -> None:
             file_progress.finish(number, read=row.status in (Status.CONVERTED, Status.NO_JETS))
@@ -52,13 +51,12 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
 
         with (
             Leases(settings.lease_timeout) as leases,
-            opened_executor(settings, len(work.requests), file_progress.report, line.message) as executor,
+            opened_executor(settings, len(requests), file_progress.report, line.message) as executor,
         ):
             # Flat files have their metadata beside them.
-            written = {each.output: each.output for each in work.requests}
-            written |= {metadata_beside(each.output): each.output for each in work.requests if each.layout == "flat"}
+            written = {each.output: each.output for each in requests}
+            written |= {metadata_beside(each.output): each.output for each in requests if each.layout == "flat"}
             remove_all_remains(written, leases)
-            requests: Sequence[Request] = work.requests
             if executor.is_elsewhere:
                 requests = [each.with_absolute_paths() for each in requests]
             rows = do_files(executor, requests, _STEPS, leases, finished)
@@ -66,7 +64,7 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
             # Workers that were lost on the way.
             remove_all_remains(written, leases)
     record_failures(rows)
-    return ConversionSummary((*rows, *work.not_found))
+    return ConversionSummary((*rows, *not_found))
 
 
 def _begun(request: Request) -> Request:

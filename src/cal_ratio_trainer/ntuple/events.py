@@ -29,7 +29,6 @@ from cal_ratio_trainer.ntuple.request import Cut, Selection, branch_of
 from cal_ratio_trainer.ntuple.tally import Tally
 
 JET_CLEAN = "jet_isClean_LooseBadLLP"
-JETS = (*CALRATIO_2019.jet_branches, JET_CLEAN)
 JET_INDEX = "nn_jet_index"
 RUN, EVENT, CHANNEL, WEIGHT = "runNumber", "eventNumber", "mcChannelNumber", "mcEventWeight"
 LLP_PT, LLP_ETA, LLP_PHI, LLP_LXY, LLP_LZ = LLPS = ("llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")

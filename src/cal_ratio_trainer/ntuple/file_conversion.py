@@ -296,10 +296,10 @@ def _write(
     if not ntuple.entries:
         return _row_from(row, metadata, Status.EMPTY)
     status = Status.CONVERTED if metadata.rows else Status.NO_JETS
-    oddities = tuple(metadata.details["counts"].items())
+    unusual_values = tuple(metadata.details["counts"].items())
     verified = ntuple.damage_is_noticed(required_branches(request.selection.data_type, request.selection.schema))
     row = _row_from(row, metadata, status)
-    return replace(row, cutflow=tuple(metadata.cutflow), oddities=oddities, unverified=not verified)
+    return replace(row, cutflow=tuple(metadata.cutflow), unusual_values=unusual_values, unverified=not verified)
 
 
 def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally) -> JetMetadata:

@@ -236,9 +236,14 @@ def opened(file: str, cache_path: Path | None = None) -> Iterator[Ntuple]:
             is not installed.
     """
     location = str(local_copy(file, cache_path)) if cache_path is not None and is_remote(file) else file
+
     try:
         # The dict form keeps uproot from taking a colon in the name for the name of an object in the file.
-        directory = _tree_file(location)
+        directory = (
+            persistently(lambda: uproot.open({location: None}, **opening_options(location)), f"{location}: opening")
+            if is_remote(location)
+            else uproot.open({location: None})
+        )
     except FileNotFoundError as error:
         raise InputFileError(file, "no such file" + " (404 Not Found)" * is_remote(location)) from error
     except ImportError as error:
@@ -250,12 +255,6 @@ def opened(file: str, cache_path: Path | None = None) -> Iterator[Ntuple]:
         raise InputFileError(file, f"cannot be opened as a ROOT file ({in_words(error)})") from error
     with directory:
         yield Ntuple(file, directory, location)
-
-
-def _tree_file(name: str) -> Any:
-    if not is_remote(name):
-        return uproot.open({name: None})
-    return persistently(lambda: uproot.open({name: None}, **opening_options(name)), f"{name}: opening")
 
 
 def lists_of(file: str, columns: dict[str, Column], name: str) -> Lists:

@@ -150,21 +150,10 @@ class Request:
 _WILD = "*?["
 
 
-@dataclass(frozen=True)
-class Work:
-    """Work to do.
+def requests_for(settings: ConvertSettings) -> tuple[list[Request], list[ConversionRow]]:
+    """Requests for the files in the settings' list, one per file in the order of the list, and failed rows.
 
-    Attributes:
-        requests: one a file, in the order of the list, each file once.
-        not_found: patterns that match nothing, as failed rows.
-    """
-
-    requests: tuple[Request, ...]
-    not_found: tuple[ConversionRow, ...]
-
-
-def work_for(settings: ConvertSettings) -> Work:
-    """Requests for the files in the settings' list.
+    The rows are for patterns that match nothing.
 
     Raises:
         ConfigError: no files, a file without a data type, signal without masses; all such mistakes at once. Or the
@@ -184,9 +173,9 @@ def work_for(settings: ConvertSettings) -> Work:
             not_found.append(ConversionRow(each.input_file, None, Status.FAILED, reason))
         requests |= dict.fromkeys(_request(settings, each, file, schema) for file in files)
     _check_outputs(requests)
-    own = (request for position, request in enumerate(requests) if in_shard(position, settings.shard))
-    # What is not found belongs to nobody's part, so one of them reports it.
-    return Work(tuple(own), tuple(not_found) if in_shard(0, settings.shard) else ())
+    own = [request for position, request in enumerate(requests) if in_shard(position, settings.shard)]
+    # A pattern that matches nothing belongs to no shard, so the first one reports it.
+    return own, not_found if in_shard(0, settings.shard) else []
 
 
 def _check(settings: ConvertSettings) -> None:

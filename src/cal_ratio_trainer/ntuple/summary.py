@@ -47,7 +47,7 @@ class ConversionRow:
         data_type: its data type.
         sample: the same with the numbers of the simulated samples in it, e.g. 'qcd 364702'.
         cutflow: events and jets after each step, of files converted in this call.
-        oddities: number of unusual values, by name in `tally`.
+        unusual_values: number of unusual values, by name in `tally`.
         unverified: events in the file carry no checksums.
     """
 
@@ -61,7 +61,7 @@ class ConversionRow:
     data_type: DataType | None = None
     sample: str = ""
     cutflow: tuple[CutflowStep, ...] = ()
-    oddities: tuple[tuple[str, int], ...] = ()
+    unusual_values: tuple[tuple[str, int], ...] = ()
     unverified: bool = False
 
     @property
@@ -105,7 +105,7 @@ class ConversionSummary(Result):
         """Unusual content of the files converted in this call, summed over them, one sentence each."""
         total: Counter[str] = Counter()
         for row in self.rows:
-            total.update(dict(row.oddities))
+            total.update(dict(row.unusual_values))
         notes = sentences(total)
         if unverified := [row.file for row in self.rows if row.unverified]:
             others = f" and {len(unverified) - _MAX_NAMED} more" if len(unverified) > _MAX_NAMED else ""

@@ -109,10 +109,10 @@ class Tally:
         )
 
     def notes(self) -> list[str]:
-        """A sentence for each oddity that was met."""
+        """Sentences on the unusual values that were found, one for each kind."""
         return sentences(self.counts)
 
 
 def sentences(counts: Mapping[str, int]) -> list[str]:
-    """A sentence for each oddity that was met, from how often that was by name."""
+    """Sentences on unusual values, one for each kind, from the number of occurrences by name."""
     return [sentence.format(n=counts[name]) for name, sentence in _SENTENCES.items() if counts.get(name)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cal_ratio_trainer.evaluation.histograms import ScoreHistograms
+from cal_ratio_trainer.evaluation.histograms import MAIN_CLASSES, ScoreHistograms
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.jets.labels import Label
@@ -168,7 +168,7 @@ def _train_and_test(figures: TestFigures) -> Iterator[tuple[str, Content]]:
     found = figures.overtraining
     if found is not None:
         for output, test, train in zip(Label, figures.histograms.linear, found.train.linear, strict=True):
-            distances = tuple(found.distance(label, output) for label in (Label.SIGNAL, Label.QCD, Label.BIB))
+            distances = tuple(found.distance(label, output) for label in MAIN_CLASSES)
             yield test.output, (test, train, distances)
 
 

@@ -1,7 +1,6 @@
 """Shares of jets classified as signal by background, kinematics, decay and mass, and the confusion matrix."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from cal_ratio_trainer.evaluation.efficiencies import (
     MassPointEfficiency,
     WorkingPoint,
 )
+from cal_ratio_trainer.evaluation.histograms import MAIN_CLASSES
 from cal_ratio_trainer.evaluation.intervals import Share, share
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.style import BLUE, CLASS_STYLES, GREY, LEGEND_BOX
@@ -111,6 +111,8 @@ def _draw_points(axes: "Axes", each: Dependence, shift: float = 0.0) -> None:
     value, (low, high) = each.value, each.interval
     some = value > 0 if each.label != Label.SIGNAL else np.isfinite(value)
     places, to_edges = _places(each, shift)
+    style = CLASS_STYLES[each.label.output]
+    beyond = f", {each.outside:,} beyond the axis" if each.outside else ""
     axes.errorbar(
         places[some],
         value[some],
@@ -118,8 +120,8 @@ def _draw_points(axes: "Axes", each: Dependence, shift: float = 0.0) -> None:
         # Weights below 0 bring a share out of its interval.
         yerr=np.maximum([(value - low)[some], (high - value)[some]], 0),
         **_POINT,
-        **CLASS_STYLES[each.label.output].points,
-        label=_title(each),
+        **style.points,
+        label=f"{style.title} ({each.jets:,} jets{beyond})",
     )
 
 
@@ -149,12 +151,6 @@ def _places(each: Dependence, shift: float) -> tuple[NDArray[np.float64], NDArra
     return places, np.stack([places - left, right - places])
 
 
-def _title(each: Dependence) -> str:
-    name = CLASS_STYLES[each.label.output].title
-    beyond = f", {each.outside:,} beyond the axis" if each.outside else ""
-    return f"{name} ({each.jets:,} jets{beyond})"
-
-
 def _finish(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint) -> None:
     axes.set_xlim(shown[0].edges[0], shown[0].edges[-1])
     axes.set_xlabel(_AXIS_TITLES[shown[0].quantity])
@@ -171,50 +167,47 @@ def _per_cent(share: Share) -> str:
 _MIN_TEXT, _MAX_TEXT = 7.0, 17.0
 
 
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Content of the cells.
+def draw_cells(
+    axes: "Axes",
+    shares: NDArray[np.float64],
+    texts: Sequence[Sequence[str]],
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    palest: float = 0.0,
+) -> None:
+    """Fills the whole frame with coloured cells; darker is more.
 
-    Attributes:
+    Args:
+        axes: to draw on.
         shares: [rows, columns] in [0, 1]; NaN leaves a cell empty.
         texts: a row of texts for each row of cells, lines parted by newlines.
-        rows: names of the rows, from below.
-        columns: names of the columns, from the left.
+        row_names: from below.
+        column_names: from the left.
         palest: the share of a white cell; shares span the colours from there to 1.
     """
-
-    shares: NDArray[np.float64]
-    texts: tuple[tuple[str, ...], ...]
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    palest: float = 0.0
-
-
-def draw_cells(axes: "Axes", cells: Cells) -> None:
-    """Fills the whole frame with the cells."""
     import matplotlib
 
-    rows, columns = cells.shares.shape
+    rows, columns = shares.shape
     # The darkest blues would swallow black tick marks and make white text needed in too many cells.
     colours = matplotlib.colormaps["Blues"]
-    darkest = cells.palest + 1.25 * (1 - cells.palest)
+    darkest = palest + 1.25 * (1 - palest)
     axes.pcolormesh(
         np.arange(columns + 1) - 0.5,
         np.arange(rows + 1) - 0.5,
-        np.ma.masked_invalid(cells.shares),
+        np.ma.masked_invalid(shares),
         cmap=colours,
-        vmin=cells.palest,
+        vmin=palest,
         vmax=darkest,
         edgecolors="white",
         linewidth=2,
     )
-    size = _text_size(rows, columns, cells.texts)
-    for row, column in zip(*np.nonzero(np.isfinite(cells.shares)), strict=True):
-        is_dark = cells.shares[row, column] - cells.palest > 0.6 * (darkest - cells.palest)
+    size = _text_size(rows, columns, texts)
+    for row, column in zip(*np.nonzero(np.isfinite(shares)), strict=True):
+        is_dark = shares[row, column] - palest > 0.6 * (darkest - palest)
         axes.text(
             column,
             row,
-            cells.texts[row][column],
+            texts[row][column],
             ha="center",
             va="center",
             fontsize=size,
@@ -222,8 +215,8 @@ def draw_cells(axes: "Axes", cells: Cells) -> None:
         )
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(-0.5, rows - 0.5)
-    axes.set_xticks(range(columns), cells.columns)
-    axes.set_yticks(range(rows), cells.rows)
+    axes.set_xticks(range(columns), column_names)
+    axes.set_yticks(range(rows), row_names)
     axes.minorticks_off()
 
 
@@ -244,10 +237,10 @@ def draw_mass_points(axes: "Axes", points: tuple[MassPointEfficiency, ...]) -> N
         each = point.efficiency
         errors = f"$^{{+{100 * each.error_up:.1f}}}_{{-{100 * each.error_down:.1f}}}$"
         texts[row][column] = f"{100 * each.value:.1f}{errors}\n{each.total:,.0f} jets"
-    row_names, column_names = (tuple(f"{mass:g}" for mass in masses) for masses in (rows, columns))
+    row_names, column_names = ([f"{mass:g}" for mass in masses] for masses in (rows, columns))
     # A step of ten below the lowest: differences are seen, and no cell is lost on white paper.
     palest = max(float(np.floor(10 * np.nanmin(shares)) / 10) - 0.1, 0.0)
-    draw_cells(axes, Cells(shares, tuple(tuple(row) for row in texts), row_names, column_names, palest))
+    draw_cells(axes, shares, texts, row_names, column_names, palest)
     axes.set_xlabel("$m_H$ [GeV]; in the cells: % of jets whose largest output is signal")
     axes.set_ylabel("$m_S$ [GeV]")
 
@@ -267,10 +260,6 @@ def _text_size(rows: int, columns: int, texts: Sequence[Sequence[str]]) -> float
     return float(np.clip(fits, _MIN_TEXT, _MAX_TEXT))
 
 
-# As in every table of this program: signal first to the eye, then its backgrounds.
-_ORDER = (Label.SIGNAL, Label.QCD, Label.BIB)
-
-
 def draw_confusion(axes: "Axes", confusion: ConfusionMatrix) -> None:
     """Draws the confusion matrix, one row per label, from above signal, QCD, BIB; each row sums to 100 %.
 
@@ -278,15 +267,13 @@ def draw_confusion(axes: "Axes", confusion: ConfusionMatrix) -> None:
         axes: to draw on.
         confusion: counts by label and largest output.
     """
-    from_below = _ORDER[::-1]
-    chosen = np.ix_(from_below, _ORDER)
+    from_below = MAIN_CLASSES[::-1]
+    chosen = np.ix_(from_below, MAIN_CLASSES)
     counts = confusion.counts[chosen]
     totals = confusion.counts.sum(axis=1)[list(from_below)]
-    texts = tuple(
-        tuple(_text(int(count), int(total)) for count in row) for row, total in zip(counts, totals, strict=True)
-    )
-    names = tuple(CLASS_STYLES[label.output].title for label in _ORDER)
-    draw_cells(axes, Cells(confusion.shares[chosen], texts, names[::-1], names))
+    texts = [[_text(int(count), int(total)) for count in row] for row, total in zip(counts, totals, strict=True)]
+    names = [CLASS_STYLES[label.output].title for label in MAIN_CLASSES]
+    draw_cells(axes, confusion.shares[chosen], texts, names[::-1], names)
     axes.set_xlabel(f"Largest output (right for {100 * confusion.accuracy:.1f} % of all jets)")
     axes.set_ylabel("Label")
 

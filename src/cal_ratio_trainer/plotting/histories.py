@@ -21,7 +21,6 @@ _MARKED_EPOCHS = 40
 _MIN_ACCURACY_HEIGHT = 0.02
 _LOG_ABOVE_RATIO = 30.0
 
-
 _STORED_NAMES = {"uninformed_loss": "clueless_loss", "uninformed_training_loss": "clueless_training_loss"}
 """Names of earlier versions, under which run.json keeps some of the references."""
 

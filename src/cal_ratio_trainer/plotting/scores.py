@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms
+from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms, WeightedHistogram
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.drawing import Drawing
@@ -220,29 +220,8 @@ def draw_train_and_test(
     both = np.concatenate([each[name].normalised()[0] for each in (test, train) for name in each.classes])
     filled = both[both > 0]
     bottom = 10.0 ** math.floor(math.log10(filled.min() / 2)) if len(filled) else 0.1
-    handles = []
-    for name, distance in zip(test.classes, distances, strict=True):
-        style = CLASS_STYLES[name]
-        points_style = {**style.points, **({"marker": "^", "markersize": 5} if name == "sig" else {"markersize": 4})}
-        (contents, errors), (trained, train_errors) = test[name].normalised(), train[name].normalised()
-        # Gaps in place of lines down to nothing.
-        line = axes.stairs(
-            np.where(trained > 0, trained, np.nan),
-            train.edges,
-            baseline=None,
-            linewidth=2,
-            color=style.colour,
-            linestyle=style.line,
-        )
-        centres, filled = (test.edges[1:] + test.edges[:-1]) / 2, contents > 0
-        points = axes.errorbar(
-            centres[filled], contents[filled], yerr=errors[filled], linestyle="none", elinewidth=1, **points_style
-        )
-        handles.append(((line, points), _ks_line(style.title, distance)))
-        spread = np.hypot(errors, train_errors)
-        some = spread > 0
-        pulls = (trained - contents)[some] / spread[some]
-        below.plot(centres[some], np.clip(pulls, -_MAX_PULL, _MAX_PULL), linestyle="none", **points_style)
+    handles = [_draw_class_of_both(axes, below, name, test[name], train[name]) for name in test.classes]
+    words = [_ks_line(CLASS_STYLES[name].title, each) for name, each in zip(test.classes, distances, strict=True)]
     below.axhspan(-1, 1, color="lightgrey", linewidth=0, zorder=0)
     below.axhline(0, color=GREY, linewidth=1, zorder=1)
     axes.set_yscale("log")
@@ -256,7 +235,8 @@ def draw_train_and_test(
     axes.set_ylabel("Fraction of jets / bin")
     jets = f"lines: {int(train.jets.sum()):,} jets trained on; points: {int(test.jets.sum()):,} test jets"
     axes.legend(
-        *zip(*handles, strict=True),
+        handles,
+        words,
         loc="upper center",
         fontsize=13,
         title=f"{jets}\nK-S of the two (expected if identical):",
@@ -264,3 +244,30 @@ def draw_train_and_test(
         alignment="left",
         **LEGEND_BOX,
     )
+
+
+def _draw_class_of_both(
+    axes: "Axes", below: "Axes", name: str, test: WeightedHistogram, train: WeightedHistogram
+) -> tuple[Any, Any]:
+    """Draws one class: train as a line, test as points, their pulls below; returns the line and the points."""
+    style = CLASS_STYLES[name]
+    points_style = {**style.points, **({"marker": "^", "markersize": 5} if name == "sig" else {"markersize": 4})}
+    (contents, errors), (trained, train_errors) = test.normalised(), train.normalised()
+    # Gaps in place of lines down to nothing.
+    line = axes.stairs(
+        np.where(trained > 0, trained, np.nan),
+        train.edges,
+        baseline=None,
+        linewidth=2,
+        color=style.colour,
+        linestyle=style.line,
+    )
+    centres, filled = (test.edges[1:] + test.edges[:-1]) / 2, contents > 0
+    points = axes.errorbar(
+        centres[filled], contents[filled], yerr=errors[filled], linestyle="none", elinewidth=1, **points_style
+    )
+    spread = np.hypot(errors, train_errors)
+    some = spread > 0
+    pulls = (trained - contents)[some] / spread[some]
+    below.plot(centres[some], np.clip(pulls, -_MAX_PULL, _MAX_PULL), linestyle="none", **points_style)
+    return line, points

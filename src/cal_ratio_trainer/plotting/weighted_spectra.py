@@ -111,7 +111,7 @@ def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> N
     main.set_xlabel("")
     _set_y(main, [expected, measured], [spread, errors], 5)
     main.legend(loc="upper right", fontsize=12, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
-    _draw_ratios(ratios, edges, (expected, spread), (measured, errors))
+    _draw_ratios(ratios, edges, expected, spread, measured, errors)
     ratios.set_xlabel(_TITLES.get(figure.variable, figure.variable))
     ratios.set_ylabel("Data / MC", fontsize=14)
 
@@ -123,11 +123,15 @@ def _shape(group: WeightedHistogram) -> tuple[FloatArray, FloatArray]:
 
 
 def _draw_ratios(
-    axes: "Axes", edges: FloatArray, simulation: tuple[FloatArray, FloatArray], data: tuple[FloatArray, FloatArray]
+    axes: "Axes",
+    edges: FloatArray,
+    expected: FloatArray,
+    spread: FloatArray,
+    measured: FloatArray,
+    errors: FloatArray,
 ) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-    (expected, spread), (measured, errors) = simulation, data
     known = (expected > 0) & (measured > 0)
     ratio, error, band = (
         np.divide(each, expected, out=np.zeros_like(expected), where=expected > 0)

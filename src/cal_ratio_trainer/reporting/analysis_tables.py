@@ -8,7 +8,7 @@ from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, REJECTION_AT
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, bold, number, unbroken
-from cal_ratio_trainer.reporting.training_details import rejection_words
+from cal_ratio_trainer.reporting.training_details import per_cent, rejection_words
 from cal_ratio_trainer.runs.figure_data import HISTORY_NAMES
 from cal_ratio_trainer.scoring.analyzed_run import GIVEN_FILES, TEST_PART, AnalyzedRun
 from cal_ratio_trainer.scoring.candidates import Candidate, TestResult
@@ -280,5 +280,5 @@ def _best_in_bold(
 def _share(share: Share | None, is_best: bool) -> str:
     if share is None or math.isnan(share.value):
         return NOT_KNOWN
-    text = unbroken(f"{100 * share.value:.1f} +{100 * share.error_up:.1f} -{100 * share.error_down:.1f}")
+    text = unbroken(per_cent(share))
     return bold(text) if is_best else text

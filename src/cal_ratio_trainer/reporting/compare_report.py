@@ -28,7 +28,6 @@ from cal_ratio_trainer.scoring.streams import Region
 
 _CLEAR = 2.0
 
-
 _TITLES: dict[Region, str] = {"main": "Main jets", "control": "Control region"}
 
 

@@ -73,8 +73,7 @@ class Examination(Result):
             lines += [subject, *(f"  {name:22} {_in_words(value)}" for name, value in facts.items()), ""]
         lines.append("checks")
         lines += [f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.found}" for check in self.checks]
-        failed = sum(not check.passed for check in self.checks)
-        return "\n".join([*lines, "", f"{failed} of {len(self.checks)} checks failed" if failed else "all is well"])
+        return "\n".join([*lines, "", self.headline])
 
     @property
     def headline(self) -> str:

@@ -253,18 +253,13 @@ def _assign(files: list[ComparedFile], names: Sequence[str]) -> list[Quantity]:
         if variable is None:
             continue
         title = title or variable.name
-        unit = _unit(file, variable)
-        quantity = Quantity(title, unit)
+        unit = "" if variable.shape == "count" else file.units.get(variable.column, "")
+        # A column of which nothing is known overlays with one that has no unit.
+        quantity = Quantity(title, "" if unit == "1" else unit)
         file.variables[quantity] = variable
         if quantity not in quantities:
             quantities.append(quantity)
     return quantities
-
-
-def _unit(file: ComparedFile, variable: Variable) -> str:
-    said = "" if variable.shape == "count" else file.units.get(variable.column, "")
-    # A column of which nothing is known overlays with one that has no unit.
-    return "" if said == "1" else said
 
 
 def _assign_columns(files: list[ComparedFile]) -> dict[str, list[Quantity]]:

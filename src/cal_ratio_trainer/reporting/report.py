@@ -108,11 +108,6 @@ class Report:
         """Its figures so far by name, each with its heading."""
         return {drawing.name: (drawing, labels) for labels, drawing in self._drawings}
 
-    @property
-    def figure_count(self) -> int:
-        """Number of figures so far."""
-        return len(self._drawings)
-
     def write(self, draw_all: DrawAll = write_all) -> None:
         """Draws the figures, then writes both files; each appears complete or not at all.
 

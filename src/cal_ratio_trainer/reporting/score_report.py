@@ -39,7 +39,6 @@ Above = Mapping[str, float]
 _NOTHING: Above = {}
 _HIDDEN = "blinded"
 
-
 _KINDS: dict[tuple[Region, bool, bool], str] = {
     ("main", True, False): "Jets with labels",
     ("main", True, True): "Jets with labels, blinded",
@@ -271,7 +270,7 @@ def part_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None
 
 def mass_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None:
     """Shares of signal by (mH, mS); None where no masses are known."""
-    counts = tally.by(lambda group: _masses(group))
+    counts = tally.by(_masses)
     points = sorted(point for point in counts if point is not None)
     if not points:
         return None

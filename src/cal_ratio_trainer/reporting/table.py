@@ -63,7 +63,12 @@ def as_text(table: ReportTable) -> str:
     """Title, columns under each other, note."""
     rows = [tuple(_plain(cell) for cell in row) for row in (table.columns, *table.rows)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-    lines = ["  ".join(_aligned(row, widths)) for row in rows]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
     lines.insert(1, "-" * len(lines[0]))
     note = f"{table.note}\n" if table.note else ""
     return f"{table.title}\n" + "\n".join(line.rstrip() for line in lines) + f"\n{note}"
@@ -106,8 +111,3 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 
 def _plain(cell: str) -> str:
     return cell.replace("**", "").replace("\\", "") if isinstance(cell, Markup) else cell
-
-
-def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    first, *others = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-    return [row[0].ljust(len(first)), *others]

@@ -73,7 +73,7 @@ def _working_point_table(point: WorkingPoint) -> ReportTable:
     return ReportTable(
         f"Jets that pass the cut at which {100 * point.mistag:g} % of QCD may pass",
         ("cut on the signal output", "signal [%]", "QCD [%]", "BIB [%]"),
-        ((number(point.cut, ".6f"), *(_per_cent(share, ".2f") for share in (point.signal, point.qcd, point.bib))),),
+        ((number(point.cut, ".6f"), *(per_cent(share, ".2f") for share in (point.signal, point.qcd, point.bib))),),
         "Signal by count, QCD and BIB by weight at effective numbers.",
     )
 
@@ -110,11 +110,11 @@ def _efficiency_table(total: Share, points: Iterable[MassPointEfficiency]) -> Re
                     f"{point.higgs_mass:g}",
                     f"{point.scalar_mass:g}",
                     f"{point.efficiency.total:.0f}",
-                    _per_cent(point.efficiency),
+                    per_cent(point.efficiency),
                 )
                 for point in points
             ),
-            ("all", "all", f"{total.total:.0f}", _per_cent(total)),
+            ("all", "all", f"{total.total:.0f}", per_cent(total)),
         ),
         "Errors: 68 %, Clopper-Pearson.",
     )
@@ -128,9 +128,9 @@ def _false_positive_table(results: Iterable[FalsePositives]) -> ReportTable:
             (
                 result.label.title,
                 f"{result.by_count.total:.0f}",
-                _per_cent(result.by_count),
+                per_cent(result.by_count),
                 f"{result.by_weight.total:.1f}",
-                _per_cent(result.by_weight),
+                per_cent(result.by_weight),
             )
             for result in results
         ),
@@ -222,7 +222,8 @@ def _rounded(value: float) -> str:
     return f"{value:.3g}" if value < 1000 or math.isinf(value) else f"{value:.0f}"
 
 
-def _per_cent(share: Share, form: str = ".1f") -> str:
+def per_cent(share: Share, form: str = ".1f") -> str:
+    """A share in per cent with its errors, e.g. '97.1 +0.3 -0.4'; '-' where it is not known."""
     if math.isnan(share.value):
         return NOT_KNOWN
     value, up, down = (format(100 * part, form) for part in (share.value, share.error_up, share.error_down))

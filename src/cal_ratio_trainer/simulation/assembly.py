@@ -21,10 +21,8 @@ from cal_ratio_trainer.simulation.events import (
     IN_TIME,
     JET_RADIUS,
     MULTIJET,
-    Decays,
     EventDraft,
     distances,
-    joined_axes,
     no_decays,
     same_event_pairs,
     wrapped_difference,
@@ -82,14 +80,12 @@ def _constituents(random: Generator, draft: EventDraft, is_data: bool) -> Consti
         chosen = np.flatnonzero(np.isin(draft.maker, makers))
         if len(chosen) == 0:
             continue
-        axes = Axes(draft.axes.pt[chosen], draft.axes.eta[chosen], draft.axes.phi[chosen])
+        axes = draft.axes.take(chosen)
         rows.append(chosen)
         if makers == (MULTIJET,):
             parts.append(multijets(random, axes, is_data))
         elif makers == (DECAY,):
-            decays = draft.decays
-            columns = (decays.transverse, decays.longitudinal, decays.opening, decays.delay)
-            parts.append(signal_jets(random, axes, Decays(*(column[chosen] for column in columns))))
+            parts.append(signal_jets(random, axes, draft.decays.take(chosen)))
         else:
             parts.append(bib_jets(random, axes, draft.maker[chosen]))
     position = np.empty(len(draft.axes), np.int64)
@@ -188,9 +184,10 @@ def with_soft_jets(
     size = int(counts.sum())
     chosen = random.integers(0, len(library_axes), size)
     mirror, turn = draws.sign(random, size), draws.angle(random, size)
-    soft = Axes(library_axes.pt[chosen], library_axes.eta[chosen] * mirror, draws.wrap(library_axes.phi[chosen] + turn))
+    soft = library_axes.take(chosen)
+    soft = Axes(soft.pt, soft.eta * mirror, draws.wrap(soft.phi + turn))
     event = np.concatenate([draft.event, np.repeat(np.arange(len(draft)), counts)])
-    axes = joined_axes([draft.axes, soft])
+    axes = Axes.concatenate([draft.axes, soft])
     source = np.concatenate([np.arange(len(draft.axes)), len(draft.axes) + chosen])
     order = np.lexsort((-axes.pt, event))
     kept = order[_apart(axes, event, order, len(draft.axes), len(draft))]
@@ -204,7 +201,7 @@ def with_soft_jets(
     )
     full = EventDraft(
         counts=np.bincount(event[kept], minlength=len(draft)),
-        axes=Axes(axes.pt[kept], axes.eta[kept], axes.phi[kept]),
+        axes=axes.take(kept),
         maker=np.concatenate([draft.maker, np.full(size, MULTIJET, np.int8)])[kept],
         decays=no_decays(len(kept)),
         per_event=draft.per_event,

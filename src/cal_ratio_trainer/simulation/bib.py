@@ -59,8 +59,8 @@ def bib_jets(random: Generator, jets: Axes, maker: NDArray[np.int8]) -> Constitu
     ordinary = maker == MULTIJET
     parts = Constituents.concatenate(
         [
-            _halo_jets(random, jets.where(~ordinary), maker[~ordinary] == IN_TIME),
-            multijets(random, jets.where(ordinary), is_data=True),
+            _halo_jets(random, jets.take(~ordinary), maker[~ordinary] == IN_TIME),
+            multijets(random, jets.take(ordinary), is_data=True),
         ]
     )
     position: IntArray = np.empty(len(jets), np.int64)

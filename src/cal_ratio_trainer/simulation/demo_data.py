@@ -42,7 +42,10 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
         cache_path: folder of the data; None for the user's cache folder.
         workers: processes that simulate and convert.
     """
-    folder = (cache_path or default_cache_path()).expanduser() / _folder_name()
+    # Other parameters of the model give other jets, which must not be taken for those of before.
+    parameters = resources.files("cal_ratio_trainer.simulation").joinpath("parameters.yaml").read_bytes()
+    name = f"demo-v{VERSION}-{hashlib.sha256(parameters).hexdigest()[:8]}"
+    folder = (cache_path or default_cache_path()).expanduser() / name
     files = DemoFiles(folder / "main.parquet", folder / "control.parquet")
     if not folder.is_dir():
         with held_in_turn(folder, "another process is making the demo data set; waiting for it"):
@@ -52,12 +55,6 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
                     shutil.rmtree(remains, ignore_errors=True)
                 make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers)
     return files
-
-
-def _folder_name() -> str:
-    # Other parameters of the model give other jets, which must not be taken for those of before.
-    parameters = resources.files("cal_ratio_trainer.simulation").joinpath("parameters.yaml").read_bytes()
-    return f"demo-v{VERSION}-{hashlib.sha256(parameters).hexdigest()[:8]}"
 
 
 def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: int) -> None:

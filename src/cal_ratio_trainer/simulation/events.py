@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,16 @@ class Decays:
     longitudinal: FloatArray
     opening: FloatArray
     delay: FloatArray
+
+    def take(self, chosen: NDArray[np.integer[Any]]) -> "Decays":
+        """The decays at the given positions, in that order."""
+        return Decays(self.transverse[chosen], self.longitudinal[chosen], self.opening[chosen], self.delay[chosen])
+
+    @staticmethod
+    def concatenate(parts: Sequence["Decays"]) -> "Decays":
+        """One after the other."""
+        names = ("transverse", "longitudinal", "opening", "delay")
+        return Decays(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -70,26 +81,25 @@ class EventDraft:
         """The events at the given positions, in that order; `tried` stays."""
         index = within(self.counts, events)
         per_event = {name: column[events] for name, column in self.per_event.items()}
-        return replace(
-            self,
-            counts=self.counts[events],
-            per_event=per_event,
-            **_jet_columns(self, index),  # type: ignore[arg-type]
-        )
+        return replace(self.with_jets(index, self.counts[events]), per_event=per_event)
 
     def where(self, kept: NDArray[np.bool_]) -> "EventDraft":
         """The same events with those jets for which `kept` [jets] is true."""
-        counts = np.bincount(self.event[kept], minlength=len(self))
-        return replace(self, counts=counts, **_jet_columns(self, np.flatnonzero(kept)))  # type: ignore[arg-type]
+        return self.with_jets(np.flatnonzero(kept), np.bincount(self.event[kept], minlength=len(self)))
+
+    def with_jets(self, index: NDArray[np.integer[Any]], counts: IntArray) -> "EventDraft":
+        """The jets at the given positions, in that order, `counts` [events] of them in each event."""
+        axes, decays = self.axes.take(index), self.decays.take(index)
+        return replace(self, counts=counts, axes=axes, maker=self.maker[index], decays=decays)
 
     @staticmethod
     def concatenate(parts: Sequence["EventDraft"]) -> "EventDraft":
         """One after the other; all must have the same further numbers."""
         return EventDraft(
             counts=np.concatenate([part.counts for part in parts]),
-            axes=joined_axes([part.axes for part in parts]),
+            axes=Axes.concatenate([part.axes for part in parts]),
             maker=np.concatenate([part.maker for part in parts]),
-            decays=joined_decays([part.decays for part in parts]),
+            decays=Decays.concatenate([part.decays for part in parts]),
             per_event={name: np.concatenate([part.per_event[name] for part in parts]) for name in parts[0].per_event},
             tried=sum(part.tried for part in parts),
         )
@@ -97,29 +107,6 @@ class EventDraft:
 
 JetColumn = tuple[Axes, NDArray[np.int8], Decays, NDArray[np.bool_]]
 """One possible jet of every event: axes, maker, decay, and whether it is there, each [events]."""
-
-
-def _jet_columns(draft: EventDraft, index: NDArray[np.intp]) -> dict[str, object]:
-    axes, decays = draft.axes, draft.decays
-    return {
-        "axes": Axes(axes.pt[index], axes.eta[index], axes.phi[index]),
-        "maker": draft.maker[index],
-        "decays": Decays(
-            decays.transverse[index], decays.longitudinal[index], decays.opening[index], decays.delay[index]
-        ),
-    }
-
-
-def joined_axes(parts: Sequence[Axes]) -> Axes:
-    """One after the other."""
-    pt, eta, phi = (np.concatenate([getattr(part, name) for part in parts]) for name in ("pt", "eta", "phi"))
-    return Axes(pt, eta, phi)
-
-
-def joined_decays(parts: Sequence[Decays]) -> Decays:
-    """One after the other."""
-    names = ("transverse", "longitudinal", "opening", "delay")
-    return Decays(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def no_decays(size: int) -> Decays:
@@ -144,13 +131,13 @@ def from_columns(
     order = np.arange(events * len(jets)).reshape(len(jets), events).T.ravel()
     stacked = EventDraft(
         counts=np.full(events, len(jets)),
-        axes=joined_axes([axes for axes, *_ in jets]),
+        axes=Axes.concatenate([axes for axes, *_ in jets]),
         maker=np.concatenate([maker for _, maker, *_ in jets]),
-        decays=joined_decays([decays for _, _, decays, _ in jets]),
+        decays=Decays.concatenate([decays for _, _, decays, _ in jets]),
         per_event=per_event,
         tried=tried,
     )
-    ordered = replace(stacked, **_jet_columns(stacked, order))  # type: ignore[arg-type]
+    ordered = stacked.with_jets(order, stacked.counts)
     present = np.concatenate([there for *_, there in jets])[order]
     return without_overlaps(ordered.where(present))
 
@@ -221,14 +208,14 @@ _MAX_BATCHES = 1000
 
 
 @dataclass(frozen=True)
-class Source:
+class EventSource:
     """Source of events: `draw(random, size)` makes some, `kept(events)` counts the jets that convert keeps."""
 
     draw: Callable[[Generator, int], EventDraft]
     kept: Callable[[EventDraft], IntArray]
 
 
-def events_with(random: Generator, source: Source, jets: int) -> EventDraft:
+def events_with(random: Generator, source: EventSource, jets: int) -> EventDraft:
     """Events of which convert keeps exactly `jets` jets, and a share of events of which it keeps none.
 
     Raises:

@@ -26,9 +26,15 @@ class Axes:
         """ln(pt / 50 GeV), [jets]; many parameters depend on it."""
         return np.asarray(np.log(self.pt / np.float32(50)))
 
-    def where(self, kept: NDArray[np.bool_]) -> "Axes":
-        """The jets for which `kept` is true."""
-        return Axes(self.pt[kept], self.eta[kept], self.phi[kept])
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> "Axes":
+        """The jets of a mask [jets], or those at the given positions, in that order."""
+        return Axes(self.pt[chosen], self.eta[chosen], self.phi[chosen])
+
+    @staticmethod
+    def concatenate(parts: Sequence["Axes"]) -> "Axes":
+        """One after the other."""
+        pt, eta, phi = (np.concatenate([getattr(part, name) for part in parts]) for name in ("pt", "eta", "phi"))
+        return Axes(pt, eta, phi)
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,11 @@ class FileTask:
 
 @dataclass(frozen=True)
 class Written:
-    """Content of one file: its events, the jets that convert will keep, and the events that were tried for them."""
+    """Content of one file: numbers of its events and of the jets that convert will keep."""
 
     path: Path
     events: int
     jets: int
-    tried: float
 
 
 def write_ntuple(task: FileTask) -> Written:
@@ -69,7 +68,7 @@ def write_ntuple(task: FileTask) -> Written:
         tree = file.mkrntuple(TREE, array[:step])
         for start in range(step, len(array), step):
             tree.extend(array[start : start + step])
-    return Written(task.path, len(draft), jets, draft.tried)
+    return Written(task.path, len(draft), jets)
 
 
 def _drafted(random: Generator, sample: DemoSample) -> tuple[EventDraft, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.simulation.bib import bib_events, kept_in_bib
 from cal_ratio_trainer.simulation.draws import parameters
-from cal_ratio_trainer.simulation.events import Source
+from cal_ratio_trainer.simulation.events import EventSource
 from cal_ratio_trainer.simulation.multijet import kept_in_multijets, multijet_events
 from cal_ratio_trainer.simulation.signal import MassPoint, kept_in_signal, signal_events
 
@@ -53,13 +53,13 @@ class DemoSample:
         """True where the sample stands for recorded collisions."""
         return not self.data_type.is_simulation
 
-    def sources(self) -> list[tuple[Source, int]]:
+    def sources(self) -> list[tuple[EventSource, int]]:
         """Sources of its events, and the number of jets of each source."""
         if self.point is not None:
             point = self.point
-            return [(Source(lambda random, size: signal_events(random, size, point), kept_in_signal), self.jets)]
+            return [(EventSource(lambda random, size: signal_events(random, size, point), kept_in_signal), self.jets)]
         if self.data_type is DataType.BIB:
-            return [(Source(bib_events, kept_in_bib), self.jets)]
+            return [(EventSource(bib_events, kept_in_bib), self.jets)]
         return [(slice_source(each), each.jets) for each in self.slices if each.jets]
 
     def files(self) -> list["DemoSample"]:
@@ -77,9 +77,9 @@ class DemoSample:
         ]
 
 
-def slice_source(each: Slice) -> Source:
+def slice_source(each: Slice) -> EventSource:
     """Multijet events of a slice."""
-    return Source(lambda random, size: multijet_events(random, size, (each.low, each.high)), kept_in_multijets)
+    return EventSource(lambda random, size: multijet_events(random, size, (each.low, each.high)), kept_in_multijets)
 
 
 def all_samples(jets: int, control_jets: int) -> list[DemoSample]:

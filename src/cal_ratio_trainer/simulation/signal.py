@@ -161,15 +161,14 @@ def _particles(axes: Axes, momentum: FloatArray, length: NDArray[np.floating], p
 
 
 def _rows(particles: Particles, rows: NDArray[np.intp]) -> Particles:
-    axes = Axes(particles.axes.pt[rows], particles.axes.eta[rows], particles.axes.phi[rows])
     others = (particles.boost, particles.beta, particles.transverse, particles.longitudinal)
-    return Particles(axes, *(column[rows] for column in others))
+    return Particles(particles.axes.take(rows), *(column[rows] for column in others))
 
 
 def _jet(random: Generator, particles: Particles, point: MassPoint) -> JetColumn:
     """The jet that the calorimeter sees: of a decay inside it, of one before it (an ordinary jet), or none."""
     numbers = parameters("signal_event")
-    size, fiducial = len(particles.boost), is_fiducial(particles)
+    fiducial = is_fiducial(particles)
     barrel = in_barrel(np.abs(particles.axes.eta))
     place = np.where(barrel, particles.transverse, np.abs(particles.longitudinal))
     end = np.where(barrel, numbers["calorimeter_end"]["barrel"], numbers["calorimeter_end"]["endcap"])
@@ -183,7 +182,7 @@ def _jet(random: Generator, particles: Particles, point: MassPoint) -> JetColumn
     delay = (length * (1 / particles.beta - 1) / SPEED_OF_LIGHT).astype(np.float32)
     decays = Decays(particles.transverse, np.abs(particles.longitudinal), opening, delay)
     maker = np.where(fiducial, DECAY, MULTIJET).astype(np.int8)
-    there = (place < end) & (axes.pt > 8) & (np.abs(axes.eta) < 4.7) & (size > 0)
+    there = (place < end) & (axes.pt > 8) & (np.abs(axes.eta) < 4.7)
     return axes, maker, decays, there
 
 

@@ -166,11 +166,8 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     begin = time.perf_counter()
     files = training_files(settings)
     chosen = choose_training_data(settings, *(file.path for file in files))
-    device, shape, epoch = (
-        chosen_device(settings.device),
-        network_shape(settings, chosen.schema),
-        step_size(settings, chosen),
-    )
+    device, shape = chosen_device(settings.device), network_shape(settings, chosen.schema)
+    epoch = step_size(settings, chosen)
     engine = engine_for(device, torch.float32, settings.engine)
     splits, processes = mini_batches(settings, int(epoch.main)), ranks.place.processes
     step = step_bytes(shape, epoch.of(splits * processes), engine, settings.accumulate)

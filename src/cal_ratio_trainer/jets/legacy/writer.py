@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import ParquetOutput
-from cal_ratio_trainer.jets.legacy.frames import SLOT_COLUMNS
+from cal_ratio_trainer.jets.legacy.frames import ROWS_AT_A_TIME, SLOT_COLUMNS
 from cal_ratio_trainer.jets.legacy.pickles import FramePickle
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS
 from cal_ratio_trainer.jets.table import Jets
-
-ROWS_AT_A_TIME = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -99,11 +97,16 @@ class FlatWriter:
 
 
 class _Sink(Protocol):
-    def append(self, scalars: dict[str, pa.Array], slots: FloatArray) -> None: ...
+    """File in one of the two formats."""
 
-    def finish(self, scalar_names: list[str]) -> None: ...
+    def append(self, scalars: dict[str, pa.Array], slots: FloatArray) -> None:
+        """Appends jets: their scalars [jets] by name, and their slot columns [jets, 800]."""
 
-    def close(self) -> None: ...
+    def finish(self, scalar_names: list[str]) -> None:
+        """Completes the file."""
+
+    def close(self) -> None:
+        """Closes the file, complete or not."""
 
 
 class _ParquetSink:

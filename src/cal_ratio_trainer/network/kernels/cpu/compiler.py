@@ -60,13 +60,13 @@ def called(function: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
-_FEWEST_TILES = 2
+_MIN_TILES_PER_THREAD = 2
 """Below this many tiles a thread, handing out work costs more than it saves."""
 
 
 def ranges(tiles: int) -> int:
     """Number of ranges into which the tiles are divided."""
-    return max(1, min(torch.get_num_threads(), tiles // _FEWEST_TILES))
+    return max(1, min(torch.get_num_threads(), tiles // _MIN_TILES_PER_THREAD))
 
 
 def over_tiles(kernel: Callable[..., None], tiles: int, *arguments: Any) -> None:

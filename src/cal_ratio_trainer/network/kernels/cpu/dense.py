@@ -317,6 +317,8 @@ def _described(behind: Sequence[Activation], rows: int) -> _Dropout:
 
 
 class _Chain(torch.autograd.Function):
+    """Autograd function of the loops; keeps nothing between the layers."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropout: _Dropout, scales: Sequence[float], *weights: Tensor) -> Tensor:
         scaled = [kernel * scale for kernel, scale in zip(weights[::2], scales, strict=True)]

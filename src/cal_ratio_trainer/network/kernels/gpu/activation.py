@@ -225,6 +225,8 @@ def dropped_by_key(x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows 
 
 
 class _Dropped(torch.autograd.Function):
+    """Dropout whose gradient has the same mask, drawn again from its key."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None) -> Tensor:
         ctx.mask = key, rate, mask_rows

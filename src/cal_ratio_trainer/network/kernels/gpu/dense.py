@@ -304,6 +304,8 @@ def _keys(behind: Sequence[Activation], device: torch.device) -> Tensor:
 
 
 class _Chain(torch.autograd.Function):
+    """Autograd function of the kernels; keeps nothing between the layers."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropout: _Dropout, *weights: Tensor) -> Tensor:
         widths = (x.shape[1], *(kernel.shape[1] for kernel in weights[::2]))
@@ -334,6 +336,7 @@ class _Chain(torch.autograd.Function):
 
 
 def _constants(widths: Sequence[int], dropout: _Dropout, block: int) -> dict[str, Any]:
+    """Constants of one launch of a kernel, those of Triton among them."""
     precision = triton_precision()
     return {
         **sizes_of(widths),

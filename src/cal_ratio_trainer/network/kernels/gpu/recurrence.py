@@ -242,7 +242,7 @@ _PROGRAMS = 1024
 """Of the backward pass, however many jets there are: each leaves sums, and a fixed number makes their order fixed."""
 
 
-MOST_UNITS = 64
+MAX_UNITS = 64
 """Wider states do not fit the registers of a program."""
 
 _SHARED_BY_WIDE = 176 * 1024
@@ -251,10 +251,10 @@ _SHARED_BY_WIDE = 176 * 1024
 def fits(units: int, device: torch.device) -> bool:
     """True where the kernels take so many units: 64 with the shared memory of an H100, 32 on smaller cards."""
     if units <= 32 or device.type != "cuda":
-        return units <= MOST_UNITS
+        return units <= MAX_UNITS
     # Older versions of PyTorch do not say it.
     shared = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
-    return units <= MOST_UNITS and shared >= _SHARED_BY_WIDE
+    return units <= MAX_UNITS and shared >= _SHARED_BY_WIDE
 
 
 class TritonRecurrence(torch.autograd.Function):
