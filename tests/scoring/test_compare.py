@@ -225,6 +225,6 @@ def test_files_without_a_jet_that_both_score_are_an_error(network: Path, tmp_pat
 
 def test_one_network_alone_is_compared_with_nothing(network: Path) -> None:
     with pytest.raises(
-        ConfigError, match="nothing is given to compare .* with: name a second network, or files with scores"
+        ConfigError, match=r"nothing is given to compare .* with: name a second network, or files with scores"
     ):
         compare(CompareSettings.make(first=str(network)))
