@@ -48,7 +48,7 @@ def test_a_network_that_is_named_otherwise_leaves_all_words_to_the_files(network
 
 def test_a_file_without_a_network_is_told_to_be_taken_for_one(tmp_path: Path) -> None:
     file = write_converted(tmp_path / "a.parquet", mixed_jets(20))
-    with pytest.raises(ConfigError, match=r"no files of jets are given, only .*a\.parquet, which is taken"):
+    with pytest.raises(ConfigError, match=r"no files of jets are given, only .*a\.parquet, which is read as"):
         call("score", file)
 
 

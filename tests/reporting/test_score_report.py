@@ -72,7 +72,7 @@ def test_scores_of_files_with_columns_of_several_types_are_one_table(tmp_path: P
         return ScoreResult(report, ScoreSummary("network", (), chosen, ())).scores()
 
     assert scores(*files[:2]).column("kept").to_pylist() == [1, 2, 0.5]
-    with pytest.raises(UserError, match="do not fit together"):
+    with pytest.raises(UserError, match="columns of different types"):
         scores(*files)
     with pytest.raises(UserError, match="no file could be scored"):
         scores(ScoredFile("d.parquet", reason="is damaged"))

@@ -77,7 +77,7 @@ def test_what_is_odd_in_the_jets_is_told(network: Path, other: Path, tmp_path: P
     weights[:3], pt[5] = np.nan, np.inf
     file = write_converted(tmp_path / "jets.parquet", jets.with_columns({"mcEventWeight": weights, "jet_pt": pt}))
     notes = compare(compare_settings(tmp_path, network, other, file)).notes
-    assert "main jets: 3 jets have a weight that is NaN or infinite; they count with weight 1 here" in notes
+    assert "main jets: 3 jets have a weight that is NaN or infinite; weight 1 is used" in notes
     assert "main jets: 1 NaN or infinite values of jet_pt were read as 0" in notes
 
 
@@ -219,7 +219,7 @@ def test_what_is_to_be_compared_has_to_be_clear(network: Path, tmp_path: Path) -
 def test_files_without_a_jet_that_both_score_are_an_error(network: Path, tmp_path: Path) -> None:
     none = {f"jet_nn_z_{label.output}": np.full(20, -1.0) for label in Label}
     file = write_converted(tmp_path / "jets.parquet", mixed_jets(20).with_columns(none))
-    with pytest.raises(InputFileError, match="no jet with a score of both"):
+    with pytest.raises(InputFileError, match="no jet that both give a score"):
         compare(compare_settings(tmp_path, network, file, column="jet_nn_z_{}"))
 
 

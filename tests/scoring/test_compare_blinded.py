@@ -85,7 +85,7 @@ def test_everything_written_is_that_of_a_file_without_the_hidden_jets(
     assert written[0][0].splitlines() == written[1][0].splitlines()
     assert_same_rows(written[0][1], written[1][1])
     text, table = written[0]
-    assert f"a signal output of either above {limit:g} count in no number and no figure of scores" in text
+    assert f"a signal output of either above {limit:g} are left out of all numbers and figures of scores" in text
     assert len(table) == (~hidden).sum()
     assert BLINDED not in table.column_names
     # Scores of other networks would reveal the tail too.
@@ -131,5 +131,5 @@ def test_scores_in_files_are_blinded_as_those_of_networks_are_and_jets_without_a
     assert 0 < len(shown) < below
     (left_out,) = shown.left_out.values()
     assert 0 < left_out <= 5
-    with pytest.raises(InputFileError, match="no jet with a score of both"):
+    with pytest.raises(InputFileError, match="no jet that both give a score"):
         compare(settings.model_copy(update={"blind_above": 0.0}))

@@ -85,7 +85,7 @@ def test_the_one_input_that_differs_is_named(
     assert not found.best[1].agrees
     (sentence,) = found.sentences()
     assert sentence.startswith(f"Hypothesis: {name}.")
-    assert "nothing but rounding is left" in sentence
+    assert "only rounding is left" in sentence
 
 
 def test_eta_that_was_not_turned_is_named_where_the_jets_before_scaling_are_known(
@@ -143,7 +143,7 @@ def test_scores_that_agree_are_left_alone(scorer: Scorer, batch: JetBatch) -> No
 def test_another_order_of_jets_is_said(scorer: Scorer, batch: JetBatch) -> None:
     found = explain(scorer, [batch], scorer.scores(batch.jets)[::-1], labelled=True)
     assert found.same_values
-    assert "another order of jets" in found.sentences()[0]
+    assert "jets are ordered differently" in found.sentences()[0]
 
 
 def test_outputs_in_another_order_are_said(scorer: Scorer, batch: JetBatch) -> None:

@@ -87,7 +87,7 @@ def test_a_file_of_scores_says_what_it_is(network: Path, tmp_path: Path) -> None
     assert said["scaling"] == {"min_jet_pt": 0.0, "max_jet_pt": 500.0}
     assert said["rows"] == 20
     assert said["jets_by_part"]["unknown"] == 20
-    assert any("0 to 500 GeV is taken" in note for note in said["notes"])
+    assert any("0 to 500 GeV is assumed" in note for note in said["notes"])
 
 
 def test_other_scores_of_the_input_go_along_and_its_own_old_ones_do_not(network: Path, tmp_path: Path) -> None:
