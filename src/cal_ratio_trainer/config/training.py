@@ -16,6 +16,10 @@ DEMO_PROFILE = "demo profile"
 """Name of the layer of settings that applies to the built-in demo alone."""
 
 
+Schedule = Literal["constant", "warmup_cosine", "one_cycle"]
+"""Learning rate by step; `training.optimizers.learning_rate_at` has the formulas."""
+
+
 class TrainSettings(FigureSettings):
     """Settings of `cr_trainer train`."""
 
@@ -79,8 +83,14 @@ class TrainSettings(FigureSettings):
     batch_size: int | None = Field(
         default=None, ge=1, description="Main jets in a mini-batch, in place of num_splits. [jets]"
     )
-    learning_rate: float = Field(
-        default=0.0008, gt=0, description="Learning rate of Nadam, for network and adversary. [1]"
+    learning_rate: float = Field(default=0.0008, gt=0, description="Highest learning rate of the network. [1]")
+    adversary_learning_rate: float | None = Field(
+        default=None, gt=0, description="Learning rate of the adversary, constant; null takes learning_rate. [1]"
+    )
+    schedule: Schedule = Field(
+        default="constant",
+        description="Learning rate of the network by step: constant; warmup_cosine rises in the first 3 % of all steps "
+        "and falls to 0; one_cycle rises in the first 30 %.",
     )
     domain_loss: str = Field(
         default="adversary",
@@ -302,8 +312,19 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "cuda_graph", "data_place", "domain_loss", "encoder", "engine", "epoch_plots", "fold", "folds"),
-    *("matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
+    *(
+        "accumulate",
+        "adversary_learning_rate",
+        "cuda_graph",
+        "data_place",
+        "domain_loss",
+        "encoder",
+        "engine",
+        "epoch_plots",
+        "fold",
+        "folds",
+    ),
+    *("matmul_precision", "note", "plot_processes", "schedule", "tag", "tensorboard"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""

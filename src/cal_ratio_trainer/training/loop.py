@@ -34,6 +34,7 @@ from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
+from cal_ratio_trainer.training.optimizers import learning_rate_at
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets
@@ -71,7 +72,7 @@ class TrainingLoop:
 
         Args:
             start: epoch and step to begin with.
-            epochs: planned number of epochs, those of `start` included.
+            epochs: planned number of epochs, those of `start` included; the schedule of the learning rate is for these.
             stop: read after every step.
 
         Raises:
@@ -101,7 +102,11 @@ class TrainingLoop:
         step.prepare(tensors, steps, state.epoch)
         if tensors.jets.gathers:
             tensors.jets.expect([step.read_jets(jets) for jets in steps[state.step :]])
+        settings = self.training.settings
         for number in range(state.step, len(steps)):
+            place = state.epoch * len(steps) + number
+            rate = learning_rate_at(settings.schedule, settings.learning_rate, place, epochs * len(steps))
+            step.set_learning_rate(rate)
             step(tensors, steps[number], state.epoch, number, sums)
             main_jets += len(steps[number].main)
             line.advance(len(steps[number].main))
@@ -119,6 +124,8 @@ class TrainingLoop:
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
             row, histograms = evaluate_epoch(self.training, sums, main, control, test)
+            if settings.schedule != "constant":
+                row["learning_rate"] = step.learning_rate
             validated = time.perf_counter()
             state = replace(state, history=[*state.history, row])
             self.run.refuse_removed(self.run_id)

@@ -220,6 +220,7 @@ def new_step(
         classifier,
         domain,
         settings.learning_rate,
+        adversary_learning_rate=settings.adversary_learning_rate,
         regularization=settings.regularization,
         dropout=settings.dropout,
         seed=settings.seed,

@@ -18,6 +18,7 @@ from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.network.step_sums import StepSums
+from cal_ratio_trainer.training.optimizers import keras_nadam, set_learning_rate
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 
 
@@ -66,7 +67,8 @@ class TrainingStep:
     Args:
         classifier: the network.
         domain: makes data and simulation agree; None trains on main jets alone.
-        learning_rate: of both.
+        learning_rate: of the classifier, until `set_learning_rate` changes it.
+        adversary_learning_rate: of the domain loss's own parameters; None takes `learning_rate`. It stays constant.
         regularization: strength of both the L1 and the L2 penalty on the penalised kernels.
         dropout: rate of all dropout layers.
         seed: of the dropout masks.
@@ -84,6 +86,7 @@ class TrainingStep:
         domain: DomainLoss | None,
         learning_rate: float,
         *,
+        adversary_learning_rate: float | None = None,
         regularization: float,
         dropout: float,
         seed: int,
@@ -94,8 +97,9 @@ class TrainingStep:
         self.regularization, self.dropout = regularization, dropout
         self.pieces, self.ranks = pieces, ranks
         self.classifier_optimizer = keras_nadam(classifier, learning_rate)
+        self.learning_rate = learning_rate
         if domain is not None and any(True for _ in domain.parameters()):
-            domain.optimizer = keras_nadam(domain, learning_rate)
+            domain.optimizer = keras_nadam(domain, adversary_learning_rate or learning_rate)
         self._penalised = list(classifier.penalised_kernels())
 
     @property
@@ -108,6 +112,12 @@ class TrainingStep:
         yield "classifier", self.classifier, self.classifier_optimizer
         if self.domain is not None:
             yield self.domain.name, self.domain, self.domain.optimizer
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Sets the classifier's learning rate for the next steps."""
+        if rate != self.learning_rate:
+            set_learning_rate(self.classifier_optimizer, rate)
+            self.learning_rate = rate
 
     def new_sums(self, device: torch.device, values: Mapping[str, float] | None = None) -> StepSums:
         """The sums that steps add to, beginning at 0 or at some values."""
@@ -250,16 +260,3 @@ class TrainingStep:
         # All kernels at once: on a GPU each operation of its own takes as long as this one.
         torch._foreach_add_(gradients, torch._foreach_sign(kernels), alpha=strength)
         torch._foreach_add_(gradients, kernels, alpha=2 * strength)
-
-
-def keras_nadam(module: nn.Module, learning_rate: float, *, capturable: bool = False) -> torch.optim.NAdam:
-    """Nadam with Keras' momentum schedule, beta1 (1 - 0.5 * 0.96^t), and its epsilon.
-
-    Args:
-        module: module with the weights to update.
-        learning_rate: before the schedule.
-        capturable: keep the number of steps on the GPU too, so that a CUDA graph can hold the update.
-    """
-    return torch.optim.NAdam(
-        module.parameters(), lr=learning_rate, eps=1e-7, momentum_decay=1.0, foreach=True, capturable=capturable
-    )

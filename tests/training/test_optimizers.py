@@ -1,0 +1,152 @@
+"""Schedules of the learning rate, and trainings with them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cal_ratio_trainer.config.training import Schedule, TrainSettings
+from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.loop import TrainingLoop
+from cal_ratio_trainer.training.optimizers import keras_nadam, learning_rate_at, make_capturable, set_learning_rate
+from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
+from cal_ratio_trainer.training.train import TrainSummary, train
+from tests.factories.files import write_training_files
+from tests.training.steps import adversary_of, new_step
+
+pytestmark = pytest.mark.usefixtures("without_figures")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A small main and control-region training file."""
+    return write_training_files(tmp_path_factory.mktemp("data"), 300, 200)
+
+
+def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> TrainSettings:
+    small: dict[str, Any] = {
+        **{"epochs": 4, "num_splits": 3, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.6},
+        **{name: [6, 4] for name in ("cluster_filters", "track_filters", "muon_segment_filters")},
+        **{"hidden_layer_fraction": 0.03, "plot_processes": 0, "epoch_plots": False, "tensorboard": False},
+    }
+    main, control = map(str, files)
+    return TrainSettings.make(
+        main_training_file=main, cr_training_file=control, output_path=folder, **{**small, **changes}
+    )
+
+
+def trained(start: Start) -> TrainSummary:
+    return train(start, say=lambda text: None, details=lambda figures: "")
+
+
+def continued(settings: TrainSettings, **given: Any) -> TrainSummary:
+    """Goes on with the newest run."""
+    layers = [("defaults", {}), ("command line", {"output_path": str(settings.output_path), **given})]
+    return trained(find_start(layers, settings, "-1"))
+
+
+def content_of(summary: TrainSummary) -> tuple[list[dict[str, float]], bytes]:
+    """History, and the checkpoint without the run's id: networks, optimisers and averages."""
+    from safetensors.torch import load, save
+
+    checkpoint = load(summary.run.checkpoint_file.read_bytes())
+    return json.loads(summary.run.history_file.read_text()), save(checkpoint)
+
+
+def test_constant_is_the_peak_at_every_step() -> None:
+    assert {learning_rate_at("constant", 0.5, step, 10) for step in range(10)} == {0.5}
+
+
+def test_warmup_cosine_rises_in_the_first_3_percent_and_then_falls_as_half_a_cosine() -> None:
+    rates = [learning_rate_at("warmup_cosine", 8.0, step, 100) for step in range(100)]
+    np.testing.assert_allclose(rates[:4], [8 / 3, 16 / 3, 8, 8])
+    # Half of the 97 falling steps lies between steps 51 and 52.
+    assert (rates[51] + rates[52]) / 2 == pytest.approx(4.0, abs=1e-3)
+    assert np.all(np.diff(rates[3:]) < 0)
+    assert rates[99] == pytest.approx(4 * (1 - np.cos(np.pi / 97)))
+    assert learning_rate_at("warmup_cosine", 8.0, 0, 1) == 8.0
+
+
+@pytest.mark.parametrize("steps", [10, 50, 333])
+def test_one_cycle_is_that_of_pytorch(steps: int) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=steps, cycle_momentum=False)
+    expected = []
+    for _ in range(steps):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    rates = [learning_rate_at("one_cycle", 0.02, step, steps) for step in range(steps)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["warmup_cosine", "one_cycle"])
+def test_rates_are_positive_and_not_above_the_peak_in_the_shortest_trainings(schedule: Schedule) -> None:
+    for steps in range(1, 8):
+        rates = [learning_rate_at(schedule, 1.0, step, steps) for step in range(steps)]
+        assert all(0 < rate <= 1 for rate in rates), (steps, rates)
+
+
+def test_the_rate_of_a_capturable_optimiser_is_one_tensor_that_is_filled() -> None:
+    """A CUDA graph reads the rate at the address that it had when the step was recorded."""
+    module = torch.nn.Linear(2, 1)
+    optimizer = keras_nadam(module, 0.1)
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    make_capturable(optimizer)
+    (group,) = optimizer.param_groups
+    rate = group["lr"]
+    set_learning_rate(optimizer, 0.25)
+    assert group["lr"] is rate
+    assert (float(rate), group["capturable"]) == (0.25, True)
+    assert all(state["step"] == 1 for state in optimizer.state.values())
+
+
+def test_the_adversary_keeps_its_own_rate() -> None:
+    step = new_step(adversary_learning_rate=1e-4)
+    step.set_learning_rate(0.5)
+    optimizer = adversary_of(step).optimizer
+    assert optimizer is not None
+    assert [each.param_groups[0]["lr"] for each in (step.classifier_optimizer, optimizer)] == [0.5, 1e-4]
+
+
+def test_a_run_tells_the_rate_of_each_epoch_s_last_step(files: tuple[Path, Path], tmp_path: Path) -> None:
+    changes = {"schedule": "warmup_cosine", "learning_rate": 0.003}
+    run = trained(Start(settings_of(files, tmp_path, **changes))).run
+    rows = run.read_history()
+    assert list(rows[0])[-1] == "learning_rate"
+    expected = [learning_rate_at("warmup_cosine", 0.003, step, 12) for step in (2, 5, 8, 11)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
+    details = (run.path / "training_details.txt").read_text()
+    assert "schedule: warmup_cosine" in details
+
+
+def test_a_finished_run_that_goes_on_follows_the_schedule_of_its_new_length(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    settings = settings_of(files, tmp_path, epochs=2, schedule="warmup_cosine", learning_rate=0.003)
+    trained(Start(settings))
+    rows = continued(settings, epochs=2).run.read_history()
+    expected = [learning_rate_at("warmup_cosine", 0.003, *place) for place in ((2, 6), (5, 6), (8, 12), (11, 12))]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("changes", [{"schedule": "one_cycle", "adversary_learning_rate": 0.0004}], ids=str)
+def test_a_training_that_stops_within_an_epoch_goes_on_bit_for_bit(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    whole = trained(Start(settings_of(files, tmp_path / "whole", **changes)))
+    settings, asked = settings_of(files, tmp_path / "parts", **changes), list[int]()
+
+    def stop_in_third_epoch(loop: TrainingLoop, stop: StopRequest) -> bool:
+        asked.append(1)
+        return len(asked) == 10  # three steps and the end of an epoch ask once each
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingLoop, "_is_to_stop", stop_in_third_epoch)
+        with pytest.raises(TrainingStopped, match="stopped in epoch 2 after 2 of 3"):
+            trained(Start(settings))
+    assert content_of(continued(settings)) == content_of(whole)
