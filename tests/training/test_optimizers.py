@@ -9,13 +9,26 @@ import pytest
 import torch
 
 from cal_ratio_trainer.config.training import Schedule, TrainSettings
+from cal_ratio_trainer.runs.networks import network_of
+from cal_ratio_trainer.training import test_part
 from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.loop import TrainingLoop
-from cal_ratio_trainer.training.optimizers import keras_nadam, learning_rate_at, make_capturable, set_learning_rate
+from cal_ratio_trainer.training.optimizers import (
+    adamw,
+    add_to_average,
+    keras_nadam,
+    learning_rate_at,
+    make_capturable,
+    set_learning_rate,
+)
+from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
+from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
 from tests.training.steps import adversary_of, new_step
+from tests.training.test_cuda_graph import tensors
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -105,6 +118,67 @@ def test_the_rate_of_a_capturable_optimiser_is_one_tensor_that_is_filled() -> No
     assert all(state["step"] == 1 for state in optimizer.state.values())
 
 
+def test_adamw_is_that_of_pytorch_and_decays_kernels_alone() -> None:
+    module = torch.nn.Linear(2, 3)
+    kernel, bias = (weight.detach().clone() for weight in (module.weight, module.bias))
+    optimizer = adamw(module, 0.1, weight_decay=0.5)
+    module.weight.grad, module.bias.grad = torch.zeros(3, 2), torch.zeros(3)
+    optimizer.step()
+    torch.testing.assert_close(module.weight.detach(), kernel * (1 - 0.1 * 0.5))
+    torch.testing.assert_close(module.bias.detach(), bias)
+
+
+def test_the_average_forgets_the_first_weights_soon_and_then_decays_as_it_should() -> None:
+    average, module = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+    expected, values = 5.0, np.random.default_rng(1).normal(size=40)
+    torch.nn.init.constant_(average.weight, expected)
+    for step, value in enumerate(values):
+        torch.nn.init.constant_(module.weight, value)
+        add_to_average(average, module, 0.8, step)
+        decay = min(0.8, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    assert float(average.weight.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [TrainingStep, StaticStep])
+def test_a_gradient_above_the_limit_gets_its_length_and_one_below_stays(kind: type[TrainingStep]) -> None:
+    """Of SGD the change of the weights is the gradient; 1e9 is no limit."""
+    lengths = {}
+    for limit in (None, 1e9, 0.01):
+        step = new_step(kind=kind, clip_gradient=limit, regularization=0.1)
+        step.classifier_optimizer = torch.optim.SGD(step.classifier.parameters(), lr=1.0)
+        before = [weight.detach().clone() for weight in step.classifier.parameters()]
+        jets = StepJets(np.arange(40), np.arange(60, 100), np.arange(60, 80))
+        step.prepare(data := tensors(), [jets], 0)
+        step(data, jets, 0, 0, step.new_sums(torch.device("cpu")))
+        after = step.classifier.parameters()
+        changes = [(old - new.detach()).flatten() for old, new in zip(before, after, strict=True)]
+        lengths[limit] = float(torch.cat(changes).norm())
+    assert lengths[None] > 0.1
+    assert lengths[1e9] == pytest.approx(lengths[None], rel=1e-5)
+    assert lengths[0.01] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_averaged_network_is_validated_kept_and_scored(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+    scored = test_part.score_test_part
+
+    def score(training: Training) -> test_part.ScoredTestPart:
+        used.append(training.step)
+        return scored(training)
+
+    monkeypatch.setattr("cal_ratio_trainer.training.train.score_test_part", score)
+    run = trained(Start(settings_of(files, tmp_path, epochs=1, average_weights=0.7))).run
+    step = used[-1]
+    kept = network_of(run, "last").load()
+    assert step.network is not step.classifier
+    for name, weight in kept.weights().items():
+        np.testing.assert_array_equal(weight, step.network.weights()[name])
+        assert not np.array_equal(weight, step.classifier.weights()[name])
+
+
 def test_the_adversary_keeps_its_own_rate() -> None:
     step = new_step(adversary_learning_rate=1e-4)
     step.set_learning_rate(0.5)
@@ -134,7 +208,12 @@ def test_a_finished_run_that_goes_on_follows_the_schedule_of_its_new_length(
     assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("changes", [{"schedule": "one_cycle", "adversary_learning_rate": 0.0004}], ids=str)
+EVERYTHING = {"optimizer": "adamw", "clip_gradient": 0.5, "average_weights": 0.9, "accumulate": 2}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"schedule": "one_cycle", "adversary_learning_rate": 0.0004}, EVERYTHING], ids=["nadam", "adamw"]
+)
 def test_a_training_that_stops_within_an_epoch_goes_on_bit_for_bit(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:

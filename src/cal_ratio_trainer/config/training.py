@@ -92,6 +92,24 @@ class TrainSettings(FigureSettings):
         description="Learning rate of the network by step: constant; warmup_cosine rises in the first 3 % of all steps "
         "and falls to 0; one_cycle rises in the first 30 %.",
     )
+    optimizer: Literal["nadam", "adamw"] = Field(
+        default="nadam", description="Optimiser of the network; the adversary's is Nadam."
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="Decay of the kernels by AdamW, in units of the learning rate. [1]"
+    )
+    clip_gradient: float | None = Field(
+        default=None,
+        gt=0,
+        description="Largest norm of the network's gradient in a step; null sets no limit. [1]",
+    )
+    average_weights: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay by step of an exponential average of the network's weights, e.g. 0.999; the average is what "
+        "is validated, kept and exported. Null takes the weights themselves. [1]",
+    )
     domain_loss: str = Field(
         default="adversary",
         description="Method that makes data and simulation agree in the control region, by name; adversary_weight is "
@@ -312,19 +330,9 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *(
-        "accumulate",
-        "adversary_learning_rate",
-        "cuda_graph",
-        "data_place",
-        "domain_loss",
-        "encoder",
-        "engine",
-        "epoch_plots",
-        "fold",
-        "folds",
-    ),
-    *("matmul_precision", "note", "plot_processes", "schedule", "tag", "tensorboard"),
+    *("accumulate", "cuda_graph", "data_place", "domain_loss", "encoder", "engine", "epoch_plots", "fold", "folds"),
+    *("matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
+    *("adversary_learning_rate", "average_weights", "clip_gradient", "optimizer", "schedule", "weight_decay"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""

@@ -120,7 +120,7 @@ class StaticStep(TrainingStep):
         """See `TrainingStep`."""
         if self._jets is None:
             return super().logits(data, positions)
-        return self._jets.logits(self.classifier, torch.from_numpy(positions).to(data.jets.device))
+        return self._jets.logits(self.network, torch.from_numpy(positions).to(data.jets.device))
 
     def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
         """See `TrainingStep`."""

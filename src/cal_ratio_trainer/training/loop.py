@@ -108,6 +108,7 @@ class TrainingLoop:
             rate = learning_rate_at(settings.schedule, settings.learning_rate, place, epochs * len(steps))
             step.set_learning_rate(rate)
             step(tensors, steps[number], state.epoch, number, sums)
+            step.add_to_average(place)
             main_jets += len(steps[number].main)
             line.advance(len(steps[number].main))
             if self._is_to_stop(stop):
@@ -244,10 +245,10 @@ def write_epoch(
     run: RunDirectory, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
-    classifier, settings, epoch = training.step.classifier, training.settings, len(history) - 1
+    network, settings, epoch = training.step.network, training.settings, len(history) - 1
     kept = kept_epochs(history, settings.keep_weights, settings.ks_limit)
     files = [run.path / "keras" / "final_model.keras", *([run.weights_file(epoch)] if epoch in kept else [])]
-    write_network(files, classifier.shape, classifier.weights(), run_id, epoch)
+    write_network(files, network.shape, network.weights(), run_id, epoch)
     histograms.write(run.histograms_file(epoch))
     write_history(run, history)
     # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.

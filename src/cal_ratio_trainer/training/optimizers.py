@@ -1,6 +1,7 @@
 """Optimisers of a training, and the learning rate of each step."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,20 @@ def keras_nadam(module: nn.Module, learning_rate: float) -> torch.optim.NAdam:
         learning_rate: before the momentum schedule.
     """
     return torch.optim.NAdam(module.parameters(), lr=learning_rate, eps=1e-7, momentum_decay=1.0, foreach=True)
+
+
+def adamw(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019), which multiplies kernels, not biases, by 1 - rate * decay in each step.
+
+    Args:
+        module: module with the weights to update.
+        learning_rate: of the first step.
+        weight_decay: the decay.
+    """
+    kernels = [weight for weight in module.parameters() if weight.dim() > 1]
+    biases = [weight for weight in module.parameters() if weight.dim() <= 1]
+    groups: list[dict[str, Any]] = [{"params": kernels}, {"params": biases, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, foreach=True)
 
 
 def learning_rate_at(schedule: Schedule, peak: float, step: int, steps: int) -> float:
@@ -81,3 +96,20 @@ def make_capturable(optimizer: torch.optim.Optimizer) -> None:
         group["capturable"], group["lr"] = True, torch.tensor(group["lr"], dtype=torch.float32, device=device)
     for weight, state in optimizer.state.items():
         optimizer.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
+
+
+@torch.no_grad()
+def add_to_average(average: nn.Module, module: nn.Module, decay: float, step: int) -> None:
+    """Adds a module's weights to their exponential average: average = d * average + (1 - d) * weights.
+
+    d is the decay, but at most (1 + step) / (10 + step), so that the first weights, which are random, are soon
+    forgotten (as `tf.train.ExponentialMovingAverage` does).
+
+    Args:
+        average: holds the average.
+        module: holds the weights; both on one device.
+        decay: d after many steps.
+        step: number of the step in the whole training, from 0.
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), share)

@@ -2,10 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
@@ -143,9 +145,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
             say(sentence)
         sampler = new_sampler(settings, loaded.data)
-        step = new_step(settings, loaded.place, ranks, schema)
-        if initial is not None:
-            step.classifier.set_weights(initial)
+        step = new_step(settings, loaded.place, ranks, schema, initial)
         ranks.connect(chosen_device(settings.device))
         if ranks.place.processes > 1:
             ranks.require_equal("training files", loaded.data.digest)
@@ -198,9 +198,20 @@ def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> Ne
 
 
 def new_step(
-    settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE, schema: Schema = CALRATIO_2019
+    settings: TrainSettings,
+    place: DataPlace,
+    ranks: Ranks = ALONE,
+    schema: Schema = CALRATIO_2019,
+    initial: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> TrainingStep:
-    """Fresh networks and optimisers on the device of the training, for jets of a schema.
+    """Fresh networks and optimisers on the device of the training.
+
+    Args:
+        settings: of the training.
+        place: place of the jets' constituents.
+        ranks: the processes that share it.
+        schema: of its jets.
+        initial: weights that the classifier starts from; None draws them.
 
     Raises:
         ConfigError, EngineUnusable: the device or engine asked for cannot be used.
@@ -209,6 +220,8 @@ def new_step(
     engine = engine_for(device, torch.float32, settings.engine)
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(network_shape(settings, schema), settings.seed, settings.engine).to(device)
+    if initial is not None:
+        classifier.set_weights(initial)
     domain = None
     if settings.adversary_weight:
         of_domain = DomainSettings(settings.adversary_weight, settings.seed + 1, tuple(settings.pt_ranges))
@@ -221,6 +234,10 @@ def new_step(
         domain,
         settings.learning_rate,
         adversary_learning_rate=settings.adversary_learning_rate,
+        optimizer=settings.optimizer,
+        weight_decay=settings.weight_decay,
+        clip_gradient=settings.clip_gradient,
+        average_weights=settings.average_weights,
         regularization=settings.regularization,
         dropout=settings.dropout,
         seed=settings.seed,
@@ -236,6 +253,8 @@ def notices(settings: TrainSettings) -> Iterator[str]:
         yield f"training runs on the CPU: {unserved}"
     elif settings.engine == "auto" and (slower := fallback_notice(device)):
         yield slower
+    if settings.optimizer == "nadam" and settings.weight_decay != TrainSettings.defaults()["weight_decay"]:
+        yield "weight_decay has no effect: it is for the optimizer adamw, and this training has nadam"
     if device.type == "cpu":
         if settings.matmul_precision != "ieee":
             yield f"matmul_precision {settings.matmul_precision} has no effect: it is for GPUs, and this runs on a CPU"

@@ -164,7 +164,7 @@ def _show_newest_epoch(run: RunDirectory, training: Training, plots: RunPlots, r
         newest = len(plots.history) - 1
         try:
             # The weights in memory may be those of the middle of an epoch.
-            training.step.classifier.set_weights(network_of(run, str(newest)).load().weights())
+            training.step.network.set_weights(network_of(run, str(newest)).load().weights())
             record["test"] = figures_as_json(_write_test_results(run, training, plots))
         except (UserError, OSError) as error:
             _log.warning("the final plots do not show epoch %d: %s", newest, error)
