@@ -10,6 +10,7 @@ import torch
 
 from cal_ratio_trainer.config.training import Schedule, TrainSettings
 from cal_ratio_trainer.runs.networks import network_of
+from cal_ratio_trainer.runs.recommendation import epochs_without_progress
 from cal_ratio_trainer.training import test_part
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
@@ -27,6 +28,7 @@ from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
+from tests.factories.runs import train_set
 from tests.training.steps import adversary_of, new_step
 from tests.training.test_cuda_graph import tensors
 
@@ -229,3 +231,29 @@ def test_a_training_that_stops_within_an_epoch_goes_on_bit_for_bit(
         with pytest.raises(TrainingStopped, match="stopped in epoch 2 after 2 of 3"):
             trained(Start(settings))
     assert content_of(continued(settings)) == content_of(whole)
+
+
+def test_a_training_ends_early_where_no_epoch_comes_onto_the_front_and_goes_on_with_its_whole_patience(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole = trained(Start(settings_of(files, tmp_path / "whole", epochs=6))).run.read_history()
+    ends = [count for count in range(7) if epochs_without_progress(whole[:count]) >= 1]
+    assert 0 < ends[0] < 6, "the example has to stop"
+    settings = settings_of(files, tmp_path / "early", epochs=6, early_stopping=1)
+    run = trained(Start(settings)).run
+    assert run.read_history() == whole[: ends[0]]
+    record = run.read_record()
+    assert (record["status"], record["finished_epochs"], record["planned_epochs"]) == ("finished", ends[0], 6)
+    assert record["reason"].startswith("early stopping: for 1 epochs none has come onto the Pareto front")
+    later = [count for count in ends if count > ends[0]]
+    continued(settings, epochs=6 - ends[0])
+    assert run.read_history() == whole[: later[0] if later else 6]
+    assert ("reason" in run.read_record()) == (bool(later) and later[0] < 6)
+
+
+def test_a_fold_set_is_complete_where_its_networks_ended_early(files: tuple[Path, Path], tmp_path: Path) -> None:
+    summary = train_set(settings_of(files, tmp_path, epochs=6, folds=2, early_stopping=1, train_fraction=0.5))
+    epochs = [len(fold.read_history()) for fold in summary.run.networks]
+    assert min(epochs) < 6
+    assert (summary.lacking, summary.run.read_record()["status"]) == ((), "finished")
+    assert len(summary.run.read_history()) == min(epochs)

@@ -71,6 +71,12 @@ class TrainSettings(FigureSettings):
     epochs: int = Field(
         default=100, ge=1, description="How many epochs to train, or to add to a finished run. [epochs]"
     )
+    early_stopping: int | None = Field(
+        default=None,
+        ge=1,
+        description="End the training when for so many epochs none has come onto the Pareto front of AUC and K-S; null "
+        "trains all epochs. [epochs]",
+    )
     num_splits: int | None = Field(
         default=50, ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]"
     )
@@ -332,7 +338,8 @@ class TrainSettings(FigureSettings):
 _LATER_SETTINGS = {
     *("accumulate", "cuda_graph", "data_place", "domain_loss", "encoder", "engine", "epoch_plots", "fold", "folds"),
     *("matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
-    *("adversary_learning_rate", "average_weights", "clip_gradient", "optimizer", "schedule", "weight_decay"),
+    *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
+    "weight_decay",
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""

@@ -29,7 +29,7 @@ from cal_ratio_trainer.training.fold_set import FoldSet
 AUTO = "auto"
 
 _FREE_TO_CHANGE = {
-    *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "keep_weights", "ks_limit"),
+    *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "early_stopping", "keep_weights", "ks_limit"),
     *(
         "threads",
         "device",

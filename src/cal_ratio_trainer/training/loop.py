@@ -31,7 +31,7 @@ from cal_ratio_trainer.runs.figure_data import (
     write_history,
 )
 from cal_ratio_trainer.runs.networks import remove_network, write_network
-from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
+from cal_ratio_trainer.runs.recommendation import epochs_without_progress, kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
 from cal_ratio_trainer.training.optimizers import learning_rate_at
@@ -57,6 +57,7 @@ class TrainingLoop:
         training: data, networks and mini-batches.
         run: folder of the run.
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
+        patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
         timings: seconds by stage.
     """
@@ -64,11 +65,12 @@ class TrainingLoop:
     training: Training
     run: RunDirectory
     run_id: str | None = None
+    patience_from: int = 0
     after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
-        """Trains until `epochs` epochs are done in all.
+        """Trains until `epochs` epochs are done in all, or early stopping ends the training.
 
         Args:
             start: epoch and step to begin with.
@@ -85,7 +87,7 @@ class TrainingLoop:
         drawn = prefetched(lambda: map(sampler.epoch, range(start.epoch, epochs)))
         with progress("train", total, "main jets") as line, closing(drawn):
             try:
-                while state.epoch < epochs:
+                while state.epoch < epochs and not self._is_to_end_early(state.history):
                     state = self._epoch(state, epochs, drawn, stop, line)
             finally:
                 # The next fold's jets may need the room that those of a step take.
@@ -152,6 +154,14 @@ class TrainingLoop:
         if signal_number:
             stop.signal_number = signal_number
         return signal_number != 0
+
+    def _is_to_end_early(self, history: list[HistoryRow]) -> bool:
+        """True in all processes where the first, which alone has the history, has seen no progress for long enough."""
+        patience, ranks = self.training.settings.early_stopping, self.training.ranks
+        if patience is None:
+            return False
+        waited = min(epochs_without_progress(history), len(history) - self.patience_from)
+        return ranks.all_reduce_max(int(ranks.is_first and waited >= patience)) == 1
 
     def _refuse_divergence(self, epoch: int, sums: StepSums) -> None:
         loss, _ = sums.mean("main")

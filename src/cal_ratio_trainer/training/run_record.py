@@ -46,6 +46,8 @@ def begin_record(
     if initial := start.initial or InitialWeights.of_record(before):
         record |= {"initial_weights": initial.described(), "notes": [initial.sentence]}
     if before:
+        # A finished run that goes on gets its whole patience again.
+        record["patience_from"] = done if start.is_finished else before.get("patience_from", 0)
         record["started"] = before.get("started", record["started"])
         record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
         record["finished_epochs"] = done

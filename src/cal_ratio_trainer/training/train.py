@@ -123,13 +123,19 @@ def _train_in(
                 record["memory"] = plan.described() | place.described()
                 plots.draw_missing(progress.history)
                 _broadcast_progress(run, training, progress, epochs)
-                loop = TrainingLoop(training, run, record["id"], after_epoch)
+                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch)
                 with plan.explained_errors():
                     try:
                         progress = loop.fit(progress, epochs, stop)
                     except (TrainingStopped, TrainingDiverged):
                         _show_newest_epoch(run, training, plots, record)
                         raise
+            if len(progress.history) < epochs:
+                record["reason"] = (
+                    f"early stopping: for {settings.early_stopping} epochs none has come onto the Pareto front of AUC "
+                    f"and K-S; {len(progress.history)} of {epochs} epochs are done"
+                )
+                say(record["reason"])
             record["timings"] = timings_of(loop.timings, training.loaded.seconds, training.compiling_s)
             record["computed_by"] = training.computed_by()
             # A signal from here on would only spoil what takes seconds to complete.
