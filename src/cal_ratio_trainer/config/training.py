@@ -68,6 +68,12 @@ class TrainSettings(FigureSettings):
         description="Seed of everything random: split, sampling, weights, dropout, order. [1]",
     )
 
+    start_from: str | None = Field(
+        default=None,
+        description="Network whose weights to start from, with fresh optimisers: NAME/RUN, NAME/RUN/EPOCH, or a .keras "
+        "or .safetensors file; null draws them. With folds, a fold set.",
+    )
+
     epochs: int = Field(
         default=100, ge=1, description="How many epochs to train, or to add to a finished run. [epochs]"
     )
@@ -339,7 +345,7 @@ _LATER_SETTINGS = {
     *("accumulate", "cuda_graph", "data_place", "domain_loss", "encoder", "engine", "epoch_plots", "fold", "folds"),
     *("matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
-    "weight_decay",
+    *("start_from", "weight_decay"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""

@@ -110,6 +110,8 @@ def _train_in(
         with stop_requests() as stop, RunPlots(run, settings, training.data) as plots:
             record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
             say(f"run {run.name} in {run.path}")
+            for note in record.get("notes", []) if training.start.run is None else []:
+                say(note)
             with event_log(run, settings, progress.history) as events:
 
                 def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
