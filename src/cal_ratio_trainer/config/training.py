@@ -141,8 +141,8 @@ class TrainSettings(FigureSettings):
 
     encoder: str = Field(
         default="lstm",
-        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', or one that is "
-        "registered under its name.",
+        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', 'deep_sets', or "
+        "one that is registered under its name.",
     )
     cluster_filters: list[int] = Field(
         default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each cluster. [units]"

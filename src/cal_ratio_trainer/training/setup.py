@@ -19,6 +19,7 @@ from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.base import DomainSettings, domain_loss_named
+from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.record import DataFile, training_files
@@ -93,7 +94,7 @@ class Training:
         device, settings = self.tensors.jets.device, self.settings
         return {
             "device": device.type,
-            "engine": engine_for(device, torch.float32, settings.engine).value,
+            "engine": engine_of(settings, device).value,
             "matmul_precision": settings.matmul_precision if device.type == "cuda" else "ieee",
             "cuda_graph": self.step.records_graphs,
             "processes": self.ranks.place.processes,
@@ -103,10 +104,9 @@ class Training:
     def memory_plan(self) -> MemoryPlan:
         """Predicted memory; where it has no room for recorded steps, the steps are not recorded."""
         settings, step = self.settings, self.step
-        engine = engine_for(self.tensors.jets.device, torch.float32, settings.engine)
         plan = memory_plan(
             step.classifier.shape,
-            engine,
+            engine_of(settings, self.tensors.jets.device),
             self.tensors,
             self.sampler,
             settings.accumulate,
@@ -135,6 +135,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
     """
     settings = start.settings
     domain_loss_named(settings.domain_loss)
+    encoder_named(settings.encoder).engine(settings.engine)
     keep_freed_memory()
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
@@ -168,7 +169,7 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     chosen = choose_training_data(settings, *(file.path for file in files))
     device, shape = chosen_device(settings.device), network_shape(settings, chosen.schema)
     epoch = step_size(settings, chosen)
-    engine = engine_for(device, torch.float32, settings.engine)
+    engine = engine_of(settings, device)
     splits, processes = mini_batches(settings, int(epoch.main)), ranks.place.processes
     step = step_bytes(shape, epoch.of(splits * processes), engine, settings.accumulate)
     needs = StepNeeds(step, gathered_bytes(shape, epoch, splits, processes))
@@ -177,6 +178,11 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     place = data_place(settings, chosen, device, needs, ranks.place.local_processes)
     data, inputs = read_training_data(chosen, place.storage)
     return LoadedData(files, data, data.tensors(inputs, device, place.tensors), place, time.perf_counter() - begin)
+
+
+def engine_of(settings: TrainSettings, device: torch.device) -> Engine:
+    """The engine of a training. Raises ConfigError, EngineUnusable where encoder or device lack the one asked for."""
+    return engine_for(device, torch.float32, encoder_named(settings.encoder).engine(settings.engine))
 
 
 def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> NetworkShape:
@@ -217,7 +223,7 @@ def new_step(
         ConfigError, EngineUnusable: the device or engine asked for cannot be used.
     """
     device = chosen_device(settings.device)
-    engine = engine_for(device, torch.float32, settings.engine)
+    engine = engine_of(settings, device)
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(network_shape(settings, schema), settings.seed, settings.engine).to(device)
     if initial is not None:
@@ -251,6 +257,9 @@ def notices(settings: TrainSettings) -> Iterator[str]:
     device = chosen_device(settings.device)
     if settings.device == "auto" and (unserved := unserved_card()):
         yield f"training runs on the CPU: {unserved}"
+    elif encoder_named(settings.encoder).pytorch_only:
+        if device.type == "cuda" and settings.cuda_graph:
+            yield f"encoder {settings.encoder} runs on PyTorch's operations: steps are not recorded as CUDA graphs"
     elif settings.engine == "auto" and (slower := fallback_notice(device)):
         yield slower
     if settings.optimizer == "nadam" and settings.weight_decay != TrainSettings.defaults()["weight_decay"]:
