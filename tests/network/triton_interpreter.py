@@ -11,8 +11,8 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from triton import language  # noqa: E402 (Triton reads the variable when it is imported)
-from triton.runtime import interpreter  # noqa: E402
+from triton import language
+from triton.runtime import interpreter
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
