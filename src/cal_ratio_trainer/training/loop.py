@@ -32,9 +32,10 @@ from cal_ratio_trainer.runs.figure_data import (
     write_history,
 )
 from cal_ratio_trainer.runs.networks import remove_network, write_network
-from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
+from cal_ratio_trainer.runs.recommendation import epochs_without_progress, kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
+from cal_ratio_trainer.training.optimizers import learning_rate_at
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets
@@ -59,6 +60,7 @@ class TrainingLoop:
         training: data, networks and mini-batches.
         run: folder of the run.
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
+        patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
         timings: seconds by stage.
     """
@@ -66,15 +68,16 @@ class TrainingLoop:
     training: Training
     run: RunDirectory
     run_id: str | None = None
+    patience_from: int = 0
     after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
-        """Trains until `epochs` epochs are done in all.
+        """Trains until `epochs` epochs are done in all, or early stopping ends the training.
 
         Args:
             start: epoch and step to begin with.
-            epochs: planned number of epochs, those of `start` included.
+            epochs: planned number of epochs, those of `start` included; the schedule of the learning rate is for these.
             stop: read after every step.
 
         Raises:
@@ -87,7 +90,7 @@ class TrainingLoop:
         drawn = prefetched(lambda: map(sampler.epoch, range(start.epoch, epochs)))
         with progress("train", total, "main jets") as line, closing(drawn):
             try:
-                while state.epoch < epochs:
+                while state.epoch < epochs and not self._is_to_end_early(state.history):
                     state = self._epoch(state, epochs, drawn, stop, line)
             finally:
                 # The next fold's jets may need the room that those of a step take.
@@ -104,8 +107,13 @@ class TrainingLoop:
         step.prepare(tensors, steps, state.epoch)
         if tensors.jets.gathers:
             tensors.jets.expect([step.read_jets(jets) for jets in steps[state.step :]])
+        settings = self.training.settings
         for number in range(state.step, len(steps)):
+            place = state.epoch * len(steps) + number
+            rate = learning_rate_at(settings.schedule, settings.learning_rate, place, epochs * len(steps))
+            step.set_learning_rate(rate)
             step(tensors, steps[number], state.epoch, number, sums)
+            step.add_to_average(place)
             main_jets += len(steps[number].main)
             line.advance(len(steps[number].main))
             if self._is_to_stop(stop):
@@ -122,6 +130,8 @@ class TrainingLoop:
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
             row, histograms = evaluate_epoch(self.training, sums, main, control, test)
+            if settings.schedule != "constant":
+                row["learning_rate"] = step.learning_rate
             evaluated = time.perf_counter()
             row |= c2st_columns(self.training, control, state.epoch, epochs)
             validated = time.perf_counter()
@@ -150,6 +160,14 @@ class TrainingLoop:
         if signal_number:
             stop.signal_number = signal_number
         return signal_number != 0
+
+    def _is_to_end_early(self, history: list[HistoryRow]) -> bool:
+        """True in all processes where the first, which alone has the history, has seen no progress for long enough."""
+        patience, ranks = self.training.settings.early_stopping, self.training.ranks
+        if patience is None:
+            return False
+        waited = min(epochs_without_progress(history), len(history) - self.patience_from)
+        return ranks.all_reduce_max(int(ranks.is_first and waited >= patience)) == 1
 
     def _refuse_divergence(self, epoch: int, sums: StepSums) -> None:
         loss, _ = sums.mean("main")
@@ -268,10 +286,10 @@ def write_epoch(
     run: RunDirectory, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
-    classifier, settings, epoch = training.step.classifier, training.settings, len(history) - 1
+    network, settings, epoch = training.step.network, training.settings, len(history) - 1
     kept = kept_epochs(history, settings.keep_weights, settings.ks_limit)
     files = [run.path / "keras" / "final_model.keras", *([run.weights_file(epoch)] if epoch in kept else [])]
-    write_network(files, classifier.shape, classifier.weights(), run_id, epoch)
+    write_network(files, network.shape, network.weights(), run_id, epoch)
     histograms.write(run.histograms_file(epoch))
     write_history(run, history)
     # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.

@@ -48,7 +48,7 @@ class ScoredTestPart:
 def score_test_part(training: Training) -> ScoredTestPart:
     """Scores the test part of both files, and a sample of the training part that the run's seed draws."""
     data, tensors, settings = training.data, training.tensors, training.settings
-    classifier, sample = training.step.classifier, data.main
+    classifier, sample = training.step.network, data.main
     control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
     positions, wanted = sample.positions(Part.TRAIN), len(sample.positions(Part.TEST))
     if len(positions) > wanted:
