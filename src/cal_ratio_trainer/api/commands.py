@@ -203,9 +203,8 @@ def train_with(
         summary = train_folds(work, say, training_details_text, ranks)
     else:
         start = find_start(layers, settings, continue_from)
-        if start.initial is not None:
-            say(start.initial.sentence)
-        elif notice and start.run is None:
+        # A training that goes on with an imported run has the settings of that.
+        if notice and start.run is None and (start.initial is None or start.settings.start_from):
             say(notice)
         summary = train_one(start, say, training_details_text, ranks)
     ranks.shut_down()

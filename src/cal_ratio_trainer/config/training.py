@@ -16,6 +16,10 @@ DEMO_PROFILE = "demo profile"
 """Name of the layer of settings that applies to the built-in demo alone."""
 
 
+Schedule = Literal["constant", "warmup_cosine", "one_cycle"]
+"""Learning rate by step; `training.optimizers.learning_rate_at` has the formulas."""
+
+
 class TrainSettings(FigureSettings):
     """Settings of `cr_trainer train`."""
 
@@ -64,8 +68,20 @@ class TrainSettings(FigureSettings):
         description="Seed of everything random: split, sampling, weights, dropout, order. [1]",
     )
 
+    start_from: str | None = Field(
+        default=None,
+        description="Network whose weights to start from, with fresh optimisers: NAME/RUN, NAME/RUN/EPOCH, or a .keras "
+        "or .safetensors file; null draws them. With folds, a fold set.",
+    )
+
     epochs: int = Field(
         default=100, ge=1, description="How many epochs to train, or to add to a finished run. [epochs]"
+    )
+    early_stopping: int | None = Field(
+        default=None,
+        ge=1,
+        description="End the training when for so many epochs none has come onto the Pareto front of AUC and K-S; null "
+        "trains all epochs. [epochs]",
     )
     num_splits: int | None = Field(
         default=50, ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]"
@@ -79,8 +95,32 @@ class TrainSettings(FigureSettings):
     batch_size: int | None = Field(
         default=None, ge=1, description="Main jets in a mini-batch, in place of num_splits. [jets]"
     )
-    learning_rate: float = Field(
-        default=0.0008, gt=0, description="Learning rate of Nadam, for network and adversary. [1]"
+    learning_rate: float = Field(default=0.0008, gt=0, description="Highest learning rate of the network. [1]")
+    adversary_learning_rate: float | None = Field(
+        default=None, gt=0, description="Learning rate of the adversary, constant; null takes learning_rate. [1]"
+    )
+    schedule: Schedule = Field(
+        default="constant",
+        description="Learning rate of the network by step: constant; warmup_cosine rises in the first 3 % of all steps "
+        "and falls to 0; one_cycle rises in the first 30 %.",
+    )
+    optimizer: Literal["nadam", "adamw"] = Field(
+        default="nadam", description="Optimiser of the network; the adversary's is Nadam."
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="Decay of the kernels by AdamW, in units of the learning rate. [1]"
+    )
+    clip_gradient: float | None = Field(
+        default=None,
+        gt=0,
+        description="Largest norm of the network's gradient in a step; null sets no limit. [1]",
+    )
+    average_weights: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay by step of an exponential average of the network's weights, e.g. 0.999; the average is what "
+        "is validated, kept and exported. Null takes the weights themselves. [1]",
     )
     domain_loss: str = Field(
         default="adversary",
@@ -101,8 +141,8 @@ class TrainSettings(FigureSettings):
 
     encoder: str = Field(
         default="lstm",
-        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', or one that is "
-        "registered under its name.",
+        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', 'deep_sets', or "
+        "one that is registered under its name.",
     )
     cluster_filters: list[int] = Field(
         default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each cluster. [units]"
@@ -185,6 +225,12 @@ class TrainSettings(FigureSettings):
     )
     ks_limit: float = Field(
         default=0.3, gt=0, description="An epoch passes the rule when its BIB K-S sum is below this. [1]"
+    )
+    c2st_every: int = Field(
+        default=5,
+        ge=0,
+        description="After every so many epochs and the last one a classifier is trained to tell control data from MC "
+        "(C2ST), on the validation part, and on the test part at the end; 0 never does. [epochs]",
     )
     pt_ranges: list[float] = Field(
         default=[0.25, 0.5],
@@ -302,8 +348,10 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "cuda_graph", "data_place", "domain_loss", "encoder", "engine", "epoch_plots", "fold", "folds"),
-    *("matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
+    *("accumulate", "c2st_every", "cuda_graph", "data_place", "domain_loss", "encoder", "engine", "epoch_plots"),
+    *("fold", "folds", "matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
+    *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
+    *("start_from", "weight_decay"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""
