@@ -29,7 +29,7 @@ from cal_ratio_trainer.simulation.events import (
 )
 from cal_ratio_trainer.simulation.lists import Axes, Constituents, Lists, slots, within
 from cal_ratio_trainer.simulation.multijet import multijets
-from cal_ratio_trainer.simulation.muon_segments import cavern_segments
+from cal_ratio_trainer.simulation.muon_segments import cavern_segments, in_order_of_chambers
 from cal_ratio_trainer.simulation.signal import signal_jets
 from cal_ratio_trainer.simulation.tracks import hits, impact, pileup_pt, pileup_vertex_particles
 
@@ -153,7 +153,8 @@ def _segments(
     inside = np.zeros(len(joined.columns["t0"]), bool)
     inside[i[_same_azimuth(joined.columns["phiPos"][i], hard_events.axes.phi[j], window)]] = True
     kept = joined.where(joined.columns["of_hard"] | ~inside)
-    return Lists(kept.counts, {name: column for name, column in kept.columns.items() if name != "of_hard"})
+    columns = {name: column for name, column in kept.columns.items() if name != "of_hard"}
+    return in_order_of_chambers(Lists(kept.counts, columns))
 
 
 def _same_azimuth(first: NDArray[Any], second: NDArray[Any], window: float) -> NDArray[np.bool_]:

@@ -104,7 +104,7 @@ def _recipe(random: Generator, jets: Axes) -> ClusterRecipe:
         spread=np.full(size, numbers["spread"], np.float32),
         lead_boost=np.full(size, numbers["lead_boost"], np.float32),
         sum_share=sum_share(random, jets, numbers["sum_share"]),
-        angle=(np.full(size, numbers["angle"][0], np.float32), numbers["angle"][1]),
+        angle=(np.zeros(size, np.float32), np.full(size, numbers["angle"], np.float32)),
     )
 
 
@@ -130,12 +130,16 @@ def _segment_recipe(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -
     none = np.zeros(len(jets), np.int64)
     halo = draws.negative_binomial(random, numbers["halo"]["mean"], numbers["halo"]["k"], len(jets))
     no_halo = in_time & (draws.uniform(random, len(jets)) < parameters("bib")["in_time"]["without_halo"])
+    halo = np.where(no_halo, 0, halo)
+    # Whether the endcap chambers that a muon crosses see it, or only its shower, depends on its distance from the beam.
+    alpha, beta = numbers["halo"]["parallel"]
+    parallel = random.binomial(halo, random.beta(alpha, beta, len(jets)))
     return SegmentRecipe(
         background=muon_segments.background_counts(random, len(jets), 1.0),
         punch=none,
-        halo=np.where(no_halo, 0, halo),
+        halo=parallel,
+        halo_shower=halo - parallel,
         mismodelling=1.0,
-        narrow=numbers["sector"]["bib_factor"],
     )
 
 

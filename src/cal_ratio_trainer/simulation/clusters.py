@@ -24,7 +24,7 @@ class ClusterRecipe:
         spread: logarithmic width of the hard clusters' shares.
         lead_boost: logarithm of the factor by which one hard cluster, drawn before the sizes, is larger.
         sum_share: sum of the clusters' pt over the jet's.
-        angle: typical distance from the axis, constant [jets], and the factor of 1/sqrt(pt / GeV).
+        angle: typical distance from the axis, constant and factor of 1/sqrt(pt / GeV), each [jets].
     """
 
     hard: IntArray
@@ -33,7 +33,7 @@ class ClusterRecipe:
     spread: FloatArray
     lead_boost: FloatArray
     sum_share: FloatArray
-    angle: tuple[FloatArray, float]
+    angle: tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _directions(
 ) -> tuple[FloatArray, FloatArray]:
     shape = parameters("clusters")
     constant, slope = recipe.angle
-    scale = constant[owners] + np.float32(slope) / np.sqrt(pt)
+    scale = constant[owners] + slope[owners] / np.sqrt(pt)
     from_axis = np.minimum(draws.rayleigh(random, len(owners)) * scale, np.float32(shape["hard_radius_maximum"]))
     in_disc = np.float32(shape["soft_radius"]) * np.sqrt(draws.uniform(random, len(owners)))
     radius = np.where(hard, from_axis, in_disc)
@@ -113,14 +113,23 @@ def types(random: Generator, draft: Draft, flavour: str) -> NDArray[np.int8]:
     p_em = np.interp(ln_pt, nodes, table["em"])
     p_mixed = np.interp(ln_pt, nodes, table["mixed"])
     if flavour == "multijet":
-        lead, share = table["multijet_lead"], table["multijet_lead"]["share"]
-        p_em = np.where(draft.lead, (1 - share) * p_em + share * lead["em"], p_em)
-        p_mixed = np.where(draft.lead, (1 - share) * p_mixed + share * lead["mixed"], p_mixed)
+        lead = table["multijet_lead"]
+        p_em = np.where(draft.lead, lead["em"], p_em)
+        p_mixed = np.where(draft.lead, np.interp(ln_pt, np.log(lead["pt"]), lead["mixed"]), p_mixed)
+    drawn = draws.uniform(random, len(ln_pt))
+    if flavour == "multijet":
+        # The photons of a jet carry about the same share of it in each: the other clusters balance the largest.
+        of_lead = np.zeros(len(draft.counts), np.int8)
+        of_lead[draft.owners[draft.lead]] = ((drawn > p_em).astype(np.int8) + (drawn > p_em + p_mixed))[draft.lead]
+        balancing = draft.hard & ~draft.lead & (draft.pt > lead["balanced_above"])
+        kind = np.where(balancing, of_lead[draft.owners], MIXED)
+        fewer = np.float32(lead["balance"])
+        p_mixed = np.where(kind == HAD, p_mixed * fewer, p_mixed)
+        p_em = np.where(kind == EM, p_em * fewer, np.where(kind == HAD, 1 - (1 - p_em) * fewer, p_em))
     if flavour == "bib":
         of_halo = draft.hard & (draft.pt > table["bib_hard"]["above"])
         p_em = np.where(of_halo, 0.0, p_em)
         p_mixed = np.where(of_halo, 1 - table["bib_hard"]["had"], p_mixed)
-    drawn = draws.uniform(random, len(ln_pt))
     return np.asarray((drawn > p_em).astype(np.int8) + (drawn > p_em + p_mixed), np.int8)
 
 

@@ -16,7 +16,7 @@ from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.simulation import simulate
 
-VERSION = 1
+VERSION = 2
 """Raised whenever simulation, conversion or building give other jets than before from the same parameters."""
 
 MAIN_JETS, CONTROL_JETS, SEED = 20_000, 10_000, 1

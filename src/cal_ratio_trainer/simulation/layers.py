@@ -78,6 +78,8 @@ def _em(random: Generator, pt: FloatArray, abs_eta: FloatArray, region: NDArray[
     numbers = parameters("layers")["em"]
     step = np.searchsorted(numbers["pt_edges"], pt)
     mean = np.asarray(numbers["mean_by_region"], np.float32)[region]
+    mean *= np.asarray(numbers["factor_by_pt"], np.float32)[step]
+    mean /= mean.sum(axis=1, keepdims=True)
     concentration = np.asarray(numbers["concentration_by_pt"], np.float32)[step]
     share = draws.gamma(random, mean * concentration[:, None])
     zero = np.asarray(numbers["zero_by_pt"], np.float32)[step]
@@ -235,14 +237,16 @@ def halo_shares(random: Generator, abs_eta: FloatArray) -> tuple[FloatArray, NDA
     edges = np.cumsum(np.asarray(numbers["probability"]), axis=1)[region]
     layer = (draws.uniform(random, len(abs_eta))[:, None] * edges[:, -1:] > edges).sum(axis=1)
     narrow, wide = numbers["narrow"], numbers["wide"]
-    probability = np.where(abs_eta < narrow["border"], narrow["barrel"], narrow["endcap"])
+    is_barrel = abs_eta < narrow["border"]
+    probability = np.where(is_barrel, narrow["barrel"], narrow["endcap"])
     sharp = 1 - np.abs(draws.normal(random, len(layer)) * np.float32(narrow["sigma"]))
-    blunt = np.maximum(random.beta(wide["beta"][0], wide["beta"][1], len(layer)), wide["minimum"])
+    alpha, beta = (np.where(is_barrel, wide["barrel"][i], wide["endcap"][i]) for i in (0, 1))
+    blunt = np.maximum(random.beta(alpha, beta), wide["minimum"])
     share = np.where(draws.uniform(random, len(layer)) < probability, sharp, blunt).astype(np.float32)
     step = draws.sign(random, len(layer)).astype(int)
     neighbour = np.where((layer + step > 3) | (layer + step < 0), layer - step, layer + step)
     # The barrel has no first hadronic layer.
-    neighbour = np.where((neighbour == 0) & (abs_eta < narrow["border"]), 2, neighbour)
+    neighbour = np.where((neighbour == 0) & is_barrel, 2, neighbour)
     shares = np.zeros((len(layer), 8), np.float32)
     rows = np.arange(len(layer))
     shares[rows, 4 + layer] = share

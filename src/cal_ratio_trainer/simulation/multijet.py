@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cal_ratio_trainer.simulation import draws, muon_segments
 from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, draft, out_of_time, times, types
@@ -80,15 +80,17 @@ def _eta(random: Generator, size: int) -> FloatArray:
 def multijets(random: Generator, jets: Axes, mismodelling: float) -> Constituents:
     """Draws the constituents of multijets.
 
-    A small share of them hold neutral long-lived hadrons only: few tracks, one late shower. They are what a signal is
-    most easily mistaken for.
+    A jet that fragments softly, e.g. of a gluon, has more clusters and more tracks, is wider, and its leading cluster
+    holds less of it. A small share of the jets hold neutral long-lived hadrons only: few tracks, one late shower.
+    Narrow jets with few tracks, and those, are what a signal is most easily mistaken for.
     """
     trackless = draws.uniform(random, len(jets)) < parameters("overlap")["qcd_trackless"]
-    clusters = draft(random, jets, multijet_recipe(random, jets, mismodelling, trackless))
+    softness = draws.normal(random, len(jets))
+    clusters = draft(random, jets, multijet_recipe(random, jets, mismodelling, trackless, softness))
     energies, pt = _layers(random, clusters, trackless, mismodelling)
     delay = out_of_time(random, jets.pt, mismodelling)[clusters.owners]
     time = times(random, pt, delay, np.ones_like(delay), mismodelling)
-    primary, charged = multijet_primaries(random, jets)
+    primary, charged = multijet_primaries(random, jets, softness)
     primary = np.where(trackless, np.minimum(primary, draws.choose(random, [0.6, 0.3, 0.1], len(jets))), primary)
     return Constituents(
         cluster_lists(clusters, pt, energies, time),
@@ -98,37 +100,47 @@ def multijets(random: Generator, jets: Axes, mismodelling: float) -> Constituent
 
 
 def multijet_recipe(
-    random: Generator, jets: Axes, mismodelling: float, trackless: NDArray[np.bool_] | None = None
+    random: Generator, jets: Axes, mismodelling: float, trackless: NDArray[np.bool_], softness: FloatArray
 ) -> ClusterRecipe:
-    """Number of clusters of multijets, and the distribution of the momentum among them."""
+    """Number of clusters of multijets, and the distribution of the momentum among them.
+
+    Args:
+        random: of the file.
+        jets: the jets.
+        mismodelling: 0 for simulation, 1 for data.
+        trackless: jets of neutral long-lived hadrons, [jets].
+        softness: softness of the fragmentation, standard normal, [jets].
+    """
     numbers, size = parameters("clusters")["multijet"], len(jets)
     shift = parameters("data_minus_mc")
-    soft, boost = numbers["soft"], numbers["lead_boost"]
+    soft, boost, by_softness = numbers["soft"], numbers["lead_boost"], numbers["softness"]
     fewer_soft, fewer_hard = (
         draws.mismodelled(1.0, shift[name], mismodelling) for name in ("soft_clusters", "hard_clusters")
     )
     soft_mean = soft["mean"] * fewer_soft * np.minimum(jets.pt / soft["fewer_below"], 1)
-    hard = multijet_hard_counts(random, jets, fewer_hard)
+    more = np.exp(by_softness["hard"] * softness - by_softness["hard"] ** 2 / 2)
+    hard = multijet_hard_counts(random, jets, fewer_hard * more)
     lead_boost = boost["scale"] * (boost["mean"] + boost["sigma"] * draws.normal(random, size))
-    if trackless is not None:
-        hard = np.where(trackless, 1 + random.poisson(1.0, size), hard)
-        lead_boost = np.where(trackless, parameters("clusters")["signal"]["lead_boost"], lead_boost)
+    lead_boost = np.where(trackless, parameters("clusters")["signal"]["lead_boost"], lead_boost)
     spread = numbers["spread"]
+    width = spread["constant"] + spread["slope"] * jets.lp + spread["sigma"] * draws.normal(random, size)
+    share = sum_share(random, jets, numbers["sum_share"], mismodelling) + by_softness["sum_share"] * softness
     return ClusterRecipe(
-        hard=hard,
+        hard=np.where(trackless, 1 + random.poisson(1.0, size), hard),
         soft=draws.negative_binomial(random, soft_mean, soft["k"], size),
         soft_pt=(soft["pt"], soft["sigma"]),
-        spread=np.maximum(
-            spread["constant"] + spread["slope"] * jets.lp + spread["sigma"] * draws.normal(random, size), 0.3
-        ).astype(np.float32),
-        lead_boost=lead_boost.astype(np.float32),
-        sum_share=sum_share(random, jets, numbers["sum_share"], mismodelling),
-        angle=(np.full(size, numbers["angle"][0], np.float32), numbers["angle"][1]),
+        spread=np.maximum(width, 0.3).astype(np.float32),
+        lead_boost=(lead_boost + by_softness["lead_boost"] * softness).astype(np.float32),
+        sum_share=np.clip(share, 0.3, 1.1).astype(np.float32),
+        angle=(
+            np.zeros(size, np.float32),
+            (numbers["angle"] * np.exp(by_softness["angle"] * softness)).astype(np.float32),
+        ),
     )
 
 
-def multijet_hard_counts(random: Generator, jets: Axes, factor: float = 1.0) -> IntArray:
-    """Number of hard clusters of multijets, [jets], at least 1."""
+def multijet_hard_counts(random: Generator, jets: Axes, factor: ArrayLike = 1.0) -> IntArray:
+    """Number of hard clusters of multijets, [jets], at least 1; `factor` on its mean is a number or [jets]."""
     hard = parameters("clusters")["multijet"]["hard"]
     mean = np.maximum(hard["constant"] + hard["slope"] * jets.lp, hard["minimum"])
     return 1 + draws.negative_binomial(random, factor * mean, hard["k"], len(jets))
@@ -183,5 +195,6 @@ def _segments(random: Generator, jets: Axes, mismodelling: float) -> SegmentReci
         background=muon_segments.background_counts(random, len(jets), mismodelling),
         punch=muon_segments.multijet_punch(random, jets.pt),
         halo=np.zeros(len(jets), np.int64),
+        halo_shower=np.zeros(len(jets), np.int64),
         mismodelling=mismodelling,
     )

@@ -227,8 +227,8 @@ def signal_jets(random: Generator, jets: Axes, decays: Decays) -> Constituents:
     displaced = clusters.hard & (clusters.slot < displaced_count[clusters.owners])
     energies, pt = _layers(random, jets, decays, clusters, displaced)
     delay = np.where(displaced, decays.delay[clusters.owners], np.float32(0))
-    soft_tail = np.float32(parameters("time")["tail_scale"]["signal_soft"])
-    tail = np.where(clusters.hard, np.float32(1), soft_tail)
+    soft_tail = np.float32(parameters("time")["tail_scale"]["signal_not_leading"])
+    tail = np.where(clusters.lead, np.float32(1), soft_tail)
     time = times(random, pt, delay, tail)
     return Constituents(
         cluster_lists(clusters, pt, energies, time),
@@ -254,7 +254,7 @@ def _recipe(
         sum_share=sum_share(random, jets, numbers["sum_share"]),
         angle=(
             (numbers["angle"]["constant"] + numbers["angle"]["opening"] * opening).astype(np.float32),
-            numbers["angle"]["slope"],
+            np.full(size, numbers["angle"]["slope"], np.float32),
         ),
     )
     return recipe, displaced
@@ -282,7 +282,7 @@ def _track_recipe(
     random: Generator, jets: Axes, overlapping: NDArray[np.bool_], prompt_share: FloatArray
 ) -> TrackRecipe:
     of_prompt = Axes(np.maximum(jets.pt * prompt_share, 1), jets.eta, jets.phi)
-    primary, charged = multijet_primaries(random, of_prompt)
+    primary, charged = multijet_primaries(random, of_prompt, draws.normal(random, len(jets)))
     return TrackRecipe(
         np.where(overlapping, primary, 0),
         (charged * np.maximum(prompt_share, 0.02)).astype(np.float32),
@@ -301,5 +301,6 @@ def _segment_recipe(random: Generator, jets: Axes, decays: Decays) -> SegmentRec
         background=muon_segments.background_counts(random, len(jets), 0.0, signal=True),
         punch=muon_segments.signal_punch(random, jets.pt, depth_share),
         halo=np.zeros(len(jets), np.int64),
+        halo_shower=np.zeros(len(jets), np.int64),
         mismodelling=0.0,
     )

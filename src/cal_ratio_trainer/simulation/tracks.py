@@ -30,14 +30,20 @@ class TrackRecipe:
     mismodelling: float
 
 
-def multijet_primaries(random: Generator, jets: Axes) -> tuple[IntArray, FloatArray]:
-    """Number of primary tracks and their pt sum over the jet's, for multijets, each [jets]."""
+def multijet_primaries(random: Generator, jets: Axes, softness: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Number of primary tracks and their pt sum over the jet's, for multijets, each [jets].
+
+    Args:
+        random: of the file.
+        jets: the jets.
+        softness: softness of the fragmentation, standard normal, [jets]; softer jets have more tracks.
+    """
     count, share = parameters("tracks")["primary"], parameters("tracks")["charged_share"]
     mean = np.maximum(count["constant"] + count["slope"] * jets.lp, count["minimum"])
-    spread = np.exp(count["log_mean"] + count["log_sigma"] * draws.normal(random, len(jets)))
+    spread = count["log_mean"] + count["softness"] * softness + count["log_sigma"] * draws.normal(random, len(jets))
     with_pt = np.clip(share["constant"] + share["slope"] * jets.lp, *share["clip"])
     charged = share["median"] * np.exp(share["sigma"] * draws.normal(random, len(jets))) * with_pt
-    return random.poisson(mean * spread), np.minimum(charged, share["maximum"]).astype(np.float32)
+    return random.poisson(mean * np.exp(spread)), np.minimum(charged, share["maximum"]).astype(np.float32)
 
 
 def tracks(random: Generator, jets: Axes, recipe: TrackRecipe) -> Lists:
