@@ -230,6 +230,12 @@ class TrainSettings(FigureSettings):
     ks_limit: float = Field(
         default=0.3, gt=0, description="An epoch passes the rule when its BIB K-S sum is below this. [1]"
     )
+    c2st_every: int = Field(
+        default=5,
+        ge=0,
+        description="After every so many epochs and the last one a classifier is trained to tell control data from MC "
+        "(C2ST), on the validation part, and on the test part at the end; 0 never does. [epochs]",
+    )
     pt_ranges: list[float] = Field(
         default=[0.25, 0.5],
         min_length=2,
@@ -346,19 +352,8 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *(
-        "accumulate",
-        "cuda_graph",
-        "data_place",
-        "domain_loss",
-        "encoder",
-        "encoder_options",
-        "engine",
-        "epoch_plots",
-        "fold",
-        "folds",
-    ),
-    *("matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
+    *("accumulate", "c2st_every", "cuda_graph", "data_place", "domain_loss", "encoder", "encoder_options", "engine"),
+    *("epoch_plots", "fold", "folds", "matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "weight_decay"),
     *FigureSettings.model_fields,
