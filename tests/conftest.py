@@ -1,6 +1,7 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and the order of their files."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,22 @@ import pytest
 # other programs by a large factor.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+# Each worker of pytest-xdist and each command that a test starts would compile all modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 _REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps the order of the files, where pytest-xdist would begin with those of most tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with slow tests first: one that begins last would keep one worker busy and the others waiting."""
+    slow = {item.path for item in items if any(item.iter_markers("slow")) or any(item.iter_markers("faults"))}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

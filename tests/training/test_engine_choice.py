@@ -34,6 +34,7 @@ def run(start: Start, said: list[str] | None = None) -> dict[str, object]:
     return training.train(start, say=told.append, details=lambda figures: "").record
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_says_what_computed_it_and_may_go_on_with_another_engine(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -73,6 +74,7 @@ def test_an_engine_that_does_not_work_here_is_refused_before_there_is_a_folder(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_card_without_code_in_pytorch_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "unserved_card", lambda: "PyTorch has no code for a card: install another")
     said: list[str] = []

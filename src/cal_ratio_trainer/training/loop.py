@@ -15,8 +15,9 @@ from torch.nn import functional
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import roc_auc
+from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets
 from cal_ratio_trainer.network.step_sums import StepSums
@@ -40,6 +41,8 @@ from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets
 from cal_ratio_trainer.training.test_part import scored_control, scored_main
 from cal_ratio_trainer.workers.processes import prefetched
+
+_MAX_C2ST_JETS, _TRAINED_PER_C2ST_JET = 20_000, 50
 
 
 class TrainingDiverged(UserError):
@@ -129,7 +132,10 @@ class TrainingLoop:
             row, histograms = evaluate_epoch(self.training, sums, main, control, test)
             if settings.schedule != "constant":
                 row["learning_rate"] = step.learning_rate
+            evaluated = time.perf_counter()
+            row |= c2st_columns(self.training, control, state.epoch, epochs)
             validated = time.perf_counter()
+            self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
             self.run.refuse_removed(self.run_id)
             write_epoch(self.run, self.run_id, self.training, state.history, histograms)
@@ -229,9 +235,34 @@ def evaluate_epoch(
     if len(control):
         row |= ks.to_dict()
     row["val_auc"] = roc_auc(main)
+    events = data.main.events[data.main.positions(Part.VALIDATION)]
+    row["val_auc_error"] = roc_auc_error(main, events)
     # Every history has the earlier program's columns: NaN without control region, or without adversary.
     row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
     return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks)
+
+
+def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: int) -> HistoryRow:
+    """C2ST of the control validation part, for the history; NaN in epochs without, nothing without control region.
+
+    Its time has to be small beside that of the training, and the result must not depend on time: it reads one jet at
+    most for every `_TRAINED_PER_C2ST_JET` main jets that were trained on since the last one.
+
+    Args:
+        training: the training.
+        control_logits: [jets, 3] without dropout, of the control validation part.
+        done: number of finished epochs, this one included.
+        epochs: planned number of epochs.
+    """
+    settings, data = training.settings, training.data
+    if not settings.c2st_every or not len(data.control.positions(Part.VALIDATION)):
+        return {}
+    if done % settings.c2st_every and done < epochs:
+        return NOT_COMPUTED.named("c2st")
+    trained = len(training.sampler.main) * min(done, settings.c2st_every)
+    control = scored_control(data, Part.VALIDATION, control_logits)
+    max_jets = min(_MAX_C2ST_JETS, trained // _TRAINED_PER_C2ST_JET)
+    return c2st_of_control_jets(control, settings.seed, max_jets=max_jets).overall.named("c2st")
 
 
 @torch.no_grad()

@@ -150,7 +150,7 @@ def _train_in(
 
 
 def _evaluate(run: RunDirectory, training: Training, epoch: int) -> TestFigures:
-    figures = score_test_part(training).figures
+    figures = score_test_part(training).figures()
     write_evaluation(run, epoch, figures)
     return figures
 
@@ -158,7 +158,7 @@ def _evaluate(run: RunDirectory, training: Training, epoch: int) -> TestFigures:
 def _write_test_results(run: RunDirectory, training: Training, plots: RunPlots) -> TestFigures:
     """Scores the test part; writes its jets and figures of merit, and hands the final plots over."""
     scored = score_test_part(training)
-    figures = scored.figures
+    figures = scored.figures(training.settings.seed if training.settings.c2st_every else None)
     write_test_sample(run, training.data, scored)
     write_evaluation(run, len(plots.history) - 1, figures)
     plots.refresh(figures)

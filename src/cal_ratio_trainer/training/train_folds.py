@@ -249,7 +249,8 @@ def _written(fold_set: FoldSet, details: Callable[[TestFigures], str]) -> TestFi
     run = fold_set.run
     sample, networks = fold_sample(run, fold_set.rule, torch.device("cpu")), networks_of(run).load()
     main, control = write_fold_sample(sample, networks, run)
-    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges)
+    seed = sample.settings.seed if sample.settings.c2st_every else None
+    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed)
     histories = [each.read_history() for each in fold_set.folds]
     history = mean_history(histories)
     write_text(run.history_file, history_text(history))
