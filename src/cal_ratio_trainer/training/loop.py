@@ -130,10 +130,10 @@ class TrainingLoop:
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
             row, histograms = evaluate_epoch(self.training, sums, main, control, test)
-            if settings.schedule != "constant":
-                row["learning_rate"] = step.learning_rate
             evaluated = time.perf_counter()
             row |= c2st_columns(self.training, control, state.epoch, epochs)
+            if settings.schedule != "constant":
+                row["learning_rate"] = step.learning_rate
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
