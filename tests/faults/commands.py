@@ -47,7 +47,7 @@ def start_command(
     return process
 
 
-def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tuple[int, str]:
+def run(words: Sequence[object], folder: Path, output: Path | None = None, figures: bool = True) -> tuple[int, str]:
     """Runs a command to its end.
 
     Returns:
@@ -55,7 +55,7 @@ def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tu
     """
     output = output or folder / _OUTPUT
     begin = output.stat().st_size if output.exists() else 0
-    process = start_command(words, folder, output)
+    process = start_command(words, folder, output, figures)
     process.join(_LONGEST_S)
     assert process.exitcode is not None, f"{words} did not end"
     return process.exitcode, output.read_bytes()[begin:].decode() if output.exists() else ""
