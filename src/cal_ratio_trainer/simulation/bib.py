@@ -35,10 +35,11 @@ def bib_axes(random: Generator, size: int) -> tuple[Axes, NDArray[np.int8]]:
     spectrum = numbers["pt"]
     pt = spectrum["minimum"] + spectrum["scale"] * np.exp(np.float32(spectrum["sigma"]) * draws.normal(random, size))
     narrow = np.abs(numbers["eta"]["sigma"] * draws.normal(random, size))
-    is_narrow = draws.uniform(random, size) < numbers["eta"]["narrow_share"]
+    # Showers of collisions are in time at any place; the halo lights up the centre.
+    is_narrow = (maker != IN_TIME) & (draws.uniform(random, size) < numbers["eta"]["narrow_share"])
     abs_eta = np.where(is_narrow, narrow, draws.uniform(random, size, 0.0, 2.45))
     eta = np.minimum(abs_eta, 2.45) * draws.sign(random, size)
-    phi = np.where(maker == MULTIJET, draws.angle(random, size), _phi(random, abs_eta))
+    phi = np.where(maker == HALO, _phi(random, abs_eta), draws.angle(random, size))
     return Axes(pt.astype(np.float32), eta.astype(np.float32), phi.astype(np.float32)), maker
 
 
@@ -85,7 +86,7 @@ def _halo_jets(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> Con
     delay[rows] = _delays(random, jets, clusters, rows, layer)
     delay[in_time[clusters.owners]] = 0
     tail = np.full(len(pt), parameters("time")["tail_scale"]["bib"], np.float32)
-    time = times(random, pt, delay, tail)
+    time = times(random, pt, delay, tail, mismodelling=1.0)
     none = np.zeros(len(jets), np.int64)
     return Constituents(
         cluster_lists(clusters, pt, measured, time),
