@@ -4,8 +4,10 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.network import engine as engines
 from cal_ratio_trainer.network.engine import EngineUnusable
 from cal_ratio_trainer.training import setup
@@ -27,6 +29,26 @@ def settings_in(folder: Path, **changes: object) -> TrainSettings:
         threads=1,
         **changes,
     )
+
+
+def test_steps_of_encoders_on_pytorch_are_not_recorded_and_a_run_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path, encoder="deep_sets")
+    assert not list(setup.notices(settings))
+    monkeypatch.setattr(setup, "chosen_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(setup, "unserved_card", lambda: None)
+    (said,) = setup.notices(settings)
+    assert said == "encoder deep_sets runs on PyTorch's operations: steps are not recorded as CUDA graphs"
+
+
+def test_an_encoder_on_pytorch_refuses_another_engine_before_data_are_read(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, encoder="transformer", engine="numba")
+    Path(settings.main_training_file).unlink()
+    with pytest.raises(
+        ConfigError, match="engine is numba, but encoder transformer runs on PyTorch's operations alone"
+    ):
+        setup.set_up(Start(settings), lambda text: None)
 
 
 def run(start: Start, said: list[str] | None = None) -> dict[str, object]:
