@@ -47,6 +47,18 @@ class Classifier(nn.Module):
 
     def forward(self, batch: Batch, dropout: DropoutSource | None = None) -> Tensor:
         """Logits [jets, 3]; with a dropout source as in training, without as in use."""
+        x, activations = self._combined(batch, dropout)
+        return dense_chain(x, [*self._hidden, self.output], ChainPlan(activations))
+
+    def logits_and_hidden(self, batch: Batch, dropout: DropoutSource | None = None) -> tuple[Tensor, Tensor]:
+        """The same logits [jets, 3], but for rounding, with the outputs [jets, units] of the last hidden layer."""
+        x, activations = self._combined(batch, dropout)
+        before = dense_chain(x, self._hidden, ChainPlan(activations[:-1]))
+        hidden = activations[-1].finished(before)
+        return self.output(hidden), hidden
+
+    def _combined(self, batch: Batch, dropout: DropoutSource | None) -> tuple[Tensor, tuple[Activation, ...]]:
+        """What the hidden layers read, [jets, inputs], and what comes behind each of them."""
         engine = engine_for(batch.jet.device, batch.jet.dtype, self.engine)
         scale = scale_of(dropout)
         rows = batch.mask_rows
@@ -59,8 +71,11 @@ class Classifier(nn.Module):
         rate = dropout.rate if dropout is not None else 0.0
         keys = [dropout.key() if dropout is not None and dropout.rate else None for _ in self.hidden]
         activations = tuple(Activation(rate, key, False, engine, rows) for key in keys)
-        layers = [*(layer for layer in self.hidden if isinstance(layer, Dense)), self.output]
-        return dense_chain(x, layers, ChainPlan(activations))
+        return x, activations
+
+    @property
+    def _hidden(self) -> list[Dense]:
+        return [layer for layer in self.hidden if isinstance(layer, Dense)]
 
     def penalised_kernels(self) -> Iterator[nn.Parameter]:
         """The kernels under L1 and L2: constituent layers, LSTM inputs, hidden layers; no recurrent ones, no output."""

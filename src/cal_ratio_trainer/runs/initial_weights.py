@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.loading import Layers
-from cal_ratio_trainer.config.training import DEMO_PROFILE
+from cal_ratio_trainer.config.training import PROFILES
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.formats.network_file import read_own_network
@@ -90,8 +90,8 @@ def settings_layers(run: RunDirectory, stored: Mapping[str, Any], layers: Layers
     Raises:
         ConfigError: no training files are known.
     """
-    # The demo's profile is for a network that begins with the demo.
-    given = [(source, content) for source, content in layers[1:] if source != DEMO_PROFILE]
+    # A profile is for a network that begins anew.
+    given = [(source, content) for source, content in layers[1:] if source not in PROFILES]
     merged: dict[str, Any] = dict(stored)
     for _, content in given:
         merged |= content

@@ -152,10 +152,11 @@ class TrainingLoop:
             return
         settings = self.training.settings
         before = f"; the network of epoch {epoch - 1} is in {self.run.path}" if epoch else ""
+        strength = settings.agreement_strength
+        or_strength = f" or agreement_strength ({strength:g})" if strength is not None else ""
         raise TrainingDiverged(
             f"the training diverged: loss or weights became NaN or infinite in epoch {epoch}{before}. Start again with "
-            f"a smaller learning_rate ({settings.learning_rate:g}) or adversary_weight "
-            f"({settings.adversary_weight:g}), and look at the weights of the jets"
+            f"a smaller learning_rate ({settings.learning_rate:g}){or_strength}, and look at the weights of the jets"
         )
 
     def _require_equal_weights(self) -> None:

@@ -132,7 +132,8 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
         UserError: settings or files cannot be used.
     """
     settings = start.settings
-    domain_loss_named(settings.domain_loss)
+    if settings.has_agreement:
+        domain_loss_named(settings.agreement)
     keep_freed_memory()
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
@@ -143,7 +144,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
             say(sentence)
         sampler = new_sampler(settings, loaded.data)
-        step = new_step(settings, loaded.place, ranks, schema)
+        step = new_step(settings, loaded.place, sampler, ranks, schema)
         if initial is not None:
             step.classifier.set_weights(initial)
         ranks.connect(chosen_device(settings.device))
@@ -198,9 +199,13 @@ def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> Ne
 
 
 def new_step(
-    settings: TrainSettings, place: DataPlace, ranks: Ranks = ALONE, schema: Schema = CALRATIO_2019
+    settings: TrainSettings,
+    place: DataPlace,
+    sampler: Sampler,
+    ranks: Ranks = ALONE,
+    schema: Schema = CALRATIO_2019,
 ) -> TrainingStep:
-    """Fresh networks and optimisers on the device of the training, for jets of a schema.
+    """Fresh networks and optimisers on the device of the training, for jets of a schema and a sampler's mini-batches.
 
     Raises:
         ConfigError, EngineUnusable: the device or engine asked for cannot be used.
@@ -210,9 +215,17 @@ def new_step(
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(network_shape(settings, schema), settings.seed, settings.engine).to(device)
     domain = None
-    if settings.adversary_weight:
-        of_domain = DomainSettings(settings.adversary_weight, settings.seed + 1, tuple(settings.pt_ranges))
-        domain = domain_loss_named(settings.domain_loss)(of_domain).to(device)
+    if settings.has_agreement:
+        assert settings.agreement_strength is not None, "every method has a default strength"
+        of_domain = DomainSettings(
+            weight=settings.agreement_strength,
+            seed=settings.seed + 1,
+            pt_ranges=tuple(settings.pt_ranges) if schema.jet_inputs[:1] == ("jet_pt",) else (),
+            control_jets=-(-len(sampler.main) // sampler.splits),
+            steps=settings.epochs * sampler.splits,
+            hidden_width=classifier.shape.hidden[-1],
+        )
+        domain = domain_loss_named(settings.agreement)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
     at_once = settings.accumulate == 1 and place.place is Place.DEVICE and ranks.place.processes == 1
     recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
