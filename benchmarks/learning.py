@@ -60,7 +60,8 @@ def table_row(precision: str, settings: TrainSettings, figures: dict[str, float]
     weight = settings.adversary_weight
     return (
         f"| {settings.engine} | {precision} | {settings.num_splits} | {f'{weight:g}' if weight else 'none'} "
-        f"| {settings.seed} | {figures['auc']:.4f} | {figures['rejection_90']:.1f} | {ks} |"
+        f"| {settings.seed} | {figures['auc']:.4f} | {figures['rejection_90']:.1f} | {ks} "
+        f"| {figures['c2st_auc']:.3f} ({figures['c2st_excess']:+.1f}) |"
     )
 
 
@@ -69,9 +70,10 @@ def heading(figures: dict[str, float]) -> str:
     expected = f"{figures['ks_qcd_expected']:.3f} ± {figures['ks_qcd_spread']:.3f}"
     return (
         f"K-S sums over three pt ranges; identical distributions would give {expected}; in brackets the excess in "
-        "units of that spread.\n\n"
+        f"units of that spread. C2ST: AUC of a classifier that tells control data from MC; identical distributions "
+        f"would give {figures['c2st_expected']:.3f} ± {figures['c2st_spread']:.3f}.\n\n"
         "| engine | products | `num_splits` | `adversary_weight` | seed | test AUC | rejection at 90 % | K-S QCD "
-        "| K-S signal | K-S BIB |\n|---|---|---|---|---|---|---|---|---|---|"
+        "| K-S signal | K-S BIB | C2ST |\n|---|---|---|---|---|---|---|---|---|---|---|"
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.config.loading import load_settings, read_profile, settings_from
-from cal_ratio_trainer.config.training import TrainSettings, profile_notice, resolve_layers
+from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 
 DEFAULTS = ("packaged defaults", TrainSettings.defaults())

@@ -3,6 +3,7 @@
 import itertools
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,13 @@ def test_a_step_takes_what_is_predicted_within_a_quarter(engine: Engine, lstm_la
     predicted = step_bytes(shape, size_of(data), engine, pieces)
     measured = measured_peak(shape, data, engine.value, pieces)
     assert predicted == pytest.approx(measured, rel=0.25)
+
+
+@pytest.mark.parametrize("encoder", ["deep_sets"])
+def test_a_step_of_another_encoder_takes_what_is_predicted_within_a_quarter(encoder: str) -> None:
+    shape, data = replace(DEFAULT_SHAPE, encoder=encoder), tensors()
+    predicted = step_bytes(shape, size_of(data), Engine.TORCH)
+    assert predicted == pytest.approx(measured_peak(shape, data, "auto", 1), rel=0.25)
 
 
 @pytest.mark.parametrize(("main_jets", "control_jets"), [(MAIN, CONTROL), (900, 2000), (MAIN, 0)])

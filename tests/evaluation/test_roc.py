@@ -8,16 +8,19 @@ from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from sklearn.metrics import roc_auc_score
 
-from cal_ratio_trainer.evaluation import ScoredJets
+from cal_ratio_trainer.evaluation import ScoredJets, WeightedSample
+from cal_ratio_trainer.evaluation.bootstrap import Resampling, resampled_aucs
 from cal_ratio_trainer.evaluation.intervals import share
 from cal_ratio_trainer.evaluation.roc import (
     BIB_ONLY,
     QCD_AND_BIB,
     QCD_AND_TENTH_OF_BIB,
     QCD_ONLY,
+    auc_error,
     mass_name,
     mixed,
     roc_auc,
+    roc_auc_error,
     roc_curve,
 )
 from cal_ratio_trainer.jets.labels import Label
@@ -202,3 +205,24 @@ def test_the_compound_takes_a_tenth_of_bib() -> None:
 
 def test_masses_are_named_as_in_the_manuals_files() -> None:
     assert mass_name(1000) == "mH1000.0"
+
+
+def test_the_error_of_an_area_by_hand() -> None:
+    # Signal 3, 1 against background 2, 0: signal wins 1 and 1/2, background loses 1/2 and 1, AUC 3/4.
+    # Contributions +-1/4 / 2 of four jets: the square root of 4 (1/8)^2.
+    signal, background = (WeightedSample.unweighted(np.array(values)) for values in ([3.0, 1.0], [2.0, 0.0]))
+    assert auc_error(signal, background, np.arange(2), np.arange(2, 4)) == pytest.approx(0.25)
+    # One event with the winning signal jet and the losing background jet, +1/8 and -1/8: they cancel.
+    assert auc_error(signal, background, np.array([1, 2]), np.array([1, 3])) == pytest.approx(math.sqrt(2) / 8)
+    nothing = WeightedSample.unweighted(np.zeros(0))
+    assert math.isnan(auc_error(signal, nothing, np.arange(2), np.arange(0)))
+
+
+def test_the_error_of_an_area_is_that_of_samples_drawn_anew() -> None:
+    jets, events = plausible_jets(1500), np.arange(1500) // 2
+    (drawn,) = resampled_aucs(jets, events, Resampling(300, 1), (QCD_AND_TENTH_OF_BIB,))
+    assert roc_auc_error(jets, events) == pytest.approx(float(drawn.replicas.std()), rel=0.15)
+    repeated = np.repeat(np.arange(1500), 2)
+    twice = ScoredJets(jets.scores[repeated], jets.labels[repeated], jets.weights[repeated])
+    assert roc_auc_error(twice, events[repeated]) == pytest.approx(roc_auc_error(jets, events))
+    assert math.isnan(roc_auc_error(jets_on_signal_output([0.5], [], []), np.zeros(1, int)))

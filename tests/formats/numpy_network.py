@@ -18,11 +18,17 @@ def scores(
     Args:
         shape: the classifier's shape.
         weights: every weight by name.
-        constituents: for each branch [jets, slots, inputs + masses], empty slots included.
+        constituents: for each branch [jets, slots, inputs + masses], empty slots included; for other encoders than the
+            LSTM these are zeros.
         jets: [jets, 3 + masses].
     """
     ends = []
     for branch, padded in zip(shape.branches, constituents, strict=True):
+        if shape.encoder != "lstm":
+            of_branch = {name.removeprefix(f"{branch.name}."): values for name, values in weights.items()}
+            filled = [jet[jet.any(axis=1)].astype(np.float64) for jet in padded]
+            ends.append(np.stack([_ENCODERS[shape.encoder](of_branch, each) for each in filled]))
+            continue
         sequence = padded.astype(np.float64)
         for i in range(len(branch.dense)):
             sequence = np.maximum(_dense(weights, f"{branch.name}.dense.{i}", sequence), 0)
@@ -60,6 +66,16 @@ def _lstm(weights: Mapping[str, np.ndarray], name: str, sequence: Array) -> Arra
 
 def _sigmoid(values: Array) -> Array:
     return 0.5 * (1 + np.tanh(values / 2))
+
+
+def _deep_sets(weights: Mapping[str, np.ndarray], rows: Array) -> Array:
+    """Sum and maximum over the constituents [n, inputs] of one jet."""
+    for i in range(sum(name.startswith("dense.") and name.endswith(".kernel") for name in weights)):
+        rows = np.maximum(_dense(weights, f"dense.{i}", rows), 0)
+    return np.concatenate([rows.sum(axis=0), rows.max(axis=0, initial=0)])
+
+
+_ENCODERS = {"deep_sets": _deep_sets}
 
 
 def random_weights(shape: NetworkShape, seed: int) -> dict[str, NDArray[np.float32]]:

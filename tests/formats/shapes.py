@@ -4,6 +4,16 @@ from dataclasses import replace
 
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 
+ANY_LENGTH = {
+    "deep_sets": replace(DEFAULT_SHAPE, encoder="deep_sets"),
+    "deep_sets_of_one_layer_with_masses": NetworkShape(
+        branches=tuple(branch_shape(name, (7,), 3) for name in ("clusters", "tracks", "muon_segments")),
+        masses=2,
+        encoder="deep_sets",
+    ),
+}
+"""Networks with encoders that take any number of constituents."""
+
 EQUAL_BRANCHES = NetworkShape(
     branches=tuple(branch_shape(name, (8, 8, 8), 4) for name in ("clusters", "tracks", "muon_segments")),
     hidden=(16, 16),

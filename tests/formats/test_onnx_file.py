@@ -13,8 +13,8 @@ from cal_ratio_trainer.formats.onnx_file import onnx_bytes
 from cal_ratio_trainer.formats.onnx_graph import BadOpset
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_inputs, random_weights, scores
-from tests.formats.onnx_scores import run
-from tests.formats.shapes import SHAPES
+from tests.formats.onnx_scores import run, session_of
+from tests.formats.shapes import ANY_LENGTH, SHAPES
 
 FILLED = (0, 1, 5, 30)
 PROPERTIES = {"network": "study/00003/12", "notes": "[]"}
@@ -39,6 +39,40 @@ def test_any_number_of_jets_goes_in(batch: int) -> None:
     constituents, jets = random_inputs(DEFAULT_SHAPE, [i % 31 for i in range(batch)], seed=batch)
     found = run(onnx_bytes(DEFAULT_SHAPE, weights, {}), [*constituents, jets])
     np.testing.assert_allclose(found, scores(DEFAULT_SHAPE, weights, constituents, jets), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [11, 21])
+@pytest.mark.parametrize("name", ANY_LENGTH)
+def test_encoders_of_any_length_are_fed_with_all_slots_or_those_that_are_filled(name: str, opset: int) -> None:
+    if opset > onnx.defs.onnx_opset_version():
+        pytest.skip(f"the installed onnx does not know opset {opset}")
+    shape, weights = ANY_LENGTH[name], random_weights(ANY_LENGTH[name], seed=1)
+    constituents, jets = random_inputs(shape, FILLED, seed=2)
+    expected = scores(shape, weights, constituents, jets)
+    session = session_of(onnx_bytes(shape, weights, {}, opset))
+    np.testing.assert_allclose(session([*constituents, jets]), expected, rtol=0, atol=1e-5)
+    for jet, count in enumerate(FILLED):
+        alone = [*(each[jet : jet + 1, :count] for each in constituents), jets[jet : jet + 1]]
+        np.testing.assert_allclose(session(alone), expected[jet : jet + 1], rtol=0, atol=1e-5)
+
+
+def test_a_slot_that_holds_the_padding_row_is_empty_for_encoders_of_any_length() -> None:
+    shape = ANY_LENGTH["deep_sets"]
+    weights = random_weights(shape, seed=1)
+    constituents, jets = random_inputs(shape, FILLED, seed=2)
+    expected = scores(shape, weights, constituents, jets)
+    padding = {branch.name: np.linspace(-1, 2, branch.inputs, dtype=np.float32) for branch in shape.branches}
+    for branch, padded in zip(shape.branches, constituents, strict=True):
+        padded[~padded.any(axis=2)] = padding[branch.name]
+    content = onnx_bytes(shape, weights, {}, padding={name: row.tolist() for name, row in padding.items()})
+    np.testing.assert_allclose(run(content, [*constituents, jets]), expected, rtol=0, atol=1e-5)
+
+
+def test_the_number_of_slots_is_free_for_encoders_of_any_length() -> None:
+    shape = ANY_LENGTH["deep_sets"]
+    inputs = shapes_of(list(model_of(onnx_bytes(shape, random_weights(shape, seed=1), {})).graph.input))
+    assert inputs["constit_input_cr"] == ["jets", "clusters", 12]
+    assert inputs["MSeg_input_cr"] == ["jets", "muon_segments", 6]
 
 
 def model_of(content: bytes) -> onnx.ModelProto:

@@ -16,8 +16,8 @@ from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from tests.formats.numpy_network import random_weights, scores
-from tests.formats.onnx_scores import run
-from tests.formats.shapes import SHAPES
+from tests.formats.onnx_scores import run, session_of
+from tests.formats.shapes import ANY_LENGTH, SHAPES
 
 USUAL = Scaling(min_jet_pt=0, max_jet_pt=500)
 
@@ -127,6 +127,25 @@ def test_whole_networks_of_every_shape_give_the_scores_of_built_jets(name: str) 
     raw_own = np.concatenate([raw_own, masses * np.float32(1000)], axis=1)
     content = onnx_bytes(shape, weights, {}, preprocessing=Preprocessing(USUAL))
     np.testing.assert_allclose(run(content, [*raw, raw_own]), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ANY_LENGTH)
+def test_encoders_of_any_length_take_converted_jets_with_or_without_empty_slots(name: str) -> None:
+    shape, weights = ANY_LENGTH[name], random_weights(ANY_LENGTH[name], seed=1)
+    jets = converted_jets()
+    masses = np.random.default_rng(1).uniform(0.05, 1, (len(jets), shape.masses)).astype(np.float32)
+    *constituents, own = padded_inputs(scale(jets, USUAL).jets, shape, masses).arrays
+    expected = scores(shape, weights, constituents, own)
+    *raw, raw_own = padded_inputs(jets, shape).arrays
+    raw_own = np.concatenate([raw_own, masses * np.float32(1000)], axis=1)
+    padding = {branch.name: tuple(np.linspace(-1, 2, branch.inputs).tolist()) for branch in shape.branches}
+    session = session_of(onnx_bytes(shape, weights, {}, preprocessing=Preprocessing(USUAL, padding=padding)))
+    np.testing.assert_allclose(session([*raw, raw_own]), expected, rtol=0, atol=1e-5)
+    lengths = [jets.constituents[branch.name].lengths for branch in shape.branches]
+    for jet in range(0, len(jets), 10):
+        alone = [array[jet : jet + 1, : each[jet]] for array, each in zip(raw, lengths, strict=True)]
+        found = session([*alone, raw_own[jet : jet + 1]])
+        np.testing.assert_allclose(found, expected[jet : jet + 1], rtol=0, atol=1e-5)
 
 
 def test_scaled_and_converted_inputs_have_different_names_so_that_one_is_never_taken_for_the_other() -> None:

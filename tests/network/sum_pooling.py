@@ -37,7 +37,7 @@ class SumPooling(Encoder):
         return SumOfConstituents(inputs, branch.lstm_units, generator)
 
     def add_to_onnx(
-        self, graph: GraphBuilder, source: str, weights: Mapping[str, np.ndarray], branch: BranchShape
+        self, graph: GraphBuilder, source: str, filled: str, weights: Mapping[str, np.ndarray], branch: BranchShape
     ) -> str:
         """See `Encoder.add_to_onnx`."""
         kernel = graph.constant(f"{branch.name}/kernel", weights["kernel"])

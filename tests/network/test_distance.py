@@ -34,7 +34,8 @@ def distance(jets: ControlJets, method: Distance | None = None) -> Tensor:
 
 def log_odds(jets: ControlJets) -> np.ndarray:
     p = jets.logits.double().softmax(dim=1).numpy()
-    return np.clip(np.log(p / (1 - p)), -MAX_LOG_ODDS, MAX_LOG_ODDS)
+    found: np.ndarray = np.clip(np.log(p / (1 - p)), -MAX_LOG_ODDS, MAX_LOG_ODDS)
+    return found
 
 
 def test_it_is_half_the_squared_energy_distance_in_units_of_the_spread() -> None:

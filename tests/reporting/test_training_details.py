@@ -7,6 +7,7 @@ from cal_ratio_trainer.reporting.training_details import (
     training_details,
     training_details_text,
 )
+from tests.factories.scored_jets import plausible_control_jets, plausible_jets
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,17 @@ def test_a_range_without_jets_is_unknown_and_so_is_the_sum(figures: TestFigures)
     assert rows[2][2:] == ("-", "-", "-", "-")
     assert rows[3][2] == "-"
     assert "±" in rows[0][3]
+
+
+def test_a_classifier_s_auc_stands_beside_that_of_identical_distributions() -> None:
+    found = evaluate_test_sample(plausible_jets(50), plausible_control_jets(300), c2st_seed=1)
+    rows, result = rows_of(found, "C2ST"), found.c2st
+    assert result is not None
+    assert [row[0] for row in rows] == ["all", "low", "mid", "high"]
+    assert rows[0][1] == f"{result.overall.auc:.4f} ± {result.overall.error:.4f}"
+    # The low range has less than 50 jets of a kind.
+    assert rows[1] == ("low", "-", "-", "-")
+    assert found.numbers()["c2st_excess"] == result.overall.excess
 
 
 def test_the_text_holds_every_cell_and_lines_up(figures: TestFigures) -> None:

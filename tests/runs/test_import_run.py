@@ -296,7 +296,7 @@ def test_going_on_makes_a_new_run_from_the_imported_weights(
         np.testing.assert_allclose(weights[name], values, atol=1e-6, err_msg="with no learning, weights stay")
     record = summary.run.read_record()
     assert record["initial_weights"]["run"] == "calratio/00000"
-    assert "may be some that the imported network was trained on" in record["notes"][0]
+    assert "its test jets may be some that it was trained on" in record["notes"][0]
     assert record["finished_epochs"] == 1
     assert {path: path.read_bytes() for path in before} == before, "the imported run stays as it is"
 

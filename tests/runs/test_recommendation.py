@@ -13,6 +13,7 @@ from cal_ratio_trainer.runs.recommendation import (
     RULES,
     best_epochs,
     classifying_epochs,
+    epochs_without_progress,
     kept_epochs,
     pareto_epochs,
     pareto_front,
@@ -44,6 +45,13 @@ def test_the_pareto_front_has_the_epochs_that_no_other_beats_in_both() -> None:
     #            best AUC             in between           best K-S             beaten by 1
     history = [row_of(1, 0.95, 0.9), row_of(1, 0.90, 0.5), row_of(1, 0.85, 0.2), row_of(1, 0.89, 0.6)]
     assert pareto_epochs(history) == {0, 1, 2}
+
+
+def test_epochs_count_since_the_newest_that_was_on_the_front_when_it_was_finished() -> None:
+    #               on the front          on it, beats 0       beaten by 1          without K-S
+    history = [row_of(1, 0.90, 0.5), row_of(1, 0.92, 0.4), row_of(1, 0.91, 0.6), row_of(1, 0.95, math.nan)]
+    assert [epochs_without_progress(history[:count]) for count in range(5)] == [0, 0, 0, 1, 2]
+    assert epochs_without_progress(history[3:] * 2) == 2
 
 
 def test_equal_epochs_are_on_the_front_once_with_the_earliest() -> None:

@@ -1,5 +1,7 @@
 """Steps of training on small networks, with the adversary unless its weight is 0."""
 
+from typing import Any
+
 import torch
 
 from cal_ratio_trainer.network.classifier import Classifier
@@ -22,8 +24,12 @@ def new_step(
     seed: int = 1,
     pieces: int = 1,
     ranks: Ranks = ALONE,
+    **more: Any,
 ) -> TrainingStep:
-    """A fresh step with the default learning rate; the networks' weights are drawn with seeds `seed` and `seed` + 1."""
+    """A fresh step with the default learning rate; the networks' weights are drawn with seeds `seed` and `seed` + 1.
+
+    `more` are further arguments of the step.
+    """
     return kind(
         Classifier(shape, seed, engine).to(device),
         Adversary(DomainSettings(weight, seed + 1)).to(device) if weight else None,
@@ -33,6 +39,7 @@ def new_step(
         seed=5,
         pieces=pieces,
         ranks=ranks,
+        **more,
     )
 
 

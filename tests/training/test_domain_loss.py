@@ -114,11 +114,10 @@ def test_a_method_from_outside_trains_and_goes_on_exactly(files: tuple[Path, Pat
 
 @pytest.mark.usefixtures("registered")
 def test_its_weight_makes_another_training_and_0_one_without_it(files: tuple[Path, Path], tmp_path: Path) -> None:
+    cases: list[dict[str, Any]] = [{"agreement_strength": 1.0}, {"agreement_strength": 100.0}, {"agreement": "none"}]
     rows = [
         trained(files, tmp_path / str(number), epochs=1, **strength).read_history()[0]
-        for number, strength in enumerate(
-            ({"agreement_strength": 1.0}, {"agreement_strength": 100.0}, {"agreement": "none"})
-        )
+        for number, strength in enumerate(cases)
     ]
     assert rows[0]["original_lossf"] != rows[1]["original_lossf"]
     assert "shift" not in rows[2]
@@ -201,7 +200,7 @@ def test_reversal_turns_the_gradient_of_the_network_and_not_that_of_its_head() -
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(50, 64, generator=generator, requires_grad=True)
     jets = ControlJets(torch.zeros(50, 3), (torch.arange(50) % 2).float(), torch.ones(50), torch.zeros(50, 3), hidden)
-    found = []
+    found: list[tuple[Tensor, Tensor | None]] = []
     for _ in range(11):
         domain.zero_grad()
         hidden.grad = None
@@ -211,6 +210,7 @@ def test_reversal_turns_the_gradient_of_the_network_and_not_that_of_its_head() -
         domain.after_step()
     (first, head), (last, last_head) = found[0], found[-1]
     assert torch.equal(first, torch.zeros_like(first))
+    assert head is not None
     torch.testing.assert_close(head, last_head)
     # The ramp has ended: 2 / (1 + exp(-10)) - 1, times the strength.
     assert float(domain.factor) == pytest.approx(2.0, rel=1e-3)

@@ -16,6 +16,7 @@ from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 
+C2ST = ("auc", "error", "expected", "spread", "excess")
 ROW = {
     "original_lossf": 0.51,
     "val_original_lossf": 0.48,
@@ -42,6 +43,28 @@ def test_the_epoch_line_has_losses_auc_ks_rate_and_time_left() -> None:
     assert short_note([ROW]) == "epoch 0: loss 0.48, AUC 0.9877, K-S 0.75"
 
 
+@pytest.mark.usefixtures("without_figures")
+def test_a_classifier_looks_for_differences_of_data_and_simulation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cal_ratio_trainer.training.loop._TRAINED_PER_C2ST_JET", 1)
+    _train(tmp_path, control_jets=1000, train_fraction=0.4, epochs=3, c2st_every=2)
+    run = tmp_path / "runs" / "default" / "00000"
+    rows = json.loads((run / "history.json").read_text())
+    assert list(rows[0])[-6:] == ["val_auc_error", *(f"c2st_{name}" for name in C2ST)]
+    assert [row["c2st_auc"] is not None for row in rows] == [False, True, True]
+    assert 0.3 < rows[1]["c2st_auc"] < 0.7
+    assert rows[2]["c2st_excess"] == pytest.approx(
+        (rows[2]["c2st_auc"] - rows[2]["c2st_expected"]) / rows[2]["c2st_spread"]
+    )
+    record = json.loads((run / "run.json").read_text())
+    assert math.isfinite(record["test"]["c2st_auc"])
+    assert 0 < record["timings"]["c2st_s"] < record["timings"]["validation_s"]
+    _train(tmp_path, c2st_every=0)
+    rows = json.loads((tmp_path / "runs" / "default" / "00001" / "history.json").read_text())
+    assert not any(name.startswith("c2st") for name in rows[0])
+
+
 def test_a_training_without_adversary_says_and_draws_nothing_of_one(tmp_path: Path) -> None:
     line = epoch_line([{**ROW, "val_adv_loss": math.nan}], 12, Timings(epochs=[2.0]))
     assert "adversary" not in line
@@ -60,18 +83,11 @@ def test_an_adversary_that_is_confidently_wrong_is_told_once() -> None:
     assert adversary.warning([{**ROW, "val_adv_loss": math.nan}]) is None
 
 
-def _train(folder: Path, **changes: object) -> None:
-    main, control = write_training_files(folder, 400, 300)
+def _train(folder: Path, control_jets: int = 300, **changes: object) -> None:
+    main, control = write_training_files(folder, 400, control_jets)
+    small = {"epochs": 2, "num_splits": 4, "sample_fraction": 1.0, "train_fraction": 0.7, "threads": 1}
     settings = TrainSettings.make(
-        main_training_file=str(main),
-        cr_training_file=str(control),
-        output_path=folder / "runs",
-        epochs=2,
-        num_splits=4,
-        sample_fraction=1.0,
-        train_fraction=0.7,
-        threads=1,
-        **changes,
+        main_training_file=str(main), cr_training_file=str(control), output_path=folder / "runs", **(small | changes)
     )
     train(Start(settings), say=lambda text: None, details=lambda figures: "")
 

@@ -145,8 +145,10 @@ def continued(settings: TrainSettings, **flags: Any) -> Start:
 def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Case with dropout, mini-batches in pieces, and shares of different lengths."""
-    alone, _ = (settings_of(files, tmp_path / name, accumulate=2) for name in ("alone", "together"))
+    """Case with dropout, mini-batches in pieces, shares of different lengths, and early stopping out of reach."""
+    changes: dict[str, Any] = {"accumulate": 2, "schedule": "one_cycle", "clip_gradient": 0.5, "average_weights": 0.5}
+    changes |= {"optimizer": "adamw", "early_stopping": 3}
+    alone, _ = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
     process = start_training(tmp_path / "together")
     run_alone(alone)
     status, out, error = finished(process)
@@ -221,7 +223,7 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
 @pytest.mark.usefixtures("without_figures")
 def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_path: Path) -> None:
     # With fewer jets some figures of merit are unknown, and null in the files.
-    changes = {"epochs": 2, "folds": 2, "train_fraction": 0.5}
+    changes = {"epochs": 4, "folds": 2, "train_fraction": 0.5, "early_stopping": 1}
     alone, together = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
     process = start_training(tmp_path / "together")
     train_set(alone)
@@ -230,6 +232,7 @@ def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_pa
     assert out.count("Area under the ROC curve") == 1
     for fold in ("fold_0", "fold_1"):
         assert_same_history(tmp_path / "together", tmp_path / "alone", fold)
+    assert min(len(history_of(tmp_path / "together", fold)) for fold in ("fold_0", "fold_1")) < 4
     sets = [record_of(settings.output_path) for settings in (alone, together)]
     assert [record["status"] for record in sets] == ["finished", "finished"]
     assert sets[1]["test"] == pytest.approx(sets[0]["test"], rel=1e-4, abs=1e-4)

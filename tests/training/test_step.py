@@ -14,8 +14,9 @@ from cal_ratio_trainer.network.domain.adversary import (
     data_or_simulation_loss,
 )
 from cal_ratio_trainer.network.step_sums import StepSums
+from cal_ratio_trainer.training.optimizers import keras_nadam
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.step import StepJets, TrainingStep, keras_nadam
+from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from tests.factories.jets import synthetic_jets
 from tests.training.steps import adversary_of, new_step
 

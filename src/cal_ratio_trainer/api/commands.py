@@ -13,6 +13,7 @@ from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import Layers, layers_of, settings_from
 from cal_ratio_trainer.config.plot import PlotSettings
+from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
 from cal_ratio_trainer.config.runs import (
     AnalyzeSettings,
     ConvertTrainingSettings,
@@ -23,7 +24,7 @@ from cal_ratio_trainer.config.runs import (
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.config.shared import FigureSettings
-from cal_ratio_trainer.config.training import TrainSettings, profile_notice, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.progress import progress_shown
 
 if TYPE_CHECKING:
@@ -205,9 +206,8 @@ def train_with(
         summary = train_folds(work, say, training_details_text, ranks)
     else:
         start = find_start(layers, settings, continue_from)
-        if start.initial is not None:
-            say(start.initial.sentence)
-        elif start.run is None:
+        # A training that goes on with an imported run has the settings of that.
+        if start.run is None and (start.initial is None or start.settings.start_from):
             say(notice)
         summary = train_one(start, say, training_details_text, ranks)
     ranks.shut_down()

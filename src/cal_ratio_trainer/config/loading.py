@@ -142,7 +142,7 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
 
 def read_profile(name: str) -> dict[str, Any]:
     """Reads the settings of a packaged profile of `cr_trainer train`."""
-    file = resources.files("cal_ratio_trainer.config").joinpath("profiles", f"{name}.yaml")
+    file = resources.files("cal_ratio_trainer.config").joinpath("packaged", "profiles", f"{name}.yaml")
     return _mapping(name, file.read_text("utf-8"))
 
 

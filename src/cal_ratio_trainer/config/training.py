@@ -6,22 +6,20 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.loading import Layers, read_profile
 from cal_ratio_trainer.config.shared import FigureSettings, RunsFolder, model_name
-from cal_ratio_trainer.errors import ConfigError
 
 DEMO = "demo"
 """Name of the demo data set in place of a training file; it is made when it is first needed."""
-
-DEMO_PROFILE = "demo profile"
-PROFILES = ("manual profile", "best profile", DEMO_PROFILE)
-"""Names of the layers of settings that come from a profile."""
 
 ADVERSARY = "adversary"
 NO_AGREEMENT = "none"
 
 DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7}
 """Of methods whose strength is not 1 by default."""
+
+
+Schedule = Literal["constant", "warmup_cosine", "one_cycle"]
+"""Learning rate by step; `training.optimizers.learning_rate_at` has the formulas."""
 
 
 class TrainSettings(FigureSettings):
@@ -78,8 +76,20 @@ class TrainSettings(FigureSettings):
         description="Seed of everything random: split, sampling, weights, dropout, order. [1]",
     )
 
+    start_from: str | None = Field(
+        default=None,
+        description="Network whose weights to start from, with fresh optimisers: NAME/RUN, NAME/RUN/EPOCH, or a .keras "
+        "or .safetensors file; null draws them. With folds, a fold set.",
+    )
+
     epochs: int = Field(
         default=100, ge=1, description="How many epochs to train, or to add to a finished run. [epochs]"
+    )
+    early_stopping: int | None = Field(
+        default=None,
+        ge=1,
+        description="End the training when for so many epochs none has come onto the Pareto front of AUC and K-S; null "
+        "trains all epochs. [epochs]",
     )
     num_splits: int | None = Field(
         default=50, ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]"
@@ -93,8 +103,32 @@ class TrainSettings(FigureSettings):
     batch_size: int | None = Field(
         default=None, ge=1, description="Main jets in a mini-batch, in place of num_splits. [jets]"
     )
-    learning_rate: float = Field(
-        default=0.0008, gt=0, description="Learning rate of Nadam, for network and adversary. [1]"
+    learning_rate: float = Field(default=0.0008, gt=0, description="Highest learning rate of the network. [1]")
+    adversary_learning_rate: float | None = Field(
+        default=None, gt=0, description="Learning rate of the adversary, constant; null takes learning_rate. [1]"
+    )
+    schedule: Schedule = Field(
+        default="constant",
+        description="Learning rate of the network by step: constant; warmup_cosine rises in the first 3 % of all steps "
+        "and falls to 0; one_cycle rises in the first 30 %.",
+    )
+    optimizer: Literal["nadam", "adamw"] = Field(
+        default="nadam", description="Optimiser of the network; the adversary's is Nadam."
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="Decay of the kernels by AdamW, in units of the learning rate. [1]"
+    )
+    clip_gradient: float | None = Field(
+        default=None,
+        gt=0,
+        description="Largest norm of the network's gradient in a step; null sets no limit. [1]",
+    )
+    average_weights: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay by step of an exponential average of the network's weights, e.g. 0.999; the average is what "
+        "is validated, kept and exported. Null takes the weights themselves. [1]",
     )
     agreement: str = Field(
         default="adversary",
@@ -121,8 +155,8 @@ class TrainSettings(FigureSettings):
 
     encoder: str = Field(
         default="lstm",
-        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', or one that is "
-        "registered under its name.",
+        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', 'deep_sets', or "
+        "one that is registered under its name.",
     )
     cluster_filters: list[int] = Field(
         default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each cluster. [units]"
@@ -205,6 +239,12 @@ class TrainSettings(FigureSettings):
     )
     ks_limit: float = Field(
         default=0.3, gt=0, description="An epoch passes the rule when its BIB K-S sum is below this. [1]"
+    )
+    c2st_every: int = Field(
+        default=5,
+        ge=0,
+        description="After every so many epochs and the last one a classifier is trained to tell control data from MC "
+        "(C2ST), on the validation part, and on the test part at the end; 0 never does. [epochs]",
     )
     pt_ranges: list[float] = Field(
         default=[0.25, 0.5],
@@ -356,98 +396,13 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "adversary_weight", "agreement", "agreement_strength", "cuda_graph", "data_place", "encoder"),
-    *("engine", "epoch_plots", "fold", "folds", "matmul_precision", "note", "plot_processes", "profile", "tag"),
-    "tensorboard",
+    *("accumulate", "adversary_weight", "agreement", "agreement_strength", "c2st_every", "cuda_graph", "data_place"),
+    *("encoder", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note", "plot_processes", "profile"),
+    *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
+    *("start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""
 
 FIRST_SETTINGS = [name for name in TrainSettings.model_fields if name not in _LATER_SETTINGS]
 """Settings that stand in the training_params.yaml of every run, under these names or earlier ones."""
-
-
-def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
-    """Resolves settings that depend on each other across layers.
-
-    * A single `--include_low_mass` on the command line means low masses only, and likewise high.
-    * num_splits and batch_size: the one given later wins; both in one file: num_splits.
-    * A profile stands right above the defaults: the one asked for, or 'best' without a config file and 'manual' with
-      one. The built-in demo without a config file has fewer epochs, of all jets.
-    * A layer that asks for another agreement without a strength takes the default strength of that method.
-    * Without agreement a main training file needs no control region: by default it has none, not the demo's.
-
-    Args:
-        layers: (source, settings) from the packaged defaults to the command line.
-
-    Returns:
-        The layers to validate, and sentences for the user.
-
-    Raises:
-        ConfigError: num_splits and batch_size both on the command line, or no such profile.
-    """
-    result = [(source, dict(content)) for source, content in layers]
-    notices: list[str] = []
-    flags = result[-1][1]
-    if flags.get("num_splits") is not None and flags.get("batch_size") is not None:
-        raise ConfigError(["give either --num_splits or --batch_size"])
-    _lone_mass_flag(flags)
-    has_config, merged = len(layers) > 2, _merged(result[1:])
-    files = {merged.get("main_training_file", DEMO), merged.get("cr_training_file", DEMO)}
-    profile = merged.get("profile", "manual" if has_config else "best")
-    if profile in ("manual", "best"):
-        result.insert(1, (f"{profile} profile", {"profile": profile, **read_profile(profile)}))
-    if files == {DEMO} and not has_config:
-        result.insert(-1, (DEMO_PROFILE, demo_profile()))
-    agreement = TrainSettings.model_fields["agreement"].default
-    for source, content in result[1:]:
-        if content.get("agreement", agreement) != agreement:
-            agreement = content["agreement"]
-            content.setdefault("agreement_strength", None)
-        if content.get("num_splits") is not None and content.get("batch_size") is not None:
-            notices.append(f"{source} gives num_splits and batch_size; num_splits counts")
-            content["batch_size"] = None
-        elif content.get("num_splits") is not None:
-            content["batch_size"] = None
-        elif content.get("batch_size") is not None:
-            content["num_splits"] = None
-    if _merged(result).get("main_training_file", DEMO) != DEMO and agreement == NO_AGREEMENT:
-        result[0][1]["cr_training_file"] = None
-    return result, notices
-
-
-def demo_beside_file(main: str, control: str) -> str | None:
-    """Returns the mistake where only one training file is the demo; else None."""
-    if (main == DEMO) == (control == DEMO):
-        return None
-    given, file, missing = "main_training_file", main, "cr_training_file"
-    if main == DEMO:
-        given, file, missing = "cr_training_file", control, "main_training_file"
-    return f"{given} is {file}, and {missing} is the demo, whose jets are not mixed with others: give both files"
-
-
-def profile_notice(layers: Layers) -> str:
-    """Sentence on the profile in use, with the settings that come from it."""
-    from_profile = dict[str, Any]()
-    given = dict[str, Any]()
-    for source, content in layers[1:]:
-        (from_profile if source in PROFILES else given).update(content)
-    profile = given.get("profile", from_profile.get("profile", "manual"))
-    told = [f"{name} {value}" for name, value in from_profile.items() if name != "profile" and name not in given]
-    return f"profile {profile}: {', '.join(told)}" if told else f"profile {profile}"
-
-
-def demo_profile() -> dict[str, Any]:
-    """Returns settings under which the demo trains in a few minutes on two cores: all jets, few epochs."""
-    return {"epochs": 15, "sample_fraction": 1.0}
-
-
-def _merged(layers: Layers) -> dict[str, Any]:
-    return {name: value for _, content in layers for name, value in content.items()}
-
-
-def _lone_mass_flag(flags: dict[str, Any]) -> None:
-    for given, other in (("include_low_mass", "include_high_mass"), ("include_high_mass", "include_low_mass")):
-        if flags.get(given) is True and other not in flags:
-            flags[other] = False
-            return

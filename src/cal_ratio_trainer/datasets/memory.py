@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from cal_ratio_trainer.network.domain.adversary import Adversary
-from cal_ratio_trainer.network.encoders.base import BranchShape
+from cal_ratio_trainer.network.encoders.base import BranchShape, encoder_named
 from cal_ratio_trainer.network.engine import Engine, chain_fits
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -135,16 +135,23 @@ def _update_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
 def _forward_bytes(shape: NetworkShape, size: StepSize, engine: Engine) -> float:
     """Bytes of a pass without gradients, one branch at a time, for the jets of all updates of the domain loss."""
     jets = size.updates * size.update
+    encoder = encoder_named(shape.encoder)
     floats = [
-        _row_floats(each, shape, engine) * jets * size.constituents[each.name][1] + 3 * each.lstm_units * jets
+        _row_floats(each, shape, engine) * jets * size.constituents[each.name][1] + 3 * encoder.width(each) * jets
         for each in shape.branches
     ]
     inputs = sum(jets * size.constituents[each.name][1] * (each.inputs + shape.masses) for each in shape.branches)
     return _FLOAT * (max(floats) + inputs + jets * (_head_floats(shape, engine) / 2))
 
 
-def _row_floats(branch: BranchShape, shape: NetworkShape, engine: Engine) -> int:
+def _encoder_floats(branch: BranchShape, shape: NetworkShape) -> tuple[float, float] | None:
+    return encoder_named(shape.encoder).step_floats(branch, branch.inputs + shape.masses)
+
+
+def _row_floats(branch: BranchShape, shape: NetworkShape, engine: Engine) -> float:
     """Numbers of one constituent: its inputs, every layer's outputs (if they are kept), its gate inputs."""
+    if (own := _encoder_floats(branch, shape)) is not None:
+        return own[0]
     between = sum(branch.dense) if _keeps_layers(branch, shape, engine) else 0
     return branch.inputs + shape.masses + between + 4 * branch.lstm_units
 
@@ -156,6 +163,8 @@ def _keeps_layers(branch: BranchShape, shape: NetworkShape, engine: Engine) -> b
 
 
 def _branch_kept(branch: BranchShape, shape: NetworkShape, rows: float, jets: float, engine: Engine) -> float:
+    if (own := _encoder_floats(branch, shape)) is not None:
+        return _FLOAT * rows * own[0]
     states = branch.slots * branch.lstm_units * jets
     # PyTorch's operations keep what becomes of the gate inputs, the loops the inputs themselves.
     inputs = 0 if engine is Engine.TORCH else 4
@@ -166,6 +175,8 @@ def _branch_kept(branch: BranchShape, shape: NetworkShape, rows: float, jets: fl
 
 def _branch_beside(branch: BranchShape, shape: NetworkShape, rows: float, jets: float, engine: Engine) -> float:
     """The larger of two moments: the recurrence's gradient, and that of the widest pair of layers."""
+    if (own := _encoder_floats(branch, shape)) is not None:
+        return _FLOAT * rows * own[1]
     widths = [*branch.dense, 4 * branch.lstm_units]
     pair = max(map(sum, itertools.pairwise(widths))) if _keeps_layers(branch, shape, engine) else 0
     states = branch.slots * branch.lstm_units * jets
@@ -176,7 +187,7 @@ def _branch_beside(branch: BranchShape, shape: NetworkShape, rows: float, jets: 
 
 def _head_floats(shape: NetworkShape, engine: Engine) -> int:
     """Numbers of one jet after the branches: vectors of all branches, twice, outputs and gradients of the layers."""
-    joined = sum(branch.lstm_units for branch in shape.branches)
+    joined = shape.encoded_width
     layers = 0 if engine is Engine.NUMBA else sum(shape.hidden) + max(shape.hidden)
     return 3 * joined + shape.jet_inputs + layers
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cal_ratio_trainer.datasets.splits import Part
+from cal_ratio_trainer.datasets.splits import Part, UIntArray, event_words
 from cal_ratio_trainer.datasets.weights import WeightArray
 from cal_ratio_trainer.jets import Jets, JetScalars, Ragged
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
@@ -74,6 +74,11 @@ class TrainingSample:
     @cached_property
     def _positions(self) -> Mapping[Part, NDArray[np.int64]]:
         return {part: np.flatnonzero(self.part == part).astype(np.int64) for part in Part}
+
+    @cached_property
+    def events(self) -> UIntArray:
+        """Number that all jets of an event share. [jets]"""
+        return event_words(self.jets)[0]
 
     @property
     def test_jets(self) -> Jets:

@@ -6,7 +6,7 @@ the training file, whatever its place there.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
-from cal_ratio_trainer.datasets.splits import EVENT_COLUMNS, UIntArray, event_words
+from cal_ratio_trainer.datasets.splits import EVENT_COLUMNS, Part, UIntArray, event_words
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import open_parquet, read_columns, write_parquet
@@ -48,16 +48,20 @@ class EventGroup:
     runs: tuple[int, ...]
 
 
-def write_used_events(folder: Path, data: TrainingData, by_row: bool) -> None:
+def write_used_events(folder: Path, data: TrainingData, by_row: bool, earlier: Sequence[EventGroup] = ()) -> None:
     """Writes the events of a run before its start; events of an earlier start stay in the file.
 
     Args:
         folder: of the run.
         data: data of the training.
         by_row: its split takes every jet for itself.
+        earlier: events of the training whose weights this one starts from; those it was trained on count as such here.
     """
     file = folder / EVENTS_FILE
     groups = list(read_used_events(folder) or ())
+    for group in earlier:
+        trained = group.part == Part.TRAIN
+        groups.append(replace(group, words=group.words[trained], part=group.part[trained]))
     for sample, jets in (("main", data.main), ("control", data.control)):
         groups += _groups_of(sample, jets, by_row)
     _write(file, _merged(groups))
@@ -78,6 +82,30 @@ def read_used_events(folder: Path) -> tuple[EventGroup, ...] | None:
         return tuple(_cut(read_columns(file, opened, ["word", "part"]), told))
     except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputFileError(file, f"is no complete list of a run's events ({error})") from error
+
+
+def trained_before(data: TrainingData, by_row: bool, earlier: Sequence[EventGroup]) -> int | None:
+    """Number of events of the validation and test part that an earlier training was trained on.
+
+    Args:
+        data: data of this training.
+        by_row: its split takes every jet for itself.
+        earlier: events of the earlier training.
+
+    Returns:
+        The number; None where the events of the two trainings are told apart by different columns.
+    """
+    trained = [(group.columns, group.words[group.part == Part.TRAIN]) for group in earlier]
+    found = [np.zeros(0, dtype=np.uint64)]
+    for sample, jets in (("main", data.main), ("control", data.control)):
+        known = {group.columns for group in earlier if group.sample == sample}
+        for group in _groups_of(sample, jets, by_row):
+            if known and group.columns not in known:
+                return None
+            judged = group.words[np.isin(group.part, (Part.VALIDATION, Part.TEST))]
+            # An event may be in both files.
+            found += [np.intersect1d(judged, words) for columns, words in trained if columns == group.columns]
+    return len(np.unique(np.concatenate(found)))
 
 
 def known_columns(jets: JetScalars) -> dict[tuple[str, ...], BoolArray]:

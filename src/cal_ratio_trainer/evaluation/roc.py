@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.intervals import clopper_pearson, effective_trials
 from cal_ratio_trainer.evaluation.plain import rounded
-from cal_ratio_trainer.evaluation.scored import ScoredJets, WeightedSample
+from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredJets, WeightedSample
 from cal_ratio_trainer.jets.labels import Label
 
 
@@ -168,17 +169,74 @@ def roc_auc(jets: ScoredJets, background: Background = QCD_AND_TENTH_OF_BIB, hig
     return _exact_curve(jets.signal_sample(higgs_mass), mixed(jets, background)).area
 
 
+def roc_auc_error(
+    jets: ScoredJets, events: NDArray[np.integer[Any]], background: Background = QCD_AND_TENTH_OF_BIB
+) -> float:
+    """Standard error of `roc_auc`; the shares of QCD and BIB in the background count as given.
+
+    Args:
+        jets: main-sample jets.
+        events: [jets] a number that all jets of an event share.
+        background: the mixture.
+    """
+    taking_part = [jets.positions[label] for label in _labels(jets, background)]
+    of_background = events[np.concatenate(taking_part)] if taking_part else events[:0]
+    return auc_error(jets.signal_sample(), mixed(jets, background), events[jets.positions[Label.SIGNAL]], of_background)
+
+
+def auc_error(
+    signal: WeightedSample,
+    background: WeightedSample,
+    signal_events: NDArray[np.integer[Any]],
+    background_events: NDArray[np.integer[Any]],
+) -> float:
+    """Standard error of the AUC, with jets of one event correlated; NaN where the AUC is.
+
+    Args:
+        signal, background: scores and weights, as for the AUC; weights count as given, negative ones too.
+        signal_events, background_events: [jets] a number that all jets of an event share.
+
+    Source: E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, Biometrics 44 (1988) 837, with the contributions of
+        an event added up before they are squared (N. A. Obuchowski, Biometrics 53 (1997) 567).
+    """
+    totals = signal.weights.sum(dtype=np.float64), background.weights.sum(dtype=np.float64)
+    if not (totals[0] > 0 and totals[1] > 0):
+        return math.nan
+    shares = [sample.weights / total for sample, total in zip((signal, background), totals, strict=True)]
+    won = _share_below(background.values, shares[1], signal.values)
+    auc = float((shares[0] * won).sum())
+    lost = 1 - _share_below(signal.values, shares[0], background.values)
+    contributions = np.concatenate([shares[0] * (won - auc), shares[1] * (lost - auc)])
+    event = np.unique(np.concatenate([signal_events, background_events]), return_inverse=True)[1]
+    return math.sqrt(float(np.square(np.bincount(event, contributions)).sum()))
+
+
+def _share_below(values: FloatArray, shares: NDArray[np.float64], at: FloatArray) -> NDArray[np.float64]:
+    """Share of a sample below each of some values; equal values count half."""
+    order = np.argsort(values)
+    running = np.append(0.0, np.cumsum(shares[order]))
+    low, high = (np.searchsorted(values[order], at, side) for side in ("left", "right"))
+    below: NDArray[np.float64] = (running[low] + running[high]) / 2
+    return below
+
+
 def mixed(jets: ScoredJets, background: Background) -> WeightedSample:
     """The background's scores on the signal output; each class's weights sum to its count times the factor."""
     parts = []
-    for label in (Label.QCD, Label.BIB):
+    for label in _labels(jets, background):
         sample = jets.sample(label, Label.SIGNAL)
-        total = sample.weights.sum(dtype=np.float64)
-        if background.factor(label) and total > 0:
-            parts.append(
-                WeightedSample(sample.values, sample.weights * (background.factor(label) * len(sample) / total))
-            )
+        factor = background.factor(label) * len(sample) / sample.weights.sum(dtype=np.float64)
+        parts.append(WeightedSample(sample.values, sample.weights * factor))
     return WeightedSample.concatenated(parts) if parts else WeightedSample.unweighted(np.zeros(0))
+
+
+def _labels(jets: ScoredJets, background: Background) -> list[Label]:
+    """Labels that take part in a mixture: their factor and the sum of their weights are above 0."""
+    return [
+        label
+        for label in (Label.QCD, Label.BIB)
+        if background.factor(label) and jets.weights[jets.positions[label]].sum(dtype=np.float64) > 0
+    ]
 
 
 @dataclass(frozen=True, eq=False)

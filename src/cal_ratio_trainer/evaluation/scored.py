@@ -209,6 +209,7 @@ class ScoredControlJets:
         is_data: [jets], true for data, false for MC.
         weights: [jets], the matched control weights. May be negative.
         scaled_pt: [jets], (pt - min) / (max - min) as in the training file, in [0, 1] for the default range.
+        events: [jets] a number that all jets of an event share; None where each jet counts as an event.
 
     Raises:
         NonFiniteInput: a score, weight or pt is NaN or infinite.
@@ -219,11 +220,12 @@ class ScoredControlJets:
     is_data: BoolArray
     weights: FloatArray
     scaled_pt: FloatArray
+    events: NDArray[np.integer[Any]] | None = None
 
     def __post_init__(self) -> None:
         jets = len(self.scores)
-        columns = (self.is_data, self.weights, self.scaled_pt)
-        if self.scores.shape != (jets, len(Label)) or any(column.shape != (jets,) for column in columns):
+        columns = (self.is_data, self.weights, self.scaled_pt, self.events)
+        if self.scores.shape != (jets, len(Label)) or any(c is not None and c.shape != (jets,) for c in columns):
             raise ValueError(f"scores {self.scores.shape} must be [jets, {len(Label)}] and all other columns [jets]")
         if self.is_data.dtype != np.bool_:
             raise ValueError(f"is_data must be boolean, found {self.is_data.dtype}")

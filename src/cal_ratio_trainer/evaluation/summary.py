@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.efficiencies import (
     MISTAG,
     ConfusionMatrix,
@@ -54,6 +55,7 @@ class TestFigures:
         overtraining: the same outputs for jets that were trained on; None where none were given.
         ks: control region, MC against data; None where no control jets were given.
         control_histograms: the three outputs for control data and MC; None likewise.
+        c2st: data and MC in the control region told apart by a classifier; None where it was not asked for.
     """
 
     rocs: tuple[RocCurve, ...]
@@ -69,6 +71,7 @@ class TestFigures:
     overtraining: Overtraining | None = None
     ks: ControlRegionKs | None = None
     control_histograms: ScoreHistograms | None = None
+    c2st: ControlRegionC2st | None = None
 
     # The name begins with "Test", but there is nothing to collect here.
     __test__ = False
@@ -96,7 +99,9 @@ class TestFigures:
         for kind, roc in zip(("", "_qcd", "_bib"), self.rocs, strict=False):
             figures |= {f"rejection{kind}_{100 * r.signal_efficiency:.0f}": r.value for r in roc.rejections}
         figures |= {f"auc_{roc.name}": roc.auc for roc in self.rocs if roc.name}
-        return figures | (self.ks.to_dict() if self.ks is not None else {})
+        for judged in (self.ks, self.c2st):
+            figures |= judged.to_dict() if judged is not None else {}
+        return figures
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: dicts, lists, strings and finite numbers; what is not finite is 'nan', 'inf' or '-inf'."""
@@ -120,6 +125,7 @@ def evaluate_test_sample(
     train: ScoredJets | None = None,
     mistag: float = MISTAG,
     pt_ranges: tuple[PtRange, ...] = PT_RANGES,
+    c2st_seed: int | None = None,
 ) -> TestFigures:
     """All figures of merit of a network.
 
@@ -129,6 +135,7 @@ def evaluate_test_sample(
         train: main jets that were trained on, or a sample of them; None leaves the comparison of train and test out.
         mistag: the share of QCD that passes at the working point. [1]
         pt_ranges: in which data and MC are compared.
+        c2st_seed: of the classifier two-sample test; None leaves it out.
     """
     point = working_point(jets, mistag)
     if control is not None and not len(control):
@@ -150,4 +157,5 @@ def evaluate_test_sample(
         overtraining=overtraining(train, jets) if train is not None else None,
         ks=ks_of_control_jets(control, pt_ranges) if control is not None else None,
         control_histograms=control_histograms(control) if control is not None else None,
+        c2st=None if control is None or c2st_seed is None else c2st_of_control_jets(control, c2st_seed, pt_ranges),
     )

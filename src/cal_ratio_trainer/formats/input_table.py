@@ -1,6 +1,6 @@
 """Inputs of a network in words: each in order, with its unit and its preparation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cal_ratio_trainer.formats.layers import JET_INPUT, input_name
@@ -10,7 +10,7 @@ from cal_ratio_trainer.formats.onnx_preprocessing import (
     converted_input,
 )
 from cal_ratio_trainer.jets.schema import GEV_A_TEV, Constituent, Feature
-from cal_ratio_trainer.network.encoders.base import BranchShape
+from cal_ratio_trainer.network.encoders.base import BranchShape, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
 
@@ -34,6 +34,7 @@ class InputArray:
         numbers: its last axis.
         order: order of the constituents; '' for the jet itself.
         empty_slot: content of an empty slot; None for the jet itself.
+        any_length: empty slots need not be handed over.
     """
 
     name: str
@@ -42,12 +43,15 @@ class InputArray:
     numbers: tuple[InputNumber, ...]
     order: str = ""
     empty_slot: tuple[float, ...] | None = None
+    any_length: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         plain: dict[str, Any] = {"name": self.name, "holds": self.holds, "shape": list(self.shape)}
         if self.empty_slot is not None:
             plain |= {"order": self.order, "empty_slot": list(self.empty_slot)}
+        if self.any_length:
+            plain["empty_slots_may_be_left_out"] = True
         return plain | {"numbers": [vars(number) for number in self.numbers]}
 
 
@@ -62,8 +66,12 @@ def input_arrays(
         mass_names: the masses that it reads, 'llp_mH' or 'llp_mS'; as many as the shape says.
         converted: whether the file does all of that itself.
     """
+    any_length = encoder_named(shape.encoder).any_length
     branches = [
-        _branch_array(shape.schema.kind(branch.name), branch, preprocessing, mass_names, converted)
+        replace(
+            _branch_array(shape.schema.kind(branch.name), branch, preprocessing, mass_names, converted),
+            any_length=any_length,
+        )
         for branch in shape.branches
     ]
     own = [

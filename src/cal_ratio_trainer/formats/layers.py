@@ -51,7 +51,7 @@ def classifier_layers(shape: NetworkShape) -> tuple[Layer, ...]:
     graph = _Graph(shape.dropout)
     ends = [_branch(graph, branch, shape) for branch in shape.branches]
     jet = graph.add(Layer("InputLayer", JET_INPUT, (), (shape.jet_inputs,)))
-    width = sum(branch.lstm_units for branch in shape.branches) + shape.jet_inputs
+    width = shape.encoded_width + shape.jet_inputs
     last = graph.add(Layer("Concatenate", "concatenate", (*ends, jet), (width,), {"axis": -1}))
     for i, units in enumerate(shape.hidden):
         # The earlier program counted these from 1, and frugally-deep's checksum runs over the names.
@@ -63,6 +63,11 @@ def classifier_layers(shape: NetworkShape) -> tuple[Layer, ...]:
 def input_name(branch: BranchShape) -> str:
     """The input layer of a branch, e.g. 'constit_input_cr'."""
     return f"{_prefix(branch)}_input_cr"
+
+
+def onnx_slots(shape: NetworkShape, branch: BranchShape) -> int | str:
+    """Slots of a branch's input in an ONNX file; the name of a free dimension where it takes any number of them."""
+    return branch.name if encoder_named(shape.encoder).any_length else branch.slots
 
 
 def input_names(shape: NetworkShape) -> tuple[str, ...]:
@@ -121,9 +126,12 @@ def _branch(graph: _Graph, branch: BranchShape, shape: NetworkShape) -> str:
     if shape.encoder != DEFAULT_ENCODER:
         # Keras has no layer for it; the encoder itself says what an ONNX file holds.
         source = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, inputs)))
-        weights = encoder_named(shape.encoder).weight_shapes(branch, inputs, shape.lstm_layers)
+        encoder = encoder_named(shape.encoder)
+        weights = encoder.weight_shapes(branch, inputs, shape.lstm_layers)
         name, names = f"{branch.name}_{shape.encoder}", tuple(f"{branch.name}.{name}" for name in weights)
-        return graph.add(Layer(ENCODER_LAYER, name, (source,), (branch.lstm_units,), {"branch": branch}, names))
+        return graph.add(
+            Layer(ENCODER_LAYER, name, (source,), (encoder.width(branch),), {"branch": branch, "inputs": inputs}, names)
+        )
     last = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, inputs)))
     for i in range(len(branch.dense)):
         is_final = i == len(branch.dense) - 1

@@ -215,8 +215,10 @@ def card_markdown(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
         files: written files.
     """
     classes = [(str(int(label)), label.title) for label in Label]
+    shape = facts.shape
+    encoder = [f"Encoder: {code(shape.encoder)}."] if shape.encoder != DEFAULT_ENCODER else []
     sections = [
-        [f"# {escaped(facts.name)}", "", *(f"{escaped(note)}." for note in facts.notes)],
+        [f"# {escaped(facts.name)}", "", *encoder, *(f"{escaped(note)}." for note in facts.notes)],
         *([_folds(facts.folds, files)] if facts.folds is not None else []),
         _section("Files", _rows(("file", "format", "bytes", "SHA-256", "scores"), _files(files))),
         *(_inputs(facts, converted) for converted in sorted({file.converted for file in files})),
@@ -276,7 +278,8 @@ def _input(number: int, array: InputArray, converted: bool) -> list[str]:
     lines = ["", f"### {number}. `{array.name}`: {array.holds.replace('_', ' ')}, {size}", ""]
     if array.empty_slot is not None:
         row = ", ".join(f"{value:.9g}" for value in array.empty_slot) if any(array.empty_slot) else "zeros"
-        lines += [f"Sorted: {array.order}. At most {array.shape[0]}; empty slots behind them hold {row}.", ""]
+        left_out = " and may be left out" if array.any_length else ""
+        lines += [f"Sorted: {array.order}. At most {array.shape[0]}; empty slots behind them hold {row}{left_out}.", ""]
     columns = ("", "column", "unit there", "the network reads")[: 3 if converted else 4]
     rows = [(str(i), f"`{each.name}`", each.unit, each.reads) for i, each in enumerate(array.numbers)]
     return lines + _rows(columns, [row[: len(columns)] for row in rows])

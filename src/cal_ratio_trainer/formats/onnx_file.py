@@ -1,15 +1,23 @@
 """The network as an ONNX file, written node by node; the same weights and properties always give the same bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from cal_ratio_trainer.formats.layers import ENCODER_LAYER, Layer, checked_weights, classifier_layers, input_names
+from cal_ratio_trainer.formats.layers import (
+    ENCODER_LAYER,
+    JET_INPUT,
+    Layer,
+    checked_weights,
+    classifier_layers,
+    input_name,
+    onnx_slots,
+)
 from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET, OnnxGraph
 from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing, add_preprocessing
 from cal_ratio_trainer.jets.ragged import FloatArray
-from cal_ratio_trainer.network.encoders.base import Encoder, encoder_named
+from cal_ratio_trainer.network.encoders.base import BranchShape, Encoder, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
 _GATES = 4
@@ -23,11 +31,12 @@ def onnx_bytes(
     properties: Mapping[str, str],
     opset: int = OLDEST_OPSET,
     preprocessing: Preprocessing | None = None,
+    padding: Mapping[str, Sequence[float]] | None = None,
 ) -> bytes:
     """The content of a file that gives scores [jets, 3] for any number of jets.
 
     Without preprocessing its inputs and output have the names and shapes of the Keras file's; with it see
-    `onnx_preprocessing`.
+    `onnx_preprocessing`. With an encoder of `any_length` the number of slots is free, 0 included.
 
     Args:
         shape: the classifier's shape.
@@ -35,19 +44,25 @@ def onnx_bytes(
         properties: metadata of the file, by name.
         opset: the version of ONNX' operators.
         preprocessing: preprocessing for a network that takes converted jets; None takes scaled jets.
+        padding: without preprocessing, for each branch the row [inputs] of an empty slot, where that is not zeros; the
+            LSTM reads it like any other.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
         NonFiniteWeights: a weight holds NaN or infinities.
         BadOpset: the installed onnx does not know this version.
     """
-    graph, layers = OnnxGraph(), classifier_layers(shape)
+    graph, layers, rows = OnnxGraph(), classifier_layers(shape), padding or {}
     if preprocessing:
+        rows = preprocessing.padding
         tensors = add_preprocessing(graph, shape, preprocessing)
     else:
-        outputs = {layer.name: layer.output for layer in layers}
-        tensors = {name: graph.add_input(name, outputs[name]) for name in input_names(shape)}
-    network = _Network(graph, checked_weights(shape, weights), tensors, encoder_named(shape.encoder))
+        sizes: dict[str, tuple[int | str, ...]] = {
+            input_name(branch): (onnx_slots(shape, branch), branch.inputs + shape.masses) for branch in shape.branches
+        }
+        sizes[JET_INPUT] = (shape.jet_inputs,)
+        tensors = {name: graph.add_input(name, size) for name, size in sizes.items()}
+    network = _Network(graph, checked_weights(shape, weights), tensors, encoder_named(shape.encoder), rows)
     for layer in layers:
         network.add(layer)
     return graph.model_bytes(layers[-1].name, layers[-1].output, opset, properties)
@@ -61,12 +76,19 @@ class _Network:
         weights: every weight by name, float32.
         tensors: for each input layer the tensor that is its output.
         encoder: of the branches.
+        padding: see `onnx_bytes`.
     """
 
     def __init__(
-        self, graph: OnnxGraph, weights: Mapping[str, FloatArray], tensors: Mapping[str, str], encoder: Encoder
+        self,
+        graph: OnnxGraph,
+        weights: Mapping[str, FloatArray],
+        tensors: Mapping[str, str],
+        encoder: Encoder,
+        padding: Mapping[str, Sequence[float]],
     ) -> None:
         self._graph, self._weights, self._tensors, self._encoder = graph, weights, dict(tensors), encoder
+        self._padding = padding
 
     def add(self, layer: Layer) -> None:
         """Adds a layer, after those that it reads."""
@@ -80,11 +102,23 @@ class _Network:
         elif layer.kind == ENCODER_LAYER:
             branch = layer.settings["branch"]
             weights = {name.removeprefix(f"{branch.name}."): self._weights[name] for name in layer.weights}
-            self._tensors[layer.name] = self._encoder.add_to_onnx(self._graph, sources[0], weights, branch)
+            filled = self._filled(branch, layer.settings["inputs"], sources[0])
+            self._tensors[layer.name] = self._encoder.add_to_onnx(self._graph, sources[0], filled, weights, branch)
         elif layer.kind == "LSTM":
             self._tensors[layer.name] = self._lstm(layer, sources[0])
         else:
             self._tensors[layer.name] = self._dense(layer, sources[0])
+
+    def _filled(self, branch: BranchShape, inputs: int, source: str) -> str:
+        """1 for slots that differ from the padding row, else 0; float32 [jets, slots, 1]."""
+        graph, name = self._graph, f"{branch.name}/filled_slots"
+        row = np.zeros(inputs, dtype=np.float32)
+        row[: branch.inputs] = self._padding.get(branch.name, 0)
+        difference = graph.add("Sub", [source, graph.constant(f"{name}/empty", row)], f"{name}/difference")
+        ones = graph.constant(f"{name}/ones", np.ones((inputs, 1), dtype=np.float32))
+        size = graph.add("MatMul", [graph.add("Abs", [difference], f"{name}/sizes"), ones], f"{name}/size")
+        is_filled = graph.add("Greater", [size, graph.constant("zero", np.float32(0))], f"{name}/is_filled")
+        return graph.add("Cast", [is_filled], name, to=1)
 
     def _dense(self, layer: Layer, source: str) -> str:
         kernel, bias = (self._graph.constant(name, self._weights[name]) for name in layer.weights)

@@ -61,8 +61,8 @@ class OnnxGraph:
         self._constants.setdefault(name, numpy_helper.from_array(np.array(values, order="C"), name))
         return name
 
-    def add_input(self, name: str, shape: Sequence[int]) -> str:
-        """Adds an input of float32 [jets, *shape]; returns its name."""
+    def add_input(self, name: str, shape: Sequence[int | str]) -> str:
+        """Adds an input of float32 [jets, *shape], where a name stands for a free dimension; returns its name."""
         self._inputs.append(_float_tensor(name, shape))
         return name
 
@@ -109,7 +109,7 @@ def require_onnx() -> None:
             raise MissingOnnx(package)
 
 
-def _float_tensor(name: str, shape: Sequence[int]) -> "ValueInfoProto":
+def _float_tensor(name: str, shape: Sequence[int | str]) -> "ValueInfoProto":
     from onnx import TensorProto, helper
 
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [_BATCH, *shape])

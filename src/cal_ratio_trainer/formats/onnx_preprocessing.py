@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from cal_ratio_trainer.errors import ConfigError
-from cal_ratio_trainer.formats.layers import JET_INPUT, input_name
+from cal_ratio_trainer.formats.layers import JET_INPUT, input_name, onnx_slots
 from cal_ratio_trainer.formats.onnx_graph import OnnxGraph
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.jets.schema import GEV_A_TEV, MISSING_T0, Schema
-from cal_ratio_trainer.network.encoders.base import BranchShape
+from cal_ratio_trainer.network.encoders.base import ONE_MORE_SLOT, BranchShape
 from cal_ratio_trainer.network.shape import NetworkShape
 
 CONVERTED_JETS = "converted_jets"
@@ -52,8 +52,8 @@ def add_preprocessing(graph: OnnxGraph, shape: NetworkShape, preprocessing: Prep
     """Adds inputs of converted jets and the nodes that scale them.
 
     The inputs are, for each branch, `converted_<kind>` [jets, slots, inputs], features as converted, zeros in empty
-    slots, and `converted_jets` [jets, jet inputs + masses] with pt and masses in GeV. Masses stand there only: the
-    nodes give them to the constituents.
+    slots (any number of slots where the encoder takes that), and `converted_jets` [jets, jet inputs + masses] with pt
+    and masses in GeV. Masses stand there only: the nodes give them to the constituents.
 
     Returns:
         For each input layer of the network the tensor that takes its place.
@@ -63,7 +63,7 @@ def add_preprocessing(graph: OnnxGraph, shape: NetworkShape, preprocessing: Prep
     """
     _refuse_hidden_features(shape.schema)
     for branch in shape.branches:
-        graph.add_input(converted_input(branch), (branch.slots, branch.inputs))
+        graph.add_input(converted_input(branch), (onnx_slots(shape, branch), branch.inputs))
     jets = graph.add_input(CONVERTED_JETS, (shape.jet_inputs,))
     tensors = {JET_INPUT: _scaled_jets(graph, jets, shape, preprocessing.scaling)}
     for branch in shape.branches:
@@ -97,7 +97,7 @@ class _Branch:
         self, graph: OnnxGraph, shape: NetworkShape, branch: BranchShape, preprocessing: Preprocessing
     ) -> None:
         self._graph, self._branch, self._preprocessing = graph, branch, preprocessing
-        self._jet_inputs = len(shape.schema.jet_inputs)
+        self._jet_inputs, self._slots = len(shape.schema.jet_inputs), onnx_slots(shape, branch)
         kind = shape.schema.kind(branch.name)
         self._features = [kind.features[i] for i in kind.inputs]
         self._names = [feature.name for feature in self._features]
@@ -108,7 +108,7 @@ class _Branch:
         filled = self._filled(source)
         values = _cast(graph, self._with_missing_t0(source), f"{name}/double", np.float64)
         scaled = self._with_fractions(values, self._with_units(values))
-        turned = self._turned(values, _cast(graph, scaled, f"{name}/float", np.float32))
+        turned = self._turned(values, _cast(graph, scaled, f"{name}/float", np.float32), filled)
         padding = graph.constant(f"{name}/padding", self._preprocessing.padding_of(self._branch))
         result = graph.add("Where", [filled, _finite(graph, turned, name), padding], f"{name}/scaled")
         if not masses:
@@ -158,7 +158,7 @@ class _Branch:
         ]
         return graph.add("Concat", parts, f"{name}/with_fractions", axis=2)
 
-    def _turned(self, values: str, scaled: str) -> str:
+    def _turned(self, values: str, scaled: str, filled: str) -> str:
         """Eta times the sign of sum(eta * pt) over the jet; a sum of 0, or an unknown one, counts as positive."""
         turned = np.array([feature.scaling == "side" for feature in self._features])
         if not turned.any():
@@ -166,8 +166,16 @@ class _Branch:
         graph, name = self._graph, self._branch.name
         pt, eta = (self._columns(values, feature, [self._names.index(feature)]) for feature in ("pt", "eta"))
         product = graph.add("Mul", [pt, eta], f"{name}/eta_times_pt")
-        ones = graph.constant(f"{name}/all_slots", np.ones((1, self._branch.slots)))
         # The ones stand left: a transposed product of doubles is fused by onnxruntime 1.15 to what it has no code for.
+        if isinstance(self._slots, int):
+            ones = graph.constant(f"{name}/all_slots", np.ones((1, self._slots)))
+        else:
+            # As many as there are slots, and one slot more: onnxruntime need not sum over none.
+            one_more = graph.constant("one_more_slot", ONE_MORE_SLOT)
+            product = graph.add("Pad", [product, one_more], f"{name}/eta_times_pt_and_zero")
+            weights = graph.add("Pad", [_cast(graph, filled, f"{name}/weights", np.float64), one_more], f"{name}/all")
+            row = graph.constant("one_row", np.array([0, 1, -1]))
+            ones = graph.add("Reshape", [weights, row], f"{name}/all_slots")
         sums = graph.add("MatMul", [ones, product], f"{name}/side")
         negative = graph.add("Less", [sums, graph.constant("zero_double", np.float64(0))], f"{name}/is_negative")
         signs = np.where(turned, np.float32(-1), np.float32(1))

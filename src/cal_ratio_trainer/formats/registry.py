@@ -168,7 +168,8 @@ def _write_onnx(source: Source) -> bytes:
     facts, scales_jets = source.facts, source.onnx.with_preprocessing
     preprocessing = facts.preprocessing if scales_jets else None
     properties = card_properties(facts, scales_jets)
-    return onnx_bytes(facts.shape, source.weights, properties, source.onnx.opset, preprocessing)
+    padding = facts.preprocessing.padding
+    return onnx_bytes(facts.shape, source.weights, properties, source.onnx.opset, preprocessing, padding)
 
 
 def _is_keras(content: bytes) -> bool:

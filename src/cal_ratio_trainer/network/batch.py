@@ -54,6 +54,20 @@ class BranchBatch:
         begins = torch.cat([ends - filled, ends[-1:]])
         return order[torch.where(slot < len(ends), rows - begins[slot], jets)]
 
+    def jet_by_jet(self) -> tuple[IndexArray, IndexArray]:
+        """The constituents jet by jet, on the host; it waits for the device where the counts lie there.
+
+        Returns:
+            [constituents] int64, rows of the values: those of the jet with most constituents first (see `inverse`),
+            each jet's in order; and [jets] int64, never increasing, the number of constituents of each.
+        """
+        filled = self.counts if self.places is None else self.places[1].tolist()
+        counts, jets = np.array(filled, dtype=np.int64), np.arange(len(self.inverse))
+        lengths = len(counts) - np.searchsorted(counts[::-1], jets, side="right")
+        owners = np.repeat(jets, lengths)
+        slots = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return (np.cumsum(counts) - counts)[slots] + owners, lengths
+
 
 @dataclass(frozen=True)
 class Batch:

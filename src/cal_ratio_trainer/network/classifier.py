@@ -27,21 +27,23 @@ class Classifier(nn.Module):
     Args:
         shape: shape of the network.
         seed: of the initial weights (Keras' initialisers).
-        engine: name of the engine that computes it; 'auto' takes the fastest.
+        engine: name of the engine that computes it; 'auto' takes the fastest that the encoder runs on.
+
+    Raises:
+        ConfigError: the encoder does not run on the engine.
     """
 
     def __init__(self, shape: NetworkShape, seed: int = 0, engine: str = "auto") -> None:
         super().__init__()
-        self.engine = engine
+        encoder = encoder_named(shape.encoder)
+        self.engine = encoder.engine(engine)
         generator = torch.Generator().manual_seed(seed)
         self.shape = shape
-        encoder = encoder_named(shape.encoder)
         self._branch_names = [branch.name for branch in shape.branches]
         for branch in shape.branches:
             inputs = branch.inputs + shape.masses
             self.add_module(branch.name, encoder.module(branch, inputs, shape.lstm_layers, generator))
-        width = sum(branch.lstm_units for branch in shape.branches)
-        widths = [width + shape.jet_inputs, *shape.hidden]
+        widths = [shape.encoded_width + shape.jet_inputs, *shape.hidden]
         self.hidden = nn.ModuleList(Dense(inputs, units, generator) for inputs, units in itertools.pairwise(widths))
         self.output = Dense(widths[-1], OUTPUTS, generator)
 

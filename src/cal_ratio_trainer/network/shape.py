@@ -32,6 +32,11 @@ class NetworkShape:
         return len(self.schema.jet_inputs) + self.masses
 
     @property
+    def encoded_width(self) -> int:
+        """Width of the vectors of all branches side by side."""
+        return sum(map(encoder_named(self.encoder).width, self.branches))
+
+    @property
     def dropout_masks(self) -> int:
         """Number of masks of one pass: those of the encoders, and one after each branch and each hidden layer."""
         encoder = encoder_named(self.encoder)
@@ -47,7 +52,7 @@ class NetworkShape:
         for branch in self.branches:
             of_branch = encoder.weight_shapes(branch, branch.inputs + self.masses, self.lstm_layers)
             shapes |= {f"{branch.name}.{name}": shape for name, shape in of_branch.items()}
-        width = sum(branch.lstm_units for branch in self.branches) + self.jet_inputs
+        width = self.encoded_width + self.jet_inputs
         for i, units in enumerate(self.hidden):
             shapes |= _dense(f"hidden.{i}", width, units)
             width = units

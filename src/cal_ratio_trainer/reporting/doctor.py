@@ -316,7 +316,7 @@ def _loss_and_gradients(engine: str, device: "torch.device") -> tuple[float, dic
     from cal_ratio_trainer.network.batch import JetTensors
     from cal_ratio_trainer.network.classifier import Classifier
     from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-    from cal_ratio_trainer.training.step import keras_nadam
+    from cal_ratio_trainer.training.optimizers import keras_nadam
 
     jets = _some_jets()
     classifier = Classifier(DEFAULT_SHAPE, seed=1, engine=engine).to(device)

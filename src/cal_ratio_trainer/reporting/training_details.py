@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st
 from cal_ratio_trainer.evaluation.efficiencies import ConfusionMatrix, FalsePositives, MassPointEfficiency, WorkingPoint
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, Overtraining
@@ -21,7 +22,7 @@ def training_details_text(figures: TestFigures) -> str:
 def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
     """All tables: what signal is held against, efficiencies, confusion, and the comparisons that there are jets for.
 
-    K-S of MC and data needs control jets, train and test needs jets that were trained on.
+    K-S and C2ST of MC and data need control jets, train and test needs jets that were trained on.
     """
     tables = [
         _auc_table(figures.rocs),
@@ -36,6 +37,8 @@ def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
         tables.append(_overtraining_table(figures.overtraining))
     if figures.ks is not None:
         tables.append(_ks_table(figures.ks))
+    if figures.c2st is not None:
+        tables.append(c2st_table(figures.c2st))
     return tuple(tables)
 
 
@@ -195,6 +198,21 @@ def _ks_table(ks: ControlRegionKs) -> ReportTable:
         ("output", "pt range", "distance", "if identical", "excess [sigma]", "5 % exceed"),
         tuple(rows),
         f"Effective jets: {counts}.",
+    )
+
+
+def c2st_table(c2st: ControlRegionC2st) -> ReportTable:
+    """AUC of the classifier two-sample test, overall and by pt range."""
+    names = ("all", *(pt_range.name for pt_range in c2st.pt_ranges))
+    rows = []
+    for name, figure in zip(names, (c2st.overall, *c2st.ranges), strict=True):
+        auc = f"{figure.auc:.4f} ± {figure.error:.4f}" if math.isfinite(figure.auc) else NOT_KNOWN
+        rows.append((name, auc, *_ks_numbers(figure.auc, figure.expected, figure.spread, figure.excess)[1:]))
+    return ReportTable(
+        "C2ST: AUC of a classifier that tells data from MC in the control region",
+        ("pt range", "AUC", "if identical", "excess [sigma]"),
+        tuple(rows),
+        f"It reads the log-odds of the three outputs and pt; 5 folds by event, {c2st.jets} jets.",
     )
 
 

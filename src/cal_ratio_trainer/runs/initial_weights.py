@@ -1,4 +1,4 @@
-"""A training that starts from the weights of an imported run, with everything else fresh."""
+"""A training that starts from the weights of a network, with everything else fresh."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -9,19 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.loading import Layers
-from cal_ratio_trainer.config.training import PROFILES
+from cal_ratio_trainer.config.profiles import PROFILES
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.used_events import EventGroup, read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.earlier_run import UNKNOWN_FILE
-from cal_ratio_trainer.runs.networks import NEWEST, network_of
+from cal_ratio_trainer.runs.networks import NEWEST, NetworkFile, find_networks, network_of
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Source of the weights: the imported run, its file on this machine, and the file's checksum."""
+    """Source of the weights: name of the network, its file on this machine, and the file's checksum."""
 
     run: str
     file: str
@@ -38,8 +40,38 @@ class InitialWeights:
         file = run.path / "keras" / "final_model.keras"
         if not file.is_file():
             raise RunError(f"run {run.name} has lost {file.name}; it cannot be continued")
-        file = network_of(run, NEWEST).file
-        return cls(run.name, str(file.absolute()), sha256_of(file))
+        return cls._of_network(NetworkFile(network_of(run, NEWEST).file, run))
+
+    @classmethod
+    def of_settings(cls, settings: TrainSettings) -> "InitialWeights | None":
+        """The weights that `start_from` names, of a fold those of the same fold; None if it names none.
+
+        Raises:
+            RunError: there is no such run or epoch.
+            InputFileError: the file is missing, or was changed since a run wrote it.
+            ConfigError: one network for folds, or another number of folds.
+        """
+        if settings.start_from is None:
+            return None
+        networks = find_networks(settings.start_from, settings.output_path)
+        if settings.folds is None and networks.rule is not None:
+            raise ConfigError(
+                [f"start_from: {networks.name} has {networks.rule.count} networks; name one, or give --folds"]
+            )
+        if settings.folds is not None and (networks.rule is None or networks.rule.count != settings.folds):
+            raise ConfigError(
+                [
+                    f"start_from: with {settings.folds} folds it has to be a set of {settings.folds} folds, so that no "
+                    f"network has seen the events of its fold; {networks.name} is none"
+                ]
+            )
+        return cls._of_network(networks.files[settings.fold or 0])
+
+    @classmethod
+    def _of_network(cls, network: NetworkFile) -> "InitialWeights":
+        if not network.file.is_file():
+            raise InputFileError(network.file, "no such file")
+        return cls(network.name, str(network.file.absolute()), sha256_of(network.file))
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "InitialWeights | None":
@@ -51,12 +83,32 @@ class InitialWeights:
         """For run.json."""
         return asdict(self)
 
-    @property
-    def sentence(self) -> str:
-        """Sentence for the user and for the record of the new run."""
+    def events(self) -> tuple[EventGroup, ...] | None:
+        """Events that the network was trained on and judged by; None where they are not known.
+
+        Raises:
+            InputFileError: the list of events is damaged.
+        """
+        return read_used_events(Path(self.file).parent.parent)
+
+    def sentence(self, trained_before: int | None) -> str:
+        """Sentence for the user and for the record of the new run.
+
+        Args:
+            trained_before: number of events of its validation and test part that the network was trained on; None where
+                that is not known.
+        """
+        beginning = f"It starts from the weights of {self.run}, with a fresh adversary and fresh optimisers"
+        if trained_before is None:
+            return (
+                f"{beginning}; which events that network was trained on is not known, so its test jets may be some "
+                "that it was trained on."
+            )
+        if trained_before == 0:
+            return f"{beginning}; that network was trained on no event of the validation and test part."
         return (
-            f"It starts from the newest weights of the imported run {self.run}, as a new run with a fresh adversary, "
-            "fresh optimisers and a new split: its test jets may be some that the imported network was trained on."
+            f"{beginning}; that network was trained on {trained_before} events of the validation and test part, so "
+            "figures on these are too good. The same seed, split and train_fraction give the same parts."
         )
 
     def read(self, shape: NetworkShape) -> dict[str, NDArray[np.float32]]:
@@ -107,6 +159,8 @@ def settings_layers(run: RunDirectory, stored: Mapping[str, Any], layers: Layers
 def _difference(stored: NetworkShape, asked: NetworkShape) -> str:
     if further := [name for name in stored.schema.inputs if name not in asked.schema.inputs]:
         return f"it reads {', '.join(further)}, which the training file lacks or does not give to the network"
+    if stored.encoder != asked.encoder:
+        return f"its encoder is {stored.encoder}, the settings want {asked.encoder}"
     if stored.schema != asked.schema:
         return "the training file has features of another schema"
     found, wanted = stored.weight_shapes(), asked.weight_shapes()

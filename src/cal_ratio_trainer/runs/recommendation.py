@@ -76,6 +76,14 @@ def pareto_epochs(history: Sequence[Mapping[str, float]]) -> set[int]:
     return set(pareto_front(list(zip(aucs, ks_to_choose_by(history), strict=True))))
 
 
+def epochs_without_progress(history: Sequence[Mapping[str, float]]) -> int:
+    """Number of epochs after the newest one that was on the Pareto front when it was finished; all if none was."""
+    for epoch in reversed(range(len(history))):
+        if epoch in pareto_epochs(history[: epoch + 1]):
+            return len(history) - 1 - epoch
+    return len(history)
+
+
 def ks_to_choose_by(history: Sequence[Mapping[str, float]]) -> list[float]:
     """K-S that epochs are chosen by: `ks_beyond_identical`, or 0 for all epochs of a training without control region.
 

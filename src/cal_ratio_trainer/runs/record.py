@@ -19,7 +19,8 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
+from cal_ratio_trainer.config.profiles import demo_beside_file
+from cal_ratio_trainer.config.training import DEMO, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.cache import local_copy
@@ -79,10 +80,14 @@ def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
 
 @dataclass
 class Timings:
-    """Seconds that the stages of a training took, each epoch's among them, and the main jets that were trained on."""
+    """Seconds that the stages of a training took, each epoch's among them, and the main jets that were trained on.
+
+    The seconds of the classifier two-sample test, `c2st`, are a part of those of the validation.
+    """
 
     steps: float = 0.0
     validation: float = 0.0
+    c2st: float = 0.0
     files: float = 0.0
     main_jets: int = 0
     epochs: list[float] = field(default_factory=list)
@@ -160,6 +165,7 @@ def timings_of(timings: Timings, data_s: float, compiling_s: float) -> dict[str,
         "compiling_s": compiling_s,
         "steps_s": timings.steps,
         "validation_s": timings.validation,
+        "c2st_s": timings.c2st,
         "files_s": timings.files,
         "total_s": total,
         "main_jets_per_second": timings.jets_per_second,

@@ -190,6 +190,7 @@ class RunSample:
                 is_data=np.asarray(self.control.jets.label == CONTROL_DATA),
                 weights=self.control.weights,
                 scaled_pt=self.control.jets["jet_pt"],
+                events=self.control.events,
             ),
         )
 

@@ -158,4 +158,5 @@ def _keep_scalars_on_host(optimizer: torch.optim.Optimizer, states: dict[int, di
     # of momenta on the host: on a GPU a continued run would wait for the device at every weight of every step.
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, state in states.items():
-        optimizer.state[parameters[index]]["mu_product"] = state["mu_product"]
+        if "mu_product" in state:
+            optimizer.state[parameters[index]]["mu_product"] = state["mu_product"]

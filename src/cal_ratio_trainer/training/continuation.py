@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from cal_ratio_trainer.config.loading import Layers, settings_from, shown
+from cal_ratio_trainer.config.profiles import PROFILES
 from cal_ratio_trainer.config.shared import FigureSettings
-from cal_ratio_trainer.config.training import PROFILES, TrainSettings
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place
 from cal_ratio_trainer.runs.directory import (
@@ -29,7 +30,7 @@ from cal_ratio_trainer.training.fold_set import FoldSet
 AUTO = "auto"
 
 _FREE_TO_CHANGE = {
-    *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "keep_weights", "ks_limit"),
+    *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "early_stopping", "keep_weights", "ks_limit"),
     *(
         "threads",
         "device",
@@ -113,7 +114,9 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
         ConfigError: a setting is given that would make it another training.
     """
     run = run_to_continue(settings, continue_from)
-    return Start(settings) if run is None else start_from(run, layers)
+    if run is None:
+        return Start(settings, initial=InitialWeights.of_settings(settings))
+    return continued_start(run, layers)
 
 
 def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDirectory | None:
@@ -125,10 +128,12 @@ def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDi
     return find_run(settings.output_path, settings.model_name, _number(continue_from))
 
 
-def start_from(run: RunDirectory, layers: Layers) -> Start:
+def continued_start(run: RunDirectory, layers: Layers) -> Start:
     """The start of a run that goes on, or of a new one with an imported run's weights; errors as `find_start`."""
     if run.read_record().get("status") == IMPORTED:
         settings = settings_from(TrainSettings, settings_layers(run, run.read_settings(), layers))
+        if settings.start_from is not None:
+            raise ConfigError([f"--continue starts from the weights of {run.name}, and start_from names others"])
         return Start(settings, initial=InitialWeights.of_run(run))
     for file in (run.settings_file, run.record_file):
         # The earlier program's folders look alike; nothing may be written to them.

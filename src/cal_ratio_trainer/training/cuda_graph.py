@@ -22,7 +22,8 @@ from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.dropout import DropoutSource, StoredDropout
 from cal_ratio_trainer.network.static_batch import DeviceJets, Positions, Room, room_for
 from cal_ratio_trainer.network.step_sums import StepSums
-from cal_ratio_trainer.training.step import Pass, StepJets, TrainingStep, keras_nadam
+from cal_ratio_trainer.training.optimizers import make_capturable
+from cal_ratio_trainer.training.step import Pass, StepJets, TrainingStep
 
 _UNRECORDED = 2
 """Steps of each shape that run unrecorded first: they compile kernels and make the optimisers' state."""
@@ -97,7 +98,9 @@ class StaticStep(TrainingStep):
             self._jets = DeviceJets.of(data.jets)
             self._known: dict[_Shape, _Recorded] = {}
             if device.type == "cuda":
-                self._make_optimizers_capturable()
+                for _, _, optimizer in self.trained_modules():
+                    if optimizer is not None:
+                        make_capturable(optimizer)
         keys = torch.from_numpy(self.keys(len(steps), epoch)).to(device)
         controls, updates = (None if self.domain is not None else 0), (None if self.updates else 0)
         main = Positions.copied([jets.main for jets in steps], device)
@@ -117,7 +120,7 @@ class StaticStep(TrainingStep):
         """See `TrainingStep`."""
         if self._jets is None:
             return super().logits(data, positions)
-        return self._jets.logits(self.classifier, torch.from_numpy(positions).to(data.jets.device))
+        return self._jets.logits(self.network, torch.from_numpy(positions).to(data.jets.device))
 
     def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
         """See `TrainingStep`."""
@@ -217,17 +220,3 @@ class StaticStep(TrainingStep):
                 source = DropoutSource(self.dropout, (self.seed, epoch, step, stage), torch.device("cpu"))
                 keys[step, stage] = source.words(layers)
         return keys.view(np.int32)
-
-    def _make_optimizers_capturable(self) -> None:
-        """Replaces the optimisers by capturable ones with their state, which a continued run has already."""
-        rate = self.classifier_optimizer.defaults["lr"]
-        for _, module, before in list(self.trained_modules()):
-            if before is None:
-                continue
-            after = keras_nadam(module, rate, capturable=True)
-            for weight, state in before.state.items():
-                after.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
-            if module is self.domain:
-                self.domain.optimizer = after
-            else:
-                self.classifier_optimizer = after

@@ -69,9 +69,9 @@ class FoldSet:
         return TrainSettings.make(**self.run.read_settings())
 
     def is_trained(self, fold: int) -> bool:
-        """A fold has come to its end with all epochs that are planned."""
+        """A fold has come to its end, with all epochs that are planned or by early stopping."""
         record = self.run.fold(fold).read_record()
-        return record.get("status") == FINISHED and int(record.get("finished_epochs") or 0) >= self.planned_epochs
+        return record.get("status") == FINISHED and int(record.get("planned_epochs") or 0) >= self.planned_epochs
 
     def lacking(self) -> list[int]:
         """The folds that are not trained to their end."""

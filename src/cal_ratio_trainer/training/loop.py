@@ -15,8 +15,9 @@ from torch.nn import functional
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
-from cal_ratio_trainer.evaluation.roc import roc_auc
+from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets
 from cal_ratio_trainer.network.step_sums import StepSums
@@ -31,14 +32,17 @@ from cal_ratio_trainer.runs.figure_data import (
     write_history,
 )
 from cal_ratio_trainer.runs.networks import remove_network, write_network
-from cal_ratio_trainer.runs.recommendation import kept_epochs, ks_sums, lacks_control_region
+from cal_ratio_trainer.runs.recommendation import epochs_without_progress, kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
+from cal_ratio_trainer.training.optimizers import learning_rate_at
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets
 from cal_ratio_trainer.training.test_part import scored_control, scored_main
 from cal_ratio_trainer.workers.processes import prefetched
+
+_MAX_C2ST_JETS, _TRAINED_PER_C2ST_JET = 20_000, 50
 
 
 class TrainingDiverged(UserError):
@@ -56,6 +60,7 @@ class TrainingLoop:
         training: data, networks and mini-batches.
         run: folder of the run.
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
+        patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
         timings: seconds by stage.
     """
@@ -63,15 +68,16 @@ class TrainingLoop:
     training: Training
     run: RunDirectory
     run_id: str | None = None
+    patience_from: int = 0
     after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
-        """Trains until `epochs` epochs are done in all.
+        """Trains until `epochs` epochs are done in all, or early stopping ends the training.
 
         Args:
             start: epoch and step to begin with.
-            epochs: planned number of epochs, those of `start` included.
+            epochs: planned number of epochs, those of `start` included; the schedule of the learning rate is for these.
             stop: read after every step.
 
         Raises:
@@ -84,7 +90,7 @@ class TrainingLoop:
         drawn = prefetched(lambda: map(sampler.epoch, range(start.epoch, epochs)))
         with progress("train", total, "main jets") as line, closing(drawn):
             try:
-                while state.epoch < epochs:
+                while state.epoch < epochs and not self._is_to_end_early(state.history):
                     state = self._epoch(state, epochs, drawn, stop, line)
             finally:
                 # The next fold's jets may need the room that those of a step take.
@@ -101,8 +107,13 @@ class TrainingLoop:
         step.prepare(tensors, steps, state.epoch)
         if tensors.jets.gathers:
             tensors.jets.expect([step.read_jets(jets) for jets in steps[state.step :]])
+        settings = self.training.settings
         for number in range(state.step, len(steps)):
+            place = state.epoch * len(steps) + number
+            rate = learning_rate_at(settings.schedule, settings.learning_rate, place, epochs * len(steps))
+            step.set_learning_rate(rate)
             step(tensors, steps[number], state.epoch, number, sums)
+            step.add_to_average(place)
             main_jets += len(steps[number].main)
             line.advance(len(steps[number].main))
             if self._is_to_stop(stop):
@@ -119,7 +130,12 @@ class TrainingLoop:
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
             row, histograms = evaluate_epoch(self.training, sums, main, control, test)
+            if settings.schedule != "constant":
+                row["learning_rate"] = step.learning_rate
+            evaluated = time.perf_counter()
+            row |= c2st_columns(self.training, control, state.epoch, epochs)
             validated = time.perf_counter()
+            self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
             self.run.refuse_removed(self.run_id)
             write_epoch(self.run, self.run_id, self.training, state.history, histograms)
@@ -144,6 +160,14 @@ class TrainingLoop:
         if signal_number:
             stop.signal_number = signal_number
         return signal_number != 0
+
+    def _is_to_end_early(self, history: list[HistoryRow]) -> bool:
+        """True in all processes where the first, which alone has the history, has seen no progress for long enough."""
+        patience, ranks = self.training.settings.early_stopping, self.training.ranks
+        if patience is None:
+            return False
+        waited = min(epochs_without_progress(history), len(history) - self.patience_from)
+        return ranks.all_reduce_max(int(ranks.is_first and waited >= patience)) == 1
 
     def _refuse_divergence(self, epoch: int, sums: StepSums) -> None:
         loss, _ = sums.mean("main")
@@ -212,9 +236,34 @@ def evaluate_epoch(
     if len(control):
         row |= ks.to_dict()
     row["val_auc"] = roc_auc(main)
+    events = data.main.events[data.main.positions(Part.VALIDATION)]
+    row["val_auc_error"] = roc_auc_error(main, events)
     # Every history has the earlier program's columns: NaN without control region, or without adversary.
     row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
     return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks)
+
+
+def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: int) -> HistoryRow:
+    """C2ST of the control validation part, for the history; NaN in epochs without, nothing without control region.
+
+    Its time has to be small beside that of the training, and the result must not depend on time: it reads one jet at
+    most for every `_TRAINED_PER_C2ST_JET` main jets that were trained on since the last one.
+
+    Args:
+        training: the training.
+        control_logits: [jets, 3] without dropout, of the control validation part.
+        done: number of finished epochs, this one included.
+        epochs: planned number of epochs.
+    """
+    settings, data = training.settings, training.data
+    if not settings.c2st_every or not len(data.control.positions(Part.VALIDATION)):
+        return {}
+    if done % settings.c2st_every and done < epochs:
+        return NOT_COMPUTED.named("c2st")
+    trained = len(training.sampler.main) * min(done, settings.c2st_every)
+    control = scored_control(data, Part.VALIDATION, control_logits)
+    max_jets = min(_MAX_C2ST_JETS, trained // _TRAINED_PER_C2ST_JET)
+    return c2st_of_control_jets(control, settings.seed, max_jets=max_jets).overall.named("c2st")
 
 
 @torch.no_grad()
@@ -238,10 +287,10 @@ def write_epoch(
     run: RunDirectory, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
-    classifier, settings, epoch = training.step.classifier, training.settings, len(history) - 1
+    network, settings, epoch = training.step.network, training.settings, len(history) - 1
     kept = kept_epochs(history, settings.keep_weights, settings.ks_limit)
     files = [run.path / "keras" / "final_model.keras", *([run.weights_file(epoch)] if epoch in kept else [])]
-    write_network(files, classifier.shape, classifier.weights(), run_id, epoch)
+    write_network(files, network.shape, network.weights(), run_id, epoch)
     histograms.write(run.histograms_file(epoch))
     write_history(run, history)
     # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.

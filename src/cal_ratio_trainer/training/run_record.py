@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from cal_ratio_trainer.datasets.used_events import write_used_events
+from cal_ratio_trainer.datasets.used_events import EventGroup, trained_before, write_used_events
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.runs.directory import DIVERGED, RunDirectory
-from cal_ratio_trainer.runs.initial_weights import InitialWeights
 from cal_ratio_trainer.runs.record import new_record, now, versions
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.loop import TrainingDiverged
@@ -43,9 +42,17 @@ def begin_record(
     record |= new_record(training.data, training.loaded.files, settings, planned)
     record["computed_by"] = training.computed_by()
     record["history_references"] = dict(references)
-    if initial := start.initial or InitialWeights.of_record(before):
-        record |= {"initial_weights": initial.described(), "notes": [initial.sentence]}
+    by_row, earlier = settings.split == "row", tuple[EventGroup, ...]()
+    if known := before.get("initial_weights"):
+        record |= {"initial_weights": known, "notes": before.get("notes", [])}
+    elif start.initial is not None:
+        events = start.initial.events()
+        earlier = events or ()
+        number = None if events is None else trained_before(training.data, by_row, events)
+        record |= {"initial_weights": start.initial.described(), "notes": [start.initial.sentence(number)]}
     if before:
+        # A finished run that goes on gets its whole patience again.
+        record["patience_from"] = done if start.is_finished else before.get("patience_from", 0)
         record["started"] = before.get("started", record["started"])
         record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
         record["finished_epochs"] = done
@@ -55,7 +62,7 @@ def begin_record(
                 _log.warning("%s has changed since the run began; the run does not go on exactly", file["file"])
         run.remove_remains()
     record["settings_sha256"] = run.write_settings(settings, before)
-    write_used_events(run.path, training.data, by_row=settings.split == "row")
+    write_used_events(run.path, training.data, by_row, earlier)
     run.write_record(record)
     return record
 

@@ -2,10 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
@@ -17,6 +19,7 @@ from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.base import DomainSettings, domain_loss_named
+from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.record import DataFile, training_files
@@ -91,7 +94,7 @@ class Training:
         device, settings = self.tensors.jets.device, self.settings
         return {
             "device": device.type,
-            "engine": engine_for(device, torch.float32, settings.engine).value,
+            "engine": engine_of(settings, device).value,
             "matmul_precision": settings.matmul_precision if device.type == "cuda" else "ieee",
             "cuda_graph": self.step.records_graphs,
             "processes": self.ranks.place.processes,
@@ -101,10 +104,9 @@ class Training:
     def memory_plan(self) -> MemoryPlan:
         """Predicted memory; where it has no room for recorded steps, the steps are not recorded."""
         settings, step = self.settings, self.step
-        engine = engine_for(self.tensors.jets.device, torch.float32, settings.engine)
         plan = memory_plan(
             step.classifier.shape,
-            engine,
+            engine_of(settings, self.tensors.jets.device),
             self.tensors,
             self.sampler,
             settings.accumulate,
@@ -134,6 +136,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
     settings = start.settings
     if settings.has_agreement:
         domain_loss_named(settings.agreement)
+    encoder_named(settings.encoder).engine(settings.engine)
     keep_freed_memory()
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
@@ -144,9 +147,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
             say(sentence)
         sampler = new_sampler(settings, loaded.data)
-        step = new_step(settings, loaded.place, sampler, ranks, schema)
-        if initial is not None:
-            step.classifier.set_weights(initial)
+        step = new_step(settings, loaded.place, sampler, ranks, schema, initial)
         ranks.connect(chosen_device(settings.device))
         if ranks.place.processes > 1:
             ranks.require_equal("training files", loaded.data.digest)
@@ -169,7 +170,7 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     chosen = choose_training_data(settings, *(file.path for file in files))
     device, shape = chosen_device(settings.device), network_shape(settings, chosen.schema)
     epoch = step_size(settings, chosen)
-    engine = engine_for(device, torch.float32, settings.engine)
+    engine = engine_of(settings, device)
     splits, processes = mini_batches(settings, int(epoch.main)), ranks.place.processes
     step = step_bytes(shape, epoch.of(splits * processes), engine, settings.accumulate)
     needs = StepNeeds(step, gathered_bytes(shape, epoch, splits, processes))
@@ -178,6 +179,11 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     place = data_place(settings, chosen, device, needs, ranks.place.local_processes)
     data, inputs = read_training_data(chosen, place.storage)
     return LoadedData(files, data, data.tensors(inputs, device, place.tensors), place, time.perf_counter() - begin)
+
+
+def engine_of(settings: TrainSettings, device: torch.device) -> Engine:
+    """The engine of a training. Raises ConfigError, EngineUnusable where encoder or device lack the one asked for."""
+    return engine_for(device, torch.float32, encoder_named(settings.encoder).engine(settings.engine))
 
 
 def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> NetworkShape:
@@ -204,16 +210,27 @@ def new_step(
     sampler: Sampler,
     ranks: Ranks = ALONE,
     schema: Schema = CALRATIO_2019,
+    initial: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> TrainingStep:
-    """Fresh networks and optimisers on the device of the training, for jets of a schema and a sampler's mini-batches.
+    """Fresh networks and optimisers on the device of the training.
+
+    Args:
+        settings: of the training.
+        place: place of the jets' constituents.
+        sampler: draws the mini-batches.
+        ranks: the processes that share it.
+        schema: of its jets.
+        initial: weights that the classifier starts from; None draws them.
 
     Raises:
         ConfigError, EngineUnusable: the device or engine asked for cannot be used.
     """
     device = chosen_device(settings.device)
-    engine = engine_for(device, torch.float32, settings.engine)
+    engine = engine_of(settings, device)
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(network_shape(settings, schema), settings.seed, settings.engine).to(device)
+    if initial is not None:
+        classifier.set_weights(initial)
     domain = None
     if settings.has_agreement:
         assert settings.agreement_strength is not None, "every method has a default strength"
@@ -233,6 +250,11 @@ def new_step(
         classifier,
         domain,
         settings.learning_rate,
+        adversary_learning_rate=settings.adversary_learning_rate,
+        optimizer=settings.optimizer,
+        weight_decay=settings.weight_decay,
+        clip_gradient=settings.clip_gradient,
+        average_weights=settings.average_weights,
         regularization=settings.regularization,
         dropout=settings.dropout,
         seed=settings.seed,
@@ -246,8 +268,13 @@ def notices(settings: TrainSettings) -> Iterator[str]:
     device = chosen_device(settings.device)
     if settings.device == "auto" and (unserved := unserved_card()):
         yield f"training runs on the CPU: {unserved}"
+    elif encoder_named(settings.encoder).pytorch_only:
+        if device.type == "cuda" and settings.cuda_graph:
+            yield f"encoder {settings.encoder} runs on PyTorch's operations: steps are not recorded as CUDA graphs"
     elif settings.engine == "auto" and (slower := fallback_notice(device)):
         yield slower
+    if settings.optimizer == "nadam" and settings.weight_decay != TrainSettings.defaults()["weight_decay"]:
+        yield "weight_decay has no effect: it is for the optimizer adamw, and this training has nadam"
     if device.type == "cpu":
         if settings.matmul_precision != "ieee":
             yield f"matmul_precision {settings.matmul_precision} has no effect: it is for GPUs, and this runs on a CPU"

@@ -1,8 +1,10 @@
 """One step of training: the domain loss updates its state, then the classifier is updated."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
 from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.network.step_sums import StepSums
+from cal_ratio_trainer.training.optimizers import adamw, add_to_average, keras_nadam, set_learning_rate
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 
 
@@ -69,7 +72,12 @@ class TrainingStep:
     Args:
         classifier: the network.
         domain: makes data and simulation agree; None trains on main jets alone.
-        learning_rate: of both.
+        learning_rate: of the classifier, until `set_learning_rate` changes it.
+        adversary_learning_rate: of the domain loss's own parameters; None takes `learning_rate`. It stays constant.
+        optimizer: of the classifier; the domain loss has Nadam.
+        weight_decay: of AdamW.
+        clip_gradient: largest norm of the classifier's gradient, penalties included; None sets no limit.
+        average_weights: decay of the average of the classifier's weights; None keeps none.
         regularization: strength of both the L1 and the L2 penalty on the penalised kernels.
         dropout: rate of all dropout layers.
         seed: of the dropout masks.
@@ -87,6 +95,11 @@ class TrainingStep:
         domain: DomainLoss | None,
         learning_rate: float,
         *,
+        adversary_learning_rate: float | None = None,
+        optimizer: Literal["nadam", "adamw"] = "nadam",
+        weight_decay: float = 0.0,
+        clip_gradient: float | None = None,
+        average_weights: float | None = None,
         regularization: float,
         dropout: float,
         seed: int,
@@ -96,10 +109,21 @@ class TrainingStep:
         self.classifier, self.domain, self.seed = classifier, domain, seed
         self.regularization, self.dropout = regularization, dropout
         self.pieces, self.ranks = pieces, ranks
-        self.classifier_optimizer = keras_nadam(classifier, learning_rate)
+        if optimizer == "nadam":
+            self.classifier_optimizer: torch.optim.Optimizer = keras_nadam(classifier, learning_rate)
+        else:
+            self.classifier_optimizer = adamw(classifier, learning_rate, weight_decay)
+        self.clip_gradient, self.average_weights = clip_gradient, average_weights
+        self._average = None if average_weights is None else copy.deepcopy(classifier).requires_grad_(False)
+        self.learning_rate = learning_rate
         if domain is not None and any(True for _ in domain.parameters()):
-            domain.optimizer = keras_nadam(domain, learning_rate)
+            domain.optimizer = keras_nadam(domain, adversary_learning_rate or learning_rate)
         self._penalised = list(classifier.penalised_kernels())
+
+    @property
+    def network(self) -> Classifier:
+        """The network to validate, keep and export: the average of the classifier's weights where one is kept."""
+        return self.classifier if self._average is None else self._average
 
     @property
     def updates(self) -> int:
@@ -109,8 +133,21 @@ class TrainingStep:
     def trained_modules(self) -> Iterator[tuple[str, nn.Module, torch.optim.Optimizer | None]]:
         """Name, module and optimiser of all that is trained, as checkpoints hold it."""
         yield "classifier", self.classifier, self.classifier_optimizer
+        if self._average is not None:
+            yield "average", self._average, None
         if self.domain is not None:
             yield self.domain.name, self.domain, self.domain.optimizer
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Sets the classifier's learning rate for the next steps."""
+        if rate != self.learning_rate:
+            set_learning_rate(self.classifier_optimizer, rate)
+            self.learning_rate = rate
+
+    def add_to_average(self, step: int) -> None:
+        """Adds the classifier's weights after a step, by its number in the whole training, to their average."""
+        if self._average is not None and self.average_weights is not None:
+            add_to_average(self._average, self.classifier, self.average_weights, step)
 
     def new_sums(self, device: torch.device, values: Mapping[str, float] | None = None) -> StepSums:
         """The sums that steps add to, beginning at 0 or at some values."""
@@ -120,8 +157,8 @@ class TrainingStep:
         """Hook before each epoch, which gets the jets of its steps; no-op by default."""
 
     def logits(self, data: TrainingTensors, positions: IndexArray) -> Tensor:
-        """Logits [jets, 3] without dropout of jets at positions [jets], on the device."""
-        return logits_of(self.classifier, data.jets, positions)
+        """Logits [jets, 3] by `network`, without dropout, of jets at positions [jets], on the device."""
+        return logits_of(self.network, data.jets, positions)
 
     def read_jets(self, jets: StepJets) -> IndexArray:
         """Positions of the jets that this process reads in a step; some may come more than once."""
@@ -218,6 +255,8 @@ class TrainingStep:
                 self._add_gradient(data, each, main, len(control), sums, known)
         self._sum_gradients()
         self._add_penalty_gradient()
+        if self.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self.classifier.parameters(), self.clip_gradient, foreach=True)
         for _, optimizer in self._descending():
             optimizer.step()
         if self.domain is not None:
@@ -299,16 +338,3 @@ class TrainingStep:
         # All kernels at once: on a GPU each operation of its own takes as long as this one.
         torch._foreach_add_(gradients, torch._foreach_sign(kernels), alpha=strength)
         torch._foreach_add_(gradients, kernels, alpha=2 * strength)
-
-
-def keras_nadam(module: nn.Module, learning_rate: float, *, capturable: bool = False) -> torch.optim.NAdam:
-    """Nadam with Keras' momentum schedule, beta1 (1 - 0.5 * 0.96^t), and its epsilon.
-
-    Args:
-        module: module with the weights to update.
-        learning_rate: before the schedule.
-        capturable: keep the number of steps on the GPU too, so that a CUDA graph can hold the update.
-    """
-    return torch.optim.NAdam(
-        module.parameters(), lr=learning_rate, eps=1e-7, momentum_decay=1.0, foreach=True, capturable=capturable
-    )

@@ -38,16 +38,17 @@ class ScoredTestPart:
     trained: ScoredJets
     pt_ranges: tuple[PtRange, ...]
 
-    @property
-    def figures(self) -> TestFigures:
-        """The figures of merit."""
-        return evaluate_test_sample(self.main, self.control, self.trained, pt_ranges=self.pt_ranges)
+    def figures(self, c2st_seed: int | None = None) -> TestFigures:
+        """The figures of merit; see `evaluate_test_sample`."""
+        return evaluate_test_sample(
+            self.main, self.control, self.trained, pt_ranges=self.pt_ranges, c2st_seed=c2st_seed
+        )
 
 
 def score_test_part(training: Training) -> ScoredTestPart:
     """Scores the test part of both files, and a sample of the training part that the run's seed draws."""
     data, tensors, settings = training.data, training.tensors, training.settings
-    classifier, sample = training.step.classifier, data.main
+    classifier, sample = training.step.network, data.main
     control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
     positions, wanted = sample.positions(Part.TRAIN), len(sample.positions(Part.TEST))
     if len(positions) > wanted:
@@ -105,4 +106,5 @@ def scored_control(data: TrainingData, part: Part, logits: Tensor) -> ScoredCont
         is_data=data.control.is_data[positions],
         weights=data.control.weight[positions],
         scaled_pt=data.control.jets["jet_pt"][positions],
+        events=data.control.events[positions],
     )

@@ -110,6 +110,8 @@ def _train_in(
         with stop_requests() as stop, RunPlots(run, settings, training.data) as plots:
             record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
             say(f"run {run.name} in {run.path}")
+            for note in record.get("notes", []) if training.start.run is None else []:
+                say(note)
             with event_log(run, settings, progress.history) as events:
 
                 def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
@@ -123,13 +125,19 @@ def _train_in(
                 record["memory"] = plan.described() | place.described()
                 plots.draw_missing(progress.history)
                 _broadcast_progress(run, training, progress, epochs)
-                loop = TrainingLoop(training, run, record["id"], after_epoch)
+                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch)
                 with plan.explained_errors():
                     try:
                         progress = loop.fit(progress, epochs, stop)
                     except (TrainingStopped, TrainingDiverged):
                         _show_newest_epoch(run, training, plots, record)
                         raise
+            if len(progress.history) < epochs:
+                record["reason"] = (
+                    f"early stopping: for {settings.early_stopping} epochs none has come onto the Pareto front of AUC "
+                    f"and K-S; {len(progress.history)} of {epochs} epochs are done"
+                )
+                say(record["reason"])
             record["timings"] = timings_of(loop.timings, training.loaded.seconds, training.compiling_s)
             record["computed_by"] = training.computed_by()
             # A signal from here on would only spoil what takes seconds to complete.
@@ -142,7 +150,7 @@ def _train_in(
 
 
 def _evaluate(run: RunDirectory, training: Training, epoch: int) -> TestFigures:
-    figures = score_test_part(training).figures
+    figures = score_test_part(training).figures()
     write_evaluation(run, epoch, figures)
     return figures
 
@@ -150,7 +158,7 @@ def _evaluate(run: RunDirectory, training: Training, epoch: int) -> TestFigures:
 def _write_test_results(run: RunDirectory, training: Training, plots: RunPlots) -> TestFigures:
     """Scores the test part; writes its jets and figures of merit, and hands the final plots over."""
     scored = score_test_part(training)
-    figures = scored.figures
+    figures = scored.figures(training.settings.seed if training.settings.c2st_every else None)
     write_test_sample(run, training.data, scored)
     write_evaluation(run, len(plots.history) - 1, figures)
     plots.refresh(figures)
@@ -164,7 +172,7 @@ def _show_newest_epoch(run: RunDirectory, training: Training, plots: RunPlots, r
         newest = len(plots.history) - 1
         try:
             # The weights in memory may be those of the middle of an epoch.
-            training.step.classifier.set_weights(network_of(run, str(newest)).load().weights())
+            training.step.network.set_weights(network_of(run, str(newest)).load().weights())
             record["test"] = figures_as_json(_write_test_results(run, training, plots))
         except (UserError, OSError) as error:
             _log.warning("the final plots do not show epoch %d: %s", newest, error)

@@ -18,12 +18,13 @@ from cal_ratio_trainer.plotting.pool import DrawingFailed
 from cal_ratio_trainer.runs.directory import FINISHED, IMPORTED, RUNNING, RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import history_text, write_evaluation
 from cal_ratio_trainer.runs.figures import redraw_run
+from cal_ratio_trainer.runs.initial_weights import InitialWeights
 from cal_ratio_trainer.runs.networks import networks_of
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, mean_history
 from cal_ratio_trainer.runs.record import now, record_text
 from cal_ratio_trainer.runs.test_sample import fold_sample, write_fold_sample
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
-from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, run_to_continue, start_from
+from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, continued_start, run_to_continue
 from cal_ratio_trainer.training.fold_set import FoldSet, begun_set, joined_set, new_fold_set, release
 from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
@@ -129,6 +130,9 @@ def train_folds(
         TrainingStopped: SIGTERM or ^C; the set can be continued.
         UserError: settings or files cannot be used.
     """
+    if work.fold_set is None:
+        # Before the set has a folder.
+        InitialWeights.of_settings(work.settings)
     fold_set = _place(work)
     trained = []
     for fold in work.wanted:
@@ -191,8 +195,9 @@ def _start_of(fold: int, fold_set: FoldSet, work: FoldWork) -> Start | str:
         return f"{run.name} is being trained by another process"
     if not run.record_file.is_file():
         settings = work.settings.model_copy(update={"fold": fold})
-        return Start(settings, planned=planned, fold_set=fold_set)
-    start = start_from(run, _for_fold(work.layers, fold))
+        initial = InitialWeights.of_settings(settings)
+        return Start(settings, planned=planned, initial=initial, fold_set=fold_set)
+    start = continued_start(run, _for_fold(work.layers, fold))
     if start.is_finished:
         done = len(checkpoint_progress(run.checkpoint_file, run.read_record().get("id")).history)
         return replace(start, more_epochs=planned - done)
@@ -244,7 +249,8 @@ def _written(fold_set: FoldSet, details: Callable[[TestFigures], str]) -> TestFi
     run = fold_set.run
     sample, networks = fold_sample(run, fold_set.rule, torch.device("cpu")), networks_of(run).load()
     main, control = write_fold_sample(sample, networks, run)
-    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges)
+    seed = sample.settings.seed if sample.settings.c2st_every else None
+    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed)
     histories = [each.read_history() for each in fold_set.folds]
     history = mean_history(histories)
     write_text(run.history_file, history_text(history))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from cal_ratio_trainer.errors import UserError, did_you_mean
+from cal_ratio_trainer.errors import ConfigError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 DEFAULT_ENCODER = "lstm"
 """Architecture of the 2019 network, and of every network that does not name one."""
 
-_BUILT_IN = {"lstm": "cal_ratio_trainer.network.encoders.lstm"}
+_BUILT_IN = {
+    "lstm": "cal_ratio_trainer.network.encoders.lstm",
+    "deep_sets": "cal_ratio_trainer.network.encoders.deep_sets",
+}
 """The module that registers each encoder of this package."""
+
+ONE_MORE_SLOT = np.array([0, 0, 0, 0, 1, 0], dtype=np.int64)
+"""Argument of ONNX' Pad for a last slot of zeros in [jets, slots, features]."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class BranchShape:
         slots: constituents beyond this many in a jet are not read.
         inputs: numbers of each constituent, without masses.
         dense: widths of the layers on each constituent.
-        lstm_units: width of the vector that a jet's constituents become, whatever the encoder.
+        lstm_units: width of the LSTM; an encoder without one may take another width (`Encoder.width`).
     """
 
     name: str
@@ -71,18 +77,22 @@ class Encoder(ABC):
     Attributes:
         name: in settings, networks and exports.
         formats: names of the network formats that can hold it, besides safetensors, which holds every one.
+        pytorch_only: it runs on PyTorch's operations alone, which `auto` then chooses.
+        any_length: its ONNX nodes take any number of slots, 0 included, so that empty ones need not be fed.
     """
 
     name: ClassVar[str]
     formats: ClassVar[frozenset[str]] = frozenset()
+    pytorch_only: ClassVar[bool] = False
+    any_length: ClassVar[bool] = False
 
     @abstractmethod
     def module(self, branch: BranchShape, inputs: int, layers: int, generator: "torch.Generator") -> "nn.Module":
         """A module with initial weights.
 
         Its `forward(batch, dropout, engine)` takes a `network.batch.BranchBatch`, a `DropoutSource` or None, and the
-        `Engine`; it returns [jets, `branch.lstm_units`] in the batch's order. The classifier applies the dropout
-        behind it. Weights called `kernel` are under the L1 and L2 penalty.
+        `Engine`; it returns [jets, `width(branch)`] in the batch's order. The classifier applies the dropout behind
+        it. Weights called `kernel` are under the L1 and L2 penalty.
 
         Args:
             branch: the kind of constituent and the widths.
@@ -98,23 +108,50 @@ class Encoder(ABC):
         module = self.module(branch, inputs, layers, torch.Generator())
         return {name: tuple(weight.shape) for name, weight in module.named_parameters()}
 
+    def width(self, branch: BranchShape) -> int:
+        """Width of the vector that a jet's constituents of one kind become."""
+        return branch.lstm_units
+
     def masks(self, branch: BranchShape) -> int:
         """Number of dropout masks that `forward` draws for a kind of constituent."""
         return 0
 
+    def step_floats(self, branch: BranchShape, inputs: int) -> tuple[float, float] | None:
+        """Numbers of one constituent at the peak of a step: kept for the gradient, and computed beside it.
+
+        None predicts the memory of the LSTM.
+        """
+        return None
+
+    def engine(self, wanted: str) -> str:
+        """The setting `engine` for this encoder. Raises ConfigError where it cannot run on the one that is wanted."""
+        if not self.pytorch_only or wanted == "torch":
+            return wanted
+        if wanted != "auto":
+            raise ConfigError(
+                [f"engine is {wanted}, but encoder {self.name} runs on PyTorch's operations alone: give torch or auto"]
+            )
+        return "torch"
+
     def add_to_onnx(
-        self, graph: GraphBuilder, source: str, weights: Mapping[str, np.ndarray[Any, Any]], branch: BranchShape
+        self,
+        graph: GraphBuilder,
+        source: str,
+        filled: str,
+        weights: Mapping[str, np.ndarray[Any, Any]],
+        branch: BranchShape,
     ) -> str:
         """Adds the module's nodes to an ONNX graph, if `formats` contains ONNX.
 
         Args:
             graph: takes nodes; names begin with the branch's.
-            source: float32 [jets, slots, inputs], padded: an empty slot holds the padding row, and no mask tells it.
+            source: float32 [jets, slots, inputs], padded: an empty slot holds the padding row.
+            filled: float32 [jets, slots, 1], 1 in a slot with a constituent and 0 in an empty one.
             weights: of the module by name, float32.
             branch: see `module`.
 
         Returns:
-            The tensor [jets, `branch.lstm_units`].
+            The tensor [jets, `width(branch)`].
         """
         raise NotImplementedError(f"encoder {self.name} has no ONNX nodes")
 

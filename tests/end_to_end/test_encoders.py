@@ -1,4 +1,4 @@
-"""An encoder that the package does not know: trained, continued, scored, exported."""
+"""Encoders beside the LSTM, one of them from outside the package: trained, continued, scored, exported."""
 
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from tests.factories.files import write_training_files
 from tests.network.sum_pooling import SumPooling
 
 
-def trained(folder: Path, files: tuple[Path, Path], epochs: int, continued: str | None = None) -> RunDirectory:
+def trained(
+    folder: Path, files: tuple[Path, Path], encoder: str, epochs: int, continued: str | None = None
+) -> RunDirectory:
     settings = TrainSettings.make(
         main_training_file=str(files[0]),
         cr_training_file=str(files[1]),
         output_path=folder,
-        encoder=SumPooling.name,
+        encoder=encoder,
         epochs=epochs,
         num_splits=2,
         sample_fraction=1.0,
@@ -40,16 +42,17 @@ def trained(folder: Path, files: tuple[Path, Path], epochs: int, continued: str 
     return train(start, say=lambda text: None, details=lambda figures: "").run
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+@pytest.fixture(scope="module", params=[SumPooling.name, "deep_sets"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run of two epochs in two parts."""
+    name: str = request.param
     folder = tmp_path_factory.mktemp("runs")
     files = write_training_files(folder, 300, 200)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        whole = trained(folder / "whole", files, 2)
-        trained(folder / "parts", files, 1)
-        parts = trained(folder / "parts", files, 1, "0")
+        whole = trained(folder / "whole", files, name, 2)
+        trained(folder / "parts", files, name, 1)
+        parts = trained(folder / "parts", files, name, 1, "0")
     of_whole, of_parts = (read_own_network(each.path / "keras" / "final_model.safetensors") for each in (whole, parts))
     for name, values in of_whole.weights.items():
         np.testing.assert_array_equal(of_parts.weights[name], values)
@@ -57,25 +60,28 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 def test_its_networks_are_kept_by_name_in_the_program_s_own_files_alone(run: RunDirectory) -> None:
-    assert "encoder: sum_pooling" in run.settings_file.read_text()
+    name = run.read_settings()["encoder"]
     assert not list(run.path.glob("keras/*.keras"))
     network = find_network(f"default/{run.number}/1", run.path.parents[1])
     assert network.file.name == "final_model.safetensors"
-    assert (network.load().shape.encoder, network.epoch) == ("sum_pooling", 1)
-    assert "clusters_sum_pooling" in [row.name for row in layer_rows(network.file)]
+    assert (network.load().shape.encoder, network.epoch) == (name, 1)
+    assert f"clusters_{name}" in [row.name for row in layer_rows(network.file)]
 
 
 def test_it_scores_and_is_exported_to_onnx_and_refused_by_others_in_a_sentence(
     run: RunDirectory, tmp_path: Path
 ) -> None:
-    runs = run.path.parents[1]
+    runs, name = run.path.parents[1], run.read_settings()["encoder"]
     assert find_scorer("default/0", ReadingSettings.make(output_path=runs)) is not None
     asked = {"training": "default/0", "output_path": runs, "output_json": tmp_path / "network.json"}
     done = export_training(ConvertTrainingSettings.make(**asked, format="onnx")).exported
     assert done.files[0].largest_difference < 1e-5
-    assert '"encoder": "sum_pooling"' in done.cards[0].read_text()
+    assert f'"encoder": "{name}"' in done.cards[0].read_text()
+    card = done.cards[1].read_text()
+    assert f"Encoder: `{name}`." in card
+    assert ("may be left out" in card) == (name != SumPooling.name)
     done = export_training(ConvertTrainingSettings.make(**asked, format="safetensors")).exported
-    assert read_own_network(done.paths[0]).shape.encoder == "sum_pooling"
-    said = "a file of format fdeep cannot hold a network with the encoder sum_pooling; onnx, safetensors can"
+    assert read_own_network(done.paths[0]).shape.encoder == name
+    said = f"a file of format fdeep cannot hold a network with the encoder {name}; onnx, safetensors can"
     with pytest.raises(CannotHold, match=said):
         export_training(ConvertTrainingSettings.make(**asked, format="fdeep"))
