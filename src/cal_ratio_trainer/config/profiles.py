@@ -28,9 +28,12 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
         The layers to validate, and sentences for the user.
 
     Raises:
-        ConfigError: num_splits and batch_size both on the command line, or no such profile.
+        ConfigError: num_splits and batch_size both on the command line, or one setting under two names.
     """
-    result = [(source, dict(content)) for source, content in layers]
+    try:
+        result = [(source, TrainSettings.with_new_names(content)) for source, content in layers]
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
     notices: list[str] = []
     flags = result[-1][1]
     if flags.get("num_splits") is not None and flags.get("batch_size") is not None:
