@@ -1,9 +1,9 @@
 """Effect of settings on learning: trainings on the demo with all combinations, one row each, as Markdown.
 
 `python -m benchmarks.learning FOLDER` makes the demo data in FOLDER once (40,000 jets of each kind, main and control)
-and trains there with and without adversary; `--num_splits 10 50 230` or `--engines numba torch` compares those, and
-`--engines torch --precisions tf32 bf16` rounds the factors of all matrix products as a graphics card may. The table has
-the figures of merit of the last epoch on the test part.
+and trains there with and without adversary; `--num_splits 10 50 230`, `--encoders lstm deep_sets transformer` or
+`--engines numba torch` compares those, and `--engines torch --precisions tf32 bf16` rounds the factors of all matrix
+products as a graphics card may. The table has the figures of merit of the last epoch on the test part.
 """
 
 import argparse
@@ -23,11 +23,13 @@ from cal_ratio_trainer.training.train import train
 
 
 def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace, precision: str) -> list[TrainSettings]:
-    """Every engine with every number of splits, every weight of the adversary, and every seed."""
-    varied = itertools.product(arguments.engines, arguments.num_splits, arguments.adversary_weights, arguments.seeds)
+    """Every encoder and engine with every number of splits, every weight of the adversary, and every seed."""
+    varied = itertools.product(
+        arguments.encoders, arguments.engines, arguments.num_splits, arguments.adversary_weights, arguments.seeds
+    )
     return [
         TrainSettings.make(
-            model_name=f"seed{seed}_adversary{weight:g}_splits{splits}_{engine}_{precision}",
+            model_name=f"seed{seed}_adversary{weight:g}_splits{splits}_{encoder}_{engine}_{precision}",
             main_training_file=str(files.main),
             cr_training_file=str(files.control),
             output_path=folder / "runs",
@@ -36,11 +38,12 @@ def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace, precisi
             num_splits=splits,
             adversary_weight=weight,
             seed=seed,
+            encoder=encoder,
             engine=engine,
             threads=1,
             epoch_plots=False,
         )
-        for engine, splits, weight, seed in varied
+        for encoder, engine, splits, weight, seed in varied
     ]
 
 
@@ -59,8 +62,9 @@ def table_row(precision: str, settings: TrainSettings, figures: dict[str, float]
     )
     weight = settings.adversary_weight
     return (
-        f"| {settings.engine} | {precision} | {settings.num_splits} | {f'{weight:g}' if weight else 'none'} "
-        f"| {settings.seed} | {figures['auc']:.4f} | {figures['rejection_90']:.1f} | {ks} "
+        f"| {settings.encoder} | {settings.engine} | {precision} | {settings.num_splits} "
+        f"| {f'{weight:g}' if weight else 'none'} | {settings.seed} "
+        f"| {figures['auc']:.4f} | {figures['rejection_90']:.1f} | {ks} "
         f"| {figures['c2st_auc']:.3f} ({figures['c2st_excess']:+.1f}) |"
     )
 
@@ -72,8 +76,8 @@ def heading(figures: dict[str, float]) -> str:
         f"K-S sums over three pt ranges; identical distributions would give {expected}; in brackets the excess in "
         f"units of that spread. C2ST: AUC of a classifier that tells control data from MC; identical distributions "
         f"would give {figures['c2st_expected']:.3f} ± {figures['c2st_spread']:.3f}.\n\n"
-        "| engine | products | `num_splits` | `adversary_weight` | seed | test AUC | rejection at 90 % | K-S QCD "
-        "| K-S signal | K-S BIB | C2ST |\n|---|---|---|---|---|---|---|---|---|---|---|"
+        "| encoder | engine | products | `num_splits` | `adversary_weight` | seed | test AUC | rejection at 90 % "
+        "| K-S QCD | K-S signal | K-S BIB | C2ST |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
     )
 
 
@@ -85,6 +89,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--num_splits", type=int, nargs="+", default=[50])
+    parser.add_argument("--encoders", nargs="+", default=["lstm"])
     parser.add_argument("--engines", nargs="+", default=["auto"])
     parser.add_argument("--precisions", nargs="+", default=["ieee"], choices=["ieee", *MANTISSA_BITS])
     parser.add_argument(

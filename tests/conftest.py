@@ -1,15 +1,34 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and the order of their files."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.factories.hdf5_reader import ForkingReader
 
 # Read when the first library with OpenMP is imported. Waiting threads that spin slow down a machine that is used by
 # other programs by a large factor.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+# Each worker of pytest-xdist and each command that a test starts would compile all modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 _REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps the order of the files, where pytest-xdist would begin with those of most tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with slow tests first: one that begins last would keep one worker busy and the others waiting."""
+    slow = {item.path for item in items if any(item.iter_markers("slow")) or any(item.iter_markers("faults"))}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +44,13 @@ def real() -> Path:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switches off drawing, which takes most of the time of so small a training."""
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+
+
+@pytest.fixture(scope="module")
+def forked_hdf5_reader() -> Iterator[None]:
+    """Reads HDF5 data in processes that are forked, in place of one that is started anew for each file."""
+    reader = ForkingReader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cal_ratio_trainer.formats.hdf5_content._run_reader", reader)
+        yield
+    reader.close()

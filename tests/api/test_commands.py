@@ -65,20 +65,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
-    """A run of one epoch on these files."""
-    return crt.train(
-        main_training_file=str(folder / "main.parquet"),
-        cr_training_file=str(folder / "control.parquet"),
-        output_path=folder / "runs",
-        epochs=1,
-        num_splits=2,
-        sample_fraction=1.0,
-        train_fraction=0.6,
-        plot_processes=0,
-        tensorboard=False,
-        threads=1,
-        progress=False,
-    )
+    """A run of one epoch on these files, without figures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+        return crt.train(
+            main_training_file=str(folder / "main.parquet"),
+            cr_training_file=str(folder / "control.parquet"),
+            output_path=folder / "runs",
+            epochs=1,
+            num_splits=2,
+            sample_fraction=1.0,
+            train_fraction=0.6,
+            plot_processes=0,
+            tensorboard=False,
+            threads=1,
+            progress=False,
+        )
 
 
 def test_a_run_has_its_record_settings_history_and_networks(run: Run) -> None:

@@ -78,9 +78,14 @@ def test_a_step_takes_what_is_predicted_within_a_quarter(engine: Engine, lstm_la
     assert predicted == pytest.approx(measured, rel=0.25)
 
 
-@pytest.mark.parametrize("encoder", ["deep_sets"])
-def test_a_step_of_another_encoder_takes_what_is_predicted_within_a_quarter(encoder: str) -> None:
-    shape, data = replace(DEFAULT_SHAPE, encoder=encoder), tensors()
+@pytest.mark.parametrize(
+    ("encoder", "options"), [("deep_sets", ()), ("transformer", (("width", 16), ("layers", 1), ("hidden", 32)))]
+)
+def test_a_step_of_another_encoder_takes_what_is_predicted_within_a_quarter(
+    encoder: str, options: tuple[tuple[str, int], ...]
+) -> None:
+    branches = tuple(replace(branch, options=options) for branch in DEFAULT_SHAPE.branches)
+    shape, data = replace(DEFAULT_SHAPE, encoder=encoder, branches=branches), tensors()
     predicted = step_bytes(shape, size_of(data), Engine.TORCH)
     assert predicted == pytest.approx(measured_peak(shape, data, "auto", 1), rel=0.25)
 

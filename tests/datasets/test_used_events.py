@@ -10,7 +10,7 @@ import pytest
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part, event_words
-from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, read_used_events, write_used_events
+from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, read_used_events, trained_before, write_used_events
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
@@ -83,6 +83,20 @@ def test_a_second_start_adds_to_the_list(tmp_path: Path) -> None:
     # Jets of an earlier training part stay in it.
     place = np.searchsorted(more[0].words, before[0].words)
     assert (more[0].part[place] <= before[0].part).all()
+
+
+def test_events_of_an_earlier_training_part_are_counted_and_of_unlike_columns_not_known(tmp_path: Path) -> None:
+    data, other_seed = data_of(tmp_path), data_of(tmp_path, seed=6)
+    write_used_events(tmp_path, data, by_row=False)
+    events = read_used_events(tmp_path) or ()
+    assert trained_before(data, False, events) == 0, "the same seed gives the same parts"
+    trained, judged = set[int](), set[int]()
+    for sample in (data.main, data.control):
+        trained |= set(event_words(sample.jets)[0][sample.part == Part.TRAIN].tolist())
+    for sample in (other_seed.main, other_seed.control):
+        judged |= set(event_words(sample.jets)[0][sample.part != Part.TRAIN].tolist())
+    assert trained_before(other_seed, False, events) == len(trained & judged) > 0
+    assert trained_before(other_seed, True, events) is None
 
 
 def test_a_run_without_the_list_has_none_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def trained(
         cr_training_file=str(files[1]),
         output_path=folder,
         encoder=encoder,
+        encoder_options=["width=8", "layers=1"] if encoder == "transformer" else [],
         epochs=epochs,
         num_splits=2,
         sample_fraction=1.0,
@@ -42,7 +43,7 @@ def trained(
     return train(start, say=lambda text: None, details=lambda figures: "").run
 
 
-@pytest.fixture(scope="module", params=[SumPooling.name, "deep_sets"])
+@pytest.fixture(scope="module", params=[SumPooling.name, "deep_sets", "transformer"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run of two epochs in two parts."""
     name: str = request.param

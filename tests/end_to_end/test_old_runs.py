@@ -13,11 +13,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.end_to_end.test_whole_chain import cr_trainer
+from tests.faults.commands import run
 
 pytestmark = pytest.mark.slow
 
 _OLD_RUNS = Path(__file__).with_name("old_runs")
+
+
+def cr_trainer(*words: object, folder: Path, figures: bool = True) -> str:
+    """Output of a command, which must end well."""
+    status, said = run(words, folder, figures=figures)
+    assert status == 0, said
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,7 @@ def test_an_old_network_gives_its_scores(network: str, folder: Path) -> None:
 
 
 def test_an_old_run_goes_on_where_it_stopped(folder: Path) -> None:
-    said = cr_trainer("train", "--continue", 0, "--epochs", 1, "--threads", 1, folder=folder).stderr
+    said = cr_trainer("train", "--continue", 0, "--epochs", 1, "--threads", 1, folder=folder, figures=False)
     assert said.count("of an earlier version, which kept no digests") == 1
     history = json.loads((folder / "training_results/default/00000/history.json").read_text("utf-8"))
     expected = json.loads((_OLD_RUNS / "continued_history.json").read_text("utf-8"))
@@ -51,7 +58,7 @@ def test_an_old_run_goes_on_where_it_stopped(folder: Path) -> None:
 
 
 def test_old_runs_are_listed_analyzed_compared_and_exported(folder: Path) -> None:
-    assert "folds/00000" in cr_trainer("runs", folder=folder).stdout
+    assert "folds/00000" in cr_trainer("runs", folder=folder)
     cr_trainer("analyze", "default/0", folder=folder)
     cr_trainer("compare", "default/0/0", "folds/0", "--threads", 1, "--replicas", 5, folder=folder)
     cr_trainer("convert", "training", "folds/0", "--folds", "--format", "all", folder=folder)

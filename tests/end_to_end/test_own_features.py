@@ -126,7 +126,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
         output_path=folder / "runs",
         model_name="own",
     )
-    train(Start(settings), say=lambda text: None, details=lambda figures: "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+        train(Start(settings), say=lambda text: None, details=lambda figures: "")
     network = folder / "runs" / "own" / "00000" / "keras" / "final_model.keras"
     return Chain(folder, ntuples["qcd"], converted / "qcd.parquet", training_file, network)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 import cal_ratio_trainer
 from cal_ratio_trainer.cli.main import main
+from cal_ratio_trainer.plotting.pool import DrawingPool
 from tests.faults import forking_context
 
 KILLS = 10
@@ -29,14 +30,24 @@ for _name in ("matplotlib.backends.backend_agg", "matplotlib.font_manager", "mpl
         importlib.import_module(_name)
 
 
-def start(words: Sequence[object], folder: Path, output: Path | None = None) -> BaseProcess:
-    """Starts a command in `folder` as leader of a process group; it appends its output to folder/output.txt."""
-    process = forking_context().Process(target=_run, args=([*map(str, words)], folder, output or folder / _OUTPUT))
+def start_command(
+    words: Sequence[object], folder: Path, output: Path | None = None, figures: bool = True
+) -> BaseProcess:
+    """Starts a command in `folder` as leader of a process group; it appends its output to folder/output.txt.
+
+    Args:
+        words: of the command, after `cr_trainer`.
+        folder: current folder of the command.
+        output: another file for its output.
+        figures: whether a training draws, which takes most of the time of a small one.
+    """
+    given = ([*map(str, words)], folder, output or folder / _OUTPUT, figures)
+    process = forking_context().Process(target=_run, args=given)
     process.start()
     return process
 
 
-def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tuple[int, str]:
+def run(words: Sequence[object], folder: Path, output: Path | None = None, figures: bool = True) -> tuple[int, str]:
     """Runs a command to its end.
 
     Returns:
@@ -44,7 +55,7 @@ def run(words: Sequence[object], folder: Path, output: Path | None = None) -> tu
     """
     output = output or folder / _OUTPUT
     begin = output.stat().st_size if output.exists() else 0
-    process = start(words, folder, output)
+    process = start_command(words, folder, output, figures)
     process.join(_LONGEST_S)
     assert process.exitcode is not None, f"{words} did not end"
     return process.exitcode, output.read_bytes()[begin:].decode() if output.exists() else ""
@@ -60,7 +71,7 @@ def run_expecting(words: Sequence[object], folder: Path, expected: int = 0) -> f
 
 def kill_after(words: Sequence[object], folder: Path, seconds: float, with_children: bool) -> None:
     """Starts a command and kills it after some time, alone or with its child processes."""
-    process = start(words, folder)
+    process = start_command(words, folder)
     process.join(seconds)
     assert process.pid is not None
     if with_children:
@@ -79,16 +90,22 @@ def kill_moments(name: str, seconds: float) -> list[tuple[float, bool]]:
     return [(float(generator.uniform(0, seconds)), bool(generator.integers(2))) for _ in range(KILLS)]
 
 
-def _run(words: list[str], folder: Path, output: Path) -> None:
+def _run(words: list[str], folder: Path, output: Path, figures: bool) -> None:
+    if not figures:
+        DrawingPool.submit = lambda *given, **more: None  # type: ignore[method-assign]
     os.setsid()
     os.chdir(folder)
     # Fonts are listed once, not in each folder.
     os.environ["MPLCONFIGDIR"] = matplotlib.get_cachedir()
     os.environ |= {"XDG_CACHE_HOME": f"{output.parent}/cache", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(opened, 1)
-    os.dup2(opened, 2)
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    redirect_output(output, output)
     sys.argv = ["cr_trainer", *words]
     main()
+
+
+def redirect_output(out: Path, error: Path) -> None:
+    """Appends what this process and its children write from now on to files."""
+    for descriptor, file in ((1, out), (2, error)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115

@@ -27,7 +27,7 @@ def scores(
         if shape.encoder != "lstm":
             of_branch = {name.removeprefix(f"{branch.name}."): values for name, values in weights.items()}
             filled = [jet[jet.any(axis=1)].astype(np.float64) for jet in padded]
-            ends.append(np.stack([_ENCODERS[shape.encoder](of_branch, each) for each in filled]))
+            ends.append(np.stack([_ENCODERS[shape.encoder](of_branch, each, dict(branch.options)) for each in filled]))
             continue
         sequence = padded.astype(np.float64)
         for i in range(len(branch.dense)):
@@ -68,14 +68,47 @@ def _sigmoid(values: Array) -> Array:
     return 0.5 * (1 + np.tanh(values / 2))
 
 
-def _deep_sets(weights: Mapping[str, np.ndarray], rows: Array) -> Array:
+def _deep_sets(weights: Mapping[str, np.ndarray], rows: Array, options: Mapping[str, int]) -> Array:
     """Sum and maximum over the constituents [n, inputs] of one jet."""
     for i in range(sum(name.startswith("dense.") and name.endswith(".kernel") for name in weights)):
         rows = np.maximum(_dense(weights, f"dense.{i}", rows), 0)
     return np.concatenate([rows.sum(axis=0), rows.max(axis=0, initial=0)])
 
 
-_ENCODERS = {"deep_sets": _deep_sets}
+def _transformer(weights: Mapping[str, np.ndarray], rows: Array, options: Mapping[str, int]) -> Array:
+    """Attention pooling after blocks of attention among the constituents [n, inputs] of one jet, head by head."""
+    layers, heads = options.get("layers", 2), options.get("heads", 4)
+    rows = np.maximum(_dense(weights, "embedding", rows), 0)
+    per_head = rows.shape[1] // heads
+    for block in (f"blocks.{i}" for i in range(layers)):
+        projected = _dense(weights, f"{block}.projection", _norm(weights, f"{block}.attention_norm", rows))
+        query, key, value = np.split(projected, 3, axis=1)
+        outputs = []
+        for head in range(heads):
+            own = slice(head * per_head, (head + 1) * per_head)
+            outputs.append(_softmax(query[:, own] @ key[:, own].T / np.sqrt(per_head)) @ value[:, own])
+        rows = rows + _dense(weights, f"{block}.joined", np.concatenate(outputs, axis=1))
+        hidden = _dense(weights, f"{block}.expanded", _norm(weights, f"{block}.dense_norm", rows))
+        rows = rows + _dense(weights, f"{block}.contracted", np.maximum(hidden, 0))
+    rows = _norm(weights, "norm", rows)
+    powers = np.exp(_dense(weights, "pooling", rows))
+    result: Array = (powers * rows).sum(axis=0) / (1 + powers.sum())
+    return result
+
+
+def _norm(weights: Mapping[str, np.ndarray], name: str, rows: Array) -> Array:
+    normed = (rows - rows.mean(axis=1, keepdims=True)) / np.sqrt(rows.var(axis=1, keepdims=True) + 1e-5)
+    result: Array = normed * weights[f"{name}.scale"] + weights[f"{name}.bias"]
+    return result
+
+
+def _softmax(values: Array) -> Array:
+    powers = np.exp(values)
+    result: Array = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+_ENCODERS = {"deep_sets": _deep_sets, "transformer": _transformer}
 
 
 def random_weights(shape: NetworkShape, seed: int) -> dict[str, NDArray[np.float32]]:

@@ -11,6 +11,15 @@ ANY_LENGTH = {
         masses=2,
         encoder="deep_sets",
     ),
+    "transformer": replace(DEFAULT_SHAPE, encoder="transformer"),
+    "transformer_of_one_layer_with_masses": NetworkShape(
+        branches=tuple(
+            branch_shape(name, (7,), 3, options=(("width", 6), ("layers", 1), ("heads", 3), ("hidden", 5)))
+            for name in ("clusters", "tracks", "muon_segments")
+        ),
+        masses=2,
+        encoder="transformer",
+    ),
 }
 """Networks with encoders that take any number of constituents."""
 

@@ -34,6 +34,8 @@ from tests.formats.earlier_files import (
 from tests.formats.numpy_network import random_weights
 from tests.formats.shapes import SHAPES
 
+pytestmark = pytest.mark.usefixtures("forked_hdf5_reader")
+
 EQUAL_WIDTHS = NetworkShape(
     branches=(
         branch_shape("clusters", (8, 8, 8, 8), 4),

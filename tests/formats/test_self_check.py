@@ -29,6 +29,7 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.damage import all_damages, entry
 from tests.formats.expected import expected_of
 from tests.formats.numpy_network import random_weights
+from tests.formats.shapes import ANY_LENGTH
 from tests.formats.test_keras_file import with_config_changed, with_weights_changed
 
 WEIGHTS = random_weights(DEFAULT_SHAPE, seed=1)
@@ -59,6 +60,15 @@ def test_good_files_pass_and_the_largest_difference_is_told(expected: Expected, 
     assert 0 < check_fdeep(in_bytes(content), expected) < 1e-6
     assert 0 < check_keras(keras_model_bytes(DEFAULT_SHAPE, WEIGHTS), expected) < 1e-6
     assert 0 < check_onnx(onnx_bytes(DEFAULT_SHAPE, WEIGHTS, {}), expected) < 1e-5
+
+
+def test_files_of_any_length_must_know_the_row_of_an_empty_slot() -> None:
+    shape = ANY_LENGTH["deep_sets"]
+    weights = random_weights(shape, seed=1)
+    expected = expected_of(shape, weights)
+    assert 0 < check_onnx(onnx_bytes(shape, weights, {}), expected) < 1e-5
+    with pytest.raises(ValueError, match="are off by up to"):
+        check_onnx(onnx_bytes(shape, weights, {}, padding={"tracks": [0.1] * 10}), expected)
 
 
 @pytest.mark.parametrize("what", DAMAGES)

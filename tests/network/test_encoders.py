@@ -22,7 +22,7 @@ from tests.network.sum_pooling import SumPooling
 
 CPU, TORCH = torch.device("cpu"), Engine.TORCH
 SHAPE = replace(DEFAULT_SHAPE, encoder=SumPooling.name)
-ENCODERS = ["deep_sets"]
+ENCODERS = ["deep_sets", "transformer"]
 SHAPES = [SHAPE, DEFAULT_SHAPE, *(replace(DEFAULT_SHAPE, encoder=name) for name in ENCODERS)]
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.encoder)
 each_encoder = pytest.mark.parametrize("name", ENCODERS)
@@ -75,7 +75,10 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
     batch = JetTensors.from_jets([JETS], CPU).batch(np.arange(6)).branches["clusters"]
     values = batch.values[:, :3].double()
     module = encoder_named(name).module(
-        BranchShape("clusters", 30, 3, (4, 2), 2), 3, 1, torch.Generator().manual_seed(1)
+        BranchShape("clusters", 30, 3, (4, 2), 2, (("width", 4), ("layers", 1), ("heads", 2), ("hidden", 3))),
+        3,
+        1,
+        torch.Generator().manual_seed(1),
     )
     module = module.double()
     weights = dict(module.named_parameters())
@@ -121,6 +124,23 @@ def test_engines_other_than_pytorch_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"engine is numba, but encoder {name} runs on PyTorch's operations alone"):
         encoder.engine("numba")
     assert encoder_named("lstm").engine("numba") == "numba"
+
+
+def test_options_of_an_encoder_have_defaults_and_clear_errors() -> None:
+    transformer = encoder_named("transformer")
+    assert transformer.checked_options(["heads=8", "width=64"]) == (
+        *(("width", 64), ("layers", 2), ("heads", 8), ("hidden", 96)),
+    )
+    with pytest.raises(
+        ConfigError, match=r"no option 'head' \(did you mean heads\?\); its options: width, layers, heads, "
+    ):
+        transformer.checked_options(["head=2"])
+    with pytest.raises(ConfigError, match="'heads=0', expected heads=NUMBER with a number of at least 1"):
+        transformer.checked_options(["heads=0"])
+    with pytest.raises(ConfigError, match="the width 48 cannot be shared evenly by 5 heads"):
+        transformer.checked_options(["heads=5"])
+    with pytest.raises(ConfigError, match="encoder lstm has no option 'width'; its options: none"):
+        encoder_named("lstm").checked_options(["width=3"])
 
 
 @each_shape

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.patches import StepPatch
 
 from cal_ratio_trainer.plotting import DEMO, write_all
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
@@ -50,6 +51,24 @@ def test_all_values_and_references_are_inside_the_frame() -> None:
         bottom, top = drawn[name].get_ylim()
         assert bottom < low < high < top
     assert drawn["test_adv_loss"].get_yscale() == "log"
+
+
+def test_a_value_of_every_fifth_epoch_is_joined_and_has_a_band_throughout() -> None:
+    gap = [math.nan] * 4
+    history = {
+        "c2st_auc": [*gap, 0.56, *gap, 0.53, math.nan, 0.51],
+        "c2st_expected": [*gap, 0.5, *gap, 0.5, math.nan, 0.5],
+        "c2st_spread": [*gap, 0.01, *gap, 0.01, math.nan, 0.02],
+    }
+    axes = recorded(history_drawings(history))["c2st"]
+    (line,) = axes.lines
+    assert np.asarray(line.get_xdata()).tolist() == [4, 9, 11]
+    assert drawn_values(axes) == [[0.56, 0.53, 0.51]]
+    (band,) = axes.patches
+    assert isinstance(band, StepPatch)
+    assert list(band.get_data()[0]) == pytest.approx([0.51] * 11 + [0.52])
+    assert axes.get_xlim() == (-0.5, 11.5)
+    assert legend_texts(axes) == ["Classifier, 5 folds", "Identical distributions ± 1σ"]
 
 
 def test_the_adversarys_loss_is_held_against_that_of_no_knowledge() -> None:

@@ -196,7 +196,7 @@ def test_one_epoch_is_recommended_over_all_runs_and_never_one_at_chance(by_hand:
     result, page = analyze(by_hand, by_hand, "good/0", "fight/0", "stopped/0")
     assert result.recommended == ("good/00000/1",)
     assert "Of 6 epochs of 3 runs, **good/00000/1** is recommended" in page
-    assert "of the epochs that classify" in page
+    assert "of the epochs on the Pareto front" in page
 
 
 def test_the_shortlist_has_the_best_by_each_criterion_and_is_sorted_by_validation_loss(by_hand: Path) -> None:
@@ -205,10 +205,10 @@ def test_the_shortlist_has_the_best_by_each_criterion_and_is_sorted_by_validatio
     reasons = {each.name: each.reasons for each in candidates}
     assert reasons == {
         "good/00000/2": ("validation loss",),
-        "good/00000/1": ("recommended", "K-S sum"),
+        "good/00000/1": ("recommended", "K-S"),
         "good/00000/0": ("adversary", "discriminator"),
         "fight/00000/0": ("recommended of its run", "validation loss", "adversary", "discriminator"),
-        "fight/00000/1": ("K-S sum",),
+        "fight/00000/1": ("K-S",),
     }
     assert [each.name for each in candidates] == list(reasons)
     assert [each.name for each in candidates if each.classifies] == ["good/00000/2", "good/00000/1"]
@@ -220,9 +220,9 @@ def test_the_shortlist_has_the_best_by_each_criterion_and_is_sorted_by_validatio
 def test_settings_that_differ_and_that_are_the_same_stand_in_two_tables(by_hand: Path) -> None:
     (group,) = choose_runs(settings_of(by_hand, by_hand, "good/0", "fight/0")).groups
     differing, same = setting_tables(group.runs)
-    assert set(differing.columns) == {"run", "model_name", "learning_rate", "adversary_weight"}
+    assert set(differing.columns) == {"run", "model_name", "learning_rate", "agreement_strength"}
     values = dict(zip(differing.columns, differing.rows[0], strict=True))
-    assert (values["run"], values["learning_rate"], values["adversary_weight"]) == ("good/00000", "0.01", "10.0")
+    assert (values["run"], values["learning_rate"], values["agreement_strength"]) == ("good/00000", "0.01", "10.0")
     assert ("num_splits", "50") in same.rows
     assert not {row[0] for row in same.rows} & set(differing.columns)
 

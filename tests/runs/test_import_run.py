@@ -31,6 +31,8 @@ from tests.formats.earlier_files import fdeep_file, keras_2_config, keras_2_zip,
 from tests.formats.numpy_network import random_weights
 from tests.network.sum_pooling import SumPooling
 
+pytestmark = pytest.mark.usefixtures("forked_hdf5_reader")
+
 SMALL = NetworkShape(
     branches=(
         branch_shape("clusters", (6, 5), 3),

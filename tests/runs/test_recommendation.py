@@ -72,8 +72,18 @@ def test_the_epoch_with_the_lowest_loss_of_the_adversary_is_kept() -> None:
         row_of(0.3, 0.9, 0.8, adversary=0.7),
         row_of(0.5, 0.7, 0.9, adversary=0.8),
     ]
-    assert best_epochs(history) == {"validation loss": 1, "adversary": 0, "discriminator": 0, "K-S": 1}
+    assert best_epochs(history) == {"validation loss": 1, "adversary": 0, "K-S": 1}
+    assert recommended_epoch(history, "discriminator") == recommended_epoch(history, "adversary") == 0
     assert kept_epochs(history, "rule", 0.3) == {0, 1, 2}
+
+
+def test_a_history_of_the_earlier_program_has_two_losses_of_the_adversary() -> None:
+    history = [
+        {"val_original_adv_lossf": 0.7, "val_adv_loss": 0.6},
+        {"val_original_adv_lossf": 0.6, "val_adv_loss": 0.8},
+    ]
+    assert best_epochs(history) == {"adversary": 1, "discriminator": 0}
+    assert [recommended_epoch(history, rule) for rule in ("adversary", "discriminator")] == [1, 0]
 
 
 def test_nothing_is_kept_of_nothing() -> None:
@@ -92,8 +102,17 @@ def test_without_control_region_the_best_by_loss_and_by_auc_and_the_newest_are_k
 Row = dict[str, float]
 
 
-def row(auc: float, ks: float, expected: float = 0.0, spread: float = 0.03, loss: float = 0.5) -> Row:
-    values = {"val_auc": auc, "val_original_lossf": loss, "val_original_adv_lossf": 0.7, "val_adv_loss": 0.7}
+def row(
+    auc: float, ks: float, expected: float = 0.0, spread: float = 0.03, loss: float = 0.5, error: float = 0.001
+) -> Row:
+    """Row of a history; `ks`, `expected` and `spread` are sums over the outputs."""
+    values = {
+        "val_auc": auc,
+        "val_auc_error": error,
+        "val_original_lossf": loss,
+        "val_original_adv_lossf": 0.7,
+        "val_adv_loss": 0.7,
+    }
     for output in ("qcd", "sig", "bib"):
         figures = {"hist": ks, "expected": expected, "spread": spread}
         values |= {f"ks_{output}_{name}": value / 3 for name, value in figures.items()}
@@ -101,8 +120,28 @@ def row(auc: float, ks: float, expected: float = 0.0, spread: float = 0.03, loss
 
 
 def test_a_little_more_ks_is_taken_for_a_higher_auc_and_much_more_is_not() -> None:
+    # From the last one: +7 errors for +20 spreads, +1 for +1/3, +2 for +5/6.
     history = [row(0.99, 0.90), row(0.984, 0.31), row(0.985, 0.325), row(0.983, 0.30)]
     assert recommended_epoch(history) == 2
+
+
+def test_an_auc_higher_by_several_errors_is_not_given_up_for_a_chance_difference_of_ks() -> None:
+    # The rule of earlier versions took the first: a K-S sum within one spread of the lowest came before any AUC.
+    history = [row(0.9750, 0.45, 0.4, 0.09, error=0.0020), row(0.9829, 0.55, 0.4, 0.09, error=0.0017)]
+    assert recommended_epoch(history) == 1
+    assert recommended_epoch([history[0], row(0.9829, 1.0, 0.4, 0.09, error=0.0017)]) == 0
+
+
+@pytest.mark.parametrize(("data", "preferred"), [(30.0, 0), (3000.0, 1)])
+def test_an_earlier_history_without_errors_of_the_auc_has_those_of_its_number_of_jets(
+    data: float, preferred: int
+) -> None:
+    # The error of an AUC of 0.9 is 0.04 with 30 jets of each kind, and 0.004 with 3000 (Hanley and McNeil).
+    history = [row(0.88, 0.45, 0.4, 0.03), row(0.90, 0.48, 0.4, 0.03)]
+    for each in history:
+        del each["val_auc_error"]
+        each |= {f"ks_{name}_data": data / 3 for name in ("low", "mid", "high")}
+    assert recommended_epoch(history) == preferred
 
 
 def test_an_epoch_whose_outputs_are_all_the_same_is_not_recommended_for_its_lack_of_a_distance() -> None:
@@ -122,6 +161,7 @@ def test_where_no_epoch_is_better_than_chance_the_best_of_them_classifies_all_th
 def test_distances_below_what_identical_distributions_give_are_all_the_same() -> None:
     history = [row(0.990, 0.50, expected=0.5), row(0.985, 0.30, expected=0.5), row(0.991, 0.54, expected=0.5)]
     assert recommended_epoch(history) == 0
+    # One error more of AUC, two thirds of a spread more of K-S.
     assert recommended_epoch([*history[:2], row(0.991, 0.52, expected=0.5)]) == 2
 
 

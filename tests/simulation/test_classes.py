@@ -26,8 +26,8 @@ def mean_counts(jets: Constituents) -> tuple[float, float, float]:
 
 
 def test_multijets_have_as_many_constituents_as_real_ones_in_simulation_and_in_data() -> None:
-    simulation = mean_counts(multijets(np.random.default_rng(1), spectrum(), is_data=False))
-    data = mean_counts(multijets(np.random.default_rng(1), spectrum(), is_data=True))
+    simulation = mean_counts(multijets(np.random.default_rng(1), spectrum(), mismodelling=0.0))
+    data = mean_counts(multijets(np.random.default_rng(1), spectrum(), mismodelling=1.0))
     assert simulation == pytest.approx((16.3, 11.0, 1.5), rel=0.15)
     assert data == pytest.approx((13.6, 11.3, 2.6), rel=0.15)
 
@@ -69,12 +69,12 @@ def test_bib_and_multijets_differ_in_where_the_energy_lies() -> None:
         return float(em / (em + had))
 
     random = np.random.default_rng(6)
-    assert em_share(multijets(random, spectrum(), is_data=False)) > 0.6
+    assert em_share(multijets(random, spectrum(), mismodelling=0.0)) > 0.6
     assert em_share(bib_jets(random, *bib_axes(random, N))) < 0.25
 
 
 def test_data_differ_from_simulation_where_the_real_ones_do() -> None:
-    simulation, data = (multijets(np.random.default_rng(7), spectrum(), is_data) for is_data in (False, True))
+    simulation, data = (multijets(np.random.default_rng(7), spectrum(), mismodelling) for mismodelling in (0.0, 1.0))
     assert data.clusters.counts.mean() / simulation.clusters.counts.mean() == pytest.approx(0.8, abs=0.08)
     assert data.muon_segments.counts.mean() / simulation.muon_segments.counts.mean() == pytest.approx(1.67, abs=0.35)
     assert np.median(leading(data, "time")) < np.median(leading(simulation, "time")) - 0.2
@@ -82,8 +82,16 @@ def test_data_differ_from_simulation_where_the_real_ones_do() -> None:
     assert not np.any(simulation.muon_segments.columns["t0"] == 99999)
 
 
+def test_twice_the_mismodelling_takes_away_twice_as_many_clusters() -> None:
+    counts = [
+        multijets(np.random.default_rng(9), spectrum(), mismodelling).clusters.counts.mean()
+        for mismodelling in (0.0, 1.0, 2.0)
+    ]
+    assert (counts[0] - counts[2]) / (counts[0] - counts[1]) == pytest.approx(2.0, abs=0.3)
+
+
 def test_exact_zeros_and_negative_layers_are_there_as_in_real_clusters() -> None:
-    clusters = multijets(np.random.default_rng(8), spectrum(), is_data=False).clusters.columns
+    clusters = multijets(np.random.default_rng(8), spectrum(), mismodelling=0.0).clusters.columns
     second, first_hadronic = clusters["l2ecal"], clusters["l2hcal"]
     assert 0.05 < np.mean(second == 0) < 0.6
     assert 0.001 < np.mean(first_hadronic < 0) < 0.2

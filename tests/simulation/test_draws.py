@@ -15,6 +15,14 @@ def generator() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
+def test_mismodelled_numbers_are_those_of_simulation_and_data_or_twice_as_far_and_never_negative() -> None:
+    simulation, data = [0.3, 0.7, 0.0], [0.1, 0.9, 0.0]
+    assert draws.mismodelled(simulation, data, 0.0) == simulation
+    assert draws.mismodelled(simulation, data, 1.0) == data
+    assert draws.mismodelled(simulation, data, 2.0) == pytest.approx([0.0, 1.1, 0.0])
+    assert draws.mismodelled(1.0, 0.7, 2.0) == pytest.approx(0.4)
+
+
 def test_negative_binomial_has_the_mean_and_variance_asked_for() -> None:
     counts = draws.negative_binomial(generator(), 4.0, 2.0, N)
     assert counts.mean() == pytest.approx(4.0, rel=0.03)

@@ -23,8 +23,12 @@ from cal_ratio_trainer.simulation.simulation import LostFiles, write_recipes
 JETS, CONTROL_JETS = 400, 300
 
 
-def tiny(output: Path, seed: int = 5, workers: int = 1) -> DemoSummary:
-    return simulate(DemoSettings.make(output_path=output, jets=40, control_jets=30, seed=seed, workers=workers))
+def tiny(output: Path, seed: int = 5, workers: int = 1, mismodelling: float = 1.0) -> DemoSummary:
+    return simulate(
+        DemoSettings.make(
+            output_path=output, jets=40, control_jets=30, seed=seed, workers=workers, mismodelling=mismodelling
+        )
+    )
 
 
 def contents(summary: DemoSummary) -> dict[str, ak.Array]:
@@ -74,6 +78,17 @@ def test_another_seed_gives_other_content_of_the_same_size(tmp_path: Path) -> No
     bib = [next(file.path for file in summary.files if file.sample == "bib") for summary in (first, second)]
     pts = [uproot.open(path)["trees_DV_"]["jet_pT"].array() for path in bib]
     assert not ak.array_equal(pts[0], pts[1])
+
+
+def test_only_control_data_are_mismodelled_and_every_file_says_so(tmp_path: Path) -> None:
+    plain, twice = tiny(tmp_path / "plain"), tiny(tmp_path / "twice", mismodelling=2.0)
+    first, second = contents(plain), contents(twice)
+    assert [name for name, array in first.items() if not ak.array_equal(array, second[name])] == [
+        "control_data_0000.root"
+    ]
+    stated = {str(uproot.open(file.path)["cal_ratio_trainer_simulation"]) for file in twice.files}
+    assert stated == {"demo (mismodelling 2)"}
+    assert yaml.safe_load(twice.samples_table.read_text("utf-8"))["settings"]["mismodelling"] == 2.0
 
 
 def test_a_sample_is_the_same_whatever_else_is_simulated(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.network import engine as engines
 from cal_ratio_trainer.network.engine import EngineUnusable
 from cal_ratio_trainer.training import setup
@@ -29,11 +31,32 @@ def settings_in(folder: Path, **changes: object) -> TrainSettings:
     )
 
 
+def test_steps_of_encoders_on_pytorch_are_not_recorded_and_a_run_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path, encoder="deep_sets")
+    assert not list(setup.notices(settings))
+    monkeypatch.setattr(setup, "chosen_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(setup, "unserved_card", lambda: None)
+    (said,) = setup.notices(settings)
+    assert said == "encoder deep_sets runs on PyTorch's operations: steps are not recorded as CUDA graphs"
+
+
+def test_an_encoder_on_pytorch_refuses_another_engine_before_data_are_read(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, encoder="transformer", engine="numba")
+    Path(settings.main_training_file).unlink()
+    with pytest.raises(
+        ConfigError, match="engine is numba, but encoder transformer runs on PyTorch's operations alone"
+    ):
+        setup.set_up(Start(settings), lambda text: None)
+
+
 def run(start: Start, said: list[str] | None = None) -> dict[str, object]:
     told = [] if said is None else said
     return training.train(start, say=told.append, details=lambda figures: "").record
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_says_what_computed_it_and_may_go_on_with_another_engine(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -73,6 +96,7 @@ def test_an_engine_that_does_not_work_here_is_refused_before_there_is_a_folder(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_card_without_code_in_pytorch_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "unserved_card", lambda: "PyTorch has no code for a card: install another")
     said: list[str] = []

@@ -69,7 +69,7 @@ def test_a_training_without_adversary_says_and_draws_nothing_of_one(tmp_path: Pa
     line = epoch_line([{**ROW, "val_adv_loss": math.nan}], 12, Timings(epochs=[2.0]))
     assert "adversary" not in line
     assert "nan" not in line
-    _train(tmp_path, adversary_weight=0.0)
+    _train(tmp_path, adversary_weight=0.0, epoch_plots=False)
     drawn = {path.name for path in (tmp_path / "runs" / "default" / "00000").glob("*.png")}
     assert {"main_nn_loss.png", "ks_bib.png", "adv_bib_predictions.png"} <= drawn
     assert not {"adv_acc.png", "train_adv_loss.png", "test_adv_loss.png", "main_adv_acc.png"} & drawn
@@ -92,6 +92,7 @@ def _train(folder: Path, control_jets: int = 300, **changes: object) -> None:
     train(Start(settings), say=lambda text: None, details=lambda figures: "")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_training_that_diverges_ends_and_says_what_to_change(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingDiverged, match=r"NaN or infinite in epoch 0\. Start again with a smaller learning_rate"
@@ -100,6 +101,7 @@ def test_a_training_that_diverges_ends_and_says_what_to_change(tmp_path: Path) -
     assert not (tmp_path / "runs" / "default").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_what_was_trained_before_a_training_diverged_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole_step = TrainingStep.__call__
 

@@ -99,6 +99,7 @@ def test_other_errors_stay_what_they_are() -> None:
         raise RuntimeError("something else")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_training_says_its_memory_before_the_first_step_and_records_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,6 +261,7 @@ def test_a_training_ends_early_where_no_epoch_comes_onto_the_front_and_goes_on_w
     record = run.read_record()
     assert (record["status"], record["finished_epochs"], record["planned_epochs"]) == ("finished", ends[0], 6)
     assert record["reason"].startswith("early stopping: for 1 epochs none has come onto the Pareto front")
+    assert "early stopping: for 1 epochs" in (run.path / "training_details.txt").read_text()
     later = [count for count in ends if count > ends[0]]
     continued(settings, epochs=6 - ends[0])
     assert run.read_history() == whole[: later[0] if later else 6]

@@ -1,6 +1,7 @@
 """Trainings that torchrun distributes over two processes, by gloo on the CPU, and their communication.
 
-A start takes seconds, so there are few, and each tests many things.
+One test starts torchrun itself. The others, which need not hold how it starts, fork its processes
+(`tests.training.torchrun`).
 """
 
 import json
@@ -27,6 +28,7 @@ from cal_ratio_trainer.training.ranks import ALONE, OtherProcessFailed, Processe
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import train_set
+from tests.training.torchrun import LAUNCHER, Forked, start_forked
 
 _PATIENCE_S = 400
 _WITHOUT_FIGURES = """
@@ -89,30 +91,21 @@ def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> Train
     return settings
 
 
-def start_processes(*words: str) -> "subprocess.Popen[str]":
-    """Starts two processes under torchrun."""
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    return subprocess.Popen(
-        [sys.executable, "-m", *launcher, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # torchrun prints a message if this is not set.
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def start_training(folder: Path, *words: str, failure: str = "") -> "subprocess.Popen[str]":
-    """Starts two processes that train with `folder`/settings.yaml, without figures."""
+def training(folder: Path, *words: str, failure: str = "") -> tuple[str, ...]:
+    """The program, with its arguments, that trains with `folder`/settings.yaml and without figures."""
     program = folder / "program.py"
     program.write_text(_WITHOUT_FIGURES.format(failure=failure))
-    return start_processes(str(program), "train", *(words or ("--config", str(folder / "settings.yaml"))))
+    return (str(program), "train", *(words or ("--config", str(folder / "settings.yaml"))))
 
 
-def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+def start_training(folder: Path, *words: str, failure: str = "") -> Forked:
+    """Starts two processes that train with `folder`/settings.yaml, without figures."""
+    return start_forked(folder, *training(folder, *words, failure=failure))
+
+
+def finished(process: Forked) -> tuple[int, str, str]:
     """Exit status of torchrun, standard output, standard error."""
-    out, error = process.communicate(timeout=_PATIENCE_S)
-    return process.returncode, out, error
+    return process.finished(_PATIENCE_S)
 
 
 def history_of(folder: Path, fold: str) -> list[dict[str, float]]:
@@ -149,10 +142,17 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     changes: dict[str, Any] = {"accumulate": 2, "schedule": "one_cycle", "clip_gradient": 0.5, "average_weights": 0.5}
     changes |= {"optimizer": "adamw", "early_stopping": 3}
     alone, _ = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
-    process = start_training(tmp_path / "together")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *LAUNCHER, *training(tmp_path / "together")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # torchrun prints a message if this is not set.
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     run_alone(alone)
-    status, out, error = finished(process)
-    assert status == 0, error
+    out, error = process.communicate(timeout=_PATIENCE_S)
+    assert process.returncode == 0, error
     assert_same_history(tmp_path / "together", tmp_path / "alone")
     record = record_of(tmp_path / "together")
     assert record["status"] == "finished"
@@ -264,14 +264,14 @@ def test_an_error_of_one_process_ends_both_with_one_sentence(
 def test_a_file_that_is_missing_for_all_is_said_once(tmp_path: Path) -> None:
     files = ("--main_training_file", "nothing.parquet", "--cr_training_file", "nothing.parquet")
     words = ("train", *files, "--output_path", str(tmp_path / "runs"))
-    status, _, error = finished(start_processes("-m", "cal_ratio_trainer", *words))
+    status, _, error = finished(start_forked(tmp_path, "-m", "cal_ratio_trainer", *words))
     assert status == 1
     assert error.count("error: ") == 1
     assert error.count("nothing.parquet: no such file") == 1
     assert not (tmp_path / "runs").exists()
 
 
-def _wait_for(file: Path, process: "subprocess.Popen[str]") -> None:
+def _wait_for(file: Path, process: Forked) -> None:
     end = time.monotonic() + _PATIENCE_S
     while not file.exists():
         assert process.poll() is None, finished(process)
@@ -279,7 +279,7 @@ def _wait_for(file: Path, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.02)
 
 
-def _workers(process: "subprocess.Popen[str]") -> list[int]:
+def _workers(process: Forked) -> list[int]:
     """The processes that torchrun started, by rank."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return sorted(int(child) for child in children)

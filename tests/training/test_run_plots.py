@@ -2,9 +2,8 @@
 
 import itertools
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +26,7 @@ from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
+from tests.faults.commands import start_command
 from tests.plotting.some_drawings import line
 from tests.training.manual_plots import EPOCH_PLOTS, FINAL_PLOTS, HISTORIES
 
@@ -230,16 +230,16 @@ def test_all_plots_of_finished_epochs_are_there_when_sigterm_ends_a_run(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     settings = settings_of(files, tmp_path / "runs", epochs=1000)
-    config = tmp_path / "settings.yaml"
-    config.write_text(settings.as_yaml())
-    command = [sys.executable, "-m", "cal_ratio_trainer", "train", "--config", str(config)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    (tmp_path / "settings.yaml").write_text(settings.as_yaml())
+    process = start_command(["train", "--config", "settings.yaml"], tmp_path)
     run = RunDirectory(tmp_path / "runs" / "default" / "00000")
     while not run.histograms_file(1).exists():
-        assert process.poll() is None, "the training ended before it could be stopped"
+        assert process.is_alive(), "the training ended before it could be stopped"
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=120) == 75
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(120)
+    assert process.exitcode == 75
     record = run.read_record()
     done = range(record["finished_epochs"])
     assert {name for epoch in done for name in epoch_plot_names(epoch)} | HISTORIES | FINAL_PLOTS <= plots_in(run)

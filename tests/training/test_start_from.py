@@ -64,6 +64,8 @@ def test_the_weights_of_an_epoch_are_those_that_a_training_starts_from(
     assert record["initial_weights"]["run"] == (name if by_path else "first/00000/0")
     assert "trained on no event of the validation and test part" in record["notes"][0]
     assert said.count(record["notes"][0]) == 1
+    details = (summary.run.path / "training_details.txt").read_text()
+    assert record["notes"][0] in " ".join(details.split())
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -295,4 +295,4 @@ def simulation_of(files: Sequence[ScannedFile]) -> tuple[str | None, list[str]]:
     if len(named) > 1 or None in said:
         others = " and files of the experiment" if None in said else ""
         notes.append(f"mixed: some jets come from the simulation '{', '.join(named)}'{others}")
-    return ("demo" if "demo" in named else named[0]), notes
+    return next((name for name in named if name.startswith("demo")), named[0]), notes

@@ -175,6 +175,13 @@ class DemoSettings(SchedulingSettings):
         description="How many jets of control-region simulation, and of data, convert will keep; as many as jets if "
         "null. [jets]",
     )
+    mismodelling: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        description="Factor on the difference between data and simulation in the control region: 0 for none, 1 for "
+        "the measured one, 2 for twice that. [1]",
+    )
     seed: int = Field(
         default=1, ge=0, description="Seed of everything random; the same seed gives the same content. [1]"
     )

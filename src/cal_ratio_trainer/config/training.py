@@ -155,8 +155,12 @@ class TrainSettings(FigureSettings):
 
     encoder: str = Field(
         default="lstm",
-        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', 'deep_sets', or "
-        "one that is registered under its name.",
+        description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', 'deep_sets', "
+        "'transformer', or one that is registered under its name.",
+    )
+    encoder_options: list[str] = Field(
+        default=[],
+        description="Options of the encoder, e.g. width=64,heads=8 for a transformer (its width, layers and heads).",
     )
     cluster_filters: list[int] = Field(
         default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each cluster. [units]"
@@ -397,7 +401,8 @@ class TrainSettings(FigureSettings):
 
 _LATER_SETTINGS = {
     *("accumulate", "adversary_weight", "agreement", "agreement_strength", "c2st_every", "cuda_graph", "data_place"),
-    *("encoder", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note", "plot_processes", "profile"),
+    *("encoder", "encoder_options", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note"),
+    *("plot_processes", "profile"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,

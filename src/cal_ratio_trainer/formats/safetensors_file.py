@@ -45,7 +45,9 @@ def safetensors_bytes(
     """
     stored = checked_weights(shape, weights)
     # Networks of the 2019 schema are nearly all: it is left out of their files.
-    unsaid = {"schema"} if shape.schema == CALRATIO_2019 else set()
+    unsaid: dict[str, Any] = {"schema": True} if shape.schema == CALRATIO_2019 else {}
+    if not any(branch.options for branch in shape.branches):
+        unsaid["branches"] = {"__all__": {"options"}}
     said = {"format_version": FORMAT_VERSION, "run": run, "epoch": epoch}
     text = json.dumps({**said, "shape": _SHAPE.dump_python(shape, mode="json", exclude=unsaid)})
     content: bytes = save(stored, metadata={_NETWORK: text, _DIGEST: _digest(text, stored)})

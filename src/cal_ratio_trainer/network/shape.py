@@ -63,10 +63,16 @@ def _dense(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.kernel": (inputs, units), f"{name}.bias": (units,)}
 
 
-def branch_shape(name: str, dense: tuple[int, ...], lstm_units: int, schema: Schema = CALRATIO_2019) -> BranchShape:
+def branch_shape(
+    name: str,
+    dense: tuple[int, ...],
+    lstm_units: int,
+    schema: Schema = CALRATIO_2019,
+    options: tuple[tuple[str, int], ...] = (),
+) -> BranchShape:
     """The branch of one kind of constituent, with slots and inputs from the schema."""
     kind = schema.kind(name)
-    return BranchShape(name, kind.limit, len(kind.inputs), dense, lstm_units)
+    return BranchShape(name, kind.limit, len(kind.inputs), dense, lstm_units, options)
 
 
 DEFAULT_SHAPE = NetworkShape(

@@ -66,6 +66,7 @@ class HistoryFigure:
         validation_title: in the legend.
         reference: field of `HistoryReferences` that it is compared with; None for none.
         min_height: the y axis covers at least so much, so that a few jets more or less do not look like a trend.
+        joins_gaps: values are known in some epochs only: lines and bands go on between them.
     """
 
     name: str
@@ -75,6 +76,7 @@ class HistoryFigure:
     validation_title: str = "Validation"
     reference: str | None = None
     min_height: float = 0.0
+    joins_gaps: bool = False
 
     @property
     def lines(self) -> list[tuple[str, str, dict[str, Any]]]:
@@ -136,6 +138,14 @@ HISTORY_FIGURES: list[HistoryFigure] = [
         )
         for label in Label
     ),
+    HistoryFigure(
+        "c2st",
+        "C2ST: AUC of control data against MC",
+        validation="c2st_auc",
+        validation_title="Classifier, 5 folds",
+        min_height=_MIN_ACCURACY_HEIGHT,
+        joins_gaps=True,
+    ),
 ]
 """The histories, in the order of drawing; one entry adds a figure of any value in the history."""
 
@@ -147,7 +157,8 @@ def history_drawings(
 
     Args:
         history: values by epoch, from epoch 0; names as in the earlier program, besides them 'val_auc' and, for the
-            band that identical distributions would give, 'ks_<output>_expected' and 'ks_<output>_spread'. NaN and
+            band that identical distributions would give, 'ks_<output>_expected' and 'ks_<output>_spread', 'c2st_auc'
+            likewise. NaN and
             infinity are gaps.
         references: references for the values; None for the adversary's ln 2 only.
     """
@@ -164,11 +175,11 @@ def _draw_history(
 ) -> None:
     values = [_finite(history.get(key, ())) for key, _, _ in figure.lines]
     for of_line, (_, title, style) in zip(values, figure.lines, strict=True):
-        _draw_line(axes, of_line, title, style)
+        _draw_line(axes, of_line, title, style, figure.joins_gaps)
     if not np.isfinite(np.concatenate(values)).any():
         axes.text(0.5, 0.5, "no finite values", transform=axes.transAxes, ha="center")
     epochs = max(len(of_line) for of_line in values)
-    values.append(_draw_expectation(axes, figure.lines[0][0], history))
+    values.append(_draw_expectation(axes, figure.lines[0][0], history, figure.joins_gaps))
     if figure.reference is not None:
         values.append(_draw_reference(axes, figure.reference, references))
     _set_axes(axes, epochs, np.concatenate(values), figure.min_height)
@@ -182,8 +193,19 @@ def _finite(values: Sequence[float]) -> NDArray[np.float64]:
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def _draw_line(axes: "Axes", values: NDArray[np.float64], title: str, style: dict[str, Any]) -> None:
-    if len(values) > _MARKED_EPOCHS:
+def _carried_over_gaps(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values with those of the last known epoch in place of gaps, before the first known one that of the first."""
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return values
+    return values[known[np.maximum(np.searchsorted(known, np.arange(len(values)), "right") - 1, 0)]]
+
+
+def _draw_line(axes: "Axes", values: NDArray[np.float64], title: str, style: dict[str, Any], joins_gaps: bool) -> None:
+    if joins_gaps:
+        known = np.flatnonzero(np.isfinite(values))
+        axes.plot(known, values[known], label=title, markersize=5, **style)
+    elif len(values) > _MARKED_EPOCHS:
         # A value between two gaps makes no line: it keeps its marker.
         known = np.isfinite(np.concatenate([[np.nan], values, [np.nan]]))
         alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])
@@ -192,10 +214,13 @@ def _draw_line(axes: "Axes", values: NDArray[np.float64], title: str, style: dic
         axes.plot(np.arange(len(values)), values, label=title, markersize=5, **style)
 
 
-def _draw_expectation(axes: "Axes", key: str, history: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
-    stem = key.removesuffix("_hist")
-    expected = _finite(history.get(f"{stem}_expected", ()))
-    spread = _finite(history.get(f"{stem}_spread", ()))
+def _draw_expectation(
+    axes: "Axes", key: str, history: Mapping[str, Sequence[float]], joins_gaps: bool
+) -> NDArray[np.float64]:
+    stem = key.removesuffix("_hist").removesuffix("_auc")
+    expected, spread = (_finite(history.get(f"{stem}_{name}", ())) for name in ("expected", "spread"))
+    if joins_gaps:
+        expected, spread = _carried_over_gaps(expected), _carried_over_gaps(spread)
     if len(expected) != len(spread) or not np.isfinite(expected + spread).any():
         # An imported history has no such figures: nothing is drawn, so nothing is said in the legend.
         return np.zeros(0)

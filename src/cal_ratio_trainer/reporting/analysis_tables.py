@@ -41,7 +41,7 @@ def epoch_table(
         recommended: entry in bold.
         is_explained: the note says what the columns are; otherwise that they are those of the table before.
     """
-    losses = ("main loss", "K-S sum", "if identical", "excess [σ]", "adversary loss", "discriminator loss")
+    losses: tuple[str, ...] = ("main loss", "K-S sum", "if identical", "excess [σ]", *_ADVERSARY)
     columns: tuple[str, ...] = (
         "epoch",
         "chosen for",
@@ -51,6 +51,11 @@ def epoch_table(
         "signal/QCD/BIB test jets",
     )
     rows = [_epoch_row(each, each is recommended) for each in candidates]
+    first, second = (columns.index(name) for name in _ADVERSARY)
+    if all(row[first] == row[second] for row in rows):
+        # Only the earlier program has a loss of the adversary's own update beside that of the network's.
+        columns, rows = _without(columns, second), [_without(row, second) for row in rows]
+        losses = losses[:-1]
     note = _EPOCH_COLUMNS
     if _tested_on(candidates) == GIVEN_FILES:
         # Both AUCs are of the same jets: the one with its error says all. Without a history there are no losses.
@@ -62,13 +67,22 @@ def epoch_table(
     return ReportTable(title, columns, tuple(rows), note)
 
 
+_ADVERSARY = ("adversary loss", "discriminator loss")
+
+
+def _without(cells: tuple[str, ...], position: int) -> tuple[str, ...]:
+    return cells[:position] + cells[position + 1 :]
+
+
 def auc_table(candidates: Sequence[Candidate], recommended: Candidate | None) -> ReportTable:
     """AUC against each background and K-S sum, with errors."""
     rows = []
     for each, result in _scored(candidates):
         aucs = (with_errors(auc.interval, 4) for auc in result.aucs)
         ks = (with_errors(result.ks_sum.interval, 2), number(result.ks_expected, ".2f"))
-        rows.append((_name(each, recommended), *aucs, *ks, number(result.efficiency_ratio, ".2f")))
+        c2st = result.c2st.overall
+        told = (f"{c2st.auc:.3f} ± {c2st.error:.3f} ({c2st.excess:+.1f}σ)") if math.isfinite(c2st.excess) else NOT_KNOWN
+        rows.append((_name(each, recommended), *aucs, *ks, unbroken(told), number(result.efficiency_ratio, ".2f")))
     return ReportTable(
         f"AUC and K-S sum on the {_tested_on(candidates)}",
         (
@@ -76,10 +90,12 @@ def auc_table(candidates: Sequence[Candidate], recommended: Candidate | None) ->
             *(f"AUC, {background.name}" for background in BACKGROUNDS),
             "K-S sum",
             "if identical",
+            "C2ST",
             "max eps_S/sqrt(eps_B)",
         ),
         tuple(rows),
-        f"{_FROM_TEST} K-S sum: of the control region.",
+        f"{_FROM_TEST} K-S sum: of the control region. C2ST: AUC of a classifier that tells its data from its MC, with "
+        "the excess over that of identical distributions.",
     )
 
 
@@ -159,7 +175,11 @@ def efficiency_table(candidates: Sequence[Candidate]) -> ReportTable | None:
 def history_table(candidates: Sequence[Candidate]) -> ReportTable | None:
     """Losses, accuracies, K-S sums and AUC of each epoch, as the history names them; None without a history."""
     rows = {each.name: each.history_row for each in candidates}
-    names = [name for name in (*HISTORY_NAMES, "val_auc") if any(name in row for row in rows.values())]
+    names = [
+        name
+        for name in (*HISTORY_NAMES, "val_auc", "c2st_auc", "c2st_excess")
+        if any(name in row for row in rows.values())
+    ]
     if not names:
         return None
     return ReportTable(

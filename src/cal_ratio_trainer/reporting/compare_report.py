@@ -10,6 +10,7 @@ import numpy as np
 
 from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.evaluation.agreement import TOLERANCES, Agreement, largest_differences
+from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.paired import PairedFigure
@@ -107,6 +108,8 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
         report.text(_which_jets(sample))
         report.table(figure_table([sample.ks_sum]))
         report.table(ks_table(*sample.ks))
+        if sample.c2st is not None:
+            report.table(c2st_table(*sample.c2st))
         report.figures([ks_drawing(*sample.ks, names)], captions=["K-S distance of data and multijet MC"])
     report.heading(f"Agreement, {_TITLES[region].lower()}", 3)
     report.table(agreement_table(sample.agreement, sample.by_class))
@@ -188,6 +191,27 @@ def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
         tuple(rows),
         "Excess: how far the sum is above what identical distributions give at these numbers of jets. A dash: data or "
         "simulation have no jets there.",
+    )
+
+
+def c2st_table(first: ControlRegionC2st, second: ControlRegionC2st) -> ReportTable:
+    """AUC of the classifier two-sample test with the scores of both, overall and in each pt range."""
+    rows = []
+    for which, c2st in (("first", first), ("second", second)):
+        figures = (c2st.overall, *c2st.ranges)
+        cells = [
+            unbroken(f"{each.auc:.3f} ± {each.error:.3f}") if math.isfinite(each.auc) else NOT_KNOWN for each in figures
+        ]
+        rows.append((which, *cells, number(c2st.overall.excess, "+.1f")))
+    expected = [
+        unbroken(f"{each.expected:.3f} ± {each.spread:.3f}") if math.isfinite(each.expected) else NOT_KNOWN
+        for each in (first.overall, *first.ranges)
+    ]
+    return ReportTable(
+        "C2ST: AUC of a classifier that tells data from MC by scores and pt",
+        ("scores", "all", *(pt_range_words(each) for each in first.pt_ranges), "excess [spreads]"),
+        (*rows, ("identical distributions", *expected, NOT_KNOWN)),
+        f"5 folds by event, {first.jets:,} jets. A dash: too few jets of data or MC.",
     )
 
 

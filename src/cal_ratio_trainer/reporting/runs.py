@@ -99,6 +99,11 @@ def _ks(row: RunRow) -> str:
     return f"{best.ks_sum:.2f} ({best.ks_excess:+.1f}σ)"
 
 
+def _c2st(row: RunRow) -> str:
+    excess = row.run.number("test", "c2st_excess")
+    return f"{row.run.number('test', 'c2st_auc'):.3f}" + ("" if excess is None else f" ({excess:+.1f}σ)")
+
+
 def _mix(row: RunRow) -> str:
     return "/".join(str(row.test_jets(label)) for label in (Label.SIGNAL, Label.QCD, Label.BIB))
 
@@ -124,6 +129,8 @@ COLUMNS = (
         lambda row: f"{row.run.number('test', 'auc'):.4f}",
         importance=3,
     ),
+    RunColumn("test_c2st", lambda row: row.run.number("test", "c2st_auc"), "test C2ST", _c2st, importance=5),
+    RunColumn("test_c2st_excess", lambda row: row.run.number("test", "c2st_excess")),
     RunColumn("test_signal_jets", lambda row: row.test_jets(Label.SIGNAL), "signal/QCD/BIB", _mix, importance=9),
     RunColumn("test_qcd_jets", lambda row: row.test_jets(Label.QCD)),
     RunColumn("test_bib_jets", lambda row: row.test_jets(Label.BIB)),
@@ -260,6 +267,8 @@ def runs_table(rows: Sequence[RunRow], rule: Rule, width: int | None = None) -> 
 
 def _note(rule: Rule, shown: Sequence[str], left_out: Sequence[str], rows: Sequence[RunRow]) -> str:
     sentences = ["test AUC: of the newest epoch; it depends on the numbers of signal, QCD and BIB jets"]
+    if "test C2ST" in shown:
+        sentences.append("test C2ST: AUC of a classifier that tells control data from MC")
     if "best" in shown or "its K-S sum" in shown:
         sentences.append(
             f"best: {RULES[rule]}; on validation. σ: above what identical distributions give, grows with the sample"

@@ -223,6 +223,7 @@ def _shape_settings(shape: NetworkShape, said: Mapping[str, Any]) -> dict[str, A
         "muon_segment_lstm_nodes": segments.lstm_units,
         "lstm_layers": shape.lstm_layers,
         "encoder": shape.encoder,
+        **({"encoder_options": [f"{name}={number}" for name, number in clusters.options]} if clusters.options else {}),
         "hidden_layer_fraction": _fraction(shape.hidden, said.get("hidden_layer_fraction")),
         "mH_parametrization": shape.masses == 2 or (shape.masses == 1 and not reads_scalar_mass),
         "mS_parametrization": reads_scalar_mass,

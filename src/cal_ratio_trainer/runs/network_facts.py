@@ -54,7 +54,7 @@ def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets |
     mass_names = _mass_names(settings, classifier.shape.masses)
     if _UNKNOWN_MASS in mass_names:
         notes.append("Which mass the network reads is not known: mH or mS, as it was trained")
-    if record.get("data", {}).get("main", {}).get("simulation") == "demo":
+    if str(record.get("data", {}).get("main", {}).get("simulation")).startswith("demo"):
         notes.append("Trained on the built-in demo: of no use for physics")
     if differing := _differing_inputs(classifier.shape.schema):
         notes.append(

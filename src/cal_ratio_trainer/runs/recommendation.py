@@ -12,12 +12,12 @@ from cal_ratio_trainer.config.shared import Rule
 
 DEFAULT_RULE: Rule = "auc-near-lowest-ks"
 RULES: dict[Rule, str] = {
-    "auc-near-lowest-ks": "of the epochs that classify (1/(1 - AUC) at least half way from chance to the highest) and "
-    "whose K-S sum is within one spread of the lowest of these, the one with the highest AUC; a K-S sum below what "
-    "identical distributions give counts as just that",
+    "auc-near-lowest-ks": "of the epochs on the Pareto front of AUC and K-S sum, the one with the highest AUC in units "
+    "of its error minus excess of the K-S sum over identical distributions in units of its spread",
     "validation-loss": "the lowest loss of the network",
-    "adversary": "the lowest loss of the adversary as the network's update sees it",
-    "discriminator": "the lowest loss of the adversary in its own update",
+    "adversary": "the lowest loss of the adversary",
+    "discriminator": "the same as adversary, but in runs of the earlier program, whose history has two losses of the "
+    "adversary, the one in its own update",
     "ks-sum": "the lowest K-S sum over the three outputs",
 }
 """Each rule in words."""
@@ -25,13 +25,22 @@ RULES: dict[Rule, str] = {
 WITHOUT_KS = "Without control region there is no K-S, and it is the epoch of the highest AUC"
 """The default rule for a training without control region, in words."""
 
-CRITERIA: dict[Rule, str] = {
+_CRITERIA: dict[Rule, str] = {
     "validation-loss": "validation loss",
     "adversary": "adversary",
     "discriminator": "discriminator",
     "ks-sum": "K-S",
 }
-"""The name in `best_epochs` of each rule that takes the best of one figure."""
+"""The name in `criteria` of each rule that takes the best of one figure."""
+
+_LOSSES = {
+    "validation loss": "val_original_lossf",
+    "adversary": "val_original_adv_lossf",
+    "discriminator": "val_adv_loss",
+}
+
+_USUAL_JETS, _USUAL_KS_SPREAD = 1000.0, 0.1
+"""Numbers of jets of each kind, and the spread of the K-S sum that they give, where a history says nothing of them."""
 
 
 def kept_epochs(history: Sequence[Mapping[str, float]], choice: Literal["rule", "all"], ks_limit: float) -> set[int]:
@@ -49,25 +58,28 @@ def kept_epochs(history: Sequence[Mapping[str, float]], choice: Literal["rule", 
 
 
 def best_epochs(history: Sequence[Mapping[str, float]]) -> dict[str, int]:
-    """The best epoch by each criterion, the earliest of equal ones; a criterion without finite values is left out.
+    """The best epoch by each of `criteria`, the earliest of equal ones; one without finite values is left out."""
+    best = {name: _lowest(values) for name, values in criteria(history).items()}
+    return {name: epoch for name, epoch in best.items() if epoch is not None}
 
-    They are the lowest loss of the network ('validation loss'), of the adversary as the network's update sees it
-    ('adversary') and in its own ('discriminator'), and the lowest K-S sum over the three outputs ('K-S').
+
+def criteria(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Figures of which the lowest is the best, by epoch; NaN where not known.
+
+    They are the loss of the network ('validation loss'), of the adversary ('adversary'; 'discriminator' is its loss in
+    its own update, only where that is another one, as in histories of the earlier program), and the K-S sum over the
+    three outputs ('K-S').
     """
-    criteria = {
-        name: [row.get(key, math.nan) for row in history]
-        for name, key in (
-            ("validation loss", "val_original_lossf"),
-            ("adversary", "val_original_adv_lossf"),
-            ("discriminator", "val_adv_loss"),
-        )
-    } | {"K-S": ks_sums(history)}
-    best = {}
-    for name, values in criteria.items():
-        finite = [(value, epoch) for epoch, value in enumerate(values) if math.isfinite(value)]
-        if finite:
-            best[name] = min(finite)[1]
-    return best
+    found = {name: [row.get(key, math.nan) for row in history] for name, key in _LOSSES.items()}
+    pairs = zip(found["adversary"], found["discriminator"], strict=True)
+    if all(one == other or (math.isnan(one) and math.isnan(other)) for one, other in pairs):
+        del found["discriminator"]
+    return found | {"K-S": ks_sums(history)}
+
+
+def _lowest(values: Sequence[float]) -> int | None:
+    finite = [(value, epoch) for epoch, value in enumerate(values) if math.isfinite(value)]
+    return min(finite)[1] if finite else None
 
 
 def pareto_epochs(history: Sequence[Mapping[str, float]]) -> set[int]:
@@ -120,31 +132,63 @@ def ks_beyond_identical(row: Mapping[str, float]) -> float:
 def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAULT_RULE) -> int | None:
     """The epoch that a rule chooses; None where no epoch has what it looks at.
 
-    The default rule wants a network that classifies and does not see whether a jet is data or simulation.
-    A network whose outputs are all the same has no K-S distance at all and an AUC of 1/2, so how well an epoch
-    classifies is asked first. Distances below what identical distributions give are chance, and so are differences
-    within one spread: among such epochs the AUC decides. With it the choice is always on the Pareto front.
+    The default rule adds up differences in units of their errors: an epoch with an AUC higher by more errors than its
+    K-S sum is higher by spreads is preferred. All errors are those of the epoch with the highest AUC. A K-S sum below
+    that of identical distributions counts as that. A network whose outputs are all the same has no K-S distance at all,
+    but its AUC of 1/2 is too low by far more errors. The choice is always on the Pareto front.
     Without control region the AUC decides among all epochs; of equal ones the earliest is chosen.
 
     Args:
-        history: a row an epoch. Epochs of several runs may follow each other: K-S sums of samples of different size
-            are compared by what they have beyond identical distributions (`ks_beyond_identical`).
+        history: a row an epoch. Epochs of several runs may follow each other: each K-S sum is compared with that of
+            identical distributions in its own sample.
         rule: one of `RULES`.
 
     Returns:
         A position in `history`.
     """
-    if rule in CRITERIA:
-        return best_epochs(history).get(CRITERIA[rule])
-    known = classifying_epochs(history)
-    if not known:
-        return None
-    beyond = ks_to_choose_by(history)
-    lowest = min(known, key=lambda epoch: beyond[epoch])
-    # With a spread of 0, rounding could put the lowest itself above the limit.
-    limit = max(_still_near(history[lowest]), beyond[lowest])
-    near = [epoch for epoch in known if beyond[epoch] <= limit]
-    return max(near, key=lambda epoch: (history[epoch]["val_auc"], -beyond[epoch], -epoch))
+    if rule in _CRITERIA:
+        found = criteria(history)
+        # Not in the history twice: the adversary's loss is the discriminator's.
+        return _lowest(found.get(_CRITERIA[rule], found["adversary"]))
+    front = pareto_epochs(history)
+    if len(front) < 2:
+        # Without control region the front is the epoch of the highest AUC.
+        return next(iter(front), None)
+    highest = history[max(front, key=lambda epoch: history[epoch]["val_auc"])]
+    auc_error, ks_spread = _auc_error(highest), _ks_figure(highest, "spread") or _USUAL_KS_SPREAD
+    sums = ks_sums(history)
+
+    def merit(epoch: int) -> tuple[float, float, int]:
+        excess = max(sums[epoch] - _ks_figure(history[epoch], "expected"), 0.0)
+        auc = history[epoch]["val_auc"]
+        return auc / auc_error - excess / ks_spread, auc, -epoch
+
+    return max(front, key=merit)
+
+
+def _auc_error(row: Mapping[str, float]) -> float:
+    """Standard error of an epoch's AUC; from the AUC where the history of an earlier version lacks it.
+
+    Source: J. A. Hanley and B. J. McNeil, Radiology 143 (1982) 29, with as many jets of signal and background as the
+    control region has of data.
+    """
+    known = row.get("val_auc_error", math.nan)
+    if known > 0:
+        return known
+    auc = min(max(row["val_auc"], 0.5), 1 - 1e-6)
+    jets = math.fsum(row.get(f"ks_{name}_data", math.nan) for name in ("low", "mid", "high"))
+    jets = jets if jets > 1 else _USUAL_JETS
+    pairs = auc / (2 - auc) + 2 * auc**2 / (1 + auc) - 2 * auc**2
+    return math.sqrt((auc * (1 - auc) + (jets - 1) * pairs) / jets**2)
+
+
+def _ks_figure(row: Mapping[str, float], figure: str) -> float:
+    """Sum of the expected K-S or its spread over the outputs; 0 where not known.
+
+    The three outputs sum to 1, so their distances rise and fall together: spreads are added, not put in quadrature.
+    """
+    total = math.fsum(row.get(f"ks_{output}_{figure}", 0.0) for output in ("qcd", "sig", "bib"))
+    return total if math.isfinite(total) else 0.0
 
 
 def classifying_epochs(history: Sequence[Mapping[str, float]]) -> list[int]:
@@ -164,17 +208,6 @@ def classifying_epochs(history: Sequence[Mapping[str, float]]) -> list[int]:
     missed = min(1 - history[epoch]["val_auc"] for epoch in known)
     limit = max(2 * missed / (1 + 2 * missed), missed) if missed > 0 else missed
     return [epoch for epoch in known if 1 - history[epoch]["val_auc"] <= limit]
-
-
-def _still_near(lowest: Mapping[str, float]) -> float:
-    # The three outputs sum to 1, so their distances rise and fall together: spreads are added, not put in quadrature.
-    distance, expected, spread = (_summed(lowest, figure) for figure in ("hist", "expected", "spread"))
-    return (max(distance, expected) + spread) ** 2 - expected**2
-
-
-def _summed(row: Mapping[str, float], figure: str) -> float:
-    total = math.fsum(row.get(f"ks_{output}_{figure}", 0.0) for output in ("qcd", "sig", "bib"))
-    return total if math.isfinite(total) else 0.0
 
 
 def mean_history(histories: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:

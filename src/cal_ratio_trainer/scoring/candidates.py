@@ -11,6 +11,7 @@ from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
+from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.efficiencies import (
     FalsePositives,
     MassPointEfficiency,
@@ -30,7 +31,7 @@ from cal_ratio_trainer.runs.networks import find_networks
 from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
 from cal_ratio_trainer.runs.recommendation import (
     classifying_epochs,
-    ks_sums,
+    criteria,
     recommended_epoch,
 )
 from cal_ratio_trainer.runs.test_sample import RunSample
@@ -188,14 +189,6 @@ def _nothing(
     return f"there is no finished run in {settings.output_path}{':' + told if told else ''}"
 
 
-CRITERIA = {
-    "validation loss": "val_original_lossf",
-    "adversary": "val_original_adv_lossf",
-    "discriminator": "val_adv_loss",
-    "K-S sum": None,
-}
-"""Criteria of the shortlist, the lowest value first, and its name in the history; None is the sum of three names."""
-
 _OF_ITS_RUN = "recommended of its run"
 
 
@@ -212,6 +205,7 @@ class TestResult:
         false_positives: the same for QCD and BIB.
         ks: data and MC in the control region.
         ks_sum: the sum over outputs and pt ranges, with samples drawn anew.
+        c2st: data and MC in the control region told apart by a classifier.
         histograms: of the outputs.
     """
 
@@ -223,6 +217,7 @@ class TestResult:
     false_positives: tuple[FalsePositives, ...]
     ks: ControlRegionKs
     ks_sum: Resampled
+    c2st: ControlRegionC2st
     histograms: EpochHistograms
 
     # The name begins with "Test", but there is nothing to collect here.
@@ -293,8 +288,7 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
     for position, run in enumerate(group.runs):
         reasons: dict[int, list[str]] = {}
         # A fold set offers one choice, which is the best by all of them.
-        for criterion, key in CRITERIA.items() if run.best_of_folds is None else ():
-            values = ks_sums(run.rows) if key is None else [row.get(key, math.nan) for row in run.rows]
+        for criterion, values in criteria(run.rows).items() if run.best_of_folds is None else ():
             finite = sorted((value, epoch) for epoch, value in enumerate(values) if math.isfinite(value))
             for rank, (_, epoch) in enumerate(finite[:best_of_each]):
                 reasons.setdefault(epoch, []).append(criterion if rank == 0 else f"{criterion} ({rank + 1}.)")
@@ -355,5 +349,6 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         false_positives=false_positives(main),
         ks=ks,
         ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
+        c2st=c2st_of_control_jets(control, settings.seed, sample.pt_ranges),
         histograms=histograms_of(main, control, ks),
     )

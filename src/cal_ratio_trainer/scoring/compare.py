@@ -13,6 +13,7 @@ from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.agreement import Agreement, agreement, agreements_by_class
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
+from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.paired import PairedFigure, PairedFigures, paired_figures, paired_ks
 from cal_ratio_trainer.jets import Label
@@ -48,6 +49,7 @@ class ComparedSample:
         figures: figures of merit on the fair ones; None without signal and background.
         ks: K-S of both, on the fair ones; None without data and MC.
         ks_sum: the sum of both and its difference; None likewise.
+        c2st: data and MC told apart by a classifier, with the scores of either; None likewise.
     """
 
     jets: ComparedJets
@@ -56,6 +58,7 @@ class ComparedSample:
     figures: PairedFigures | None
     ks: tuple[ControlRegionKs, ControlRegionKs] | None
     ks_sum: PairedFigure | None
+    c2st: tuple[ControlRegionC2st, ControlRegionC2st] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +202,12 @@ def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange
         figures=paired_figures(*main, events, resampling) if main is not None else None,
         ks=(ks_of_control_jets(control[0], ranges), ks_of_control_jets(control[1], ranges)) if control else None,
         ks_sum=paired_ks(*control, events, resampling, ranges) if control is not None else None,
+        c2st=(
+            c2st_of_control_jets(control[0], settings.seed, ranges),
+            c2st_of_control_jets(control[1], settings.seed, ranges),
+        )
+        if control
+        else None,
     )
 
 

@@ -180,7 +180,11 @@ class ComparedJets:
             return None
         first, second = (
             ScoredControlJets(
-                scores[self.fair], self.labels[self.fair] == CONTROL_DATA, weights, self.scaled_pt[self.fair]
+                scores[self.fair],
+                self.labels[self.fair] == CONTROL_DATA,
+                weights,
+                self.scaled_pt[self.fair],
+                self.events[self.fair],
             )
             for scores in (self.first, self.second)
         )

@@ -53,27 +53,34 @@ class FullEvents:
     segment_jets: Lists
 
 
-def full_events(random: Generator, draft: EventDraft, is_data: bool) -> FullEvents:
-    """Adds the constituents of every jet, and the soft jets, pile-up tracks and cavern background of every event."""
-    hard = _constituents(random, draft, is_data)
-    events, constituents, is_hard = with_soft_jets(random, draft, hard, is_data)
+def full_events(random: Generator, draft: EventDraft, mismodelling: float) -> FullEvents:
+    """Adds the constituents of every jet, and the soft jets, pile-up tracks and cavern background of every event.
+
+    Args:
+        random: of the file.
+        draft: the events.
+        mismodelling: difference from simulation, in units of the one measured in the real control region: 0 for
+            simulation, 1 for data.
+    """
+    hard = _constituents(random, draft, mismodelling)
+    events, constituents, is_hard = with_soft_jets(random, draft, hard, mismodelling)
     position = slots(events.counts)
     jets = Lists(
         events.counts,
         {"pT": events.axes.pt, "eta": events.axes.eta, "phi": events.axes.phi},
     )
-    segments = _segments(random, events, constituents.muon_segments, is_hard, is_data)
+    segments = _segments(random, events, constituents.muon_segments, is_hard, mismodelling)
     matched_tracks = _by_event(constituents.tracks, events.counts, position)
     return FullEvents(
         jets=jets,
         clusters=_by_event(constituents.clusters, events.counts, position),
-        tracks=_joined(matched_tracks, _unmatched_tracks(random, events, is_data)),
+        tracks=_joined(matched_tracks, _unmatched_tracks(random, events, mismodelling)),
         muon_segments=segments,
         segment_jets=_segment_jets(events, segments),
     )
 
 
-def _constituents(random: Generator, draft: EventDraft, is_data: bool) -> Constituents:
+def _constituents(random: Generator, draft: EventDraft, mismodelling: float) -> Constituents:
     """Constituents of the hard jets, in their order, each kind of jet made by its own model."""
     parts, rows = [], []
     for makers in ((MULTIJET,), (DECAY,), (HALO, IN_TIME)):
@@ -83,7 +90,7 @@ def _constituents(random: Generator, draft: EventDraft, is_data: bool) -> Consti
         axes = draft.axes.take(chosen)
         rows.append(chosen)
         if makers == (MULTIJET,):
-            parts.append(multijets(random, axes, is_data))
+            parts.append(multijets(random, axes, mismodelling))
         elif makers == (DECAY,):
             parts.append(signal_jets(random, axes, draft.decays.take(chosen)))
         else:
@@ -101,7 +108,7 @@ def _by_event(lists: Lists, jets: IntArray, position: IntArray) -> Lists:
     return Lists(counts, {**lists.columns, "jetIndex": position[lists.owners].astype(np.int32)})
 
 
-def _unmatched_tracks(random: Generator, events: EventDraft, is_data: bool) -> Lists:
+def _unmatched_tracks(random: Generator, events: EventDraft, mismodelling: float) -> Lists:
     numbers = parameters("events")["unmatched_tracks"]
     counts = draws.negative_binomial(random, numbers["mean"], numbers["k"], len(events))
     size = int(counts.sum())
@@ -109,11 +116,11 @@ def _unmatched_tracks(random: Generator, events: EventDraft, is_data: bool) -> L
     alpha, beta = parameters("tracks")["no_vertex_beta"]
     no_vertex = draws.uniform(random, size) < alpha / (alpha + beta)
     particles = np.where(no_vertex, np.float32(-1), pileup_vertex_particles(random, size, "multijet"))
-    origin = "data" if is_data else "mc"
-    z0 = parameters("tracks")["vertex_z_sigma"][origin] * draws.normal(random, size)
+    vertices = parameters("tracks")["vertex_z_sigma"]
+    z0 = draws.mismodelled(vertices["mc"], vertices["data"], mismodelling) * draws.normal(random, size)
     columns: dict[str, NDArray[Any]] = {"pT": axes.pt, "eta": axes.eta, "phi": axes.phi, "z0": z0.astype(np.float32)}
-    columns |= {"vertex_nParticles": particles, **impact(random, axes.pt, no_vertex, is_data)}
-    columns |= hits(random, no_vertex, "multijet", origin)
+    columns |= {"vertex_nParticles": particles, **impact(random, axes.pt, no_vertex, mismodelling)}
+    columns |= hits(random, no_vertex, "multijet", mismodelling)
     columns["jetIndex"] = np.full(size, -1, np.int32)
     i, j = same_event_pairs(counts, events.counts)
     near = np.abs(axes.eta[i] - events.axes.eta[j]) < parameters("tracks")["matched_radius"]
@@ -124,13 +131,14 @@ def _unmatched_tracks(random: Generator, events: EventDraft, is_data: bool) -> L
 
 
 def _segments(
-    random: Generator, events: EventDraft, of_jets: Lists, is_hard: NDArray[np.bool_], is_data: bool
+    random: Generator, events: EventDraft, of_jets: Lists, is_hard: NDArray[np.bool_], mismodelling: float
 ) -> Lists:
     """Segments of jets and of the cavern, by event; the latter keep out of the windows of hard jets, whose own
     background is drawn with the jet."""
     numbers = parameters("events")["unmatched_segments"]
-    counts = draws.negative_binomial(random, numbers["data" if is_data else "mc"], numbers["k"], len(events))
-    cavern = Lists(counts, cavern_segments(random, int(counts.sum()), is_data))
+    mean = draws.mismodelled(numbers["mc"], numbers["data"], mismodelling)
+    counts = draws.negative_binomial(random, mean, numbers["k"], len(events))
+    cavern = Lists(counts, cavern_segments(random, int(counts.sum()), mismodelling))
     position = slots(events.counts)
     own = _by_event(of_jets, events.counts, position)
     of_hard = is_hard[of_jets.owners]
@@ -175,10 +183,10 @@ def _joined(first: Lists, second: Lists) -> Lists:
 
 
 def with_soft_jets(
-    random: Generator, draft: EventDraft, hard: Constituents, is_data: bool
+    random: Generator, draft: EventDraft, hard: Constituents, mismodelling: float
 ) -> tuple[EventDraft, Constituents, NDArray[np.bool_]]:
     """The events with soft jets added and all jets sorted by pt, what they consist of, and which are hard [jets]."""
-    library, library_axes = _library(random, is_data)
+    library, library_axes = _library(random, mismodelling)
     numbers = parameters("events")["soft_jets"]
     counts = draws.negative_binomial(random, numbers["mean"], numbers["k"], len(draft))
     size = int(counts.sum())
@@ -225,7 +233,7 @@ def _moved(
     return Lists(lists.counts, columns)
 
 
-def _library(random: Generator, is_data: bool) -> tuple[Constituents, Axes]:
+def _library(random: Generator, mismodelling: float) -> tuple[Constituents, Axes]:
     numbers = parameters("events")["soft_jets"]
     size = numbers["library"]
     pt = numbers["pt_minimum"] + numbers["pt_scale"] * draws.exponential(random, size)
@@ -233,7 +241,7 @@ def _library(random: Generator, is_data: bool) -> tuple[Constituents, Axes]:
     axes = Axes(
         np.minimum(pt, numbers["pt_maximum"]).astype(np.float32), eta.astype(np.float32), draws.angle(random, size)
     )
-    jets = multijets(random, axes, is_data)
+    jets = multijets(random, axes, mismodelling)
     few = jets.muon_segments.where(draws.uniform(random, len(jets.muon_segments.columns["t0"])) < 0.2)
     in_tracker = np.abs(jets.tracks.columns["eta"]) < 2.5
     return Constituents(jets.clusters, jets.tracks.where(in_tracker), few), axes

@@ -60,7 +60,7 @@ def bib_jets(random: Generator, jets: Axes, maker: NDArray[np.int8]) -> Constitu
     parts = Constituents.concatenate(
         [
             _halo_jets(random, jets.take(~ordinary), maker[~ordinary] == IN_TIME),
-            multijets(random, jets.take(ordinary), is_data=True),
+            multijets(random, jets.take(ordinary), mismodelling=1.0),
         ]
     )
     position: IntArray = np.empty(len(jets), np.int64)
@@ -89,7 +89,7 @@ def _halo_jets(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> Con
     none = np.zeros(len(jets), np.int64)
     return Constituents(
         cluster_lists(clusters, pt, measured, time),
-        tracks(random, jets, TrackRecipe(none, np.full(len(jets), 0.1, np.float32), "bib", True)),
+        tracks(random, jets, TrackRecipe(none, np.full(len(jets), 0.1, np.float32), "bib", 1.0)),
         muon_segments.muon_segments(random, jets, _segment_recipe(random, jets, in_time)),
     )
 
@@ -131,10 +131,10 @@ def _segment_recipe(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -
     halo = draws.negative_binomial(random, numbers["halo"]["mean"], numbers["halo"]["k"], len(jets))
     no_halo = in_time & (draws.uniform(random, len(jets)) < parameters("bib")["in_time"]["without_halo"])
     return SegmentRecipe(
-        background=muon_segments.background_counts(random, len(jets), True),
+        background=muon_segments.background_counts(random, len(jets), 1.0),
         punch=none,
         halo=np.where(no_halo, 0, halo),
-        is_data=True,
+        mismodelling=1.0,
         narrow=numbers["sector"]["bib_factor"],
     )
 

@@ -125,7 +125,7 @@ def types(random: Generator, draft: Draft, flavour: str) -> NDArray[np.int8]:
 
 
 def times(
-    random: Generator, pt: FloatArray, delay: FloatArray, tail_scale: FloatArray, is_data: bool = False
+    random: Generator, pt: FloatArray, delay: FloatArray, tail_scale: FloatArray, mismodelling: float = 0.0
 ) -> FloatArray:
     """Cluster times [ns], [clusters], relative to a particle from the collision at the speed of light.
 
@@ -134,7 +134,7 @@ def times(
         pt: [GeV], [clusters].
         delay: [ns], [clusters].
         tail_scale: factor on the probability of a pile-up time, [clusters].
-        is_data: shifts and smears as in data.
+        mismodelling: shifts and smears are those of data times this; 0 for simulation.
     """
     numbers = parameters("time")
     size = len(pt)
@@ -145,10 +145,11 @@ def times(
     core = numbers["core"]
     wide = draws.uniform(random, size) < core["wide_probability"]
     sigma = sigma * np.where(wide, np.float32(core["wide"]), np.float32(core["narrow"]))
-    if is_data:
+    if mismodelling:
         shift = parameters("data_minus_mc")
-        mean = mean + np.asarray(shift["time_offset"], np.float32)[np.searchsorted(shift["time_edges"], pt)]
-        sigma = np.hypot(sigma, np.float32(shift["time_smear"]))
+        offset = np.asarray(shift["time_offset"], np.float32) * np.float32(mismodelling)
+        mean = mean + offset[np.searchsorted(shift["time_edges"], pt)]
+        sigma = np.hypot(sigma, np.float32(shift["time_smear"] * mismodelling))
     result = mean + delay + sigma * draws.normal(random, size)
     tail = draws.uniform(random, size) < np.minimum(tail_probability * tail_scale, np.float32(0.9))
     late = numbers["tail"]["mean"] + np.float32(numbers["tail"]["sigma"]) * draws.normal(random, int(tail.sum()))
@@ -157,10 +158,11 @@ def times(
     return result
 
 
-def out_of_time(random: Generator, jet_pt: FloatArray, is_data: bool) -> FloatArray:
+def out_of_time(random: Generator, jet_pt: FloatArray, mismodelling: float) -> FloatArray:
     """Delay [jets] of jets that come from a neighbouring bunch crossing; 0 for most [ns]."""
     numbers = parameters("time")["out_of_time"]
     fall = np.exp(-np.maximum(jet_pt - numbers["pt"], 0) / numbers["fall"])
-    late = draws.uniform(random, len(jet_pt)) < numbers["data" if is_data else "mc"] * fall
+    probability = draws.mismodelled(numbers["mc"], numbers["data"], mismodelling)
+    late = draws.uniform(random, len(jet_pt)) < probability * fall
     shift = numbers["shift"] + numbers["sigma"] * draws.normal(random, len(jet_pt))
     return np.where(late, shift * draws.sign(random, len(jet_pt), numbers["negative"]), 0).astype(np.float32)

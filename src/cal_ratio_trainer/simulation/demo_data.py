@@ -57,7 +57,7 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
     return files
 
 
-def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: int) -> None:
+def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: int, mismodelling: float = 1.0) -> None:
     """Simulates, converts and builds; `folder` appears with main.parquet and control.parquet when all is done.
 
     Args:
@@ -65,6 +65,7 @@ def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: in
         main_jets: jets of each class in the main file.
         control_jets: jets of MC and of data in the control-region file.
         workers: processes that simulate and convert.
+        mismodelling: factor on the difference between data and MC in the control-region file.
 
     Raises:
         UserError: a file could not be converted.
@@ -74,7 +75,14 @@ def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: in
         ntuples, built = Path(name) / "ntuples", Path(name) / "built"
         built.mkdir()
         demo = simulate(
-            DemoSettings(output_path=ntuples, jets=main_jets, control_jets=control_jets, seed=SEED, workers=workers)
+            DemoSettings(
+                output_path=ntuples,
+                jets=main_jets,
+                control_jets=control_jets,
+                seed=SEED,
+                workers=workers,
+                mismodelling=mismodelling,
+            )
         )
         conversion = convert_files(demo.convert_settings(workers=workers))
         if conversion.failed:

@@ -88,6 +88,21 @@ def wrap(phi: FloatArray) -> FloatArray:
     return np.asarray(phi - np.float32(2 * np.pi) * turns)
 
 
+def mismodelled(simulation: ArrayLike, data: ArrayLike, mismodelling: float) -> Any:
+    """Value of a parameter in data whose difference from simulation is scaled; never negative.
+
+    Args:
+        simulation: value in simulation, any shape.
+        data: value measured in data, same shape.
+        mismodelling: 0 gives exactly that of simulation, 1 exactly that of data, 2 twice the difference.
+
+    Returns:
+        A float, or a list for arrays.
+    """
+    value = np.multiply(simulation, 1 - mismodelling) + np.multiply(data, mismodelling)
+    return np.maximum(value, 0.0).tolist()
+
+
 @cache
 def parameters(section: str) -> dict[str, Any]:
     """One section of the parameters, e.g. 'clusters'; treat it as read-only.

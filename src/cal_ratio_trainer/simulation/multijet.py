@@ -1,6 +1,7 @@
 """Multijet events in slices of the leading jet's true pt, and the constituents of multijets.
 
-Data differ from simulation by shifts (`data_minus_mc` of the parameters).
+Data differ from simulation by shifts (`data_minus_mc` of the parameters), which `mismodelling` multiplies: 0 for
+simulation, 1 for data as they were measured.
 """
 
 from collections.abc import Mapping
@@ -76,35 +77,38 @@ def _eta(random: Generator, size: int) -> FloatArray:
     return np.where(np.abs(eta) > limit, draws.uniform(random, size, -limit, limit), eta).astype(np.float32)
 
 
-def multijets(random: Generator, jets: Axes, is_data: bool) -> Constituents:
+def multijets(random: Generator, jets: Axes, mismodelling: float) -> Constituents:
     """Draws the constituents of multijets.
 
     A small share of them hold neutral long-lived hadrons only: few tracks, one late shower. They are what a signal is
     most easily mistaken for.
     """
     trackless = draws.uniform(random, len(jets)) < parameters("overlap")["qcd_trackless"]
-    clusters = draft(random, jets, multijet_recipe(random, jets, is_data, trackless))
-    energies, pt = _layers(random, clusters, trackless, is_data)
-    delay = out_of_time(random, jets.pt, is_data)[clusters.owners]
-    time = times(random, pt, delay, np.ones_like(delay), is_data)
+    clusters = draft(random, jets, multijet_recipe(random, jets, mismodelling, trackless))
+    energies, pt = _layers(random, clusters, trackless, mismodelling)
+    delay = out_of_time(random, jets.pt, mismodelling)[clusters.owners]
+    time = times(random, pt, delay, np.ones_like(delay), mismodelling)
     primary, charged = multijet_primaries(random, jets)
     primary = np.where(trackless, np.minimum(primary, draws.choose(random, [0.6, 0.3, 0.1], len(jets))), primary)
     return Constituents(
         cluster_lists(clusters, pt, energies, time),
-        tracks(random, jets, TrackRecipe(primary, charged, "multijet", is_data)),
-        muon_segments.muon_segments(random, jets, _segments(random, jets, is_data)),
+        tracks(random, jets, TrackRecipe(primary, charged, "multijet", mismodelling)),
+        muon_segments.muon_segments(random, jets, _segments(random, jets, mismodelling)),
     )
 
 
 def multijet_recipe(
-    random: Generator, jets: Axes, is_data: bool, trackless: NDArray[np.bool_] | None = None
+    random: Generator, jets: Axes, mismodelling: float, trackless: NDArray[np.bool_] | None = None
 ) -> ClusterRecipe:
     """Number of clusters of multijets, and the distribution of the momentum among them."""
     numbers, size = parameters("clusters")["multijet"], len(jets)
-    shift = parameters("data_minus_mc") if is_data else {}
+    shift = parameters("data_minus_mc")
     soft, boost = numbers["soft"], numbers["lead_boost"]
-    soft_mean = soft["mean"] * shift.get("soft_clusters", 1.0) * np.minimum(jets.pt / soft["fewer_below"], 1)
-    hard = multijet_hard_counts(random, jets, shift.get("hard_clusters", 1.0))
+    fewer_soft, fewer_hard = (
+        draws.mismodelled(1.0, shift[name], mismodelling) for name in ("soft_clusters", "hard_clusters")
+    )
+    soft_mean = soft["mean"] * fewer_soft * np.minimum(jets.pt / soft["fewer_below"], 1)
+    hard = multijet_hard_counts(random, jets, fewer_hard)
     lead_boost = boost["scale"] * (boost["mean"] + boost["sigma"] * draws.normal(random, size))
     if trackless is not None:
         hard = np.where(trackless, 1 + random.poisson(1.0, size), hard)
@@ -118,7 +122,7 @@ def multijet_recipe(
             spread["constant"] + spread["slope"] * jets.lp + spread["sigma"] * draws.normal(random, size), 0.3
         ).astype(np.float32),
         lead_boost=lead_boost.astype(np.float32),
-        sum_share=sum_share(random, jets, numbers["sum_share"], is_data),
+        sum_share=sum_share(random, jets, numbers["sum_share"], mismodelling),
         angle=(np.full(size, numbers["angle"][0], np.float32), numbers["angle"][1]),
     )
 
@@ -130,12 +134,12 @@ def multijet_hard_counts(random: Generator, jets: Axes, factor: float = 1.0) -> 
     return 1 + draws.negative_binomial(random, factor * mean, hard["k"], len(jets))
 
 
-def sum_share(random: Generator, jets: Axes, numbers: Mapping[str, float], is_data: bool = False) -> FloatArray:
+def sum_share(random: Generator, jets: Axes, numbers: Mapping[str, float], mismodelling: float = 0.0) -> FloatArray:
     """Sum of the clusters' pt over the jet's, [jets]."""
     share = numbers["constant"] + numbers["slope"] * jets.lp + numbers["sigma"] * draws.normal(random, len(jets))
-    if is_data:
+    if mismodelling:
         shift = parameters("data_minus_mc")["sum_share"]
-        share = share + np.where(jets.pt < shift["below"], shift["shift"], 0)
+        share = share + np.where(jets.pt < shift["below"], shift["shift"] * mismodelling, 0)
     return np.clip(share, 0.3, 1.1).astype(np.float32)
 
 
@@ -152,7 +156,7 @@ def cluster_lists(clusters: Draft, pt: FloatArray, energies: FloatArray, time: F
 
 
 def _layers(
-    random: Generator, clusters: Draft, trackless: NDArray[np.bool_], is_data: bool
+    random: Generator, clusters: Draft, trackless: NDArray[np.bool_], mismodelling: float
 ) -> tuple[FloatArray, FloatArray]:
     late = trackless[clusters.owners] & clusters.hard & (clusters.pt > parameters("signal_shower")["above"])
     kind = types(random, clusters, "multijet")
@@ -162,8 +166,8 @@ def _layers(
     rows = np.flatnonzero(late)
     depth = draws.uniform(random, len(trackless), *parameters("overlap")["trackless_depth"])
     shares[rows] = shower_shares(random, depth[clusters.owners[rows]], abs_eta[rows])
-    if is_data:
-        shares[:, :2] *= np.float32(parameters("data_minus_mc")["front_layers"])
+    if mismodelling:
+        shares[:, :2] *= np.float32(draws.mismodelled(1.0, parameters("data_minus_mc")["front_layers"], mismodelling))
         shares /= shares.sum(axis=1, keepdims=True)
     return finished(random, energies, shares)
 
@@ -174,10 +178,10 @@ def finished(random: Generator, clusters: Energies, shares: FloatArray) -> tuple
     return energies, energies.sum(axis=1) / np.cosh(clusters.abs_eta)
 
 
-def _segments(random: Generator, jets: Axes, is_data: bool) -> SegmentRecipe:
+def _segments(random: Generator, jets: Axes, mismodelling: float) -> SegmentRecipe:
     return SegmentRecipe(
-        background=muon_segments.background_counts(random, len(jets), is_data),
+        background=muon_segments.background_counts(random, len(jets), mismodelling),
         punch=muon_segments.multijet_punch(random, jets.pt),
         halo=np.zeros(len(jets), np.int64),
-        is_data=is_data,
+        mismodelling=mismodelling,
     )

@@ -16,20 +16,21 @@ _ORIGINS = ("background", "punch", "halo")
 
 @dataclass(frozen=True)
 class SegmentRecipe:
-    """Numbers of segments of each origin, [jets]; `narrow` is the share of the window that they fill."""
+    """Numbers of segments of each origin, [jets]; `narrow` is the share of the window that they fill, and
+    `mismodelling` 0 for simulation or 1 for data."""
 
     background: IntArray
     punch: IntArray
     halo: IntArray
-    is_data: bool
+    mismodelling: float
     narrow: float = 1.0
 
 
-def background_counts(random: Generator, jets: int, is_data: bool, signal: bool = False) -> IntArray:
+def background_counts(random: Generator, jets: int, mismodelling: float, signal: bool = False) -> IntArray:
     """Segments of the cavern background in the window of a jet, [jets]."""
     numbers = parameters("muon_segments")["background"]
-    mean = numbers["mean"] * (parameters("data_minus_mc")["background_segments"] if is_data else 1.0)
-    return draws.negative_binomial(random, mean, numbers["signal_k" if signal else "k"], jets)
+    factor = draws.mismodelled(1.0, parameters("data_minus_mc")["background_segments"], mismodelling)
+    return draws.negative_binomial(random, numbers["mean"] * factor, numbers["signal_k" if signal else "k"], jets)
 
 
 def multijet_punch(random: Generator, jet_pt: FloatArray) -> IntArray:
@@ -53,18 +54,18 @@ def muon_segments(random: Generator, jets: Axes, recipe: SegmentRecipe) -> Lists
     origin = np.repeat(np.tile(np.arange(3), len(jets)), by_origin.ravel())
     eta = _eta(random, jets.eta[owners], origin)
     phi = _phi(random, jets, owners, recipe.narrow)
-    return Lists(counts, _columns(random, eta, phi, origin, recipe.is_data))
+    return Lists(counts, _columns(random, eta, phi, origin, recipe.mismodelling))
 
 
-def cavern_segments(random: Generator, size: int, is_data: bool) -> dict[str, FloatArray]:
+def cavern_segments(random: Generator, size: int, mismodelling: float) -> dict[str, FloatArray]:
     """Segments of the cavern background at any azimuth, [size] each; columns as in `muon_segments`."""
     origin = np.full(size, BACKGROUND)
     eta = _eta(random, np.zeros(size, np.float32), origin)
-    return _columns(random, eta, draws.angle(random, size), origin, is_data)
+    return _columns(random, eta, draws.angle(random, size), origin, mismodelling)
 
 
 def _columns(
-    random: Generator, eta: FloatArray, phi: FloatArray, origin: NDArray[np.int64], is_data: bool
+    random: Generator, eta: FloatArray, phi: FloatArray, origin: NDArray[np.int64], mismodelling: float
 ) -> dict[str, FloatArray]:
     return {
         "etaPos": eta,
@@ -72,7 +73,7 @@ def _columns(
         "etaDir": _eta_direction(random, eta, origin),
         "phiDir": _phi_direction(random, phi, origin),
         "chiSquared": _chi2(random, origin),
-        "t0": _t0(random, origin, is_data),
+        "t0": _t0(random, origin, mismodelling),
     }
 
 
@@ -128,7 +129,7 @@ def _chi2(random: Generator, origin: NDArray[np.int64]) -> FloatArray:
     return np.asarray(np.minimum(median * spread, numbers["maximum"]), np.float32)
 
 
-def _t0(random: Generator, origin: NDArray[np.int64], is_data: bool) -> FloatArray:
+def _t0(random: Generator, origin: NDArray[np.int64], mismodelling: float) -> FloatArray:
     numbers, size = parameters("muon_segments")["t0"], len(origin)
     of_halo = origin == HALO
     scale, freedom, offset = numbers["other"]
@@ -136,7 +137,8 @@ def _t0(random: Generator, origin: NDArray[np.int64], is_data: bool) -> FloatArr
     scale, freedom, offset = numbers["halo"]
     t0[of_halo] = scale * draws.student_t(random, freedom, int(of_halo.sum())) + offset
     t0 = np.clip(t0, -numbers["clip"], numbers["clip"])
-    t0[draws.uniform(random, size) < numbers["zero"]["data" if is_data else "mc"]] = 0
-    if is_data:
-        t0[draws.uniform(random, size) < numbers["missing_in_data"]] = MISSING_T0
+    zero = draws.mismodelled(numbers["zero"]["mc"], numbers["zero"]["data"], mismodelling)
+    t0[draws.uniform(random, size) < zero] = 0
+    if mismodelling:
+        t0[draws.uniform(random, size) < numbers["missing_in_data"] * mismodelling] = MISSING_T0
     return np.asarray(t0, np.float32)

@@ -20,7 +20,7 @@ from cal_ratio_trainer.simulation.lists import Lists, slots
 from cal_ratio_trainer.simulation.samples import DemoSample
 
 SIMULATION = "demo"
-"""Text of the object `cal_ratio_trainer_simulation` in each file."""
+"""Text of the object `cal_ratio_trainer_simulation` in each file; followed by the mismodelling unless that is 1."""
 NOT_A_DETECTOR_SIMULATION = (
     "Simulated by cr_trainer demo: a parametric model tuned on a few hundred real jets, not a detector simulation. "
     "Draw no physics conclusions from it."
@@ -38,12 +38,13 @@ _FIRING = _SIGNAL_TRIGGERS[4]
 
 @dataclass(frozen=True)
 class FileTask:
-    """One file to simulate: a piece of a sample, which piece, where it goes, and the seed of the whole demo."""
+    """One file to simulate: a piece of a sample, which piece, where it goes; seed and mismodelling of the demo."""
 
     sample: DemoSample
     piece: int
     path: Path
     seed: int
+    mismodelling: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ class Written:
 
 
 def write_ntuple(task: FileTask) -> Written:
-    """Simulates one file; the content depends only on the seed, the sample and the piece."""
+    """Simulates one file; the content depends on the fields of the task only."""
     random = np.random.default_rng([task.seed, task.sample.number, task.piece])
     draft, jets = _drafted(random, task.sample)
     array = _branches(random, task, draft)
     step = parameters("samples")["events_a_cluster"]
     with replacing(task.path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
-        file["cal_ratio_trainer_simulation"] = SIMULATION
+        scaled = "" if task.mismodelling == 1 else f" (mismodelling {task.mismodelling:g})"
+        file["cal_ratio_trainer_simulation"] = SIMULATION + scaled
         file["cal_ratio_trainer_note"] = NOT_A_DETECTOR_SIMULATION
         file["MetaData_EventCount"] = _event_count(task.sample, draft)
         tree = file.mkrntuple(TREE, array[:step])
@@ -80,11 +82,14 @@ def _drafted(random: Generator, sample: DemoSample) -> tuple[EventDraft, int]:
 
 
 def _branches(random: Generator, task: FileTask, draft: EventDraft) -> Any:
-    events = full_events(random, draft, task.sample.is_data)
+    sample = task.sample
+    # BIB is recorded collisions too, but part of what is learned: only the control region is mismodelled.
+    of_data = task.mismodelling if sample.role == "control" else 1.0
+    events = full_events(random, draft, of_data if sample.is_data else 0.0)
     size = int(events.jets.counts.sum())
     clean = draws.uniform(random, size) < parameters("events")["clean_probability"]
-    lists = {"HLT_jet": _trigger_jets(random, draft, events.jets, task.sample.is_data)}
-    if task.sample.point is not None:
+    lists = {"HLT_jet": _trigger_jets(random, draft, events.jets, sample.is_data)}
+    if sample.point is not None:
         # The two long-lived particles of each event.
         names = ("llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
         columns = {name.removeprefix("llp_"): draft.per_event[name].ravel() for name in names}

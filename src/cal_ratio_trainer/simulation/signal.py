@@ -287,7 +287,7 @@ def _track_recipe(
         np.where(overlapping, primary, 0),
         (charged * np.maximum(prompt_share, 0.02)).astype(np.float32),
         "signal",
-        False,
+        0.0,
     )
 
 
@@ -298,8 +298,8 @@ def _segment_recipe(random: Generator, jets: Axes, decays: Decays) -> SegmentRec
     place = np.where(barrel, decays.transverse, decays.longitudinal)
     depth_share = np.clip((place - low) / (high - low), 0, 1).astype(np.float32)
     return SegmentRecipe(
-        background=muon_segments.background_counts(random, len(jets), False, signal=True),
+        background=muon_segments.background_counts(random, len(jets), 0.0, signal=True),
         punch=muon_segments.signal_punch(random, jets.pt, depth_share),
         halo=np.zeros(len(jets), np.int64),
-        is_data=False,
+        mismodelling=0.0,
     )

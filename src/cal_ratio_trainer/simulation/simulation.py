@@ -102,8 +102,9 @@ def simulate(settings: DemoSettings) -> DemoSummary:
     """Writes the ntuples of the demo and the settings that convert and build them.
 
     Exactly `settings.jets` jets of signal, QCD and BIB each, and `settings.control_jets` of control-region simulation
-    and data each, pass convert's default selection (with max_hlt_delta_r 0.4 for BIB). The content depends on the seed
-    and the numbers of jets only. Memory does not grow with the number of jets: a process holds one file.
+    and data each, pass convert's default selection (with max_hlt_delta_r 0.4 for BIB). The content depends on the seed,
+    the numbers of jets and, for control data, `settings.mismodelling`. Memory does not grow with the number of jets: a
+    process holds one file.
 
     Raises:
         OutputNotEmpty: the folder already holds ntuples.
@@ -118,7 +119,7 @@ def simulate(settings: DemoSettings) -> DemoSummary:
         )
     control_jets = settings.jets if settings.control_jets is None else settings.control_jets
     samples = all_samples(settings.jets, control_jets)
-    tasks = [task for sample in samples for task in _tasks(sample, output, settings.seed)]
+    tasks = [task for sample in samples for task in _tasks(sample, settings)]
     written = _run(tasks, settings)
     files = tuple(_described(task, written[task.path]) for task in tasks)
     recipes = write_recipes(output, samples, {task.path: written[task.path] for task in tasks}, settings)
@@ -131,9 +132,10 @@ def simulate(settings: DemoSettings) -> DemoSummary:
     return DemoSummary(output, files, *recipes)
 
 
-def _tasks(sample: DemoSample, output: Path, seed: int) -> list[FileTask]:
+def _tasks(sample: DemoSample, settings: DemoSettings) -> list[FileTask]:
+    folder = settings.output_path / sample.name
     return [
-        FileTask(piece, number, output / sample.name / f"{sample.name}_{number:04d}.root", seed)
+        FileTask(piece, number, folder / f"{sample.name}_{number:04d}.root", settings.seed, settings.mismodelling)
         for number, piece in enumerate(sample.files())
     ]
 
@@ -192,7 +194,7 @@ def write_recipes(
         "build_control.yaml": _build(samples, "control"),
         "samples.yaml": {
             "simulation": NOT_A_DETECTOR_SIMULATION,
-            "settings": settings.model_dump(mode="json", include={"jets", "control_jets", "seed"}),
+            "settings": settings.model_dump(mode="json", include={"jets", "control_jets", "seed", "mismodelling"}),
             "samples": [_table_row(sample, written) for sample in samples],
         },
     }

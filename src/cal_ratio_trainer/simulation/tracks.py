@@ -21,18 +21,13 @@ class TrackRecipe:
 
     Attributes:
         flavour: 'signal', 'multijet' or 'bib': chooses pile-up and hit tables.
-        is_data: whether the tables of data are used.
+        mismodelling: difference from simulation in units of the measured one: 0 for simulation, 1 for data.
     """
 
     primary: IntArray
     charged_share: FloatArray
     flavour: str
-    is_data: bool
-
-    @property
-    def origin(self) -> str:
-        """'data' or 'mc', as the tables are called."""
-        return "data" if self.is_data else "mc"
+    mismodelling: float
 
 
 def multijet_primaries(random: Generator, jets: Axes) -> tuple[IntArray, FloatArray]:
@@ -59,9 +54,9 @@ def tracks(random: Generator, jets: Axes, recipe: TrackRecipe) -> Lists:
     no_vertex = draws.uniform(random, len(owners)) < no_vertex_share[owners]
     columns = {"pT": pt, "eta": eta, "phi": phi}
     columns |= _vertices(random, jets, recipe, owners, primary, no_vertex)
-    columns |= impact(random, pt, no_vertex, recipe.is_data)
+    columns |= impact(random, pt, no_vertex, recipe.mismodelling)
     columns["z0"] = _z0(random, columns.pop("vertex_z"), pt, no_vertex, primary)
-    columns |= hits(random, no_vertex, recipe.flavour, recipe.origin)
+    columns |= hits(random, no_vertex, recipe.flavour, recipe.mismodelling)
     return Lists(counts, columns).where(pt > parameters("tracks")["smallest_pt"])
 
 
@@ -114,11 +109,12 @@ def _vertices(
 ) -> dict[str, FloatArray]:
     """Position of each track's vertex along the beam, and its number of tracks."""
     size = len(jets)
-    sigma = np.float32(parameters("tracks")["vertex_z_sigma"][recipe.origin])
+    vertices = parameters("tracks")["vertex_z_sigma"]
+    sigma = np.float32(draws.mismodelled(vertices["mc"], vertices["data"], recipe.mismodelling))
     z = sigma * draws.normal(random, 3 * size).reshape(size, 3)
     number = np.stack(
         [
-            primary_vertex_particles(random, jets.pt, recipe.is_data),
+            primary_vertex_particles(random, jets.pt, recipe.mismodelling),
             pileup_vertex_particles(random, size, recipe.flavour),
             pileup_vertex_particles(random, size, recipe.flavour),
         ],
@@ -129,12 +125,12 @@ def _vertices(
     return {"vertex_nParticles": particles, "vertex_z": z[owners, which]}
 
 
-def primary_vertex_particles(random: Generator, jet_pt: FloatArray, is_data: bool) -> FloatArray:
+def primary_vertex_particles(random: Generator, jet_pt: FloatArray, mismodelling: float) -> FloatArray:
     """Number of tracks of the primary vertex, [jets]."""
     numbers = parameters("tracks")["vertex_particles_primary"]
     count = np.maximum(numbers["mean"] + numbers["sigma"] * draws.normal(random, len(jet_pt)), numbers["minimum"])
     count = count * np.where(jet_pt < numbers["below"], numbers["factor"], 1.0)
-    factor = parameters("data_minus_mc")["vertex_particles"] if is_data else 1.0
+    factor = draws.mismodelled(1.0, parameters("data_minus_mc")["vertex_particles"], mismodelling)
     return np.asarray(np.rint(count * factor), np.float32)
 
 
@@ -145,14 +141,16 @@ def pileup_vertex_particles(random: Generator, size: int, flavour: str) -> Float
     return np.asarray(np.maximum(np.rint(count), 2), np.float32)
 
 
-def impact(random: Generator, pt: FloatArray, no_vertex: NDArray[np.bool_], is_data: bool) -> dict[str, FloatArray]:
+def impact(
+    random: Generator, pt: FloatArray, no_vertex: NDArray[np.bool_], mismodelling: float
+) -> dict[str, FloatArray]:
     """Transverse impact parameter d0 [mm] and the fit's chi squared."""
     numbers, size = parameters("tracks"), len(pt)
     near, far = numbers["d0_vertex"], numbers["d0_no_vertex"]
     at_vertex = (near["constant"] + near["slope"] / pt) * draws.student_t(random, near["freedom"], size)
     narrow = draws.uniform(random, size) < far["narrow"]
     elsewhere = np.where(narrow, far["sigma"] * draws.normal(random, size), far["scale"] * draws.laplace(random, size))
-    d0 = np.where(no_vertex, elsewhere, at_vertex) + (parameters("data_minus_mc")["d0_offset"] if is_data else 0.0)
+    d0 = np.where(no_vertex, elsewhere, at_vertex) + parameters("data_minus_mc")["d0_offset"] * mismodelling
     fit = numbers["chi2"]
     mean = np.where(no_vertex, fit["no_vertex"][0], fit["vertex"][0])
     sigma = np.where(no_vertex, fit["no_vertex"][1], fit["vertex"][1])
@@ -176,11 +174,14 @@ def _z0(
     return np.asarray(np.clip(z0, -off["maximum"], off["maximum"]), np.float32)
 
 
-def hits(random: Generator, no_vertex: NDArray[np.bool_], flavour: str, origin: str) -> dict[str, NDArray[Any]]:
+def hits(random: Generator, no_vertex: NDArray[np.bool_], flavour: str, mismodelling: float) -> dict[str, NDArray[Any]]:
     """Hits, holes and shared hits in pixel and SCT detectors, [tracks] each."""
     table: Mapping[str, Any] = parameters("track_hits")
     size = len(no_vertex)
     other = "bib" if flavour == "bib" else "other"
+
+    def of_origin(name: str) -> Any:
+        return draws.mismodelled(table[name]["mc"], table[name]["data"], mismodelling)
 
     def by_vertex(name: str, with_vertex: Any, without: Any) -> NDArray[Any]:
         drawn = draws.choose(random, with_vertex, size)
@@ -190,8 +191,8 @@ def hits(random: Generator, no_vertex: NDArray[np.bool_], flavour: str, origin: 
     return {
         "PixelShared": draws.choose(random, table["pixel_shared"], size).astype(np.float32),
         "PixelHoles": by_vertex("PixelHoles", table["pixel_holes_vertex"], table["pixel_holes_no_vertex"][other]),
-        "PixelHits": by_vertex("PixelHits", table["pixel_vertex"][origin], table["pixel_no_vertex"][origin]),
+        "PixelHits": by_vertex("PixelHits", of_origin("pixel_vertex"), of_origin("pixel_no_vertex")),
         "SCTShared": draws.choose(random, table["sct_shared"][flavour], size).astype(np.float32),
-        "SCTHoles": by_vertex("SCTHoles", table["sct_holes_vertex"][origin], table["sct_holes_no_vertex"][other]),
+        "SCTHoles": by_vertex("SCTHoles", of_origin("sct_holes_vertex"), table["sct_holes_no_vertex"][other]),
         "SCTHits": by_vertex("SCTHits", table["sct_vertex"], table["sct_no_vertex"]),
     }

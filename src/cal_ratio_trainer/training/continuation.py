@@ -39,6 +39,7 @@ _FREE_TO_CHANGE = {
         "matmul_precision",
         "cuda_graph",
         "accumulate",
+        "c2st_every",
         "epoch_plots",
         "plot_processes",
         "tensorboard",

@@ -27,6 +27,7 @@ _GROUPS = {
         *("original_adv_lossf", "original_adv_acc"),
         *("val_original_adv_lossf", "val_original_adv_acc"),
     ),
+    "C2ST": ("c2st_auc", "c2st_error", "c2st_expected", "c2st_spread", "c2st_excess"),
 }
 _KS_RANGES = {"low": "K-S low pt", "mid": "K-S mid pt", "high": "K-S high pt"}
 

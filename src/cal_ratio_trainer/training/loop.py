@@ -130,10 +130,10 @@ class TrainingLoop:
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
             row, histograms = evaluate_epoch(self.training, sums, main, control, test)
-            if settings.schedule != "constant":
-                row["learning_rate"] = step.learning_rate
             evaluated = time.perf_counter()
             row |= c2st_columns(self.training, control, state.epoch, epochs)
+            if settings.schedule != "constant":
+                row["learning_rate"] = step.learning_rate
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
@@ -314,6 +314,9 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
     if not lacks_control_region([row]):
         outputs = [(name, row[f"ks_{name}_hist"], row[f"ks_{name}_excess"]) for name in ("qcd", "sig", "bib")]
         ks = f"K-S {' '.join(f'{name} {total:.2f}({excess:+.1f}σ)' for name, total, excess in outputs)}  "
+    c2st = row.get("c2st_auc", math.nan)
+    if math.isfinite(c2st):
+        ks += f"C2ST {c2st:.3f}({row['c2st_excess']:+.1f}σ)  "
     adversary = "" if math.isnan(row["val_adv_loss"]) else f"adversary {row['val_adv_loss']:.3f}  "
     return (
         f"epoch {number:3d}/{epochs}  loss {row['original_lossf']:.4g}  val {row['val_original_lossf']:.4g}  "

@@ -137,6 +137,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
     if settings.has_agreement:
         domain_loss_named(settings.agreement)
     encoder_named(settings.encoder).engine(settings.engine)
+    encoder_named(settings.encoder).checked_options(settings.encoder_options)
     keep_freed_memory()
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
@@ -193,8 +194,9 @@ def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> Ne
         ("tracks", settings.track_filters, settings.track_lstm_nodes),
         ("muon_segments", settings.muon_segment_filters, settings.muon_segment_lstm_nodes),
     )
+    options = encoder_named(settings.encoder).checked_options(settings.encoder_options)
     return NetworkShape(
-        branches=tuple(branch_shape(name, tuple(filters), nodes, schema) for name, filters, nodes in branches),
+        branches=tuple(branch_shape(name, tuple(filters), nodes, schema, options) for name, filters, nodes in branches),
         hidden=tuple(max(1, int(width * settings.hidden_layer_fraction)) for width in HIDDEN_WIDTHS),
         lstm_layers=settings.lstm_layers,
         masses=len(settings.parametrised_masses),

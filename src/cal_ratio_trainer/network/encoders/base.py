@@ -24,6 +24,7 @@ DEFAULT_ENCODER = "lstm"
 _BUILT_IN = {
     "lstm": "cal_ratio_trainer.network.encoders.lstm",
     "deep_sets": "cal_ratio_trainer.network.encoders.deep_sets",
+    "transformer": "cal_ratio_trainer.network.encoders.transformer",
 }
 """The module that registers each encoder of this package."""
 
@@ -41,6 +42,7 @@ class BranchShape:
         inputs: numbers of each constituent, without masses.
         dense: widths of the layers on each constituent.
         lstm_units: width of the LSTM; an encoder without one may take another width (`Encoder.width`).
+        options: the encoder's own ones by name, all of them (`Encoder.checked_options`).
     """
 
     name: str
@@ -48,6 +50,7 @@ class BranchShape:
     inputs: int
     dense: tuple[int, ...]
     lstm_units: int
+    options: tuple[tuple[str, int], ...] = ()
 
 
 class UnknownEncoder(UserError):
@@ -79,12 +82,14 @@ class Encoder(ABC):
         formats: names of the network formats that can hold it, besides safetensors, which holds every one.
         pytorch_only: it runs on PyTorch's operations alone, which `auto` then chooses.
         any_length: its ONNX nodes take any number of slots, 0 included, so that empty ones need not be fed.
+        options: its own settings (`encoder_options`) with their defaults, all at least 1.
     """
 
     name: ClassVar[str]
     formats: ClassVar[frozenset[str]] = frozenset()
     pytorch_only: ClassVar[bool] = False
     any_length: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod
     def module(self, branch: BranchShape, inputs: int, layers: int, generator: "torch.Generator") -> "nn.Module":
@@ -132,6 +137,28 @@ class Encoder(ABC):
                 [f"engine is {wanted}, but encoder {self.name} runs on PyTorch's operations alone: give torch or auto"]
             )
         return "torch"
+
+    def checked_options(self, given: Sequence[str]) -> tuple[tuple[str, int], ...]:
+        """All options, those that are not given with their defaults.
+
+        Args:
+            given: NAME=NUMBER each.
+
+        Raises:
+            ConfigError: a name is unknown, or a number is none or below 1.
+        """
+        options = dict(self.options)
+        for word in given:
+            name, _, number = word.partition("=")
+            if name not in options:
+                known = ", ".join(options) if options else "none"
+                raise ConfigError(
+                    [f"encoder {self.name} has no option {name!r}{did_you_mean(name, options)}; its options: {known}"]
+                )
+            if not number.isdecimal() or int(number) < 1:
+                raise ConfigError([f"encoder_options has {word!r}, expected {name}=NUMBER with a number of at least 1"])
+            options[name] = int(number)
+        return tuple(options.items())
 
     def add_to_onnx(
         self,
