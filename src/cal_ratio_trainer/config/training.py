@@ -158,6 +158,12 @@ class TrainSettings(FigureSettings):
         description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', 'deep_sets', "
         "'transformer', or one that is registered under its name.",
     )
+    auxiliary_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight in the loss of auxiliary heads, which classify jets by the clusters, tracks or muon "
+        "segments alone during the training; 0 trains without them. [1]",
+    )
     encoder_options: list[str] = Field(
         default=[],
         description="Options of the encoder, e.g. width=64,heads=8 for a transformer (its width, layers and heads).",
@@ -400,9 +406,9 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "adversary_weight", "agreement", "agreement_strength", "c2st_every", "cuda_graph", "data_place"),
-    *("encoder", "encoder_options", "engine", "epoch_plots", "fold", "folds", "matmul_precision", "note"),
-    *("plot_processes", "profile"),
+    *("accumulate", "adversary_weight", "agreement", "agreement_strength", "auxiliary_weight", "c2st_every"),
+    *("cuda_graph", "data_place", "encoder", "encoder_options", "engine", "epoch_plots", "fold", "folds"),
+    *("matmul_precision", "note", "plot_processes", "profile"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,

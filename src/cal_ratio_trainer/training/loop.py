@@ -275,6 +275,8 @@ def _losses(training: Training, sums: StepSums, main_logits: Tensor, control_log
     correct = (main_logits.argmax(dim=1) == tensors.target[main]).float().mean()
     row = HistoryRow({"val_original_lossf": float(losses.mean()), "val_original_acc": float(correct)})
     row["original_lossf"], row["original_acc"] = sums.mean("main")
+    if training.step.auxiliary_weight:
+        row["auxiliary_loss"], row["auxiliary_acc"] = sums.mean("auxiliary")
     if training.step.domain is not None:
         chosen = torch.from_numpy(training.data.control_positions(Part.VALIDATION)).to(device)
         is_data, inputs = tensors.target[chosen].float(), tensors.jets.jet[chosen]

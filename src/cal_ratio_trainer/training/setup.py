@@ -230,7 +230,12 @@ def new_step(
     device = chosen_device(settings.device)
     engine = engine_of(settings, device)
     set_matmul_precision(device, settings.matmul_precision)
-    classifier = Classifier(network_shape(settings, schema), settings.seed, settings.engine).to(device)
+    classifier = Classifier(
+        network_shape(settings, schema),
+        settings.seed,
+        settings.engine,
+        auxiliary_heads=settings.auxiliary_weight > 0,
+    ).to(device)
     if initial is not None:
         classifier.set_weights(initial)
     domain = None
@@ -256,6 +261,7 @@ def new_step(
         optimizer=settings.optimizer,
         weight_decay=settings.weight_decay,
         clip_gradient=settings.clip_gradient,
+        auxiliary_weight=settings.auxiliary_weight,
         average_weights=settings.average_weights,
         regularization=settings.regularization,
         dropout=settings.dropout,

@@ -78,6 +78,7 @@ class TrainingStep:
         weight_decay: of AdamW.
         clip_gradient: largest norm of the classifier's gradient, penalties included; None sets no limit.
         average_weights: decay of the average of the classifier's weights; None keeps none.
+        auxiliary_weight: weight of the mean loss of the classifier's auxiliary heads; 0 where it has none.
         regularization: strength of both the L1 and the L2 penalty on the penalised kernels.
         dropout: rate of all dropout layers.
         seed: of the dropout masks.
@@ -100,6 +101,7 @@ class TrainingStep:
         weight_decay: float = 0.0,
         clip_gradient: float | None = None,
         average_weights: float | None = None,
+        auxiliary_weight: float = 0.0,
         regularization: float,
         dropout: float,
         seed: int,
@@ -108,7 +110,7 @@ class TrainingStep:
     ) -> None:
         self.classifier, self.domain, self.seed = classifier, domain, seed
         self.regularization, self.dropout = regularization, dropout
-        self.pieces, self.ranks = pieces, ranks
+        self.pieces, self.ranks, self.auxiliary_weight = pieces, ranks, auxiliary_weight
         if optimizer == "nadam":
             self.classifier_optimizer: torch.optim.Optimizer = keras_nadam(classifier, learning_rate)
         else:
@@ -151,7 +153,8 @@ class TrainingStep:
 
     def new_sums(self, device: torch.device, values: Mapping[str, float] | None = None) -> StepSums:
         """The sums that steps add to, beginning at 0 or at some values."""
-        return StepSums(device, ("main", *(self.domain.stages if self.domain is not None else ())), values)
+        auxiliary = ("auxiliary",) if self.auxiliary_weight else ()
+        return StepSums(device, ("main", *auxiliary, *(self.domain.stages if self.domain is not None else ())), values)
 
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Hook before each epoch, which gets the jets of its steps; no-op by default."""
@@ -301,15 +304,22 @@ class TrainingStep:
 
         `known` is the penalty's gradient [control, 3] by the logits of all control jets, where it was computed before.
         """
-        hidden = None
+        batch, hidden = each.read(), None
+        encoded = self.classifier.encoded(batch, each.masks)
         if self.domain is not None and self.domain.needs_hidden:
-            logits, hidden = self.classifier.logits_and_hidden(each.read(), each.masks)
+            logits, hidden = self.classifier.logits_and_hidden(encoded, batch, each.masks)
         else:
-            logits = self.classifier(each.read(), each.masks)
+            logits = self.classifier.logits(encoded, batch, each.masks)
         own, target, weight = slice(0, each.main), data.target[each.jets], data.weight[each.jets]
         losses = weight[own] * functional.cross_entropy(logits[own], target[own], reduction="none")
         total = losses.sum() / main
         sums.add("main", losses, logits[own].argmax(dim=1) == target[own])
+        if self.auxiliary_weight:
+            heads = self.classifier.auxiliary_logits([vectors[own] for vectors in encoded])
+            for head in heads:
+                losses = weight[own] * functional.cross_entropy(head, target[own], reduction="none")
+                total = total + self.auxiliary_weight / len(heads) * losses.sum() / main
+                sums.add("auxiliary", losses, head.argmax(dim=1) == target[own])
         if self.domain is not None and len(each.jets) > each.main:
             rest = slice(each.main, None)
             if known is None:
