@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.config.loading import Layers, settings_from
+from cal_ratio_trainer.config.profiles import resolve_layers
 from cal_ratio_trainer.config.runs import AnalyzeSettings, RunsSettings
 from cal_ratio_trainer.config.scoring import CompareSettings
-from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.plotting.catalogue import epoch_plot_names

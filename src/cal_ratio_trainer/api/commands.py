@@ -13,6 +13,7 @@ from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import Layers, layers_of, settings_from
 from cal_ratio_trainer.config.plot import PlotSettings
+from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
 from cal_ratio_trainer.config.runs import (
     AnalyzeSettings,
     ConvertTrainingSettings,
@@ -23,7 +24,7 @@ from cal_ratio_trainer.config.runs import (
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.config.shared import FigureSettings
-from cal_ratio_trainer.config.training import TrainSettings, demo_notice, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.progress import progress_shown
 
 if TYPE_CHECKING:
@@ -150,11 +151,13 @@ def _train(
 
     if place().processes > 1:
         raise ConfigError(["with torchrun use the command line: torchrun ... -m cal_ratio_trainer train"])
+    if settings is not None and options:
+        raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
+    layers = layers_of(TrainSettings, None, options, source="")
     if settings is not None:
-        if options:
-            raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
-        options = {name: getattr(settings, name) for name in settings.model_fields_set}
-    layers, notices = resolve_layers(layers_of(TrainSettings, None, options, source=""))
+        # Settings are a config file in another form: without a profile they begin from the manual's.
+        layers.insert(1, ("settings", {name: getattr(settings, name) for name in settings.model_fields_set}))
+    layers, notices = resolve_layers(layers)
     say = _say if progress else lambda text: None
     for notice in notices:
         say(notice)
@@ -193,18 +196,18 @@ def train_with(
     from cal_ratio_trainer.training.train import train as train_one
     from cal_ratio_trainer.training.train_folds import fold_work, train_folds
 
-    settings, notice, ranks = settings_from(TrainSettings, layers), demo_notice(layers), launched_ranks()
+    settings, notice, ranks = settings_from(TrainSettings, layers), profile_notice(layers), launched_ranks()
     summary: TrainSummary | FoldSetSummary | None = None
     if not ranks.is_first:
         follow(ranks)
     elif work := fold_work(layers, settings, continue_from):
-        if notice and work.fold_set is None:
+        if work.fold_set is None:
             say(notice)
         summary = train_folds(work, say, training_details_text, ranks)
     else:
         start = find_start(layers, settings, continue_from)
         # A training that goes on with an imported run has the settings of that.
-        if notice and start.run is None and (start.initial is None or start.settings.start_from):
+        if start.run is None and (start.initial is None or start.settings.start_from):
             say(notice)
         summary = train_one(start, say, training_details_text, ranks)
     ranks.shut_down()

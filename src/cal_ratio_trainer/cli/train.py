@@ -7,7 +7,8 @@ import click
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.loading import Layers
-from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
+from cal_ratio_trainer.config.profiles import resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.launching import report_failure
 
 if TYPE_CHECKING:

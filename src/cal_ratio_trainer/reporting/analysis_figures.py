@@ -106,7 +106,7 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
     for run in runs:
         if not run.overview.history:
             continue
-        with_adversary = run.overview.settings.get("adversary_weight") != 0
+        with_adversary = run.overview.settings.get("agreement", "adversary") == "adversary"
         references = stored_references(run.overview.record)
         drawings = drawings_of_history(run.overview.history, references, with_adversary)
         drawn = {each.name: each for each in drawings}
