@@ -140,7 +140,7 @@ def previous_result(request: Request, source: InputFile) -> JetMetadata | None:
     try:
         metadata = _metadata_of(request)
     except InputFileError as error:
-        reason = f"exists already and {error.reason}; {_REDO} and replaces it"
+        reason = f"is in the way and {error.reason}; {_REDO} and replaces it"
         raise InputFileError(request.output, reason) from error
     changed = [
         f"{name} {metadata.options.get(name)!s} then, {now!s} now"
