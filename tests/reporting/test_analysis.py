@@ -295,7 +295,7 @@ def test_where_no_epoch_has_what_the_rule_looks_at_none_is_recommended(by_hand: 
     assert result.recommended == ()
     assert "**No epoch** of 2 epochs of 1 run" in page
     assert "`--rule validation-loss` does without it" in page
-    assert "there is nothing to hold against each other" in page
+    assert "there is nothing to compare" in page
     assert "auc_ks" not in page
     assert analyze(by_hand, by_hand, "old/0", rule="validation-loss")[0].recommended == ("old/00000/1",)
 

@@ -51,7 +51,7 @@ class TrainArguments(TrainSettings):
 
     continue_from: str | int | None = Field(
         default=None,
-        description="Run of this model to go on with: its number, -1 for the newest, or 'auto' for the newest "
+        description="Run of this model to continue: its number, -1 for the newest, or 'auto' for the newest "
         "unfinished one (a new one if there is none).",
     )
 
@@ -261,7 +261,7 @@ def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
 
 @command(PlotSettings)
 def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
-    """Compares training files and writes a report: their contents, distributions, what is missing or odd.
+    """Compares training files and writes a report: their contents, distributions, missing and unusual values.
 
     With `run`, every plot of that run is drawn once more in its folder; settings of figures that are given take the
     place of the run's.

@@ -83,7 +83,7 @@ command = SettingsCommand(
         click.Option(
             ["continue_from", "--continue", "--continue-n", "--continue_n"],
             metavar="RUN",
-            help="Go on with a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
+            help="Continue a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
             "(a new one if there is none). An interrupted run finishes its planned epochs, a finished one gets more.",
         )
     ],

@@ -227,7 +227,7 @@ def _listed_in(given: str) -> tuple[list[str], str] | None:
     except OSError as error:
         return [], f"the list of files cannot be read ({error.strerror})"
     if "\0" in text:
-        return [], "is given as a list of files, and is no text"
+        return [], "is given as a list of files, but is not a text file"
     lines = [line.strip() for line in text.splitlines()]
     names = [line for line in lines if line and not line.startswith("#")]
     return names, "" if names else "the list names no file"
