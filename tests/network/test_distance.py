@@ -7,7 +7,7 @@ from scipy.stats import energy_distance
 from torch import Tensor
 
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings
-from cal_ratio_trainer.network.domain.distance import MAX_LOG_ODDS, Distance
+from cal_ratio_trainer.network.domain.distance import MAX_LOG_ODDS, Distance, _table
 from cal_ratio_trainer.network.step_sums import StepSums
 
 CPU = torch.device("cpu")
@@ -28,8 +28,17 @@ def sums() -> StepSums:
 
 
 def distance(jets: ControlJets, method: Distance | None = None) -> Tensor:
-    """The penalty of one mini-batch at strength 1."""
-    return (method or Distance(DomainSettings(1.0, pt_ranges=RANGES))).penalty(jets, len(jets.weight), sums())
+    """Cramer's part of the penalty of one mini-batch at strength 1."""
+    return (method or Distance(DomainSettings(1.0, pt_ranges=RANGES)))._distance(_table(jets))[0]
+
+
+def joint(jets: ControlJets) -> float:
+    """The joint distance, as a mean over many steps' frequencies."""
+    method, found = Distance(DomainSettings(1.0, pt_ranges=RANGES)), []
+    for _ in range(40):
+        found.append(float(method._joint(_table(jets))))
+        method.after_step()
+    return float(np.mean(found))
 
 
 def log_odds(jets: ControlJets) -> np.ndarray:
@@ -101,6 +110,7 @@ def test_ranges_with_few_effective_jets_are_passed_over_and_counted() -> None:
     cancelling = ControlJets(jets.logits, jets.is_data, torch.where(low, signs, jets.weight), jets.inputs)
     without = ControlJets(jets.logits[~low], jets.is_data[~low], jets.weight[~low], jets.inputs[~low])
     torch.testing.assert_close(distance(cancelling), distance(without))
+    assert torch.isfinite(Distance(DomainSettings(1.0))._joint(_table(cancelling)))
     for each in (cancelling, without):
         found = sums()
         Distance(DomainSettings(1.0, pt_ranges=RANGES)).penalty(each, len(each.weight), found)
@@ -119,11 +129,35 @@ def test_some_negative_weights_count_as_they_are() -> None:
 def test_it_compares_together_with_the_last_mini_batches() -> None:
     method = Distance(DomainSettings(1.0, pt_ranges=RANGES, control_jets=300))
     batches = [control_jets(number, seed, 0.5) for seed, number in enumerate((300, 299, *(300,) * 9))]
-    for jets in batches[:-1]:
-        distance(jets, method)
-    last = batches[-9:]
-    columns = zip(*((each.logits, each.is_data, each.weight, each.inputs) for each in reversed(last)), strict=True)
-    torch.testing.assert_close(distance(batches[-1], method), distance(ControlJets(*map(torch.cat, columns))))
+    found = [float(method.penalty(jets, len(jets.weight), sums())) for jets in batches]
+    last = ((each.logits, each.is_data, each.weight, each.inputs) for each in reversed(batches[-9:]))
+    columns = zip(*last, strict=True)
+    alone = Distance(DomainSettings(1.0, pt_ranges=RANGES)).penalty(ControlJets(*map(torch.cat, columns)), 2700, sums())
+    assert found[-1] == pytest.approx(float(alone), rel=1e-5)
+
+
+def test_the_joint_distance_is_the_squared_discrepancy_of_three_gaussian_kernels() -> None:
+    jets = control_jets(200, shift=1.0)
+    table = _table(jets).double()
+    x = table[:, [0, 1, 2, -1]]
+    x = (x - x.mean(dim=0)) / x.std(dim=0, correction=0)
+    squared = torch.cdist(x, x).square()
+    kernel = torch.stack([torch.exp(-squared / (2 * width**2)) for width in (1.0, 0.5, 0.25)]).mean(dim=0)
+    data, simulation = jets.weight * jets.is_data, jets.weight * (1 - jets.is_data)
+    difference = (data / data.sum() - simulation / simulation.sum()).double()
+    assert joint(jets) == pytest.approx(float(difference @ kernel @ difference), rel=0.05)
+
+
+def test_the_joint_distance_sees_what_no_single_output_shows() -> None:
+    """The same distribution of every output and of pt in data and simulation, but other pairs of output and pt."""
+    jets = control_jets(2000)
+    pt = jets.inputs[:, 0]
+    turned = torch.where(jets.is_data > 0, 1.0, -1.0) * (pt - 0.5) * 4
+    logits = torch.stack([turned, -turned, torch.zeros(2000)], dim=1)
+    spread = ControlJets(logits, jets.is_data, torch.ones(2000), jets.inputs)
+    one_range = Distance(DomainSettings(1.0))
+    assert float(one_range._distance(_table(spread))[0]) < 0.05
+    assert joint(spread) > 10 * joint(jets)
 
 
 def test_without_pt_among_the_inputs_there_is_one_range() -> None:

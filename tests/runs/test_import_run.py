@@ -18,7 +18,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.network_file import read_own_network
-from cal_ratio_trainer.formats.safetensors_file import safetensors_bytes
+from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors, safetensors_bytes
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.figures import drawings_of_run
@@ -165,6 +165,16 @@ def test_a_file_of_this_program_becomes_a_run_with_its_encoder(tmp_path: Path) -
     summary = imported(written(tmp_path, safetensors_bytes(shape, weights), "final_model.safetensors"), tmp_path)
     assert summary.run.read_settings()["encoder"] == SumPooling.name
     assert not any("earlier program's final_model" in note for note in summary.notes)
+
+
+def test_a_network_with_options_of_its_encoder_becomes_a_run_with_them(tmp_path: Path) -> None:
+    options = (("width", 4), ("layers", 1), ("heads", 2), ("hidden", 3))
+    branches = tuple(replace(branch, options=options) for branch in SMALL.branches)
+    shape = replace(SMALL, encoder="transformer", branches=branches)
+    content = safetensors_bytes(shape, random_weights(shape, seed=1))
+    assert network_from_safetensors(content).shape == shape
+    settings = imported(written(tmp_path, content, "final_model.safetensors"), tmp_path).run.read_settings()
+    assert (settings["encoder"], settings["encoder_options"][:2]) == ("transformer", ["width=4", "layers=1"])
 
 
 def test_parametrised_masses_are_settings_of_the_run(tmp_path: Path) -> None:

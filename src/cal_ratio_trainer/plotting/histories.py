@@ -125,6 +125,7 @@ HISTORY_FIGURES: list[HistoryFigure] = [
     _accuracy("adv_acc", "Adversary", "adv_acc", "val_adv_acc", "control_majority"),
     _accuracy("test_adv_acc", "Adversary", None, "val_adv_acc", "control_majority"),
     HistoryFigure("agreement_distance", "Distance of data and MC", "distance", "val_distance"),
+    HistoryFigure("joint_distance", "Joint distance of data and MC", "joint_distance", "val_joint_distance"),
     HistoryFigure("reversal_loss", "Domain head: loss", "reversal_loss", reference="uninformed_training_loss"),
     _accuracy("reversal_acc", "Domain head", "reversal_acc", None, "control_majority"),
     HistoryFigure("val_auc", "AUC, signal against QCD + 0.1 BIB", validation="val_auc"),

@@ -37,6 +37,7 @@ _HISTORIES = {
     "test_adv_loss": "discriminator loss",
     "ks_bib": "K-S, BIB output",
     "val_auc": "AUC",
+    "c2st": "C2ST",
 }
 _EPOCH_PLOTS = {
     "main_sig_predictions_linear": "signal output, {tested_on}",
@@ -114,7 +115,11 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
         rows.append((run.name, *cells))
     if not rows:
         return None
-    return ReportTable("Losses, K-S and AUC by epoch", ("run", *_HISTORIES.values()), tuple(rows))
+    # A figure that no run has, C2ST in runs of earlier versions, needs no column.
+    columns = ("run", *_HISTORIES.values())
+    shown = [i for i in range(len(columns)) if any(row[i] != "-" for row in rows)]
+    cells_shown = tuple(tuple(row[i] for i in shown) for row in rows)
+    return ReportTable("Losses, K-S, AUC and C2ST by epoch", tuple(columns[i] for i in shown), cells_shown)
 
 
 def score_figures(report: Report, candidates: Sequence[Candidate], labels: FigureLabels) -> ReportTable | None:
