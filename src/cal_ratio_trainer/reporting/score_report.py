@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.evaluation.intervals import Counts, Group, Selection, Share, ShareTally
+from cal_ratio_trainer.evaluation.intervals import Counts, Group, Share, ShareTally
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
@@ -289,12 +289,8 @@ def _in_order(counts: dict[str, Counts]) -> list[tuple[str, Counts]]:
 
 
 def _columns(tally: ShareTally) -> tuple[str, ...]:
-    return ("jets", *(_title(selection) for selection in tally.selections))
-
-
-def _title(selection: Selection) -> str:
-    name = selection.output.title
-    return f"largest is {name}" if selection.cut is None else f"{name} > {selection.cut:g}"
+    selections = ((each.output.title, each.cut) for each in tally.selections)
+    return ("jets", *(f"largest is {name}" if cut is None else f"{name} > {cut:g}" for name, cut in selections))
 
 
 def _cells(tally: ShareTally, counts: Counts, above: float | None, share_of: ShareOf = Counts.share) -> list[str]:
