@@ -1,115 +1,191 @@
 """Effect of settings on learning: trainings on the demo with all combinations, one row each, as Markdown.
 
-`python -m benchmarks.learning FOLDER` makes the demo data in FOLDER once (40,000 jets of each kind, main and control)
-and trains there with and without adversary; `--num_splits 10 50 230`, `--encoders lstm deep_sets transformer` or
-`--engines numba torch` compares those, and `--engines torch --precisions tf32 bf16` rounds the factors of all matrix
-products as a graphics card may. The table has the figures of merit of the last epoch on the test part.
+`python -m benchmarks.learning FOLDER` makes in FOLDER once two demo data sets of different seeds (20,000 jets of each
+kind, main and control), trains on the first with each way to make data and simulation agree, and judges the last epoch
+on the second. A case is PROFILE/AGREEMENT/STRENGTH, such as best/distance/4; several strengths show a method's front.
+`--num_splits 10 50 230`, `--epochs 15 20 60`, `--encoders lstm deep_sets transformer` or `--engines numba torch`
+compare those, `--set learning_rate=0.001` changes any other setting, and `--engines torch --precisions tf32 bf16`
+rounds the factors of all matrix products as a graphics card may.
 """
 
 import argparse
 import itertools
 import logging
+import math
 import multiprocessing
 import os
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import torch
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from benchmarks.rounded_products import MANTISSA_BITS, rounded_products
+from cal_ratio_trainer.config.loading import read_profile
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets.cleaning import clean_for_training
+from cal_ratio_trainer.jets.labels import CONTROL_DATA
+from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.classifier import scores_of
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.networks import NEWEST, network_of
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
 
+METHODS = ("best/none", "manual/adversary/10", "best/adversary/1", "best/distance/4", "best/reversal/1")
+FIGURES = {
+    "AUC": ("auc", ".4f"),
+    "rejection at 80 %": ("rejection_80", ".1f"),
+    "at 90 %": ("rejection_90", ".1f"),
+    **{
+        f"K-S {output}{what}": (f"ks_{output.lower()}_{name}", form)
+        for output in ("QCD", "sig", "BIB")
+        for what, name, form in (("", "hist", ".3f"), (" [σ]", "excess", "+.1f"))
+    },
+    "C2ST": ("c2st_auc", ".4f"),
+    "C2ST [σ]": ("c2st_excess", "+.1f"),
+}
+"""Columns of the table: name and form of a figure of merit."""
 
-def cases(folder: Path, files: DemoFiles, arguments: argparse.Namespace, precision: str) -> list[TrainSettings]:
-    """Every encoder and engine with every number of splits, every weight of the adversary, and every seed."""
-    varied = itertools.product(
-        arguments.encoders, arguments.engines, arguments.num_splits, arguments.adversary_weights, arguments.seeds
+TRAINING_SEED, TEST_SEED = 1, 2
+
+
+def settings_of(case: str, files: DemoFiles, arguments: argparse.Namespace, **more: object) -> TrainSettings:
+    """Settings of a case PROFILE/AGREEMENT/STRENGTH."""
+    profile, agreement, *strength = case.split("/")
+    return TrainSettings.make(
+        **{
+            **read_profile(profile),
+            "profile": profile,
+            "agreement": agreement,
+            "agreement_strength": strength[0] if strength else None,
+            "main_training_file": files.main,
+            "cr_training_file": files.control,
+            "output_path": arguments.folder / "runs",
+            "sample_fraction": 1.0,
+            "threads": 1,
+            "epoch_plots": False,
+            "plot_processes": 0,
+            **dict(each.split("=", 1) for each in arguments.set),
+            **more,
+        }
     )
-    return [
-        TrainSettings.make(
-            model_name=f"seed{seed}_adversary{weight:g}_splits{splits}_{encoder}_{engine}_{precision}",
-            main_training_file=str(files.main),
-            cr_training_file=str(files.control),
-            output_path=folder / "runs",
-            sample_fraction=1.0,
-            epochs=arguments.epochs,
-            num_splits=splits,
-            adversary_weight=weight,
-            seed=seed,
-            encoder=encoder,
-            engine=engine,
-            threads=1,
-            epoch_plots=False,
-        )
-        for encoder, engine, splits, weight, seed in varied
-    ]
 
 
-def train_case(precision: str, settings: TrainSettings) -> dict[str, float]:
-    """Trains one case, with products rounded to a precision; returns its figures of merit on the test part."""
+@cache
+def test_jets(file: Path) -> Jets:
+    """The jets of a file as a network reads them."""
+    return clean_for_training(load_jets(file).jets)[0]
+
+
+def figures_of(run: RunDirectory, files: DemoFiles) -> dict[str, float]:
+    """Figures of merit of a run's last epoch on other jets than it was trained on."""
+    network, main, control = network_of(run, NEWEST).load(), test_jets(files.main), test_jets(files.control)
+    of_main, of_control = (
+        scores_of(network, JetTensors.from_jets([jets], torch.device("cpu"))).astype(np.float64)
+        for jets in (main, control)
+    )
+    weights, is_data = control["mcEventWeight"].astype(np.float64), control["label"] == CONTROL_DATA
+    matched = np.where(is_data, weights / weights[is_data].sum(), weights / weights[~is_data].sum())
+    judged = evaluate_test_sample(
+        ScoredJets(of_main, main["label"].astype(np.int64), main["mcEventWeight"].astype(np.float64)),
+        ScoredControlJets(of_control, is_data, matched, control["jet_pt"].astype(np.float64)),
+        c2st_seed=1,
+    )
+    return judged.numbers()
+
+
+def train_case(precision: str, settings: TrainSettings, files: DemoFiles) -> dict[str, float]:
+    """Trains one case, with products rounded to a precision; returns its figures of merit on the test sample."""
     logging.disable(logging.WARNING)
     with rounded_products(precision):
         summary = train(Start(settings), say=lambda _: None, details=lambda _: "")
-    return summary.figures.numbers()
+    return figures_of(summary.run, files)
 
 
-def table_row(precision: str, settings: TrainSettings, figures: dict[str, float]) -> str:
-    """One row of the Markdown table."""
-    ks = " | ".join(
-        f"{figures[f'ks_{name}_hist']:.3f} ({figures[f'ks_{name}_excess']:+.1f})" for name in ("qcd", "sig", "bib")
-    )
-    weight = settings.adversary_weight
-    return (
-        f"| {settings.encoder} | {settings.engine} | {precision} | {settings.num_splits} "
-        f"| {f'{weight:g}' if weight else 'none'} | {settings.seed} "
-        f"| {figures['auc']:.4f} | {figures['rejection_90']:.1f} | {ks} "
-        f"| {figures['c2st_auc']:.3f} ({figures['c2st_excess']:+.1f}) |"
-    )
-
-
-def heading(figures: dict[str, float]) -> str:
-    """Head of the table, with the values of identical distributions."""
-    expected = f"{figures['ks_qcd_expected']:.3f} ± {figures['ks_qcd_spread']:.3f}"
-    return (
-        f"K-S sums over three pt ranges; identical distributions would give {expected}; in brackets the excess in "
-        f"units of that spread. C2ST: AUC of a classifier that tells control data from MC; identical distributions "
-        f"would give {figures['c2st_expected']:.3f} ± {figures['c2st_spread']:.3f}.\n\n"
-        "| encoder | engine | products | `num_splits` | `adversary_weight` | seed | test AUC | rejection at 90 % "
-        "| K-S QCD | K-S signal | K-S BIB | C2ST |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
-    )
+def table(names: Sequence[str], results: Sequence[dict[str, float]], seeds: int) -> str:
+    """Markdown: a row for each training, and the mean with its error behind the seeds of a case."""
+    first = results[0]
+    lines = [
+        f"Identical distributions would give K-S {first['ks_qcd_expected']:.3f} ± {first['ks_qcd_spread']:.3f} and "
+        f"C2ST {first['c2st_expected']:.3f} ± {first['c2st_spread']:.3f}; [σ] is the excess in these spreads.\n",
+        f"| case | seed | {' | '.join(FIGURES)} |",
+        f"|---|---|{'---|' * len(FIGURES)}",
+    ]
+    for start in range(0, len(names), seeds):
+        of_case = results[start : start + seeds]
+        for name, figures in zip(names[start : start + seeds], of_case, strict=True):
+            cells = [format(figures[key], form) for key, form in FIGURES.values()]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        if seeds > 1:
+            cells = []
+            for key, form in FIGURES.values():
+                values = [figures[key] for figures in of_case]
+                error = stdev(values) / math.sqrt(seeds)
+                cells.append(f"{format(mean(values), form)} ± {format(error, form.removeprefix('+'))}")
+            lines.append(f"| {names[start].rsplit(' | ', 1)[0]} | mean | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--jets", type=int, default=40_000, help="jets of each kind, main and control")
+    parser.add_argument("--jets", type=int, default=20_000, help="jets of each kind, main and control")
+    parser.add_argument("--cases", nargs="+", default=METHODS, help=f"default: {' '.join(METHODS)}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, nargs="+", default=[15])
     parser.add_argument("--num_splits", type=int, nargs="+", default=[50])
-    parser.add_argument("--encoders", nargs="+", default=["lstm"])
     parser.add_argument("--engines", nargs="+", default=["auto"])
+    parser.add_argument("--encoders", nargs="+", default=["lstm"], help="architectures over the constituents")
     parser.add_argument("--precisions", nargs="+", default=["ieee"], choices=["ieee", *MANTISSA_BITS])
-    parser.add_argument(
-        "--adversary_weights", type=float, nargs="+", default=[0.0, 1.0, 10.0], help="0 is no adversary"
-    )
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other settings")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, of one thread each")
     arguments = parser.parse_args()
     if set(arguments.precisions) != {"ieee"} and set(arguments.engines) - {"torch", "reference"}:
         parser.error("--precisions other than ieee need --engines torch: compiled loops cannot be told how to round")
-    data = arguments.folder / "data"
-    files = DemoFiles(data / "main.parquet", data / "control.parquet")
-    if not data.is_dir():
-        arguments.folder.mkdir(parents=True, exist_ok=True)
-        make_demo_files(data, arguments.jets, arguments.jets, arguments.workers)
-    jobs = [(each, case) for each in arguments.precisions for case in cases(arguments.folder, files, arguments, each)]
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for seed in (TRAINING_SEED, TEST_SEED):
+        data = arguments.folder / f"data{seed}"
+        files[seed] = DemoFiles(data / "main.parquet", data / "control.parquet")
+        if not data.is_dir():
+            make_demo_files(data, arguments.jets, arguments.jets, arguments.workers, seed)
+    jobs, names = [], []
+    varied = (arguments.encoders, arguments.engines, arguments.precisions, arguments.num_splits, arguments.epochs)
+    for case, *each, seed in itertools.product(arguments.cases, *varied, arguments.seeds):
+        encoder, engine, precision, splits, epochs = each
+        steps = f"{splits * epochs} steps"
+        more = [
+            value for values, value in ((arguments.encoders, encoder), (arguments.engines, engine)) if len(values) > 1
+        ]
+        more += [precision] if len(arguments.precisions) > 1 else []
+        name = ", ".join([case, steps, *more])
+        settings = settings_of(
+            case,
+            files[TRAINING_SEED],
+            arguments,
+            model_name=f"{name}_{seed}".replace("/", "_").replace(", ", "_").replace(" ", ""),
+            encoder=encoder,
+            engine=engine,
+            num_splits=splits,
+            epochs=epochs,
+            seed=seed,
+        )
+        names.append(f"{name} | {seed}")
+        jobs.append((precision, settings, files[TEST_SEED]))
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
         results = pool.starmap(train_case, jobs, chunksize=1)
-    print(heading(results[0]))
-    for job, figures in zip(jobs, results, strict=True):
-        print(table_row(*job, figures))
+    print(table(names, results, len(arguments.seeds)))
 
 
 if __name__ == "__main__":

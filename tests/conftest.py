@@ -2,9 +2,12 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.factories.hdf5_reader import ForkingReader
 
 # Read when the first library with OpenMP is imported. Waiting threads that spin slow down a machine that is used by
 # other programs by a large factor.
@@ -41,3 +44,13 @@ def real() -> Path:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switches off drawing, which takes most of the time of so small a training."""
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+
+
+@pytest.fixture(scope="module")
+def forked_hdf5_reader() -> Iterator[None]:
+    """Reads HDF5 data in processes that are forked, in place of one that is started anew for each file."""
+    reader = ForkingReader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cal_ratio_trainer.formats.hdf5_content._run_reader", reader)
+        yield
+    reader.close()

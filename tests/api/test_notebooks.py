@@ -26,6 +26,7 @@ def shown(code: str, names: dict[str, Any]) -> object:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_figures")  # it looks at none of the files that its training draws
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_a_notebook_runs_and_shows_tables_and_figures(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from cal_ratio_trainer.config.loading import load_settings, settings_from
-from cal_ratio_trainer.config.training import TrainSettings, demo_notice, resolve_layers
+from cal_ratio_trainer.config.loading import load_settings, read_profile, settings_from
+from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 
 DEFAULTS = ("packaged defaults", TrainSettings.defaults())
@@ -18,16 +19,71 @@ def resolved(config: dict[str, Any] | None = None, **flags: Any) -> tuple[TrainS
     return settings_from(TrainSettings, new_layers), notices
 
 
-def test_the_demo_without_a_config_file_has_its_own_profile_and_says_so() -> None:
+def test_without_a_config_file_the_profile_is_best_and_the_demo_has_few_epochs() -> None:
     settings, _ = resolved()
-    assert (settings.epochs, settings.sample_fraction, settings.adversary_weight) == (15, 1.0, 1.0)
+    assert (settings.profile, settings.epochs, settings.sample_fraction) == ("best", 15, 1.0)
+    assert (settings.agreement, settings.agreement_strength) == ("distance", 4.0)
     layers, _ = resolve_layers([DEFAULTS, ("command line", {"epochs": 3})])
-    assert (
-        demo_notice(layers)
-        == "the built-in demo with its own profile: epochs 3, sample_fraction 1.0, adversary_weight 1.0"
-    )
-    layers, _ = resolve_layers([DEFAULTS, ("command line", {"main_training_file": "a.parquet"})])
-    assert demo_notice(layers) is None
+    assert profile_notice(layers).startswith("profile best: agreement distance")
+    assert profile_notice(layers).endswith(", sample_fraction 1.0")
+    other, _ = resolved(main_training_file="a.parquet")
+    assert (other.profile, other.epochs, other.sample_fraction) == ("best", 100, 0.5)
+
+
+def test_a_config_file_without_profile_has_the_manual_one_and_may_ask_for_the_best() -> None:
+    settings, _ = resolved({})
+    assert settings == TrainSettings()
+    assert (settings.profile, settings.agreement, settings.agreement_strength) == ("manual", "adversary", 10.0)
+    assert resolved({"profile": "best"})[0].agreement == "distance"
+    assert resolved({"profile": "best"}, profile="manual")[0] == settings
+    assert resolved({"profile": "best", "agreement_strength": 5})[0].agreement_strength == 5
+    with pytest.raises(ConfigError, match="profile"):
+        resolved({"profile": "beast"})
+
+
+def test_the_packaged_manual_profile_is_that_of_the_defaults() -> None:
+    profile = read_profile("manual")
+    assert TrainSettings.make(**profile) == TrainSettings()
+    assert profile.keys() >= read_profile("best").keys()
+
+
+@pytest.mark.parametrize(
+    ("flags", "agreement", "strength"),
+    [
+        ({"adversary_weight": "1"}, "adversary", 1.0),
+        ({"adversary_weight": 0}, "none", None),
+        ({"agreement": "adversary"}, "adversary", 10.0),
+        ({"agreement": "adversary", "agreement_strength": 3}, "adversary", 3.0),
+        ({"agreement": "none"}, "none", None),
+        ({"agreement": "another"}, "another", 1.0),
+        ({"agreement_strength": 3}, "distance", 3.0),
+        ({"domain_loss": "adversary", "adversary_weight": 2.5}, "adversary", 2.5),
+    ],
+)
+def test_the_method_of_agreement_and_its_strength(
+    flags: dict[str, Any], agreement: str, strength: float | None
+) -> None:
+    settings, _ = resolved(**TrainSettings.with_new_names(flags))
+    assert (settings.agreement, settings.agreement_strength) == (agreement, strength)
+    assert "adversary_weight" not in settings.as_yaml()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"adversary_weight": 1, "agreement_strength": 1},
+        {"adversary_weight": 1, "agreement": "distance"},
+        {"adversary_weight": 0, "agreement": "distance"},
+        {"adversary_weight": 1, "agreement": "none"},
+    ],
+)
+def test_the_adversary_and_another_method_at_once_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"adversary_weight .* give one of the two"):
+        load_settings(TrainSettings, flags=given)
+
+
+def test_the_strength_that_a_method_has_by_default_does_not_count_as_given() -> None:
+    assert "agreement_strength" not in TrainSettings(epochs=2).model_fields_set
 
 
 def test_a_flag_wins_over_the_demo_profile() -> None:
@@ -171,16 +227,16 @@ def test_a_file_that_says_no_number_of_mini_batches_is_told_what_to_give() -> No
         resolved({"num_splits": None})
 
 
-def test_a_main_file_without_adversary_needs_no_control_region() -> None:
-    for weight in ("0", "0.0", 0):
-        assert resolved(main_training_file="a.parquet", adversary_weight=weight)[0].cr_training_file is None
+def test_a_main_file_without_agreement_needs_no_control_region() -> None:
+    for flags in ({"adversary_weight": "0"}, {"adversary_weight": 0}, {"agreement": "none"}):
+        given = TrainSettings.with_new_names({"main_training_file": "a.parquet", **flags})
+        assert resolved(**given)[0].cr_training_file is None
+        assert resolved(**given, cr_training_file="b.parquet")[0].cr_training_file == "b.parquet"
     assert resolved({"main_training_file": "a.parquet", "adversary_weight": 0})[0].cr_training_file is None
-    given = resolved(main_training_file="a.parquet", cr_training_file="b.parquet", adversary_weight="0")[0]
-    assert given.cr_training_file == "b.parquet"
-    assert resolved(adversary_weight="0")[0].cr_training_file == "demo"
+    assert resolved(agreement="none")[0].cr_training_file == "demo"
 
 
-def test_an_adversary_without_control_region_is_refused() -> None:
+def test_agreement_without_control_region_is_refused() -> None:
     assert resolved(main_training_file="a.parquet")[0].cr_training_file == "demo"
-    with pytest.raises(ConfigError, match=r"an adversary \(adversary_weight 10\) needs a control region"):
+    with pytest.raises(ConfigError, match="agreement adversary needs a control region"):
         load_settings(TrainSettings, flags={"main_training_file": "a.parquet", "cr_training_file": None})

@@ -145,6 +145,12 @@ def test_too_few_jets_give_no_result() -> None:
     assert math.isnan(c2st_of_control_jets(cancelling).overall.excess)
 
 
+def test_scores_of_0_and_1_and_a_rounding_beyond_are_certain() -> None:
+    jets = gaussian_control_jets(400, 0.0)
+    certain = np.where(jets.is_data[:, None], [1.0000001, -1e-9, 0.0], [0.0, 0.0, 1.0])
+    assert c2st_of_control_jets(replace(jets, scores=certain)).overall.auc == pytest.approx(1)
+
+
 def test_jets_that_are_all_the_same_cannot_be_told_apart() -> None:
     jets = plausible_control_jets(400)
     same = replace(jets, scores=np.tile([1.0, 0.0, 0.0], (400, 1)), scaled_pt=np.full(400, 0.3))

@@ -1,20 +1,17 @@
 """Damaged network files: Keras files of all forms and frugally-deep JSON.
 
-The process that reads HDF5 data is forked here from one that has imported everything, so that thousands can be started.
-It may crash: what counts is what the caller makes of it.
+The process that reads HDF5 data may crash: what counts is what the caller makes of it.
 """
 
 import io
-import os
-import sys
 import zipfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import h5py
 
-from cal_ratio_trainer.formats import hdf5_content, hdf5_reader
+from cal_ratio_trainer.formats import hdf5_content
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import WEIGHTS, keras_model_bytes
 from cal_ratio_trainer.formats.keras_reading import read_keras
@@ -22,6 +19,7 @@ from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.formats.safetensors_file import safetensors_bytes
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 from cal_ratio_trainer.runs.earlier_run import read_history
+from tests.factories.hdf5_reader import ForkingReader
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text, damaged_zip
 from tests.formats.earlier_files import (
@@ -41,23 +39,9 @@ _SHAPE = NetworkShape(
 _WEIGHTS = random_weights(_SHAPE, seed=1)
 
 
-def _forked_reader(content: bytes) -> tuple[bytes, int]:
-    """Answer of the reader's process to a request of `hdf5_content`."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            sys.stdin = io.TextIOWrapper(io.BytesIO(content))
-            sys.stdout = os.fdopen(writing, "w")
-            hdf5_reader._CPU_S = 1  # a shorter timeout for data that are read without end
-            hdf5_reader.main()
-            sys.stdout.flush()
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        answer = pipe.read()
-    return answer, os.waitpid(child, 0)[1]
+@cache
+def _reader() -> ForkingReader:
+    return ForkingReader(cpu_s=1)  # a shorter timeout for data that are read without end
 
 
 def _made(content: Callable[[], bytes], name: str) -> Callable[[Path], Path]:
@@ -70,12 +54,12 @@ def _made(content: Callable[[], bytes], name: str) -> Callable[[Path], Path]:
 
 
 def _read_ours(file: Path) -> None:
-    hdf5_content._run_reader = _forked_reader
+    hdf5_content._run_reader = _reader()
     read_keras(file)
 
 
 def _read_foreign(file: Path) -> None:
-    hdf5_content._run_reader = _forked_reader
+    hdf5_content._run_reader = _reader()
     read_network(file)
 
 

@@ -1,4 +1,4 @@
-"""`.keras` files: scores by Keras, and files that the reader refuses."""
+"""`.keras` files: scores by Keras, files that Keras saved again, and files that the reader refuses."""
 
 import io
 import json
@@ -20,6 +20,7 @@ from cal_ratio_trainer.formats import hdf5_content
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes, write_keras
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.layers import NonFiniteWeights, classifier_layers
+from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_inputs, random_weights, scores
 from tests.formats.shapes import SHAPES
@@ -108,6 +109,29 @@ def test_keras_predicts_what_the_numpy_network_does_for_jets_of_no_one_some_and_
     expected = scores(shape, random_weights(shape, seed=1), *random_inputs(shape, FILLED, seed=2))
     np.testing.assert_allclose(keras_answers.scores(name), expected, rtol=0, atol=1e-5)
     assert np.ptp(expected, axis=0).min() > 1e-3, "the jets must differ for this to say anything"
+
+
+SAVED_AGAIN = ("default", "other_widths", "two_lstm_layers", "two_masses")
+
+
+@pytest.mark.parametrize("name", SAVED_AGAIN)
+def test_the_weights_alone_out_of_what_keras_3_saved_are_the_same(
+    name: str, keras_answers: Answers, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(keras_answers.folder / "saved_again" / f"{name}.keras") as archive:
+        archive.extract("model.weights.h5", tmp_path)
+    found = read_network(tmp_path / "model.weights.h5")
+    for weight, values in random_weights(SHAPES[name], seed=1).items():
+        np.testing.assert_array_equal(found.weights[weight], values)
+
+
+@pytest.mark.parametrize("name", SAVED_AGAIN)
+def test_what_keras_3_saved_is_imported_and_gives_keras_scores(name: str, keras_answers: Answers) -> None:
+    found = read_network(keras_answers.folder / "saved_again" / f"{name}.keras")
+    assert found.shape == SHAPES[name]
+    assert found.form.startswith("zip of Keras 3.")
+    computed = scores(found.shape, found.weights, *random_inputs(found.shape, FILLED, seed=2))
+    np.testing.assert_allclose(computed, keras_answers.scores(name), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -33,6 +34,8 @@ from tests.formats.earlier_files import (
 )
 from tests.formats.numpy_network import random_weights
 from tests.formats.shapes import SHAPES
+
+pytestmark = pytest.mark.usefixtures("forked_hdf5_reader")
 
 EQUAL_WIDTHS = NetworkShape(
     branches=(
@@ -290,6 +293,17 @@ def test_weights_without_names_are_told_by_order_and_shape(depths: tuple[int, in
     shape = NetworkShape(branches, hidden=(8, 8))
     found = read_network(written(tmp_path, numbered_hdf5(shape, random_weights(shape, seed=1))))
     assert found.shape == shape
+
+
+def test_a_kernel_without_dimensions_is_refused_by_its_layer(tmp_path: Path) -> None:
+    def without_dimensions(file: h5py.File) -> None:
+        variables = file["_layer_checkpoint_dependencies/dense/vars"]
+        del variables["0"]
+        variables.create_dataset("0", data=np.float32(1))
+
+    content = numbered_hdf5(DEFAULT_SHAPE, random_weights(DEFAULT_SHAPE, seed=1))
+    with pytest.raises(InputFileError, match=r"kernel has shape \(\); with these"):
+        read_network(written(tmp_path, with_hdf5_changed(content, without_dimensions)))
 
 
 def test_weights_that_fit_several_networks_are_told_by_their_names_or_refused(tmp_path: Path) -> None:

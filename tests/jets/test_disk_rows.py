@@ -44,7 +44,7 @@ def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path) -> N
 
     rows = Disk(tmp_path).rows(1, 0)
     rows._file = Full()  # type: ignore[attr-defined]
-    with pytest.raises(NoRoomOnDisk, match=rf"{tmp_path.name} is full.*cache_path names another folder"):
+    with pytest.raises(NoRoomOnDisk, match=rf"{tmp_path.name} is full.*set cache_path to another folder"):
         rows.append(np.ones((1, 1), dtype=np.float32))
 
 

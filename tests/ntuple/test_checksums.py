@@ -74,7 +74,7 @@ def test_files_without_checksums_are_named_in_the_summary(tmp_path: Path) -> Non
     without = write_ntuple(tmp_path / "without.root", random_events(1, 3), checksums=False)
     summary = convert(tmp_path, write_ntuple(tmp_path / "with.root", random_events(1, 3)), without)
     assert [row.unverified for row in summary.rows] == [False, True]
-    assert [note for note in summary.notes() if note.startswith("Damage of these files") and str(without) in note]
+    assert [note for note in summary.notes() if note.startswith("Damage to these files") and str(without) in note]
     assert "with.root" not in summary.notes()[-1].replace("without.root", "")
 
 

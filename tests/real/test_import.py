@@ -22,7 +22,7 @@ from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
 from cal_ratio_trainer.runs.networks import find_network
 from tests.real.legacy_weights import legacy_weights
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("forked_hdf5_reader")]
 
 SAMPLES = {
     "bib_pkl_as_is": "frames/bib.pkl",

@@ -220,9 +220,9 @@ def test_the_shortlist_has_the_best_by_each_criterion_and_is_sorted_by_validatio
 def test_settings_that_differ_and_that_are_the_same_stand_in_two_tables(by_hand: Path) -> None:
     (group,) = choose_runs(settings_of(by_hand, by_hand, "good/0", "fight/0")).groups
     differing, same = setting_tables(group.runs)
-    assert set(differing.columns) == {"run", "model_name", "learning_rate", "adversary_weight"}
+    assert set(differing.columns) == {"run", "model_name", "learning_rate", "agreement_strength"}
     values = dict(zip(differing.columns, differing.rows[0], strict=True))
-    assert (values["run"], values["learning_rate"], values["adversary_weight"]) == ("good/00000", "0.01", "10.0")
+    assert (values["run"], values["learning_rate"], values["agreement_strength"]) == ("good/00000", "0.01", "10.0")
     assert ("num_splits", "50") in same.rows
     assert not {row[0] for row in same.rows} & set(differing.columns)
 
@@ -295,7 +295,7 @@ def test_where_no_epoch_has_what_the_rule_looks_at_none_is_recommended(by_hand: 
     assert result.recommended == ()
     assert "**No epoch** of 2 epochs of 1 run" in page
     assert "`--rule validation-loss` does without it" in page
-    assert "there is nothing to hold against each other" in page
+    assert "there is nothing to compare" in page
     assert "auc_ks" not in page
     assert analyze(by_hand, by_hand, "old/0", rule="validation-loss")[0].recommended == ("old/00000/1",)
 

@@ -18,7 +18,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.network_file import read_own_network
-from cal_ratio_trainer.formats.safetensors_file import safetensors_bytes
+from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors, safetensors_bytes
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.figures import drawings_of_run
@@ -30,6 +30,8 @@ from tests.factories.files import write_training_files
 from tests.formats.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, written
 from tests.formats.numpy_network import random_weights
 from tests.network.sum_pooling import SumPooling
+
+pytestmark = pytest.mark.usefixtures("forked_hdf5_reader")
 
 SMALL = NetworkShape(
     branches=(
@@ -132,7 +134,7 @@ def test_without_a_checkpoint_the_last_epoch_with_weights_is_the_newest(tmp_path
     summary = imported(earlier, tmp_path)
     assert len(summary.run.read_history()) == 2
     assert find_network("calratio/0/last", tmp_path / "runs").epoch == 1
-    assert "Its history goes on after epoch 1, the last with weights; that is dropped." in summary.notes
+    assert "Its history after epoch 1, the last one with weights, is left out." in summary.notes
     weights = read_keras(summary.run.path / "keras" / "final_model.keras")[1]
     np.testing.assert_array_equal(weights["output.bias"], random_weights(SMALL, seed=1)["output.bias"])
 
@@ -165,11 +167,21 @@ def test_a_file_of_this_program_becomes_a_run_with_its_encoder(tmp_path: Path) -
     assert not any("earlier program's final_model" in note for note in summary.notes)
 
 
+def test_a_network_with_options_of_its_encoder_becomes_a_run_with_them(tmp_path: Path) -> None:
+    options = (("width", 4), ("layers", 1), ("heads", 2), ("hidden", 3))
+    branches = tuple(replace(branch, options=options) for branch in SMALL.branches)
+    shape = replace(SMALL, encoder="transformer", branches=branches)
+    content = safetensors_bytes(shape, random_weights(shape, seed=1))
+    assert network_from_safetensors(content).shape == shape
+    settings = imported(written(tmp_path, content, "final_model.safetensors"), tmp_path).run.read_settings()
+    assert (settings["encoder"], settings["encoder_options"][:2]) == ("transformer", ["width=4", "layers=1"])
+
+
 def test_parametrised_masses_are_settings_of_the_run(tmp_path: Path) -> None:
     one, two = (replace(SMALL, masses=masses) for masses in (1, 2))
     first = imported(written(tmp_path, keras_2_zip(one, random_weights(one, 1)), "one"), tmp_path)
     second = imported(written(tmp_path, keras_2_zip(two, random_weights(two, 1)), "two"), tmp_path)
-    assert "It reads one mass; it is taken for llp_mH, in TeV." in first.notes
+    assert "It reads one mass, which is assumed to be llp_mH in TeV." in first.notes
     for summary, expected in ((first, (True, False)), (second, (True, True))):
         settings = yaml.safe_load(summary.run.settings_file.read_text())
         assert (settings["mH_parametrization"], settings["mS_parametrization"]) == expected
@@ -180,7 +192,7 @@ def test_settings_that_contradict_the_network_give_way_and_are_told(tmp_path: Pa
     (earlier / "training_params.yaml").write_text(yaml.dump({**PARAMETERS, "filters_cnn_MSeg": [9, 9], "strange": 3}))
     summary = imported(earlier, tmp_path)
     assert "Its muon_segment_filters is [9, 9] in training_params.yaml, but the network has [4]." in summary.notes
-    assert "Settings without a meaning here are left out: strange." in summary.notes
+    assert "Settings that this program does not have are left out: strange." in summary.notes
 
 
 def test_strange_names_in_a_training_are_told_without_what_moves_a_cursor_and_not_at_any_length(tmp_path: Path) -> None:
@@ -336,7 +348,7 @@ def test_of_an_imported_run_the_history_is_drawn_as_far_as_it_is_known(
     names = {drawing.name for drawing in drawings_of_run(small_run.run)}
     assert names == {"ks_qcd", "ks_sig", "ks_bib", "main_nn_loss"}, "AUC and accuracies are not in its history"
     (said,) = caplog.messages
-    assert "its history is all that there is to draw" in said
+    assert "only its history can be drawn" in said
 
 
 def test_of_an_imported_run_without_history_nothing_can_be_drawn_and_it_says_what_can(tmp_path: Path) -> None:

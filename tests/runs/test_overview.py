@@ -33,7 +33,7 @@ def test_a_finished_run_says_what_it_is(tmp_path: Path) -> None:
     assert (run.data, run.simulation) == ("main.parquet + control.parquet", "demo")
     assert run.commit == "a7b01abab5-dirty"
     assert run.seconds == 390
-    assert (run.setting("tag"), run.setting("note"), run.setting("adversary_weight")) == ("scan", "", "2.5")
+    assert (run.setting("tag"), run.setting("note"), run.setting("agreement_strength")) == ("scan", "", "2.5")
     best = run.best()
     assert best is not None
     assert (best.epoch, best.auc) == (1, 0.99)

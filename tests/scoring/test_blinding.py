@@ -188,7 +188,7 @@ def test_a_blinded_report_is_that_of_files_without_the_hidden_jets(
     text = written[0]["report.md"].decode()
     assert "Jets with labels, blinded" in text
     assert "Data outside a control region, blinded" in text
-    assert "Data, beam-induced background among them, take no part" in text
+    assert "Data, including beam-induced background, are blinded and left out" in text
     (bib,) = [line for line in text.splitlines() if line.startswith("| BIB")][:1]
     assert bib.count("blinded") == 2
     assert "K-S" not in text

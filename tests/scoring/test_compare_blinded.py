@@ -91,7 +91,7 @@ def test_everything_written_is_that_of_a_file_without_the_hidden_jets(
     # Scores of other networks would reveal the tail too.
     labels = np.asarray(table.column("label").to_numpy())
     np.testing.assert_array_equal(table.column(OFFICIAL).is_null().to_numpy(), labels == Label.BIB)
-    assert ("Data, beam-induced background among them, take no part" in text) == with_labels
+    assert ("Data, including beam-induced background, are blinded and left out" in text) == with_labels
     assert ("AUC, QCD" in text) == with_labels
     assert "BIB alone" not in text
     described = read_score_description(tmp_path / "blind" / "compared" / "compared.parquet")

@@ -31,7 +31,7 @@ def new_step(
     `more` are further arguments of the step.
     """
     return kind(
-        Classifier(shape, seed, engine).to(device),
+        Classifier(shape, seed, engine, auxiliary_heads="auxiliary_weight" in more).to(device),
         Adversary(DomainSettings(weight, seed + 1)).to(device) if weight else None,
         8e-4,
         regularization=regularization,

@@ -1,6 +1,7 @@
 """A way to make data and simulation agree that is defined outside the package: chosen by name, trained, resumed."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.adversary import data_or_simulation_loss
 from cal_ratio_trainer.network.domain.base import (
     DOMAIN_LOSSES,
     ControlJets,
@@ -21,9 +23,13 @@ from cal_ratio_trainer.network.domain.base import (
     domain_loss,
     domain_loss_named,
 )
+from cal_ratio_trainer.network.domain.distance import Distance
+from cal_ratio_trainer.network.domain.reversal import Reversal
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.network.step_sums import StepSums
+from cal_ratio_trainer.plotting.histories import HistoryReferences
 from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.figures import drawings_of_history
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
@@ -84,7 +90,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def trained(files: tuple[Path, Path], folder: Path, continue_from: str | None = None, **changes: Any) -> RunDirectory:
-    small = {"num_splits": 3, "sample_fraction": 1.0, "threads": 1, "domain_loss": "signal_shift", **changes}
+    small = {"num_splits": 3, "sample_fraction": 1.0, "threads": 1, "agreement": "signal_shift", **changes}
     main, control = files
     settings = TrainSettings(main_training_file=str(main), cr_training_file=str(control), output_path=folder, **small)
     given = {"output_path": folder, "epochs": settings.epochs}
@@ -108,9 +114,10 @@ def test_a_method_from_outside_trains_and_goes_on_exactly(files: tuple[Path, Pat
 
 @pytest.mark.usefixtures("registered")
 def test_its_weight_makes_another_training_and_0_one_without_it(files: tuple[Path, Path], tmp_path: Path) -> None:
+    cases: list[dict[str, Any]] = [{"agreement_strength": 1.0}, {"agreement_strength": 100.0}, {"agreement": "none"}]
     rows = [
-        trained(files, tmp_path / str(weight), epochs=1, adversary_weight=weight).read_history()[0]
-        for weight in (1.0, 100.0, 0.0)
+        trained(files, tmp_path / str(number), epochs=1, **strength).read_history()[0]
+        for number, strength in enumerate(cases)
     ]
     assert rows[0]["original_lossf"] != rows[1]["original_lossf"]
     assert "shift" not in rows[2]
@@ -132,8 +139,81 @@ def test_it_gives_the_same_in_constant_shapes_as_a_recorded_step_has() -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(files: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="domain_loss 'nothing' is not known; known: adversary"):
+    with pytest.raises(ConfigError, match="agreement 'nothing' is not known; known: adversary, distance, reversal"):
         domain_loss_named("nothing")
-    with pytest.raises(ConfigError, match="domain_loss 'nothing' is not known"):
-        trained(files, tmp_path, epochs=1, domain_loss="nothing")
+    with pytest.raises(ConfigError, match="agreement 'nothing' is not known"):
+        trained(files, tmp_path, epochs=1, agreement="nothing")
     assert not (tmp_path / "default").exists()
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("agreement", ["distance", "reversal"])
+def test_methods_of_the_package_go_on_exactly_with_their_own_curves(
+    agreement: str, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    whole = trained(files, tmp_path / "whole", epochs=2, agreement=agreement)
+    trained(files, tmp_path / "parts", epochs=1, agreement=agreement)
+    parts = trained(files, tmp_path / "parts", "0", epochs=1)
+    first, second = (load_file(run.checkpoint_file) for run in (whole, parts))
+    if agreement == "distance":
+        assert parts.history_file.read_bytes() == whole.history_file.read_bytes()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+        assert first["distance.bank"].count_nonzero() > 0
+    # The ramp of the reversal is over at the end of the planned epochs, which a finished run that goes on has had.
+    assert float(first.get("reversal.steps_done", 6)) == float(second.get("reversal.steps_done", 6)) == 6
+    rows = whole.read_history()
+    assert rows[-1]["distance" if agreement == "distance" else "reversal_loss"] > 0
+    assert math.isnan(rows[-1]["val_adv_loss"])
+    names = {drawing.name for drawing in drawings_of_history(rows, HistoryReferences(), with_adversary=False)}
+    assert ("agreement_distance" if agreement == "distance" else "reversal_loss") in names
+    assert not any("adv" in name for name in names)
+
+
+def a_step(method: type[DomainLoss], kind: type[TrainingStep] = TrainingStep, **more: Any) -> TrainingStep:
+    domain = method(DomainSettings(1.0, seed=2, pt_ranges=(0.25, 0.5), control_jets=CONTROL, steps=10))
+    return kind(Classifier(DEFAULT_SHAPE, 1), domain, 8e-4, **{"regularization": 0.0, "dropout": 0.2, "seed": 5} | more)
+
+
+def gradients_of(step: TrainingStep) -> torch.Tensor:
+    jets = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300))
+    step(tensors(), jets, 0, 0, step.new_sums(CPU))
+    assert step.domain is not None
+    modules = [step.classifier, *([step.domain] if step.domain.learns_in_penalty else [])]
+    return torch.cat([w.grad.flatten() for m in modules for w in m.parameters() if w.grad is not None])
+
+
+@pytest.mark.parametrize("method", [Distance, Reversal])
+def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole(
+    method: type[DomainLoss], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
+    whole, pieces = (gradients_of(a_step(method, dropout=0.0, pieces=pieces)) for pieces in (1, 3))
+    torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-6 * max(1.0, float(whole.abs().max())))
+    static = a_step(method, StaticStep)
+    jets = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300))
+    static.prepare(tensors(), [jets], 0)
+    torch.testing.assert_close(gradients_of(static), gradients_of(a_step(method)), rtol=1e-4, atol=1e-6)
+
+
+def test_reversal_turns_the_gradient_of_the_network_and_not_that_of_its_head() -> None:
+    domain = Reversal(DomainSettings(2.0, steps=10))
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(50, 64, generator=generator, requires_grad=True)
+    jets = ControlJets(torch.zeros(50, 3), (torch.arange(50) % 2).float(), torch.ones(50), torch.zeros(50, 3), hidden)
+    found: list[tuple[Tensor, Tensor | None]] = []
+    for _ in range(11):
+        domain.zero_grad()
+        hidden.grad = None
+        domain.penalty(jets, 50, StepSums(CPU, Reversal.stages)).backward()  # type: ignore[no-untyped-call]
+        assert hidden.grad is not None
+        found.append((hidden.grad.clone(), domain.inner.kernel.grad))
+        domain.after_step()
+    (first, head), (last, last_head) = found[0], found[-1]
+    assert torch.equal(first, torch.zeros_like(first))
+    assert head is not None
+    torch.testing.assert_close(head, last_head)
+    # The ramp has ended: 2 / (1 + exp(-10)) - 1, times the strength.
+    assert float(domain.factor) == pytest.approx(2.0, rel=1e-3)
+    logits = domain.outer(domain.inner(hidden).relu())[:, 0]
+    (plain,) = torch.autograd.grad(data_or_simulation_loss(logits, jets.is_data).mean(), hidden)
+    torch.testing.assert_close(last, -domain.factor * plain)

@@ -226,7 +226,13 @@ def test_a_finished_run_that_goes_on_follows_the_schedule_of_its_new_length(
     assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
 
 
-EVERYTHING = {"optimizer": "adamw", "clip_gradient": 0.5, "average_weights": 0.9, "accumulate": 2}
+EVERYTHING = {
+    "optimizer": "adamw",
+    "clip_gradient": 0.5,
+    "average_weights": 0.9,
+    "accumulate": 2,
+    "auxiliary_weight": 0.3,
+}
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.domain.adversary import (
     Adversary,
@@ -13,6 +15,7 @@ from cal_ratio_trainer.network.domain.adversary import (
     correct_predictions,
     data_or_simulation_loss,
 )
+from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.optimizers import keras_nadam
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
@@ -204,6 +207,37 @@ def test_each_piece_has_dropout_masks_of_its_own() -> None:
     keys = {masks.key().words for masks in training._masks(tensors(), 0, 0, 0)}
     assert len(keys) == 3
     assert new_step()._masks(tensors(), 0, 0, 0)[0].key().words in keys
+
+
+def test_auxiliary_heads_add_their_mean_loss_on_main_jets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
+    data, main = tensors(), torch.from_numpy(JETS.main)
+    training = new_step(0.0, 0.0, dropout=0.0, auxiliary_weight=0.7)
+    sums = training.new_sums(CPU)
+    training(data, JETS, 0, 0, sums)
+    found = [weight.grad for weight in training.classifier.parameters()]
+    batch = data.jets.batch(JETS.main)
+    vectors = [
+        training.classifier.get_submodule(kind.name)(batch.branches[kind.name], None, Engine.NUMBA)
+        for kind in CONSTITUENTS
+    ]
+    heads = [each @ head.kernel + head.bias for each, head in zip(vectors, training.classifier.auxiliary, strict=True)]
+    losses = [functional.cross_entropy(logits, data.target[main]) for logits in heads]
+    loss = functional.cross_entropy(training.classifier(batch), data.target[main]) + 0.7 * sum(losses) / 3
+    expected = torch.autograd.grad(loss, list(training.classifier.parameters()))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert sums.mean("auxiliary")[0] == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+
+
+def test_auxiliary_heads_are_no_weights_of_the_network_and_change_no_other_initial_weight() -> None:
+    with_heads, without = new_step(auxiliary_weight=0.7).classifier, new_step().classifier
+    assert with_heads.weights().keys() == without.weights().keys() == with_heads.shape.weight_shapes().keys()
+    assert all(np.array_equal(values, without.weights()[name]) for name, values in with_heads.weights().items())
+    assert len(list(with_heads.penalised_kernels())) == len(list(without.penalised_kernels()))
+    heads = [each.detach().clone() for each in with_heads.auxiliary.parameters()]
+    with_heads.set_weights({name: 0 * values for name, values in without.weights().items()})
+    assert all(torch.equal(old, new) for old, new in zip(heads, with_heads.auxiliary.parameters(), strict=True))
 
 
 class EveryThird(Ranks):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.loading import settings_from
-from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
+from cal_ratio_trainer.config.profiles import resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.leases import lease_file, leased
 from cal_ratio_trainer.files.this_process import ProcessName

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.config.loading import Layers, settings_from
+from cal_ratio_trainer.config.profiles import resolve_layers
 from cal_ratio_trainer.config.runs import AnalyzeSettings, RunsSettings
 from cal_ratio_trainer.config.scoring import CompareSettings
-from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
@@ -112,7 +113,7 @@ def test_it_is_analyzed_listed_and_compared_without_ks(run: RunDirectory, tmp_pa
 def test_the_rules_by_ks_recommend_nothing_and_say_why(run: RunDirectory, tmp_path: Path) -> None:
     given = {"output_path": run.path.parents[1], "replicas": 5, "device": "cpu", "rule": "ks-sum"}
     page = analyze_runs(AnalyzeSettings.make(output_report=tmp_path / "report.md", **given)).report.read_text("utf-8")
-    assert "The K-S sum is not known of any: there is no control region." in page
+    assert "No epoch has a K-S sum: there is no control region." in page
 
 
 def test_its_plots_are_those_of_the_main_jets_and_are_not_drawn_twice(

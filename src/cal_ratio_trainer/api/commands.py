@@ -13,6 +13,7 @@ from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import Layers, layers_of, settings_from
 from cal_ratio_trainer.config.plot import PlotSettings
+from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
 from cal_ratio_trainer.config.runs import (
     AnalyzeSettings,
     ConvertTrainingSettings,
@@ -23,7 +24,7 @@ from cal_ratio_trainer.config.runs import (
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.config.shared import FigureSettings
-from cal_ratio_trainer.config.training import TrainSettings, demo_notice, resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.progress import progress_shown
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TrainArguments(TrainSettings):
 
     continue_from: str | int | None = Field(
         default=None,
-        description="Run of this model to go on with: its number, -1 for the newest, or 'auto' for the newest "
+        description="Run of this model to continue: its number, -1 for the newest, or 'auto' for the newest "
         "unfinished one (a new one if there is none).",
     )
 
@@ -132,10 +133,11 @@ def _train(
     progress: bool = True,
     **options: Any,
 ) -> "Run":
-    """Trains the network and its adversary, by default on the built-in demo, or goes on with an earlier run.
+    """Trains the network, by default on the built-in demo, or goes on with an earlier run.
 
     As on the command line: `include_low_mass=True` alone trains on low masses only, `batch_size` takes the place of
-    `num_splits`, and the demo has a profile of its own where neither file is given.
+    `num_splits`, and without a profile single options begin from 'best'. A `TrainSettings` object is as a config file:
+    it begins from 'manual', or from the profile that it names.
 
     Returns:
         The run: its history, figures, networks.
@@ -150,11 +152,13 @@ def _train(
 
     if place().processes > 1:
         raise ConfigError(["with torchrun use the command line: torchrun ... -m cal_ratio_trainer train"])
+    if settings is not None and options:
+        raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
+    layers = layers_of(TrainSettings, None, options, source="")
     if settings is not None:
-        if options:
-            raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
-        options = {name: getattr(settings, name) for name in settings.model_fields_set}
-    layers, notices = resolve_layers(layers_of(TrainSettings, None, options, source=""))
+        # Settings are a config file in another form: without a profile they begin from the manual's.
+        layers.insert(1, ("settings", {name: getattr(settings, name) for name in settings.model_fields_set}))
+    layers, notices = resolve_layers(layers)
     say = _say if progress else lambda text: None
     for notice in notices:
         say(notice)
@@ -193,18 +197,18 @@ def train_with(
     from cal_ratio_trainer.training.train import train as train_one
     from cal_ratio_trainer.training.train_folds import fold_work, train_folds
 
-    settings, notice, ranks = settings_from(TrainSettings, layers), demo_notice(layers), launched_ranks()
+    settings, notice, ranks = settings_from(TrainSettings, layers), profile_notice(layers), launched_ranks()
     summary: TrainSummary | FoldSetSummary | None = None
     if not ranks.is_first:
         follow(ranks)
     elif work := fold_work(layers, settings, continue_from):
-        if notice and work.fold_set is None:
+        if work.fold_set is None:
             say(notice)
         summary = train_folds(work, say, training_details_text, ranks)
     else:
         start = find_start(layers, settings, continue_from)
         # A training that goes on with an imported run has the settings of that.
-        if notice and start.run is None and (start.initial is None or start.settings.start_from):
+        if start.run is None and (start.initial is None or start.settings.start_from):
             say(notice)
         summary = train_one(start, say, training_details_text, ranks)
     ranks.shut_down()
@@ -258,7 +262,7 @@ def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
 
 @command(PlotSettings)
 def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
-    """Compares training files and writes a report: their contents, distributions, what is missing or odd.
+    """Compares training files and writes a report: their contents, distributions, missing and unusual values.
 
     With `run`, every plot of that run is drawn once more in its folder; settings of figures that are given take the
     place of the run's.

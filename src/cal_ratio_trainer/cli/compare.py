@@ -29,8 +29,8 @@ command = SettingsCommand(
     name="compare",
     help="Compare two networks on the same jets, or a network with scores that files hold.\n\n"
     "A and B are networks (NAME/RUN, NAME/RUN/EPOCH, a .keras or a .safetensors file), compared on the test samples of "
-    "A's run or on FILES. With --column A is held against scores in the files, such as those that the C++ wrote into "
-    "an ntuple; where they differ, single changes of the inputs are tried to find out why.",
+    "A's run or on FILES. With --column, A is compared with scores in the files, such as those that the C++ software "
+    "wrote into an ntuple; if they differ, single changes of the inputs are tried to find the cause.",
     settings=CompareSettings,
     run=run,
     arguments=[Argument("input_files", metavar="A [B] [FILES...]", end_word=(0, "first"))],

@@ -22,7 +22,7 @@ def run(settings: ConvertTrainingSettings) -> int:
         click.echo(
             f"{done.exported.cards[0].name} was the card of {others} too; it describes this export only", err=True
         )
-    click.echo(f"what it is and how to feed it: {done.exported.cards[1]} (and {done.exported.cards[0].name})")
+    click.echo(f"description and inputs: {done.exported.cards[1]} (and {done.exported.cards[0].name})")
     return 0
 
 
@@ -31,7 +31,7 @@ command = SettingsCommand(
     help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
     "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file; with --folds it "
     "is a fold set. Each file is read back and must give the network's scores, or nothing is kept. A card beside it "
-    "says what it is and how to feed it.",
+    "describes the network and its inputs.",
     settings=ConvertTrainingSettings,
     run=run,
     arguments=(Argument("training", many=False, metavar="TRAINING"),),

@@ -19,8 +19,8 @@ def run(settings: ImportSettings) -> int:
 
 command = SettingsCommand(
     name="import",
-    help="Bring a training of the earlier program in as a run: PATH is its run folder, or a file of one network (Keras "
-    "2 or 3, zip or HDF5, or frugally-deep JSON). Score, compare, analyze, convert it, or go on with it.",
+    help="Import a training of the earlier program as a run: PATH is its run folder, or a file of one network (Keras "
+    "2 or 3, zip or HDF5, or frugally-deep JSON). The run can be scored, compared, analyzed, converted and continued.",
     settings=ImportSettings,
     run=run,
     arguments=(Argument("path", many=False, required=True, metavar="PATH"),),

@@ -33,8 +33,8 @@ EXIT_IN_PROGRESS = 3
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
-    "train": "Train the network and its adversary (without arguments: on the built-in demo).",
-    "demo": "Simulate DiVertAnalysis ntuples to try everything on.",
+    "train": "Train the network (without arguments: on the built-in demo).",
+    "demo": "Simulate DiVertAnalysis ntuples to try out all commands.",
     "convert": "Convert ntuples to files of jets, or trainings to other formats.",
     "build": "Build a main or control-region training file from converted files.",
     "resample": "Take a random fraction of a file of jets, keeping the class shares.",
@@ -43,7 +43,7 @@ _COMMANDS = {
     "score": "Score jets of any file, ntuples too, with a trained network.",
     "compare": "Compare two networks, or a network with scores in files, on the same jets.",
     "runs": "List all runs with their state and best figures.",
-    "import": "Bring a training of the earlier program in as a run.",
+    "import": "Import a training of the earlier program as a run.",
     "model-dump": "Show the layers of a trained network.",
     "doctor": "Examine this installation: versions, devices, engines, folders.",
 }

@@ -187,7 +187,7 @@ def _common_options(settings: type[Settings]) -> list[click.Option]:
     also = f", or the name of a packaged one ({', '.join(packaged)})" if packaged else ""
     return [
         click.Option(
-            ["config", "-c", "--config"], metavar="FILE", help=f"YAML file with settings{also}; flags win over it."
+            ["config", "-c", "--config"], metavar="FILE", help=f"YAML file with settings{also}; options override it."
         ),
         click.Option(
             ["print_settings", "--print_settings", "--print-settings"],

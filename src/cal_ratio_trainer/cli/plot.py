@@ -20,7 +20,7 @@ def run(settings: PlotSettings) -> int:
 
 command = SettingsCommand(
     name="plot",
-    help="Compare training files: what is in them, how the same variables are distributed, what is missing or odd. "
+    help="Compare training files: contents, distributions of variables, missing and unusual values. "
     "Each is FILE or NAME=FILE, a path or URL of anything that holds jets; without any, the demo's main and "
     "control-region files. With --run, redraw the plots of a training instead.",
     settings=PlotSettings,

@@ -17,7 +17,7 @@ def run(settings: ResampleSettings) -> int:
 
 command = SettingsCommand(
     name="resample",
-    help="Write a random FRACTION of the jets of file IN to file OUT, the same of each class.",
+    help="Write a random FRACTION of the jets of file IN to file OUT, the same fraction of each class.",
     settings=ResampleSettings,
     run=run,
     arguments=(

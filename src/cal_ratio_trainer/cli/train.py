@@ -7,7 +7,8 @@ import click
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import SettingsCommand
 from cal_ratio_trainer.config.loading import Layers
-from cal_ratio_trainer.config.training import TrainSettings, resolve_layers
+from cal_ratio_trainer.config.profiles import resolve_layers
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.launching import report_failure
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _say_what_was_done(summary: "TrainSummary") -> None:
 
 command = SettingsCommand(
     name="train",
-    help="Train the network and its adversary. Without arguments it trains on a built-in demo data set, made when it "
+    help="Train the network. Without arguments it trains on a built-in demo data set, made when it "
     "is first asked for. Results go to <output_path>/<model_name>/<run number>.",
     settings=TrainSettings,
     run=run,
@@ -82,7 +83,7 @@ command = SettingsCommand(
         click.Option(
             ["continue_from", "--continue", "--continue-n", "--continue_n"],
             metavar="RUN",
-            help="Go on with a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
+            help="Continue a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
             "(a new one if there is none). An interrupted run finishes its planned epochs, a finished one gets more.",
         )
     ],

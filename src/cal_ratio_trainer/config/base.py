@@ -87,6 +87,6 @@ class Settings(BaseModel):
     def as_yaml(self) -> str:
         """Returns all settings as YAML, which `--config` reads back."""
         values = self.model_dump(mode="json")
-        ordered = {name: values[name] for name in self.field_names()}
+        ordered = {name: values[name] for name in self.field_names() if name in values}
         text: str = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)
         return text

@@ -140,6 +140,12 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
     return _mapping(config, text)
 
 
+def read_profile(name: str) -> dict[str, Any]:
+    """Reads the settings of a packaged profile of `cr_trainer train`."""
+    file = resources.files("cal_ratio_trainer.config").joinpath("packaged", "profiles", f"{name}.yaml")
+    return _mapping(name, file.read_text("utf-8"))
+
+
 def read_yaml(path: Path, largest: int = MAX_BYTES) -> dict[str, Any]:
     """Reads a YAML file with a mapping, and never a packaged configuration; arguments and errors as `read_config`."""
     if not path.is_file():

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.profiles import demo_beside_file
 from cal_ratio_trainer.config.shared import FigureSettings, RunsFolder
-from cal_ratio_trainer.config.training import demo_beside_file
 
 
 class PlotInput(Settings):

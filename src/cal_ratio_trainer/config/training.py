@@ -1,19 +1,21 @@
 """Settings of `cr_trainer train`."""
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.shared import FigureSettings, RunsFolder, model_name
-from cal_ratio_trainer.errors import ConfigError
 
 DEMO = "demo"
 """Name of the demo data set in place of a training file; it is made when it is first needed."""
 
-DEMO_PROFILE = "demo profile"
-"""Name of the layer of settings that applies to the built-in demo alone."""
+ADVERSARY = "adversary"
+NO_AGREEMENT = "none"
+
+DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7}
+"""Of methods whose strength is not 1 by default."""
 
 
 Schedule = Literal["constant", "warmup_cosine", "one_cycle"]
@@ -39,8 +41,14 @@ class TrainSettings(FigureSettings):
         "layers_list": "lstm_layers",
         "data_cache": "cache_path",
         "runs_path": "output_path",
+        "domain_loss": "agreement",
     }
 
+    profile: Literal["manual", "best"] = Field(
+        default="manual",
+        description="Recipe that the other settings begin from: 'manual' is the earlier program's, 'best' is what gave "
+        "the best networks in measurements. Without a config file it is 'best'.",
+    )
     model_name: str = Field(
         default="default", description="Name of the model; its runs stand in a folder of this name."
     )
@@ -50,7 +58,7 @@ class TrainSettings(FigureSettings):
     cr_training_file: str | None = Field(
         default="demo",
         description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'. "
-        "Null trains without them, which adversary_weight 0 can; so it is where only main_training_file is given.",
+        "Null trains without them, which agreement 'none' can; so it is where only main_training_file is given.",
     )
     output_path: RunsFolder = Path("training_results")
     tag: str | None = Field(
@@ -122,15 +130,21 @@ class TrainSettings(FigureSettings):
         description="Decay by step of an exponential average of the network's weights, e.g. 0.999; the average is what "
         "is validated, kept and exported. Null takes the weights themselves. [1]",
     )
-    domain_loss: str = Field(
+    agreement: str = Field(
         default="adversary",
-        description="Method that makes data and simulation agree in the control region, by name; adversary_weight is "
-        "the strength of any.",
+        description="Method that makes the outputs agree between data and simulation in the control region: "
+        "'adversary' (the manual's), 'distance', 'reversal', 'none', or one that is registered under its name.",
     )
-    adversary_weight: float = Field(
-        default=10.0,
+    agreement_strength: float | None = Field(
+        default=None,
+        gt=0,
+        description="Factor on the method's loss; null takes 10 for 'adversary', 2.7 for 'distance', 1 for others. [1]",
+    )
+    adversary_weight: float | None = Field(
+        default=None,
         ge=0,
-        description="How much the adversary's loss counts against the network; 0 trains without adversary. [1]",
+        exclude=True,
+        description="The manual's name: agreement 'adversary' with this strength; 0 is agreement 'none'. [1]",
     )
     regularization: float = Field(
         default=1e-11, ge=0, description="Strength of the L1 and of the L2 penalty on kernels. [1]"
@@ -143,6 +157,12 @@ class TrainSettings(FigureSettings):
         default="lstm",
         description="Architecture that turns a jet's constituents of one kind into a vector: 'lstm', 'deep_sets', "
         "'transformer', or one that is registered under its name.",
+    )
+    auxiliary_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight in the loss of auxiliary heads, which classify jets by the clusters, tracks or muon "
+        "segments alone during the training; 0 trains without them. [1]",
     )
     encoder_options: list[str] = Field(
         default=[],
@@ -322,15 +342,44 @@ class TrainSettings(FigureSettings):
             )
         if self.fold is not None and self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold goes from 0 to {self.folds - 1} with {self.folds} folds, got {self.fold}")
-        if self.cr_training_file is None and self.adversary_weight:
+        if self.cr_training_file is None and self.has_agreement:
             raise ValueError(
-                f"an adversary (adversary_weight {self.adversary_weight:g}) needs a control region: give "
-                "cr_training_file, or adversary_weight 0"
+                f"agreement {self.agreement} needs a control region: give cr_training_file, or agreement none"
             )
         both = set(self.low_masses) & set(self.high_masses)
         if both:
             raise ValueError(f"mH {min(both):g} stands in low_masses and in high_masses")
+        if self.agreement_strength is None and self.has_agreement:
+            # A run stores the number, so that it goes on when the default of a method changes. Not by `model_copy`:
+            # the setting does not count as given.
+            self.__dict__["agreement_strength"] = DEFAULT_STRENGTHS.get(self.agreement, 1.0)
         return self
+
+    @classmethod
+    def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """See `Settings`; adversary_weight becomes the agreement that it means."""
+        renamed = super().with_new_names(given)
+        weight = renamed.get("adversary_weight")
+        try:
+            number = float(weight)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            if weight is None:
+                renamed.pop("adversary_weight", None)
+            return renamed
+        if not 0 <= number < math.inf:
+            return renamed
+        agreement, strength = renamed.get("agreement", ADVERSARY), renamed.get("agreement_strength")
+        if strength is not None:
+            raise ValueError("adversary_weight is the agreement_strength of agreement adversary; give one of the two")
+        if agreement in ("distance", "reversal") or (agreement == NO_AGREEMENT and number):
+            raise ValueError(
+                f"adversary_weight {number:g} asks for the adversary, agreement for {agreement}; give one of the two"
+            )
+        del renamed["adversary_weight"]
+        return renamed | {
+            "agreement": agreement if number else NO_AGREEMENT,
+            "agreement_strength": weight if number else None,
+        }
 
     @property
     def masses(self) -> Literal["all", "low", "high"]:
@@ -340,9 +389,14 @@ class TrainSettings(FigureSettings):
         return "low" if self.include_low_mass else "high"
 
     @property
+    def has_agreement(self) -> bool:
+        """True where data and simulation are made to agree, for which a control region is needed."""
+        return self.agreement != NO_AGREEMENT
+
+    @property
     def has_adversary(self) -> bool:
         """True where the adversary is trained, and its losses are known."""
-        return self.domain_loss == "adversary" and self.adversary_weight > 0
+        return self.agreement == ADVERSARY
 
     @property
     def parametrised_masses(self) -> tuple[str, ...]:
@@ -352,105 +406,14 @@ class TrainSettings(FigureSettings):
 
 
 _LATER_SETTINGS = {
-    *("accumulate", "c2st_every", "cuda_graph", "data_place", "domain_loss", "encoder", "encoder_options", "engine"),
-    *("epoch_plots", "fold", "folds", "matmul_precision", "note", "plot_processes", "tag", "tensorboard"),
+    *("accumulate", "adversary_weight", "agreement", "agreement_strength", "auxiliary_weight", "c2st_every"),
+    *("cuda_graph", "data_place", "encoder", "encoder_options", "engine", "epoch_plots", "fold", "folds"),
+    *("matmul_precision", "note", "plot_processes", "profile"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
-    *("start_from", "weight_decay"),
+    *("start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""
 
 FIRST_SETTINGS = [name for name in TrainSettings.model_fields if name not in _LATER_SETTINGS]
 """Settings that stand in the training_params.yaml of every run, under these names or earlier ones."""
-
-
-def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
-    """Resolves settings that depend on each other across layers.
-
-    * A single `--include_low_mass` on the command line means low masses only, and likewise high.
-    * num_splits and batch_size: the one given later wins; both in one file: num_splits.
-    * The built-in demo without a config file has a profile of its own.
-    * Without adversary a main training file needs no control region: by default it has none, not the demo's.
-
-    Args:
-        layers: (source, settings) from the packaged defaults to the command line.
-
-    Returns:
-        The layers to validate, and sentences for the user.
-
-    Raises:
-        ConfigError: num_splits and batch_size both on the command line.
-    """
-    result = [(source, dict(content)) for source, content in layers]
-    notices: list[str] = []
-    flags = result[-1][1]
-    if flags.get("num_splits") is not None and flags.get("batch_size") is not None:
-        raise ConfigError(["give either --num_splits or --batch_size"])
-    _lone_mass_flag(flags)
-    if uses_demo_profile(result):
-        result.insert(1, (DEMO_PROFILE, demo_profile()))
-    for source, content in result[1:]:
-        if content.get("num_splits") is not None and content.get("batch_size") is not None:
-            notices.append(f"{source} gives num_splits and batch_size; num_splits counts")
-            content["batch_size"] = None
-        elif content.get("num_splits") is not None:
-            content["batch_size"] = None
-        elif content.get("batch_size") is not None:
-            content["num_splits"] = None
-    merged = _merged(result)
-    if merged.get("main_training_file", DEMO) != DEMO and _is_zero(merged.get("adversary_weight")):
-        result[0][1]["cr_training_file"] = None
-    return result, notices
-
-
-def uses_demo_profile(layers: Layers) -> bool:
-    """Returns True where both training files are the demo and no config file is given."""
-    merged = _merged(layers)
-    files = {merged.get("main_training_file"), merged.get("cr_training_file")}
-    return len(layers) == 2 and files == {DEMO}
-
-
-def demo_beside_file(main: str, control: str) -> str | None:
-    """Returns the mistake where only one training file is the demo; else None."""
-    if (main == DEMO) == (control == DEMO):
-        return None
-    given, file, missing = "main_training_file", main, "cr_training_file"
-    if main == DEMO:
-        given, file, missing = "cr_training_file", control, "main_training_file"
-    return f"{given} is {file}, and {missing} is the demo, whose jets are not mixed with others: give both files"
-
-
-def demo_notice(layers: Layers) -> str | None:
-    """Returns the sentence to print where the profile of the demo applies; else None."""
-    if DEMO_PROFILE not in dict(layers):
-        return None
-    merged = _merged(layers)
-    told = ", ".join(f"{name} {merged[name]}" for name in demo_profile())
-    return f"the built-in demo with its own profile: {told}"
-
-
-def demo_profile() -> dict[str, Any]:
-    """Returns settings under which the demo trains in a few minutes on two cores: all jets, few epochs.
-
-    With the default weight of 10, so short a training spends half of its epochs against the adversary.
-    """
-    return {"epochs": 15, "sample_fraction": 1.0, "adversary_weight": 1.0}
-
-
-def _merged(layers: Layers) -> dict[str, Any]:
-    return {name: value for _, content in layers for name, value in content.items()}
-
-
-def _is_zero(given: Any) -> bool:
-    """True for 0 from a config file or a command line; validation refuses other types later."""
-    try:
-        return float(given) == 0
-    except (TypeError, ValueError):
-        return False
-
-
-def _lone_mass_flag(flags: dict[str, Any]) -> None:
-    for given, other in (("include_low_mass", "include_high_mass"), ("include_high_mass", "include_low_mass")):
-        if flags.get(given) is True and other not in flags:
-            flags[other] = False
-            return

@@ -39,7 +39,7 @@ def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]
         yield _parts_line(name, sample, settings)
     if "control" not in data.samples:
         yield "no control-region file: no K-S, no figures of the control region"
-    yield f"what the loss sees (loss_weights: {settings.loss_weights}):"
+    yield f"share of each class in the loss (loss_weights: {settings.loss_weights}):"
     shares = {}
     for name, sample in data.samples.items():
         trained = sample.positions(Part.TRAIN)

@@ -112,9 +112,9 @@ def data_place(
 def step_size(settings: TrainSettings, chosen: ChosenData) -> StepSize:
     """The jets of an epoch as one step."""
     main, control = (int((each.sample.part == Part.TRAIN).sum()) for each in (chosen.main, chosen.control))
-    if not settings.adversary_weight:
+    if not settings.has_agreement:
         control = 0
-    updates = domain_loss_named(settings.domain_loss).updates
+    updates = domain_loss_named(settings.agreement).updates if settings.has_agreement else 0
     return StepSize(main, main if control else 0, control, chosen.mean_constituents, updates)
 
 

@@ -96,7 +96,7 @@ def c2st_of_control_jets(
     deviation is multiplied by sqrt(2): in cross-validation each pair of jets of two folds counts twice, each of
     them once in the training and once in the test. To lowest order the AUC minus 1/2 is a sum over pairs,
     sum_i y_i sum_j K_ij y_j; fixed scores give it half of its variance. Without this factor the excess of identical
-    distributions would have a standard deviation of 1.2 to 1.4.
+    distributions would have a standard deviation of 1.3 to 1.4.
 
     Args:
         jets: the control region with the matched control weights; without event numbers each jet is an event.
@@ -118,7 +118,8 @@ def c2st_of_control_jets(
     is_data, weights, pt = jets.is_data[used], jets.weights[used].astype(np.float64), jets.scaled_pt[used]
     if not _is_enough(is_data, weights):
         return ControlRegionC2st(pt_ranges, NOT_COMPUTED, (NOT_COMPUTED,) * len(pt_ranges), len(used))
-    probability = jets.scores[used].astype(np.float64)
+    # Rounding brings scores beyond 1.
+    probability = np.clip(jets.scores[used].astype(np.float64), 0.0, 1.0)
     with np.errstate(divide="ignore"):
         log_odds = np.clip(np.log(probability) - np.log1p(-probability), -_MAX_LOG_ODDS, _MAX_LOG_ODDS)
     inputs = np.column_stack([log_odds, pt])

@@ -301,9 +301,9 @@ def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S, *, watches: bool = Fa
         first, begin_s = _look(lease_file(path)) if watches else None, time.monotonic()
         lease = leases.take(path)
         if lease is None and leases.is_suspect(path):
-            _log.warning("%s: its holder seems to have ended; waiting %.0f s for a sign of it", path, leases.watch_s)
+            _log.warning("%s: its holder seems to have ended; waiting %.0f s for a renewal", path, leases.watch_s)
         elif lease is None and watches and not _shows_life(path, first):
-            _log.warning("%s: waiting for a sign of its holder on another machine, up to %.0f s", path, timeout)
+            _log.warning("%s: waiting for a renewal by its holder on another machine, up to %.0f s", path, timeout)
         while lease is None and (
             leases.is_suspect(path)
             or (watches and time.monotonic() - begin_s < 2 * timeout and not _shows_life(path, first))

@@ -130,7 +130,9 @@ def card(facts: NetworkFacts, files: Sequence[WrittenFile]) -> dict[str, Any]:
         content["inputs"] = [array.to_dict() for array in facts.inputs()]
     if any(converted):
         content["inputs_of_converted_jets"] = [array.to_dict() for array in facts.inputs(converted=True)]
-    content["files"] = [_file(file) for file in files]
+    # Without the difference itself, which depends on the processor.
+    known = ({name: value for name, value in vars(file).items() if name != "largest_difference"} for file in files)
+    content["files"] = [{**each, "scores_agree_within": TOLERANCE} for each in known]
     return content
 
 
@@ -157,12 +159,6 @@ def card_properties(facts: NetworkFacts, converted: bool) -> dict[str, str]:
         for name, value in content.items()
         if value not in ({}, [])
     }
-
-
-def _file(file: WrittenFile) -> dict[str, Any]:
-    """Entry of a file on the card, without the difference itself, which depends on the processor."""
-    known = {name: value for name, value in vars(file).items() if name != "largest_difference"}
-    return {**known, "scores_agree_within": TOLERANCE}
 
 
 def _described(facts: NetworkFacts) -> dict[str, Any]:

@@ -304,7 +304,8 @@ def _filled(skeleton: NetworkShape, stored: Sequence[StoredLayer], by_class: boo
 def _masses(shape: NetworkShape, pairs: Sequence[tuple[Layer, StoredLayer]]) -> int:
     """Number of masses in the jet's inputs, from the first layer after the branches."""
     layer, first = next((layer, each) for layer, each in pairs if layer.kind == "Dense")
-    masses = int(first.arrays[0].shape[0]) - sum(branch.lstm_units for branch in shape.branches) - len(JET_INPUTS)
+    inputs = int(first.arrays[0].shape[0]) if first.arrays[0].ndim else 0
+    masses = inputs - sum(branch.lstm_units for branch in shape.branches) - len(JET_INPUTS)
     if not 0 <= masses <= len(MASS_INPUTS):
         raise BadWeightsFile(
             f"layer {first.name or layer.name!r} ({first.place}): kernel has shape {first.arrays[0].shape}; with these "

@@ -51,7 +51,7 @@ class CleaningReport:
         """Notes for the user, one sentence each; empty without unusual values."""
         said = [f"{count} NaN or infinite values of {name} became 0" for name, count in self.non_finite.items()]
         said += [
-            f"{count} values of {name} lie beyond pi and stay as they are" for name, count in self.beyond_pi.items()
+            f"{count} values of {name} are beyond ±pi and were left unchanged" for name, count in self.beyond_pi.items()
         ]
         if self.non_finite_weights:
             said.append(f"{self.non_finite_weights} values of mcEventWeight are not finite")

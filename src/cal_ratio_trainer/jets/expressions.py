@@ -131,7 +131,7 @@ class _Names(ast.NodeTransformer):
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=int(position))) if self._positions:
                 return ast.Name(f"{self._names.get(name, name)}[{position}]", ast.Load())
         if self._positions:
-            raise ExpressionError(self._text, f"{_shown(node)} is not possible here; name[0] is, [0] being the first")
+            raise ExpressionError(self._text, f"{_shown(node)} is not allowed here; name[0] is, where [0] is the first")
         return node
 
 
@@ -199,7 +199,7 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {"abs": (1, np.abs), "de
 
 def _refuse_foreign(text: str, node: ast.AST) -> None:
     if not isinstance(node, _ADMITTED):
-        raise ExpressionError(text, f"{_shown(node)} is not possible here; comparisons, and/or/not and arithmetic are")
+        raise ExpressionError(text, f"{_shown(node)} is not allowed here; comparisons, and/or/not and arithmetic are")
     if isinstance(node, ast.Constant) and (type(node.value) not in (int, float, bool)):
         raise ExpressionError(text, f"{node.value!r:.40} is no number")
     if isinstance(node, ast.Call):
@@ -207,7 +207,7 @@ def _refuse_foreign(text: str, node: ast.AST) -> None:
             _FUNCTIONS[node.func.id][0] if isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS else -1
         )
         if len(node.args) != arguments or node.keywords:
-            raise ExpressionError(text, f"{_shown(node)} is not possible here; functions are abs(x), delta_phi(x, y)")
+            raise ExpressionError(text, f"{_shown(node)} is not allowed here; functions are abs(x), delta_phi(x, y)")
 
 
 def _shown(node: ast.AST) -> str:
@@ -251,7 +251,7 @@ class _Computation:
                 pairs = zip([left, *others[:-1]], signs, others, strict=True)
                 found = [self._comparison(first, sign, second) for first, sign, second in pairs]
                 return np.logical_and.reduce(np.broadcast_arrays(*found))
-        raise ExpressionError(self.text, f"{_shown(node)} can only stand behind 'in'")
+        raise ExpressionError(self.text, f"{_shown(node)} can only follow 'in'")
 
     def _comparison(self, left: ast.expr, sign: ast.cmpop, right: ast.expr) -> Any:
         if isinstance(sign, ast.In | ast.NotIn) or isinstance(right, ast.List | ast.Tuple):

@@ -228,6 +228,6 @@ class RowsOnDisk:
         except OSError as error:
             reason = "is full" if error.errno in _FULL else f"cannot be written ({error.strerror})"
             raise NoRoomOnDisk(
-                f"{self._folder} {reason}, and the constituents of the jets were to lie there (data_place disk); "
-                "cache_path names another folder"
+                f"{self._folder} {reason}, but data_place disk stores the constituents of the jets there; set "
+                "cache_path to another folder"
             ) from error

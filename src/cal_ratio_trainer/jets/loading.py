@@ -51,7 +51,7 @@ _FOREIGN = {
 
 _WITHOUT_METADATA = (
     "has constituents in lists, but not the metadata that say how the jets were made and scaled (key "
-    f"'{METADATA_KEY.decode()}' of the Parquet footer); what rewrote the file must copy them"
+    f"'{METADATA_KEY.decode()}' of the Parquet footer); the program that rewrote the file must copy them"
 )
 
 

@@ -300,7 +300,7 @@ def _open(path: Path, schema: Schema | None = None) -> tuple[JetMetadata, pq.Par
         raise InputFileError(path, f"has unreadable metadata: {error}") from error
     _refuse_foreign_types(path, file.schema_arrow, metadata.feature_schema)
     if mistake := padding_mistake(metadata.padding, metadata.feature_schema):
-        raise InputFileError(path, f"has metadata that cannot be: {mistake}")
+        raise InputFileError(path, f"has impossible metadata: {mistake}")
     return metadata if schema in (None, metadata.feature_schema) else _for_schema(path, metadata, schema), file
 
 

@@ -51,6 +51,16 @@ class Activation:
             y[rows:] /= self.scale
         return y
 
+    def finished(self, x: Tensor) -> Tensor:
+        """ReLU, then dropout with its factor, of [rows, units] with PyTorch's own gradient."""
+        if self.key is None:
+            return x.relu()
+        if self.engine is Engine.TRITON:
+            from cal_ratio_trainer.network.kernels.gpu.activation import dropped_by_key
+
+            return dropped_by_key(x.relu(), self.key, self.rate, self.mask_rows) * self.scale
+        return x.relu() * keep_mask(x.shape, self.rate, self.key, x.device, self.mask_rows) * self.scale
+
     def gradient_(self, gradient: Tensor, result: Tensor) -> Tensor:
         """Changes the gradient [rows, units] in place; an element was passed on exactly where the result is positive.
 

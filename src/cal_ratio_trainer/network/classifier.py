@@ -1,7 +1,7 @@
 """The classifier: three branches, two hidden layers, three outputs [QCD, signal, BIB]."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,21 +19,30 @@ from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 JETS_AT_A_TIME = 8192
+_AUXILIARY = "auxiliary."
+"""Beginning of the names of parameters that are not the network's."""
 
 
 class Classifier(nn.Module):
     """A jet -> three logits. Weights are named and laid out as `NetworkShape.weight_shapes` says.
+
+    Auxiliary heads, one dense layer from the vector of each branch to three logits, belong to a training alone: they
+    are in its checkpoints, but no weights of the network, under no penalty, and in no exported file.
 
     Args:
         shape: shape of the network.
         seed: of the initial weights (Keras' initialisers).
         engine: name of the engine that computes it; 'auto' takes the fastest that the encoder runs on.
 
+        auxiliary_heads: whether it has some.
+
     Raises:
         ConfigError: the encoder does not run on the engine.
     """
 
-    def __init__(self, shape: NetworkShape, seed: int = 0, engine: str = "auto") -> None:
+    def __init__(
+        self, shape: NetworkShape, seed: int = 0, engine: str = "auto", *, auxiliary_heads: bool = False
+    ) -> None:
         super().__init__()
         encoder = encoder_named(shape.encoder)
         self.engine = encoder.engine(engine)
@@ -46,33 +55,69 @@ class Classifier(nn.Module):
         widths = [shape.encoded_width + shape.jet_inputs, *shape.hidden]
         self.hidden = nn.ModuleList(Dense(inputs, units, generator) for inputs, units in itertools.pairwise(widths))
         self.output = Dense(widths[-1], OUTPUTS, generator)
+        if auxiliary_heads:
+            self.auxiliary = nn.ModuleList(Dense(encoder.width(each), OUTPUTS, generator) for each in shape.branches)
 
     def forward(self, batch: Batch, dropout: DropoutSource | None = None) -> Tensor:
         """Logits [jets, 3]; with a dropout source as in training, without as in use."""
+        return self.logits(self.encoded(batch, dropout), batch, dropout)
+
+    def encoded(self, batch: Batch, dropout: DropoutSource | None = None) -> list[Tensor]:
+        """Vectors [jets, width] of each branch, after dropout; the first half of `forward`."""
         engine = engine_for(batch.jet.device, batch.jet.dtype, self.engine)
-        scale = scale_of(dropout)
-        rows = batch.mask_rows
+        scale, rows = scale_of(dropout), batch.mask_rows
         branches = [
             dropped(self.get_submodule(name)(batch.branches[name], dropout, engine), dropout, engine, rows)
             for name in self._branch_names
         ]
-        # The branches' dropout factor is put off to here; the jet's own numbers have no dropout.
-        x = torch.cat([*(branch * scale if scale != 1.0 else branch for branch in branches), batch.jet], dim=1)
+        return [branch * scale if scale != 1.0 else branch for branch in branches]
+
+    def auxiliary_logits(self, encoded: Sequence[Tensor]) -> list[Tensor]:
+        """Logits [jets, 3] of each auxiliary head, from what `encoded` gives."""
+        return [head(vectors) for head, vectors in zip(self.auxiliary, encoded, strict=True)]
+
+    def logits(self, encoded: Sequence[Tensor], batch: Batch, dropout: DropoutSource | None = None) -> Tensor:
+        """Logits [jets, 3] from what `encoded` gives for the same arguments; the second half of `forward`."""
+        x, activations = self._combined(encoded, batch, dropout)
+        return dense_chain(x, [*self._hidden, self.output], ChainPlan(activations))
+
+    def logits_and_hidden(
+        self, encoded: Sequence[Tensor], batch: Batch, dropout: DropoutSource | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `logits`, but for rounding, with the outputs [jets, units] of the last hidden layer."""
+        x, activations = self._combined(encoded, batch, dropout)
+        hidden = activations[-1].finished(dense_chain(x, self._hidden, ChainPlan(activations[:-1])))
+        return self.output(hidden), hidden
+
+    def _combined(
+        self, encoded: Sequence[Tensor], batch: Batch, dropout: DropoutSource | None
+    ) -> tuple[Tensor, tuple[Activation, ...]]:
+        """Input [jets, inputs] of the first hidden layer, and what comes behind each hidden layer."""
+        engine, rows = engine_for(batch.jet.device, batch.jet.dtype, self.engine), batch.mask_rows
+        # The jet's own numbers have no dropout.
+        x = torch.cat([*encoded, batch.jet], dim=1)
         rate = dropout.rate if dropout is not None else 0.0
         keys = [dropout.key() if dropout is not None and dropout.rate else None for _ in self.hidden]
         activations = tuple(Activation(rate, key, False, engine, rows) for key in keys)
-        layers = [*(layer for layer in self.hidden if isinstance(layer, Dense)), self.output]
-        return dense_chain(x, layers, ChainPlan(activations))
+        return x, activations
+
+    @property
+    def _hidden(self) -> list[Dense]:
+        return [layer for layer in self.hidden if isinstance(layer, Dense)]
 
     def penalised_kernels(self) -> Iterator[nn.Parameter]:
         """The kernels under L1 and L2: constituent layers, LSTM inputs, hidden layers; no recurrent ones, no output."""
         for name, weight in self.named_parameters():
-            if name.endswith(".kernel") and not name.startswith("output."):
+            if name.endswith(".kernel") and not name.startswith(("output.", _AUXILIARY)):
                 yield weight
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """All weights as numpy arrays by name."""
-        return {name: weight.detach().cpu().numpy().copy() for name, weight in self.named_parameters()}
+        return {
+            name: weight.detach().cpu().numpy().copy()
+            for name, weight in self.named_parameters()
+            if not name.startswith(_AUXILIARY)
+        }
 
     def set_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Takes over weights by name.
@@ -88,6 +133,8 @@ class Classifier(nn.Module):
                 raise ValueError(f"weight {name} has shape {weights[name].shape}, expected {expected[name]}")
         with torch.no_grad():
             for name, weight in self.named_parameters():
+                if name.startswith(_AUXILIARY):
+                    continue
                 weight.copy_(torch.from_numpy(np.asarray(weights[name], dtype=np.float32)))
 
 

@@ -73,7 +73,7 @@ def check_branches(file: str, selection: Selection, present: Collection[str]) ->
     if missing == [WEIGHT]:
         raise InputFileError(
             file,
-            f"has no {WEIGHT}, so it is no simulation and cannot be converted as data_type {data_type}; "
+            f"has no {WEIGHT}, so it is not simulation and cannot be converted as data_type {data_type}; "
             f"for control-region data take data_type {DataType.DATA}, for beam-induced background {DataType.BIB}",
         )
     if missing:

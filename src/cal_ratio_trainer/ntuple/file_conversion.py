@@ -44,7 +44,7 @@ def size_of(file: str) -> InputFile:
             raise InputFileError(file, "no such file" if not path.exists() else "is not a file")
         return InputFile(path=file, size_bytes=path.stat().st_size)
     except UnicodeEncodeError as error:
-        reason = "its name is no UTF-8, so that jets could not say that they are from it; rename it"
+        reason = "its name is not valid UTF-8, so jets cannot store it as their source; rename the file"
         raise InputFileError(file, reason) from error
     except OSError as error:
         raise InputFileError(file, f"cannot be read ({error.strerror})") from error

@@ -10,8 +10,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from fsspec import AbstractFileSystem
-
 from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
 from cal_ratio_trainer.config.loading import read_yaml
 from cal_ratio_trainer.config.shared import in_shard
@@ -227,7 +225,7 @@ def _listed_in(given: str) -> tuple[list[str], str] | None:
     except OSError as error:
         return [], f"the list of files cannot be read ({error.strerror})"
     if "\0" in text:
-        return [], "is given as a list of files, and is no text"
+        return [], "is given as a list of files, but is not a text file"
     lines = [line.strip() for line in text.splitlines()]
     names = [line for line in lines if line and not line.startswith("#")]
     return names, "" if names else "the list names no file"
@@ -256,7 +254,10 @@ def _found_remotely(pattern: str) -> list[str]:
     system, path = file_system(pattern)
     names = system.glob(path)
     if not names:
-        _see_folder(system, path)
+        # To glob, a server that cannot list the folder is like one where the folder is empty; here its error is raised.
+        first = min(path.index(letter) for letter in "*[" if letter in path)
+        with contextlib.suppress(FileNotFoundError):
+            system.ls(path[:first].rpartition("/")[0], detail=False)
     found = (system.unstrip_protocol(name) for name in names)
     scheme, _, rest = pattern.partition("://")
     if scheme not in ("root", "roots"):
@@ -266,13 +267,6 @@ def _found_remotely(pattern: str) -> list[str]:
     return sorted(
         name if name.startswith(server) else f"{server}/{name.partition('://')[2].lstrip('/')}" for name in found
     )
-
-
-def _see_folder(system: AbstractFileSystem, pattern: str) -> None:
-    """Raises the error of a server that cannot list a folder, which a glob would treat as an empty folder."""
-    first = min(pattern.index(letter) for letter in "*[" if letter in pattern)
-    with contextlib.suppress(FileNotFoundError):
-        system.ls(pattern[:first].rpartition("/")[0], detail=False)
 
 
 def _request(settings: ConvertSettings, given: ConversionInput, file: str, schema: Schema) -> Request:

@@ -110,8 +110,8 @@ class ConversionSummary(Result):
         if unverified := [row.file for row in self.rows if row.unverified]:
             others = f" and {len(unverified) - _MAX_NAMED} more" if len(unverified) > _MAX_NAMED else ""
             notes.append(
-                "Damage of these files is not always noticed, for their events carry no checksums (RNTuples that ROOT "
-                f"did not write, TTrees packed by ZSTD or not at all): {', '.join(unverified[:_MAX_NAMED])}{others}."
+                "Damage to these files may go unnoticed, because their events have no checksums (RNTuples that ROOT "
+                f"did not write, TTrees packed with ZSTD or not at all): {', '.join(unverified[:_MAX_NAMED])}{others}."
             )
         return notes
 
@@ -180,7 +180,7 @@ def summed_cutflow(cutflows: Iterable[Sequence[CutflowStep]]) -> list[CutflowSte
 FAILED_FILES = "failed_files.txt"
 
 _HEAD = (
-    "# Not converted, so neither in the jets nor in the sums of weights of this folder; the reason stands above each."
+    "# Files that were not converted. Their jets and sums of weights are not in this folder. The reason is above each."
 )
 
 

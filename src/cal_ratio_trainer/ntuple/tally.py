@@ -26,11 +26,11 @@ _SENTENCES = {
     FAR_HLT_MATCHES: "{n} jets are further than 0.4 from the trigger jet that tags them as BIB: most likely ordinary "
     "jets with a wrong label (max_hlt_delta_r drops them).",
     OTHER_JET_INDEX: "In {n} events nn_jet_index differs from the position among the jets; nn_jet_index was used.",
-    UNKNOWN_JETS: "{n} jet indices of clusters, tracks or segments name a jet that their event does not have; they "
-    "count for no jet.",
+    UNKNOWN_JETS: "{n} jet indices of clusters, tracks or segments are of a jet that their event does not have; they "
+    "are ignored.",
     NON_FINITE: "{n} clusters, tracks or segments hold NaN or infinite values; they are stored as they are.",
-    NON_FINITE_JETS: "{n} jets have a pt, eta or phi that is NaN or infinite; without pt or eta no cut is passed.",
-    NON_FINITE_WEIGHTS: "{n} events have a NaN or infinite mcEventWeight; it is stored as it is, and sums are spoiled.",
+    NON_FINITE_JETS: "{n} jets have a pt, eta or phi that is NaN or infinite; without pt or eta they pass no cut.",
+    NON_FINITE_WEIGHTS: "{n} events have a NaN or infinite mcEventWeight; it is stored unchanged, so sums are invalid.",
     WEIGHT_IN_DATA: "{n} events carry generator weights, so this is simulation although the data type is one of data.",
 }
 

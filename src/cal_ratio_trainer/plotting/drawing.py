@@ -279,18 +279,17 @@ def shared_frame(canvas: Any, heading: list["Artist"], kind: Hashable) -> Frame:
         heading: the artists of the heading, which belong to the frame.
         kind: layout and text of the heading.
     """
-    key = (kind, *(_state(axes) for axes in canvas.figure.axes))
+    states = (
+        (axes.get_xscale(), axes.get_yscale(), axes.get_xlim(), axes.get_ylim(), axes.get_xlabel(), axes.get_ylabel())
+        for axes in canvas.figure.axes
+    )
+    key = (kind, *states)
     if key not in _frames:
         _frames[key] = _draw(canvas, heading)
         if len(_frames) > _KEPT:
             _frames.popitem(last=False)
     _frames.move_to_end(key)
     return _frames[key]
-
-
-def _state(axes: "Axes") -> Hashable:
-    scales = (axes.get_xscale(), axes.get_yscale())
-    return (*scales, axes.get_xlim(), axes.get_ylim(), axes.get_xlabel(), axes.get_ylabel())
 
 
 def _draw(canvas: Any, heading: list["Artist"]) -> Frame:

@@ -95,7 +95,7 @@ _REFERENCE_TITLES = {
 }
 
 
-def _accuracy(name: str, whose: str, training: str | None, validation: str, reference: str) -> HistoryFigure:
+def _accuracy(name: str, whose: str, training: str | None, validation: str | None, reference: str) -> HistoryFigure:
     return HistoryFigure(
         name, f"{whose}: accuracy", training, validation, reference=reference, min_height=_MIN_ACCURACY_HEIGHT
     )
@@ -124,6 +124,10 @@ HISTORY_FIGURES: list[HistoryFigure] = [
     HistoryFigure("test_adv_loss", "Adversary: loss", validation="val_adv_loss", reference="uninformed_loss"),
     _accuracy("adv_acc", "Adversary", "adv_acc", "val_adv_acc", "control_majority"),
     _accuracy("test_adv_acc", "Adversary", None, "val_adv_acc", "control_majority"),
+    HistoryFigure("agreement_distance", "Distance of data and MC", "distance", "val_distance"),
+    HistoryFigure("joint_distance", "Joint distance of data and MC", "joint_distance", "val_joint_distance"),
+    HistoryFigure("reversal_loss", "Domain head: loss", "reversal_loss", reference="uninformed_training_loss"),
+    _accuracy("reversal_acc", "Domain head", "reversal_acc", None, "control_majority"),
     HistoryFigure("val_auc", "AUC, signal against QCD + 0.1 BIB", validation="val_auc"),
     *(
         HistoryFigure(

@@ -186,13 +186,13 @@ def _recommendation(section: _Section) -> str:
     epochs = sum(run.epochs_to_choose_from for run in runs)
     of_what = f"{epochs} epoch{'' if epochs == 1 else 's'} of {len(runs)} run{'s' if len(runs) > 1 else ''}"
     if best is None:
-        words = f"**No epoch** of {of_what} has what the rule looks at: none can be recommended."
+        words = f"**No epoch** of {of_what} has the figures that the rule needs: none can be recommended."
         if all(math.isnan(total) for total in ks_sums(section.group.rows)):
             where = "control region" if section.is_judged_on_given_files else "control validation part"
             reason = f"in some pt range the {where} lacks data or MC"
             if "control" not in runs[0].overview.kinds_of_jets:
                 reason = "there is no control region"
-            words += f" The K-S sum is not known of any: {reason}."
+            words += f" No epoch has a K-S sum: {reason}."
             if any(math.isfinite(row.get("val_original_lossf", math.nan)) for row in section.group.rows):
                 words += " `--rule validation-loss` does without it."
         return words
@@ -208,8 +208,9 @@ def _given_files(section: _Section, settings: AnalyzeSettings) -> str:
     files = [escaped(Path(name or "").name) for name in (settings.main_training_file, settings.cr_training_file)]
     return (
         f"{names} left no test jets and {'is' if len(runs) == 1 else 'are'} judged on **all jets of {files[0]} and "
-        f"{files[1]}**, which is no test part: what a network was trained on may be among them, and its epoch is "
-        "chosen by the very figures that are quoted. Both flatter. Only epochs whose weights were kept can be judged."
+        f"{files[1]}**, which is no test part: it may contain jets that a network was trained on, and its epoch "
+        "is chosen by the figures that are quoted. Both make the figures too good. Only epochs whose weights were "
+        "kept can be judged."
     )
 
 
@@ -293,7 +294,7 @@ def _write_comparison(report: Report, section: _Section, level: int) -> None:
             "epoch."
         )
     else:
-        report.text("No epoch has both an AUC and a K-S sum: there is nothing to hold against each other.")
+        report.text("No epoch has both an AUC and a K-S sum: there is nothing to compare.")
     report.heading("Shortlisted epochs", level)
     report.table(epoch_table("The best epochs by each criterion", section.candidates, best, is_explained=False))
 

@@ -37,6 +37,7 @@ _HISTORIES = {
     "test_adv_loss": "discriminator loss",
     "ks_bib": "K-S, BIB output",
     "val_auc": "AUC",
+    "c2st": "C2ST",
 }
 _EPOCH_PLOTS = {
     "main_sig_predictions_linear": "signal output, {tested_on}",
@@ -106,7 +107,7 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
     for run in runs:
         if not run.overview.history:
             continue
-        with_adversary = run.overview.settings.get("adversary_weight") != 0
+        with_adversary = run.overview.settings.get("agreement", "adversary") == "adversary"
         references = stored_references(run.overview.record)
         drawings = drawings_of_history(run.overview.history, references, with_adversary)
         drawn = {each.name: each for each in drawings}
@@ -114,7 +115,11 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
         rows.append((run.name, *cells))
     if not rows:
         return None
-    return ReportTable("Losses, K-S and AUC by epoch", ("run", *_HISTORIES.values()), tuple(rows))
+    # A figure that no run has, C2ST in runs of earlier versions, needs no column.
+    columns = ("run", *_HISTORIES.values())
+    shown = [i for i in range(len(columns)) if any(row[i] != "-" for row in rows)]
+    cells_shown = tuple(tuple(row[i] for i in shown) for row in rows)
+    return ReportTable("Losses, K-S, AUC and C2ST by epoch", tuple(columns[i] for i in shown), cells_shown)
 
 
 def score_figures(report: Report, candidates: Sequence[Candidate], labels: FigureLabels) -> ReportTable | None:

@@ -123,10 +123,10 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
 
 
 def _which_jets(sample: ComparedSample) -> str:
-    said = f"On {int(sample.jets.fair.sum()):,} jets that had no say in a training of the two"
-    said += f", **as far as that is known: of {sample.jets.not_known:,} it is not.**" if sample.jets.not_known else "."
+    said = f"On {int(sample.jets.fair.sum()):,} jets that neither training has used"
+    said += f", **as far as known: for {sample.jets.not_known:,} of them it is not.**" if sample.jets.not_known else "."
     if sample.jets.blinded:
-        said += " Data, beam-induced background among them, take no part: they are blinded."
+        said += " Data, including beam-induced background, are blinded and left out."
     return said
 
 
@@ -136,7 +136,7 @@ def figure_table(figures: Sequence[PairedFigure]) -> ReportTable:
         "Figures of both",
         ("figure", "first", "second", "second - first", "difference / error"),
         tuple(_figure_row(figure) for figure in figures),
-        f"Errors: 68 %, from events drawn anew, for both at once: the difference is known better than the figures. In "
+        f"Errors: 68 %, from bootstrap samples of events, the same ones for both, so differences are better known. In "
         f"bold: better by more than {_CLEAR:g} errors.",
     )
 

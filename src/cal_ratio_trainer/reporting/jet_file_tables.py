@@ -29,7 +29,7 @@ def basics_table(files: Sequence[ComparedFile]) -> ReportTable:
         )
         for file in files
     )
-    note = "A frame of the earlier program says nothing of itself: its state is judged by its values."
+    note = "Frames of the earlier program have no metadata: their state is inferred from their values."
     silent = any(file.metadata.stage == "unknown" for file in files)
     return ReportTable("Files", columns, rows, note if silent else "")
 

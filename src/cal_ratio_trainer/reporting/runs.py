@@ -277,7 +277,7 @@ def _note(rule: Rule, shown: Sequence[str], left_out: Sequence[str], rows: Seque
         if rule == DEFAULT_RULE and any(row.best is not None and math.isnan(row.best.ks_sum) for row in rows):
             sentences.append(WITHOUT_KS)
     if left_out:
-        sentences.append(f"too narrow for {', '.join(left_out)}: --csv - has everything")
+        sentences.append(f"the terminal is too narrow for {', '.join(left_out)}: --csv - prints all columns")
     return "\n".join(f"{sentence}." for sentence in sentences)
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.evaluation.intervals import Counts, Group, Selection, Share, ShareTally
+from cal_ratio_trainer.evaluation.intervals import Counts, Group, Share, ShareTally
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
@@ -131,8 +131,8 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt
     blinding = tallies[0].blinding
     if blinding is not None:
         report.text(
-            f"Of data, jets with a signal output above {blinding.above:g} are left out of everything here, of totals "
-            "too: shares are those of the other jets."
+            f"Data jets with a signal output above {blinding.above:g} are left out of all numbers here, including "
+            "totals: shares are those of the other jets."
         )
     blinded = frozenset[str]().union(*(tally.blinded_classes() for tally in tallies))
     above = dict.fromkeys(blinded, blinding.above) if blinding is not None else {}
@@ -163,15 +163,15 @@ def _write_figures_of_merit(report: Report, tallies: Sequence[ScoreTally], pt_ra
 
 
 def _which_jets(tally: ScoreTally) -> str:
-    said = "Test and unseen jets only: jets that were trained on, or by which the epoch was chosen, take no part."
+    said = "Test and unseen jets only: jets used for training or for the choice of the epoch are left out."
     unknown = tally.jets_by_part().get(JetPart.UNKNOWN.word, 0)
     if unknown:
         said += (
-            f" **{unknown:,} jets take part of which it is not known whether the network was trained on them: if it "
-            "was, the figures are too good.**"
+            f" **For {unknown:,} of these jets it is not known whether the network was trained on them: if it was, the "
+            "figures are too good.**"
         )
     if tally.blinding is not None:
-        said += " Data, beam-induced background among them, take no part: they are blinded."
+        said += " Data, including beam-induced background, are blinded and left out."
     if tally.fair.rows < tally.fair.rows_seen:
         said += f" Computed on a random {tally.fair.rows:,} of {tally.fair.rows_seen:,} jets."
     return said
@@ -198,7 +198,7 @@ def _ks_table(ks: ControlRegionKs) -> ReportTable:
         "K-S distance of data and multijet MC",
         ("output", *(pt_range_words(each) for each in ks.pt_ranges), "sum", "excess [spreads]"),
         tuple(rows),
-        "In brackets: what identical distributions would give at these numbers of jets.",
+        "In brackets: the value of identical distributions at these numbers of jets.",
     )
 
 
@@ -216,7 +216,7 @@ def file_table(files: Sequence[ScoredFile]) -> ReportTable:
         "Files",
         ("file", "jets", *parts, "seconds", "jets/s", "scores"),
         tuple(_file_row(file, parts) for file in files),
-        "Parts are those of the training: what it was trained on, chosen by, tested on, and jets it never met.",
+        "Parts of the training: jets it was trained, validated and tested with, and jets it has not used.",
     )
 
 
@@ -289,12 +289,8 @@ def _in_order(counts: dict[str, Counts]) -> list[tuple[str, Counts]]:
 
 
 def _columns(tally: ShareTally) -> tuple[str, ...]:
-    return ("jets", *(_title(selection) for selection in tally.selections))
-
-
-def _title(selection: Selection) -> str:
-    name = selection.output.title
-    return f"largest is {name}" if selection.cut is None else f"{name} > {selection.cut:g}"
+    selections = ((each.output.title, each.cut) for each in tally.selections)
+    return ("jets", *(f"largest is {name}" if cut is None else f"{name} > {cut:g}" for name, cut in selections))
 
 
 def _cells(tally: ShareTally, counts: Counts, above: float | None, share_of: ShareOf = Counts.share) -> list[str]:

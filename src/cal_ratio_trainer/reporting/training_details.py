@@ -175,7 +175,7 @@ def _overtraining_table(found: Overtraining) -> ReportTable:
         "K-S of train and test scores",
         ("output", "jets", "distance", "if identical", "excess [sigma]", "5 % exceed"),
         tuple(rows),
-        "An excess says that the network knows the jets it was trained on.",
+        "An excess means overtraining: the network recognises the jets it was trained on.",
     )
 
 

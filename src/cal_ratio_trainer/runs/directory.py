@@ -198,13 +198,13 @@ class RunDirectory:
         if known is not None and digest not in known:
             raise InputFileError(
                 file,
-                f"is not as run {self.name} wrote it (run.json has another digest): it was edited, or it is damaged. "
-                f"'cr_trainer train --config {file}' starts a new run with what it says",
+                f"is not as run {self.name} wrote it (run.json has another digest): it was edited or is damaged. "
+                f"'cr_trainer train --config {file}' starts a new run with these settings",
             )
         missing = [name for name in FIRST_SETTINGS if name not in settings]
         if missing:
             raise InputFileError(
-                file, f"lacks {', '.join(missing)}: every setting of a run stands in it, so it was edited or is damaged"
+                file, f"lacks {', '.join(missing)}: a run stores every setting, so the file was edited or is damaged"
             )
         return settings
 
@@ -244,7 +244,7 @@ class RunDirectory:
         lease = _held.get(self.path)
         if lease is not None and lease.is_taken_over():
             raise RunError(
-                f"run {self.name} was taken over by another process, for this one gave no sign of life for "
+                f"run {self.name} was taken over by another process, because this one did not respond for "
                 f"{DEFAULT_TIMEOUT_S:g} s (suspended?); nothing more is written there"
             )
 
@@ -304,8 +304,8 @@ class RunDirectory:
 def warn_without_digests(run: str) -> None:
     """Warns, once per process, that changes to the files of a run of an earlier version cannot be detected."""
     _log.warning(
-        "run %s is of an earlier version, which kept no digests: whether its settings, checkpoint or networks were "
-        "changed is not known",
+        "run %s is of an earlier version, which kept no digests: changes to its settings, checkpoint or networks "
+        "cannot be detected",
         run,
     )
 

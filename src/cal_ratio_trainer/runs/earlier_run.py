@@ -27,7 +27,7 @@ _NAME_WITHOUT = re.compile(r"(\.weights)?\.\w+$")
 UNKNOWN_FILE = "unknown"
 """In place of the training files of an imported run that does not say them."""
 
-_NO_SETTINGS = "It has no training_params.yaml: what its network does not say stands at today's defaults."
+_NO_SETTINGS = "It has no training_params.yaml: settings that its network does not tell have today's defaults."
 _MAX_LIST = 500
 
 
@@ -75,8 +75,8 @@ def earlier_run(path: Path) -> EarlierRun:
     if not epochs and newest is None:
         raise InputFileError(
             path,
-            f"holds no trained weights, no keras/final_model_weights_<epoch>.keras; {_MODEL} has those from before the "
-            "training, and can be given itself",
+            f"holds no trained weights (keras/final_model_weights_<epoch>.keras); {_MODEL} holds the weights from "
+            "before the training, and can be imported by itself",
         )
     return EarlierRun(
         path,
@@ -115,7 +115,7 @@ def read_history(path: Path, names: tuple[str, ...]) -> tuple[list[dict[str, flo
             raise InputFileError(path, f"{name!r:.80} is no list of numbers")
     epochs = max((len(said.get(name, ())) for name in names), default=0)
     if epochs > _MAX_EPOCHS:
-        raise InputFileError(path, f"says to be of {epochs} epochs; histories of at most {_MAX_EPOCHS} are read")
+        raise InputFileError(path, f"says that it has {epochs} epochs; histories of at most {_MAX_EPOCHS} are read")
     columns = {name: said.get(name, []) + [math.nan] * (epochs - len(said.get(name, []))) for name in names}
     rows = [{name: _finite(columns[name][epoch]) for name in names} for epoch in range(epochs)]
     return rows, [name for name in said if name not in names]
@@ -184,7 +184,7 @@ def imported_settings(
     if fixed["hidden_layer_fraction"] is None:
         fixed.pop("hidden_layer_fraction")
         widths = " and ".join(map(str, shape.hidden))
-        notes.append(f"Its hidden widths {widths} come of no hidden_layer_fraction: it cannot be trained further.")
+        notes.append(f"No hidden_layer_fraction gives its hidden widths {widths}: it cannot be trained further.")
     files = dict.fromkeys(("main_training_file", "cr_training_file"), UNKNOWN_FILE)
     layers: list[tuple[str, dict[str, Any]]] = [
         ("packaged defaults", TrainSettings.defaults() | files),
@@ -201,7 +201,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[str]]:
         raise InputFileError(file, str(error)) from error
     known = {name: value for name, value in renamed.items() if name in TrainSettings.model_fields and value is not None}
     unknown = sorted(renamed.keys() - TrainSettings.model_fields.keys())
-    notes = [f"Settings without a meaning here are left out: {listed(unknown)}."] if unknown else []
+    notes = [f"Settings that this program does not have are left out: {listed(unknown)}."] if unknown else []
     if "num_splits" in known:
         # The earlier program wrote both and never used this one.
         known.pop("batch_size", None)

@@ -134,7 +134,7 @@ def _of_imported(run: RunDirectory, record: Mapping[str, Any]) -> list[Drawing]:
     remedy = "'cr_trainer analyze' draws the outputs of its networks on files that are given to it"
     if not run.history_file.is_file():
         raise RunError(f"run {run.name} was imported without a history, so there is nothing to draw of it; {remedy}")
-    _log.warning("run %s was imported: its history is all that there is to draw; %s", run.name, remedy)
+    _log.warning("run %s was imported: only its history can be drawn; %s", run.name, remedy)
     history = run.read_history()
     # What the earlier program did not write down stands there as NaN: no empty figure is made of it.
     known = {name for row in history for name, value in row.items() if math.isfinite(value)}

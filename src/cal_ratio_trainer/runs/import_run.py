@@ -132,14 +132,14 @@ def _newest(source: EarlierRun, history: list[HistoryRow] | None) -> tuple[Path,
         return source.newest, []
     last = max(source.epochs)
     if history is not None and len(history) > last + 1:
-        return source.epochs[last], [f"Its history goes on after epoch {last}, the last with weights; that is dropped."]
+        return source.epochs[last], [f"Its history after epoch {last}, the last one with weights, is left out."]
     return source.epochs[last], []
 
 
 def _history(source: EarlierRun) -> tuple[list[HistoryRow] | None, list[str]]:
     if source.history is None:
         return None, [
-            "It has no history of its epochs, so none is the best yet: analyze judges them on files of yours."
+            "It has no history, so its best epoch is not known: analyze judges its epochs on files that you give."
         ]
     rows, unknown = read_history(source.history, HISTORY_NAMES)
     if not rows:
@@ -163,19 +163,19 @@ def _model_name(source: EarlierRun) -> str:
 def _notes(training: _Training, settings: TrainSettings) -> Iterator[str]:
     network = training.newest
     yield f"How its training jets were scaled is not recorded: {LEGACY_SCALING} is assumed, the range of build."
-    yield "Which jets it was trained on is not recorded: figures on jets of its own training files flatter it."
+    yield "Which jets it was trained on is not recorded: on its own training files, figures of merit are too good."
     yield (
         "Its adversary and optimisers are not imported: train --continue makes a new run that starts from its newest "
         "weights, with a fresh adversary, fresh optimisers and a new split."
     )
     names = {each.layer_names for each in (network, *training.epochs.values()) if each.layer_names}
     if names - {tuple(layer.name for layer in classifier_layers(network.shape))}:
-        yield "Its layers have other names than ours: exports carry ours, and so another frugally-deep hash."
+        yield "Its layers have other names than here. Exports have the names of this program, so their hash differs."
     if not network.dropout_is_said:
-        yield f"Its network files do not tell the dropout: {settings.dropout:g} is taken, on which no score depends."
+        yield f"Its network files do not give the dropout: {settings.dropout:g} is assumed. No score depends on it."
     if network.shape.masses == 1:
         column = settings.parametrised_masses[0]
-        yield f"It reads one mass; it is taken for {column}, in TeV."
+        yield f"It reads one mass, which is assumed to be {column} in TeV."
     yield from dict.fromkeys(note for each in (network, *training.epochs.values()) for note in each.notes)
     file = training.source.path
     if file.is_file() and file.name.startswith("final_model.") and file.suffix != SUFFIX:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.loading import Layers
-from cal_ratio_trainer.config.training import DEMO_PROFILE, TrainSettings
+from cal_ratio_trainer.config.profiles import PROFILES
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.used_events import EventGroup, read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
@@ -141,8 +142,8 @@ def settings_layers(run: RunDirectory, stored: Mapping[str, Any], layers: Layers
     Raises:
         ConfigError: no training files are known.
     """
-    # The demo's profile is for a network that begins with the demo.
-    given = [(source, content) for source, content in layers[1:] if source != DEMO_PROFILE]
+    # A profile is for a network that begins anew.
+    given = [(source, content) for source, content in layers[1:] if source not in PROFILES]
     merged: dict[str, Any] = dict(stored)
     for _, content in given:
         merged |= content

@@ -23,7 +23,7 @@ from cal_ratio_trainer.formats.probe_jets import (
     padded_inputs,
     probes_of,
 )
-from cal_ratio_trainer.formats.registry import OnnxOptions, Probes, formats_named
+from cal_ratio_trainer.formats.registry import ALL, OnnxOptions, Probes, formats, formats_named
 from cal_ratio_trainer.formats.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
@@ -102,6 +102,8 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
             facts = replace(facts, notes=(*facts.notes, _ALL_SATURATED))
         details = {} if found.rule is None else {"fold": number}
         files = output_files(output, settings.format)
+        if settings.format == ALL:
+            files = {name: path for name, path in files.items() if formats()[name].holds(classifier.shape)}
         networks.append(NetworkToWrite(files, facts, classifier.weights(), probes, details))
     facts = networks[0].facts
     if found.run is not None and found.rule is not None:

@@ -112,7 +112,7 @@ def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
     except (ValueError, LookupError, TypeError, OverflowError):
         is_unchanged = False
     if not is_unchanged:
-        raise InputFileError(file, f"is not as run {run.name} wrote it: it was changed, or is damaged")
+        raise InputFileError(file, f"is not as run {run.name} wrote it: it was changed or is damaged")
     if owner != run_id:
         raise InputFileError(file, f"is a network of another run than {run.name}: its run id is not that in run.json")
     return bool(number == epoch)
@@ -271,7 +271,7 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Net
     run, word = split_name(name, output_path)
     if run.fold_rule is not None:
         raise RunError(
-            f"{run.name} is a set of {run.fold_rule.count} networks, which cannot be taken for one here; name one of "
+            f"{run.name} is a set of {run.fold_rule.count} networks, but one network is needed here; name one of "
             f"them, e.g. {run.networks[0].name}"
         )
     return network_of(run, word, rule)

@@ -19,7 +19,8 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cal_ratio_trainer.config.training import DEMO, TrainSettings, demo_beside_file
+from cal_ratio_trainer.config.profiles import demo_beside_file
+from cal_ratio_trainer.config.training import DEMO, TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.cache import local_copy

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from cal_ratio_trainer.config.loading import Layers, settings_from, shown
+from cal_ratio_trainer.config.profiles import PROFILES
 from cal_ratio_trainer.config.shared import FigureSettings
-from cal_ratio_trainer.config.training import DEMO_PROFILE, TrainSettings
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place
 from cal_ratio_trainer.runs.directory import (
@@ -184,8 +185,8 @@ def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, 
     stored = run.read_settings()
     given: dict[str, Any] = {}
     for source, content in layers[1:]:
-        # The profile is for a new run on the demo; it was not asked for here.
-        given |= content if source != DEMO_PROFILE else {}
+        # A profile is for a new run; it was not asked for here.
+        given |= content if source not in PROFILES else {}
     settings = settings_from(TrainSettings, [("run", stored)])
     asked = settings_from(TrainSettings, [("run", settings.model_dump()), ("command line", given)])
     forbidden = [

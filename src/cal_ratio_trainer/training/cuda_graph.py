@@ -200,15 +200,16 @@ class StaticStep(TrainingStep):
             recorded.sums,
             update=update[: shape.update],
             update_passes=[self._static_pass(update, dict(shape.update_room), 0, update_keys)],
-            passes=[self._static_pass(recorded.network, dict(shape.network_room), shape.main, network_keys)],
+            passes=lambda: [self._static_pass(recorded.network, dict(shape.network_room), shape.main, network_keys)],
             main=shape.main,
-            control=shape.control,
+            control=recorded.network[shape.main :],
         )
         return recorded.sums.take()
 
     def _static_pass(self, jets: Tensor, room: Room, main: int, keys: Tensor) -> Pass:
         assert self._jets is not None
-        return Pass(partial(self._jets.batch, jets, room), jets, main, len(jets), StoredDropout(self.dropout, keys))
+        read, masks = partial(self._jets.batch, jets, room), StoredDropout(self.dropout, keys)
+        return Pass(read, jets, main, np.arange(len(jets) - main), len(jets), main, masks)
 
     def keys(self, steps: int, epoch: int) -> NDArray[np.int32]:
         """Keys [steps, 2 stages, layers, 2] of the dropout masks: those that `TrainingStep` draws."""

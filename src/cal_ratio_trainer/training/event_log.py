@@ -20,8 +20,8 @@ FOLDER = "tensorboard"
 _log = logging.getLogger(__name__)
 
 _GROUPS = {
-    "loss": ("original_lossf", "val_original_lossf"),
-    "accuracy": ("original_acc", "val_original_acc", "val_auc"),
+    "loss": ("original_lossf", "val_original_lossf", "auxiliary_loss"),
+    "accuracy": ("original_acc", "val_original_acc", "val_auc", "auxiliary_acc"),
     "adversary": ("adv_loss", "adv_acc", "val_adv_loss", "val_adv_acc"),
     "adversary in main update": (
         *("original_adv_lossf", "original_adv_acc"),

@@ -176,10 +176,11 @@ class TrainingLoop:
             return
         settings = self.training.settings
         before = f"; the network of epoch {epoch - 1} is in {self.run.path}" if epoch else ""
+        strength = settings.agreement_strength
+        or_strength = f" or agreement_strength ({strength:g})" if strength is not None else ""
         raise TrainingDiverged(
             f"the training diverged: loss or weights became NaN or infinite in epoch {epoch}{before}. Start again with "
-            f"a smaller learning_rate ({settings.learning_rate:g}) or adversary_weight "
-            f"({settings.adversary_weight:g}), and look at the weights of the jets"
+            f"a smaller learning_rate ({settings.learning_rate:g}){or_strength}, and look at the weights of the jets"
         )
 
     def _require_equal_weights(self) -> None:
@@ -274,6 +275,8 @@ def _losses(training: Training, sums: StepSums, main_logits: Tensor, control_log
     correct = (main_logits.argmax(dim=1) == tensors.target[main]).float().mean()
     row = HistoryRow({"val_original_lossf": float(losses.mean()), "val_original_acc": float(correct)})
     row["original_lossf"], row["original_acc"] = sums.mean("main")
+    if training.step.auxiliary_weight:
+        row["auxiliary_loss"], row["auxiliary_acc"] = sums.mean("auxiliary")
     if training.step.domain is not None:
         chosen = torch.from_numpy(training.data.control_positions(Part.VALIDATION)).to(device)
         is_data, inputs = tensors.target[chosen].float(), tensors.jets.jet[chosen]

@@ -63,7 +63,7 @@ class Sampler:
 def new_sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
     """The sampler of a training. Raises ConfigError where there are fewer jets than mini-batches need."""
     main = data.main.positions(Part.TRAIN)
-    control = data.control_positions(Part.TRAIN) if settings.adversary_weight else data.control_positions(Part.UNUSED)
+    control = data.control_positions(Part.TRAIN) if settings.has_agreement else data.control_positions(Part.UNUSED)
     try:
         return Sampler(main, control, mini_batches(settings, len(main)), settings.seed, settings.reshuffle)
     except ConfigError as error:

@@ -134,7 +134,8 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
         UserError: settings or files cannot be used.
     """
     settings = start.settings
-    domain_loss_named(settings.domain_loss)
+    if settings.has_agreement:
+        domain_loss_named(settings.agreement)
     encoder_named(settings.encoder).engine(settings.engine)
     encoder_named(settings.encoder).checked_options(settings.encoder_options)
     keep_freed_memory()
@@ -147,7 +148,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
             say(sentence)
         sampler = new_sampler(settings, loaded.data)
-        step = new_step(settings, loaded.place, ranks, schema, initial)
+        step = new_step(settings, loaded.place, sampler, ranks, schema, initial)
         ranks.connect(chosen_device(settings.device))
         if ranks.place.processes > 1:
             ranks.require_equal("training files", loaded.data.digest)
@@ -208,6 +209,7 @@ def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> Ne
 def new_step(
     settings: TrainSettings,
     place: DataPlace,
+    sampler: Sampler,
     ranks: Ranks = ALONE,
     schema: Schema = CALRATIO_2019,
     initial: Mapping[str, NDArray[np.float32]] | None = None,
@@ -217,6 +219,7 @@ def new_step(
     Args:
         settings: of the training.
         place: place of the jets' constituents.
+        sampler: draws the mini-batches.
         ranks: the processes that share it.
         schema: of its jets.
         initial: weights that the classifier starts from; None draws them.
@@ -227,13 +230,26 @@ def new_step(
     device = chosen_device(settings.device)
     engine = engine_of(settings, device)
     set_matmul_precision(device, settings.matmul_precision)
-    classifier = Classifier(network_shape(settings, schema), settings.seed, settings.engine).to(device)
+    classifier = Classifier(
+        network_shape(settings, schema),
+        settings.seed,
+        settings.engine,
+        auxiliary_heads=settings.auxiliary_weight > 0,
+    ).to(device)
     if initial is not None:
         classifier.set_weights(initial)
     domain = None
-    if settings.adversary_weight:
-        of_domain = DomainSettings(settings.adversary_weight, settings.seed + 1, tuple(settings.pt_ranges))
-        domain = domain_loss_named(settings.domain_loss)(of_domain).to(device)
+    if settings.has_agreement:
+        assert settings.agreement_strength is not None, "every method has a default strength"
+        of_domain = DomainSettings(
+            weight=settings.agreement_strength,
+            seed=settings.seed + 1,
+            pt_ranges=tuple(settings.pt_ranges) if schema.jet_inputs[:1] == ("jet_pt",) else (),
+            control_jets=-(-len(sampler.main) // sampler.splits),
+            steps=settings.epochs * sampler.splits,
+            hidden_width=classifier.shape.hidden[-1],
+        )
+        domain = domain_loss_named(settings.agreement)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
     at_once = settings.accumulate == 1 and place.place is Place.DEVICE and ranks.place.processes == 1
     recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
@@ -245,6 +261,7 @@ def new_step(
         optimizer=settings.optimizer,
         weight_decay=settings.weight_decay,
         clip_gradient=settings.clip_gradient,
+        auxiliary_weight=settings.auxiliary_weight,
         average_weights=settings.average_weights,
         regularization=settings.regularization,
         dropout=settings.dropout,

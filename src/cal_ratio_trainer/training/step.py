@@ -52,14 +52,17 @@ class Pass:
         read: makes the batch of this process's share.
         jets: [share] int64, their positions in the data set, on the device; main jets come first.
         main: number of main jets among them.
-        whole: number of jets of the pass in all processes.
+        control: [share - main], places of the others among the control jets of the mini-batch.
+        whole, whole_main: number of jets and of main jets of the pass in all processes.
         masks: dropout of the pass.
     """
 
     read: Callable[[], Batch]
     jets: Tensor
     main: int
+    control: IndexArray
     whole: int
+    whole_main: int
     masks: DropoutSource
 
 
@@ -75,6 +78,7 @@ class TrainingStep:
         weight_decay: of AdamW.
         clip_gradient: largest norm of the classifier's gradient, penalties included; None sets no limit.
         average_weights: decay of the average of the classifier's weights; None keeps none.
+        auxiliary_weight: weight of the mean loss of the classifier's auxiliary heads; 0 where it has none.
         regularization: strength of both the L1 and the L2 penalty on the penalised kernels.
         dropout: rate of all dropout layers.
         seed: of the dropout masks.
@@ -97,6 +101,7 @@ class TrainingStep:
         weight_decay: float = 0.0,
         clip_gradient: float | None = None,
         average_weights: float | None = None,
+        auxiliary_weight: float = 0.0,
         regularization: float,
         dropout: float,
         seed: int,
@@ -105,7 +110,7 @@ class TrainingStep:
     ) -> None:
         self.classifier, self.domain, self.seed = classifier, domain, seed
         self.regularization, self.dropout = regularization, dropout
-        self.pieces, self.ranks = pieces, ranks
+        self.pieces, self.ranks, self.auxiliary_weight = pieces, ranks, auxiliary_weight
         if optimizer == "nadam":
             self.classifier_optimizer: torch.optim.Optimizer = keras_nadam(classifier, learning_rate)
         else:
@@ -148,7 +153,8 @@ class TrainingStep:
 
     def new_sums(self, device: torch.device, values: Mapping[str, float] | None = None) -> StepSums:
         """The sums that steps add to, beginning at 0 or at some values."""
-        return StepSums(device, ("main", *(self.domain.stages if self.domain is not None else ())), values)
+        auxiliary = ("auxiliary",) if self.auxiliary_weight else ()
+        return StepSums(device, ("main", *auxiliary, *(self.domain.stages if self.domain is not None else ())), values)
 
     def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Hook before each epoch, which gets the jets of its steps; no-op by default."""
@@ -183,9 +189,9 @@ class TrainingStep:
             sums,
             update=on_device(jets.update, data.jets.device),
             update_passes=self._passes(data, repeated[:0], repeated, self._masks(data, epoch, step, stage=0)),
-            passes=self._passes(data, jets.main, control, self._masks(data, epoch, step, stage=1)),
+            passes=lambda: self._passes(data, jets.main, control, self._masks(data, epoch, step, stage=1)),
             main=len(jets.main),
-            control=len(control),
+            control=on_device(control, data.jets.device),
         )
 
     def _masks(self, data: TrainingTensors, epoch: int, step: int, stage: int) -> list[DropoutSource]:
@@ -198,16 +204,17 @@ class TrainingStep:
         self, data: TrainingTensors, main: IndexArray, control: IndexArray, masks: Sequence[DropoutSource]
     ) -> Iterator[Pass]:
         """Main and control jets, cut into a pass for each of the masks; passes without jets are left out."""
-        cut = (np.array_split(positions, len(masks)) for positions in (main, control))
-        for main_jets, control_jets, each in zip(*cut, masks, strict=True):
+        cut = (np.array_split(positions, len(masks)) for positions in (main, control, np.arange(len(control))))
+        for main_jets, control_jets, places, each in zip(*cut, masks, strict=True):
             positions = np.concatenate([main_jets, control_jets])
             share = self.ranks.share(len(main_jets), len(control_jets))
-            own, own_main = positions, len(main_jets)
+            own, own_main, own_control = positions, len(main_jets), places
             if share is not None:
                 own, own_main = positions[share], int((share < len(main_jets)).sum())
+                own_control = places[share[own_main:] - len(main_jets)]
             if len(positions):
-                read = partial(data.jets.batch, positions, share)
-                yield Pass(read, on_device(own, data.jets.device), own_main, len(positions), each)
+                read, here = partial(data.jets.batch, positions, share), on_device(own, data.jets.device)
+                yield Pass(read, here, own_main, own_control, len(positions), len(main_jets), each)
 
     def _work(
         self,
@@ -216,9 +223,9 @@ class TrainingStep:
         *,
         update: Tensor,
         update_passes: Iterable[Pass],
-        passes: Iterable[Pass],
+        passes: Callable[[], Iterable[Pass]],
         main: int,
-        control: int,
+        control: Tensor,
     ) -> None:
         """The order of work of every step, whether it is recorded as a CUDA graph or not.
 
@@ -227,53 +234,105 @@ class TrainingStep:
             sums: of the epoch; losses and accuracies are added.
             update: [k] int64, positions of the control jets of the domain loss's updates, on the device.
             update_passes: passes over these jets as often as there are updates.
-            passes: passes of the classifier's update.
-            main, control: number of main and control jets of all these passes in all processes.
+            passes: gives the passes of the classifier's update.
+            main: number of main jets of all these passes in all processes.
+            control: [m] int64, positions of the control jets of all these passes, on the device.
         """
         if self.domain is not None and self.updates:
             with torch.no_grad():
                 # The classifier is frozen here: one pass, with dropout masks for each jet, serves all updates.
                 logits = torch.cat([self._all_logits(data, each) for each in update_passes])
             if self.ranks.is_first:
-                is_data, weight = data.target[update].float(), data.weight[update]
-                inputs = data.jets.jet.index_select(0, update)
                 for part in torch.split(logits, len(update)):
-                    self.domain.update(ControlJets(part, is_data, weight, inputs), sums)
+                    self.domain.update(self._control_jets(data, update, part), sums)
             if state := [*self.domain.parameters(), *self.domain.buffers()]:
                 self.ranks.broadcast_(state)
-        self.classifier_optimizer.zero_grad()
-        for each in passes:
+        is_whole = self.pieces == 1 and self.ranks.place.processes == 1
+        known = None
+        if self.domain is not None and self.domain.needs_all_jets and not is_whole:
+            known = self._penalty_gradient(self.domain, data, passes(), control, sums)
+        for _, optimizer in self._descending():
+            optimizer.zero_grad()
+        for each in passes():
             if len(each.jets):
-                self._add_gradient(data, each, main, control, sums)
+                self._add_gradient(data, each, main, len(control), sums, known)
         self._sum_gradients()
         self._add_penalty_gradient()
         if self.clip_gradient is not None:
             nn.utils.clip_grad_norm_(self.classifier.parameters(), self.clip_gradient, foreach=True)
-        self.classifier_optimizer.step()
+        for _, optimizer in self._descending():
+            optimizer.step()
+        if self.domain is not None:
+            self.domain.after_step()
+
+    def _descending(self) -> Iterator[tuple[nn.Module, torch.optim.Optimizer]]:
+        """What the gradient of the classifier's loss updates."""
+        yield self.classifier, self.classifier_optimizer
+        if self.domain is not None and self.domain.learns_in_penalty and self.domain.optimizer is not None:
+            yield self.domain, self.domain.optimizer
 
     def _all_logits(self, data: TrainingTensors, each: Pass) -> Tensor:
         """Logits [jets, 3]; of several processes the first gets those of all, and the others none."""
         own = self.classifier(each.read(), each.masks) if len(each.jets) else data.jets.jet.new_zeros(0, OUTPUTS)
         return self.ranks.gather(own, each.whole)
 
-    def _add_gradient(self, data: TrainingTensors, each: Pass, main: int, control: int, sums: StepSums) -> None:
-        """Adds the gradient of a pass's contribution to the means over all jets of the step."""
-        logits = self.classifier(each.read(), each.masks)
+    def _penalty_gradient(
+        self, domain: DomainLoss, data: TrainingTensors, passes: Iterable[Pass], control: Tensor, sums: StepSums
+    ) -> Tensor:
+        """Gradient [m, 3] of a penalty that needs all m control jets at once, by their logits; in all processes."""
+        with torch.no_grad():
+            # The same dropout masks as in the passes with gradient, so main jets pass too.
+            logits = torch.cat([self._all_logits(data, each)[each.whole_main :] for each in passes])
+        gradient = torch.zeros(len(control), OUTPUTS, device=control.device)
+        if self.ranks.is_first and len(control):
+            logits.requires_grad_()
+            penalty = domain.penalty(self._control_jets(data, control, logits), len(control), sums)
+            (gradient,) = torch.autograd.grad(penalty, logits)
+        self.ranks.broadcast_([gradient])
+        return gradient
+
+    def _control_jets(
+        self, data: TrainingTensors, positions: Tensor, logits: Tensor, hidden: Tensor | None = None
+    ) -> ControlJets:
+        inputs = data.jets.jet.index_select(0, positions)
+        return ControlJets(logits, data.target[positions].float(), data.weight[positions], inputs, hidden)
+
+    def _add_gradient(
+        self, data: TrainingTensors, each: Pass, main: int, control: int, sums: StepSums, known: Tensor | None
+    ) -> None:
+        """Adds the gradient of a pass's contribution to the means over all jets of the step.
+
+        `known` is the penalty's gradient [control, 3] by the logits of all control jets, where it was computed before.
+        """
+        batch, hidden = each.read(), None
+        encoded = self.classifier.encoded(batch, each.masks)
+        if self.domain is not None and self.domain.needs_hidden:
+            logits, hidden = self.classifier.logits_and_hidden(encoded, batch, each.masks)
+        else:
+            logits = self.classifier.logits(encoded, batch, each.masks)
         own, target, weight = slice(0, each.main), data.target[each.jets], data.weight[each.jets]
         losses = weight[own] * functional.cross_entropy(logits[own], target[own], reduction="none")
         total = losses.sum() / main
         sums.add("main", losses, logits[own].argmax(dim=1) == target[own])
+        if self.auxiliary_weight:
+            heads = self.classifier.auxiliary_logits([vectors[own] for vectors in encoded])
+            for head in heads:
+                losses = weight[own] * functional.cross_entropy(head, target[own], reduction="none")
+                total = total + self.auxiliary_weight / len(heads) * losses.sum() / main
+                sums.add("auxiliary", losses, head.argmax(dim=1) == target[own])
         if self.domain is not None and len(each.jets) > each.main:
             rest = slice(each.main, None)
-            inputs = data.jets.jet.index_select(0, each.jets[rest])
-            jets = ControlJets(logits[rest], target[rest].float(), weight[rest], inputs)
-            total = total + self.domain.penalty(jets, control, sums)
+            if known is None:
+                jets = self._control_jets(data, each.jets[rest], logits[rest], None if hidden is None else hidden[rest])
+                total = total + self.domain.penalty(jets, control, sums)
+            else:
+                total = total + (known[each.control] * logits[rest]).sum()
         total.backward()  # type: ignore[no-untyped-call]
 
     def _sum_gradients(self) -> None:
         if self.ranks.place.processes == 1:
             return
-        weights = list(self.classifier.parameters())
+        weights = [weight for module, _ in self._descending() for weight in module.parameters()]
         for weight in weights:
             if weight.grad is None:  # this process had no jets
                 weight.grad = torch.zeros_like(weight)

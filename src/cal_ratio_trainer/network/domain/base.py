@@ -1,6 +1,6 @@
 """Interface of the methods that make data and simulation agree in the control region, and their registry.
 
-A method is one module of this package with one class, which the setting `domain_loss` chooses by name:
+A method is one module of this package with one class, which the setting `agreement` chooses by name:
 
     @domain_loss("my_method")
     class MyMethod(DomainLoss):
@@ -28,12 +28,18 @@ class DomainSettings:
     Attributes:
         weight: strength of the penalty, > 0.
         seed: of initial weights and of everything else random.
-        pt_ranges: edges of scaled jet pt between the low, mid and high range.
+        pt_ranges: edges of scaled jet pt between the low, mid and high range; empty where the jets' inputs have no pt.
+        control_jets: largest number of control jets in a mini-batch of the classifier's update.
+        steps: planned number of steps of the whole training.
+        hidden_width: units of the classifier's last hidden layer.
     """
 
     weight: float
     seed: int = 0
     pt_ranges: tuple[float, ...] = ()
+    control_jets: int = 0
+    steps: int = 1
+    hidden_width: int = 64
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,14 @@ class ControlJets:
         is_data: [jets] float32, 1 for data and 0 for simulation.
         weight: [jets] float32, as the loss uses it.
         inputs: [jets, per-jet inputs] float32, scaled, in the order of the schema: pt first, unless it is no input.
+        hidden: [jets, width] outputs of the last hidden layer with gradient, for a method that `needs_hidden`.
     """
 
     logits: Tensor
     is_data: Tensor
     weight: Tensor
     inputs: Tensor
+    hidden: Tensor | None = None
 
 
 class DomainLoss(nn.Module):
@@ -67,6 +75,13 @@ class DomainLoss(nn.Module):
     """Calls of `update` in each step, each with a pass of its own through the classifier."""
     stages: ClassVar[tuple[str, ...]] = ()
     """Sums that `update` and `penalty` add to; see `StepSums`."""
+    needs_all_jets: ClassVar[bool] = False
+    """True where the penalty is no sum over jets: it is called once a step, with all control jets of the mini-batch, in
+    the first of several processes only."""
+    needs_hidden: ClassVar[bool] = False
+    """True where `penalty` reads `ControlJets.hidden`; not together with `needs_all_jets`."""
+    learns_in_penalty: ClassVar[bool] = False
+    """True where its parameters are updated along with the classifier's, by the gradient of the penalty."""
 
     optimizer: torch.optim.Optimizer | None = None
     """Updates its parameters, made by the training; None where it has none."""
@@ -87,7 +102,8 @@ class DomainLoss(nn.Module):
         """Contribution of some control jets to the classifier's loss, with a gradient through `jets.logits`.
 
         Args:
-            jets: a part of the mini-batch: it is computed in pieces, and shared by several processes.
+            jets: a part of the mini-batch, which is computed in pieces and shared by several processes; or all of it
+                where the method `needs_all_jets`.
             total: number of control jets in the whole mini-batch; the contributions of its parts are added up.
             sums: of the epoch.
 
@@ -95,6 +111,9 @@ class DomainLoss(nn.Module):
             Scalar.
         """
         raise NotImplementedError
+
+    def after_step(self) -> None:
+        """Called after each step's updates, in every process; no-op by default."""
 
     def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
         """Columns of the history after an epoch; none by default. Called without gradient.
@@ -142,6 +161,6 @@ def domain_loss_named(name: str) -> type[DomainLoss]:
     if name not in DOMAIN_LOSSES:
         known = sorted(DOMAIN_LOSSES)
         raise ConfigError(
-            [f"domain_loss {name!r:.80} is not known{did_you_mean(name, known)}; known: {', '.join(known)}"]
+            [f"agreement {name!r:.80} is not known{did_you_mean(name, known)}; known: {', '.join(known)}"]
         )
     return DOMAIN_LOSSES[name]

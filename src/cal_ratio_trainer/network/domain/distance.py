@@ -1,0 +1,152 @@
+"""Distance of the outputs' distributions between data and simulation, as a loss; no adversary, no second optimiser.
+
+Two distances are added. Cramer's compares each output in each range of pt: the integral of the squared difference of
+the weighted cumulative distributions, half of the energy distance in one dimension (Szekely and Rizzo, J. Stat. Plan.
+Inference 143 (2013) 1249). The joint one compares all outputs together with pt by their characteristic functions at
+random frequencies: the squared maximum mean discrepancy (Gretton et al., J. Mach. Learn. Res. 13 (2012) 723) in random
+Fourier features (Rahimi and Recht, NIPS 2007) of three Gaussian kernels.
+"""
+
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, domain_loss
+from cal_ratio_trainer.network.shape import OUTPUTS
+from cal_ratio_trainer.network.step_sums import StepSums
+
+MAX_LOG_ODDS = 12.0
+"""Log-odds beyond this are taken as this: a probability of 6e-6, where a single-precision softmax still has digits."""
+
+_BATCHES, _MAX_BANK = 8, 1 << 16
+"""Earlier mini-batches that are compared together with the present one, and the limit on their jets."""
+
+_MIN_JETS = 5.0
+"""Ranges with fewer effective jets of data or of simulation are passed over."""
+
+_MIN_SPREAD = 1e-3
+
+_JOINT_WEIGHT = 30.0
+"""Of the joint distance beside Cramer's; measured, see docs/learning.md."""
+_WIDTHS = (1.0, 0.5, 0.25)
+"""Of the Gaussian kernels, in standard deviations of each input."""
+_FREQUENCIES, _DRAWN = 384, 1 << 14
+"""Frequencies of a step, and those that are drawn in all; the steps take them in turn."""
+
+
+@domain_loss("distance")
+class Distance(DomainLoss):
+    """strength * (sum over pt ranges and outputs of Cramer's distance of the log-odds + 30 * their joint distance).
+
+    Each is in units of the log-odds' spread. A mini-batch is compared together with the last ones, whose log-odds are
+    kept: the distance of small samples is mostly chance. Weights may be negative: the effective number of jets is
+    (sum of weights)^2 / (sum of squares), and a range where it is below 5 for data or simulation, or where the weights
+    sum to 0 or less, is passed over and counted.
+    """
+
+    stages = ("distance", "joint", "passed_over")
+    needs_all_jets = True
+
+    def __init__(self, settings: DomainSettings) -> None:
+        super().__init__(settings)
+        batches = min(_BATCHES, _MAX_BANK // settings.control_jets) if settings.control_jets else 0
+        # Log-odds of the outputs, data or not, weight, scaled pt; a weight of 0 fills up.
+        self.bank: Tensor
+        self.register_buffer("bank", torch.zeros(batches, settings.control_jets, OUTPUTS + 3))
+        self.steps_done: Tensor
+        self.register_buffer("steps_done", torch.zeros(()))
+        generator = torch.Generator().manual_seed(settings.seed)
+        widths = torch.tensor(_WIDTHS).repeat(_DRAWN)[:_DRAWN, None]
+        frequencies = torch.randn(_DRAWN, OUTPUTS + 1, generator=generator) / widths
+        # [drawn, inputs + 1]: a frequency for each input, and a phase.
+        phases = 2 * math.pi * torch.rand(_DRAWN, 1, generator=generator)
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", torch.cat([frequencies, phases], dim=1), persistent=False)
+
+    def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
+        """Strength times the distance of all control jets of the mini-batch and those of the last ones."""
+        row = _table(jets)
+        known = torch.cat([row, self.bank.flatten(0, 1)])
+        distance, passed_over = self._distance(known)
+        joint = self._joint(known)
+        if len(self.bank):
+            with torch.no_grad():
+                self.bank.copy_(torch.cat([torch.zeros_like(self.bank[:1]), self.bank[:-1]]))
+                self.bank[0, : len(row)] = row
+        sums.add("distance", distance[None])
+        sums.add("joint", joint[None])
+        sums.add("passed_over", passed_over[None])
+        return self.settings.weight * (distance + _JOINT_WEIGHT * joint)
+
+    def after_step(self) -> None:
+        """Counts the step."""
+        self.steps_done += 1
+
+    def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
+        """Mean distances of the epoch's steps, those of the validation part, and mean number of ranges passed over."""
+        table = _table(validation)
+        return {
+            "distance": sums.mean("distance")[0],
+            "val_distance": float(self._distance(table)[0]),
+            "joint_distance": sums.mean("joint")[0],
+            "val_joint_distance": float(self._joint(table)),
+            "distance_ranges_passed_over": sums.mean("passed_over")[0],
+        }
+
+    def _distance(self, known: Tensor) -> tuple[Tensor, Tensor]:
+        """(sum of the distances, number of ranges passed over) of a table of jets, see `bank`; both scalars."""
+        log_odds, is_data, weight, pt = known[:, :OUTPUTS], known[:, -3], known[:, -2], known[:, -1]
+        edges = [-torch.inf, *self.settings.pt_ranges, torch.inf]
+        inside = torch.stack([(pt >= low) & (pt < high) for low, high in itertools.pairwise(edges)], dim=1)
+        # Sums of a million float32 weights would lose the digits that the differences live on.
+        of_ranges = (weight[:, None] * inside).double()
+        kinds = [of_ranges * is_data[:, None], of_ranges * (1 - is_data[:, None])]
+        enough = torch.stack([_effective(each) >= _MIN_JETS for each in kinds]).all(dim=0)
+        shares = [each / torch.where(enough, each.sum(dim=0), 1.0) for each in kinds]
+        difference = shares[0] - shares[1]
+        x, order = log_odds.sort(dim=0)
+        # [gaps, outputs, ranges]: the difference of the cumulative distributions between neighbours.
+        cumulative = difference[order].cumsum(dim=0)[:-1]
+        integral = (cumulative.square().float() * (x[1:] - x[:-1])[:, :, None]).sum(dim=0)
+        spread = _spread(log_odds, (of_ranges != 0).float())
+        return (integral / spread * enough).sum(), (~enough).sum().float()
+
+    def _joint(self, known: Tensor) -> Tensor:
+        """Mean over this step's frequencies of the squared difference of the characteristic functions; scalar."""
+        inputs, is_data, weight = known[:, [*range(OUTPUTS), -1]], known[:, -3], known[:, -2]
+        used = (weight != 0).float()[:, None]
+        number = used.sum().clamp(min=1)
+        mean = (inputs * used).sum(dim=0) / number
+        spread = ((inputs - mean).square() * used).sum(dim=0).div(number).clamp(min=_MIN_SPREAD**2).sqrt()
+        first = self.steps_done.long() * _FREQUENCIES
+        chosen = self.frequencies[(first + torch.arange(_FREQUENCIES, device=first.device)) % _DRAWN]
+        features = torch.cos((inputs - mean) / spread @ chosen[:, :-1].t() + chosen[:, -1])
+        kinds = [(weight * is_data).double(), (weight * (1 - is_data)).double()]
+        enough = torch.stack([_effective(each) >= _MIN_JETS for each in kinds]).all()
+        shares = [each / torch.where(enough, each.sum(), 1.0) for each in kinds]
+        # The mean of cos^2 over the phases is 1/2.
+        return 2 * ((shares[0] - shares[1]).float() @ features).square().mean() * enough
+
+
+def _table(jets: ControlJets) -> Tensor:
+    """[jets, outputs + 3]: log-odds, data or not, weight, scaled pt."""
+    others = torch.stack(
+        [jets.logits[:, [j for j in range(OUTPUTS) if j != i]].logsumexp(dim=1) for i in range(OUTPUTS)], dim=1
+    )
+    log_odds = (jets.logits - others).clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
+    return torch.cat([log_odds, torch.stack([jets.is_data, jets.weight, jets.inputs[:, 0]], dim=1)], dim=1)
+
+
+def _effective(weights: Tensor) -> Tensor:
+    """Effective number of jets by range, [ranges], of weights [jets, ranges]; 0 where they sum to 0 or less."""
+    return weights.sum(dim=0).clamp(min=0).square() / weights.square().sum(dim=0).clamp(min=1e-30)
+
+
+def _spread(x: Tensor, inside: Tensor) -> Tensor:
+    """Standard deviation [outputs, ranges] of x [jets, outputs] over the jets of each range, [jets, ranges] 0 or 1."""
+    number = inside.sum(dim=0).clamp(min=1)
+    mean = (x.t() @ inside) / number
+    variance = ((x[:, :, None] - mean).square() * inside[:, None, :]).sum(dim=0) / number
+    return variance.clamp(min=_MIN_SPREAD**2).sqrt()
