@@ -50,7 +50,8 @@ def judging(jets: Jets, label: Label) -> NDArray[np.bool_]:
     if not jets.is_known("eventNumber"):
         return np.arange(len(jets)) % 2 == 1
     event = np.asarray(jets["eventNumber"]).astype(np.int64)
-    return np.asarray((event // (2 if label is Label.BIB else 1)) % 2 == 1)
+    halves: NDArray[np.bool_] = (event // (2 if label is Label.BIB else 1)) % 2 == 1
+    return halves
 
 
 def wrapped(jets: Jets) -> Jets:
