@@ -48,7 +48,7 @@ def judging(jets: Jets, label: Label) -> NDArray[np.bool_]:
     region, which has no event numbers.
     """
     if not jets.is_known("eventNumber"):
-        return np.arange(len(jets)) % 2 == 1
+        return np.asarray(np.arange(len(jets)) % 2 == 1, bool)
     event = np.asarray(jets["eventNumber"]).astype(np.int64)
     halves: NDArray[np.bool_] = (event // (2 if label is Label.BIB else 1)) % 2 == 1
     return halves
