@@ -133,10 +133,11 @@ def _train(
     progress: bool = True,
     **options: Any,
 ) -> "Run":
-    """Trains the network and its adversary, by default on the built-in demo, or goes on with an earlier run.
+    """Trains the network, by default on the built-in demo, or goes on with an earlier run.
 
     As on the command line: `include_low_mass=True` alone trains on low masses only, `batch_size` takes the place of
-    `num_splits`, and the demo has a profile of its own where neither file is given.
+    `num_splits`, and without a profile single options begin from 'best'. A `TrainSettings` object is as a config file:
+    it begins from 'manual', or from the profile that it names.
 
     Returns:
         The run: its history, figures, networks.

@@ -33,7 +33,7 @@ EXIT_IN_PROGRESS = 3
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
-    "train": "Train the network and its adversary (without arguments: on the built-in demo).",
+    "train": "Train the network (without arguments: on the built-in demo).",
     "demo": "Simulate DiVertAnalysis ntuples to try out all commands.",
     "convert": "Convert ntuples to files of jets, or trainings to other formats.",
     "build": "Build a main or control-region training file from converted files.",

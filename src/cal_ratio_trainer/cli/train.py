@@ -73,7 +73,7 @@ def _say_what_was_done(summary: "TrainSummary") -> None:
 
 command = SettingsCommand(
     name="train",
-    help="Train the network and its adversary. Without arguments it trains on a built-in demo data set, made when it "
+    help="Train the network. Without arguments it trains on a built-in demo data set, made when it "
     "is first asked for. Results go to <output_path>/<model_name>/<run number>.",
     settings=TrainSettings,
     run=run,
