@@ -306,6 +306,17 @@ def test_a_kernel_without_dimensions_is_refused_by_its_layer(tmp_path: Path) -> 
         read_network(written(tmp_path, with_hdf5_changed(content, without_dimensions)))
 
 
+def test_a_layer_without_weights_is_refused_by_its_place(tmp_path: Path) -> None:
+    def emptied(file: h5py.File) -> None:
+        variables = file["_layer_checkpoint_dependencies/dense/vars"]
+        for name in list(variables):
+            del variables[name]
+
+    content = numbered_hdf5(DEFAULT_SHAPE, random_weights(DEFAULT_SHAPE, seed=1))
+    with pytest.raises(InputFileError, match=r"dense.* 0 weights of a Dense layer, expected 2"):
+        read_network(written(tmp_path, with_hdf5_changed(content, emptied)))
+
+
 def test_weights_that_fit_several_networks_are_told_by_their_names_or_refused(tmp_path: Path) -> None:
     shape = NetworkShape(
         branches=(

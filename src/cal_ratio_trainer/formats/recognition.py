@@ -17,6 +17,7 @@ from cal_ratio_trainer.formats.stored_layers import (
     BadWeightsFile,
     StoredLayer,
     Weights,
+    check_number_of_weights,
     weights_of_layer,
 )
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS, JET_INPUTS, MASS_INPUTS, Schema
@@ -280,6 +281,8 @@ def _filled(skeleton: NetworkShape, stored: Sequence[StoredLayer], by_class: boo
     pairs = [(layer, next(queues[layer.kind])) for layer in layers]
     all_layers = classifier_layers(skeleton)
     _check_layers(sorted(all_layers, key=lambda layer: layer.kind.lower()) if by_class else all_layers, stored)
+    for layer, each in pairs:
+        check_number_of_weights(layer, each)
     # The bias of a dense layer has its width, that of an LSTM four times its units.
     widths = {layer.weights[0]: each.arrays[-1].size // (4 if layer.kind == "LSTM" else 1) for layer, each in pairs}
     top = skeleton.lstm_layers - 1

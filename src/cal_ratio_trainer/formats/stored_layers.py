@@ -63,6 +63,15 @@ def weights_by_name(shape: NetworkShape, names: Mapping[str, str], stored: Mappi
     return weights
 
 
+def check_number_of_weights(layer: Layer, stored: StoredLayer) -> None:
+    """Raises BadWeightsFile where a layer of a file is of another class than ours, or has more or fewer weights."""
+    if stored.kind != layer.kind or len(stored.arrays) != len(layer.weights):
+        raise BadWeightsFile(
+            f"layer {stored.name or layer.name!r} ({stored.place}): {len(stored.arrays)} weights of a {stored.kind} "
+            f"layer, expected {len(layer.weights)} of a {layer.kind} layer"
+        )
+
+
 def weights_of_layer(layer: Layer, stored: StoredLayer, shapes: Mapping[str, tuple[int, ...]]) -> Weights:
     """The weights of one layer under our names.
 
@@ -74,10 +83,8 @@ def weights_of_layer(layer: Layer, stored: StoredLayer, shapes: Mapping[str, tup
     Raises:
         BadWeightsFile: it is of another class, or a weight has another shape or is not finite.
     """
+    check_number_of_weights(layer, stored)
     where = f"layer {stored.name or layer.name!r} ({stored.place})"
-    if stored.kind != layer.kind or len(stored.arrays) != len(layer.weights):
-        found = f"{len(stored.arrays)} weights of a {stored.kind} layer"
-        raise BadWeightsFile(f"{where}: {found}, expected {len(layer.weights)} of a {layer.kind} layer")
     weights = {}
     for name, array in zip(layer.weights, stored.arrays, strict=True):
         # A kernel-1 convolution is a dense layer on rows; Keras gives its kernel one more axis, [1, in, out].
