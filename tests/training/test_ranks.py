@@ -227,6 +227,21 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("agreement", ["distance", "reversal"])
+def test_two_processes_make_data_and_simulation_agree_as_one_does(
+    agreement: str, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    changes = {"agreement": agreement, "accumulate": 2}
+    alone, _ = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
+    process = start_training(tmp_path / "together")
+    run_alone(alone)
+    status, _, error = finished(process)
+    assert status == 0, error
+    assert_same_history(tmp_path / "together", tmp_path / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_figures")
 def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_path: Path) -> None:
     # With fewer jets some figures of merit are unknown, and null in the files.
     changes = {"epochs": 4, "folds": 2, "train_fraction": 0.5, "early_stopping": 1}

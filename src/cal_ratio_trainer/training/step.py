@@ -241,7 +241,7 @@ class TrainingStep:
         if self.domain is not None and self.updates:
             with torch.no_grad():
                 # The classifier is frozen here: one pass, with dropout masks for each jet, serves all updates.
-                logits = torch.cat([self._all_logits(data, each) for each in update_passes])
+                logits = torch.cat([self._control_logits(data, each) for each in update_passes])
             if self.ranks.is_first:
                 for part in torch.split(logits, len(update)):
                     self.domain.update(self._control_jets(data, update, part), sums)
@@ -271,10 +271,11 @@ class TrainingStep:
         if self.domain is not None and self.domain.learns_in_penalty and self.domain.optimizer is not None:
             yield self.domain, self.domain.optimizer
 
-    def _all_logits(self, data: TrainingTensors, each: Pass) -> Tensor:
-        """Logits [jets, 3]; of several processes the first gets those of all, and the others none."""
+    def _control_logits(self, data: TrainingTensors, each: Pass) -> Tensor:
+        """Logits [jets, 3] of the control jets of a pass: those of all processes in the first, none in the others."""
         own = self.classifier(each.read(), each.masks) if len(each.jets) else data.jets.jet.new_zeros(0, OUTPUTS)
-        return self.ranks.gather(own, each.whole)
+        # Main and control jets are shared apart from each other.
+        return self.ranks.gather(own[each.main :], each.whole - each.whole_main)
 
     def _penalty_gradient(
         self, domain: DomainLoss, data: TrainingTensors, passes: Iterable[Pass], control: Tensor, sums: StepSums
@@ -282,7 +283,7 @@ class TrainingStep:
         """Gradient [m, 3] of a penalty that needs all m control jets at once, by their logits; in all processes."""
         with torch.no_grad():
             # The same dropout masks as in the passes with gradient, so main jets pass too.
-            logits = torch.cat([self._all_logits(data, each)[each.whole_main :] for each in passes])
+            logits = torch.cat([self._control_logits(data, each) for each in passes])
         gradient = torch.zeros(len(control), OUTPUTS, device=control.device)
         if self.ranks.is_first and len(control):
             logits.requires_grad_()
