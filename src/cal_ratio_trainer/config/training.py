@@ -18,6 +18,9 @@ DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7}
 """Of methods whose strength is not 1 by default."""
 
 
+MainPart = Literal["validation", "test"]
+"""Part of the main jets that the score plots of every epoch show."""
+
 Schedule = Literal["constant", "warmup_cosine", "one_cycle"]
 """Learning rate by step; `training.optimizers.learning_rate_at` has the formulas."""
 
@@ -291,6 +294,11 @@ class TrainSettings(FigureSettings):
     epoch_plots: bool = Field(
         default=True, description="Draw the 18 score plots of every epoch; without, they can be drawn later."
     )
+    epoch_plots_of: MainPart = Field(
+        default="validation",
+        description="Part of the main jets that the score plots of every epoch show: validation, or the manual's test "
+        "part, by which no epoch may be chosen.",
+    )
     plot_processes: int | None = Field(
         default=None,
         ge=0,
@@ -408,7 +416,7 @@ class TrainSettings(FigureSettings):
 _LATER_SETTINGS = {
     *("accumulate", "adversary_weight", "agreement", "agreement_strength", "auxiliary_weight", "c2st_every"),
     *("cuda_graph", "data_place", "encoder", "encoder_options", "engine", "epoch_plots", "fold", "folds"),
-    *("matmul_precision", "note", "plot_processes", "profile"),
+    *("epoch_plots_of", "matmul_precision", "note", "plot_processes", "profile"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,

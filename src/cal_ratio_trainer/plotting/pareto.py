@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.intervals import Interval
-from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
+from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 from cal_ratio_trainer.plotting.variables import plain_text
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def draw_pareto(axes: "Axes", plot: ParetoPlot) -> None:
         plot.ks_title,
     )
     axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
-    _add_legend(axes)
+    legend_above(axes, columns=2)
 
 
 def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
@@ -160,8 +160,8 @@ def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
     nothing = [np.zeros(0)]
     _set_axes(axes, np.concatenate(missed or nothing), np.concatenate(heights or nothing), _KS_TITLE)
     axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
+    legend_above(axes, columns=2)
     _number_epochs(axes, plot.epochs)
-    _add_legend(axes)
 
 
 def _missed(auc: Any) -> NDArray[np.float64]:
@@ -289,9 +289,7 @@ def _set_axes(axes: "Axes", missed: NDArray[np.float64], ks: NDArray[np.float64]
     bottom, top = _limits(ks, (0.0, 1.0))
     bottom = min(0.0, bottom)
     height = (top - bottom) or 0.1
-    # Room above for the legend's lines, two entries each.
-    legend = 0.06 + 0.043 * math.ceil(len(axes.get_legend_handles_labels()[1]) / 2)
-    axes.set_ylim(bottom - 0.05 * height, bottom + 1.05 * height / (1 - legend))
+    axes.set_ylim(bottom - 0.05 * height, top + 0.08 * height)
     axes.set_ylabel(ks_title)
 
 
@@ -308,7 +306,3 @@ def _spread_out(ticks: Iterable[float], low: float, high: float) -> list[float]:
         if all(abs(math.log((1 - other) / (1 - tick))) > width / 9 for other in kept):
             kept.append(tick)
     return sorted(kept)
-
-
-def _add_legend(axes: "Axes") -> None:
-    axes.legend(loc="upper left", ncols=2, fontsize=11, columnspacing=1.0, handletextpad=0.4, **LEGEND_BOX)

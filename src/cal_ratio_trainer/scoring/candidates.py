@@ -350,5 +350,5 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         ks=ks,
         ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
         c2st=c2st_of_control_jets(control, settings.seed, sample.pt_ranges),
-        histograms=histograms_of(main, control, ks),
+        histograms=histograms_of(main, control, ks, "test"),
     )
