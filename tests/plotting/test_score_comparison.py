@@ -173,4 +173,4 @@ def test_jets_without_labels_are_one_class() -> None:
     drawn = recorded(score_report_drawings(histograms, "main_unlabelled_"))
     assert next(iter(drawn)) == "main_unlabelled_qcd_linear"
     assert len(drawn) == 6
-    assert legend_texts(drawn["main_unlabelled_sig_logit"]) == ["All jets (50 jets)"]
+    assert legend_texts(drawn["main_unlabelled_sig_log"]) == ["All jets (50 jets)"]

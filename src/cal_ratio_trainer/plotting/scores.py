@@ -204,7 +204,7 @@ def _centres(edges: FloatArray) -> FloatArray:
 
 
 def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = "") -> list[Drawing]:
-    """Each output in both binnings: <prefix><output>_linear and <prefix><output>_logit.
+    """Each output in both binnings: <prefix><output>_linear and <prefix><output>_log.
 
     Args:
         histograms: of the outputs by class.
@@ -213,7 +213,7 @@ def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = 
     """
     return [
         Drawing(f"{prefix}{each.output}_{binning}", draw_scores, (each, binning != "linear", text), default_ticks=True)
-        for binning, made in (("linear", histograms.linear), ("logit", histograms.logit))
+        for binning, made in (("linear", histograms.linear), ("log", histograms.logit))
         for each in made
     ]
 
