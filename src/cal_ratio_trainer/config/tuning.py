@@ -107,7 +107,7 @@ class Range(Settings):
         log: equal factors are equally likely, in place of equal steps.
     """
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     low: int | float
     high: int | float

@@ -191,10 +191,8 @@ class TrialObserver(Observer):
             return
         better = self._clearly_better(point)
         if len(better) >= plan.prune:
-            numbers = ", ".join(map(str, better[: plan.prune]))
-            self.reason = (
-                f"{_STOPPED} after epoch {point.epoch}: trials {numbers} were clearly better in both objectives"
-            )
+            others = f"trial{'s' * (len(better) > 1)} {', '.join(map(str, better))}"
+            self.reason = f"{_STOPPED} after epoch {point.epoch}: {others} clearly better in both objectives by then"
 
     def _clearly_better(self, point: Point) -> list[int]:
         """Numbers of the trials that were clearly better after the same epoch.
