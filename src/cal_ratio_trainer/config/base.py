@@ -43,7 +43,8 @@ class Settings(BaseModel):
     @classmethod
     def _refuse_other_encodings(cls, value: Any) -> Any:
         # The name of a file may be any bytes. Settings, reports and records are text.
-        for each in value if isinstance(value, list | tuple) else [value]:
+        values = value.values() if isinstance(value, dict) else value
+        for each in values if isinstance(value, dict | list | tuple) else [value]:
             try:
                 str(each if isinstance(each, str | Path) else "").encode()
             except UnicodeEncodeError as error:
