@@ -153,7 +153,7 @@ ARROWS: dict[str, set[str]] = {
     "simulation": {"building", "evaluation", "ntuple", "workers", "jets", "config", "files"},
     "plotting": {"evaluation", "workers", "jets", "config", "files"},
     "formats": {"network", "workers", "jets", "config", "files"},
-    "datasets": {"evaluation", "network", "jets", "config", "files"},
+    "datasets": {"evaluation", "network", "workers", "jets", "config", "files"},
 }
 ARROWS["runs"] = {
     "datasets",
@@ -171,7 +171,7 @@ ARROWS["api"] = {"reporting", *ARROWS["reporting"]}
 # The command line calls the public functions; it names the types and texts of their results.
 ARROWS["cli"] = {"api", "config", "files", "jets", "ntuple", "reporting", "scoring", "training"}
 
-PLAIN_MODULES = {"errors", "launching", "markdown", "progress", "results", "version"}
+PLAIN_MODULES = {"errors", "launching", "progress", "results", "version"}
 
 FOREIGN = {
     "evaluation": {"torch", "matplotlib", "mplhep", "uproot", "awkward", "h5py"},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,

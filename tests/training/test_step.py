@@ -15,8 +15,8 @@ from cal_ratio_trainer.network.domain.adversary import (
     correct_predictions,
     data_or_simulation_loss,
 )
+from cal_ratio_trainer.network.domain.base import StepSums
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.optimizers import keras_nadam
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.step import StepJets, TrainingStep

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.shared import (
+from cal_ratio_trainer.config.base import (
     ControlRegions,
     FigureSettings,
     RunsFolder,

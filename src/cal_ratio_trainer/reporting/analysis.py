@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
 from cal_ratio_trainer.reporting.analysis_figures import (
     history_figures,
@@ -27,6 +26,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.training_details import region_table
+from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,

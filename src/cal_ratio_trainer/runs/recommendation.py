@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.config.base import Rule
 
 DEFAULT_RULE: Rule = "auc-near-lowest-ks"
 RULES: dict[Rule, str] = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.runs import AnalyzeSettings
-from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
@@ -24,7 +24,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.evaluation.summary import RegionFigures, figures_of_regions
-from cal_ratio_trainer.network.device import chosen_device
+from cal_ratio_trainer.network.engine import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of

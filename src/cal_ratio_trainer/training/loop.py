@@ -20,8 +20,7 @@ from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
 from cal_ratio_trainer.evaluation.summary import figures_of_regions
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.network.domain.base import ControlJets
-from cal_ratio_trainer.network.step_sums import StepSums
+from cal_ratio_trainer.network.domain.base import ControlJets, StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import (
@@ -41,7 +40,7 @@ from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets
 from cal_ratio_trainer.training.test_part import scored_control, scored_main
-from cal_ratio_trainer.workers.processes import prefetched
+from cal_ratio_trainer.workers.executor import prefetched
 
 _MAX_C2ST_JETS, _TRAINED_PER_C2ST_JET = 20_000, 50
 

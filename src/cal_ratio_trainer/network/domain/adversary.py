@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, domain_loss
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, StepSums, domain_loss
 from cal_ratio_trainer.network.layers import Dense
 from cal_ratio_trainer.network.shape import OUTPUTS
-from cal_ratio_trainer.network.step_sums import StepSums
 
 WIDTHS = (24, 12, 6)
 _CONFIDENTLY_WRONG = 2 * math.log(2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
+from cal_ratio_trainer.formats.keras_reading import BadZip, DamagedZip, read_parts
 
 
 def zipped(parts: list[tuple[str, bytes]]) -> bytes:

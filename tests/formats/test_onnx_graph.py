@@ -8,8 +8,7 @@ import pytest
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.layers import input_name, input_names
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
-from cal_ratio_trainer.formats.onnx_graph import OnnxGraph
-from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing, add_preprocessing
+from cal_ratio_trainer.formats.onnx_graph import OnnxGraph, Preprocessing, add_preprocessing
 from cal_ratio_trainer.formats.probe_jets import drawn_jets, padded_inputs, probes_of
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.network.packing import pack, rows_in_whole
+from cal_ratio_trainer.network.batch import pack, rows_in_whole
 
 
 @given(lengths=st.lists(st.integers(0, 8), min_size=1, max_size=12), slots=st.integers(1, 6), seed=st.integers(0, 99))

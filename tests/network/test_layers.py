@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows
 from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.layers import Activation
 from tests.network.activated import activated
 
 ENGINES = [Engine.TORCH, Engine.NUMBA]

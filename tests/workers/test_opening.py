@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from cal_ratio_trainer.workers.executor import Report, Task
-from cal_ratio_trainer.workers.local_processes import LocalProcesses
+from cal_ratio_trainer.workers.opening import LocalProcesses
 
 PROJECT = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ def interrupted_executor(folder: Path) -> None:
 
 def test_an_interrupt_ends_the_workers_without_a_traceback_and_they_clean_up(tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys; from tests.workers.test_local_processes import interrupted_executor; "
+        "import pathlib, sys; from tests.workers.test_opening import interrupted_executor; "
         "__name__ == '__main__' and interrupted_executor(pathlib.Path(sys.argv[1]))"
     )
     done = subprocess.run(
