@@ -357,7 +357,7 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
     c2st = row.get("c2st_auc", math.nan)
     if math.isfinite(c2st):
         ks += f"C2ST {c2st:.3f}({row['c2st_excess']:+.1f}σ)  "
-    adversary = "" if math.isnan(row["val_adv_loss"]) else f"adversary {row['val_adv_loss']:.3f}  "
+    adversary = "" if math.isnan(loss := row["val_original_adv_lossf"]) else f"adversary {loss:.3f}  "
     return (
         f"epoch {number:3d}/{epochs}  loss {row['original_lossf']:.4g}  val {row['val_original_lossf']:.4g}  "
         f"{adversary}AUC {row['val_auc']:.4f}  {ks}"
