@@ -43,7 +43,7 @@ CPU = torch.device("cpu")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A main file, and control regions of 400, 200 and 300 jets."""
     folder = tmp_path_factory.mktemp("data")
-    named = {}
+    named: dict[str, str] = {}
     for seed, (name, jets) in enumerate({"dijets": 400, "ttbar": 200, "other": 300}.items()):
         (folder / name).mkdir()
         main, control = write_training_files(folder / name, 500, jets, seed=10 + seed)
