@@ -247,9 +247,9 @@ def _completed(
 def _written(fold_set: FoldSet, details: Callable[[TestFigures], str]) -> TestFigures:
     run = fold_set.run
     sample, networks = fold_sample(run, fold_set.rule, torch.device("cpu")), networks_of(run).load()
-    main, control = write_fold_sample(sample, networks, run)
+    main, control, judged = write_fold_sample(sample, networks, run)
     seed = sample.settings.seed if sample.settings.c2st_every else None
-    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed)
+    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed, judged=judged)
     histories = [each.read_history() for each in fold_set.folds]
     history = mean_history(histories)
     write_text(run.history_file, history_text(history))
@@ -287,7 +287,7 @@ def _data(kind: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_different_files(fold_set: FoldSet) -> None:
-    for kind in ("main", "control"):
+    for kind in ("main", "control", "judged"):
         sums = [run.read_record().get("data", {}).get(kind, {}).get("sha256") for run in fold_set.folds]
         if len(set(sums)) > 1:
             by_fold = json.dumps(
