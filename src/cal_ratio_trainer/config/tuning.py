@@ -7,9 +7,8 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.base import FigureSettings, SchedulingSettings, Settings, model_name
 from cal_ratio_trainer.config.loading import mistakes_of, read_yaml, shown
-from cal_ratio_trainer.config.shared import FigureSettings, SchedulingSettings, model_name
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, did_you_mean
 
@@ -20,7 +19,7 @@ USUAL_TRIALS = 20
 """Number of trials of a study where neither trials nor hours are given."""
 
 _NOT_SEARCHED = {
-    *("model_name", "main_training_file", "cr_training_file", "output_path", "tag", "note", "cache_path", "seed"),
+    *("model_name", "main_training_file", "cr_training_file", "cr_shares", "cr_judge_file", "output_path", "tag", "note", "cache_path", "seed"),
     *("start_from", "profile", "sample_fraction", "train_fraction", "split", "folds", "fold", "include_low_mass"),
     *("include_high_mass", "low_masses", "high_masses", "weight_column", "bad_weights", "pt_ranges", "c2st_every"),
     *("mH_parametrization", "mS_parametrization", "keep_weights", "ks_limit", "threads", "device", "data_place"),

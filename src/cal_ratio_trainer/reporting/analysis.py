@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
 from cal_ratio_trainer.reporting.analysis_figures import (
     history_figures,
@@ -26,6 +25,8 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
+from cal_ratio_trainer.reporting.training_details import region_table
+from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,
@@ -308,6 +309,9 @@ def _write_test_figures(report: Report, section: _Section, level: int) -> None:
     for table in (difference_table(section.candidates, best), *rejection_tables(section.candidates, best)):
         if table is not None:
             report.table(table)
+    for each in section.candidates:
+        if each.result is not None and each.result.regions:
+            report.table(region_table(each.result.regions, f"MC and data in each control region, {each.name}"))
     report.heading("Signal efficiencies", level)
     efficiencies = efficiency_table(section.candidates)
     if efficiencies is not None:

@@ -10,12 +10,12 @@ import numpy as np
 
 from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.tuning import TuneSettings
-from cal_ratio_trainer.markdown import code, escaped
 from cal_ratio_trainer.plotting.pareto import TrialsPlot, trials_drawing
 from cal_ratio_trainer.progress import duration
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, Markup, ReportTable, bold, number
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
-from cal_ratio_trainer.reporting.table import NOT_KNOWN, Markup, ReportTable, bold, number
 from cal_ratio_trainer.reporting.training_details import training_details_text
+from cal_ratio_trainer.results import code, escaped
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.tuning.objectives import CLEAR, MEASURES, OBJECTIVES
 from cal_ratio_trainer.tuning.study import FINISHED, STOPPED, StudyFile, TrialRow, TrialTable

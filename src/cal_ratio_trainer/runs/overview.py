@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
@@ -125,7 +125,8 @@ class RunOverview:
     @property
     def kinds_of_jets(self) -> tuple[str, ...]:
         """'main' and, for a training with control region, 'control'; both where the record does not say."""
-        return tuple(self.record.get("data") or ("main", "control"))
+        known = self.record.get("data") or ("main", "control")
+        return tuple(kind for kind in known if kind != "judged")
 
     @property
     def data(self) -> str:

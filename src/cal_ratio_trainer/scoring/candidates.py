@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.runs import AnalyzeSettings
-from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
@@ -23,7 +23,8 @@ from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
-from cal_ratio_trainer.network.device import chosen_device
+from cal_ratio_trainer.evaluation.summary import RegionFigures, figures_of_regions
+from cal_ratio_trainer.network.engine import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of
@@ -207,6 +208,7 @@ class TestResult:
         ks_sum: the sum over outputs and pt ranges, with samples drawn anew.
         c2st: data and MC in the control region told apart by a classifier.
         histograms: of the outputs.
+        regions: data and MC in each of several control regions, and in those that are judged only.
     """
 
     aucs: tuple[Resampled, ...]
@@ -219,6 +221,7 @@ class TestResult:
     ks_sum: Resampled
     c2st: ControlRegionC2st
     histograms: EpochHistograms
+    regions: tuple[RegionFigures, ...]
 
     # The name begins with "Test", but there is nothing to collect here.
     __test__ = False
@@ -351,4 +354,5 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
         c2st=c2st_of_control_jets(control, settings.seed, sample.pt_ranges),
         histograms=histograms_of(main, control, ks),
+        regions=figures_of_regions(control, sample.judged_by(network), sample.pt_ranges, settings.seed),
     )

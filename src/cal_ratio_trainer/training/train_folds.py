@@ -28,9 +28,8 @@ from cal_ratio_trainer.training.continuation import AUTO, Start, changed_setting
 from cal_ratio_trainer.training.fold_set import FoldSet, begun_set, joined_set, new_fold_set, release
 from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.run_record import figures_as_json
 from cal_ratio_trainer.training.signals import TrainingStopped
-from cal_ratio_trainer.training.train import TrainSummary, train
+from cal_ratio_trainer.training.train import TrainSummary, figures_as_json, train
 from cal_ratio_trainer.workers.child import ChildDied
 
 _OF_THE_SET = ("fold", "epochs")
@@ -248,9 +247,9 @@ def _completed(
 def _written(fold_set: FoldSet, details: Callable[[TestFigures], str]) -> TestFigures:
     run = fold_set.run
     sample, networks = fold_sample(run, fold_set.rule, torch.device("cpu")), networks_of(run).load()
-    main, control = write_fold_sample(sample, networks, run)
+    main, control, judged = write_fold_sample(sample, networks, run)
     seed = sample.settings.seed if sample.settings.c2st_every else None
-    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed)
+    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed, judged=judged)
     histories = [each.read_history() for each in fold_set.folds]
     history = mean_history(histories)
     write_text(run.history_file, history_text(history))
@@ -288,7 +287,7 @@ def _data(kind: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_different_files(fold_set: FoldSet) -> None:
-    for kind in ("main", "control"):
+    for kind in ("main", "control", "judged"):
         sums = [run.read_record().get("data", {}).get(kind, {}).get("sha256") for run in fold_set.folds]
         if len(set(sums)) > 1:
             by_fold = json.dumps(

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.config.loading import DEFAULTS, Layers, shown
 from cal_ratio_trainer.config.profiles import PROFILES
-from cal_ratio_trainer.config.shared import SchedulingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.config.tuning import USUAL_TRIALS, TuneSettings, read_search_space
 from cal_ratio_trainer.errors import ConfigError, UserError
