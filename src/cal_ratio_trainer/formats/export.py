@@ -14,6 +14,7 @@ from cal_ratio_trainer.formats.model_card import NetworkFacts, WrittenFile, card
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
 from cal_ratio_trainer.formats.registry import (
     ALL,
+    CannotAverage,
     CannotHold,
     NetworkFormat,
     OnnxOptions,
@@ -65,19 +66,19 @@ def output_files(output: Path, format_name: str) -> dict[str, Path]:
     }
 
 
-def fold_output(output: Path, fold: int) -> Path:
-    """The file that the network of a fold is written to.
+def output_of_set(output: Path, word: str, number: int) -> Path:
+    """The file that one network of a set is written to.
 
-    >>> fold_output(Path("model.json"), 2).name
+    >>> output_of_set(Path("model.json"), "fold", 2).name
     'model_fold2.json'
     """
     stem = _without_suffix(output)
-    return stem.with_name(f"{stem.name}_fold{fold}{output.name.removeprefix(stem.name)}")
+    return stem.with_name(f"{stem.name}_{word}{number}{output.name.removeprefix(stem.name)}")
 
 
 @dataclass(frozen=True)
 class NetworkToWrite:
-    """A network and its files.
+    """A network, or the average of several, and its files.
 
     Attributes:
         files: format -> where it goes (see `output_files`); existing files are replaced.
@@ -85,6 +86,7 @@ class NetworkToWrite:
         weights: every weight by name.
         probes: jets with the network's own scores.
         details: stand beside its files on the card.
+        averaged_with: weights of further networks; the files hold the mean of the scores of all.
     """
 
     files: Mapping[str, Path]
@@ -92,6 +94,7 @@ class NetworkToWrite:
     weights: Mapping[str, np.ndarray[Any, Any]]
     probes: Probes
     details: Mapping[str, Any] = field(default_factory=dict)
+    averaged_with: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
 
 
 def export_networks(
@@ -111,12 +114,14 @@ def export_networks(
         MissingOnnx: an ONNX file is wanted, but the packages are not installed.
         BadOpset: the installed onnx does not know this version.
         NonFiniteWeights: a weight holds NaN or infinities.
-        CannotHold: a format cannot hold a network with this encoder.
+        CannotHold, CannotAverage: a format cannot hold a network with this encoder, or the average of several.
     """
     for network in networks:
         for name in network.files:
             if not formats()[name].holds(network.facts.shape):
                 raise CannotHold(name, network.facts.shape)
+            if network.averaged_with and not formats()[name].averages:
+                raise CannotAverage(name, 1 + len(network.averaged_with))
     if any("onnx" in network.files for network in networks):
         require_onnx()
     written: list[WrittenFile] = []
@@ -126,7 +131,9 @@ def export_networks(
     others = sorted(files_on_card(cards[0]) - {path.name for path in paths})
     with ExitStack() as stack:
         for network in networks:
-            source = Source(network.facts, network.weights, network.probes, onnx or OnnxOptions())
+            source = Source(
+                network.facts, network.weights, network.probes, onnx or OnnxOptions(), network.averaged_with
+            )
             for format_name, path in network.files.items():
                 temporary = stack.enter_context(replacing(path))
                 written.append(_write_and_check(temporary, path, formats()[format_name], source, network.details))

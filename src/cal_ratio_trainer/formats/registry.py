@@ -78,12 +78,14 @@ class Source:
         weights: every weight by name.
         probes: jets with the network's own scores.
         onnx: options of the ONNX file.
+        averaged_with: weights of further networks of this shape; the file's scores are the mean over all.
     """
 
     facts: NetworkFacts
     weights: Mapping[str, np.ndarray[Any, Any]]
     probes: Probes
     onnx: OnnxOptions = OnnxOptions()
+    averaged_with: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class NetworkFormat:
         recognises: whether a content is of this format; None where files are not read.
         read: the network in a content; raises BadNetworkFile where it is damaged or another network.
         holds_every_encoder: whether it holds networks of any encoder; else the encoder says so (`Encoder.formats`).
+        averages: whether a file can hold several networks and the mean of their scores.
         stem_end: behind the stem of its file where all formats are written.
         is_in_all: whether `--format all` writes it.
     """
@@ -112,6 +115,7 @@ class NetworkFormat:
     recognises: Callable[[bytes], bool] | None = None
     read: Callable[[bytes], StoredNetwork] | None = None
     holds_every_encoder: bool = False
+    averages: bool = False
     stem_end: str = ""
     is_in_all: bool = True
 
@@ -135,6 +139,17 @@ class CannotHold(UserError):
         able = ", ".join(each.name for each in formats().values() if each.holds(shape))
         super().__init__(
             f"a file of format {format_name} cannot hold a network with the encoder {shape.encoder}; {able} can"
+        )
+
+
+class CannotAverage(UserError):
+    """A format holds one network, not the average of several."""
+
+    def __init__(self, format_name: str, count: int) -> None:
+        able = " or ".join(each.name for each in formats().values() if each.averages)
+        super().__init__(
+            f"a file of format {format_name} holds one network, not the average of the {count} members of an ensemble: "
+            f"--format {able} writes the average, --members writes each of them"
         )
 
 
@@ -169,7 +184,9 @@ def _write_onnx(source: Source) -> bytes:
     preprocessing = facts.preprocessing if scales_jets else None
     properties = card_properties(facts, scales_jets)
     padding = facts.preprocessing.padding
-    return onnx_bytes(facts.shape, source.weights, properties, source.onnx.opset, preprocessing, padding)
+    return onnx_bytes(
+        facts.shape, source.weights, properties, source.onnx.opset, preprocessing, padding, source.averaged_with
+    )
 
 
 def _is_keras(content: bytes) -> bool:
@@ -205,7 +222,7 @@ _BUILT_IN = (
         _is_keras,
         _read_keras,
     ),
-    NetworkFormat("onnx", ".onnx", "ONNX", _write_onnx, check_onnx),
+    NetworkFormat("onnx", ".onnx", "ONNX", _write_onnx, check_onnx, averages=True),
     NetworkFormat(
         *("safetensors", SUFFIX, "safetensors of this program"),
         lambda source: safetensors_bytes(source.facts.shape, source.weights),

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.datasets.splits import EnsembleRule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
@@ -23,11 +24,12 @@ from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
+from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample, member_figures
 from cal_ratio_trainer.network.device import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of
-from cal_ratio_trainer.runs.networks import find_networks
+from cal_ratio_trainer.runs.networks import Networks, find_networks
 from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
 from cal_ratio_trainer.runs.recommendation import (
     classifying_epochs,
@@ -207,6 +209,7 @@ class TestResult:
         ks_sum: the sum over outputs and pt ranges, with samples drawn anew.
         c2st: data and MC in the control region told apart by a classifier.
         histograms: of the outputs.
+        ensemble: of an ensemble, all figures of merit with those of its members; None for other networks.
     """
 
     aucs: tuple[Resampled, ...]
@@ -219,6 +222,7 @@ class TestResult:
     ks_sum: Resampled
     c2st: ControlRegionC2st
     histograms: EpochHistograms
+    ensemble: TestFigures | None = None
 
     # The name begins with "Test", but there is nothing to collect here.
     __test__ = False
@@ -287,8 +291,8 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
     candidates = []
     for position, run in enumerate(group.runs):
         reasons: dict[int, list[str]] = {}
-        # A fold set offers one choice, which is the best by all of them.
-        for criterion, values in criteria(run.rows).items() if run.best_of_folds is None else ():
+        # A set offers one choice, which is the best by all of them.
+        for criterion, values in criteria(run.rows).items() if run.best_of_networks is None else ():
             finite = sorted((value, epoch) for epoch, value in enumerate(values) if math.isfinite(value))
             for rank, (_, epoch) in enumerate(finite[:best_of_each]):
                 reasons.setdefault(epoch, []).append(criterion if rank == 0 else f"{criterion} ({rank + 1}.)")
@@ -339,6 +343,13 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
     runs = candidate.run.overview.run.numbered_folder.parents[1]
     network = find_networks(candidate.name, runs, settings.rule).load()
     main, control = sample.scored_by(network)
+    ensemble = None
+    if isinstance(network.rule, EnsembleRule):
+        scored = [(main, control), *(sample.scored_by(Networks((each,))) for each in network.classifiers)]
+        figures, *members = (
+            evaluate_test_sample(*each, pt_ranges=sample.pt_ranges, c2st_seed=settings.seed) for each in scored
+        )
+        ensemble = replace(figures, members=member_figures([each.numbers() for each in members]))
     ks = ks_of_control_jets(control, sample.pt_ranges)
     return TestResult(
         aucs=resampled_aucs(main, sample.main.events, resampling, BACKGROUNDS),
@@ -351,4 +362,5 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
         c2st=c2st_of_control_jets(control, settings.seed, sample.pt_ranges),
         histograms=histograms_of(main, control, ks),
+        ensemble=ensemble,
     )
