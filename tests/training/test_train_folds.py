@@ -24,10 +24,10 @@ from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.loop import write_epoch
 from cal_ratio_trainer.training.network_set import NetworkSet
+from cal_ratio_trainer.training.setup import restored_threads
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
 from cal_ratio_trainer.training.test_part import write_test_sample
 from cal_ratio_trainer.training.train_networks import NetworkSetSummary, set_work
-from cal_ratio_trainer.training.warm_up import restored_threads
 from tests.factories.files import write_training_files
 from tests.factories.runs import are_equal, set_of, set_settings, train_set
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from cal_ratio_trainer.api.arguments import command, described, limit_spinning
+from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import Layers, layers_of, settings_from
@@ -23,7 +24,6 @@ from cal_ratio_trainer.config.runs import (
     RunsSettings,
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
-from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.progress import progress_shown
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.scoring import ReadingSettings
-from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import did_you_mean
 from cal_ratio_trainer.evaluation.summary import MemberFigure, TestFigures

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.shared import FigureSettings, Rule, RunsFolder, model_name, name_run_epoch
+from cal_ratio_trainer.config.base import FigureSettings, Rule, RunsFolder, Settings, model_name, name_run_epoch
 
 Status = Literal[
     "finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "incomplete", "unknown"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.shared import FigureSettings, RunsFolder, model_name
+from cal_ratio_trainer.config.base import FigureSettings, RunsFolder, model_name
 
 DEMO = "demo"
 """Name of the demo data set in place of a training file; it is made when it is first needed."""

@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.mass_selection import parametrised_masses, select_masses
-from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
-from cal_ratio_trainer.datasets.splits import Part, split_jets
-from cal_ratio_trainer.datasets.training_file import TrainingFile, mask_of, refuse_different_files
-from cal_ratio_trainer.datasets.weights import (
+from cal_ratio_trainer.datasets.sample import (
+    TrainingData,
+    TrainingSample,
     WeightArray,
     evaluation_weights,
     file_weights,
     loss_weights,
     matched_control_weights,
+    parametrised_masses,
+    select_masses,
 )
+from cal_ratio_trainer.datasets.splits import Part, split_jets
+from cal_ratio_trainer.datasets.training_file import TrainingFile, mask_of, refuse_different_files
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY

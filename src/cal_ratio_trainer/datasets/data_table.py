@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
+from cal_ratio_trainer.datasets.sample import LabelArray, TrainingData, TrainingSample, WeightArray
 from cal_ratio_trainer.datasets.splits import Part
-from cal_ratio_trainer.datasets.weights import LabelArray, WeightArray
 from cal_ratio_trainer.evaluation.scored import effective_number
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, CONTROL_DATA, CONTROL_MC

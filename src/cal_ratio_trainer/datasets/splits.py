@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import JetScalars
-from cal_ratio_trainer.jets.hashing import scrambled
+from cal_ratio_trainer.jets.table import scrambled
 
 UIntArray = NDArray[np.uint64]
 

@@ -14,8 +14,7 @@ from cal_ratio_trainer.formats.layers import (
     input_name,
     onnx_slots,
 )
-from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET, OnnxGraph
-from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing, add_preprocessing
+from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET, OnnxGraph, Preprocessing, add_preprocessing
 from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.network.encoders.base import BranchShape, Encoder, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape

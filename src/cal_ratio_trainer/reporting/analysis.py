@@ -8,7 +8,6 @@ from typing import Any
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.datasets.splits import EnsembleRule
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
 from cal_ratio_trainer.reporting.analysis_figures import (
     history_figures,
@@ -28,6 +27,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.training_details import member_table
+from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,

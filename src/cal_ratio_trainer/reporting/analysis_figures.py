@@ -17,8 +17,8 @@ from cal_ratio_trainer.plotting.pareto import (
     pareto_drawing,
     shortlist_drawing,
 )
+from cal_ratio_trainer.reporting.page import Markup, ReportTable
 from cal_ratio_trainer.reporting.report import Report, file_stem
-from cal_ratio_trainer.reporting.table import Markup, ReportTable
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row
 from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
 from cal_ratio_trainer.runs.overview import BestEpoch

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.runs import RunsSettings
-from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
-from cal_ratio_trainer.reporting.table import ReportTable, as_rich
+from cal_ratio_trainer.reporting.page import ReportTable, as_rich
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS

@@ -11,7 +11,7 @@ from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import MemberFigure, TestFigures
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, as_text, number
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number
 
 
 def training_details_text(figures: TestFigures) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.config.loading import settings_from
-from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule
-from cal_ratio_trainer.formats.export import Exported, NetworkToWrite, export_networks, output_files, output_of_set
 from cal_ratio_trainer.formats.fdeep_file import is_sensitive
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
@@ -23,7 +22,18 @@ from cal_ratio_trainer.formats.probe_jets import (
     padded_inputs,
     probes_of,
 )
-from cal_ratio_trainer.formats.registry import ALL, OnnxOptions, Probes, formats, formats_named
+from cal_ratio_trainer.formats.registry import (
+    ALL,
+    Exported,
+    NetworkToWrite,
+    OnnxOptions,
+    Probes,
+    export_networks,
+    formats,
+    formats_named,
+    output_files,
+    output_of_set,
+)
 from cal_ratio_trainer.formats.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
@@ -79,7 +89,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
         InputFileError: a network file is missing, damaged or no network of ours.
         UnknownFormat: there is no format of this name.
         CannotHold, CannotAverage, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as
-            `formats.export.export_networks`; nothing is left.
+            `formats.registry.export_networks`; nothing is left.
     """
     found = find_networks(settings.training, settings.output_path, settings.rule)
     rule = found.rule

@@ -9,7 +9,7 @@ import torch
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
-from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.formats.onnx_graph import Preprocessing
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule, SetRule
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import write_bytes

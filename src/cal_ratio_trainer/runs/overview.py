@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.datasets.splits import SetRule
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import load_control_jets, load_main_jets
-from cal_ratio_trainer.datasets.mass_selection import parametrised_masses
+from cal_ratio_trainer.datasets.sample import WeightArray, evaluation_weights, file_weights, parametrised_masses
 from cal_ratio_trainer.datasets.splits import FOLD, FoldRule, SetRule, UIntArray, event_words
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
-from cal_ratio_trainer.datasets.weights import WeightArray, evaluation_weights, file_weights
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets

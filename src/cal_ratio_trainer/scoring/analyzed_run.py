@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 
-from cal_ratio_trainer.config.shared import Rule
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import SetRule
 from cal_ratio_trainer.errors import UserError

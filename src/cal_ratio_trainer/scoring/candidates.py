@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
+from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.runs import AnalyzeSettings
-from cal_ratio_trainer.config.shared import Rule
 from cal_ratio_trainer.datasets.splits import EnsembleRule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
@@ -25,7 +25,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample, member_figures
-from cal_ratio_trainer.network.device import chosen_device
+from cal_ratio_trainer.network.engine import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of

@@ -19,7 +19,7 @@ from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.intervals import ShareTally, selections
 from cal_ratio_trainer.files.atomic import replacing
-from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
+from cal_ratio_trainer.files.parquet import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import CleaningReport
 from cal_ratio_trainer.ntuple.pieces import piece_file
@@ -38,9 +38,8 @@ from cal_ratio_trainer.scoring.score_file import (
 from cal_ratio_trainer.scoring.scorer import ScoreArray, Scorer, find_scorer
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally, unusual_value_notes
-from cal_ratio_trainer.workers.executor import Executor, Report
+from cal_ratio_trainer.workers.executor import Executor, Report, available_cores, prefetched
 from cal_ratio_trainer.workers.files import Pieces
-from cal_ratio_trainer.workers.processes import available_cores, prefetched
 
 _JETS, _SCORES = "jets.", "scores."
 _OF_DATA = "of_data"

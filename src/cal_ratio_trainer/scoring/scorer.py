@@ -26,7 +26,7 @@ from cal_ratio_trainer.jets.cleaning import with_missing_t0
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.schema import GEV_A_TEV, MASS_INPUTS, Schema
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.device import chosen_device
+from cal_ratio_trainer.network.engine import chosen_device
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.networks import NamedNetworks, Networks, find_networks

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.config.loading import Layers, settings_from, shown
 from cal_ratio_trainer.config.profiles import PROFILES
-from cal_ratio_trainer.config.shared import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place

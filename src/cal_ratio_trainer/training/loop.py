@@ -19,8 +19,7 @@ from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.network.domain.base import ControlJets
-from cal_ratio_trainer.network.step_sums import StepSums
+from cal_ratio_trainer.network.domain.base import ControlJets, StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import (
@@ -40,7 +39,7 @@ from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets
 from cal_ratio_trainer.training.test_part import scored_control, scored_main
-from cal_ratio_trainer.workers.processes import prefetched
+from cal_ratio_trainer.workers.executor import prefetched
 
 _MAX_C2ST_JETS, _TRAINED_PER_C2ST_JET = 20_000, 50
 
@@ -319,7 +318,7 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
     c2st = row.get("c2st_auc", math.nan)
     if math.isfinite(c2st):
         ks += f"C2ST {c2st:.3f}({row['c2st_excess']:+.1f}σ)  "
-    adversary = "" if math.isnan(row["val_adv_loss"]) else f"adversary {row['val_adv_loss']:.3f}  "
+    adversary = "" if math.isnan(loss := row["val_original_adv_lossf"]) else f"adversary {loss:.3f}  "
     return (
         f"epoch {number:3d}/{epochs}  loss {row['original_lossf']:.4g}  val {row['val_original_lossf']:.4g}  "
         f"{adversary}AUC {row['val_auc']:.4f}  {ks}"

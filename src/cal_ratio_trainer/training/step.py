@@ -15,11 +15,10 @@ from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.batch import Batch
 from cal_ratio_trainer.network.classifier import Classifier, logits_of
-from cal_ratio_trainer.network.device import on_device
-from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, StepSums
 from cal_ratio_trainer.network.dropout import DropoutSource
+from cal_ratio_trainer.network.engine import on_device
 from cal_ratio_trainer.network.shape import OUTPUTS
-from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.optimizers import adamw, add_to_average, keras_nadam, set_learning_rate
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 

@@ -29,9 +29,8 @@ from cal_ratio_trainer.training.continuation import AUTO, Start, changed_setting
 from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.network_set import NetworkSet, begun_set, joined_set, new_set, release
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
-from cal_ratio_trainer.training.run_record import figures_as_json
 from cal_ratio_trainer.training.signals import TrainingStopped
-from cal_ratio_trainer.training.train import TrainSummary, train
+from cal_ratio_trainer.training.train import TrainSummary, figures_as_json, train
 from cal_ratio_trainer.workers.child import ChildDied
 
 _OF_THE_SET = ("fold", "member", "epochs")

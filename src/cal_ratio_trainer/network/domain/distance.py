@@ -13,9 +13,8 @@ import math
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, domain_loss
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, StepSums, domain_loss
 from cal_ratio_trainer.network.shape import OUTPUTS
-from cal_ratio_trainer.network.step_sums import StepSums
 
 MAX_LOG_ODDS = 12.0
 """Log-odds beyond this are taken as this: a probability of 6e-6, where a single-precision softmax still has digits."""
