@@ -26,7 +26,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
-from cal_ratio_trainer.reporting.training_details import member_table
+from cal_ratio_trainer.reporting.training_details import member_table, region_table
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
@@ -320,6 +320,8 @@ def _write_test_figures(report: Report, section: _Section, level: int) -> None:
     for each in section.candidates:
         if each.result is not None and each.result.ensemble is not None:
             report.table(member_table(each.result.ensemble, each.name))
+        if each.result is not None and each.result.regions:
+            report.table(region_table(each.result.regions, f"MC and data in each control region, {each.name}"))
     report.heading("Signal efficiencies", level)
     efficiencies = efficiency_table(section.candidates)
     if efficiencies is not None:

@@ -35,9 +35,9 @@ def drawings_of_history(
     names = [
         name
         for name in dict.fromkeys(name for row in history for name in row)
-        if (with_adversary or "adv" not in name) and (with_ks or not name.startswith("ks_"))
+        if (with_adversary or name.startswith("cr_") or "adv" not in name) and (with_ks or not name.startswith("ks_"))
         # With few control jets there is no result in any epoch.
-        if not name.startswith("c2st_") or any(math.isfinite(row.get(name, math.nan)) for row in history)
+        if "c2st_" not in name or any(math.isfinite(row.get(name, math.nan)) for row in history)
     ]
     return history_drawings({name: [row.get(name, math.nan) for row in history] for name in names}, references)
 

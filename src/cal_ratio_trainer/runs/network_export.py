@@ -105,10 +105,9 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
     loaded, options = found.load(), OnnxOptions(settings.opset, settings.with_preprocessing)
     parts = [(found.files[0], loaded, settings.output_json)]
     if rule is not None and settings.folds:
-        alone = zip(found.files, loaded.classifiers, strict=True)
         parts = [
-            (file, Networks((classifier,)), output_of_set(settings.output_json, rule.word, number))
-            for number, (file, classifier) in enumerate(alone)
+            (file, network, output_of_set(settings.output_json, rule.word, number))
+            for number, (file, network) in enumerate(zip(found.files, loaded.members, strict=True))
         ]
     networks = []
     for number, (file, together, output) in enumerate(parts):

@@ -137,6 +137,11 @@ class Networks:
         return self.rule if isinstance(self.rule, FoldRule) else None
 
     @property
+    def members(self) -> tuple["Networks", ...]:
+        """Each network by itself."""
+        return tuple(Networks((each,)) for each in self.classifiers)
+
+    @property
     def shape(self) -> NetworkShape:
         """The shape of each."""
         return self.classifiers[0].shape

@@ -125,7 +125,8 @@ class RunOverview:
     @property
     def kinds_of_jets(self) -> tuple[str, ...]:
         """'main' and, for a training with control region, 'control'; both where the record does not say."""
-        return tuple(self.record.get("data") or ("main", "control"))
+        known = self.record.get("data") or ("main", "control")
+        return tuple(kind for kind in known if kind != "judged")
 
     @property
     def data(self) -> str:

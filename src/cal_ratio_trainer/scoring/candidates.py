@@ -24,12 +24,18 @@ from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, RocCurve, roc_curve
 from cal_ratio_trainer.evaluation.significance import significance_scan
-from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample, member_figures
+from cal_ratio_trainer.evaluation.summary import (
+    RegionFigures,
+    TestFigures,
+    evaluate_test_sample,
+    figures_of_regions,
+    member_figures,
+)
 from cal_ratio_trainer.network.engine import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of
-from cal_ratio_trainer.runs.networks import Networks, find_networks
+from cal_ratio_trainer.runs.networks import find_networks
 from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
 from cal_ratio_trainer.runs.recommendation import (
     classifying_epochs,
@@ -209,6 +215,7 @@ class TestResult:
         ks_sum: the sum over outputs and pt ranges, with samples drawn anew.
         c2st: data and MC in the control region told apart by a classifier.
         histograms: of the outputs.
+        regions: data and MC in each of several control regions, and in those that are judged only.
         ensemble: of an ensemble, all figures of merit with those of its members; None for other networks.
     """
 
@@ -222,6 +229,7 @@ class TestResult:
     ks_sum: Resampled
     c2st: ControlRegionC2st
     histograms: EpochHistograms
+    regions: tuple[RegionFigures, ...]
     ensemble: TestFigures | None = None
 
     # The name begins with "Test", but there is nothing to collect here.
@@ -343,11 +351,12 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
     runs = candidate.run.overview.run.numbered_folder.parents[1]
     network = find_networks(candidate.name, runs, settings.rule).load()
     main, control = sample.scored_by(network)
-    ensemble = None
+    judged, ensemble = sample.judged_by(network), None
     if isinstance(network.rule, EnsembleRule):
-        scored = [(main, control), *(sample.scored_by(Networks((each,))) for each in network.classifiers)]
+        scored = [(main, control, judged), *((*sample.scored_by(e), sample.judged_by(e)) for e in network.members)]
         figures, *members = (
-            evaluate_test_sample(*each, pt_ranges=sample.pt_ranges, c2st_seed=settings.seed) for each in scored
+            evaluate_test_sample(jets, region, pt_ranges=sample.pt_ranges, c2st_seed=settings.seed, judged=only_judged)
+            for jets, region, only_judged in scored
         )
         ensemble = replace(figures, members=member_figures([each.numbers() for each in members]))
     ks = ks_of_control_jets(control, sample.pt_ranges)
@@ -362,5 +371,6 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
         c2st=c2st_of_control_jets(control, settings.seed, sample.pt_ranges),
         histograms=histograms_of(main, control, ks),
+        regions=figures_of_regions(control, judged, sample.pt_ranges, settings.seed),
         ensemble=ensemble,
     )

@@ -198,7 +198,13 @@ def _is_same_training(found: NetworkSet, settings: TrainSettings) -> bool:
 def _compared(settings: TrainSettings) -> Mapping[str, Any]:
     # Folders may be given in several ways, and the set was found in this one.
     compared = settings.model_dump(mode="json", exclude={*_MAY_DIFFER, "output_path"})
-    for name in ("main_training_file", "cr_training_file"):
-        if compared[name] is not None and "://" not in compared[name] and Path(compared[name]).exists():
-            compared[name] = str(Path(compared[name]).absolute())
+    for name in ("main_training_file", "cr_training_file", "cr_judge_file"):
+        if isinstance(compared[name], dict):
+            compared[name] = {region: _absolute(file) for region, file in compared[name].items()}
+        elif compared[name] is not None:
+            compared[name] = _absolute(compared[name])
     return compared
+
+
+def _absolute(file: str) -> str:
+    return str(Path(file).absolute()) if "://" not in file and Path(file).exists() else file

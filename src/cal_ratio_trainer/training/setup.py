@@ -347,6 +347,7 @@ def new_step(
             control_jets=-(-len(sampler.main) // sampler.splits),
             steps=settings.epochs * sampler.splits,
             hidden_width=classifier.shape.hidden[-1],
+            region_shares=settings.control_shares,
         )
         domain = domain_loss_named(settings.agreement)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.

@@ -267,9 +267,9 @@ def _completed(
 def _written(network_set: NetworkSet, details: Callable[[TestFigures], str]) -> TestFigures:
     run, rule = network_set.run, network_set.rule
     sample, networks = sample_of_set(run, rule, torch.device("cpu")), networks_of(run).load()
-    main, control = write_sample_of_set(sample, networks, run)
+    main, control, judged = write_sample_of_set(sample, networks, run)
     seed = sample.settings.seed if sample.settings.c2st_every else None
-    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed)
+    figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed, judged=judged)
     if isinstance(rule, EnsembleRule):
         evaluated = [read_evaluation(each)[1] for each in network_set.networks]
         figures = replace(figures, members=member_figures([each.numbers() for each in evaluated]))
@@ -323,7 +323,7 @@ def _data(kind: str, records: Sequence[Mapping[str, Any]], rule: SetRule) -> dic
 
 
 def _refuse_different_files(network_set: NetworkSet) -> None:
-    for kind in ("main", "control"):
+    for kind in ("main", "control", "judged"):
         sums = [run.read_record().get("data", {}).get(kind, {}).get("sha256") for run in network_set.networks]
         if len(set(sums)) > 1:
             by_network = json.dumps(
