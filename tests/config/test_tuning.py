@@ -65,7 +65,8 @@ def test_settings_of_a_trial_keep_those_that_are_not_searched() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"folds": 3}, "single networks"),
+        ({"folds": 3}, "give folds to"),
+        ({"seeds": 3}, "give seeds to"),
         ({"main_training_file": "a", "cr_training_file": None, "agreement": "none"}, "give cr_training_file"),
         ({"c2st_every": 0}, "c2st_every above 0"),
         ({"study": "a/b"}, "letters, digits"),

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from cal_ratio_trainer.runs.network_export import TrainingExport
     from cal_ratio_trainer.simulation import DemoSummary
     from cal_ratio_trainer.training.train import TrainSummary
-    from cal_ratio_trainer.training.train_folds import FoldSetSummary
+    from cal_ratio_trainer.training.train_networks import NetworkSetSummary
 
 
 class TrainArguments(TrainSettings):
@@ -187,7 +187,7 @@ def _layers_of_training(
 
 def train_with(
     layers: Layers, continue_from: str | None, say: Callable[[str], None]
-) -> "TrainSummary | FoldSetSummary | None":
+) -> "TrainSummary | NetworkSetSummary | None":
     """Trains a network or a fold set; of several processes that torchrun started, the first speaks for all.
 
     Args:
@@ -208,16 +208,16 @@ def train_with(
     from cal_ratio_trainer.training.ranks import launched_ranks
     from cal_ratio_trainer.training.train import follow
     from cal_ratio_trainer.training.train import train as train_one
-    from cal_ratio_trainer.training.train_folds import fold_work, train_folds
+    from cal_ratio_trainer.training.train_networks import set_work, train_networks
 
     settings, notice, ranks = settings_from(TrainSettings, layers), profile_notice(layers), launched_ranks()
-    summary: TrainSummary | FoldSetSummary | None = None
+    summary: TrainSummary | NetworkSetSummary | None = None
     if not ranks.is_first:
         follow(ranks)
-    elif work := fold_work(layers, settings, continue_from):
-        if work.fold_set is None:
+    elif work := set_work(layers, settings, continue_from):
+        if work.network_set is None:
             say(notice)
-        summary = train_folds(work, say, training_details_text, ranks)
+        summary = train_networks(work, say, training_details_text, ranks)
     else:
         start = find_start(layers, settings, continue_from)
         # A training that goes on with an imported run has the settings of that.

@@ -19,11 +19,22 @@ USUAL_TRIALS = 20
 """Number of trials of a study where neither trials nor hours are given."""
 
 _NOT_SEARCHED = {
-    *("model_name", "main_training_file", "cr_training_file", "cr_shares", "cr_judge_file", "output_path", "tag", "note", "cache_path", "seed"),
+    *(
+        "model_name",
+        "main_training_file",
+        "cr_training_file",
+        "cr_shares",
+        "cr_judge_file",
+        "output_path",
+        "tag",
+        "note",
+        "cache_path",
+        "seed",
+    ),
     *("start_from", "profile", "sample_fraction", "train_fraction", "split", "folds", "fold", "include_low_mass"),
     *("include_high_mass", "low_masses", "high_masses", "weight_column", "bad_weights", "pt_ranges", "c2st_every"),
     *("mH_parametrization", "mS_parametrization", "keep_weights", "ks_limit", "threads", "device", "data_place"),
-    *("epoch_plots", "plot_processes", "tensorboard"),
+    *("seeds", "member", "epoch_plots", "plot_processes", "tensorboard"),
     *FigureSettings.model_fields,
 }
 """Settings that decide which jets a trial reads and is judged on, or its place, and not how its network learns."""
@@ -84,8 +95,9 @@ class TuneSettings(SchedulingSettings, TrainSettings):
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Self:
-        if self.folds is not None:
-            raise ValueError("tune trains single networks: give folds to 'cr_trainer train --config best.yaml'")
+        for name in ("folds", "seeds"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"tune trains single networks: give {name} to 'cr_trainer train --config best.yaml'")
         if self.cr_training_file is None:
             raise ValueError("tune judges trials in a control region: give cr_training_file")
         if self.agreement_measure == "c2st" and not self.c2st_every:

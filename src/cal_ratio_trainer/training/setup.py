@@ -334,7 +334,7 @@ def new_step(
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(
         network_shape(settings, schema),
-        settings.seed,
+        settings.network_seed,
         settings.engine,
         auxiliary_heads=settings.auxiliary_weight > 0,
     ).to(device)
@@ -345,7 +345,7 @@ def new_step(
         assert settings.agreement_strength is not None, "every method has a default strength"
         of_domain = DomainSettings(
             weight=settings.agreement_strength,
-            seed=settings.seed + 1,
+            seed=settings.network_seed + 1,
             pt_ranges=tuple(settings.pt_ranges) if schema.jet_inputs[:1] == ("jet_pt",) else (),
             control_jets=-(-len(sampler.main) // sampler.splits),
             steps=settings.epochs * sampler.splits,
@@ -368,7 +368,7 @@ def new_step(
         average_weights=settings.average_weights,
         regularization=settings.regularization,
         dropout=settings.dropout,
-        seed=settings.seed,
+        seed=settings.network_seed,
         pieces=settings.accumulate,
         ranks=ranks,
     )
