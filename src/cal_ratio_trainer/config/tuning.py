@@ -44,7 +44,8 @@ class TuneSettings(SchedulingSettings, TrainSettings):
     """Settings of `cr_trainer tune`; all those of a training stand for the settings that are not searched."""
 
     study: str = Field(
-        description="Name of the study; its trials are the runs of a model of this name, its report is in their folder."
+        default="tune",
+        description="Name of the study; its trials are the runs of a model of this name, its report is in their folder.",
     )
     trials: int | None = Field(
         default=None,
