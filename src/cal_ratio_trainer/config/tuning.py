@@ -45,7 +45,7 @@ class TuneSettings(SchedulingSettings, TrainSettings):
 
     study: str = Field(
         default="tune",
-        description="Name of the study; its trials are the runs of a model of this name, its report is in their folder.",
+        description="Name of the study: its trials are the runs of a model of this name, with the report beside them.",
     )
     trials: int | None = Field(
         default=None,
