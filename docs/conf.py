@@ -1,7 +1,7 @@
-"""Settings of Sphinx: `sphinx-build -W --keep-going docs docs/_build` makes the site, from the extra `docs`.
+"""Settings of Sphinx: `sphinx-build -W --keep-going docs build/docs` makes the site, from the extra `docs`.
 
-Pages are written so that they can also be read on GitHub. The functions below turn what GitHub understands and Sphinx does not
-into what both have: links that leave `docs/`, anchors of HTML, and pages whose text stands in the top folder.
+Pages are written so that they can also be read on GitHub. The functions below turn what GitHub understands and Sphinx
+does not into what both have: links that leave `docs/`, anchors of HTML, and pages whose text stands in the top folder.
 """
 
 import inspect
@@ -20,10 +20,10 @@ with (ROOT / "pyproject.toml").open("rb") as file:
 
 project = "cal_ratio_trainer"
 author = copyright = "The CalRatioTrainer developers"
-version = release = re.search(r'"(.+)"', (ROOT / "src" / project / "version.py").read_text("utf-8"))[1]
+version = release = re.search(r'__version__ = "(.+)"', (ROOT / "src" / project / "version.py").read_text("utf-8"))[1]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "sphinxcontrib.mermaid"]
-exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+exclude_patterns = ["**.ipynb_checkpoints"]
 nitpicky = False
 
 html_theme = "furo"
@@ -35,7 +35,6 @@ html_theme_options = {
     "navigation_with_keys": True,
 }
 
-myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
 
@@ -83,7 +82,9 @@ def replace_links(app: Sphinx, docname: str, source: list[str]) -> None:
 
     if not docname.startswith("tutorials/"):
         anchors = re.findall(r'<a id="([^"]+)"', text)
-        text = re.sub(r"\]\(#([\w-]+)\)", lambda link: f"]({docname}.md{link[0][2:]}" if link[1] in anchors else link[0], text)
+        text = re.sub(
+            r"\]\(#([\w-]+)\)", lambda link: f"]({docname}.md{link[0][2:]}" if link[1] in anchors else link[0], text
+        )
         source[0] = re.sub(r"\]\((?!\w+:|#)([^)#\s]+)", point, text)
 
 
