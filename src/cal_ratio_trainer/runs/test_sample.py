@@ -172,16 +172,11 @@ class RunSample:
         test part, drawn with the run's seed. (The training draws from its own part, so its figures differ a little.)
 
         Raises:
-            RunError: the network reads another number of masses than the settings say.
+            RunError: see `check_masses`.
         """
-        columns = self.settings.parametrised_masses
-        if networks.shape.masses != len(columns):
-            raise RunError(
-                f"{self.main.file.parent} has a network that reads {networks.shape.masses} masses, but settings for "
-                f"{len(columns)}"
-            )
+        self.check_masses(networks)
         networks = networks.to(self.device)
-        parts = zip((self.main, self.control), self._tensors, strict=True)
+        parts = zip((self.main, self.control), self.tensors, strict=True)
         main, control = (networks.scores(part.jets, tensors, part.file) for part, tensors in parts)
         return (
             scored_jets(self.main.jets.scalars, main, self.main.weights, self.main.metadata),
@@ -194,8 +189,18 @@ class RunSample:
             ),
         )
 
+    def check_masses(self, networks: Networks) -> None:
+        """Raises RunError if the networks read another number of masses than the settings say."""
+        columns = self.settings.parametrised_masses
+        if networks.shape.masses != len(columns):
+            raise RunError(
+                f"{self.main.file.parent} has a network that reads {networks.shape.masses} masses, but settings for "
+                f"{len(columns)}"
+            )
+
     @cached_property
-    def _tensors(self) -> tuple[JetTensors, JetTensors]:
+    def tensors(self) -> tuple[JetTensors, JetTensors]:
+        """Main and control jets as the networks read them, on their device."""
         main, control = self.main.jets, self.control.jets
         columns, seed = self.settings.parametrised_masses, self.settings.seed
         drawn = parametrised_masses([main, control], columns, seed, self._trained_on())
