@@ -26,8 +26,8 @@ from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
+from cal_ratio_trainer.training.setup import keep_freed_memory
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
-from cal_ratio_trainer.training.warm_up import keep_freed_memory
 
 _LARGE = 512
 _US = 1e6

@@ -35,16 +35,14 @@ import torch
 from benchmarks.epoch import settings_of, write_files
 from benchmarks.train import random_jets
 from cal_ratio_trainer.datasets.sample import TrainingTensors
-from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
-from cal_ratio_trainer.network.device import chosen_device, unserved_card
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.encoders.base import BranchShape
-from cal_ratio_trainer.network.engine import Engine, engine_for, set_matmul_precision
-from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.engine import Engine, chosen_device, engine_for, set_matmul_precision, unserved_card
+from cal_ratio_trainer.network.layers import Activation, Dense
 from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
 from cal_ratio_trainer.network.sequences import Sequences
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE

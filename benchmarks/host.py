@@ -22,8 +22,8 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.classifier import Classifier
+from cal_ratio_trainer.network.domain.base import StepSums
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep

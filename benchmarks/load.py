@@ -57,7 +57,7 @@ def load_training(main_file: Path, control_file: Path, place: Literal["device", 
     from cal_ratio_trainer.config.training import TrainSettings
     from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
     from cal_ratio_trainer.datasets.placement import StepNeeds, data_place
-    from cal_ratio_trainer.training.warm_up import keep_freed_memory
+    from cal_ratio_trainer.training.setup import keep_freed_memory
 
     keep_freed_memory()
     cpu, folder = torch.device("cpu"), main_file.parent / "cache"

@@ -19,7 +19,7 @@ from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.figures import drawings_of_run
-from cal_ratio_trainer.workers.processes import available_cores
+from cal_ratio_trainer.workers.executor import available_cores
 
 _REPEATS = 3
 

@@ -16,13 +16,13 @@ import torch
 from benchmarks.gpu import print_table
 from benchmarks.memory import AnonymousPeak, anonymous_bytes
 from benchmarks.train import random_jets
+from cal_ratio_trainer.datasets.placement import DistantJets
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.filling import Disk
 from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.distant_jets import DistantJets
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.engine import Engine

@@ -21,8 +21,8 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.training.setup import keep_freed_memory
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
-from cal_ratio_trainer.training.warm_up import keep_freed_memory
 
 OCCUPANCY = {"main": (11, 5, 4), "control": (15, 11, 2)}
 """Mean numbers of clusters, tracks and muon segments of real jets."""

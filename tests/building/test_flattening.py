@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.building.flattening import Points, flattened, like
-from cal_ratio_trainer.building.spectra import edges_for
+from cal_ratio_trainer.building.flattening import Points, edges_for, flattened, like
 from cal_ratio_trainer.building.weighing import capped
 
 SEEDS = st.integers(0, 2**32 - 1)

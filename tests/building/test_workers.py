@@ -12,7 +12,7 @@ import pytest
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.building import scattering as scattering_module
 from cal_ratio_trainer.building.scan import AlreadyBuilt
-from cal_ratio_trainer.config.shared import SchedulingSettings
+from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets import DataType

@@ -14,13 +14,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from cal_ratio_trainer.datasets import memory
 from cal_ratio_trainer.datasets.memory import StepSize, fitting_parts, gathered_bytes, step_bytes
+from cal_ratio_trainer.datasets.placement import DistantJets, GatheredJets
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.filling import Disk
 from cal_ratio_trainer.jets.ragged import IndexArray, ListColumns
 from cal_ratio_trainer.launching import Place
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.distant_jets import DistantJets, GatheredJets
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape

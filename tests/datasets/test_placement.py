@@ -1,7 +1,9 @@
 """Placement of constituents during a training."""
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,17 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets import placement as places
 from cal_ratio_trainer.datasets.data import ChosenData, choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.memory import USABLE
-from cal_ratio_trainer.datasets.placement import Place, StepNeeds, data_place
-from cal_ratio_trainer.jets.filling import NoRoomOnDisk
-from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.distant_jets import DistantJets
+from cal_ratio_trainer.datasets.placement import DistantJets, Place, StepNeeds, data_place
+from cal_ratio_trainer.jets import CONSTITUENTS
+from cal_ratio_trainer.jets.filling import Disk, Memory, NoRoomOnDisk, Storage
+from cal_ratio_trainer.jets.ragged import ListColumns
+from cal_ratio_trainer.network.batch import Batch, JetTensors
+from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.ranks import Ranks
 from cal_ratio_trainer.training.setup import load_data
 from cal_ratio_trainer.training.train import train
+from tests.factories.jets import synthetic_jets
 from tests.training.test_engine_choice import settings_in
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -36,7 +41,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 @pytest.fixture(scope="module")
 def chosen(settings: TrainSettings) -> ChosenData:
     """Jets of this training."""
-    return choose_training_data(settings, Path(settings.main_training_file), Path(settings.cr_training_file or ""))
+    return choose_training_data(settings, Path(settings.main_training_file), Path(settings.control_files["control"]))
 
 
 def with_room(monkeypatch: pytest.MonkeyPatch, **free: int | None) -> None:
@@ -135,7 +140,7 @@ def test_constituents_on_disk_train_the_same_network_and_leave_nothing_there(
 
 def test_the_unused_half_is_not_held(settings: TrainSettings) -> None:
     half = settings.model_copy(update={"sample_fraction": 0.5})
-    files = Path(settings.main_training_file), Path(settings.cr_training_file or "")
+    files = Path(settings.main_training_file), Path(settings.control_files["control"])
     some = choose_training_data(half, *files)
     data, inputs = read_training_data(some, data_place(half, some, CPU, STEP).storage)
     jets = len(data.main.jets) + len(data.control.jets)
@@ -161,3 +166,98 @@ def test_of_several_processes_none_looks_for_room_before_all_are_there(
     monkeypatch.setattr(places, "free_bytes", free_bytes)
     load_data(settings, Several())
     assert done == ["met", "looked"]
+
+
+CPU = torch.device("cpu")
+JETS = synthetic_jets(np.arange(60) % 3, 1)
+MASSES = np.random.default_rng(2).random((60, 2)).astype(np.float32)
+NEAR = JetTensors.from_jets([JETS], CPU, MASSES)
+
+
+def distant(storage: Storage) -> DistantJets:
+    filling = InputFilling(60, {kind.name: 0 for kind in CONSTITUENTS}, storage)
+    filling.append({name: ListColumns.of(ragged) for name, ragged in JETS.constituents.items()})
+    return DistantJets.of_inputs(filling.finish(), [JETS], CPU, MASSES)
+
+
+def assert_same(first: Batch, second: Batch) -> None:
+    assert torch.equal(first.jet, second.jet)
+    for name, branch in first.branches.items():
+        other = second.branches[name]
+        assert branch.counts == other.counts
+        assert torch.equal(branch.values, other.values)
+        assert torch.equal(branch.inverse, other.inverse)
+
+
+@pytest.fixture(params=["memory", "disk"])
+def far(request: pytest.FixtureRequest, tmp_path: Path) -> DistantJets:
+    return distant(Disk(tmp_path) if request.param == "disk" else Memory())
+
+
+def test_batches_are_those_of_jets_on_the_device_expected_or_not(far: DistantJets) -> None:
+    rng = np.random.default_rng(3)
+    steps = [rng.permutation(60)[:20] for _ in range(5)]
+    far.expect(steps)
+    surprise = np.arange(59, 49, -1)
+    for jets in steps:
+        for asked in (np.tile(jets[:7], 2), jets, surprise, surprise[:3], jets[::-1].copy()):
+            assert_same(far.batch(asked), NEAR.batch(asked))
+    assert_same(far.batch(surprise), NEAR.batch(surprise))
+
+
+def test_a_share_of_a_mini_batch_has_the_masks_that_it_has_on_the_device(far: DistantJets) -> None:
+    jets, share = np.random.default_rng(4).permutation(60)[:30], np.array([0, 3, 4, 17, 29])
+    far.expect([jets])
+    found, expected = far.batch(jets, share), NEAR.batch(jets, share)
+    assert_same(found, expected)
+    masks = [(found.mask_rows, expected.mask_rows)]
+    masks += [(found.branches[name].mask_rows, branch.mask_rows) for name, branch in expected.branches.items()]
+    for one, other in masks:
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one.numbers, other.numbers)
+        assert one.whole == other.whole
+
+
+def test_pieces_come_one_after_the_other(far: DistantJets) -> None:
+    pieces = [np.arange(10, 30), np.arange(0), np.arange(30, 60)]
+    for found, jets in zip(far.batches(pieces), pieces, strict=True):
+        assert_same(found, NEAR.batch(jets))
+
+
+def test_what_is_expected_is_read_once_and_one_step_ahead_only(
+    far: DistantJets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered: list[int] = []
+    gather = DistantJets._gather
+
+    def counting(self: DistantJets, jets: np.ndarray) -> object:
+        gathered.append(int(jets[0]))
+        return gather(self, jets)
+
+    monkeypatch.setattr(DistantJets, "_gather", counting)
+    far.expect([np.array([step]) for step in range(4)])
+    for step in range(4):
+        far.batch(np.array([step]))
+        far.batch(np.array([step, step]))
+        assert max(gathered) <= step + 1
+    assert sorted(gathered) == [0, 1, 2, 3]
+
+
+def test_where_no_more_is_expected_nothing_is_held_any_longer(tmp_path: Path) -> None:
+    jets = distant(Disk(tmp_path))
+    jets.expect([np.arange(20), np.arange(20, 40)])
+    jets.batch(np.arange(20))
+    held = weakref.ref(jets)
+    gc.disable()
+    try:
+        jets.expect(())
+        del jets
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_only_the_jets_own_numbers_take_room_on_the_device(far: DistantJets) -> None:
+    assert far.bytes_on_device == 60 * (3 + 2) * 4
+    assert NEAR.bytes_on_device > 20 * far.bytes_on_device

@@ -8,7 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.parquet import ParquetOutput, open_parquet, read_columns, write_parquet
+from cal_ratio_trainer.files.parquet import (
+    ParquetOutput,
+    append_table,
+    open_parquet,
+    read_columns,
+    read_table,
+    write_parquet,
+)
 
 KEY = b"key"
 TABLE = pa.table(
@@ -98,3 +105,18 @@ def test_columns_of_one_name_and_names_that_are_no_text_are_refused(tmp_path: Pa
     path.write_bytes(path.read_bytes().replace(b"part", b"pa\xfft"))
     with pytest.raises(InputFileError, match=r"file\.parquet: has a column whose name is not UTF-8"):
         open_parquet(path)
+
+
+def test_tables_are_read_as_they_were_written_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tables.piece"
+    tables = [pa.table({"jet": list(range(count))}) for count in (3, 0, 5)]
+    with path.open("wb") as file:
+        stored = [append_table(file, table) for table in tables]
+    whole = path.read_bytes()
+    with path.open("rb") as file:
+        for table, place in reversed(list(zip(tables, stored, strict=True))):
+            assert read_table(file, place, path).to_pydict() == table.to_pydict()
+    for damaged in (whole[:-1], whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:]):
+        path.write_bytes(damaged)
+        with path.open("rb") as file, pytest.raises(InputFileError, match=r"tables\.piece: was damaged"):
+            read_table(file, stored[2], path)

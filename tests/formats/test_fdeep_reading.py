@@ -12,7 +12,7 @@ import pytest
 from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.formats.fdeep_file import Flavour, decoded_floats, encoded_floats
 from cal_ratio_trainer.formats.fdeep_reading import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.formats.keras_config import BadArchitecture
+from cal_ratio_trainer.formats.keras_file import BadArchitecture
 from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, StoredNetwork
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.damage import all_damages

@@ -7,7 +7,7 @@ import pytest
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.formats.input_table import InputArray, input_arrays
-from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.formats.onnx_graph import Preprocessing
 from cal_ratio_trainer.formats.probe_jets import drawn_jets, padded_inputs
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE

@@ -15,8 +15,7 @@ import pytest
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.fdeep_file import Flavour
-from cal_ratio_trainer.formats.keras_config import architecture_of
-from cal_ratio_trainer.formats.keras_file import keras_model_bytes
+from cal_ratio_trainer.formats.keras_file import architecture_of, keras_model_bytes
 from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from tests.formats.earlier_files import (

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.errors import ConfigError, MissingColumn
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, extended_schema
+from cal_ratio_trainer.jets.table import scrambled
 from tests.factories.jets import assert_same_jets, converted_jets
 
 
@@ -103,3 +104,16 @@ def test_features_of_a_schema_are_chosen_by_name_and_those_that_lack_are_named()
     unlike = extended_schema("unlike.yaml", {"jet": [{"name": "jet_width", "unit": "mm"}]})
     with pytest.raises(ConfigError, match="jet_width has another unit"):
         own.joined(unlike)
+
+
+def test_words_are_those_of_splitmix64() -> None:
+    # The generator's states from a seed are seed, seed + step, ...; its outputs are published for seed 1234567.
+    step = 0x9E3779B97F4A7C15
+    states = np.array([(1234567 + number * step) % 2**64 for number in range(5)], dtype=np.uint64)
+    assert scrambled(states).tolist() == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]

@@ -2,10 +2,9 @@
 
 import torch
 
-from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.layers import Activation, Dense
 
 
 def activated(behind: Activation, x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

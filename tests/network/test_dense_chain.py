@@ -6,11 +6,10 @@ from functools import partial
 import pytest
 import torch
 
-from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutKey
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.layers import Activation, Dense
 from tests.network.activated import activated
 
 WIDTHS = (6, 9, 8, 5)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.network.activation import dropped
 from cal_ratio_trainer.network.dropout import DropoutSource, MaskRows, random_halves, scale_of
+from cal_ratio_trainer.network.layers import dropped
 
 CPU = torch.device("cpu")
 

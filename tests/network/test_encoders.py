@@ -15,7 +15,7 @@ from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.encoders.base import BranchShape, UnknownEncoder, encoder_named
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
-from cal_ratio_trainer.network.static_batch import DeviceJets
+from cal_ratio_trainer.training.cuda_graph import DeviceJets
 from tests.factories.jets import synthetic_jets
 from tests.formats.numpy_network import random_weights, scores
 from tests.network.sum_pooling import SumPooling

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cal_ratio_trainer.network import recurrence
+from cal_ratio_trainer.network.batch import pack
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.packing import pack
 from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
 from cal_ratio_trainer.network.sequences import Sequences
 

@@ -10,7 +10,7 @@ from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.reading import opened
 from cal_ratio_trainer.ntuple.request import Selection
-from cal_ratio_trainer.ntuple.tally import Tally
+from cal_ratio_trainer.ntuple.summary import Tally
 from tests.factories.ntuples import Event, cluster, event, segment, track, write_ntuple
 
 

@@ -17,7 +17,7 @@ from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.events import check_branches
 from cal_ratio_trainer.ntuple.reading import opened
 from cal_ratio_trainer.ntuple.request import Selection
-from cal_ratio_trainer.ntuple.tally import (
+from cal_ratio_trainer.ntuple.summary import (
     FAR_HLT_MATCHES,
     NO_CLUSTERS,
     NON_FINITE,

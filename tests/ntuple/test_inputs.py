@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from cal_ratio_trainer.config.base import in_shard
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.ntuple.request import files_matching, requests_for
 from cal_ratio_trainer.ntuple.summary import FAILED_FILES

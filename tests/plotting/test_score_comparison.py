@@ -9,11 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cal_ratio_trainer.evaluation.agreement import agreement
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
 from cal_ratio_trainer.evaluation.histograms import histograms_by_class
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, ControlRegionKs, ks_of_control_jets
-from cal_ratio_trainer.evaluation.paired import RocPair, paired_figures
+from cal_ratio_trainer.evaluation.paired import RocPair, agreement, paired_figures
 from cal_ratio_trainer.evaluation.roc import QCD_ONLY, roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.plotting import DEMO, write_all

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, FigureLabels, figure_labels
 
 

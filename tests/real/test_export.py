@@ -13,7 +13,7 @@ from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import Graph, evaluate, graph_of
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
-from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.formats.onnx_graph import Preprocessing
 from cal_ratio_trainer.formats.probe_jets import padded_inputs, probes_of
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.loading import load_jets

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import DEMO, Drawing
+from cal_ratio_trainer.reporting.page import ReportTable, bold
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.reporting.table import ReportTable, bold
+from cal_ratio_trainer.results import escaped
 
 HOSTILE = "<script>alert('x')</script> | [a](javascript:alert(1)) `b` *c* ![d](../e.png) </style> &amp; $x$ \n# h"
 """Name with special characters of Markdown, HTML and matplotlib."""

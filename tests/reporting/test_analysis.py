@@ -18,8 +18,8 @@ from cal_ratio_trainer.jets.store import read_jets, write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
 from cal_ratio_trainer.reporting.analysis_tables import efficiency_table, epoch_table, setting_tables, with_errors
+from cal_ratio_trainer.reporting.page import Markup
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.reporting.table import Markup
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.scoring.candidates import NothingToAnalyze, choose_runs, shortlist, with_results
 from tests.factories.files import write_training_files

@@ -16,7 +16,7 @@ from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.schema import TRACKS
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.reporting.compare_report import compare_with_report, figure_table, ks_table
-from cal_ratio_trainer.reporting.table import Markup
+from cal_ratio_trainer.reporting.page import Markup
 from cal_ratio_trainer.scoring.scorer import find_scorer
 from tests.factories.files import SCALING, write_built, write_converted
 from tests.factories.jets import mixed_jets

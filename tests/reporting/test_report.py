@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, FigureLabels
+from cal_ratio_trainer.reporting.page import ReportTable
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, file_stem, report_on
-from cal_ratio_trainer.reporting.table import ReportTable
 from tests.reporting.some_reports import HOSTILE, draw_line, written_report
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.config.runs import RunsSettings
+from cal_ratio_trainer.reporting.page import as_text
 from cal_ratio_trainer.reporting.runs import COLUMNS, UnknownColumn, run_rows, runs_csv, runs_table
-from cal_ratio_trainer.reporting.table import as_text
 from tests.factories.runs import history_row, write_run
 
 HISTORY = [history_row(0.95, 0.9), history_row(0.99, 0.7)]

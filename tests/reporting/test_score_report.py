@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.intervals import Share, share
 from cal_ratio_trainer.jets.metadata import JetMetadata

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.files.streams import read_table
+from cal_ratio_trainer.files.parquet import read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets

@@ -1,5 +1,6 @@
 """Permutation importance of networks with known weights."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.jets.metadata import JetMetadata
@@ -36,9 +37,9 @@ def sample() -> RunSample:
     return RunSample(main, main.without_jets(), TrainSettings(), torch.device("cpu"))
 
 
-def network(shape: NetworkShape = SHAPE, **changed: np.ndarray) -> Networks:
+def network(changed: Mapping[str, np.ndarray] | None = None, shape: NetworkShape = SHAPE) -> Networks:
     classifier = Classifier(shape, seed=4)
-    classifier.set_weights({name: 2 * weight for name, weight in classifier.weights().items()} | changed)
+    classifier.set_weights({name: 2 * weight for name, weight in classifier.weights().items()} | dict(changed or {}))
     return Networks((classifier,))
 
 
@@ -53,7 +54,7 @@ def test_an_input_that_the_network_ignores_has_exactly_no_importance(sample: Run
     clusters, hidden = weights["clusters.dense.0.kernel"], weights["hidden.0.kernel"]
     clusters[11] = 0  # The last feature of clusters, the time.
     hidden[10:20] = 0  # The vector of the tracks.
-    found = found_by_name(sample, network(**{"clusters.dense.0.kernel": clusters, "hidden.0.kernel": hidden}))
+    found = found_by_name(sample, network({"clusters.dense.0.kernel": clusters, "hidden.0.kernel": hidden}))
     tracks = {name for name in found if name.startswith("track")}
     assert len(tracks) == 11
     assert {name for name, (auc, rejection) in found.items() if auc == rejection == 0} == tracks | {"clus_time"}
@@ -65,7 +66,7 @@ def test_an_input_that_the_network_uses_alone_has_all_importance(sample: RunSamp
     # Signal logit = 10 pt, through one unit of each hidden layer.
     alone["hidden.0.kernel"][-3, 0] = alone["hidden.1.kernel"][0, 0] = 1
     alone["output.kernel"][0, 1] = 10
-    networks = network(**alone)
+    networks = network(alone)
     found = permutation_importance(sample, networks, permutations=6)
     assert found.auc > 0.95
     by_name = {each.name: each for each in (*found.inputs, *found.kinds)}
@@ -122,9 +123,12 @@ def test_a_seed_gives_the_same_twice_and_few_jets_are_drawn_from_many(sample: Ru
     assert permutation_importance(sample, networks, permutations=1, max_jets=60).jets == 60
 
 
-def test_networks_of_folds_read_each_jet_as_one_network_would(sample: RunSample) -> None:
+@pytest.mark.parametrize("rule", [FoldRule(2), EnsembleRule(2)])
+def test_equal_networks_of_a_set_read_each_jet_as_one_network_would(
+    sample: RunSample, rule: FoldRule | EnsembleRule
+) -> None:
     one = network()
-    two = Networks((one.classifiers[0], one.classifiers[0]), FoldRule(2))
+    two = Networks((one.classifiers[0], one.classifiers[0]), rule)
     alone, together = (found_by_name(sample, each) for each in (one, two))
     for name, figures in alone.items():
         assert together[name] == pytest.approx(figures, abs=2e-3), name
@@ -132,7 +136,7 @@ def test_networks_of_folds_read_each_jet_as_one_network_would(sample: RunSample)
 
 def test_a_parametrised_network_keeps_the_masses_of_its_jets(sample: RunSample) -> None:
     massive = RunSample(sample.main, sample.control, TrainSettings(mH_parametrization=True), sample.device)
-    networks = network(replace(SHAPE, masses=1))
+    networks = network(shape=replace(SHAPE, masses=1))
     found = found_by_name(massive, networks, permutations=1)
     assert "llp_mH" not in found
     assert found["clusters"][0] != 0

@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from cal_ratio_trainer.training import warm_up
-from cal_ratio_trainer.training.warm_up import compile_loops
+from cal_ratio_trainer.training import setup
+from cal_ratio_trainer.training.setup import compile_loops
 from tests.training.steps import new_step
 from tests.training.test_cuda_graph import tensors
 
@@ -22,7 +22,7 @@ def test_nothing_that_is_trained_changes() -> None:
 
 
 def test_what_takes_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm_up, "_NOTICE_AFTER_S", 0.01)
+    monkeypatch.setattr(setup, "_NOTICE_AFTER_S", 0.01)
     step, said = new_step(), list[str]()
     original = step.classifier.forward
 

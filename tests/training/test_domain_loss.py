@@ -20,13 +20,13 @@ from cal_ratio_trainer.network.domain.base import (
     ControlJets,
     DomainLoss,
     DomainSettings,
+    StepSums,
     domain_loss,
     domain_loss_named,
 )
 from cal_ratio_trainer.network.domain.distance import Distance
 from cal_ratio_trainer.network.domain.reversal import Reversal
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.plotting.histories import HistoryReferences
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figures import drawings_of_history

@@ -11,7 +11,7 @@ import pytest
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.workers.child import PICKLING_ERRORS, Child, ChildDied
 from cal_ratio_trainer.workers.executor import Done, Report, Task, TaskFailed, WorkerLost
-from cal_ratio_trainer.workers.local_processes import LocalProcesses
+from cal_ratio_trainer.workers.opening import LocalProcesses
 
 
 def halves(report: Report, number: int) -> int:
@@ -79,7 +79,7 @@ def test_a_task_whose_process_dies_is_done_again_until_it_is_to_blame(tmp_path: 
 PARENT = """
 import sys, time
 from cal_ratio_trainer.workers.executor import Task
-from cal_ratio_trainer.workers.local_processes import LocalProcesses
+from cal_ratio_trainer.workers.opening import LocalProcesses
 from tests.workers.test_child import slow
 
 executor = LocalProcesses(2, lambda key, done, of: print(done, flush=True))

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.shared import SchedulingSettings
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
 from cal_ratio_trainer.workers import dask_cluster
 from cal_ratio_trainer.workers.executor import Key, Report, SchedulerError, Task, WorkerLost

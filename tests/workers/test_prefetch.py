@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cal_ratio_trainer.workers.processes import prefetched
+from cal_ratio_trainer.workers.executor import prefetched
 
 
 def test_items_come_in_order_and_all_from_one_other_thread() -> None:

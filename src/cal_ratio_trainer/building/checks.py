@@ -11,10 +11,10 @@ from cal_ratio_trainer.building.samples import SampleError
 from cal_ratio_trainer.building.scan import AlreadyBuilt, ScannedFile
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
-from cal_ratio_trainer.jets.hashing import scrambled
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.jets.table import scrambled
 
 COMBINED = "all inputs are training files; they were combined as they are, and nothing was scaled again"
 

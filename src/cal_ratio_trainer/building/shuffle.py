@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
+from cal_ratio_trainer.files.parquet import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
 from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.jets.table import Jets

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.flattening import Points, flattened, like
+from cal_ratio_trainer.building.flattening import BeforeAfter, Points, Spectra, edges_for, flattened, like, spectra
 from cal_ratio_trainer.building.normalisation import (
     WEIGHT,
     NormalisedWeights,
@@ -17,7 +17,6 @@ from cal_ratio_trainer.building.normalisation import (
     weights_in_words,
 )
 from cal_ratio_trainer.building.scan import ScannedFile, label_name, with_column
-from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra, edges_for, spectra
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 from cal_ratio_trainer.evaluation.scored import effective_number

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cal_ratio_trainer.config.shared import SchedulingSettings
+from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.leases import Leases, lease_file
 from cal_ratio_trainer.ntuple.pieces import remove_pieces

@@ -1,10 +1,13 @@
-"""Base of all settings."""
+"""Base of all settings, and settings that several commands share: names, the heading of figures, the executor."""
 
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Settings(BaseModel):
@@ -43,7 +46,8 @@ class Settings(BaseModel):
     @classmethod
     def _refuse_other_encodings(cls, value: Any) -> Any:
         # The name of a file may be any bytes. Settings, reports and records are text.
-        for each in value if isinstance(value, list | tuple) else [value]:
+        values = value.values() if isinstance(value, dict) else value
+        for each in values if isinstance(value, dict | list | tuple) else [value]:
             try:
                 str(each if isinstance(each, str | Path) else "").encode()
             except UnicodeEncodeError as error:
@@ -90,3 +94,219 @@ class Settings(BaseModel):
         ordered = {name: values[name] for name in self.field_names() if name in values}
         text: str = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)
         return text
+
+
+Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discriminator", "ks-sum"]
+"""Rules by which an epoch can be recommended; `runs.recommendation` applies them."""
+
+RunsFolder = Annotated[Path, Field(description="Folder that holds all runs, by model name and run number.")]
+
+_PARTS = ("name", "run", "epoch")
+
+
+def name_run_epoch(given: Any) -> Any:
+    """Returns the earlier program's mapping of name, run and epoch as NAME/RUN/EPOCH, anything else unchanged.
+
+    Raises:
+        ValueError: a mapping lacks one of the three.
+    """
+    if not isinstance(given, dict):
+        return given
+    if missing := [part for part in _PARTS if part not in given]:
+        raise ValueError(f"lacks {', '.join(missing)}; expected name, run and epoch")
+    return "/".join(str(given[part]) for part in _PARTS)
+
+
+ControlRegions = str | dict[str, str] | None
+"""Files of control regions: one file, or several by the names of their regions."""
+
+_REGION_NAME = r"[A-Za-z0-9][\w.+-]*"
+
+
+def named_regions(given: Any) -> Any:
+    """Returns files of control regions as one file without a name or as a mapping by name; anything else unchanged.
+
+    Args:
+        given: a file, a mapping, or a list of 'NAME=FILE' and plain files, whose names are those of the files.
+
+    Raises:
+        ValueError: a name comes twice or cannot be one; several files and no name for one of them.
+
+    >>> named_regions(["dijets=a.parquet", "data/ttbar.parquet"])
+    {'dijets': 'a.parquet', 'ttbar': 'data/ttbar.parquet'}
+    """
+    if isinstance(given, dict):
+        given = [f"{name}={file}" for name, file in given.items()]
+    if not isinstance(given, list | tuple) or not given:
+        return given
+    regions: dict[str, str] = {}
+    for each in map(str, given):
+        found = re.fullmatch(rf"({_REGION_NAME})=(.+)", each)
+        if found is None and len(given) == 1:
+            return each
+        name, file = (found[1], found[2]) if found else (re.split(r"[/\\]", each)[-1].rpartition(".")[0] or each, each)
+        if not re.fullmatch(_REGION_NAME, name):
+            raise ValueError(f"{each!r} has no usable name of a region (letters, digits, _ . + -); give NAME=FILE")
+        if name in regions:
+            raise ValueError(f"two control regions are called {name}: {regions[name]} and {file}")
+        regions[name] = file
+    return regions
+
+
+def region_shares(given: Any) -> Any:
+    """Returns shares of control regions as a mapping; a list has words NAME=NUMBER. Raises ValueError for others."""
+    if not isinstance(given, list | tuple):
+        return given
+    pairs = [str(each).partition("=") for each in given]
+    if wrong := [name for name, equals, number in pairs if not (name and equals and number)]:
+        raise ValueError(f"should be NAME=NUMBER, got {wrong[0]!r}")
+    return {name: number for name, _, number in pairs}
+
+
+def files_by_region(files: ControlRegions, name: str) -> dict[str, str]:
+    """Returns files of control regions by their names; `name` is that of a single file without one."""
+    if files is None:
+        return {}
+    return files if isinstance(files, dict) else {name: files}
+
+
+def refuse_unfit_regions(
+    trained: Mapping[str, str], judged: Mapping[str, str], shares: Mapping[str, float] | None
+) -> None:
+    """Refuses control regions that do not fit together.
+
+    Args:
+        trained: files of the regions to train on, by name.
+        judged: likewise of those that are judged only.
+        shares: of the regions to train on; None for equal ones.
+
+    Raises:
+        ValueError: a name comes twice; shares for other regions; a share is not above 0.
+    """
+    if twice := sorted(set(trained) & set(judged)):
+        raise ValueError(f"two control regions are called {twice[0]}: {trained[twice[0]]} and {judged[twice[0]]}")
+    if shares is None:
+        return
+    if set(shares) != set(trained):
+        there, here = (", ".join(names) or "none" for names in (trained, shares))
+        raise ValueError(f"cr_shares should name the regions of cr_training_file ({there}), got {here}")
+    if not all(0 < share < math.inf for share in shares.values()):
+        raise ValueError(f"cr_shares should be above 0, got {dict(shares)}")
+
+
+def model_name(given: str) -> str:
+    """Returns a name of a model that is also a valid folder name.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", given):
+        raise ValueError(f"should be letters, digits and . _ + - only, a letter or digit first, got {given!r}")
+    return given
+
+
+class FigureSettings(Settings):
+    """Heading and file format of figures.
+
+    The heading is for data and simulation of an experiment; figures of the built-in demo say "demo simulation" whatever
+    stands here, and never a luminosity.
+    """
+
+    experiment: str = Field(default="ATLAS", min_length=1, description="Name over every figure.")
+    status: str = Field(
+        default="Internal", description="What stands behind the experiment's name: Internal, Preliminary, or nothing."
+    )
+    energy_tev: float | None = Field(
+        default=13.0, gt=0, description="Centre-of-mass energy over every figure; null: none. [TeV]"
+    )
+    luminosity_fb: float | None = Field(
+        default=139.0, gt=0, description="Luminosity over every figure; null: none. [1/fb]"
+    )
+    plot_format: Literal["png", "pdf", "both"] = Field(
+        default="png",
+        description="Write figures as PNG, as PDF, or as both. HTML reports show PNG, and make one beside each PDF.",
+    )
+
+
+_THIS_PROCESS = "none"
+_LOCAL = "local"
+
+
+class SchedulingSettings(Settings):
+    """The executor that works on many files."""
+
+    scheduler: str | None = Field(
+        default="local",
+        description="Who does the work: none (this process), local (as many processes here as workers says), or a Dask "
+        "cluster by the address of its scheduler (tcp://host:port) or its scheduler file.",
+    )
+    workers: int = Field(default=1, ge=1, description="How many processes the scheduler 'local' has. [processes]")
+
+    def without_scheduling(self) -> dict[str, Any]:
+        """Returns the settings on which a result depends, for its metadata: all but scheduler and workers."""
+        return self.model_dump(mode="json", exclude={"scheduler", "workers"})
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_known(cls, given: str | None) -> str | None:
+        if given is None or given == _THIS_PROCESS:
+            return None
+        if given != _LOCAL and not re.match(r"[a-z]+://.", given) and not given.endswith(".json"):
+            raise ValueError(
+                f"should be none, local, an address like tcp://host:8786 or a scheduler file that ends in "
+                f".json, got {given!r}"
+            )
+        return given
+
+
+class SharedListSettings(SchedulingSettings):
+    """The executor of commands that write one file per input and can share one list of inputs."""
+
+    piece_events: int = Field(
+        default=100000,
+        ge=1,
+        description="Files with more events (or jets) than this are cut into pieces of about this size, which several "
+        "workers do at the same time. [events]",
+    )
+    shard: str | None = Field(
+        default=None,
+        description="Do only a part of the list: i/n takes every n-th file from the i-th on, with i from 0 to n - 1.",
+    )
+    lease_timeout: float = Field(
+        default=120.0,
+        ge=1,
+        description="A file that another process is at work on is taken over when that has given no sign of life for "
+        "this long. [s]",
+    )
+
+    @field_validator("shard")
+    @classmethod
+    def _is_a_part(cls, given: str | None) -> str | None:
+        if given is not None:
+            number, of = shard_of(given)
+            if number >= of:
+                raise ValueError(f"the first number of i/n goes from 0 to {of - 1}, got {given}")
+        return given
+
+
+def shard_of(given: str) -> tuple[int, int]:
+    """The two numbers of a shard.
+
+    >>> shard_of("2/10")
+    (2, 10)
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", given)
+    if found is None or int(found[2]) < 1:
+        raise ValueError(f"should be two numbers i/n, e.g. 0/10, got {given!r}")
+    return int(found[1]), int(found[2])
+
+
+def in_shard(position: int, shard: str | None) -> bool:
+    """True if the file at a position of the list, counted from 0, belongs to the shard; always without a shard."""
+    if shard is None:
+        return True
+    number, of = shard_of(shard)
+    return position % of == number

@@ -6,9 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.base import FigureSettings, SchedulingSettings, Settings
 from cal_ratio_trainer.config.loading import mistakes_of, read_config
-from cal_ratio_trainer.config.shared import FigureSettings, SchedulingSettings
 from cal_ratio_trainer.errors import InputFileError, did_you_mean
 from cal_ratio_trainer.jets.labels import DataType
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.shared import SchedulingSettings, SharedListSettings
+from cal_ratio_trainer.config.base import SchedulingSettings, Settings, SharedListSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType

@@ -5,9 +5,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.base import FigureSettings, RunsFolder, Settings
 from cal_ratio_trainer.config.profiles import demo_beside_file
-from cal_ratio_trainer.config.shared import FigureSettings, RunsFolder
 
 
 class PlotInput(Settings):

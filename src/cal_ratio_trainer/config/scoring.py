@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.shared import FigureSettings, Rule, RunsFolder, SharedListSettings, name_run_epoch
+from cal_ratio_trainer.config.base import FigureSettings, Rule, RunsFolder, SharedListSettings, name_run_epoch
 from cal_ratio_trainer.jets.labels import DataType
 
 

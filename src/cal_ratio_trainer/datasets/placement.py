@@ -1,12 +1,19 @@
-"""Place of the jets' constituents during a training: on the device, in the host's memory, or on disk."""
+"""Place of the jets' constituents during a training: on the device, in the host's memory, or on disk.
+
+Jets that do not lie on the device are gathered and copied to it batch by batch, ahead of the step that reads them.
+"""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import ChosenData
@@ -14,9 +21,159 @@ from cal_ratio_trainer.datasets.memory import USABLE, StepSize, free_bytes, size
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.jets.filling import Disk, Memory, NoRoomOnDisk, Storage
-from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.distant_jets import DistantJets
+from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.domain.base import domain_loss_named
+from cal_ratio_trainer.workers.executor import prefetched
+
+
+@dataclass(frozen=True)
+class GatheredJets:
+    """The constituents of some jets.
+
+    Attributes:
+        jets: [n] int64, which jets, rising, each once.
+        values: for each branch [constituents + 1, inputs], on the device.
+        offsets: for each branch [n + 1], on the host.
+        copied: when the values are there, where that is not yet so.
+    """
+
+    jets: IndexArray
+    values: Mapping[str, Tensor]
+    offsets: Mapping[str, IndexArray]
+    copied: "torch.cuda.Event | None" = None
+
+    def places(self, jets: IndexArray) -> IndexArray | None:
+        """Positions of jets [m] among these; None if one is missing."""
+        places = np.searchsorted(self.jets, jets)
+        there = np.all(self.jets.take(places, mode="clip") == jets) if len(self.jets) else len(jets) == 0
+        return places.astype(np.int64) if there else None
+
+
+class _Coming:
+    """Constituents gathered for the current batch, and those being gathered for the next ones."""
+
+    def __init__(self) -> None:
+        self._gathered: Generator[GatheredJets, None, None] | None = None
+        self._near: list[GatheredJets] = []
+
+    def start(self, gathered: Generator[GatheredJets, None, None]) -> None:
+        """Replaces the announced batches."""
+        self.stop()
+        self._gathered = gathered
+
+    def stop(self) -> None:
+        """Ends the gathering and frees what was gathered."""
+        if self._gathered is not None:
+            self._gathered.close()
+        self._gathered, self._near = None, []
+
+    def holding(self, jets: IndexArray) -> tuple[GatheredJets, IndexArray] | None:
+        """Gathered batch with the jets, and their positions; None if neither the last nor the next one has them."""
+        for position, near in enumerate(self._near):
+            if (places := near.places(jets)) is not None:
+                del self._near[:position]
+                return near, places
+        following = next(self._gathered, None) if self._gathered is not None and len(self._near) < 2 else None
+        if following is None:
+            return None
+        self._near.append(following)
+        if (places := following.places(jets)) is None:
+            return None
+        del self._near[:-1]
+        return following, places
+
+
+@dataclass(frozen=True)
+class DistantJets(JetTensors):
+    """`JetTensors` with `values` on the host."""
+
+    _coming: _Coming = field(default_factory=_Coming, repr=False, compare=False)
+
+    @staticmethod
+    def placed(values: Tensor, device: torch.device) -> Tensor:
+        """Values of a branch where they are."""
+        return values
+
+    def batch(self, jets: IndexArray, share: IndexArray | None = None) -> Batch:
+        """See `JetTensors`; gathered at once where the jets were not expected."""
+        chosen = jets if share is None else jets[share]
+        gathered, places = self._coming.holding(chosen) or self._found(chosen)
+        return self._batch_of(gathered, places, jets, share)
+
+    def batches(self, pieces: Sequence[IndexArray]) -> Iterator[Batch]:
+        """See `JetTensors`; each is gathered while the one before is used."""
+        for jets, (gathered, places) in zip(pieces, prefetched(lambda: map(self._found, pieces)), strict=True):
+            yield self._batch_of(gathered, places, jets)
+
+    def expect(self, jets: Sequence[IndexArray]) -> None:
+        """See `JetTensors`."""
+        if not jets:
+            # A generator that waits would hold the jets, by itself, until Python looks for what holds itself.
+            self._coming.stop()
+            return
+        self._coming.start(prefetched(lambda: map(self._gather, jets)))
+
+    @property
+    def gathers(self) -> bool:
+        """See `JetTensors`."""
+        return True
+
+    @property
+    def bytes_on_device(self) -> int:
+        """See `JetTensors`."""
+        return self.jet.nbytes + self.masses.nbytes
+
+    def _found(self, jets: IndexArray) -> tuple[GatheredJets, IndexArray]:
+        gathered = self._gather(jets)
+        return gathered, np.searchsorted(gathered.jets, jets).astype(np.int64)
+
+    def _batch_of(
+        self, gathered: GatheredJets, places: IndexArray, jets: IndexArray, share: IndexArray | None = None
+    ) -> Batch:
+        if gathered.copied is not None:
+            stream = torch.cuda.current_stream(self.device)
+            stream.wait_event(gathered.copied)
+            for values in gathered.values.values():
+                # They were made on another stream: their memory is free again only when this one is done with them.
+                values.record_stream(stream)
+        return self.assembled(gathered.values, gathered.offsets, places, jets, share)
+
+    def _gather(self, jets: IndexArray) -> GatheredJets:
+        chosen = np.unique(jets)
+        found = {kind.name: self._constituents(chosen, kind.name, kind.limit) for kind in self.schema.constituents}
+        values = {name: each[0] for name, each in found.items()}
+        offsets = {name: each[1] for name, each in found.items()}
+        if self.device.type != "cuda":
+            return GatheredJets(chosen, values, offsets)
+        stream = _copying(self.device)
+        with torch.cuda.stream(stream):
+            moved = {name: each.to(self.device, non_blocking=True) for name, each in values.items()}
+        return GatheredJets(chosen, moved, offsets, stream.record_event())
+
+    def _constituents(self, jets: IndexArray, name: str, slots: int) -> tuple[Tensor, IndexArray]:
+        """Values [constituents + 1, inputs] and offsets [jets + 1] of some jets; `jets` rising.
+
+        A jet's constituents are read together, and jets in the order of the file: each of its pages once.
+        """
+        starts = self.offsets[name][jets]
+        lengths = np.minimum(self.offsets[name][jets + 1] - starts, slots)
+        offsets = np.zeros(len(jets) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        stored = self.values[name].numpy()
+        values = torch.empty(len(rows) + 1, stored.shape[1], pin_memory=self.device.type == "cuda")
+        # Rows are in range; with any other mode numpy fills a copy first.
+        np.take(stored, rows, axis=0, out=values[:-1].numpy(), mode="clip")
+        values[-1] = self.values[name][-1]
+        return values, offsets
+
+
+@cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all copies to a GPU: PyTorch keeps the memory that was used on a stream for that stream alone."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
 
 _FLOAT = 4
 
@@ -111,7 +268,8 @@ def data_place(
 
 def step_size(settings: TrainSettings, chosen: ChosenData) -> StepSize:
     """The jets of an epoch as one step."""
-    main, control = (int((each.sample.part == Part.TRAIN).sum()) for each in (chosen.main, chosen.control))
+    main, *regions = (int((each.sample.part == Part.TRAIN).sum()) for each in (chosen.main, *chosen.regions.values()))
+    control = sum(regions)
     if not settings.has_agreement:
         control = 0
     updates = domain_loss_named(settings.agreement).updates if settings.has_agreement else 0
@@ -120,11 +278,11 @@ def step_size(settings: TrainSettings, chosen: ChosenData) -> StepSize:
 
 def _bytes_of(chosen: ChosenData) -> int:
     floats = 0.0
-    for part, which in ((chosen.main, 0), (chosen.control, 1)):
+    for part in chosen.files:
         tested = int((part.sample.part == Part.TEST).sum())
         for kind in chosen.schema.constituents:
             columns = len(kind.inputs) * len(part.rows) + len(kind.features) * tested
-            floats += chosen.mean_constituents[kind.name][which] * columns
+            floats += (kind.limit if chosen.fill_slots else part.mean_constituents[kind.name]) * columns
     return int(_FLOAT * floats)
 
 

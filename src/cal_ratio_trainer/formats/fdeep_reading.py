@@ -16,7 +16,7 @@ import numpy as np
 from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.formats.fdeep_file import BadFloats, Flavour, decoded_floats
 from cal_ratio_trainer.formats.graph import BadGraph, Graph, GraphLayer, evaluate
-from cal_ratio_trainer.formats.keras_config import architecture_of, with_weights
+from cal_ratio_trainer.formats.keras_file import architecture_of, with_weights
 from cal_ratio_trainer.formats.recognition import recognised
 from cal_ratio_trainer.formats.stored_layers import (
     BadNetworkFile,

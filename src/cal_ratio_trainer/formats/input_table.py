@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cal_ratio_trainer.formats.layers import JET_INPUT, input_name
-from cal_ratio_trainer.formats.onnx_preprocessing import (
+from cal_ratio_trainer.formats.onnx_graph import (
     CONVERTED_JETS,
     Preprocessing,
     converted_input,

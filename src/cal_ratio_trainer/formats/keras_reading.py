@@ -8,6 +8,7 @@ files fast.
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -19,18 +20,19 @@ from pydantic import ValidationError
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson, parsed
-from cal_ratio_trainer.files.zip_parts import BadZip, DamagedZip, read_parts
 from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph
 from cal_ratio_trainer.formats.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
-from cal_ratio_trainer.formats.keras_config import BadArchitecture, architecture_of, with_weights
 from cal_ratio_trainer.formats.keras_file import (
     CONFIG,
     METADATA,
     SCHEMA,
     WEIGHTS,
+    BadArchitecture,
+    architecture_of,
     weight_group,
     weight_groups,
     weights_bytes,
+    with_weights,
 )
 from cal_ratio_trainer.formats.layers import Layer, classifier_layers, in_keras_order
 from cal_ratio_trainer.formats.recognition import Recognised, network_from_weights, recognised
@@ -45,6 +47,61 @@ from cal_ratio_trainer.formats.stored_layers import (
 from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.shape import NetworkShape
+
+_MAX_PARTS = 1000
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Compression methods that Keras and numpy write; memory for unpacking others would depend on the file."""
+
+
+class BadZip(ValueError):
+    """A zip file without what is looked for, or with too much; says which part."""
+
+
+class DamagedZip(BadZip):
+    """Not a zip file, or a damaged one; the message describes the damage."""
+
+
+def read_parts(source: Path | bytes, largest: Mapping[str, int]) -> dict[str, bytes]:
+    """Reads some parts of a zip file without following paths inside it.
+
+    Args:
+        source: the file or its content.
+        largest: names of the parts, and how many bytes each may have once it is unpacked.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BadZip: a part is missing, there twice, encrypted, too large or neither stored nor deflated, or there are over
+            1000 parts.
+        DamagedZip: it is none, or damaged.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+            if len(archive.infolist()) > _MAX_PARTS:
+                raise BadZip(f"holds {len(archive.infolist())} parts, expected {len(largest)}")
+            return {name: _part(archive, name, most) for name, most in largest.items()}
+    except (BadZip, FileNotFoundError):
+        raise
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError, RuntimeError) as error:
+        # The library quotes as much of the file as it takes for a name.
+        raise DamagedZip(f"{error!s:.200}") from error
+
+
+def _part(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    found = [item for item in archive.infolist() if item.filename == name]
+    if len(found) != 1:
+        raise BadZip(f"holds {len(found)} parts named {name}, expected 1")
+    if found[0].flag_bits & 1:
+        raise BadZip(f"its part {name} is encrypted")
+    if found[0].compress_type not in _PACKINGS:
+        raise BadZip(f"its part {name} is packed by method {found[0].compress_type}; stored and deflated ones are read")
+    if found[0].file_size > most:
+        raise BadZip(f"its part {name} unpacks to {found[0].file_size} bytes; at most {most} are read")
+    with archive.open(found[0]) as part:
+        content = part.read(most + 1)
+    if len(content) > most:
+        raise BadZip(f"its part {name} unpacks to more than the {most} bytes that are read")
+    return content
+
 
 MAX_PART_BYTES = {METADATA: 1 << 20, CONFIG: 1 << 23, WEIGHTS: 1 << 28}
 """The parts of a file, and how many bytes each may have."""

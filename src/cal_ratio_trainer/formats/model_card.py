@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.formats.input_table import InputArray, input_arrays
-from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.formats.onnx_graph import Preprocessing
 from cal_ratio_trainer.formats.self_check import TOLERANCE
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.markdown import code, escaped
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.network.shape import NetworkShape
+from cal_ratio_trainer.results import code, escaped
 
 FORMAT_VERSION = 2
 """In version 2 files have `scores_agree_within`, the tolerance of their check, in place of `largest_difference`."""

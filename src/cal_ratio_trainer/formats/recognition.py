@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph, GraphLayer
-from cal_ratio_trainer.formats.keras_config import BadArchitecture
+from cal_ratio_trainer.formats.keras_file import BadArchitecture
 from cal_ratio_trainer.formats.layers import BRANCH_PREFIXES, OUTPUT_LAYER, Layer, classifier_layers
 from cal_ratio_trainer.formats.stored_layers import (
     BadWeightsFile,

@@ -1,25 +1,36 @@
-"""The network formats by name: how each is written, read and checked. One entry adds a format.
+"""The network formats by name: how each is written, read and checked; `export` writes several at once.
 
 A format from outside the package is known in a process that has called `register_format` with it: `export` writes it,
 `import_run` reads it, and every written file is checked with it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError, did_you_mean
+from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.formats.fdeep_file import Flavour, chosen_load_tests, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import network_from_fdeep
 from cal_ratio_trainer.formats.graph import evaluate, graph_of
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.formats.keras_reading import HDF5_BEGINNING, network_from_hdf5, network_from_zip
-from cal_ratio_trainer.formats.model_card import NetworkFacts, card_properties
+from cal_ratio_trainer.formats.model_card import (
+    NetworkFacts,
+    WrittenFile,
+    card_json,
+    card_markdown,
+    card_properties,
+    files_on_card,
+)
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
-from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET
+from cal_ratio_trainer.formats.onnx_graph import OLDEST_OPSET, require_onnx
 from cal_ratio_trainer.formats.safetensors_file import (
     SUFFIX,
     is_safetensors,
@@ -30,6 +41,7 @@ from cal_ratio_trainer.formats.self_check import (
     Expected,
     KnownScores,
     check_fdeep,
+    check_file,
     check_keras,
     check_onnx,
     check_safetensors,
@@ -78,12 +90,14 @@ class Source:
         weights: every weight by name.
         probes: jets with the network's own scores.
         onnx: options of the ONNX file.
+        averaged_with: weights of further networks of this shape; the file's scores are the mean over all.
     """
 
     facts: NetworkFacts
     weights: Mapping[str, np.ndarray[Any, Any]]
     probes: Probes
     onnx: OnnxOptions = OnnxOptions()
+    averaged_with: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,7 @@ class NetworkFormat:
         recognises: whether a content is of this format; None where files are not read.
         read: the network in a content; raises BadNetworkFile where it is damaged or another network.
         holds_every_encoder: whether it holds networks of any encoder; else the encoder says so (`Encoder.formats`).
+        averages: whether a file can hold several networks and the mean of their scores.
         stem_end: behind the stem of its file where all formats are written.
         is_in_all: whether `--format all` writes it.
     """
@@ -112,6 +127,7 @@ class NetworkFormat:
     recognises: Callable[[bytes], bool] | None = None
     read: Callable[[bytes], StoredNetwork] | None = None
     holds_every_encoder: bool = False
+    averages: bool = False
     stem_end: str = ""
     is_in_all: bool = True
 
@@ -135,6 +151,17 @@ class CannotHold(UserError):
         able = ", ".join(each.name for each in formats().values() if each.holds(shape))
         super().__init__(
             f"a file of format {format_name} cannot hold a network with the encoder {shape.encoder}; {able} can"
+        )
+
+
+class CannotAverage(UserError):
+    """A format holds one network, not the average of several."""
+
+    def __init__(self, format_name: str, count: int) -> None:
+        able = " or ".join(each.name for each in formats().values() if each.averages)
+        super().__init__(
+            f"a file of format {format_name} holds one network, not the average of the {count} members of an ensemble: "
+            f"--format {able} writes the average, --members writes each of them"
         )
 
 
@@ -169,7 +196,9 @@ def _write_onnx(source: Source) -> bytes:
     preprocessing = facts.preprocessing if scales_jets else None
     properties = card_properties(facts, scales_jets)
     padding = facts.preprocessing.padding
-    return onnx_bytes(facts.shape, source.weights, properties, source.onnx.opset, preprocessing, padding)
+    return onnx_bytes(
+        facts.shape, source.weights, properties, source.onnx.opset, preprocessing, padding, source.averaged_with
+    )
 
 
 def _is_keras(content: bytes) -> bool:
@@ -205,7 +234,7 @@ _BUILT_IN = (
         _is_keras,
         _read_keras,
     ),
-    NetworkFormat("onnx", ".onnx", "ONNX", _write_onnx, check_onnx),
+    NetworkFormat("onnx", ".onnx", "ONNX", _write_onnx, check_onnx, averages=True),
     NetworkFormat(
         *("safetensors", SUFFIX, "safetensors of this program"),
         lambda source: safetensors_bytes(source.facts.shape, source.weights),
@@ -218,3 +247,146 @@ _BUILT_IN = (
 )
 
 _formats: dict[str, NetworkFormat] = {each.name: each for each in _BUILT_IN}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Written files: the networks, and the two cards beside them.
+
+    Attributes:
+        files: the network files.
+        paths: path of each.
+        cards: the card as JSON and as a page.
+        without_card: names of files beside them that an earlier card of this name described and that no card describes
+            now.
+    """
+
+    files: tuple[WrittenFile, ...]
+    paths: tuple[Path, ...]
+    cards: tuple[Path, Path]
+    without_card: tuple[str, ...] = ()
+
+
+def output_files(output: Path, format_name: str) -> dict[str, Path]:
+    """Output file of each format.
+
+    Args:
+        output: the file that the user named; its ending, if it is one of a network file, gives way to the format's own.
+        format_name: of a format, or `ALL`.
+
+    Raises:
+        UnknownFormat: there is none of this name.
+
+    >>> {name: path.name for name, path in output_files(Path("model.json"), "all").items()}
+    {'fdeep': 'model.json', 'fdeep-keras3': 'model_keras3.json', 'keras': 'model.keras', 'onnx': 'model.onnx'}
+    >>> output_files(Path("model.json"), "onnx")["onnx"].name
+    'model.onnx'
+    """
+    stem, together = _without_suffix(output), format_name == ALL
+    return {
+        each.name: stem.with_name(stem.name + (each.stem_end if together else "") + each.suffix)
+        for each in formats_named(format_name)
+    }
+
+
+def output_of_set(output: Path, word: str, number: int) -> Path:
+    """The file that one network of a set is written to.
+
+    >>> output_of_set(Path("model.json"), "fold", 2).name
+    'model_fold2.json'
+    """
+    stem = _without_suffix(output)
+    return stem.with_name(f"{stem.name}_{word}{number}{output.name.removeprefix(stem.name)}")
+
+
+@dataclass(frozen=True)
+class NetworkToWrite:
+    """A network, or the average of several, and its files.
+
+    Attributes:
+        files: format -> where it goes (see `output_files`); existing files are replaced.
+        facts: the network's shape, where it comes from, and what it wants done to its inputs.
+        weights: every weight by name.
+        probes: jets with the network's own scores.
+        details: stand beside its files on the card.
+        averaged_with: weights of further networks; the files hold the mean of the scores of all.
+    """
+
+    files: Mapping[str, Path]
+    facts: NetworkFacts
+    weights: Mapping[str, np.ndarray[Any, Any]]
+    probes: Probes
+    details: Mapping[str, Any] = field(default_factory=dict)
+    averaged_with: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
+
+
+def export_networks(
+    networks: Sequence[NetworkToWrite], facts: NetworkFacts, output: Path, onnx: OnnxOptions | None = None
+) -> Exported:
+    """Writes the networks of one set, checks the files, and moves them to their place with one card.
+
+    Args:
+        networks: each with its files.
+        facts: facts for the card.
+        output: the file that the user named, which the card is named after.
+        onnx: options of ONNX files.
+
+    Raises:
+        ExportFailed: a file cannot be read back, or does not give the network's scores to 1e-5; then none is left, and
+            what lay there before is untouched.
+        MissingOnnx: an ONNX file is wanted, but the packages are not installed.
+        BadOpset: the installed onnx does not know this version.
+        NonFiniteWeights: a weight holds NaN or infinities.
+        CannotHold, CannotAverage: a format cannot hold a network with this encoder, or the average of several.
+    """
+    for network in networks:
+        for name in network.files:
+            if not formats()[name].holds(network.facts.shape):
+                raise CannotHold(name, network.facts.shape)
+            if network.averaged_with and not formats()[name].averages:
+                raise CannotAverage(name, 1 + len(network.averaged_with))
+    if any("onnx" in network.files for network in networks):
+        require_onnx()
+    written: list[WrittenFile] = []
+    stem = _without_suffix(output)
+    cards = stem.with_name(f"{stem.name}.card.json"), stem.with_name(f"{stem.name}.card.md")
+    paths = tuple(path for network in networks for path in network.files.values())
+    others = sorted(files_on_card(cards[0]) - {path.name for path in paths})
+    with ExitStack() as stack:
+        for network in networks:
+            source = Source(
+                network.facts, network.weights, network.probes, onnx or OnnxOptions(), network.averaged_with
+            )
+            for format_name, path in network.files.items():
+                temporary = stack.enter_context(replacing(path))
+                written.append(_write_and_check(temporary, path, formats()[format_name], source, network.details))
+        for path, text in zip(cards, (card_json(facts, written), card_markdown(facts, written)), strict=True):
+            stack.enter_context(replacing(path)).write_text(text, encoding="utf-8")
+    return Exported(tuple(written), paths, cards, tuple(others))
+
+
+def _write_and_check(
+    temporary: Path, path: Path, kind: NetworkFormat, source: Source, details: Mapping[str, Any]
+) -> WrittenFile:
+    scales_jets = kind.name == "onnx" and source.onnx.with_preprocessing
+    known = source.probes.converted if scales_jets else source.probes.scaled
+    if known is None:
+        raise ValueError("a file that scales jets itself needs converted jets to be tried on")
+    content = kind.write(source)
+    temporary.write_bytes(content)
+    expected = Expected(source.facts.shape, source.weights, known)
+    difference = check_file(temporary, kind.check, content, path, expected)
+    return WrittenFile(
+        file=path.name,
+        format=kind.name,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        jets_checked=len(known.inputs),
+        largest_difference=difference,
+        details={**details, **({"opset": source.onnx.opset} if kind.name == "onnx" else {})},
+        converted=scales_jets,
+    )
+
+
+def _without_suffix(output: Path) -> Path:
+    return output.with_suffix("") if output.suffix in {each.suffix for each in formats().values()} else output

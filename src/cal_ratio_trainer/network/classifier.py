@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.network.activation import Activation, dropped
 from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource, scale_of
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.engine import engine_for
-from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.layers import Activation, Dense, dropped
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 JETS_AT_A_TIME = 8192

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.engine import Engine, chain_fits
-from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.layers import Activation, Dense
 
 
 @dataclass(frozen=True)

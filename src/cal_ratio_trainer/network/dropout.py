@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cal_ratio_trainer.network.device import on_device
+from cal_ratio_trainer.network.engine import on_device
 
 _LEVELS = 1 << 16
 

@@ -14,12 +14,12 @@ from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, CLUSTERS, SCALAR_TYPES, Schema
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple import events as names
-from cal_ratio_trainer.ntuple import tally as counted
+from cal_ratio_trainer.ntuple import summary as counted
 from cal_ratio_trainer.ntuple.association import JetTable, associate, delta_r
 from cal_ratio_trainer.ntuple.events import EventChunk, events_that_pass, jets_that_pass, read_events, whole_numbers_of
 from cal_ratio_trainer.ntuple.reading import Doubles, Lists, Ntuple, as_doubles, check_index, same_lengths
 from cal_ratio_trainer.ntuple.request import MAX_JET_ETA, Selection
-from cal_ratio_trainer.ntuple.tally import Tally
+from cal_ratio_trainer.ntuple.summary import Tally
 
 MAX_LLP_DELTA_R = 0.4
 USUAL_HLT_DELTA_R = 0.4

@@ -14,7 +14,7 @@ from cal_ratio_trainer.jets.expressions import Condition, parse_condition
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, SCALAR_TYPES, Schema
-from cal_ratio_trainer.ntuple import tally as counted
+from cal_ratio_trainer.ntuple import summary as counted
 from cal_ratio_trainer.ntuple.reading import (
     Column,
     Doubles,
@@ -26,7 +26,7 @@ from cal_ratio_trainer.ntuple.reading import (
     same_lengths,
 )
 from cal_ratio_trainer.ntuple.request import Cut, Selection, branch_of
-from cal_ratio_trainer.ntuple.tally import Tally
+from cal_ratio_trainer.ntuple.summary import Tally
 
 JET_CLEAN = "jet_isClean_LooseBadLLP"
 JET_INDEX = "nn_jet_index"

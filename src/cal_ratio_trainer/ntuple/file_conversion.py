@@ -22,8 +22,7 @@ from cal_ratio_trainer.ntuple.events import check_branches, required_branches
 from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, write_piece
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Request
-from cal_ratio_trainer.ntuple.summary import ConversionRow, Status, sample_name
-from cal_ratio_trainer.ntuple.tally import Tally
+from cal_ratio_trainer.ntuple.summary import ConversionRow, Status, Tally, sample_name
 from cal_ratio_trainer.workers.executor import Report
 from cal_ratio_trainer.workers.files import Pieces
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from cal_ratio_trainer.files.atomic import USED_BY, remove_remains, replacing
 from cal_ratio_trainer.files.leases import Leases
-from cal_ratio_trainer.files.streams import StoredTable, append_table, read_table
+from cal_ratio_trainer.files.parquet import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.schema import Schema
 from cal_ratio_trainer.jets.store import from_arrow, to_arrow
 from cal_ratio_trainer.jets.table import Jets
-from cal_ratio_trainer.ntuple.tally import Tally
+from cal_ratio_trainer.ntuple.summary import Tally
 
 _LETTERS_OF_NAME = 16
 _PIECE = re.compile(rf"[0-9a-f]{{{_LETTERS_OF_NAME}}}\.piece")

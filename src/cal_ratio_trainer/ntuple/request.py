@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from cal_ratio_trainer.config.base import in_shard
 from cal_ratio_trainer.config.convert import Conditions, ConversionInput, ConvertSettings, named_conditions
 from cal_ratio_trainer.config.loading import read_yaml
-from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.json_text import unquoted

@@ -19,8 +19,7 @@ from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import FigureLabels
 from cal_ratio_trainer.progress import ProgressLine, progress
 from cal_ratio_trainer.workers.child import PICKLING_ERRORS, Child, ChildDied
-from cal_ratio_trainer.workers.executor import Report, Task
-from cal_ratio_trainer.workers.processes import available_cores
+from cal_ratio_trainer.workers.executor import Report, Task, available_cores
 
 _WORTH_A_PROCESS = 24
 """Figures that wait for a process before another one is started: about as many as it could draw while it starts."""

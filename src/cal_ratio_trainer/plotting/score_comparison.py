@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.agreement import DIFFERENCE_EDGES, SCORE_EDGES, Agreement, OutputAgreement
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange
-from cal_ratio_trainer.evaluation.paired import RocPair
+from cal_ratio_trainer.evaluation.paired import DIFFERENCE_EDGES, SCORE_EDGES, Agreement, OutputAgreement, RocPair
 from cal_ratio_trainer.evaluation.roc import RocCurve
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, CLASS_STYLES, GREY, LEGEND_BOX, ORANGE, output_title

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
 
 # Told apart without colour too: by fill, line and marker. From the colour-blind safe set of Okabe and Ito.

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.binning import is_logarithmic
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
-from cal_ratio_trainer.evaluation.variables import Variable
+from cal_ratio_trainer.evaluation.variables import Variable, is_logarithmic
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED

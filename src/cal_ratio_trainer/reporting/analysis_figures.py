@@ -17,8 +17,8 @@ from cal_ratio_trainer.plotting.pareto import (
     pareto_drawing,
     shortlist_drawing,
 )
+from cal_ratio_trainer.reporting.page import Markup, ReportTable
 from cal_ratio_trainer.reporting.report import Report, file_stem
-from cal_ratio_trainer.reporting.table import Markup, ReportTable
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row
 from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
 from cal_ratio_trainer.runs.overview import BestEpoch
@@ -164,7 +164,7 @@ class _KsScale:
 
 
 def _drawings_of(each: Candidate) -> dict[str, Drawing]:
-    if each.run.is_judged_on_given_files or each.run.best_of_folds is not None:
+    if each.run.is_judged_on_given_files or each.run.best_of_networks is not None:
         stored = None if each.result is None else each.result.histograms
         drawings = [] if stored is None else epoch_drawings(each.epoch, stored.histograms, stored.ks)
         return {drawing.name: drawing for drawing in drawings}

@@ -9,7 +9,7 @@ from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, REJECTION_AT
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.roc import by_auc
 from cal_ratio_trainer.progress import duration
-from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, bold, number, unbroken
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.training_details import per_cent, rejection_words
 from cal_ratio_trainer.runs.figure_data import HISTORY_NAMES
 from cal_ratio_trainer.scoring.analyzed_run import GIVEN_FILES, TEST_PART, AnalyzedRun

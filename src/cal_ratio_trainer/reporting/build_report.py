@@ -4,13 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cal_ratio_trainer.building.build import report_file
+from cal_ratio_trainer.building.flattening import BeforeAfter, Spectra
 from cal_ratio_trainer.building.normalisation import SampleWeight
 from cal_ratio_trainer.building.samples import ALL_PERIODS
-from cal_ratio_trainer.building.spectra import BeforeAfter, Spectra
 from cal_ratio_trainer.building.summary import BuildSummary, JetGroup, SampleStep
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.plotting.weighted_spectra import (
     SpectrumFigure,
@@ -18,8 +17,9 @@ from cal_ratio_trainer.plotting.weighted_spectra import (
     draw_shapes,
     draw_stack,
 )
+from cal_ratio_trainer.reporting.page import ReportTable, number
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, file_stem, report_on
-from cal_ratio_trainer.reporting.table import ReportTable, number
+from cal_ratio_trainer.results import escaped
 
 _STEPS = {
     "samples": "Slices weighed by cross section",

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 
 from cal_ratio_trainer.config.scoring import CompareSettings
-from cal_ratio_trainer.evaluation.agreement import TOLERANCES, Agreement, largest_differences
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs
-from cal_ratio_trainer.evaluation.paired import PairedFigure
+from cal_ratio_trainer.evaluation.paired import TOLERANCES, Agreement, PairedFigure, largest_differences
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, Label
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
 from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.plotting.variables import plain_text
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.score_report import pt_range_words
-from cal_ratio_trainer.reporting.table import NOT_KNOWN, ReportTable, bold, number, unbroken
+from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
 from cal_ratio_trainer.scoring.compared import ComparedJets
 from cal_ratio_trainer.scoring.explanation import Explanation

@@ -182,7 +182,7 @@ def _machine() -> dict[str, Any]:
 
     from cal_ratio_trainer.datasets.memory import free_bytes
     from cal_ratio_trainer.runs.record import machine
-    from cal_ratio_trainer.workers.processes import available_cores
+    from cal_ratio_trainer.workers.executor import available_cores
 
     free = free_bytes(torch.device("cpu"))
     return {
@@ -197,7 +197,7 @@ def _machine() -> dict[str, Any]:
 def _devices() -> dict[str, Any]:
     import torch
 
-    from cal_ratio_trainer.network.device import chosen_device, unserved_card
+    from cal_ratio_trainer.network.engine import chosen_device, unserved_card
 
     found: dict[str, Any] = {"chosen": str(chosen_device("auto")), "CUDA of PyTorch": torch.version.cuda}
     for number in range(torch.cuda.device_count()):
@@ -213,8 +213,7 @@ def _devices() -> dict[str, Any]:
 def _engines(device: str) -> dict[str, Any]:
     import torch
 
-    from cal_ratio_trainer.network.device import chosen_device
-    from cal_ratio_trainer.network.engine import Engine, EngineUnusable, engine_for
+    from cal_ratio_trainer.network.engine import Engine, EngineUnusable, chosen_device, engine_for
 
     place = chosen_device(device)
     found = {"chosen": engine_for(place, torch.float32).value}
@@ -285,8 +284,7 @@ def _training_step(wanted: str) -> str:
     """Compares loss and gradients of the chosen engine, for the default network, with those of PyTorch's operations."""
     import torch
 
-    from cal_ratio_trainer.network.device import chosen_device
-    from cal_ratio_trainer.network.engine import Engine, engine_for
+    from cal_ratio_trainer.network.engine import Engine, chosen_device, engine_for
 
     device = chosen_device(wanted)
     engine = engine_for(device, torch.float32)

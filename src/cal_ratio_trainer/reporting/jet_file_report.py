@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.jets import Label
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.variables import MAX_SERIES, Series, VariableFigure, axis_title, variable_drawing
 from cal_ratio_trainer.progress import duration, with_prefix
 from cal_ratio_trainer.reporting import jet_file_tables as tables
 from cal_ratio_trainer.reporting.jet_file_tables import LabelNames
 from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity, compared
+from cal_ratio_trainer.reporting.page import Markup
 from cal_ratio_trainer.reporting.report import REPORTS, DrawAll, Report, ReportKind, ReportResult, file_stem, report_on
-from cal_ratio_trainer.reporting.table import Markup
+from cal_ratio_trainer.results import escaped
 
 Masses = tuple[float, float]
 

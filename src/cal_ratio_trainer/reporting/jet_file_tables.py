@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from cal_ratio_trainer.evaluation.survey import ClassTally, ColumnTally
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.reporting.jet_files import ComparedFile, Comparison, Quantity
-from cal_ratio_trainer.reporting.table import Markup, ReportTable
+from cal_ratio_trainer.reporting.page import Markup, ReportTable
 
 LabelNames = Mapping[int, str]
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.plot import PlotInput, PlotSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
-from cal_ratio_trainer.evaluation.binning import bin_edges
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.evaluation.survey import JetClass, Survey, classes_of, weights_of
 from cal_ratio_trainer.evaluation.variables import (
     COUNTS,
     Variable,
     VariableCounter,
+    bin_edges,
     find_variable,
     is_number,
     known_names,

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from cal_ratio_trainer.config.shared import FigureSettings
+from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.leases import held_in_turn
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels, write_all
-from cal_ratio_trainer.reporting.page import page_html
-from cal_ratio_trainer.reporting.table import Markup, ReportTable, as_markdown
-from cal_ratio_trainer.results import Result
+from cal_ratio_trainer.reporting.page import Markup, ReportTable, as_markdown, page_html
+from cal_ratio_trainer.results import Result, escaped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,12 +15,12 @@ from cal_ratio_trainer.evaluation.intervals import Counts, Group, Share, ShareTa
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
-from cal_ratio_trainer.markdown import escaped
 from cal_ratio_trainer.plotting.scores import score_report_drawings
 from cal_ratio_trainer.plotting.style import output_title
+from cal_ratio_trainer.reporting.page import ReportTable, unbroken
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
-from cal_ratio_trainer.reporting.table import ReportTable, unbroken
 from cal_ratio_trainer.reporting.training_details import training_details
+from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.scoring.compared import joined
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import ScoredFile, ScoreSummary, score_files

@@ -9,7 +9,7 @@ import torch
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
-from cal_ratio_trainer.formats.onnx_preprocessing import Preprocessing
+from cal_ratio_trainer.formats.onnx_graph import Preprocessing
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
@@ -94,7 +94,7 @@ def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFa
     count, fold = settings.get("folds"), settings.get("fold")
     if run is None or count is None or fold is None:
         return None
-    set_name = run.name.rpartition("/")[0] if run.fold_number is not None else run.name
+    set_name = run.name.rpartition("/")[0] if run.network_number is not None else run.name
     return FoldFacts(set_name, FoldRule(count).expression, count, fold)
 
 

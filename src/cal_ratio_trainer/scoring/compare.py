@@ -11,11 +11,18 @@ import pyarrow as pa
 
 from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
-from cal_ratio_trainer.evaluation.agreement import Agreement, agreement, agreements_by_class
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_control_jets
-from cal_ratio_trainer.evaluation.paired import PairedFigure, PairedFigures, paired_figures, paired_ks
+from cal_ratio_trainer.evaluation.paired import (
+    Agreement,
+    PairedFigure,
+    PairedFigures,
+    agreement,
+    agreements_by_class,
+    paired_figures,
+    paired_ks,
+)
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
 from cal_ratio_trainer.scoring.blinding import blinding_of

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.datasets.sample import matched_control_weights
 from cal_ratio_trainer.datasets.splits import event_words
-from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.errors import MissingColumn, UserError
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
@@ -31,7 +31,7 @@ from cal_ratio_trainer.scoring.tally import (
     unusual_value_notes,
     unusual_values_of,
 )
-from cal_ratio_trainer.workers.processes import prefetched
+from cal_ratio_trainer.workers.executor import prefetched
 
 _SLOT = "{}"
 

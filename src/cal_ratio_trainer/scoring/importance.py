@@ -26,7 +26,7 @@ from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import Constituent
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.classifier import JETS_AT_A_TIME
-from cal_ratio_trainer.network.device import on_device
+from cal_ratio_trainer.network.engine import on_device
 from cal_ratio_trainer.plotting import FigureLabels
 from cal_ratio_trainer.plotting.roc import by_auc, importance_drawings
 from cal_ratio_trainer.progress import progress
@@ -140,19 +140,25 @@ def permutation_importance(
 
 
 class _Reading:
-    """Networks of a run reading some jets, with the vectors [jets, width] that each branch makes of them."""
+    """Networks of a run reading some jets.
+
+    Attributes:
+        tensors: the jets.
+        vectors: for each kind what its branch makes of the jets that each network reads, [jets, width] each.
+    """
 
     def __init__(self, sample: RunSample, networks: Networks, chosen: IndexArray) -> None:
         jets = sample.main.jets.take(chosen)
         masses = sample.tensors[0].masses.cpu().numpy()[chosen] if networks.shape.masses else None
         self.tensors = JetTensors.from_jets([jets], sample.device, masses)
         self._labels, self._weights = jets.label, sample.main.weights[chosen]
-        everything = np.arange(len(jets))
-        parts = [everything] if networks.rule is None else networks.rule.positions(jets, sample.main.file)
+        folds = networks.fold_rule
+        everyone = np.arange(len(jets))
+        parts = [everyone] * len(networks.classifiers) if folds is None else folds.positions(jets, sample.main.file)
         self._parts = list(zip(networks.classifiers, parts, strict=True))
         self._branches = [branch.name for branch in networks.shape.branches]
         self.vectors = {
-            kind.name: self._read(kind, self.tensors.values[kind.name], everything)
+            kind.name: self._read(kind, self.tensors.values[kind.name], everyone)
             for kind in self.tensors.schema.constituents
         }
 
@@ -176,31 +182,27 @@ class _Reading:
         finally:
             values[:, column] = kept
 
-    def scored(self, vectors: Mapping[str, Tensor], jet: Tensor) -> ScoredJets:
-        """Scores from the vectors of the branches and the jets' own numbers."""
+    def scored(self, vectors: Mapping[str, list[Tensor]], jet: Tensor) -> ScoredJets:
+        """Scores from the vectors of the branches for each network, and the jets' own numbers; mean of an ensemble."""
         own = torch.cat([jet, self.tensors.masses], dim=1)
-        scores = own.new_zeros(len(own), 3)
-        for classifier, mine in self._parts:
+        total, networks = own.new_zeros(len(own), 3), own.new_zeros(len(own), 1)
+        for number, (classifier, mine) in enumerate(self._parts):
             for start in range(0, len(mine), JETS_AT_A_TIME):
-                some = on_device(mine[start : start + JETS_AT_A_TIME], own.device)
-                encoded = [vectors[name].index_select(0, some) for name in self._branches]
-                logits = classifier.logits(encoded, Batch({}, own.index_select(0, some)))
-                scores[some] = logits.softmax(dim=1)
-        return ScoredJets(scores.cpu().numpy(), self._labels, self._weights)
+                piece = slice(start, start + JETS_AT_A_TIME)
+                some = on_device(mine[piece], own.device)
+                encoded = [vectors[name][number][piece] for name in self._branches]
+                total[some] += classifier.logits(encoded, Batch({}, own.index_select(0, some))).softmax(dim=1)
+                networks[some] += 1
+        return ScoredJets((total / networks).cpu().numpy(), self._labels, self._weights)
 
-    def _read(self, kind: Constituent, values: Tensor, places: IndexArray) -> Tensor:
-        """Vectors of one branch, where jet i has the constituents of jet places[i] in `values`."""
-        vectors: list[Tensor] = []
-        order: list[IndexArray] = []
+    def _read(self, kind: Constituent, values: Tensor, places: IndexArray) -> list[Tensor]:
+        """Vectors of one branch for the jets of each network; jet i has the constituents of jet places[i]."""
+        offsets, found = self.tensors.offsets[kind.name], []
         for classifier, mine in self._parts:
-            for start in range(0, len(mine), JETS_AT_A_TIME):
-                some = mine[start : start + JETS_AT_A_TIME]
-                offsets = self.tensors.offsets[kind.name]
-                batch = self.tensors.constituents(kind, values, offsets, places[some], some)
-                vectors.append(classifier.branch_vectors(kind.name, batch))
-                order.append(some)
-        back = np.argsort(np.concatenate(order))
-        return torch.cat(vectors).index_select(0, on_device(back, values.device))
+            pieces = [mine[start : start + JETS_AT_A_TIME] for start in range(0, max(1, len(mine)), JETS_AT_A_TIME)]
+            batches = (self.tensors.constituents(kind, values, offsets, places[some], some) for some in pieces)
+            found.append(torch.cat([classifier.branch_vectors(kind.name, batch) for batch in batches]))
+        return found
 
     def _rows_read(self, kind: Constituent) -> IndexArray:
         """Positions of the constituents that the networks read, without those beyond the limit."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from cal_ratio_trainer.config.base import in_shard
 from cal_ratio_trainer.config.scoring import ScoreSettings
-from cal_ratio_trainer.config.shared import in_shard
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.cache import is_remote

@@ -34,7 +34,7 @@ from cal_ratio_trainer.ntuple.events import WEIGHT, check_branches
 from cal_ratio_trainer.ntuple.pieces import cut
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Selection, files_matching
-from cal_ratio_trainer.ntuple.tally import Tally, sentences
+from cal_ratio_trainer.ntuple.summary import Tally, sentences
 from cal_ratio_trainer.scoring.blinding import Origin
 
 Region = Literal["main", "control"]

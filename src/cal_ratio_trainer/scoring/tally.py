@@ -8,13 +8,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.datasets.weights import matched_control_weights
+from cal_ratio_trainer.datasets.sample import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_by_class
 from cal_ratio_trainer.evaluation.intervals import Group, ShareTally
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.hashing import scrambled
 from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
+from cal_ratio_trainer.jets.table import scrambled
 from cal_ratio_trainer.scoring.blinding import Blinding, hidden
 from cal_ratio_trainer.scoring.parts import FAIR, JetPart, PartArray
 from cal_ratio_trainer.scoring.scorer import ScoreArray

@@ -16,7 +16,7 @@ from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, ks_of_row, ranges_of
 from cal_ratio_trainer.runs.figures import drawings_of_history, history_references
-from cal_ratio_trainer.workers.processes import available_cores
+from cal_ratio_trainer.workers.executor import available_cores
 
 _SHARE = 0.04
 """Largest share of the training's time that refreshing plots may take."""

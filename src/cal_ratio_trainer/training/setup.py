@@ -1,8 +1,12 @@
 """One training in memory: data, networks, optimisers and mini-batches, made as the settings say."""
 
+import ctypes
 import logging
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +21,19 @@ from cal_ratio_trainer.datasets.placement import DataPlace, Place, StepNeeds, da
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.network.device import chosen_device, unserved_card
+from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.domain.base import DomainSettings, domain_loss_named
+from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.encoders.base import encoder_named
-from cal_ratio_trainer.network.engine import Engine, engine_for, fallback_notice, set_matmul_precision
+from cal_ratio_trainer.network.engine import (
+    Engine,
+    chosen_device,
+    engine_for,
+    fallback_notice,
+    set_matmul_precision,
+    unserved_card,
+)
+from cal_ratio_trainer.network.layers import Activation, Dense
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
 from cal_ratio_trainer.runs.record import DataFile, training_files
 from cal_ratio_trainer.training.continuation import Start
@@ -30,7 +43,93 @@ from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler, mini_batches, new_sampler
 from cal_ratio_trainer.training.signals import stopped_at_once
 from cal_ratio_trainer.training.step import TrainingStep
-from cal_ratio_trainer.training.warm_up import compile_loops, keep_freed_memory
+from cal_ratio_trainer.workers.child import ChildDied
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_JETS = 64
+_NOTICE_AFTER_S = 1.0
+_COMPILE_TIMEOUT_S = 60.0
+
+
+def keep_freed_memory() -> bool:
+    """Keeps freed memory in the process instead of giving it back to the system after every tensor.
+
+    A step allocates and frees the same hundreds of megabytes again and again; with glibc's defaults each time in fresh
+    pages, which the kernel must clear first: twice the time of a step. Only glibc has this setting (`mallopt(3)`).
+
+    Returns:
+        True where it was set.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    # Large tensors must not have mappings of their own: these are given back whatever the other settings say.
+    settings = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0), (_TOP_PAD, 64 * 1024 * 1024))
+    done = all(mallopt(name, value) == 1 for name, value in settings)
+    _log.debug("freed memory is kept: %s", done)
+    return done
+
+
+@contextmanager
+def restored_threads() -> Iterator[None]:
+    """Restores PyTorch's number of CPU threads after the block: it is a setting of the process, not of one training."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def compile_loops(step: TrainingStep, data: TrainingTensors, say: Callable[[str], None]) -> float:
+    """Sends a few jets through the network in each way that a training does; no weight changes.
+
+    The engine's loops are compiled by it, so that no measured step includes compiling.
+
+    Args:
+        step: holds the network.
+        data: all jets.
+        say: receives a notice where compiling takes longer than a second.
+
+    Returns:
+        Duration. [s]
+    """
+    begin = time.perf_counter()
+    notice = "compiling what computes the network, once on a machine: some ten seconds"
+    timer = threading.Timer(_NOTICE_AFTER_S, say, [notice])
+    timer.start()
+    try:
+        if engine_for(data.jets.device, torch.float32, step.classifier.engine) is Engine.NUMBA:
+            _compile_in_two_processes()
+        batch = data.jets.batch(np.arange(min(_JETS, len(data.target))))
+        masks = DropoutSource(step.dropout, (step.seed,), data.jets.device)
+        with torch.no_grad():
+            step.classifier(batch)
+            step.classifier(batch, masks)
+        step.classifier(batch, masks).sum().backward()
+        step.classifier_optimizer.zero_grad()
+        if data.jets.device.type == "cuda":
+            torch.cuda.synchronize()
+    finally:
+        timer.cancel()
+    return time.perf_counter() - begin
+
+
+def _compile_in_two_processes() -> None:
+    """Compiles the loops of dense layers here and those of the recurrence in a child, unless they are cached."""
+    from cal_ratio_trainer.network.kernels.cpu.recurrence import compiling_beside
+
+    with compiling_beside() as child:
+        if child is None:
+            return
+        layers = [Dense(1, 1, torch.Generator()) for _ in range(2)]
+        plan = ChainPlan((Activation(0.0, None, True, Engine.NUMBA, None),), transposed=True)
+        dense_chain(torch.zeros(1, 1), layers, plan).sum().backward()  # type: ignore[no-untyped-call]
+        with suppress(ChildDied):
+            child.receive(_COMPILE_TIMEOUT_S)
+
 
 _log = logging.getLogger(__name__)
 
@@ -121,13 +220,16 @@ class Training:
         return fitting
 
 
-def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Training:
+def set_up(
+    start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, loaded: LoadedData | None = None
+) -> Training:
     """Reads the data and makes the networks; compiles what computes them.
 
     Args:
         start: settings, and the run to go on with, if any.
         say: receives what a user should read.
         ranks: the processes that share the training.
+        loaded: the training files, if they have been read already.
 
     Raises:
         TrainingStopped: SIGTERM.
@@ -142,7 +244,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
         ranks.select_device(settings.device)
-        loaded = load_data(settings, ranks)
+        loaded = loaded or load_data(settings, ranks)
         schema = loaded.tensors.jets.schema
         initial = start.initial.read(network_shape(settings, schema)) if start.initial else None
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
@@ -232,7 +334,7 @@ def new_step(
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(
         network_shape(settings, schema),
-        settings.seed,
+        settings.network_seed,
         settings.engine,
         auxiliary_heads=settings.auxiliary_weight > 0,
     ).to(device)
@@ -243,11 +345,12 @@ def new_step(
         assert settings.agreement_strength is not None, "every method has a default strength"
         of_domain = DomainSettings(
             weight=settings.agreement_strength,
-            seed=settings.seed + 1,
+            seed=settings.network_seed + 1,
             pt_ranges=tuple(settings.pt_ranges) if schema.jet_inputs[:1] == ("jet_pt",) else (),
             control_jets=-(-len(sampler.main) // sampler.splits),
             steps=settings.epochs * sampler.splits,
             hidden_width=classifier.shape.hidden[-1],
+            region_shares=settings.control_shares,
         )
         domain = domain_loss_named(settings.agreement)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
@@ -265,7 +368,7 @@ def new_step(
         average_weights=settings.average_weights,
         regularization=settings.regularization,
         dropout=settings.dropout,
-        seed=settings.seed,
+        seed=settings.network_seed,
         pieces=settings.accumulate,
         ranks=ranks,
     )

@@ -15,11 +15,10 @@ from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.batch import Batch
 from cal_ratio_trainer.network.classifier import Classifier, logits_of
-from cal_ratio_trainer.network.device import on_device
-from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, StepSums
 from cal_ratio_trainer.network.dropout import DropoutSource
+from cal_ratio_trainer.network.engine import on_device
 from cal_ratio_trainer.network.shape import OUTPUTS
-from cal_ratio_trainer.network.step_sums import StepSums
 from cal_ratio_trainer.training.optimizers import adamw, add_to_average, keras_nadam, set_learning_rate
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 
@@ -296,7 +295,8 @@ class TrainingStep:
         self, data: TrainingTensors, positions: Tensor, logits: Tensor, hidden: Tensor | None = None
     ) -> ControlJets:
         inputs = data.jets.jet.index_select(0, positions)
-        return ControlJets(logits, data.target[positions].float(), data.weight[positions], inputs, hidden)
+        region = None if data.region is None else data.region[positions]
+        return ControlJets(logits, data.target[positions].float(), data.weight[positions], inputs, hidden, region)
 
     def _add_gradient(
         self, data: TrainingTensors, each: Pass, main: int, control: int, sums: StepSums, known: Tensor | None

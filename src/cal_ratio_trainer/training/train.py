@@ -5,32 +5,126 @@
 
 import json
 import logging
+import math
+import secrets
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cal_ratio_trainer.datasets.used_events import EventGroup, trained_before, write_used_events
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.runs.directory import RunDirectory, refuse_unusable
+from cal_ratio_trainer.runs.directory import DIVERGED, RunDirectory, refuse_unusable
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, write_evaluation
 from cal_ratio_trainer.runs.networks import network_of
 from cal_ratio_trainer.runs.recommendation import best_epochs
-from cal_ratio_trainer.runs.record import now, record_text, shares_of, timings_of
-from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, state_bytes, take_state
+from cal_ratio_trainer.runs.record import new_record, now, record_text, shares_of, timings_of, versions
+from cal_ratio_trainer.training.checkpoint import (
+    Progress,
+    checkpoint_progress,
+    load_checkpoint,
+    state_bytes,
+    take_state,
+)
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.event_log import event_log
-from cal_ratio_trainer.training.loop import TrainingDiverged, TrainingLoop
+from cal_ratio_trainer.training.loop import Observer, TrainingDiverged, TrainingLoop
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_plots import RunPlots
-from cal_ratio_trainer.training.run_record import begin_record, end_early, figures_as_json
-from cal_ratio_trainer.training.setup import Training, set_up
+from cal_ratio_trainer.training.setup import LoadedData, Training, restored_threads, set_up
 from cal_ratio_trainer.training.signals import NOTHING_CHANGED, StopRequest, TrainingStopped, stop_requests
 from cal_ratio_trainer.training.test_part import score_test_part, write_test_sample
-from cal_ratio_trainer.training.warm_up import restored_threads
+
+
+def begin_record(
+    run: RunDirectory, training: Training, references: Mapping[str, float | None], done: int, planned: int
+) -> dict[str, Any]:
+    """Writes settings, used events and run.json of a run that begins or goes on.
+
+    Args:
+        run: its folder.
+        training: its training.
+        references: reference lines of the history plots.
+        done: number of finished epochs.
+        planned: number of epochs at its end.
+
+    Returns:
+        Content of run.json.
+    """
+    start, settings = training.start, training.settings
+    before = run.read_record() if start.run is not None else {}
+    record: dict[str, Any] = {"id": before.get("id") if before else secrets.token_hex(16)}
+    record |= new_record(training.data, training.loaded.files, settings, planned)
+    record["computed_by"] = training.computed_by()
+    record["history_references"] = dict(references)
+    by_row, earlier = settings.split == "row", tuple[EventGroup, ...]()
+    if known := before.get("initial_weights"):
+        record |= {"initial_weights": known, "notes": before.get("notes", [])}
+    elif start.initial is not None:
+        events = start.initial.events()
+        earlier = events or ()
+        number = None if events is None else trained_before(training.data, by_row, events)
+        record |= {"initial_weights": start.initial.described(), "notes": [start.initial.sentence(number)]}
+    if before:
+        # A finished run that goes on gets its whole patience again.
+        record["patience_from"] = done if start.is_finished else before.get("patience_from", 0)
+        record["started"] = before.get("started", record["started"])
+        record["continued"] = [*before.get("continued", []), {"at": now(), "versions": versions()}]
+        record["finished_epochs"] = done
+        for name, file in record["data"].items():
+            known = before.get("data", {}).get(name, {}).get("sha256")
+            if known not in (None, file["sha256"]):
+                _log.warning("%s has changed since the run began; the run does not go on exactly", file["file"])
+        run.remove_remains()
+    record["settings_sha256"] = run.write_settings(settings, before)
+    write_used_events(run.path, training.data, by_row, earlier)
+    run.write_record(record)
+    return record
+
+
+def end_early(run: RunDirectory, training: Training, record: Mapping[str, Any], error: BaseException) -> None:
+    """Writes into run.json that and why a training ended; removes a new folder in which no epoch was finished.
+
+    Args:
+        run: the run.
+        training: its training.
+        record: content of run.json; empty where the training ended before it was written.
+        error: the reason.
+    """
+    try:
+        known = run.read_record()
+        if record:
+            run.refuse_removed(record["id"])
+        trained = run.checkpoint_file.exists() or run.history_file.exists()
+        if training.start.run is None and not trained:
+            shutil.rmtree(run.path, ignore_errors=True)
+            with suppress(OSError):
+                run.path.parent.rmdir()
+            return
+        finished = len(checkpoint_progress(run.checkpoint_file, known.get("id")).history)
+    except UserError as unusable:
+        if str(unusable) != str(error):
+            _log.warning("run.json does not say that the run has ended: %s", unusable)
+        return
+    status = "interrupted" if isinstance(error, TrainingStopped | KeyboardInterrupt) else "failed"
+    ended = {
+        "status": DIVERGED if isinstance(error, TrainingDiverged) else status,
+        "reason": str(error) or type(error).__name__,
+        "ended": now(),
+        "finished_epochs": finished,
+    }
+    run.write_record({**(record or known), **ended})
+
+
+def figures_as_json(figures: TestFigures) -> dict[str, float | None]:
+    """Figures of merit for run.json; JSON has no infinite rejection."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()}
+
 
 _FILES_COMPLETE = "all files are complete"
 """Text for which the followers wait while the first process writes the last files."""
@@ -64,7 +158,12 @@ class TrainSummary:
 # A fold that goes on has the threads of its checkpoint; the next one is to have those of a fresh process.
 @restored_threads()
 def train(
-    start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
+    start: Start,
+    say: Callable[[str], None],
+    details: Callable[[TestFigures], str],
+    ranks: Ranks = ALONE,
+    observer: Observer | None = None,
+    loaded: LoadedData | None = None,
 ) -> TrainSummary:
     """Trains as the settings say, or goes on with an earlier run.
 
@@ -73,6 +172,8 @@ def train(
         say: receives what a user should read while it runs.
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share the training; this one is the first, the others call `follow`.
+        observer: follows the training, which no other process shares; None for no one.
+        loaded: the training files, if an earlier training has read the same jets; None reads them.
 
     Raises:
         TrainingStopped: SIGTERM or ^C; the run can be continued.
@@ -82,7 +183,7 @@ def train(
         ranks.broadcast_text(json.dumps(start.as_broadcast()))
     if start.run is None:
         refuse_unusable(start.settings.output_path, start.settings.model_name)
-    training = set_up(start, say, ranks)
+    training = set_up(start, say, ranks, loaded)
     run = start.run or start.new_run()
     with ExitStack() as held:
         try:
@@ -94,13 +195,17 @@ def train(
                     run.path.rmdir()
                     run.path.parent.rmdir()
             raise
-        summary = _train_in(run, training, say, details)
+        summary = _train_in(run, training, say, details, observer)
     _share_late_signal(ranks, summary.stop)
     return summary
 
 
 def _train_in(
-    run: RunDirectory, training: Training, say: Callable[[str], None], details: Callable[[TestFigures], str]
+    run: RunDirectory,
+    training: Training,
+    say: Callable[[str], None],
+    details: Callable[[TestFigures], str],
+    observer: Observer | None,
 ) -> TrainSummary:
     progress, settings, record = Progress(), training.settings, dict[str, Any]()
     if run.checkpoint_file.exists():
@@ -110,6 +215,8 @@ def _train_in(
         with stop_requests() as stop, RunPlots(run, settings, training.data) as plots:
             record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
             say(f"run {run.name} in {run.path}")
+            if observer is not None:
+                observer.begin(run)
             for note in record.get("notes", []) if training.start.run is None else []:
                 say(note)
             with event_log(run, settings, progress.history) as events:
@@ -125,7 +232,7 @@ def _train_in(
                 record["memory"] = plan.described() | place.described()
                 plots.draw_missing(progress.history)
                 _broadcast_progress(run, training, progress, epochs)
-                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch)
+                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch, observer)
                 with plan.explained_errors():
                     try:
                         progress = loop.fit(progress, epochs, stop)
@@ -133,7 +240,7 @@ def _train_in(
                         _show_newest_epoch(run, training, plots, record)
                         raise
             if len(progress.history) < epochs:
-                record["reason"] = (
+                record["reason"] = (observer.reason if observer is not None else "") or (
                     f"early stopping: for {settings.early_stopping} epochs none has come onto the Pareto front of AUC "
                     f"and K-S; {len(progress.history)} of {epochs} epochs are done"
                 )

@@ -1,14 +1,55 @@
-"""Interface of all executors: they take tasks, report progress and return results."""
+"""Interface of all executors (they take tasks, report progress and return results); cores and threads of a process."""
 
+import os
 import pickle
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cal_ratio_trainer.errors import UserError
+
+
+def available_cores() -> int:
+    """Number of cores that this process may use: a batch system often gives fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+Item = TypeVar("Item")
+
+_END = object()
+
+
+def prefetched(make: Callable[[], Iterator[Item]]) -> Generator[Item, None, None]:
+    """The items of an iterator, made in a thread, one ahead of their use.
+
+    Args:
+        make: gives the iterator; it is called, used and closed in that thread, for what it opens may belong to one.
+
+    Raises:
+        Whatever the iterator raises, when its turn comes.
+    """
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        items = maker.submit(make).result()
+        try:
+            following: Future[Item | object] = maker.submit(next, items, _END)
+            while True:
+                item = following.result()
+                if item is _END:
+                    return
+                following = maker.submit(next, items, _END)
+                yield item  # type: ignore[misc]  # not the mark of the end
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                maker.submit(close).result()
+
 
 Key = tuple[int, int]
 """Identifies a task: the number of its file, and of its piece of that file."""

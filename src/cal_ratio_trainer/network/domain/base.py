@@ -1,4 +1,4 @@
-"""Interface of the methods that make data and simulation agree in the control region, and their registry.
+"""Interface of the methods that make data and simulation agree in the control region, their registry, sums of a step.
 
 A method is one module of this package with one class, which the setting `agreement` chooses by name:
 
@@ -18,7 +18,56 @@ import torch
 from torch import Tensor, nn
 
 from cal_ratio_trainer.errors import ConfigError, did_you_mean
-from cal_ratio_trainer.network.step_sums import StepSums
+
+
+class StepSums:
+    """Named sums in one tensor: losses weighted as in the loss, correct predictions and jets counted.
+
+    Args:
+        device: of the steps.
+        stages: names of separate sums, e.g. 'main'; each has the sums STAGE_loss, STAGE_correct and STAGE_jets.
+        values: sums to begin with, by name; None begins at 0.
+
+    Attributes:
+        sums: [3 stages] float64.
+    """
+
+    def __init__(self, device: torch.device, stages: Sequence[str], values: Mapping[str, float] | None = None) -> None:
+        self.names = tuple(f"{stage}_{what}" for stage in stages for what in ("loss", "correct", "jets"))
+        start = [0.0 if values is None else values[name] for name in self.names]
+        self.sums = torch.tensor(start, dtype=torch.float64, device=device)
+
+    def add(self, stage: str, losses: Tensor, correct: Tensor | None = None) -> None:
+        """Adds one batch.
+
+        Args:
+            stage: one of the stages.
+            losses: [jets], weighted.
+            correct: [jets] bool; None for a loss that predicts nothing.
+        """
+        first = self.names.index(f"{stage}_loss")
+        self.sums[first] += losses.detach().sum(dtype=torch.float64)
+        if correct is not None:
+            self.sums[first + 1] += correct.sum()
+        self.sums[first + 2] += len(losses)
+
+    def take(self) -> Tensor:
+        """Returns the sums [3 stages] on the device and sets them to 0."""
+        taken = self.sums.clone()
+        self.sums.zero_()
+        return taken
+
+    def values(self) -> dict[str, float]:
+        """All sums by name; waits for the device."""
+        return dict(zip(self.names, self.sums.tolist(), strict=True))
+
+    def mean(self, stage: str) -> tuple[float, float]:
+        """(mean loss of a jet, share of correct predictions) of a stage; NaN where it has seen no jets."""
+        values = self.values()
+        jets = values[f"{stage}_jets"]
+        if jets == 0:
+            return float("nan"), float("nan")
+        return values[f"{stage}_loss"] / jets, values[f"{stage}_correct"] / jets
 
 
 @dataclass(frozen=True)
@@ -32,6 +81,7 @@ class DomainSettings:
         control_jets: largest number of control jets in a mini-batch of the classifier's update.
         steps: planned number of steps of the whole training.
         hidden_width: units of the classifier's last hidden layer.
+        region_shares: share of each control region in the loss, in order; their sum is 1.
     """
 
     weight: float
@@ -40,6 +90,7 @@ class DomainSettings:
     control_jets: int = 0
     steps: int = 1
     hidden_width: int = 64
+    region_shares: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -52,6 +103,8 @@ class ControlJets:
         weight: [jets] float32, as the loss uses it.
         inputs: [jets, per-jet inputs] float32, scaled, in the order of the schema: pt first, unless it is no input.
         hidden: [jets, width] outputs of the last hidden layer with gradient, for a method that `needs_hidden`.
+        region: [jets] uint8, number of the control region of each jet; None with less than two regions. The weights of
+            a region sum to its share of all, and those of its data and its simulation are equal.
     """
 
     logits: Tensor
@@ -59,6 +112,7 @@ class ControlJets:
     weight: Tensor
     inputs: Tensor
     hidden: Tensor | None = None
+    region: Tensor | None = None
 
 
 class DomainLoss(nn.Module):

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from cal_ratio_trainer.network.domain.adversary import correct_predictions, data_or_simulation_loss
-from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, domain_loss
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, StepSums, domain_loss
 from cal_ratio_trainer.network.layers import Dense
-from cal_ratio_trainer.network.step_sums import StepSums
 
 _WIDTH = 32
 _STEEPNESS = 10.0

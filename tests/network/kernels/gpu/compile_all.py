@@ -17,7 +17,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from cal_ratio_trainer.network.kernels.gpu import activation, dense, recurrence
-from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS
+from cal_ratio_trainer.network.kernels.gpu.activation import OPTIONS
 from cal_ratio_trainer.network.kernels.gpu.recurrence import tile_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 

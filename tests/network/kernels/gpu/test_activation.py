@@ -1,13 +1,18 @@
 """ReLU, dropout and their gradients in Triton, in its interpreter or on a GPU, are equal to the CPU engine's."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
 
-from cal_ratio_trainer.network.activation import Activation, dropped
 from cal_ratio_trainer.network.dropout import DropoutKey, DropoutSource, MaskRows
 from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.layers import Activation, dropped
 from tests.network.activated import activated
 from tests.network.triton_interpreter import DEVICE
 
@@ -82,3 +87,18 @@ def test_a_share_of_the_rows_has_its_rows_of_the_whole_mask() -> None:
     found.sum().backward()  # type: ignore[no-untyped-call]
     assert own.grad is not None
     assert torch.equal(own.grad, (found != 0).float())
+
+
+# Not by importing it: Triton decides at that moment whether it interprets (see `tests.network.triton_interpreter`).
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+@pytest.mark.slow
+def test_every_kernel_compiles_for_an_a100_and_an_h100(tmp_path: Path) -> None:
+    # A separate process, because this one may use the interpreter instead of the compiler.
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    script = Path(__file__).with_name("compile_all.py")
+    for words, activations in ((("80", "10", "tf32", "brief", "products"), 0), (("90", "10", "ieee", "brief"), 10)):
+        done = subprocess.run(
+            [sys.executable, str(script), *words], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count(" of code") == 4 + 4 + activations

@@ -6,11 +6,10 @@ import itertools
 import pytest
 import torch
 
-from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, StoredKey
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.layers import Dense
+from cal_ratio_trainer.network.layers import Activation, Dense
 from tests.network.triton_interpreter import DEVICE
 
 WIDTHS = [(12, 64, 32, 32, 16, 40), (11, 32, 16, 8, 20), (3, 5, 7), (1, 1, 1, 1)]

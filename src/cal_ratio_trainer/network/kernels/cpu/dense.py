@@ -16,10 +16,9 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cal_ratio_trainer.network.activation import Activation
 from cal_ratio_trainer.network.dropout import drop_below
 from cal_ratio_trainer.network.kernels.cpu.compiler import called, compiled, inlined, over_tiles, ranges
-from cal_ratio_trainer.network.layers import apart, flattened
+from cal_ratio_trainer.network.layers import Activation, apart, flattened
 
 ROWS = 512
 """Rows of one tile, which share one key of the dropout's random bits."""

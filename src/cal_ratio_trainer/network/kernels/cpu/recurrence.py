@@ -17,8 +17,7 @@ from torch.autograd.function import once_differentiable
 from cal_ratio_trainer.network.kernels.cpu.compiler import compiled, inlined, over_tiles
 from cal_ratio_trainer.network.sequences import Sequences
 from cal_ratio_trainer.workers.child import Child, ChildDied
-from cal_ratio_trainer.workers.executor import Report, Task
-from cal_ratio_trainer.workers.processes import available_cores
+from cal_ratio_trainer.workers.executor import Report, Task, available_cores
 
 TILE = 128
 """Jets of one tile of the recurrence: their states stay in the fastest cache over all slots."""

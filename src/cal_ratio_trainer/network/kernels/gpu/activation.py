@@ -1,17 +1,37 @@
-"""Bias, ReLU and dropout on a GPU with their gradient, compiled by Triton, and their autograd function.
+"""Compilation of the GPU engine's kernels by Triton; bias, ReLU and dropout with their gradient and autograd function.
 
 The random bits of the dropout are those of the CPU engine (see `kernels.cpu.dense`), so that both draw the same masks.
 """
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import triton
 import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows, drop_below
-from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS, compiled
+
+# Numbers that change from batch to batch, or from one kind of constituent to another: Triton would compile anew for 1
+# and for multiples of 16.
+_CHANGING = (
+    *("jets", "columns", "slots", "tiles", "state_stride"),
+    *("rows", "inputs", "rows_with_dropout", "below"),
+)
+
+OPTIONS = {"enable_fp_fusion": True}
+"""Given with every start of a kernel: a product and the sum after it may be one instruction, as newer Triton has it
+only where that is asked for."""
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """A kernel, or a function that kernels call."""
+    names = inspect.signature(function).parameters
+    return triton.jit(function, do_not_specialize=[name for name in _CHANGING if name in names])
+
 
 ROWS = 512
 """Rows with one key of the random bits; the CPU engine has the same, so that both draw the same masks."""

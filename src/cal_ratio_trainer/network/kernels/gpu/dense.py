@@ -32,13 +32,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cal_ratio_trainer.network.activation import Activation
-from cal_ratio_trainer.network.device import on_device
 from cal_ratio_trainer.network.dropout import MaskRows, StoredKey, drop_below
-from cal_ratio_trainer.network.engine import filled_up, triton_precision
-from cal_ratio_trainer.network.kernels.gpu.activation import mask_row, random_word
-from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS, compiled
-from cal_ratio_trainer.network.layers import apart, flattened, offsets_of
+from cal_ratio_trainer.network.engine import filled_up, on_device, triton_precision
+from cal_ratio_trainer.network.kernels.gpu.activation import OPTIONS, compiled, mask_row, random_word
+from cal_ratio_trainer.network.layers import Activation, apart, flattened, offsets_of
 
 
 @compiled

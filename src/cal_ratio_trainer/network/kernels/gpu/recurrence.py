@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cal_ratio_trainer.network.engine import triton_precision
-from cal_ratio_trainer.network.kernels.gpu.compiler import OPTIONS, compiled
+from cal_ratio_trainer.network.kernels.gpu.activation import OPTIONS, compiled
 from cal_ratio_trainer.network.sequences import Sequences
 
 
