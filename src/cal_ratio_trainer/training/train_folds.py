@@ -29,7 +29,7 @@ from cal_ratio_trainer.training.fold_set import FoldSet, begun_set, joined_set, 
 from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.signals import TrainingStopped
-from cal_ratio_trainer.training.train import TrainSummary, figures_as_json, train
+from cal_ratio_trainer.training.train import ShowRun, TrainSummary, figures_as_json, show_nothing, train
 from cal_ratio_trainer.workers.child import ChildDied
 
 _OF_THE_SET = ("fold", "epochs")
@@ -112,7 +112,11 @@ def fold_work(layers: Layers, settings: TrainSettings, continue_from: str | None
 
 
 def train_folds(
-    work: FoldWork, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
+    work: FoldWork,
+    say: Callable[[str], None],
+    details: Callable[[TestFigures], str],
+    ranks: Ranks = ALONE,
+    show: ShowRun = show_nothing,
 ) -> FoldSetSummary:
     """Trains the folds that are wanted, then completes the set if none is missing.
 
@@ -124,6 +128,7 @@ def train_folds(
         say: receives messages for the user while it runs.
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share each training; this one is the first.
+        show: called while the networks train, and for the set at its end.
 
     Raises:
         TrainingStopped: SIGTERM or ^C; the set can be continued.
@@ -141,7 +146,7 @@ def train_folds(
             continue
         say(f"fold {fold} of {work.rule.count}: without the events with {work.rule.condition(fold)}")
         try:
-            trained.append(train(start, say, details, ranks))
+            trained.append(train(start, say, details, ranks, show))
         finally:
             release(fold_set, fold)
         _heed_late_signal(trained[-1], is_last=fold == work.wanted[-1])
@@ -153,6 +158,7 @@ def train_folds(
             redraw_run(fold_set.run)
         except (DrawingFailed, ChildDied, UserError, OSError) as error:
             undrawn[f"plots of {fold_set.run.name}"] = str(error)
+    show(fold_set.run, None)
     return FoldSetSummary(fold_set.run, tuple(trained), figures, lacking, undrawn)
 
 
