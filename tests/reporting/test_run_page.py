@@ -16,7 +16,7 @@ from cal_ratio_trainer.reporting.run_page import RunPages, write_run_page
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
-from cal_ratio_trainer.training.train_folds import fold_work, train_folds
+from cal_ratio_trainer.training.train_networks import set_work, train_networks
 from tests.factories.files import write_training_files
 from tests.factories.runs import TINY, history_row, set_settings, write_run
 from tests.reporting.browser import BrowserPage, browser_page, find_browser
@@ -201,12 +201,12 @@ def test_of_many_epochs_some_have_figures_and_the_recommended_and_the_newest_are
 
 def test_a_fold_set_has_a_page_with_links_to_those_of_its_networks(files: tuple[Path, Path], tmp_path: Path) -> None:
     settings = set_settings(files, tmp_path, epochs=1)
-    work = fold_work([("defaults", settings.model_dump()), ("command line", {})], settings, None)
+    work = set_work([("defaults", settings.model_dump()), ("command line", {})], settings, None)
     assert work is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        patch.setattr("cal_ratio_trainer.training.train_folds.redraw_run", lambda run: [])
-        summary = train_folds(work, lambda text: None, lambda figures: "", show=RunPages())
+        patch.setattr("cal_ratio_trainer.training.train_networks.redraw_run", lambda run: [])
+        summary = train_networks(work, lambda text: None, lambda figures: "", show=RunPages())
     found = structure_of(summary.run.page_file)
     assert {"fold_0/index.html", "fold_1/index.html"} <= set(found.addresses)
     assert all((summary.run.path / address).is_file() for address in found.addresses if "html" in address)

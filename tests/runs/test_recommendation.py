@@ -77,7 +77,7 @@ def test_the_epoch_with_the_lowest_loss_of_the_adversary_is_kept() -> None:
     assert kept_epochs(history, "rule", 0.3) == {0, 1, 2}
 
 
-def test_a_history_of_the_earlier_program_has_two_losses_of_the_adversary() -> None:
+def test_a_history_has_two_losses_of_the_adversary() -> None:
     history = [
         {"val_original_adv_lossf": 0.7, "val_adv_loss": 0.6},
         {"val_original_adv_lossf": 0.6, "val_adv_loss": 0.8},

@@ -20,7 +20,7 @@ C2ST = ("auc", "error", "expected", "spread", "excess")
 ROW = {
     "original_lossf": 0.51,
     "val_original_lossf": 0.48,
-    "val_adv_loss": 0.7,
+    "val_original_adv_lossf": 0.7,
     "val_auc": 0.98765,
     **{f"ks_{name}_hist": value for name, value in (("qcd", 0.2), ("sig", 0.3), ("bib", 0.25))},
     **{f"ks_{name}_excess": 1.5 for name in ("qcd", "sig", "bib")},
@@ -66,7 +66,7 @@ def test_a_classifier_looks_for_differences_of_data_and_simulation(
 
 
 def test_a_training_without_adversary_says_and_draws_nothing_of_one(tmp_path: Path) -> None:
-    line = epoch_line([{**ROW, "val_adv_loss": math.nan}], 12, Timings(epochs=[2.0]))
+    line = epoch_line([{**ROW, "val_original_adv_lossf": math.nan}], 12, Timings(epochs=[2.0]))
     assert "adversary" not in line
     assert "nan" not in line
     _train(tmp_path, adversary_weight=0.0, epoch_plots=False)
@@ -76,11 +76,11 @@ def test_a_training_without_adversary_says_and_draws_nothing_of_one(tmp_path: Pa
 
 
 def test_an_adversary_that_is_confidently_wrong_is_told_once() -> None:
-    wrong, adversary = {**ROW, "val_adv_loss": 1.5}, Adversary(DomainSettings(10.0))
+    wrong, adversary = {**ROW, "val_original_adv_lossf": 1.5}, Adversary(DomainSettings(10.0))
     assert adversary.warning([ROW]) is None
     assert "try an adversary_weight below 10" in (adversary.warning([ROW, wrong]) or "")
     assert adversary.warning([ROW, wrong, wrong]) is None
-    assert adversary.warning([{**ROW, "val_adv_loss": math.nan}]) is None
+    assert adversary.warning([{**ROW, "val_original_adv_lossf": math.nan}]) is None
 
 
 def _train(folder: Path, control_jets: int = 300, **changes: object) -> None:

@@ -15,7 +15,7 @@ from cal_ratio_trainer.network.domain.adversary import (
     correct_predictions,
     data_or_simulation_loss,
 )
-from cal_ratio_trainer.network.domain.base import StepSums
+from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings, StepSums
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.training.optimizers import keras_nadam
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
@@ -154,6 +154,21 @@ def test_the_adversarys_loss_is_bounded() -> None:
     losses = data_or_simulation_loss(torch.tensor([-100.0, 0.0]), torch.tensor([1.0, 1.0]))
     assert losses[0].item() == pytest.approx(-np.log(1e-7), rel=1e-4)
     assert losses[1].item() == pytest.approx(np.log(2))
+
+
+def test_the_adversarys_validation_losses_normalise_by_the_jets_at_hand_and_by_running_values() -> None:
+    adversary, logits = Adversary(DomainSettings(10.0)), torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
+    jets = ControlJets(logits, (logits[:, 0] > 0).float(), torch.ones(50), torch.zeros(50, 3))
+    running = [value.clone() for value in adversary.buffers()]
+    with torch.no_grad():
+        first = adversary.metrics(StepSums(CPU, adversary.stages), jets)
+        assert all(torch.equal(*pair) for pair in zip(adversary.buffers(), running, strict=True))
+        assert abs(first["val_adv_loss"] - first["val_original_adv_lossf"]) > 0.01
+        for _ in range(2000):
+            adversary.train()(logits.softmax(dim=1))
+        settled = adversary.metrics(StepSums(CPU, adversary.stages), jets)
+    assert settled["val_adv_loss"] == pytest.approx(first["val_adv_loss"], rel=1e-5)
+    assert settled["val_original_adv_lossf"] == pytest.approx(first["val_adv_loss"], rel=1e-4)
 
 
 def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,15 @@ def _control_scores(figures: TestFigures) -> Iterator[tuple[str, Content]]:
         yield each.output, (each, logarithmic_axes(each.output), text)
 
 
+def _region_scores(figures: TestFigures) -> Iterator[tuple[str, Content]]:
+    for region in figures.regions:
+        for output, each in zip(Label, region.histograms.log, strict=True):
+            text = control_text(
+                f"Test part, {region.name}{' (judged only)' * region.is_judged_only}", region.ks, output
+            )
+            yield f"{region.name}_{each.output}", (each, logarithmic_axes(each.output), text)
+
+
 def _train_and_test(figures: TestFigures) -> Iterator[tuple[str, Content]]:
     found = figures.overtraining
     if found is not None:
@@ -202,6 +211,7 @@ FINAL_FIGURES: list[FinalFigures] = [
         default_ticks=True,
     ),
     FinalFigures("adv_<output>_predictions", _control_scores, draw_scores, default_ticks=True),
+    FinalFigures("cr_<region>_predictions", _region_scores, draw_scores, default_ticks=True),
     # The earlier program's axis called the mixture BIB; it never wrote a figure with QCD's name, which it knew.
     FinalFigures(
         "roc_curve_atlas_rej_bib", lambda figures: [("", (figures.rocs[0], None))], draw_curve, default_ticks=True

@@ -95,7 +95,7 @@ class RunPages:
             return
         try:
             write_run_page(run, seconds_left, self._frames)
-            if run.fold_number is not None:
+            if run.network_number is not None:
                 write_run_page(RunDirectory(run.numbered_folder))
         except Exception as error:
             if not self._has_warned:
@@ -158,7 +158,7 @@ def _blocks(overview: RunOverview, seconds_left: float | None, frames: Frames) -
         yield from _section("Histories", map(_chart, charts))
     if figures is not None:
         yield from _test_part(epoch, figures)
-    if overview.fold_rule is None:
+    if overview.set_rule is None:
         blocks = _epoch_block(overview, recommended, frames)
         text = "Main jets: test part; control region: validation part."
         yield from _section("Outputs by epoch", [text, blocks] if blocks else [])
@@ -259,7 +259,7 @@ def _percent(share: float) -> str:
 def _members(overview: RunOverview) -> Iterator[str]:
     """Table of the networks of a set, with links to their pages."""
     rows = []
-    for member in overview.folds:
+    for member in overview.networks:
         best, folder = member.best(), member.run.path.name
         auc, ks = (NOT_KNOWN, NOT_KNOWN) if best is None else (number(best.auc, ".4f"), number(best.ks_sum, ".3f"))
         epochs = f"{member.epochs} of {member.planned_epochs or NOT_KNOWN}"
@@ -391,7 +391,9 @@ def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
 def _commands(overview: RunOverview) -> str:
     """Commands to score, export, compare and continue, ready to be copied."""
     run, place = overview.run, place_option(overview.run)
-    name = f"{run.numbered_folder.parent.name}/{run.number}" + ("" if run.fold_number is None else f"/{run.path.name}")
+    name = f"{run.numbered_folder.parent.name}/{run.number}" + (
+        "" if run.network_number is None else f"/{run.path.name}"
+    )
     lines = {
         f"cr_trainer score {name}/best FILES...{place}": "score jets of any files with the recommended epoch",
         f"cr_trainer convert training {name}/best{place}": "export for the experiment's C++ software",

@@ -9,7 +9,7 @@ from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, Overtraining
 from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
-from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.evaluation.summary import MemberFigure, RegionFigures, TestFigures
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number
 
@@ -39,7 +39,35 @@ def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
         tables.append(_ks_table(figures.ks))
     if figures.c2st is not None:
         tables.append(c2st_table(figures.c2st))
+    if figures.regions:
+        tables.append(region_table(figures.regions))
+    if figures.members:
+        tables.append(member_table(figures))
     return tuple(tables)
+
+
+def member_table(figures: TestFigures, name: str = "") -> ReportTable:
+    """Figures of merit of the mean scores of an ensemble beside mean and spread over its members.
+
+    Args:
+        figures: with `members`.
+        name: of the ensemble, for the title; empty where it is clear.
+    """
+    of_mean = figures.numbers()
+    return ReportTable(
+        "The ensemble" + (f" {name}" if name else "") + f" and its {len(figures.members[0].values)} members",
+        ("figure", "ensemble", "mean of members", "error of the mean", "standard deviation", "lowest", "highest"),
+        tuple(
+            (each.name, *(number(value, ".4g") for value in _of_members(each, of_mean.get(each.name))))
+            for each in figures.members
+        ),
+        "Ensemble: of the mean of the members' scores. The spread is that of the seeds alone: all members share "
+        "training and test jets.",
+    )
+
+
+def _of_members(each: MemberFigure, of_mean: float | None) -> tuple[float | None, ...]:
+    return of_mean, each.mean, each.error, each.std, min(each.values), max(each.values)
 
 
 def _auc_table(curves: tuple[RocCurve, ...]) -> ReportTable:
@@ -213,6 +241,25 @@ def c2st_table(c2st: ControlRegionC2st) -> ReportTable:
         ("pt range", "AUC", "if identical", "excess [sigma]"),
         tuple(rows),
         f"It reads the log-odds of the three outputs and pt; 5 folds by event, {c2st.jets} jets.",
+    )
+
+
+def region_table(regions: Iterable[RegionFigures], title: str = "MC and data in each control region") -> ReportTable:
+    """K-S sums and C2ST of each of several control regions, and of those that are judged only."""
+    rows = []
+    for region in regions:
+        sums = [f"{number(ks.total, '.3f')} ({number(ks.excess, '+.1f')})" for ks in region.ks.outputs]
+        c2st = NOT_KNOWN
+        if region.c2st is not None and math.isfinite(region.c2st.overall.auc):
+            found = region.c2st.overall
+            c2st = f"{found.auc:.4f} ± {found.error:.4f} ({number(found.excess, '+.1f')})"
+        jets = f"{sum(region.ks.effective_mc):.0f} + {sum(region.ks.effective_data):.0f}"
+        rows.append((region.name, "judged only" if region.is_judged_only else "trained on", jets, *sums, c2st))
+    return ReportTable(
+        title,
+        ("region", "", "effective jets, MC + data", *(f"K-S {label.title}" for label in Label), "C2ST"),
+        tuple(rows),
+        "K-S: sums of three pt ranges. Brackets: excess over identical distributions in standard deviations.",
     )
 
 

@@ -15,9 +15,8 @@ RULES: dict[Rule, str] = {
     "auc-near-lowest-ks": "of the epochs on the Pareto front of AUC and K-S sum, the one with the highest AUC in units "
     "of its error minus excess of the K-S sum over identical distributions in units of its spread",
     "validation-loss": "the lowest loss of the network",
-    "adversary": "the lowest loss of the adversary",
-    "discriminator": "the same as adversary, but in runs of the earlier program, whose history has two losses of the "
-    "adversary, the one in its own update",
+    "adversary": "the lowest loss of the adversary as the network's update computes it",
+    "discriminator": "the lowest loss of the adversary as its own update computes it",
     "ks-sum": "the lowest K-S sum over the three outputs",
 }
 """Each rule in words."""
@@ -66,9 +65,9 @@ def best_epochs(history: Sequence[Mapping[str, float]]) -> dict[str, int]:
 def criteria(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     """Figures of which the lowest is the best, by epoch; NaN where not known.
 
-    They are the loss of the network ('validation loss'), of the adversary ('adversary'; 'discriminator' is its loss in
-    its own update, only where that is another one, as in histories of the earlier program), and the K-S sum over the
-    three outputs ('K-S').
+    They are the loss of the network ('validation loss'), of the adversary as the network's update computes it
+    ('adversary') and as its own does ('discriminator', left out in runs of earlier versions, whose histories have one
+    number for both), and the K-S sum over the three outputs ('K-S').
     """
     found = {name: [row.get(key, math.nan) for row in history] for name, key in _LOSSES.items()}
     pairs = zip(found["adversary"], found["discriminator"], strict=True)
@@ -148,7 +147,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
     """
     if rule in _CRITERIA:
         found = criteria(history)
-        # Not in the history twice: the adversary's loss is the discriminator's.
+        # A run of an earlier version has one loss of the adversary.
         return _lowest(found.get(_CRITERIA[rule], found["adversary"]))
     front = pareto_epochs(history)
     if len(front) < 2:

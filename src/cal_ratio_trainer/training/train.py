@@ -33,10 +33,10 @@ from cal_ratio_trainer.training.checkpoint import (
 )
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.event_log import event_log
-from cal_ratio_trainer.training.loop import TrainingDiverged, TrainingLoop
+from cal_ratio_trainer.training.loop import Observer, TrainingDiverged, TrainingLoop
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_plots import RunPlots
-from cal_ratio_trainer.training.setup import Training, restored_threads, set_up
+from cal_ratio_trainer.training.setup import LoadedData, Training, restored_threads, set_up
 from cal_ratio_trainer.training.signals import NOTHING_CHANGED, StopRequest, TrainingStopped, stop_requests
 from cal_ratio_trainer.training.test_part import score_test_part, write_test_sample
 
@@ -171,6 +171,8 @@ def train(
     details: Callable[[TestFigures], str],
     ranks: Ranks = ALONE,
     show: ShowRun = show_nothing,
+    observer: Observer | None = None,
+    loaded: LoadedData | None = None,
 ) -> TrainSummary:
     """Trains as the settings say, or goes on with an earlier run.
 
@@ -180,6 +182,8 @@ def train(
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share the training; this one is the first, the others call `follow`.
         show: called while it trains, and once its files are complete.
+        observer: follows the training, which no other process shares; None for no one.
+        loaded: the training files, if an earlier training has read the same jets; None reads them.
 
     Raises:
         TrainingStopped: SIGTERM or ^C; the run can be continued.
@@ -189,7 +193,7 @@ def train(
         ranks.broadcast_text(json.dumps(start.as_broadcast()))
     if start.run is None:
         refuse_unusable(start.settings.output_path, start.settings.model_name)
-    training = set_up(start, say, ranks)
+    training = set_up(start, say, ranks, loaded)
     run = start.run or start.new_run()
     with ExitStack() as held:
         try:
@@ -201,7 +205,7 @@ def train(
                     run.path.rmdir()
                     run.path.parent.rmdir()
             raise
-        summary = _train_in(run, training, say, details, show)
+        summary = _train_in(run, training, say, details, show, observer)
         show(run, None)
     _share_late_signal(ranks, summary.stop)
     return summary
@@ -213,6 +217,7 @@ def _train_in(
     say: Callable[[str], None],
     details: Callable[[TestFigures], str],
     show: ShowRun,
+    observer: Observer | None,
 ) -> TrainSummary:
     progress, settings, record = Progress(), training.settings, dict[str, Any]()
     if run.checkpoint_file.exists():
@@ -222,6 +227,8 @@ def _train_in(
         with stop_requests() as stop, RunPlots(run, settings, training.data) as plots:
             record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
             say(f"run {run.name} in {run.path}")
+            if observer is not None:
+                observer.begin(run)
             for note in record.get("notes", []) if training.start.run is None else []:
                 say(note)
             with event_log(run, settings, progress.history) as events:
@@ -239,7 +246,7 @@ def _train_in(
                 record["memory"] = plan.described() | place.described()
                 plots.draw_missing(progress.history)
                 _broadcast_progress(run, training, progress, epochs)
-                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch)
+                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch, observer)
                 begin = time.perf_counter()
                 with plan.explained_errors():
                     try:
@@ -248,7 +255,7 @@ def _train_in(
                         _show_newest_epoch(run, training, plots, record)
                         raise
             if len(progress.history) < epochs:
-                record["reason"] = (
+                record["reason"] = (observer.reason if observer is not None else "") or (
                     f"early stopping: for {settings.early_stopping} epochs none has come onto the Pareto front of AUC "
                     f"and K-S; {len(progress.history)} of {epochs} epochs are done"
                 )

@@ -92,24 +92,32 @@ class Adversary(DomainLoss):
         return -self.settings.weight * (losses.sum() / total)
 
     def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
-        """Losses and accuracies under the names of the earlier program's history."""
-        logits = self.eval()(validation.logits.softmax(dim=1))
-        losses = validation.weight * data_or_simulation_loss(logits, validation.is_data)
-        loss = float(losses.mean())
-        accuracy = float(correct_predictions(logits, validation.is_data).float().mean())
-        row = {"val_adv_loss": loss, "val_adv_acc": accuracy}
-        row |= {"val_original_adv_lossf": loss, "val_original_adv_acc": accuracy}
+        """Losses and accuracies under the names of the earlier program's history.
+
+        `adv` normalises by the jets at hand, as in its own update; `original_adv` by the running values, as in the
+        classifier's update.
+        """
+        probabilities, row = validation.logits.softmax(dim=1), dict[str, float]()
+        running = [value.clone() for value in self.buffers()]
+        logits = {"val_adv": self.train(len(probabilities) > 1)(probabilities)}
+        for value, before in zip(self.buffers(), running, strict=True):
+            value.copy_(before)
+        logits["val_original_adv"] = self.eval()(probabilities)
+        for name, of_jets in logits.items():
+            losses = validation.weight * data_or_simulation_loss(of_jets, validation.is_data)
+            row[f"{name}_loss" if name == "val_adv" else f"{name}_lossf"] = float(losses.mean())
+            row[f"{name}_acc"] = float(correct_predictions(of_jets, validation.is_data).float().mean())
         row["adv_loss"], row["adv_acc"] = sums.mean("adversary")
         row["original_adv_lossf"], row["original_adv_acc"] = sums.mean("control")
         return row
 
     def warning(self, history: Sequence[Mapping[str, float]]) -> str | None:
-        """Warning in the epoch in which its validation loss passes 2 ln 2.
+        """Warning in the epoch in which its validation loss, as the classifier's update computes it, passes 2 ln 2.
 
         -weight * loss has no bound: a network can gain more by making the adversary confidently wrong than by
         classifying.
         """
-        losses = [row["val_adv_loss"] for row in history]
+        losses = [row["val_original_adv_lossf"] for row in history]
         if not losses[-1] > _CONFIDENTLY_WRONG or any(loss > _CONFIDENTLY_WRONG for loss in losses[:-1]):
             return None
         return (
