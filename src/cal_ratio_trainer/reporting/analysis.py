@@ -8,6 +8,7 @@ from typing import Any
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
+from cal_ratio_trainer.plotting.sculpting import MAX_NETWORKS, sculpting_caption, sculpting_drawings
 from cal_ratio_trainer.reporting.analysis_figures import (
     history_figures,
     pareto_figure,
@@ -25,7 +26,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
-from cal_ratio_trainer.reporting.training_details import region_table
+from cal_ratio_trainer.reporting.training_details import region_table, sculpting_table
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
@@ -270,7 +271,24 @@ def _write_section(report: Report, section: _Section, settings: AnalyzeSettings,
         report.heading(f"Group {section.number + 1}: {names} ({data})")
     _write_comparison(report, section, level)
     _write_test_figures(report, section, level)
+    _write_sculpting(report, section, level)
     _write_plots(report, section, settings, level)
+
+
+def _write_sculpting(report: Report, section: _Section, level: int) -> None:
+    order = [run.name for run in section.group.runs]
+    recommended = sorted(section.recommended_of_runs, key=lambda each: order.index(each.run.name))
+    results = {each.name: each.result for each in recommended}
+    networks = {name: result.sculpting for name, result in results.items() if result and result.sculpting}
+    if not networks:
+        return
+    report.heading("Is a mass sculpted?", level)
+    report.table(sculpting_table(networks))
+    if len(networks) > MAX_NETWORKS:
+        report.text(f"The figures show the first {MAX_NETWORKS} networks.")
+    suffix = f"group_{section.number + 1}_" if section.number else ""
+    drawings = sculpting_drawings(networks, suffix)
+    report.figures(drawings, section.labels, [sculpting_caption(drawing) for drawing in drawings])
 
 
 def _write_comparison(report: Report, section: _Section, level: int) -> None:
