@@ -168,7 +168,8 @@ ARROWS["runs"] = {
 }
 ARROWS["training"] = {"runs", *ARROWS["runs"]}
 ARROWS["scoring"] = {"runs", *ARROWS["runs"]}
-ARROWS["reporting"] = {"scoring", "training", *ARROWS["training"]}
+ARROWS["tuning"] = {"training", *ARROWS["training"]}
+ARROWS["reporting"] = {"scoring", "training", "tuning", *ARROWS["training"]}
 ARROWS["api"] = {"reporting", *ARROWS["reporting"]}
 # The command line calls the public functions; it names the types and texts of their results.
 ARROWS["cli"] = {"api", "config", "files", "jets", "ntuple", "reporting", "scoring", "training"}
@@ -242,7 +243,7 @@ def test_packages_leave_libraries_to_those_whose_business_they_are(package: str)
 def test_everything_the_sources_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
-    for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook"):
+    for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook", "tune"):
         declared |= {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"][extra]}
     declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which requires the matching version
     owners = importlib.metadata.packages_distributions()

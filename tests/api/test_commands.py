@@ -29,6 +29,7 @@ from cal_ratio_trainer.config.runs import (
     RunsSettings,
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
+from cal_ratio_trainer.config.tuning import TuneSettings
 
 MODELS: dict[str, type[Settings]] = {
     "demo": DemoSettings,
@@ -36,6 +37,7 @@ MODELS: dict[str, type[Settings]] = {
     "build": BuildSettings,
     "resample": ResampleSettings,
     "train": TrainArguments,
+    "tune": TuneSettings,
     "score": ScoreSettings,
     "compare": CompareSettings,
     "analyze": AnalyzeSettings,

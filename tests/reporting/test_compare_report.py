@@ -16,7 +16,7 @@ from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.schema import TRACKS
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.plotting import Drawing
+from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.compare_report import compare_with_report, figure_table, ks_table
 from cal_ratio_trainer.reporting.page import Markup
 from cal_ratio_trainer.scoring.scorer import find_scorer
@@ -98,7 +98,13 @@ def test_sculpting_of_both_is_shown_where_it_is_asked_for(
     networks: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main = write_built(tmp_path / "main.parquet", scale(mixed_jets(300), SCALING).jets)
-    monkeypatch.setattr(Drawing, "write", lambda *given: [])
+
+    def written(self: Drawing, folder: Path, labels: FigureLabels) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.png").write_bytes(b"no figure")
+        return [folder / f"{self.name}.png"]
+
+    monkeypatch.setattr(Drawing, "write", written)
     monkeypatch.setattr("cal_ratio_trainer.reporting.report.page_html", lambda *given: "")
     summary = compare_with_report(settings_of(tmp_path, networks, [main], sculpting=True)).summary
     found = summary.samples["main"].sculpting

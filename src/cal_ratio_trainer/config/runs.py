@@ -18,7 +18,7 @@ Status = Literal[
 class RunsSettings(Settings):
     """Settings of `cr_trainer runs`."""
 
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path", "members": "folds"}
 
     output_path: RunsFolder = Path("training_results")
     sort: str = Field(
@@ -32,7 +32,9 @@ class RunsSettings(Settings):
         default="auc-near-lowest-ks",
         description="Rule by which the best epoch of a run is chosen, on its validation part.",
     )
-    folds: bool = Field(default=False, description="List the networks of fold sets too, a line each below their set.")
+    folds: bool = Field(
+        default=False, description="List the networks of fold sets and ensembles too, a line each below their set."
+    )
     csv: str | None = Field(
         default=None, description="Write the whole table as CSV to this file, or to standard output for -."
     )
@@ -115,7 +117,7 @@ def _run_name(given: Any) -> Any:
 class ConvertTrainingSettings(Settings):
     """Settings of `cr_trainer convert training`."""
 
-    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path"}
+    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path", "members": "folds"}
 
     training: str = Field(
         description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file."
@@ -138,7 +140,8 @@ class ConvertTrainingSettings(Settings):
     )
     folds: bool = Field(
         default=False,
-        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which.",
+        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which; or "
+        "every member of an ensemble.",
     )
     rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
     output_path: RunsFolder = Path("training_results")

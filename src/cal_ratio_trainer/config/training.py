@@ -237,6 +237,16 @@ class TrainSettings(FigureSettings):
     fold: int | None = Field(
         default=None, ge=0, description="Train only the network that leaves this fold out; null trains all of them. [1]"
     )
+    seeds: int | None = Field(
+        default=None,
+        ge=2,
+        le=100,
+        description="Train so many networks on the same split as an ensemble: member i has the seed of the run + i for "
+        "its weights, order of jets and dropout. Null trains one network. [networks]",
+    )
+    member: int | None = Field(
+        default=None, ge=0, description="Train only this member of the ensemble; null trains all of them. [1]"
+    )
     reshuffle: bool = Field(default=True, description="Draw new mini-batches in each epoch.")
     include_low_mass: bool = Field(
         default=True, description="Train on the low mediator masses; given alone, on these only."
@@ -375,6 +385,11 @@ class TrainSettings(FigureSettings):
             )
         if self.fold is not None and self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold goes from 0 to {self.folds - 1} with {self.folds} folds, got {self.fold}")
+        if self.seeds is not None and self.folds is not None:
+            raise ValueError("folds and seeds make sets of networks of different kinds; give one of the two")
+        if self.member is not None and not (self.seeds and self.member < self.seeds):
+            wanted = "add --seeds" if self.seeds is None else f"members go from 0 to {self.seeds - 1}"
+            raise ValueError(f"--member {self.member} trains one network of an ensemble: {wanted}")
         if self.cr_training_file is None and self.has_agreement:
             raise ValueError(
                 f"agreement {self.agreement} needs a control region: give cr_training_file, or agreement none"
@@ -426,6 +441,11 @@ class TrainSettings(FigureSettings):
         return "low" if self.include_low_mass else "high"
 
     @property
+    def network_seed(self) -> int:
+        """Seed of weights, order of jets and dropout; `seed`, except for members of an ensemble."""
+        return self.seed + (self.member or 0)
+
+    @property
     def control_files(self) -> dict[str, str]:
         """Files of the control regions to train on, by the names of the regions; 'control' without a name."""
         return files_by_region(self.cr_training_file, "control")
@@ -472,7 +492,7 @@ _LATER_SETTINGS = {
         "fold",
         "folds",
     ),
-    *("matmul_precision", "note", "plot_processes", "profile"),
+    *("matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,

@@ -1,6 +1,8 @@
 """All results of a network on the test sample in one object."""
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -35,6 +37,43 @@ from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.significance import SignificanceScan, all_scans
 
 _FORMAT = 1
+
+
+@dataclass(frozen=True)
+class MemberFigure:
+    """A figure of merit over the networks of an ensemble.
+
+    Attributes:
+        name: as in `TestFigures.numbers`.
+        values: of networks 0 ... K-1, at least two.
+        mean: of the values.
+        std: their standard deviation, with K - 1 in the denominator.
+        error: standard error of the mean, std / sqrt(K): the spread of seeds alone. All members share training and test
+            jets, whose own fluctuation is not in it.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    mean: float
+    std: float
+    error: float
+
+
+def member_figures(members: Sequence[Mapping[str, float]]) -> tuple[MemberFigure, ...]:
+    """Mean and spread of every figure that all members have; NaN where one is not finite.
+
+    Args:
+        members: `TestFigures.numbers` of each.
+    """
+    found = []
+    for name in members[0]:
+        if all(name in each for each in members):
+            values = tuple(float(each[name]) for each in members)
+            is_known = all(map(math.isfinite, values))
+            std = statistics.stdev(values) if is_known else math.nan
+            mean = statistics.fmean(values) if is_known else math.nan
+            found.append(MemberFigure(name, values, mean, std, std / math.sqrt(len(values))))
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +149,7 @@ class TestFigures:
         ks: control region, MC against data; None where no control jets were given.
         control_histograms: the three outputs for control data and MC; None likewise.
         c2st: data and MC in the control region told apart by a classifier; None where it was not asked for.
+        members: of an ensemble, the figures of its networks; all others are those of their mean scores.
         regions: the same of each of several control regions, and of those that are judged only.
     """
 
@@ -127,6 +167,7 @@ class TestFigures:
     ks: ControlRegionKs | None = None
     control_histograms: ScoreHistograms | None = None
     c2st: ControlRegionC2st | None = None
+    members: tuple[MemberFigure, ...] = ()
     regions: tuple[RegionFigures, ...] = ()
 
     # The name begins with "Test", but there is nothing to collect here.
@@ -163,7 +204,10 @@ class TestFigures:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: dicts, lists, strings and finite numbers; what is not finite is 'nan', 'inf' or '-inf'."""
-        return {"format": _FORMAT, **to_plain(self)}
+        plain = {"format": _FORMAT, **to_plain(self)}
+        if not self.members:
+            del plain["members"]
+        return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings
+from cal_ratio_trainer.datasets.splits import EnsembleRule
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.sculpting import MAX_NETWORKS, sculpting_caption, sculpting_drawings
 from cal_ratio_trainer.reporting.analysis_figures import (
@@ -26,7 +27,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
-from cal_ratio_trainer.reporting.training_details import region_table, sculpting_table
+from cal_ratio_trainer.reporting.training_details import member_table, region_table, sculpting_table
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
@@ -237,7 +238,7 @@ def _remarks(chosen: ChosenRuns, sections: Sequence[_Section]) -> list[str]:
 
 
 def _remarks_on(section: _Section) -> list[str]:
-    remarks = [_of_folds(run, run.best_of_folds) for run in section.group.runs if run.best_of_folds is not None]
+    remarks = [_of_set(run, run.best_of_networks) for run in section.group.runs if run.best_of_networks is not None]
     samples = {run.sample.checksum for run in section.group.runs if run.sample is not None}
     if len(samples) > 1:
         remarks.append(
@@ -253,13 +254,20 @@ def _remarks_on(section: _Section) -> list[str]:
     return remarks
 
 
-def _of_folds(run: AnalyzedRun, best: BestEpochs) -> str:
+def _of_set(run: AnalyzedRun, best: BestEpochs) -> str:
     epochs = ", ".join(map(str, best.epochs))
+    is_ensemble = isinstance(run.overview.set_rule, EnsembleRule)
+    kind = "an ensemble" if is_ensemble else "a fold set"
+    by = (
+        "the score of a jet is the mean over all"
+        if is_ensemble
+        else ("every jet is scored once, by the network that has not seen its event")
+    )
     return (
-        f"{escaped(run.name)} is a fold set, {len(best.epochs)} networks that count as one run. What is recommended of "
+        f"{escaped(run.name)} is {kind}, {len(best.epochs)} networks that count as one run. What is recommended of "
         f"it is each network at the epoch that the rule recommends in its own history: {epochs}. Its validation "
         "figures are means over these, its history is the mean over the networks, epoch by epoch; on the test part "
-        "every jet is scored once, by the network that has not seen its event."
+        f"{by}."
     )
 
 
@@ -328,6 +336,8 @@ def _write_test_figures(report: Report, section: _Section, level: int) -> None:
         if table is not None:
             report.table(table)
     for each in section.candidates:
+        if each.result is not None and each.result.ensemble is not None:
+            report.table(member_table(each.result.ensemble, each.name))
         if each.result is not None and each.result.regions:
             report.table(region_table(each.result.regions, f"MC and data in each control region, {each.name}"))
     report.heading("Signal efficiencies", level)

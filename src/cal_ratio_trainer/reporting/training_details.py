@@ -10,7 +10,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, Overtraining
 from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
 from cal_ratio_trainer.evaluation.sculpting import Sculpting
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
-from cal_ratio_trainer.evaluation.summary import RegionFigures, TestFigures
+from cal_ratio_trainer.evaluation.summary import MemberFigure, RegionFigures, TestFigures
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number
 
@@ -42,7 +42,33 @@ def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
         tables.append(c2st_table(figures.c2st))
     if figures.regions:
         tables.append(region_table(figures.regions))
+    if figures.members:
+        tables.append(member_table(figures))
     return tuple(tables)
+
+
+def member_table(figures: TestFigures, name: str = "") -> ReportTable:
+    """Figures of merit of the mean scores of an ensemble beside mean and spread over its members.
+
+    Args:
+        figures: with `members`.
+        name: of the ensemble, for the title; empty where it is clear.
+    """
+    of_mean = figures.numbers()
+    return ReportTable(
+        "The ensemble" + (f" {name}" if name else "") + f" and its {len(figures.members[0].values)} members",
+        ("figure", "ensemble", "mean of members", "error of the mean", "standard deviation", "lowest", "highest"),
+        tuple(
+            (each.name, *(number(value, ".4g") for value in _of_members(each, of_mean.get(each.name))))
+            for each in figures.members
+        ),
+        "Ensemble: of the mean of the members' scores. The spread is that of the seeds alone: all members share "
+        "training and test jets.",
+    )
+
+
+def _of_members(each: MemberFigure, of_mean: float | None) -> tuple[float | None, ...]:
+    return of_mean, each.mean, each.error, each.std, min(each.values), max(each.values)
 
 
 def _auc_table(curves: tuple[RocCurve, ...]) -> ReportTable:

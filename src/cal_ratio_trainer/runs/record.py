@@ -124,7 +124,7 @@ def new_record(
         "tag": settings.tag,
         "note": settings.note,
         "command": " ".join(sys.argv),
-        "seed": settings.seed,
+        "seed": settings.network_seed,
         "planned_epochs": planned_epochs,
         "finished_epochs": 0,
         "versions": versions(),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import load_control_jets, load_main_jets
 from cal_ratio_trainer.datasets.sample import WeightArray, evaluation_weights, file_weights, parametrised_masses
-from cal_ratio_trainer.datasets.splits import FOLD, FoldRule, UIntArray, event_words
+from cal_ratio_trainer.datasets.splits import FOLD, FoldRule, SetRule, UIntArray, event_words
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
@@ -263,16 +263,18 @@ def known_settings(run: RunDirectory, settings: Mapping[str, Any]) -> TrainSetti
         raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error
 
 
-def fold_sample(run: RunDirectory, rule: FoldRule, device: torch.device) -> RunSample:
-    """The test jets of a fold set: every jet that the split puts in a test part, once.
+def sample_of_set(run: RunDirectory, rule: SetRule, device: torch.device) -> RunSample:
+    """The test jets of a set of networks: every jet that the split puts in a test part, once.
 
-    A jet of fold j is in the test part of all networks but j. Its features are taken from one of those; it is scored by
-    network j, which has not seen its event at all.
+    All members of an ensemble have the same test jets. Of a fold set, a jet of fold j is in the test part of all
+    networks but j. Its features are taken from one of those; it is scored by network j, which has not seen its event.
 
     Raises:
         UserError: a file is missing, damaged, or not what it should be.
     """
     settings = TrainSettings.make(**run.read_settings())
+    if not isinstance(rule, FoldRule):
+        return replace(RunSample.read(run.networks[0], run.read_settings(), device), settings=settings)
     main = _joined(run, rule, MAIN_FILE, settings)
     without = settings.cr_training_file is None
     control = main.without_jets() if without else _joined(run, rule, CONTROL_FILE, settings)
@@ -280,7 +282,7 @@ def fold_sample(run: RunDirectory, rule: FoldRule, device: torch.device) -> RunS
     return RunSample(main, control, settings, device, judged)
 
 
-def write_fold_sample(
+def write_sample_of_set(
     sample: RunSample, networks: Networks, run: RunDirectory
 ) -> tuple[ScoredJets, ScoredControlJets, ScoredControlJets | None]:
     """Scores main, control and judged jets, writes all files to the folder of the set, and returns the scores."""
@@ -291,14 +293,16 @@ def write_fold_sample(
             continue
         scores = scored.scores
         columns = {f"jet_nn_{label.output}": scores[:, label] for label in Label}
-        note = f"test part of the fold set {run.name}, each jet scored by the newest network of its fold"
+        of_what = "fold set" if networks.fold_rule else "ensemble"
+        by = "the newest network of its fold" if networks.fold_rule else "its newest networks, whose mean is taken"
+        note = f"test part of the {of_what} {run.name}, each jet scored by {by}"
         metadata = part.metadata.model_copy(update={"notes": [note]})
         write_jets(run.path / part.file.name, part.jets.with_columns(columns), metadata)
     return main, control, judged
 
 
 def _joined(run: RunDirectory, rule: FoldRule, name: str, settings: TrainSettings) -> TestJets:
-    left = [TestJets.read(run.fold(fold).path / name) for fold in range(rule.count)]
+    left = [TestJets.read(each.path / name) for each in run.networks]
     parts = []
     for fold in range(rule.count):
         source = left[(fold + 1) % rule.count]
