@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 lines = list(project["dependencies"])
-for extra in project["optional-dependencies"].keys() - {"test"}:
+for extra in project["optional-dependencies"].keys() - {"docs", "test"}:
     lines += project["optional-dependencies"][extra]
 left_out = {canonicalize_name(name) for name in sys.argv[1:]}
 lowest = {}

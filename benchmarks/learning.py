@@ -6,10 +6,14 @@ on the second. A case is PROFILE/AGREEMENT/STRENGTH, such as best/distance/4; se
 `--num_splits 10 50 230`, `--epochs 15 20 60`, `--encoders lstm deep_sets transformer` or `--engines numba torch`
 compare those, `--set learning_rate=0.001` changes any other setting, and `--engines torch --precisions tf32 bf16`
 rounds the factors of all matrix products as a graphics card may.
+
+FOLDER/results.json keeps the figures of each training; what it has is not trained again. `--figure FILE` draws the
+front of each method: rejection against C2ST and K-S excess.
 """
 
 import argparse
 import itertools
+import json
 import logging
 import math
 import multiprocessing
@@ -18,6 +22,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -40,6 +45,9 @@ from cal_ratio_trainer.runs.networks import NEWEST, network_of
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METHODS = ("best/none", "manual/adversary/10", "best/adversary/1", "best/distance/4", "best/reversal/1")
 FIGURES = {
@@ -104,12 +112,64 @@ def figures_of(run: RunDirectory, files: DemoFiles) -> dict[str, float]:
     return judged.numbers()
 
 
-def train_case(precision: str, settings: TrainSettings, files: DemoFiles) -> dict[str, float]:
-    """Trains one case, with products rounded to a precision; returns its figures of merit on the test sample."""
+def train_job(job: tuple[str, TrainSettings, DemoFiles]) -> dict[str, float]:
+    """Trains one case.
+
+    Args:
+        job: precision that products are rounded to, settings, and the test sample.
+
+    Returns:
+        Figures of merit on the test sample.
+    """
+    precision, settings, files = job
     logging.disable(logging.WARNING)
     with rounded_products(precision):
         summary = train(Start(settings), say=lambda _: None, details=lambda _: "")
     return figures_of(summary.run, files)
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and its error; the error is 0 for one value."""
+    return mean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+def front_figure(names: Sequence[str], results: Sequence[dict[str, float]], seeds: int) -> "Figure":
+    """Rejection at 90 % against C2ST and against the mean K-S excess: a line for each method, a point per strength.
+
+    Args:
+        names: of the trainings, CASE, WHAT ELSE | SEED, the seeds of a case one after the other.
+        results: their figures.
+        seeds: number of seeds of each case.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    methods: dict[str, list[int]] = {}
+    for start in range(0, len(names), seeds):
+        profile, agreement, *_ = names[start].split(",")[0].split("/")
+        methods.setdefault(f"{agreement}, profile {profile}", []).append(start)
+    excess = [[mean(each[f"ks_{output}_excess"] for output in ("qcd", "sig", "bib")) for each in results]]
+    measures = ([each["c2st_auc"] for each in results], *excess)
+    titles = ("C2ST of control data and MC", "K-S excess, mean of three outputs [$\\sigma$]")
+    for axes, measure, title in zip(panels, measures, titles, strict=True):
+        for (method, starts), style in zip(methods.items(), "osD^vPX<>p", strict=False):
+            points = []
+            for start in starts:
+                x, x_error = mean_and_error(measure[start : start + seeds])
+                y, y_error = mean_and_error([each["rejection_90"] for each in results[start : start + seeds]])
+                points.append((x, y, x_error, y_error))
+                strength = names[start].split(",")[0].split("/")[2:]
+                axes.annotate("".join(strength), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=9)
+            x_values, y_values, x_errors, y_errors = zip(*points, strict=True)
+            axes.errorbar(x_values, y_values, y_errors, x_errors, marker=style, linestyle="-", label=method, capsize=2)
+        axes.set_xlabel(title)
+    expected, spread = results[0]["c2st_expected"], results[0]["c2st_spread"]
+    panels[0].axvspan(expected - spread, expected + spread, color="lightgrey", label="identical distributions")
+    panels[1].axvspan(-1, 1, color="lightgrey")
+    panels[0].set_ylabel("Rejection of QCD + 0.1 BIB at 90 % signal efficiency")
+    panels[0].legend()
+    return figure
 
 
 def table(names: Sequence[str], results: Sequence[dict[str, float]], seeds: int) -> str:
@@ -129,9 +189,8 @@ def table(names: Sequence[str], results: Sequence[dict[str, float]], seeds: int)
         if seeds > 1:
             cells = []
             for key, form in FIGURES.values():
-                values = [figures[key] for figures in of_case]
-                error = stdev(values) / math.sqrt(seeds)
-                cells.append(f"{format(mean(values), form)} ± {format(error, form.removeprefix('+'))}")
+                value, error = mean_and_error([figures[key] for figures in of_case])
+                cells.append(f"{format(value, form)} ± {format(error, form.removeprefix('+'))}")
             lines.append(f"| {names[start].rsplit(' | ', 1)[0]} | mean | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -149,6 +208,7 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=["lstm"], help="architectures over the constituents")
     parser.add_argument("--precisions", nargs="+", default=["ieee"], choices=["ieee", *MANTISSA_BITS])
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other settings")
+    parser.add_argument("--figure", type=Path, help="draw the front of each method into this file")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, of one thread each")
     arguments = parser.parse_args()
     if set(arguments.precisions) != {"ieee"} and set(arguments.engines) - {"torch", "reference"}:
@@ -159,7 +219,7 @@ def main() -> None:
         data = arguments.folder / f"data{seed}"
         files[seed] = DemoFiles(data / "main.parquet", data / "control.parquet")
         if not data.is_dir():
-            make_demo_files(data, arguments.jets, arguments.jets, arguments.workers, seed)
+            make_demo_files(data, arguments.jets, arguments.jets, arguments.workers, seed=seed)
     jobs, names = [], []
     varied = (arguments.encoders, arguments.engines, arguments.precisions, arguments.num_splits, arguments.epochs)
     for case, *each, seed in itertools.product(arguments.cases, *varied, arguments.seeds):
@@ -183,9 +243,19 @@ def main() -> None:
         )
         names.append(f"{name} | {seed}")
         jobs.append((precision, settings, files[TEST_SEED]))
+    stored = arguments.folder / "results.json"
+    known: dict[str, dict[str, float]] = json.loads(stored.read_text("utf-8")) if stored.exists() else {}
+    keys = [", ".join([name, *arguments.set]) for name in names]
+    to_train = [position for position, key in enumerate(keys) if key not in known]
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        results = pool.starmap(train_case, jobs, chunksize=1)
+        judged = pool.imap(train_job, [jobs[position] for position in to_train])
+        for position, figures in zip(to_train, judged, strict=True):
+            known[keys[position]] = figures
+            stored.write_text(json.dumps(known, indent=1), "utf-8")
+    results = [known[key] for key in keys]
     print(table(names, results, len(arguments.seeds)))
+    if arguments.figure:
+        front_figure(names, results, len(arguments.seeds)).savefig(arguments.figure, dpi=90)
 
 
 if __name__ == "__main__":

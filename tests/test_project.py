@@ -14,10 +14,12 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
+import cal_ratio_trainer
 import cal_ratio_trainer.config
 from cal_ratio_trainer.cli.main import cr_trainer
 from cal_ratio_trainer.config.base import Settings
@@ -166,7 +168,8 @@ ARROWS["runs"] = {
 }
 ARROWS["training"] = {"runs", *ARROWS["runs"]}
 ARROWS["scoring"] = {"runs", *ARROWS["runs"]}
-ARROWS["reporting"] = {"scoring", "training", *ARROWS["training"]}
+ARROWS["tuning"] = {"training", *ARROWS["training"]}
+ARROWS["reporting"] = {"scoring", "training", "tuning", *ARROWS["training"]}
 ARROWS["api"] = {"reporting", *ARROWS["reporting"]}
 # The command line calls the public functions; it names the types and texts of their results.
 ARROWS["cli"] = {"api", "config", "files", "jets", "ntuple", "reporting", "scoring", "training"}
@@ -240,7 +243,7 @@ def test_packages_leave_libraries_to_those_whose_business_they_are(package: str)
 def test_everything_the_sources_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
-    for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook"):
+    for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook", "tune"):
         declared |= {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"][extra]}
     declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which requires the matching version
     owners = importlib.metadata.packages_distributions()
@@ -262,6 +265,30 @@ def test_an_environment_with_torch_keeps_it_and_the_manual_s_extras_are_there() 
     assert {"test", "wsl2"} <= project["optional-dependencies"].keys()
 
 
+def test_the_version_and_the_requirements_stand_in_the_recipe_too() -> None:
+    recipe = yaml.safe_load((ROOT / "recipe" / "recipe.yaml").read_text("utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert recipe["context"]["version"] == citation["version"] == cal_ratio_trainer.__version__
+    assert f"\n## {cal_ratio_trainer.__version__} (" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    names = {"matplotlib": "matplotlib-base", "torch": "pytorch", "xxhash": "python-xxhash"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = {canonicalize_name(each.name): str(each.specifier) for each in map(Requirement, project["dependencies"])}
+    _, *listed = recipe["requirements"]["run"]
+    assert dict(line.split() for line in listed) == {names.get(name, name): bound for name, bound in wanted.items()}
+
+
+def test_every_place_names_the_same_repository() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    ours = project["urls"]["Homepage"]
+    places = [*documents(), *(ROOT / ".github").rglob("*.*"), ROOT / "CITATION.cff", ROOT / "recipe" / "recipe.yaml"]
+    found = {
+        address
+        for place in places
+        for address in re.findall(r"https://github\.com/[\w-]+/CalRatioTrainer\b|(?<=git clone )\S+", place.read_text())
+    }
+    assert {address.removesuffix(".git") for address in found} == {ours}
+
+
 def readme() -> str:
     """The text of the README."""
     return (ROOT / "README.md").read_text("utf-8")
@@ -277,7 +304,8 @@ def test_the_command_that_ci_takes_from_the_readme_installs_then_tests() -> None
 
 def documents() -> list[Path]:
     """The README and all pages."""
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+    return [*top, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
@@ -297,6 +325,20 @@ def test_options_in_the_pages_are_options_of_a_command(page: Path) -> None:
     for line in re.findall(r"cr_trainer [^\n`]*", page.read_text("utf-8")):
         used |= set(re.findall(r"(?<=\s)--[a-zA-Z][\w-]*", line))
     assert used - known - {"--help", "--version"} == set()
+
+
+def test_every_page_is_in_a_table_of_contents_of_the_site() -> None:
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    listed = re.findall(r"^[\w/]+$", "\n".join(re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)), re.MULTILINE)
+    pages = {path for suffix in ("md", "ipynb") for path in (ROOT / "docs").rglob(f"*.{suffix}")}
+    assert sorted(listed) == sorted(
+        str(page.relative_to(ROOT / "docs").with_suffix("")) for page in pages - {ROOT / "docs" / "index.md"}
+    )
+
+
+def test_the_reference_has_every_public_function() -> None:
+    listed = re.findall(r"autofunction:: (\w+)", (ROOT / "docs" / "reference.md").read_text("utf-8"))
+    assert set(listed) == set(cal_ratio_trainer.__all__) - {"UserError", "__version__", "errors"}
 
 
 def test_the_test_named_for_profiling_exists() -> None:

@@ -8,16 +8,17 @@ import pytest
 
 from cal_ratio_trainer.cli.train import run
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, StopRequest, TrainingStopped
 from cal_ratio_trainer.training.train import TrainSummary
-from cal_ratio_trainer.training.train_folds import FoldSetSummary
+from cal_ratio_trainer.training.train_networks import NetworkSetSummary
 
 SOME_FIGURES = cast(TestFigures, "some")
 
 
-def returned(monkeypatch: pytest.MonkeyPatch, summary: TrainSummary | FoldSetSummary) -> None:
+def returned(monkeypatch: pytest.MonkeyPatch, summary: TrainSummary | NetworkSetSummary) -> None:
     """Makes the library return a summary without training."""
     monkeypatch.setattr("cal_ratio_trainer.api.commands.train_with", lambda *given: summary)
 
@@ -68,7 +69,7 @@ def test_a_stopped_training_has_a_status_of_its_own(
 def test_of_a_fold_set_is_said_what_it_lacks_and_what_all_of_it_gives(
     summary: TrainSummary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = FoldSetSummary(RunDirectory(Path("runs/m/00000")), (summary,), None, (0, 2), {})
+    done = NetworkSetSummary(RunDirectory(Path("runs/m/00000")), (summary,), FoldRule(3), None, (0, 2), {})
     returned(monkeypatch, done)
     assert run(TrainSettings.make(folds=3, fold=1), None, []) == 0
     said = capsys.readouterr()

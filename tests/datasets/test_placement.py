@@ -41,7 +41,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 @pytest.fixture(scope="module")
 def chosen(settings: TrainSettings) -> ChosenData:
     """Jets of this training."""
-    return choose_training_data(settings, Path(settings.main_training_file), Path(settings.cr_training_file or ""))
+    return choose_training_data(settings, Path(settings.main_training_file), Path(settings.control_files["control"]))
 
 
 def with_room(monkeypatch: pytest.MonkeyPatch, **free: int | None) -> None:
@@ -140,7 +140,7 @@ def test_constituents_on_disk_train_the_same_network_and_leave_nothing_there(
 
 def test_the_unused_half_is_not_held(settings: TrainSettings) -> None:
     half = settings.model_copy(update={"sample_fraction": 0.5})
-    files = Path(settings.main_training_file), Path(settings.cr_training_file or "")
+    files = Path(settings.main_training_file), Path(settings.control_files["control"])
     some = choose_training_data(half, *files)
     data, inputs = read_training_data(some, data_place(half, some, CPU, STEP).storage)
     jets = len(data.main.jets) + len(data.control.jets)

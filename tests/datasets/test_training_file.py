@@ -60,7 +60,10 @@ def prepared(file: Path) -> Jets:
 def test_one_pass_gives_what_whole_tables_give(files: tuple[Path, Path]) -> None:
     chosen = choose_training_data(SETTINGS, *files)
     data, inputs = read_training_data(chosen, Memory())
-    parts = [prepared(file).take(part.rows) for file, part in zip(files, (chosen.main, chosen.control), strict=True)]
+    parts = [
+        prepared(file).take(part.rows)
+        for file, part in zip(files, (chosen.main, chosen.regions["control"]), strict=True)
+    ]
     expected = JetTensors.from_jets(parts, torch.device("cpu"))
     found = data.tensors(inputs, torch.device("cpu")).jets
     assert torch.equal(found.jet, expected.jet)
@@ -99,7 +102,10 @@ def test_where_padding_rows_differ_empty_slots_are_written_out(tmp_path: Path) -
     write_jets(paths[1], Jets(control.scalars, lists), JetMetadata(stage="built", kind="control"))
     chosen = choose_training_data(SETTINGS, *paths)
     data, inputs = read_training_data(chosen, Memory())
-    parts = [prepared(file).take(part.rows) for file, part in zip(paths, (chosen.main, chosen.control), strict=True)]
+    parts = [
+        prepared(file).take(part.rows)
+        for file, part in zip(paths, (chosen.main, chosen.regions["control"]), strict=True)
+    ]
     expected = JetTensors.from_jets([with_filled_slots(part) for part in parts], torch.device("cpu"))
     for name in expected.values:
         np.testing.assert_array_equal(inputs.values[name], expected.values[name].numpy())
@@ -135,7 +141,7 @@ def test_jets_of_the_fold_that_is_left_out_are_neither_counted_nor_kept(tmp_path
     assert set(report.sentences()) <= set(data.main.notes)
     parts = [
         with_missing_t0(clean_for_training(jets)[0], -1.0)[0].take(part.rows)
-        for jets, part in zip(seen, (chosen.main, chosen.control), strict=True)
+        for jets, part in zip(seen, (chosen.main, chosen.regions["control"]), strict=True)
     ]
     expected = JetTensors.from_jets(parts, torch.device("cpu"))
     for name in expected.values:

@@ -81,7 +81,7 @@ def test_neither_the_order_of_jets_nor_the_scale_of_a_classes_weights_matters(ra
     assert jets.kinematics is not None
     moved = dataclasses.replace(jets, weights=jets.weights * np.array(scales)[jets.labels])
     moved = ScoredJets(**taken(moved, order), kinematics=JetKinematics(**taken(jets.kinematics, order)))
-    control_moved = ScoredControlJets(**taken(control, control_order))
+    control_moved = ScoredControlJets(**taken(control, control_order))  # type: ignore[arg-type]
     before, after = evaluate_test_sample(jets, control, jets), evaluate_test_sample(moved, control_moved, moved)
     expected, found = before.numbers(), after.numbers()
     assert found == pytest.approx(expected, nan_ok=True)

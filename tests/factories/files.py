@@ -58,4 +58,4 @@ def load_training_data(
     settings: TrainSettings, main_file: Path, control_file: Path | None = None
 ) -> tuple[TrainingData, NetworkInputs]:
     """The jets of a training and what the network reads of them, in memory."""
-    return read_training_data(choose_training_data(settings, main_file, control_file), Memory())
+    return read_training_data(choose_training_data(settings, main_file, *filter(None, [control_file])), Memory())

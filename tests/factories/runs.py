@@ -14,9 +14,9 @@ from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.fold_set import FoldSet
+from cal_ratio_trainer.training.network_set import NetworkSet
 from cal_ratio_trainer.training.train import train
-from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work, train_folds
+from cal_ratio_trainer.training.train_networks import NetworkSetSummary, set_work, train_networks
 
 OUTPUTS = ("qcd", "sig", "bib")
 
@@ -119,21 +119,21 @@ def set_settings(files: tuple[Path, Path], output_path: Path, **changes: Any) ->
     return TrainSettings.make(output_path=output_path, **{**TINY, **given, **changes})
 
 
-def train_set(settings: TrainSettings, continue_from: str | None = None, **flags: Any) -> FoldSetSummary:
+def train_set(settings: TrainSettings, continue_from: str | None = None, **flags: Any) -> NetworkSetSummary:
     """Trains a set as `cr_trainer train` with `--continue` and further flags, without drawing."""
     layers: Layers = [("packaged defaults", settings.model_dump()), ("command line", flags)]
-    work = fold_work(layers, settings, continue_from)
+    work = set_work(layers, settings, continue_from)
     assert work is not None
     with pytest.MonkeyPatch.context() as patch:
         # Drawing takes most of the time of so small a training.
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        patch.setattr("cal_ratio_trainer.training.train_folds.redraw_run", lambda run: [])
-        return train_folds(work, say=lambda text: None, details=lambda figures: f"AUC {figures.roc.auc}")
+        patch.setattr("cal_ratio_trainer.training.train_networks.redraw_run", lambda run: [])
+        return train_networks(work, say=lambda text: None, details=lambda figures: f"AUC {figures.roc.auc}")
 
 
-def set_of(summary: FoldSetSummary) -> FoldSet:
+def set_of(summary: NetworkSetSummary) -> NetworkSet:
     """The set on disk."""
-    found = FoldSet.of(summary.run)
+    found = NetworkSet.of(summary.run)
     assert found is not None
     return found
 

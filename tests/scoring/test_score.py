@@ -270,16 +270,16 @@ def test_the_batches_do_not_outlive_their_turn(network: Path, tmp_path: Path, mo
 
     alive: list[weakref.ref[Jets]] = []
     most = 0
-    score = Scorer.scores
+    score = Scorer.scores_and_spread
 
-    def watched(self: Scorer, jets: Jets, labelled: bool = True) -> np.ndarray:
+    def watched(self: Scorer, jets: Jets, labelled: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
         nonlocal most
         alive.append(weakref.ref(jets))
         most = max(most, sum(ref() is not None for ref in alive))
         return score(self, jets, labelled)
 
     monkeypatch.setattr("cal_ratio_trainer.scoring.streams.ROWS_A_BATCH", 32)
-    monkeypatch.setattr(Scorer, "scores", watched)
+    monkeypatch.setattr(Scorer, "scores_and_spread", watched)
     file = write_converted(tmp_path / "jets.parquet", mixed_jets(640))
     score_files(score_settings(tmp_path, [file], network))
     assert len(alive) == 20

@@ -22,12 +22,12 @@ from cal_ratio_trainer.runs.directory import RunDirectory, RunError, named_run
 from cal_ratio_trainer.runs.networks import find_network, find_networks, network_file, networks_of
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
-from cal_ratio_trainer.training.fold_set import FoldSet
 from cal_ratio_trainer.training.loop import write_epoch
+from cal_ratio_trainer.training.network_set import NetworkSet
 from cal_ratio_trainer.training.setup import restored_threads
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
 from cal_ratio_trainer.training.test_part import write_test_sample
-from cal_ratio_trainer.training.train_folds import FoldSetSummary, fold_work
+from cal_ratio_trainer.training.train_networks import NetworkSetSummary, set_work
 from tests.factories.files import write_training_files
 from tests.factories.runs import are_equal, set_of, set_settings, train_set
 
@@ -41,7 +41,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @pytest.fixture(scope="module")
-def trained(files: Files, tmp_path_factory: pytest.TempPathFactory) -> FoldSetSummary:
+def trained(files: Files, tmp_path_factory: pytest.TempPathFactory) -> NetworkSetSummary:
     """Set of two networks, trained without interruption; do not change it."""
     return train_set(set_settings(files, tmp_path_factory.mktemp("whole")))
 
@@ -66,11 +66,11 @@ def poisoned(file: Path, to: Path, fold: int) -> Path:
 
 @pytest.mark.parametrize("fold", [0, 1])
 def test_a_network_never_sees_its_fold_whatever_that_holds(
-    trained: FoldSetSummary, files: Files, tmp_path: Path, fold: int
+    trained: NetworkSetSummary, files: Files, tmp_path: Path, fold: int
 ) -> None:
     bad = (poisoned(files[0], tmp_path / "main.parquet", fold), poisoned(files[1], tmp_path / "control.parquet", fold))
     summary = train_set(set_settings(bad, tmp_path / "runs", fold=fold))
-    assert are_equal(set_of(summary).folds[fold], set_of(trained).folds[fold])
+    assert are_equal(set_of(summary).networks[fold], set_of(trained).networks[fold])
     assert summary.lacking == (1 - fold,)
     assert summary.figures is None
 
@@ -82,9 +82,9 @@ def test_poisoned_jets_are_refused_by_the_networks_that_read_them(files: Files, 
     assert not (tmp_path / "runs" / "default").exists()
 
 
-def test_no_event_of_a_fold_stands_in_the_list_that_its_network_left(trained: FoldSetSummary, files: Files) -> None:
+def test_no_event_of_a_fold_stands_in_the_list_that_its_network_left(trained: NetworkSetSummary, files: Files) -> None:
     main = read_jets(files[0])
-    for fold, run in enumerate(set_of(trained).folds):
+    for fold, run in enumerate(set_of(trained).networks):
         groups = read_used_events(run.path)
         assert groups is not None
         of_main = next(group for group in groups if group.sample == "main")
@@ -94,7 +94,7 @@ def test_no_event_of_a_fold_stands_in_the_list_that_its_network_left(trained: Fo
 
 
 def test_every_test_jet_is_scored_once_by_the_network_that_has_not_seen_its_event(
-    trained: FoldSetSummary, files: Files
+    trained: NetworkSetSummary, files: Files
 ) -> None:
     left = read_jets(trained.run.path / "test_sample.parquet")
     main = read_jets(files[0])
@@ -109,7 +109,7 @@ def test_every_test_jet_is_scored_once_by_the_network_that_has_not_seen_its_even
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_jets_of_a_class_have_weights_in_the_proportions_of_the_file(trained: FoldSetSummary) -> None:
+def test_jets_of_a_class_have_weights_in_the_proportions_of_the_file(trained: NetworkSetSummary) -> None:
     left = read_jets(trained.run.path / "test_sample.parquet")
     for label in Label:
         mine = left.label == label
@@ -117,7 +117,7 @@ def test_jets_of_a_class_have_weights_in_the_proportions_of_the_file(trained: Fo
         np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
 
 
-def test_the_set_is_one_run_with_the_figures_of_all_its_jets(trained: FoldSetSummary) -> None:
+def test_the_set_is_one_run_with_the_figures_of_all_its_jets(trained: NetworkSetSummary) -> None:
     record = trained.run.read_record()
     assert record["status"] == "finished"
     assert record["folds"] == {"count": 2, "rule": "network i is used where eventNumber % 2 == i"}
@@ -125,13 +125,13 @@ def test_the_set_is_one_run_with_the_figures_of_all_its_jets(trained: FoldSetSum
     assert len(record["best_epochs"]["by fold"]) == 2
     assert record["data"]["main"]["jets_used"] == 600
     assert "AUC" in (trained.run.path / "training_details.txt").read_text()
-    histories = [run.read_history() for run in set_of(trained).folds]
+    histories = [run.read_history() for run in set_of(trained).networks]
     (mean,) = {row["val_original_lossf"] for row in trained.run.read_history()[1:]}
     assert mean == pytest.approx(np.mean([history[1]["val_original_lossf"] for history in histories]))
 
 
 def test_jobs_with_a_fold_each_make_one_set_that_equals_one_trained_in_one_go(
-    trained: FoldSetSummary, files: Files, tmp_path: Path
+    trained: NetworkSetSummary, files: Files, tmp_path: Path
 ) -> None:
     settings = set_settings(files, tmp_path)
     first = train_set(settings.model_copy(update={"fold": 1}))
@@ -140,14 +140,14 @@ def test_jobs_with_a_fold_each_make_one_set_that_equals_one_trained_in_one_go(
     assert (overview.status, overview.epochs, overview.best()) == ("incomplete", 0, None)
     second = train_set(settings.model_copy(update={"fold": 0, "plot_processes": 1}))
     assert second.run == first.run
-    assert all(are_equal(*pair) for pair in zip(set_of(second).folds, set_of(trained).folds, strict=True))
+    assert all(are_equal(*pair) for pair in zip(set_of(second).networks, set_of(trained).networks, strict=True))
     assert second.run.read_record()["test"] == trained.run.read_record()["test"]
     other = train_set(set_settings(files, tmp_path, fold=0, seed=2))
     assert other.run.number == 1
 
 
 def test_a_set_that_was_stopped_goes_on_in_the_middle_of_a_fold_and_equals_one_that_was_not(
-    trained: FoldSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: NetworkSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = set_settings(files, tmp_path)
     with monkeypatch.context() as patch:
@@ -161,11 +161,11 @@ def test_a_set_that_was_stopped_goes_on_in_the_middle_of_a_fold_and_equals_one_t
         assert summary.run == found.run
         if continue_from == "auto":
             assert len(summary.trained) == 1
-            assert all(are_equal(*pair) for pair in zip(found.folds, set_of(trained).folds, strict=True))
-            assert found.folds[1].read_history() == set_of(trained).folds[1].read_history()
+            assert all(are_equal(*pair) for pair in zip(found.networks, set_of(trained).networks, strict=True))
+            assert found.networks[1].read_history() == set_of(trained).networks[1].read_history()
             assert summary.run.read_record()["test"] == trained.run.read_record()["test"]
     # Each network of a finished set got as many epochs again.
-    assert [len(run.read_history()) for run in found.folds] == [4, 4]
+    assert [len(run.read_history()) for run in found.networks] == [4, 4]
     assert found.run.read_record()["finished_epochs"] == 4
 
 
@@ -183,16 +183,16 @@ def test_only_the_fold_that_goes_on_has_the_threads_of_its_checkpoint(
         torch.set_num_threads(1)
         train_set(settings, "auto")
         assert torch.get_num_threads() == 1
-    assert [_threads(run) for run in set_of_run(tmp_path).folds] == [2, 1]
+    assert [_threads(run) for run in set_of_run(tmp_path).networks] == [2, 1]
 
 
 def test_given_threads_are_those_of_every_fold(files: Files, tmp_path: Path) -> None:
     train_set(set_settings(files, tmp_path, threads=2, epochs=1))
-    assert [_threads(run) for run in set_of_run(tmp_path).folds] == [2, 2]
+    assert [_threads(run) for run in set_of_run(tmp_path).networks] == [2, 2]
 
 
 def test_a_signal_while_a_network_is_completed_keeps_the_next_from_beginning(
-    trained: FoldSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: NetworkSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def signalled(*given: Any) -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -206,55 +206,55 @@ def test_a_signal_while_a_network_is_completed_keeps_the_next_from_beginning(
     assert stopped.value.exit_status == EXIT_TERMINATED
     found = set_of_run(tmp_path)
     assert found.lacking() == [1]
-    assert not found.run.fold(1).path.exists()
+    assert not found.networks[1].path.exists()
     train_set(settings, "auto")
-    assert all(are_equal(*pair) for pair in zip(found.folds, set_of(trained).folds, strict=True))
+    assert all(are_equal(*pair) for pair in zip(found.networks, set_of(trained).networks, strict=True))
 
 
 def test_a_set_that_was_killed_between_and_before_files_goes_on_too(
-    trained: FoldSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: NetworkSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     settings = set_settings(files, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("cal_ratio_trainer.training.train_folds.write_evaluation", killed)
+        patch.setattr("cal_ratio_trainer.training.train_networks.write_evaluation", killed)
         with pytest.raises(KeyboardInterrupt):
             train_set(settings, fold=None)
     found = set_of_run(tmp_path)
     assert (found.lacking(), found.is_complete) == ([], False)
     # State of a fold whose process was killed while it read the data.
-    run = found.folds[0]
+    run = found.networks[0]
     for path in sorted(run.path.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     summary = train_set(settings, "auto")
-    assert all(are_equal(*pair) for pair in zip(found.folds, set_of(trained).folds, strict=True))
+    assert all(are_equal(*pair) for pair in zip(found.networks, set_of(trained).networks, strict=True))
     assert summary.run.read_record()["test"] == trained.run.read_record()["test"]
 
 
 def test_a_set_that_another_process_completes_meanwhile_is_not_completed_twice(
-    trained: FoldSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: NetworkSetSummary, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(trained.run.path, tmp_path / "default" / "00000")
     run = set_of_run(tmp_path).run
     record = run.read_record()
     run.write_record(record | {"status": "running"})
 
-    def complete(fold_set: FoldSet) -> None:
-        fold_set.run.write_record(record)
+    def complete(network_set: NetworkSet) -> None:
+        network_set.run.write_record(record)
 
-    monkeypatch.setattr("cal_ratio_trainer.training.train_folds._refuse_different_files", complete)
+    monkeypatch.setattr("cal_ratio_trainer.training.train_networks._refuse_different_files", complete)
     before = (run.path / "test_sample.parquet").stat().st_mtime_ns
     assert train_set(set_settings(files, tmp_path), "auto").figures is None
     assert (run.path / "test_sample.parquet").stat().st_mtime_ns == before
 
 
-def test_what_would_make_another_training_cannot_change_on_the_way(trained: FoldSetSummary, files: Files) -> None:
+def test_what_would_make_another_training_cannot_change_on_the_way(trained: NetworkSetSummary, files: Files) -> None:
     settings = set_settings(files, trained.run.path.parents[1])
     for flags in ({"folds": 3}, {"learning_rate": 0.1}):
         with pytest.raises(ConfigError, match=rf"{next(iter(flags))} is .* cannot become"):
-            fold_work([("defaults", {}), ("command line", dict(flags))], settings, "0")
+            set_work([("defaults", {}), ("command line", dict(flags))], settings, "0")
 
 
 def test_folds_of_different_files_make_no_set(files: Files, tmp_path: Path) -> None:
@@ -268,9 +268,9 @@ def test_folds_of_different_files_make_no_set(files: Files, tmp_path: Path) -> N
         train_set(settings.model_copy(update={"fold": 1}))
 
 
-def test_networks_of_a_set_are_named_like_those_of_a_run(trained: FoldSetSummary) -> None:
+def test_networks_of_a_set_are_named_like_those_of_a_run(trained: NetworkSetSummary) -> None:
     folder, name = trained.run.path.parents[1], trained.run.name
-    assert named_run("default/0/fold_1", folder) == set_of(trained).folds[1]
+    assert named_run("default/0/fold_1", folder) == set_of(trained).networks[1]
     assert find_network("default/0/fold_1/1", folder).name == f"{name}/fold_1/1"
     assert find_networks("default/-1/best", folder).name == f"{name}/best"
     assert find_networks("default/0", folder).name == f"{name}/last"
@@ -287,16 +287,16 @@ def test_networks_of_a_set_are_named_like_those_of_a_run(trained: FoldSetSummary
             find(wrong, folder)
 
 
-def test_the_state_of_a_set_is_that_of_its_folds(trained: FoldSetSummary) -> None:
+def test_the_state_of_a_set_is_that_of_its_folds(trained: NetworkSetSummary) -> None:
     overview = RunOverview.of(trained.run)
-    assert overview.fold_rule is not None
+    assert overview.set_rule is not None
     assert (overview.status, overview.epochs, overview.planned_epochs) == ("finished", 2, 2)
     best = overview.best_epochs("validation-loss")
     assert best is not None
-    chosen = zip(overview.folds, best.epochs, strict=True)
+    chosen = zip(overview.networks, best.epochs, strict=True)
     losses = [fold.history[epoch]["val_original_lossf"] for fold, epoch in chosen]
     assert best.row["val_original_lossf"] == pytest.approx(np.mean(losses))
-    lowest = [min(row["val_original_lossf"] for row in fold.history) for fold in overview.folds]
+    lowest = [min(row["val_original_lossf"] for row in fold.history) for fold in overview.networks]
     assert losses == lowest
 
 
@@ -304,8 +304,8 @@ def _threads(run: RunDirectory) -> int:
     return checkpoint_progress(run.checkpoint_file, run.read_record()["id"]).threads
 
 
-def set_of_run(folder: Path) -> FoldSet:
-    found = FoldSet.of(named_run("default/0", folder))
+def set_of_run(folder: Path) -> NetworkSet:
+    found = NetworkSet.of(named_run("default/0", folder))
     assert found is not None
     return found
 

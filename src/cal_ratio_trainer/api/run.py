@@ -13,15 +13,18 @@ from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import did_you_mean
+from cal_ratio_trainer.evaluation.summary import MemberFigure, TestFigures
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.runs.figure_data import read_evaluation
 from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
 from cal_ratio_trainer.runs.networks import NEWEST, Networks, networks_of
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE
-from cal_ratio_trainer.runs.test_sample import known_settings
+from cal_ratio_trainer.runs.test_sample import RunSample, known_settings
+from cal_ratio_trainer.scoring.importance import ImportanceResult, permutation_importance
 from cal_ratio_trainer.scoring.scorer import find_scorer
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Run(Result):
-    """A run: one network, or the networks of a fold set. Its table has one row per epoch.
+    """A run: one network, or the networks of a fold set or ensemble. Its table has one row per epoch.
 
     What is read of a run stays as it was then; open it again to see what a training has added.
     """
@@ -39,7 +42,7 @@ class Run(Result):
 
     @property
     def name(self) -> str:
-        """'model/00003', or 'model/00003/fold_1' for a network of a fold set."""
+        """'model/00003', or 'model/00003/fold_1' or 'model/00003/member_1' for a network of a set."""
         return self.directory.name
 
     @property
@@ -63,13 +66,35 @@ class Run(Result):
         return self.directory.read_history()
 
     @property
+    def networks(self) -> list["Run"]:
+        """The networks of a fold set or ensemble as runs, whether they are begun or not; a single one is its own."""
+        return [Run(each) for each in self.directory.networks]
+
+    @cached_property
+    def evaluation(self) -> TestFigures:
+        """Figures of merit on the test part, of the newest network or of a complete set.
+
+        Those of an ensemble are of the mean of its members' scores, and `evaluation.members` has mean, standard
+        deviation and standard error of each figure over the members.
+
+        Raises:
+            InputFileError: the run was not evaluated, or the file is damaged.
+        """
+        return read_evaluation(self.directory)[1]
+
+    @property
+    def member_figures(self) -> dict[str, MemberFigure]:
+        """Of an ensemble: each figure of merit over its members, by name; else empty. Raises as `evaluation`."""
+        return {each.name: each for each in self.evaluation.members}
+
+    @property
     def status(self) -> str:
         """finished, running, interrupted, killed, failed, diverged, imported, incomplete or unknown."""
         return self._overview.status
 
     @property
     def recommended_epoch(self) -> int | None:
-        """The epoch that the default rule recommends; None without one and for a fold set, whose networks differ."""
+        """The epoch that the default rule recommends; None without one and for a set, whose networks differ."""
         best = self._overview.best_epochs()
         return None if best is None or len(best.epochs) > 1 else best.epochs[0]
 
@@ -100,7 +125,7 @@ class Run(Result):
         raise RunError(f"run {self.name} has no figure {name}{did_you_mean(name, self.figures())}; figures() lists all")
 
     def network(self, epoch: int | str = NEWEST, rule: Rule = DEFAULT_RULE) -> Networks:
-        """The network after an epoch, or all networks of a fold set, on the CPU.
+        """The network after an epoch, or all networks of a set, on the CPU.
 
         Args:
             epoch: its number, 'last', or 'best' for the one that `rule` recommends.
@@ -129,6 +154,26 @@ class Run(Result):
             ConfigError: the network reads masses that some jets do not have.
         """
         return find_scorer(f"{self.path.absolute()}/{epoch}", ReadingSettings()).scores(jets, labelled)
+
+    def importance(
+        self, epoch: int | str = NEWEST, permutations: int = 5, max_jets: int = 20_000, seed: int = 1
+    ) -> ImportanceResult:
+        """Permutation importance of the network's inputs on the run's test jets; see `permutation_importance`.
+
+        Args:
+            epoch: as `network` takes it.
+            permutations: of each input, at least 1.
+            max_jets: number of test jets that are drawn.
+            seed: of sample and permutations.
+
+        Raises:
+            RunError: the weights are not there.
+            UserError: the run has no test jets, or they cannot be read.
+        """
+        named = networks_of(self.directory, str(epoch))
+        sample = RunSample.read(self.directory, self.directory.read_settings())
+        found = permutation_importance(sample, named.load(), permutations, max_jets, seed)
+        return ImportanceResult(named.name, found, labels_of_run(self.directory))
 
     @cached_property
     def _overview(self) -> RunOverview:

@@ -111,9 +111,10 @@ class SettingsCommand(Generic[SettingsType]):
         return self.run(settings, **others) or 0
 
     def _null_in_words(self, name: str, value: Any) -> Any:
-        annotation = self.settings.model_fields[name].annotation
+        annotation, is_repeated = self.settings.model_fields[name].annotation, _repeated(self.settings, name)
         is_optional = get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
-        return None if is_optional and isinstance(value, str) and value.lower() in _NULL else value
+        word = value[0] if is_repeated and len(value) == 1 else value
+        return None if is_optional and isinstance(word, str) and word.lower() in _NULL else value
 
     def _arguments(self) -> list[click.Argument]:
         return [
@@ -128,7 +129,7 @@ class SettingsCommand(Generic[SettingsType]):
             self._option(name, info, defaults.get(name))
             for name in self.settings.field_names()
             for info in [self.settings.model_fields[name]]
-            if name not in taken and _element_type(info.annotation) is not None
+            if name not in taken and (_element_type(info.annotation) is not None or _repeated(self.settings, name))
         ]
 
     def _option(self, name: str, info: FieldInfo, default: Any) -> click.Option:
@@ -145,12 +146,14 @@ class SettingsCommand(Generic[SettingsType]):
                 for spelling in spellings
             ]
             return click.Option([name, *negated], default=None, help=text, show_default=False)
+        repeated = _repeated(self.settings, name)
         return click.Option(
             [name, *spellings],
             default=None,
+            multiple=repeated is not None,
             help=text,
             # A text with known values may have others: a format can be registered from outside the package.
-            metavar="|".join(map(str, info.examples)) if info.examples else _metavar(element, is_list),
+            metavar=repeated or ("|".join(map(str, info.examples)) if info.examples else _metavar(element, is_list)),
             type=_CommaSeparated() if is_list else click.STRING,
         )
 
@@ -211,6 +214,12 @@ def _element_type(annotation: Any) -> tuple[Any, bool] | None:
     if isinstance(annotation, type) and issubclass(annotation, (*_SIMPLE, Enum)):
         return (annotation, False)
     return None
+
+
+def _repeated(settings: type[Settings], name: str) -> str | None:
+    """Metavar of an option that may be given several times; None for others."""
+    extra = settings.model_fields[name].json_schema_extra
+    return str(extra["repeated"]) if isinstance(extra, dict) and "repeated" in extra else None
 
 
 def _metavar(element: Any, is_list: bool) -> str:

@@ -34,21 +34,24 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     except TrainingStopped as stopped:
         return report_failure(str(stopped), stopped.exit_status)
     # After the training: it decides on threads before PyTorch is imported.
-    from cal_ratio_trainer.training.train_folds import FoldSetSummary
+    from cal_ratio_trainer.training.train_networks import NetworkSetSummary
 
     if summary is None:
         return 0
     figures = "" if summary.figures is None else training_details_text(summary.figures)
-    if isinstance(summary, FoldSetSummary):
+    if isinstance(summary, NetworkSetSummary):
         for trained in summary.trained:
             _say_what_was_done(trained)
         if summary.lacking:
             lacking = ", ".join(map(str, summary.lacking))
-            click.echo(f"{summary.run.name} is not complete: fold {lacking} not trained to the end yet", err=True)
+            what = f"{summary.rule.word} {lacking}"
+            click.echo(f"{summary.run.name} is not complete: {what} not trained to the end yet", err=True)
         if figures:
             click.echo(figures)
-            folder = summary.run.path
-            click.echo(f"the set {summary.run.name}, all jets by the network of their fold: {folder}", err=True)
+            how = "all jets by the network of their fold"
+            if summary.rule.word == "member":
+                how = f"the mean of the scores of {summary.rule.count} networks"
+            click.echo(f"the set {summary.run.name}, {how}: {summary.run.path}", err=True)
     else:
         click.echo(figures)
         _say_what_was_done(summary)

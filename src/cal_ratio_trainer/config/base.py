@@ -1,6 +1,8 @@
 """Base of all settings, and settings that several commands share: names, the heading of figures, the executor."""
 
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -44,7 +46,8 @@ class Settings(BaseModel):
     @classmethod
     def _refuse_other_encodings(cls, value: Any) -> Any:
         # The name of a file may be any bytes. Settings, reports and records are text.
-        for each in value if isinstance(value, list | tuple) else [value]:
+        values = value.values() if isinstance(value, dict) else value
+        for each in values if isinstance(value, dict | list | tuple) else [value]:
             try:
                 str(each if isinstance(each, str | Path) else "").encode()
             except UnicodeEncodeError as error:
@@ -112,6 +115,83 @@ def name_run_epoch(given: Any) -> Any:
     if missing := [part for part in _PARTS if part not in given]:
         raise ValueError(f"lacks {', '.join(missing)}; expected name, run and epoch")
     return "/".join(str(given[part]) for part in _PARTS)
+
+
+ControlRegions = str | dict[str, str] | None
+"""Files of control regions: one file, or several by the names of their regions."""
+
+_REGION_NAME = r"[A-Za-z0-9][\w.+-]*"
+
+
+def named_regions(given: Any) -> Any:
+    """Returns files of control regions as one file without a name or as a mapping by name; anything else unchanged.
+
+    Args:
+        given: a file, a mapping, or a list of 'NAME=FILE' and plain files, whose names are those of the files.
+
+    Raises:
+        ValueError: a name comes twice or cannot be one; several files and no name for one of them.
+
+    >>> named_regions(["dijets=a.parquet", "data/ttbar.parquet"])
+    {'dijets': 'a.parquet', 'ttbar': 'data/ttbar.parquet'}
+    """
+    if isinstance(given, dict):
+        given = [f"{name}={file}" for name, file in given.items()]
+    if not isinstance(given, list | tuple) or not given:
+        return given
+    regions: dict[str, str] = {}
+    for each in map(str, given):
+        found = re.fullmatch(rf"({_REGION_NAME})=(.+)", each)
+        if found is None and len(given) == 1:
+            return each
+        name, file = (found[1], found[2]) if found else (re.split(r"[/\\]", each)[-1].rpartition(".")[0] or each, each)
+        if not re.fullmatch(_REGION_NAME, name):
+            raise ValueError(f"{each!r} has no usable name of a region (letters, digits, _ . + -); give NAME=FILE")
+        if name in regions:
+            raise ValueError(f"two control regions are called {name}: {regions[name]} and {file}")
+        regions[name] = file
+    return regions
+
+
+def region_shares(given: Any) -> Any:
+    """Returns shares of control regions as a mapping; a list has words NAME=NUMBER. Raises ValueError for others."""
+    if not isinstance(given, list | tuple):
+        return given
+    pairs = [str(each).partition("=") for each in given]
+    if wrong := [name for name, equals, number in pairs if not (name and equals and number)]:
+        raise ValueError(f"should be NAME=NUMBER, got {wrong[0]!r}")
+    return {name: number for name, _, number in pairs}
+
+
+def files_by_region(files: ControlRegions, name: str) -> dict[str, str]:
+    """Returns files of control regions by their names; `name` is that of a single file without one."""
+    if files is None:
+        return {}
+    return files if isinstance(files, dict) else {name: files}
+
+
+def refuse_unfit_regions(
+    trained: Mapping[str, str], judged: Mapping[str, str], shares: Mapping[str, float] | None
+) -> None:
+    """Refuses control regions that do not fit together.
+
+    Args:
+        trained: files of the regions to train on, by name.
+        judged: likewise of those that are judged only.
+        shares: of the regions to train on; None for equal ones.
+
+    Raises:
+        ValueError: a name comes twice; shares for other regions; a share is not above 0.
+    """
+    if twice := sorted(set(trained) & set(judged)):
+        raise ValueError(f"two control regions are called {twice[0]}: {trained[twice[0]]} and {judged[twice[0]]}")
+    if shares is None:
+        return
+    if set(shares) != set(trained):
+        there, here = (", ".join(names) or "none" for names in (trained, shares))
+        raise ValueError(f"cr_shares should name the regions of cr_training_file ({there}), got {here}")
+    if not all(0 < share < math.inf for share in shares.values()):
+        raise ValueError(f"cr_shares should be above 0, got {dict(shares)}")
 
 
 def model_name(given: str) -> str:

@@ -40,11 +40,11 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
         raise ConfigError(["give either --num_splits or --batch_size"])
     _lone_mass_flag(flags)
     has_config, merged = len(layers) > 2, _merged(result[1:])
-    files = {merged.get("main_training_file", DEMO), merged.get("cr_training_file", DEMO)}
+    files = [merged.get(name, DEMO) for name in ("main_training_file", "cr_training_file")]
     profile = merged.get("profile", "manual" if has_config else "best")
     if profile in ("manual", "best"):
         result.insert(1, (f"{profile} profile", {"profile": profile, **read_profile(profile)}))
-    if files == {DEMO} and not has_config:
+    if files == [DEMO, DEMO] and not has_config:
         result.insert(-1, (DEMO_PROFILE, demo_profile()))
     agreement = TrainSettings.model_fields["agreement"].default
     for source, content in result[1:]:

@@ -18,7 +18,7 @@ Status = Literal[
 class RunsSettings(Settings):
     """Settings of `cr_trainer runs`."""
 
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path", "members": "folds"}
 
     output_path: RunsFolder = Path("training_results")
     sort: str = Field(
@@ -32,7 +32,9 @@ class RunsSettings(Settings):
         default="auc-near-lowest-ks",
         description="Rule by which the best epoch of a run is chosen, on its validation part.",
     )
-    folds: bool = Field(default=False, description="List the networks of fold sets too, a line each below their set.")
+    folds: bool = Field(
+        default=False, description="List the networks of fold sets and ensembles too, a line each below their set."
+    )
     csv: str | None = Field(
         default=None, description="Write the whole table as CSV to this file, or to standard output for -."
     )
@@ -75,13 +77,28 @@ class AnalyzeSettings(FigureSettings):
         ge=1,
         description="Score plots are shown of all shortlisted epochs up to so many, then of fewer a run. [epochs]",
     )
+    sculpting: bool = Field(
+        default=False,
+        description="Show efficiency and mistag of the recommended epochs at signal efficiencies of 90 and 80 % "
+        "against pt, mass and width of the jet's clusters, mediator mass and decay position.",
+    )
     replicas: int = Field(
         default=200,
         ge=0,
         le=10_000,
         description="Samples drawn anew for the errors of AUC and K-S; 0 for none. [samples]",
     )
-    seed: int = Field(default=1, ge=0, lt=2**63, description="Seed of these samples. [1]")
+    seed: int = Field(default=1, ge=0, lt=2**63, description="Seed of these samples and of permutations. [1]")
+    importance: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Permutations of each input for the importance of inputs, of the recommended epoch; 0 leaves it "
+        "out, 5 are enough. [permutations]",
+    )
+    importance_jets: int = Field(
+        default=20_000, ge=1, description="Number of test jets that inputs are permuted among, at most. [jets]"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to score; auto takes a GPU where there is one."
     )
@@ -110,7 +127,7 @@ def _run_name(given: Any) -> Any:
 class ConvertTrainingSettings(Settings):
     """Settings of `cr_trainer convert training`."""
 
-    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path"}
+    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path", "members": "folds"}
 
     training: str = Field(
         description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file."
@@ -133,7 +150,8 @@ class ConvertTrainingSettings(Settings):
     )
     folds: bool = Field(
         default=False,
-        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which.",
+        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which; or "
+        "every member of an ensemble.",
     )
     rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
     output_path: RunsFolder = Path("training_results")

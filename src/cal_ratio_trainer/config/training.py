@@ -6,7 +6,16 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, RunsFolder, model_name
+from cal_ratio_trainer.config.base import (
+    ControlRegions,
+    FigureSettings,
+    RunsFolder,
+    files_by_region,
+    model_name,
+    named_regions,
+    refuse_unfit_regions,
+    region_shares,
+)
 
 DEMO = "demo"
 """Name of the demo data set in place of a training file; it is made when it is first needed."""
@@ -58,10 +67,24 @@ class TrainSettings(FigureSettings):
     main_training_file: str = Field(
         default="demo", description="Signal, QCD and BIB jets: a path, file:// or any other fsspec URL, or 'demo'."
     )
-    cr_training_file: str | None = Field(
+    cr_training_file: ControlRegions = Field(
         default="demo",
         description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'. "
+        "Several regions: NAME=FILE, once for each. "
         "Null trains without them, which agreement 'none' can; so it is where only main_training_file is given.",
+        json_schema_extra={"repeated": "[NAME=]FILE"},
+    )
+    cr_shares: dict[str, float] | None = Field(
+        default=None,
+        description="Share of each of several control regions in the loss of the agreement: NAME=NUMBER, once for "
+        "each; null: equal. [1]",
+        json_schema_extra={"repeated": "NAME=NUMBER"},
+    )
+    cr_judge_file: ControlRegions = Field(
+        default=None,
+        description="Further control regions, as cr_training_file has them: never trained on, K-S and C2ST are "
+        "computed in them.",
+        json_schema_extra={"repeated": "[NAME=]FILE"},
     )
     output_path: RunsFolder = Path("training_results")
     tag: str | None = Field(
@@ -217,6 +240,16 @@ class TrainSettings(FigureSettings):
     fold: int | None = Field(
         default=None, ge=0, description="Train only the network that leaves this fold out; null trains all of them. [1]"
     )
+    seeds: int | None = Field(
+        default=None,
+        ge=2,
+        le=100,
+        description="Train so many networks on the same split as an ensemble: member i has the seed of the run + i for "
+        "its weights, order of jets and dropout. Null trains one network. [networks]",
+    )
+    member: int | None = Field(
+        default=None, ge=0, description="Train only this member of the ensemble; null trains all of them. [1]"
+    )
     reshuffle: bool = Field(default=True, description="Draw new mini-batches in each epoch.")
     include_low_mass: bool = Field(
         default=True, description="Train on the low mediator masses; given alone, on these only."
@@ -318,6 +351,16 @@ class TrainSettings(FigureSettings):
             return {**given, "num_splits": None}
         return given
 
+    @field_validator("cr_training_file", "cr_judge_file", mode="before")
+    @classmethod
+    def _name_regions(cls, given: Any) -> Any:
+        return named_regions(given)
+
+    @field_validator("cr_shares", mode="before")
+    @classmethod
+    def _share_regions(cls, given: Any) -> Any:
+        return region_shares(given)
+
     @field_validator("model_name")
     @classmethod
     def _is_a_name(cls, given: str) -> str:
@@ -350,10 +393,16 @@ class TrainSettings(FigureSettings):
             )
         if self.fold is not None and self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold goes from 0 to {self.folds - 1} with {self.folds} folds, got {self.fold}")
+        if self.seeds is not None and self.folds is not None:
+            raise ValueError("folds and seeds make sets of networks of different kinds; give one of the two")
+        if self.member is not None and not (self.seeds and self.member < self.seeds):
+            wanted = "add --seeds" if self.seeds is None else f"members go from 0 to {self.seeds - 1}"
+            raise ValueError(f"--member {self.member} trains one network of an ensemble: {wanted}")
         if self.cr_training_file is None and self.has_agreement:
             raise ValueError(
                 f"agreement {self.agreement} needs a control region: give cr_training_file, or agreement none"
             )
+        refuse_unfit_regions(self.control_files, self.judged_files, self.cr_shares)
         both = set(self.low_masses) & set(self.high_masses)
         if both:
             raise ValueError(f"mH {min(both):g} stands in low_masses and in high_masses")
@@ -367,6 +416,9 @@ class TrainSettings(FigureSettings):
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
         """See `Settings`; adversary_weight becomes the agreement that it means."""
         renamed = super().with_new_names(given)
+        for name in ("cr_training_file", "cr_judge_file"):
+            if name in renamed:
+                renamed[name] = named_regions(renamed[name])
         weight = renamed.get("adversary_weight")
         try:
             number = float(weight)  # type: ignore[arg-type]
@@ -397,6 +449,27 @@ class TrainSettings(FigureSettings):
         return "low" if self.include_low_mass else "high"
 
     @property
+    def network_seed(self) -> int:
+        """Seed of weights, order of jets and dropout; `seed`, except for members of an ensemble."""
+        return self.seed + (self.member or 0)
+
+    @property
+    def control_files(self) -> dict[str, str]:
+        """Files of the control regions to train on, by the names of the regions; 'control' without a name."""
+        return files_by_region(self.cr_training_file, "control")
+
+    @property
+    def judged_files(self) -> dict[str, str]:
+        """Files of the control regions that are judged only, by the names of the regions; 'judged' without a name."""
+        return files_by_region(self.cr_judge_file, "judged")
+
+    @property
+    def control_shares(self) -> tuple[float, ...]:
+        """Shares of the control regions in the loss of the agreement, in order; their sum is 1."""
+        shares = [1.0 if self.cr_shares is None else self.cr_shares[name] for name in self.control_files]
+        return tuple(share / sum(shares) for share in shares)
+
+    @property
     def has_agreement(self) -> bool:
         """True where data and simulation are made to agree, for which a control region is needed."""
         return self.agreement != NO_AGREEMENT
@@ -415,8 +488,19 @@ class TrainSettings(FigureSettings):
 
 _LATER_SETTINGS = {
     *("accumulate", "adversary_weight", "agreement", "agreement_strength", "auxiliary_weight", "c2st_every"),
-    *("cuda_graph", "data_place", "encoder", "encoder_options", "engine", "epoch_plots", "fold", "folds"),
-    *("epoch_plots_of", "matmul_precision", "note", "plot_processes", "profile"),
+    *(
+        "cr_judge_file",
+        "cr_shares",
+        "cuda_graph",
+        "data_place",
+        "encoder",
+        "encoder_options",
+        "engine",
+        "epoch_plots",
+        "fold",
+        "folds",
+    ),
+    *("epoch_plots_of", "matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,

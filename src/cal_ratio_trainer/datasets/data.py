@@ -1,9 +1,10 @@
-"""Jets of a training from two training files, with parts and weights, and the network's inputs.
+"""Jets of a training from a main file and control regions, with parts and weights, and the network's inputs.
 
 Scalars decide which jets are used, in which part and with which weight; the constituents are read afterwards.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from cal_ratio_trainer.datasets.sample import (
     parametrised_masses,
     select_masses,
 )
-from cal_ratio_trainer.datasets.splits import Part, split_jets
+from cal_ratio_trainer.datasets.splits import Part, UIntArray, split_jets
 from cal_ratio_trainer.datasets.training_file import TrainingFile, mask_of, refuse_different_files
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, JetScalars, Label
@@ -63,39 +64,57 @@ class ChosenJets:
 
 @dataclass(frozen=True)
 class ChosenData:
-    """The jets of both files that are used, before their constituents are read; masses as in `TrainingData`."""
+    """The jets of all files that are used, before their constituents are read; masses as in `TrainingData`.
+
+    Attributes:
+        main: signal, QCD and BIB.
+        regions: the control regions to train on, by name.
+        judged: those that are judged only.
+        masses: see `TrainingData`.
+    """
 
     main: ChosenJets
-    control: ChosenJets
+    regions: Mapping[str, ChosenJets]
+    judged: Mapping[str, ChosenJets]
     masses: NDArray[np.float32] | None
 
     @property
+    def files(self) -> list[ChosenJets]:
+        """All of them, in the order in which a training holds their jets."""
+        return [self.main, *self.regions.values(), *self.judged.values()]
+
+    @property
     def schema(self) -> Schema:
-        """The features of the jets of both files."""
+        """The features of the jets of all files."""
         return self.main.sample.metadata.feature_schema
 
     @property
     def fill_slots(self) -> bool:
-        """True where the padding rows of the files differ: empty slots of both then become constituents."""
-        paddings = self.main.source.padding, self.control.source.padding
-        return any(not np.array_equal(paddings[0][name], paddings[1][name]) for name in paddings[0])
+        """True where the padding rows of the files differ: empty slots of all then become constituents."""
+        first, *others = (each.source.padding for each in self.files)
+        return any(not np.array_equal(first[name], other[name]) for other in others for name in first)
 
     @property
     def mean_constituents(self) -> dict[str, tuple[float, float]]:
-        """Approximate mean number of constituents of a main and of a control-region jet, by kind."""
+        """Approximate mean number of constituents of a main and of a control-region jet to train on, by kind."""
         if self.fill_slots:
             return {kind.name: (kind.limit, kind.limit) for kind in self.schema.constituents}
-        main, control = self.main.mean_constituents, self.control.mean_constituents
+        main, regions = self.main.mean_constituents, list(self.regions.values())
+        jets = [len(each.rows) for each in regions]
+        control = {
+            name: float(np.average([each.mean_constituents[name] for each in regions], weights=jets))
+            for name in (main if len(regions) > 1 else ())
+        }
+        control = control or (regions[0].mean_constituents if regions else main)
         return {kind.name: (main[kind.name], control[kind.name]) for kind in self.schema.constituents}
 
     @property
     def max_constituents(self) -> dict[str, int]:
         """For each kind's name at least as many constituents as the files hold; 0 where that is not known."""
-        parts = [part for part in (self.main, self.control) if len(part.rows)]
         if self.fill_slots:
-            jets = sum(len(part.rows) for part in parts)
+            jets = sum(len(part.rows) for part in self.files)
             return {kind.name: kind.limit * jets for kind in self.schema.constituents}
-        known = [part.source.opened.max_constituents() for part in parts]
+        known = [part.source.opened.max_constituents() for part in self.files]
         return {
             kind.name: sum(each[kind.name] for each in known) if all(kind.name in each for each in known) else 0
             for kind in self.schema.constituents
@@ -125,31 +144,50 @@ class WeightedRows:
         return WeightedRows(self.source, self.rows[kept], self.jets.where(kept), self.weights[kept])
 
 
-def choose_training_data(settings: TrainSettings, main_file: Path, control_file: Path | None = None) -> ChosenData:
+def choose_training_data(settings: TrainSettings, main_file: Path, *region_files: Path) -> ChosenData:
     """Chooses the jets of a training, with parts and weights, by their scalars.
 
     Args:
         settings: of the training.
         main_file: to read.
-        control_file: likewise; None for a training without control region.
+        region_files: likewise, the control regions to train on and then those that are judged only, in the order of
+            the settings; none for a training without control region.
 
     Raises:
         InputFileError, MissingColumn: a file cannot be used; says which and why.
         ConfigError: the settings do not fit the data.
     """
     main = _main_sample(settings, main_file)
-    if control_file is None:
-        control = ChosenJets(main.source, main.rows[:0], main.sample.without_jets())
-        _refuse_empty_parts(main.sample)
-    else:
-        control = _control_sample(settings, control_file, main.source.opened.schema)
-        refuse_different_files(main_file, main.sample.metadata, control_file, control.sample.metadata)
-        for sample in (main.sample, control.sample):
-            _refuse_empty_parts(sample)
-    trained = main.sample.part == Part.TRAIN
-    both = [main.sample.jets, control.sample.jets]
-    masses = parametrised_masses(both, settings.parametrised_masses, settings.seed, trained)
-    return ChosenData(main, control, masses)
+    names = [*settings.control_files, *settings.judged_files]
+    files = dict(zip(names, region_files, strict=False))
+    found = {name: control_rows(settings, file, main.source.opened.schema) for name, file in files.items()}
+    for file, rows in zip(region_files, found.values(), strict=True):
+        refuse_different_files(main_file, main.sample.metadata, file, rows.source.metadata)
+    trained = {name: rows for name, rows in found.items() if name in settings.control_files}
+    regions = {name: _control_sample(settings, rows) for name, rows in _in_shares(settings, trained).items()}
+    _refuse_empty_parts(main.sample)
+    for each in regions.values():
+        _refuse_empty_parts(each.sample)
+    judged = {}
+    if len(trained) < len(found):
+        samples = [each.sample for each in (main, *regions.values())]
+        seen = np.concatenate([sample.events[sample.positions(Part.TRAIN)] for sample in samples])
+        judged = {name: _judged_sample(settings, found[name], seen) for name in found if name not in trained}
+    jets = [each.sample.jets for each in (main, *regions.values(), *judged.values())]
+    masses = parametrised_masses(jets, settings.parametrised_masses, settings.seed, main.sample.part == Part.TRAIN)
+    return ChosenData(main, regions, judged, masses)
+
+
+def _in_shares(settings: TrainSettings, regions: Mapping[str, WeightedRows]) -> Mapping[str, WeightedRows]:
+    """Control regions whose weights sum to their shares of the sum of all; a single one as it is."""
+    if len(regions) < 2:
+        return regions
+    sums = [rows.weights.sum() for rows in regions.values()]
+    factors = [share * sum(sums) / each for share, each in zip(settings.control_shares, sums, strict=True)]
+    return {
+        name: replace(rows, weights=rows.weights * factor)
+        for (name, rows), factor in zip(regions.items(), factors, strict=True)
+    }
 
 
 def _main_sample(settings: TrainSettings, file: Path) -> ChosenJets:
@@ -167,10 +205,42 @@ def _main_sample(settings: TrainSettings, file: Path) -> ChosenJets:
     return ChosenJets(found.source, found.rows, sample)
 
 
-def _control_sample(settings: TrainSettings, file: Path, schema: Schema) -> ChosenJets:
-    found, part, identity = _divided(settings, control_rows(settings, file, schema))
-    sample = TrainingSample(file, found.source.metadata, found.jets, part, found.weights, found.weights, identity)
+def _control_sample(settings: TrainSettings, rows: WeightedRows) -> ChosenJets:
+    found, part, identity = _divided(settings, rows)
+    file, metadata = found.source.file, found.source.metadata
+    sample = TrainingSample(file, metadata, found.jets, part, found.weights, found.weights, identity)
     return ChosenJets(found.source, found.rows, sample)
+
+
+def _judged_sample(settings: TrainSettings, rows: WeightedRows, seen: UIntArray) -> ChosenJets:
+    """A region that nothing is trained on: events of the training part are divided between the other two.
+
+    None of its events is used that is in the training part of another file; `seen` [events] are these. An event of
+    the validation or test part of another file is in the same part here.
+    """
+    chosen = _control_sample(settings, rows)
+    sample, trained = chosen.sample, chosen.sample.part == Part.TRAIN
+    halves = _divided(settings.model_copy(update={"train_fraction": settings.train_fraction / 2}), rows)[1]
+    half = np.where(halves == Part.TRAIN, Part.VALIDATION, Part.TEST)
+    part = np.where(trained, half, sample.part).astype(np.int8)
+    kept = np.flatnonzero(~(trained & np.isin(sample.events, seen)))
+    sample = replace(
+        sample,
+        jets=sample.jets.take(kept),
+        part=part[kept],
+        loss_weight=sample.loss_weight[kept],
+        weight=sample.weight[kept],
+    )
+    if missing := [name for name, wanted in _JUDGED_PARTS.items() if not len(sample.positions(wanted))]:
+        raise InputFileError(
+            sample.file,
+            f"has no jets to {' and to '.join(missing)} with, of the {len(trained)} in use, whose events are not "
+            "trained on",
+        )
+    return ChosenJets(chosen.source, chosen.rows[kept], sample)
+
+
+_JUDGED_PARTS = {"validate": Part.VALIDATION, "test": Part.TEST}
 
 
 def _divided(settings: TrainSettings, rows: WeightedRows) -> tuple[WeightedRows, NDArray[np.int8], str]:
@@ -228,19 +298,19 @@ def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingDa
         InputFileError, MissingColumn: a file is damaged.
     """
     if chosen.fill_slots:
-        files = (chosen.main.source.file, chosen.control.source.file)
-        _log.warning("%s and %s have different padding rows; empty slots are written out", *files)
-    inputs = InputFilling(
-        len(chosen.main.rows) + len(chosen.control.rows), chosen.max_constituents, storage, chosen.schema
+        files = " and ".join(str(each.source.file) for each in chosen.files)
+        _log.warning("%s have different padding rows; empty slots are written out", files)
+    jets = sum(len(each.rows) for each in chosen.files)
+    inputs = InputFilling(jets, chosen.max_constituents, storage, chosen.schema)
+    main = _read(chosen.main, chosen.fill_slots, inputs, storage)
+    regions, judged = (
+        {name: _read(each, chosen.fill_slots, inputs, storage) for name, each in some.items()}
+        for some in (chosen.regions, chosen.judged)
     )
-    main, control = (_read(part, chosen.fill_slots, inputs, storage) for part in (chosen.main, chosen.control))
-    return TrainingData(main, control, chosen.masses), inputs.finish()
+    return TrainingData.of_regions(main, regions, judged, chosen.masses), inputs.finish()
 
 
 def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, storage: Storage) -> TrainingSample:
-    if not len(chosen.rows):
-        # Stands for a control region that is not there; its source is the main file, which is read for the main sample.
-        return chosen.sample
     schema = chosen.source.opened.schema
     sample, jets = chosen.sample, len(chosen.source.jets)
     used, tested = mask_of(chosen.rows, jets), mask_of(chosen.rows[sample.part == Part.TEST], jets)

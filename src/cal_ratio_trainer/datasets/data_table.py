@@ -34,28 +34,33 @@ class ClassShare:
 
 def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]:
     """Files, parts, and what the loss sees of each class; warnings where something is far off."""
-    for name, sample in data.samples.items():
+    # (name, kind, sample): several control regions, or those that are judged only, are told one by one.
+    regions = [(f"control region {name}", "control", sample) for name, sample in data.regions.items()]
+    joined = [(name, name, sample) for name, sample in data.samples.items() if name == "main" or not regions]
+    samples = [*joined, *regions]
+    for name, _, sample in samples:
         yield _parts_line(name, sample, settings)
     if "control" not in data.samples:
         yield "no control-region file: no K-S, no figures of the control region"
     yield f"share of each class in the loss (loss_weights: {settings.loss_weights}):"
-    shares = {}
-    for name, sample in data.samples.items():
+    warning = None
+    for name, kind, sample in samples:
         trained = sample.positions(Part.TRAIN)
-        shares[name] = class_shares(sample.loss_weight[trained], sample.jets.label[trained])
-    for name, each in shares.items():
-        yield _table(each, name)
-    warning = unfair_share(shares["main"])
+        if not len(trained):
+            continue
+        shares = class_shares(sample.loss_weight[trained], sample.jets.label[trained])
+        yield _table(shares, kind, name)
+        warning = unfair_share(shares) if kind == "main" else warning
     if warning:
         yield f"warning: {warning}"
-    for name, sample in data.samples.items():
-        yield from _missing_classes(name, sample)
+    for name, kind, sample in samples:
+        yield from _missing_classes(name, kind, sample)
 
 
-def _missing_classes(name: str, sample: TrainingSample) -> Iterator[str]:
+def _missing_classes(name: str, kind: str, sample: TrainingSample) -> Iterator[str]:
     for part, verb in ((Part.VALIDATION, "validate"), (Part.TEST, "test")):
         there = np.unique(sample.jets.label[sample.part == part])
-        missing = [title for label, title in _CLASS_NAMES[name].items() if label not in there]
+        missing = [title for label, title in _CLASS_NAMES[kind].items() if label not in there]
         if missing:
             yield f"warning: {name} has no {' and no '.join(missing)} jets to {verb}: figures that need them are NaN"
 
@@ -72,12 +77,13 @@ def _parts_line(name: str, sample: TrainingSample, settings: TrainSettings) -> s
     )
 
 
-def _table(shares: list[ClassShare], sample: str) -> str:
-    rows = [f"  {sample + ' class':<16}{'jets':>10}{'sum of weights':>16}{'effective':>12}{'share of loss':>15}"]
+def _table(shares: list[ClassShare], kind: str, sample: str) -> str:
+    width = max(16, len(sample) + 8)
+    rows = [f"  {sample + ' class':<{width}}{'jets':>10}{'sum of weights':>16}{'effective':>12}{'share of loss':>15}"]
     for row in shares:
-        name = _CLASS_NAMES[sample][row.label]
+        name = _CLASS_NAMES[kind][row.label]
         numbers = f"{row.jets:>10}{row.sum_of_weights:>16.4g}{row.effective_number:>12.1f}{100 * row.share:>13.3g} %"
-        rows.append(f"  {name:<16}{numbers}")
+        rows.append(f"  {name:<{width}}{numbers}")
     return "\n".join(rows)
 
 

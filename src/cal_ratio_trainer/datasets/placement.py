@@ -268,7 +268,8 @@ def data_place(
 
 def step_size(settings: TrainSettings, chosen: ChosenData) -> StepSize:
     """The jets of an epoch as one step."""
-    main, control = (int((each.sample.part == Part.TRAIN).sum()) for each in (chosen.main, chosen.control))
+    main, *regions = (int((each.sample.part == Part.TRAIN).sum()) for each in (chosen.main, *chosen.regions.values()))
+    control = sum(regions)
     if not settings.has_agreement:
         control = 0
     updates = domain_loss_named(settings.agreement).updates if settings.has_agreement else 0
@@ -277,11 +278,11 @@ def step_size(settings: TrainSettings, chosen: ChosenData) -> StepSize:
 
 def _bytes_of(chosen: ChosenData) -> int:
     floats = 0.0
-    for part, which in ((chosen.main, 0), (chosen.control, 1)):
+    for part in chosen.files:
         tested = int((part.sample.part == Part.TEST).sum())
         for kind in chosen.schema.constituents:
             columns = len(kind.inputs) * len(part.rows) + len(kind.features) * tested
-            floats += chosen.mean_constituents[kind.name][which] * columns
+            floats += (kind.limit if chosen.fill_slots else part.mean_constituents[kind.name]) * columns
     return int(_FLOAT * floats)
 
 

@@ -1,4 +1,4 @@
-"""Parts and folds of the data, both by event, so that no event stands in two parts.
+"""Parts and folds of the data, both by event, so that no event stands in two parts; rules for sets of networks.
 
 The part of an event (train, validation, test) is a stable hash. Its fold is eventNumber % K, with the number as the
 ntuple has it, 64 bits without sign: one rule for training, scoring and the C++ that uses the networks. Network i of K
@@ -8,6 +8,7 @@ is trained without the events of fold i and is used on exactly these.
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -126,9 +127,19 @@ FoldArray = NDArray[np.int8]
 
 @dataclass(frozen=True)
 class FoldRule:
-    """Events in `count` folds by their number."""
+    """Events in `count` folds by their number: network i reads the jets of fold i."""
 
     count: int
+
+    title: ClassVar[str] = "fold set"
+    word: ClassVar[str] = "fold"
+    """One of its networks: the setting that chooses it, and the beginning of its folder's name."""
+    count_setting: ClassVar[str] = "folds"
+
+    @property
+    def sentence(self) -> str:
+        """Rule for run.json."""
+        return f"network i is used where {self.expression} == i"
 
     @property
     def expression(self) -> str:
@@ -157,6 +168,33 @@ class FoldRule:
         """The positions of the jets of each fold, rising; arguments and errors as `folds_of`."""
         folds = self.folds_of(jets, file)
         return [np.flatnonzero(folds == fold).astype(np.int64) for fold in range(self.count)]
+
+
+@dataclass(frozen=True)
+class EnsembleRule:
+    """`count` networks trained on the same jets with different seeds: each reads every jet, and scores are averaged."""
+
+    count: int
+
+    title: ClassVar[str] = "ensemble"
+    word: ClassVar[str] = "member"
+    count_setting: ClassVar[str] = "seeds"
+
+    @property
+    def sentence(self) -> str:
+        """Rule for run.json."""
+        return "the score is the mean of the networks' scores"
+
+
+SetRule = FoldRule | EnsembleRule
+"""How the networks of a set are used as one."""
+
+
+def set_rule_of(settings: TrainSettings) -> SetRule | None:
+    """The rule of the set that is trained, or that a single network of it belongs to; None for a run by itself."""
+    if settings.folds is not None:
+        return FoldRule(settings.folds)
+    return None if settings.seeds is None else EnsembleRule(settings.seeds)
 
 
 def seen_jets(settings: TrainSettings, jets: JetScalars, file: Path) -> tuple[NDArray[np.bool_], list[str]]:

@@ -33,7 +33,7 @@ class EventGroup:
     """Events of one training file that were told apart by the same columns.
 
     Attributes:
-        sample: 'main' or 'control'.
+        sample: 'main', 'control' or 'judged'.
         columns: those of mcChannelNumber, runNumber and eventNumber that were known; none where each jet counts as an
             event of its own, told apart by its pt, eta and phi.
         words: [events] uint64, rising, each once.
@@ -62,7 +62,7 @@ def write_used_events(folder: Path, data: TrainingData, by_row: bool, earlier: S
     for group in earlier:
         trained = group.part == Part.TRAIN
         groups.append(replace(group, words=group.words[trained], part=group.part[trained]))
-    for sample, jets in (("main", data.main), ("control", data.control)):
+    for sample, jets in _samples(data):
         groups += _groups_of(sample, jets, by_row)
     _write(file, _merged(groups))
 
@@ -97,7 +97,7 @@ def trained_before(data: TrainingData, by_row: bool, earlier: Sequence[EventGrou
     """
     trained = [(group.columns, group.words[group.part == Part.TRAIN]) for group in earlier]
     found = [np.zeros(0, dtype=np.uint64)]
-    for sample, jets in (("main", data.main), ("control", data.control)):
+    for sample, jets in _samples(data):
         known = {group.columns for group in earlier if group.sample == sample}
         for group in _groups_of(sample, jets, by_row):
             if known and group.columns not in known:
@@ -106,6 +106,11 @@ def trained_before(data: TrainingData, by_row: bool, earlier: Sequence[EventGrou
             # An event may be in both files.
             found += [np.intersect1d(judged, words) for columns, words in trained if columns == group.columns]
     return len(np.unique(np.concatenate(found)))
+
+
+def _samples(data: TrainingData) -> list[tuple[str, TrainingSample]]:
+    judged = [] if data.judged is None else [("judged", data.judged)]
+    return [("main", data.main), ("control", data.control), *judged]
 
 
 def known_columns(jets: JetScalars) -> dict[tuple[str, ...], BoolArray]:

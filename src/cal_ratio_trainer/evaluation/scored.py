@@ -107,6 +107,8 @@ class JetKinematics:
         llp_eta: [jets] of the true long-lived particle of signal jets.
         llp_lxy: [jets] its decay's distance from the beam, mm.
         llp_lz: [jets] its decay's distance from the interaction point along the beam, mm, signed.
+        cluster_mass: [jets] invariant mass of the clusters, GeV.
+        cluster_width: [jets] mean distance of the clusters from their centre, weighted by pt.
     """
 
     pt: FloatArray | None = None
@@ -115,6 +117,8 @@ class JetKinematics:
     llp_eta: FloatArray | None = None
     llp_lxy: FloatArray | None = None
     llp_lz: FloatArray | None = None
+    cluster_mass: FloatArray | None = None
+    cluster_width: FloatArray | None = None
 
     def fits(self, jets: int) -> bool:
         """True where every array that is there is [jets]."""
@@ -210,6 +214,8 @@ class ScoredControlJets:
         weights: [jets], the matched control weights. May be negative.
         scaled_pt: [jets], (pt - min) / (max - min) as in the training file, in [0, 1] for the default range.
         events: [jets] a number that all jets of an event share; None where each jet counts as an event.
+        region_names: names of the control regions where there are several, or of those that are judged only.
+        region: [jets], number of each jet's region; None where there is one without a name.
 
     Raises:
         NonFiniteInput: a score, weight or pt is NaN or infinite.
@@ -221,10 +227,12 @@ class ScoredControlJets:
     weights: FloatArray
     scaled_pt: FloatArray
     events: NDArray[np.integer[Any]] | None = None
+    region_names: tuple[str, ...] = ()
+    region: NDArray[np.integer[Any]] | None = None
 
     def __post_init__(self) -> None:
         jets = len(self.scores)
-        columns = (self.is_data, self.weights, self.scaled_pt, self.events)
+        columns = (self.is_data, self.weights, self.scaled_pt, self.events, self.region)
         if self.scores.shape != (jets, len(Label)) or any(c is not None and c.shape != (jets,) for c in columns):
             raise ValueError(f"scores {self.scores.shape} must be [jets, {len(Label)}] and all other columns [jets]")
         if self.is_data.dtype != np.bool_:
@@ -235,3 +243,14 @@ class ScoredControlJets:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def by_region(self) -> "dict[str, ScoredControlJets]":
+        """The jets of each region that has a name, by name."""
+        found = {}
+        for number, name in enumerate(self.region_names):
+            here = np.flatnonzero(self.region == number)
+            events = None if self.events is None else self.events[here]
+            found[name] = ScoredControlJets(
+                self.scores[here], self.is_data[here], self.weights[here], self.scaled_pt[here], events
+            )
+        return found

@@ -1,10 +1,12 @@
 """All results of a network on the test sample in one object."""
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
+from cal_ratio_trainer.evaluation.c2st import MAX_JETS, ControlRegionC2st, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.efficiencies import (
     MISTAG,
     ConfusionMatrix,
@@ -37,6 +39,97 @@ from cal_ratio_trainer.evaluation.significance import SignificanceScan, all_scan
 _FORMAT = 1
 
 
+@dataclass(frozen=True)
+class MemberFigure:
+    """A figure of merit over the networks of an ensemble.
+
+    Attributes:
+        name: as in `TestFigures.numbers`.
+        values: of networks 0 ... K-1, at least two.
+        mean: of the values.
+        std: their standard deviation, with K - 1 in the denominator.
+        error: standard error of the mean, std / sqrt(K): the spread of seeds alone. All members share training and test
+            jets, whose own fluctuation is not in it.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    mean: float
+    std: float
+    error: float
+
+
+def member_figures(members: Sequence[Mapping[str, float]]) -> tuple[MemberFigure, ...]:
+    """Mean and spread of every figure that all members have; NaN where one is not finite.
+
+    Args:
+        members: `TestFigures.numbers` of each.
+    """
+    found = []
+    for name in members[0]:
+        if all(name in each for each in members):
+            values = tuple(float(each[name]) for each in members)
+            is_known = all(map(math.isfinite, values))
+            std = statistics.stdev(values) if is_known else math.nan
+            mean = statistics.fmean(values) if is_known else math.nan
+            found.append(MemberFigure(name, values, mean, std, std / math.sqrt(len(values))))
+    return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionFigures:
+    """Data and MC in one of several control regions, or in one that is judged only.
+
+    Attributes:
+        name: of the region.
+        is_judged_only: True if nothing was trained on it.
+        ks: MC against data.
+        histograms: the three outputs for data and MC.
+        c2st: data and MC told apart by a classifier; None where it was not asked for.
+    """
+
+    name: str
+    is_judged_only: bool
+    ks: ControlRegionKs
+    histograms: ScoreHistograms
+    c2st: ControlRegionC2st | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """Figures under flat names: 'cr_NAME_ks_qcd_hist', ..., 'cr_NAME_c2st_auc', ..."""
+        figures = self.ks.to_dict() | (self.c2st.to_dict() if self.c2st is not None else {})
+        return {f"cr_{self.name}_{name}": value for name, value in figures.items()}
+
+
+def figures_of_regions(
+    control: ScoredControlJets | None,
+    judged: ScoredControlJets | None = None,
+    pt_ranges: tuple[PtRange, ...] = PT_RANGES,
+    c2st_seed: int | None = None,
+    max_jets: int = MAX_JETS,
+) -> tuple[RegionFigures, ...]:
+    """Figures of each control region that has a name.
+
+    Args:
+        control: regions to train on; None, or one region, has no such figures.
+        judged: regions that are judged only; None without any.
+        pt_ranges: in which data and MC are compared.
+        c2st_seed: of the classifier two-sample tests; None leaves them out.
+        max_jets: see `c2st_of_control_jets`.
+    """
+    return tuple(
+        RegionFigures(
+            name,
+            is_judged_only,
+            ks_of_control_jets(jets, pt_ranges),
+            control_histograms(jets),
+            None if c2st_seed is None else c2st_of_control_jets(jets, c2st_seed, pt_ranges, max_jets),
+        )
+        for is_judged_only, regions in ((False, control), (True, judged))
+        if regions is not None
+        for name, jets in regions.by_region().items()
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class TestFigures:
     """Figures of merit of a network on the test sample.
@@ -56,6 +149,8 @@ class TestFigures:
         ks: control region, MC against data; None where no control jets were given.
         control_histograms: the three outputs for control data and MC; None likewise.
         c2st: data and MC in the control region told apart by a classifier; None where it was not asked for.
+        members: of an ensemble, the figures of its networks; all others are those of their mean scores.
+        regions: the same of each of several control regions, and of those that are judged only.
     """
 
     rocs: tuple[RocCurve, ...]
@@ -72,6 +167,8 @@ class TestFigures:
     ks: ControlRegionKs | None = None
     control_histograms: ScoreHistograms | None = None
     c2st: ControlRegionC2st | None = None
+    members: tuple[MemberFigure, ...] = ()
+    regions: tuple[RegionFigures, ...] = ()
 
     # The name begins with "Test", but there is nothing to collect here.
     __test__ = False
@@ -101,11 +198,16 @@ class TestFigures:
         figures |= {f"auc_{roc.name}": roc.auc for roc in self.rocs if roc.name}
         for judged in (self.ks, self.c2st):
             figures |= judged.to_dict() if judged is not None else {}
+        for region in self.regions:
+            figures |= region.numbers()
         return figures
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: dicts, lists, strings and finite numbers; what is not finite is 'nan', 'inf' or '-inf'."""
-        return {"format": _FORMAT, **to_plain(self)}
+        plain = {"format": _FORMAT, **to_plain(self)}
+        if not self.members:
+            del plain["members"]
+        return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
@@ -126,6 +228,7 @@ def evaluate_test_sample(
     mistag: float = MISTAG,
     pt_ranges: tuple[PtRange, ...] = PT_RANGES,
     c2st_seed: int | None = None,
+    judged: ScoredControlJets | None = None,
 ) -> TestFigures:
     """All figures of merit of a network.
 
@@ -136,6 +239,7 @@ def evaluate_test_sample(
         mistag: the share of QCD that passes at the working point. [1]
         pt_ranges: in which data and MC are compared.
         c2st_seed: of the classifier two-sample test; None leaves it out.
+        judged: control regions that are judged only; None without any.
     """
     point = working_point(jets, mistag)
     if control is not None and not len(control):
@@ -158,4 +262,5 @@ def evaluate_test_sample(
         ks=ks_of_control_jets(control, pt_ranges) if control is not None else None,
         control_histograms=control_histograms(control) if control is not None else None,
         c2st=None if control is None or c2st_seed is None else c2st_of_control_jets(control, c2st_seed, pt_ranges),
+        regions=figures_of_regions(control, judged, pt_ranges, c2st_seed),
     )

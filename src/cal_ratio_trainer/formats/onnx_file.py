@@ -31,6 +31,7 @@ def onnx_bytes(
     opset: int = OLDEST_OPSET,
     preprocessing: Preprocessing | None = None,
     padding: Mapping[str, Sequence[float]] | None = None,
+    averaged_with: Sequence[Mapping[str, np.ndarray[Any, Any]]] = (),
 ) -> bytes:
     """The content of a file that gives scores [jets, 3] for any number of jets.
 
@@ -45,6 +46,8 @@ def onnx_bytes(
         preprocessing: preprocessing for a network that takes converted jets; None takes scaled jets.
         padding: without preprocessing, for each branch the row [inputs] of an empty slot, where that is not zeros; the
             LSTM reads it like any other.
+        averaged_with: weights of further networks of this shape that read the same inputs; the scores are then the mean
+            of the scores of all.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
@@ -61,9 +64,13 @@ def onnx_bytes(
         }
         sizes[JET_INPUT] = (shape.jet_inputs,)
         tensors = {name: graph.add_input(name, size) for name, size in sizes.items()}
-    network = _Network(graph, checked_weights(shape, weights), tensors, encoder_named(shape.encoder), rows)
-    for layer in layers:
-        network.add(layer)
+    outputs: list[str] = []
+    for number, values in enumerate((weights, *averaged_with)):
+        part = graph.part(f"member_{number}/") if averaged_with else graph
+        network = _Network(part, checked_weights(shape, values), tensors, encoder_named(shape.encoder), rows)
+        outputs = [*outputs, [network.add(layer) for layer in layers][-1]]
+    if averaged_with:
+        graph.add("Mean", outputs, layers[-1].name)
     return graph.model_bytes(layers[-1].name, layers[-1].output, opset, properties)
 
 
@@ -89,10 +96,10 @@ class _Network:
         self._graph, self._weights, self._tensors, self._encoder = graph, weights, dict(tensors), encoder
         self._padding = padding
 
-    def add(self, layer: Layer) -> None:
-        """Adds a layer, after those that it reads."""
+    def add(self, layer: Layer) -> str:
+        """Adds a layer, after those that it reads; returns its output."""
         if layer.kind == "InputLayer":
-            return
+            return self._tensors[layer.name]
         sources = [self._tensors[name] for name in layer.sources]
         if layer.kind == "Dropout":
             self._tensors[layer.name] = sources[0]
@@ -107,6 +114,7 @@ class _Network:
             self._tensors[layer.name] = self._lstm(layer, sources[0])
         else:
             self._tensors[layer.name] = self._dense(layer, sources[0])
+        return self._tensors[layer.name]
 
     def _filled(self, branch: BranchShape, inputs: int, source: str) -> str:
         """1 for slots that differ from the padding row, else 0; float32 [jets, slots, 1]."""
@@ -135,8 +143,8 @@ class _Network:
         slots_first = self._graph.add("Transpose", [source], f"{layer.name}/slots_first", perm=[1, 0, 2])
         inputs = [slots_first, kernel, recurrent, bias]
         if not layer.settings["return_sequences"]:
-            last = f"{layer.name}/last"
-            self._graph.add_with_outputs("LSTM", inputs, ["", last], hidden_size=units)
+            outputs = ["", f"{layer.name}/last"]
+            last = self._graph.add_with_outputs("LSTM", inputs, outputs, hidden_size=units)
             return self._reshaped(last, layer.name, (-1, units))
         states = self._graph.add("LSTM", inputs, f"{layer.name}/states", hidden_size=units)
         without_direction = self._reshaped(states, f"{layer.name}/without_direction", (layer.output[0], -1, units))

@@ -49,22 +49,32 @@ class OnnxGraph:
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
         self._inputs: list[ValueInfoProto] = []
+        self._prefix = ""
+
+    def part(self, prefix: str) -> "OnnxGraph":
+        """The same graph; names of nodes and constants that are added through it begin with `prefix`."""
+        part = OnnxGraph()
+        part._nodes, part._constants, part._inputs = self._nodes, self._constants, self._inputs
+        part._prefix = self._prefix + prefix
+        return part
 
     def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Adds a node with one output; returns the output's name."""
+        """Adds a node with one output; returns the output's name in the file."""
         return self.add_with_outputs(operator, inputs, [output], **attributes)
 
     def add_with_outputs(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> str:
         """Adds a node with several outputs, '' for unused ones; returns the last one's name."""
         from onnx import helper
 
-        self._nodes.append(helper.make_node(operator, list(inputs), list(outputs), name=outputs[-1], **attributes))
-        return outputs[-1]
+        named = [name and self._prefix + name for name in outputs]
+        self._nodes.append(helper.make_node(operator, list(inputs), named, name=named[-1], **attributes))
+        return named[-1]
 
     def constant(self, name: str, values: np.ndarray[Any, Any] | np.floating[Any]) -> str:
         """Adds a constant unless one with this name exists; returns its name."""
         from onnx import numpy_helper
 
+        name = self._prefix + name
         self._constants.setdefault(name, numpy_helper.from_array(np.array(values, order="C"), name))
         return name
 

@@ -90,12 +90,14 @@ class Source:
         weights: every weight by name.
         probes: jets with the network's own scores.
         onnx: options of the ONNX file.
+        averaged_with: weights of further networks of this shape; the file's scores are the mean over all.
     """
 
     facts: NetworkFacts
     weights: Mapping[str, np.ndarray[Any, Any]]
     probes: Probes
     onnx: OnnxOptions = OnnxOptions()
+    averaged_with: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class NetworkFormat:
         recognises: whether a content is of this format; None where files are not read.
         read: the network in a content; raises BadNetworkFile where it is damaged or another network.
         holds_every_encoder: whether it holds networks of any encoder; else the encoder says so (`Encoder.formats`).
+        averages: whether a file can hold several networks and the mean of their scores.
         stem_end: behind the stem of its file where all formats are written.
         is_in_all: whether `--format all` writes it.
     """
@@ -124,6 +127,7 @@ class NetworkFormat:
     recognises: Callable[[bytes], bool] | None = None
     read: Callable[[bytes], StoredNetwork] | None = None
     holds_every_encoder: bool = False
+    averages: bool = False
     stem_end: str = ""
     is_in_all: bool = True
 
@@ -147,6 +151,17 @@ class CannotHold(UserError):
         able = ", ".join(each.name for each in formats().values() if each.holds(shape))
         super().__init__(
             f"a file of format {format_name} cannot hold a network with the encoder {shape.encoder}; {able} can"
+        )
+
+
+class CannotAverage(UserError):
+    """A format holds one network, not the average of several."""
+
+    def __init__(self, format_name: str, count: int) -> None:
+        able = " or ".join(each.name for each in formats().values() if each.averages)
+        super().__init__(
+            f"a file of format {format_name} holds one network, not the average of the {count} members of an ensemble: "
+            f"--format {able} writes the average, --members writes each of them"
         )
 
 
@@ -181,7 +196,9 @@ def _write_onnx(source: Source) -> bytes:
     preprocessing = facts.preprocessing if scales_jets else None
     properties = card_properties(facts, scales_jets)
     padding = facts.preprocessing.padding
-    return onnx_bytes(facts.shape, source.weights, properties, source.onnx.opset, preprocessing, padding)
+    return onnx_bytes(
+        facts.shape, source.weights, properties, source.onnx.opset, preprocessing, padding, source.averaged_with
+    )
 
 
 def _is_keras(content: bytes) -> bool:
@@ -217,7 +234,7 @@ _BUILT_IN = (
         _is_keras,
         _read_keras,
     ),
-    NetworkFormat("onnx", ".onnx", "ONNX", _write_onnx, check_onnx),
+    NetworkFormat("onnx", ".onnx", "ONNX", _write_onnx, check_onnx, averages=True),
     NetworkFormat(
         *("safetensors", SUFFIX, "safetensors of this program"),
         lambda source: safetensors_bytes(source.facts.shape, source.weights),
@@ -272,19 +289,19 @@ def output_files(output: Path, format_name: str) -> dict[str, Path]:
     }
 
 
-def fold_output(output: Path, fold: int) -> Path:
-    """The file that the network of a fold is written to.
+def output_of_set(output: Path, word: str, number: int) -> Path:
+    """The file that one network of a set is written to.
 
-    >>> fold_output(Path("model.json"), 2).name
+    >>> output_of_set(Path("model.json"), "fold", 2).name
     'model_fold2.json'
     """
     stem = _without_suffix(output)
-    return stem.with_name(f"{stem.name}_fold{fold}{output.name.removeprefix(stem.name)}")
+    return stem.with_name(f"{stem.name}_{word}{number}{output.name.removeprefix(stem.name)}")
 
 
 @dataclass(frozen=True)
 class NetworkToWrite:
-    """A network and its files.
+    """A network, or the average of several, and its files.
 
     Attributes:
         files: format -> where it goes (see `output_files`); existing files are replaced.
@@ -292,6 +309,7 @@ class NetworkToWrite:
         weights: every weight by name.
         probes: jets with the network's own scores.
         details: stand beside its files on the card.
+        averaged_with: weights of further networks; the files hold the mean of the scores of all.
     """
 
     files: Mapping[str, Path]
@@ -299,6 +317,7 @@ class NetworkToWrite:
     weights: Mapping[str, np.ndarray[Any, Any]]
     probes: Probes
     details: Mapping[str, Any] = field(default_factory=dict)
+    averaged_with: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
 
 
 def export_networks(
@@ -318,12 +337,14 @@ def export_networks(
         MissingOnnx: an ONNX file is wanted, but the packages are not installed.
         BadOpset: the installed onnx does not know this version.
         NonFiniteWeights: a weight holds NaN or infinities.
-        CannotHold: a format cannot hold a network with this encoder.
+        CannotHold, CannotAverage: a format cannot hold a network with this encoder, or the average of several.
     """
     for network in networks:
         for name in network.files:
             if not formats()[name].holds(network.facts.shape):
                 raise CannotHold(name, network.facts.shape)
+            if network.averaged_with and not formats()[name].averages:
+                raise CannotAverage(name, 1 + len(network.averaged_with))
     if any("onnx" in network.files for network in networks):
         require_onnx()
     written: list[WrittenFile] = []
@@ -333,7 +354,9 @@ def export_networks(
     others = sorted(files_on_card(cards[0]) - {path.name for path in paths})
     with ExitStack() as stack:
         for network in networks:
-            source = Source(network.facts, network.weights, network.probes, onnx or OnnxOptions())
+            source = Source(
+                network.facts, network.weights, network.probes, onnx or OnnxOptions(), network.averaged_with
+            )
             for format_name, path in network.files.items():
                 temporary = stack.enter_context(replacing(path))
                 written.append(_write_and_check(temporary, path, formats()[format_name], source, network.details))

@@ -175,6 +175,15 @@ def _control_scores(figures: TestFigures) -> Iterator[tuple[str, Content]]:
         yield each.output, (each, text)
 
 
+def _region_scores(figures: TestFigures) -> Iterator[tuple[str, Content]]:
+    for region in figures.regions:
+        for output, each in zip(Label, region.histograms.logit, strict=True):
+            text = control_text(
+                f"Test part, {region.name}{' (judged only)' * region.is_judged_only}", region.ks, output
+            )
+            yield f"{region.name}_{each.output}", (each, text)
+
+
 def _train_and_test(figures: TestFigures) -> Iterator[tuple[str, Content]]:
     found = figures.overtraining
     if found is not None:
@@ -210,6 +219,9 @@ FINAL_FIGURES: list[FinalFigures] = [
     ),
     FinalFigures(
         "adv_<output>_predictions", _control_scores, draw_data_and_simulation, with_ratio=True, default_ticks=True
+    ),
+    FinalFigures(
+        "cr_<region>_predictions", _region_scores, draw_data_and_simulation, with_ratio=True, default_ticks=True
     ),
     # The earlier program's axis called the mixture BIB; it never wrote a figure with QCD's name, which it knew.
     FinalFigures(

@@ -1,8 +1,8 @@
 """Losses, accuracies and K-S distances against epochs."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -166,9 +166,25 @@ def history_drawings(
     references = references or HistoryReferences()
     return [
         Drawing(figure.name, _draw_history, (figure, history, references))
-        for figure in HISTORY_FIGURES
+        for figure in (*HISTORY_FIGURES, *_region_figures(history))
         if any(len(history.get(key, ())) > 0 for key, _, _ in figure.lines)
     ]
+
+
+def _region_figures(history: Mapping[str, Sequence[float]]) -> Iterator[HistoryFigure]:
+    """K-S and C2ST of each of several control regions, whose values are called 'cr_<region>_ks_qcd_hist', ..."""
+    end = "_ks_qcd_hist"
+    regions = [name.removesuffix(end) for name in history if name.startswith("cr_") and name.endswith(end)]
+    for figure in HISTORY_FIGURES:
+        if figure.validation is not None and figure.validation.startswith(("ks_", "c2st_")):
+            for region in regions:
+                yield replace(
+                    figure,
+                    name=f"{region}_{figure.name}",
+                    y_title=f"{region.removeprefix('cr_')}: {figure.y_title}",
+                    validation=f"{region}_{figure.validation}",
+                    reference=None,
+                )
 
 
 def _draw_history(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 _LOWEST_DRAWN = 1e-6
-_LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 _RATIO_TICKS, _MAX_RATIO = (0.5, 1.0, 1.5), 2.0
 
 
@@ -114,17 +114,22 @@ def _ks_words(measured: KsComparison) -> str:
     return f"{measured.distance:.{digits}f} (identical: {reference.mean:.{digits}f} ± {reference.spread:.{digits}f})"
 
 
+def logit_positions(edges: FloatArray) -> FloatArray:
+    """Positions of edges from 0 to 1 in ln(p / (1 - p)); the bins at both ends get the width of the others."""
+    log_odds = np.log(edges[1:-1] / (1 - edges[1:-1]))
+    width = log_odds[1] - log_odds[0]
+    positions: FloatArray = np.concatenate([[log_odds[0] - width], log_odds, [log_odds[-1] + width]])
+    return positions
+
+
 def _set_x(axes: "Axes", edges: FloatArray) -> FloatArray:
     """Scale, limits and ticks of the axis on which the bins are equally wide; returns its positions of the edges."""
     if np.array_equal(edges, LOGIT_EDGES):
         from matplotlib.ticker import FixedLocator
 
-        log_odds = np.log(edges[1:-1] / (1 - edges[1:-1]))
-        width = log_odds[1] - log_odds[0]
-        # The rest up to 0 and 1 stands in a bin as wide as the others.
-        positions = np.concatenate([[log_odds[0] - width], log_odds, [log_odds[-1] + width]])
+        positions = logit_positions(edges)
         axes.set_xlim(positions[0], positions[-1])
-        axes.set_xticks([math.log(tick / (1 - tick)) for tick in _LOGIT_TICKS], [f"{tick:g}" for tick in _LOGIT_TICKS])
+        axes.set_xticks([math.log(tick / (1 - tick)) for tick in LOGIT_TICKS], [f"{tick:g}" for tick in LOGIT_TICKS])
         low = np.outer([1e-4, 1e-3, 1e-2], np.arange(2, 10)).ravel()
         minor = np.concatenate([low, np.arange(2, 9) / 10, 1 - low])
         axes.xaxis.set_minor_locator(FixedLocator(np.log(minor / (1 - minor)).tolist()))

@@ -9,9 +9,6 @@ from cal_ratio_trainer.jets.labels import CLASS_NAMES
 # Told apart without colour too: by fill, line and marker. From the colour-blind safe set of Okabe and Ito.
 RED, BLUE, ORANGE, GREY = "#d62728", "#0072b2", "#e08a00", "#6e6e6e"
 
-# Where there is nowhere else to go, a legend stays readable on top of data and lets them be seen.
-LEGEND_BOX: dict[str, Any] = {"frameon": True, "framealpha": 0.7, "edgecolor": "none", "fancybox": False}
-
 
 @dataclass(frozen=True)
 class ClassStyle:

@@ -164,7 +164,7 @@ class _KsScale:
 
 
 def _drawings_of(each: Candidate) -> dict[str, Drawing]:
-    if each.run.is_judged_on_given_files or each.run.best_of_folds is not None:
+    if each.run.is_judged_on_given_files or each.run.best_of_networks is not None:
         stored = None if each.result is None else each.result.histograms
         drawings = [] if stored is None else epoch_drawings(each.epoch, stored.histograms, stored.ks, stored.main_part)
         return {drawing.name: drawing for drawing in drawings}

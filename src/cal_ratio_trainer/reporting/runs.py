@@ -45,8 +45,8 @@ class RunRow:
 
     @property
     def best_epoch(self) -> Value:
-        """The recommended epoch; of a fold set those of its networks, '3+5+2'."""
-        if self.run.fold_rule is not None:
+        """The recommended epoch; of a set those of its networks, '3+5+2'."""
+        if self.run.set_rule is not None:
             best = self.run.best_epochs(self.rule)
             return None if best is None else best.words
         return self.of_best("epoch")
@@ -129,6 +129,8 @@ COLUMNS = (
         lambda row: f"{row.run.number('test', 'auc'):.4f}",
         importance=3,
     ),
+    RunColumn("test_auc_mean", lambda row: row.run.number("members", "auc", "mean")),
+    RunColumn("test_auc_std", lambda row: row.run.number("members", "auc", "std")),
     RunColumn("test_c2st", lambda row: row.run.number("test", "c2st_auc"), "test C2ST", _c2st, importance=5),
     RunColumn("test_c2st_excess", lambda row: row.run.number("test", "c2st_excess")),
     RunColumn("test_signal_jets", lambda row: row.test_jets(Label.SIGNAL), "signal/QCD/BIB", _mix, importance=9),
@@ -226,11 +228,10 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
     ordered = known + [row for row in rows if not _is_known(column.value(row))]
     if not settings.folds:
         return ordered
-    with_folds = []
+    with_networks = []
     for row in ordered:
-        folds = row.run.folds if row.run.fold_rule is not None else ()
-        with_folds += [row, *(RunRow.of(fold, settings.rule) for fold in folds)]
-    return with_folds
+        with_networks += [row, *(RunRow.of(each, settings.rule) for each in row.run.networks)]
+    return with_networks
 
 
 def runs_csv(rows: Sequence[RunRow]) -> str:

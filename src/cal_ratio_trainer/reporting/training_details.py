@@ -1,15 +1,16 @@
 """Results of a network at the end of a training: the same tables as text for a file and for the terminal."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st
 from cal_ratio_trainer.evaluation.efficiencies import ConfusionMatrix, FalsePositives, MassPointEfficiency, WorkingPoint
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, Overtraining
 from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
+from cal_ratio_trainer.evaluation.sculpting import Sculpting
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
-from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.evaluation.summary import MemberFigure, RegionFigures, TestFigures
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number
 
@@ -39,7 +40,35 @@ def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
         tables.append(_ks_table(figures.ks))
     if figures.c2st is not None:
         tables.append(c2st_table(figures.c2st))
+    if figures.regions:
+        tables.append(region_table(figures.regions))
+    if figures.members:
+        tables.append(member_table(figures))
     return tuple(tables)
+
+
+def member_table(figures: TestFigures, name: str = "") -> ReportTable:
+    """Figures of merit of the mean scores of an ensemble beside mean and spread over its members.
+
+    Args:
+        figures: with `members`.
+        name: of the ensemble, for the title; empty where it is clear.
+    """
+    of_mean = figures.numbers()
+    return ReportTable(
+        "The ensemble" + (f" {name}" if name else "") + f" and its {len(figures.members[0].values)} members",
+        ("figure", "ensemble", "mean of members", "error of the mean", "standard deviation", "lowest", "highest"),
+        tuple(
+            (each.name, *(number(value, ".4g") for value in _of_members(each, of_mean.get(each.name))))
+            for each in figures.members
+        ),
+        "Ensemble: of the mean of the members' scores. The spread is that of the seeds alone: all members share "
+        "training and test jets.",
+    )
+
+
+def _of_members(each: MemberFigure, of_mean: float | None) -> tuple[float | None, ...]:
+    return of_mean, each.mean, each.error, each.std, min(each.values), max(each.values)
 
 
 def _auc_table(curves: tuple[RocCurve, ...]) -> ReportTable:
@@ -213,6 +242,51 @@ def c2st_table(c2st: ControlRegionC2st) -> ReportTable:
         ("pt range", "AUC", "if identical", "excess [sigma]"),
         tuple(rows),
         f"It reads the log-odds of the three outputs and pt; 5 folds by event, {c2st.jets} jets.",
+    )
+
+
+def region_table(regions: Iterable[RegionFigures], title: str = "MC and data in each control region") -> ReportTable:
+    """K-S sums and C2ST of each of several control regions, and of those that are judged only."""
+    rows = []
+    for region in regions:
+        sums = [f"{number(ks.total, '.3f')} ({number(ks.excess, '+.1f')})" for ks in region.ks.outputs]
+        c2st = NOT_KNOWN
+        if region.c2st is not None and math.isfinite(region.c2st.overall.auc):
+            found = region.c2st.overall
+            c2st = f"{found.auc:.4f} ± {found.error:.4f} ({number(found.excess, '+.1f')})"
+        jets = f"{sum(region.ks.effective_mc):.0f} + {sum(region.ks.effective_data):.0f}"
+        rows.append((region.name, "judged only" if region.is_judged_only else "trained on", jets, *sums, c2st))
+    return ReportTable(
+        title,
+        ("region", "", "effective jets, MC + data", *(f"K-S {label.title}" for label in Label), "C2ST"),
+        tuple(rows),
+        "K-S: sums of three pt ranges. Brackets: excess over identical distributions in standard deviations.",
+    )
+
+
+def sculpting_table(networks: Mapping[str, Sequence[Sculpting]]) -> ReportTable:
+    """Mistag of each network at its working points, and how far passing QCD jets differ from the rejected ones."""
+    points = [(name, point) for name, each in networks.items() for point in each]
+    quantities = dict.fromkeys(quantity for _, point in points for quantity in point.shapes)
+    rows = []
+    for name, point in points:
+        shapes = [point.shapes.get(quantity) for quantity in quantities]
+        cells = [
+            NOT_KNOWN if each is None else f"{number(each.distance, '.3f')} ({number(each.excess, '+.1f')})"
+            for each in shapes
+        ]
+        mistags = (per_cent(share, ".2f") for share in (point.qcd, point.bib))
+        rows.append((name, f"{100 * point.efficiency:g}", number(point.cut, ".6f"), *mistags, *cells))
+    words = {"pt": "pt", "cluster_mass": "mass of clusters", "cluster_width": "width of clusters"}
+    return ReportTable(
+        "Mistag at fixed signal efficiency, and the shape of QCD that passes",
+        (
+            *("network", "signal efficiency [%]", "cut", "QCD [%]", "BIB [%]"),
+            *(f"K-S in {words[quantity]}" for quantity in quantities),
+        ),
+        tuple(rows),
+        "K-S: distance of QCD jets that pass from those that do not. Brackets show the excess over identical "
+        "distributions, which sculpt nothing, in standard deviations. Backgrounds by weight, at effective numbers.",
     )
 
 

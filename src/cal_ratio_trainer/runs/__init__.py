@@ -2,5 +2,5 @@
 
 A run has networks 0 ... K-1. Without folds K is 1 and the network reads every jet. With folds a `FoldRule` names the
 network that reads a jet: the one that was trained without its event. A rule of None stands for the first case, in
-`RunDirectory.fold_rule`, `networks.Networks`, `overview.RunOverview` and in scoring `Scorer` and `PartLookup`.
+`RunDirectory.set_rule`, `networks.Networks`, `overview.RunOverview` and in scoring `Scorer` and `PartLookup`.
 """

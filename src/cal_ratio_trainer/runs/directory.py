@@ -1,16 +1,17 @@
 """The folder of a run: its number, its networks, its files, its lease.
 
-A run has networks 0 ... K-1. Without folds K is 1, and the folder is that of the network:
+A run has networks 0 ... K-1. Without folds or seeds K is 1, and the folder is that of the network:
 
     training_results/<model name>/<number>/
 
-Each network of a fold set is trained without one fold of the events and reads just the jets of these. It has a folder
-that is a whole run by itself:
+Each network of a fold set is trained without one fold of the events and reads just the jets of these. Each member of an
+ensemble is trained on the same split with another seed, and reads all jets. Both have a folder that is a whole run by
+itself:
 
     training_results/<model name>/<number>/
-      run.json               status, rule, planned epochs; figures of the set once all folds are trained
-      training_params.yaml   the settings of the set: `folds` without `fold`
-      fold_0/ ... fold_<K-1>/
+      run.json               status, rule, planned epochs; figures of the set once all networks are trained
+      training_params.yaml   the settings of the set: `folds` without `fold`, or `seeds` without `member`
+      fold_0/ ... fold_<K-1>/, or member_0/ ... member_<K-1>/
 """
 
 import hashlib
@@ -18,6 +19,7 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from typing import Any
 
 from cal_ratio_trainer.config.loading import MAX_BYTES_OF_RUN, read_config
 from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
-from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule, SetRule
 from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.json_text import read_json
@@ -35,7 +37,7 @@ from cal_ratio_trainer.files.leases import DEFAULT_TIMEOUT_S, Lease, is_leased, 
 from cal_ratio_trainer.runs.record import read_record
 
 FINISHED, RUNNING, INCOMPLETE = "finished", "running", "incomplete"
-"""Status of a run or fold set that came to its end, of one that did not, and of a set that lacks folds."""
+"""Status of a run or set of networks that came to its end, of one that did not, and of a set that lacks networks."""
 
 DIVERGED = "diverged"
 """Status of a run whose loss became NaN: going on would end the same way."""
@@ -43,8 +45,9 @@ DIVERGED = "diverged"
 IMPORTED = "imported"
 """Status of a run that was not trained here: there is nothing to go on with but its weights."""
 
-_FOLD = "fold_"
-"""Name of the folder of one network of a fold set, before its number."""
+_SET_RULES: tuple[type[SetRule], ...] = (FoldRule, EnsembleRule)
+_OF_SET = re.compile(rf"({'|'.join(rule.word for rule in _SET_RULES)})_(\d+)")
+"""Name of the folder of one network of a set, with its number."""
 
 _DIGITS = 5
 _MAX_FIGURE = 1e100
@@ -70,49 +73,46 @@ class NoRunName(RunError):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run: training_results/<model name>/<number>, or fold_<i> in the folder of a fold set."""
+    """One run: training_results/<model name>/<number>, or fold_<i> or member_<i> in the folder of a set of networks."""
 
     path: Path
 
     @property
-    def fold_number(self) -> int | None:
-        """Number of its fold within a set; None for a run of its own."""
-        word = self.path.name.removeprefix(_FOLD)
-        return int(word) if word != self.path.name and word.isdecimal() else None
+    def network_number(self) -> int | None:
+        """Its number within a set of networks; None for a run of its own."""
+        found = _OF_SET.fullmatch(self.path.name)
+        return int(found[2]) if found else None
 
     @property
     def numbered_folder(self) -> Path:
         """<model name>/<number>: its own folder, or that of the set that it belongs to."""
-        return self.path if self.fold_number is None else self.path.parent
+        return self.path if self.network_number is None else self.path.parent
 
     @property
     def number(self) -> int:
-        """The run's number; for a fold that of its set."""
+        """The run's number; for a network of a set that of the set."""
         return int(self.numbered_folder.name)
 
     @property
     def name(self) -> str:
         """Name for users: 'model/00003', 'model/00003/fold_1'."""
         words = [self.numbered_folder.parent.name, self.numbered_folder.name]
-        return "/".join(words if self.fold_number is None else [*words, self.path.name])
-
-    def fold(self, number: int) -> "RunDirectory":
-        """The run within this one that leaves a fold out, whether it is there or not."""
-        return RunDirectory(self.path / f"{_FOLD}{number}")
+        return "/".join(words if self.network_number is None else [*words, self.path.name])
 
     @property
-    def fold_rule(self) -> FoldRule | None:
-        """The rule by which each jet is read by one of the networks of a fold set; None for a run with one network."""
-        if self.fold_number is not None:
+    def set_rule(self) -> SetRule | None:
+        """How the networks of a set are used as one; None for a run with one network."""
+        if self.network_number is not None:
             return None
-        folds = self.read_record().get("folds")
-        return FoldRule(folds["count"]) if folds else None
+        record = self.read_record()
+        described = ((rule, record.get(rule.count_setting)) for rule in _SET_RULES)
+        return next((rule(known["count"]) for rule, known in described if known), None)
 
     @property
     def networks(self) -> tuple["RunDirectory", ...]:
         """The folders of networks 0 ... K-1, whether they are there or not; a run with one network is its own."""
-        rule = self.fold_rule
-        return (self,) if rule is None else tuple(self.fold(number) for number in range(rule.count))
+        rule = self.set_rule
+        return (self,) if rule is None else networks_in(self.path, rule)
 
     @property
     def settings_file(self) -> Path:
@@ -138,6 +138,11 @@ class RunDirectory:
     def evaluation_file(self) -> Path:
         """Figures of merit of the newest evaluation."""
         return self.path / "evaluation.json"
+
+    @property
+    def page_file(self) -> Path:
+        """The run's page, renewed while it trains."""
+        return self.path / "index.html"
 
     def histograms_file(self, epoch: int) -> Path:
         """The score histograms of an epoch."""
@@ -300,6 +305,11 @@ class RunDirectory:
                 del _held[self.path]
 
 
+def networks_in(folder: Path, rule: SetRule) -> tuple[RunDirectory, ...]:
+    """The folders of the networks of a set in its folder, whether they are there or not."""
+    return tuple(RunDirectory(folder / f"{rule.word}_{number}") for number in range(rule.count))
+
+
 @cache
 def warn_without_digests(run: str) -> None:
     """Warns, once per process, that changes to the files of a run of an earlier version cannot be detected."""
@@ -400,12 +410,12 @@ def run_and_rest(name: str, output_path: Path) -> tuple[RunDirectory, list[str]]
         run, words = find_run(output_path, model, int(words[0])), words[1:]
     else:
         raise NoRunName(name)
-    if not words or not words[0].startswith(_FOLD):
+    if not words or not words[0].startswith(tuple(f"{rule.word}_" for rule in _SET_RULES)):
         return run, words
     folder = RunDirectory(run.path / words[0])
-    if folder.fold_number is None or not folder.path.is_dir():
-        there = ", ".join(sorted(path.name for path in run.path.glob(f"{_FOLD}*"))) or "it is no fold set"
-        raise RunError(f"run {run.name} has no {words[0]}; there is: {there}")
+    if folder.network_number is None or not folder.path.is_dir():
+        there = sorted(path.name for rule in _SET_RULES for path in run.path.glob(f"{rule.word}_*"))
+        raise RunError(f"run {run.name} has no {words[0]}; there is: {', '.join(there) or 'it is no set of networks'}")
     return folder, words[1:]
 
 

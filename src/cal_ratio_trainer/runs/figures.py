@@ -35,9 +35,9 @@ def drawings_of_history(
     names = [
         name
         for name in dict.fromkeys(name for row in history for name in row)
-        if (with_adversary or "adv" not in name) and (with_ks or not name.startswith("ks_"))
+        if (with_adversary or name.startswith("cr_") or "adv" not in name) and (with_ks or not name.startswith("ks_"))
         # With few control jets there is no result in any epoch.
-        if not name.startswith("c2st_") or any(math.isfinite(row.get(name, math.nan)) for row in history)
+        if "c2st_" not in name or any(math.isfinite(row.get(name, math.nan)) for row in history)
     ]
     return history_drawings({name: [row.get(name, math.nan) for row in history] for name in names}, references)
 
@@ -119,7 +119,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
     pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
     drawings: list[Drawing] = []
     # The outputs after an epoch are a matter of each network of a fold set; its folder has none of its own.
-    for epoch, row in enumerate(history if run.fold_rule is None else ()):
+    for epoch, row in enumerate(history if run.set_rule is None else ()):
         try:
             stored = EpochHistograms.read(run.histograms_file(epoch))
         except InputFileError as error:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.profiles import PROFILES
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule, set_rule_of
 from cal_ratio_trainer.datasets.used_events import EventGroup, read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
@@ -44,28 +45,38 @@ class InitialWeights:
 
     @classmethod
     def of_settings(cls, settings: TrainSettings) -> "InitialWeights | None":
-        """The weights that `start_from` names, of a fold those of the same fold; None if it names none.
+        """The weights that `start_from` names, for one of a set those of the same one in that set; None without.
 
         Raises:
             RunError: there is no such run or epoch.
             InputFileError: the file is missing, or was changed since a run wrote it.
-            ConfigError: one network for folds, or another number of folds.
+            ConfigError: one network for folds, or another number of networks.
         """
         if settings.start_from is None:
             return None
         networks = find_networks(settings.start_from, settings.output_path)
-        if settings.folds is None and networks.rule is not None:
+        rule = set_rule_of(settings)
+        if rule is None and networks.rule is not None:
+            option = f"--{networks.rule.count_setting}"
             raise ConfigError(
-                [f"start_from: {networks.name} has {networks.rule.count} networks; name one, or give --folds"]
+                [f"start_from: {networks.name} has {networks.rule.count} networks; name one, or give {option}"]
             )
-        if settings.folds is not None and (networks.rule is None or networks.rule.count != settings.folds):
+        if isinstance(rule, EnsembleRule) and networks.rule not in (None, rule):
+            raise ConfigError(
+                [
+                    f"start_from: {networks.name} is not an ensemble of {rule.count} members; name one network for all "
+                    "members, or such an ensemble"
+                ]
+            )
+        if isinstance(rule, FoldRule) and networks.rule != rule:
             raise ConfigError(
                 [
                     f"start_from: with {settings.folds} folds it has to be a set of {settings.folds} folds, so that no "
                     f"network has seen the events of its fold; {networks.name} is none"
                 ]
             )
-        return cls._of_network(networks.files[settings.fold or 0])
+        number = 0 if rule is None or networks.rule is None else getattr(settings, rule.word) or 0
+        return cls._of_network(networks.files[number])
 
     @classmethod
     def _of_network(cls, network: NetworkFile) -> "InitialWeights":

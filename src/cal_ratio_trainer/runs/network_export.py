@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
-from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule
 from cal_ratio_trainer.formats.fdeep_file import is_sensitive
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
@@ -29,19 +29,18 @@ from cal_ratio_trainer.formats.registry import (
     OnnxOptions,
     Probes,
     export_networks,
-    fold_output,
     formats,
     formats_named,
     output_files,
+    output_of_set,
 )
 from cal_ratio_trainer.formats.self_check import KnownScores
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
 from cal_ratio_trainer.jets.schema import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.results import Result
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.network_facts import (
     NoFigures,
     data_facts,
@@ -81,76 +80,89 @@ class TrainingExport(Result):
 
 
 def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
-    """Writes a network, or with `folds` all networks of a fold set, in the wanted formats, checked, with a card.
+    """Writes a network, or with `folds` all networks of a set, in the wanted formats, checked, with a card.
+
+    An ensemble without `folds` becomes one file, with the mean of its members' scores.
 
     Raises:
-        RunError: there is no such run or epoch; or `folds` is given without a fold set, or the other way round.
+        RunError: there is no such run or epoch; or `folds` is given for a single network, or not given for folds.
         InputFileError: a network file is missing, damaged or no network of ours.
         UnknownFormat: there is no format of this name.
-        CannotHold, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as `formats.export.export_networks`;
-            nothing is left.
+        CannotHold, CannotAverage, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as
+            `formats.registry.export_networks`; nothing is left.
     """
     found = find_networks(settings.training, settings.output_path, settings.rule)
-    if found.rule is not None and not settings.folds:
+    rule = found.rule
+    if isinstance(rule, FoldRule) and not settings.folds:
         raise RunError(
-            f"{found.name.rpartition('/')[0]} is a set of {found.rule.count} networks: --folds writes all of them and "
+            f"{found.name.rpartition('/')[0]} is a set of {rule.count} networks: --folds writes all of them and "
             f"the rule which jet gets which; one of them is named like {found.files[0].name}"
         )
-    if settings.folds and found.rule is None:
-        raise RunError(f"{found.name} is no fold set, so --folds has nothing to write; leave it out")
+    if settings.folds and rule is None:
+        raise RunError(f"{found.name} is no fold set or ensemble, so --folds has nothing to write; leave it out")
     if any(each.name == "onnx" for each in formats_named(settings.format)):
         require_onnx()
-    outputs = [settings.output_json]
-    if found.rule is not None:
-        outputs = [fold_output(settings.output_json, fold) for fold in range(found.rule.count)]
-    loaded, networks = found.load(), []
-    for number, (file, classifier, output) in enumerate(zip(found.files, loaded.classifiers, outputs, strict=True)):
+    loaded, options = found.load(), OnnxOptions(settings.opset, settings.with_preprocessing)
+    parts = [(found.files[0], loaded, settings.output_json)]
+    if rule is not None and settings.folds:
+        parts = [
+            (file, network, output_of_set(settings.output_json, rule.word, number))
+            for number, (file, network) in enumerate(zip(found.files, loaded.members, strict=True))
+        ]
+    networks = []
+    for number, (file, together, output) in enumerate(parts):
+        first, *others = together.classifiers
         test = test_jets_of(file.run)
-        facts = network_facts(file, classifier, test)
-        probes = _probes_for(classifier, facts, test, converted=settings.with_preprocessing)
+        facts = network_facts(file, first, test)
+        probes = _probes_for(together, facts, test, converted=settings.with_preprocessing)
         if not is_sensitive(probes.scaled.scores).any():
             facts = replace(facts, notes=(*facts.notes, _ALL_SATURATED))
-        details = {} if found.rule is None else {"fold": number}
         files = output_files(output, settings.format)
         if settings.format == ALL:
-            files = {name: path for name, path in files.items() if formats()[name].holds(classifier.shape)}
-        networks.append(NetworkToWrite(files, facts, classifier.weights(), probes, details))
+            able = {
+                name for name, each in formats().items() if each.holds(first.shape) and (each.averages or not others)
+            }
+            files = {name: path for name, path in files.items() if name in able}
+        if isinstance(rule, EnsembleRule) and others:
+            facts = _facts_of_set(found, loaded, [facts])
+        details = {rule.word: number} if rule is not None and settings.folds else {}
+        averaged_with = tuple(each.weights() for each in others)
+        networks.append(NetworkToWrite(files, facts, first.weights(), probes, details, averaged_with))
     facts = networks[0].facts
-    if found.run is not None and found.rule is not None:
-        facts = _facts_of_set(found, found.run, found.rule, loaded, [network.facts for network in networks])
-    options = OnnxOptions(settings.opset, settings.with_preprocessing)
+    if rule is not None and settings.folds:
+        facts = _facts_of_set(found, loaded, [network.facts for network in networks])
     exported = export_networks(networks, facts, settings.output_json, options)
     notes = facts.notes if facts.folds is None else (facts.folds.sentence, *facts.notes)
     return TrainingExport(facts.name, notes, exported)
 
 
-def _probes_for(classifier: Classifier, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
+def _probes_for(networks: Networks, facts: NetworkFacts, test: TestJets | None, converted: bool) -> Probes:
     """Jets of the run's own test part, where it has one, else drawn ones; those as converted are always drawn.
 
     Drawn ones stand behind a test part that has too few jets for the load check, or none but saturated ones.
     """
-    drawn, fillings = probes_of(drawn_jets(_PROBED_JETS, classifier.shape.schema), _PROBED_JETS)
+    drawn, fillings = probes_of(drawn_jets(_PROBED_JETS, networks.shape.schema), _PROBED_JETS)
     built = _built(drawn, facts, test)
-    scaled = _known_scores(classifier, built)
+    scaled = _known_scores(networks, built)
     as_converted = None
     if converted:
-        masses = _masses(len(drawn), classifier.shape.masses)
+        masses = _masses(len(drawn), networks.shape.masses)
         in_gev = None if masses is None else masses * np.float32(GEV_A_TEV)
-        inputs = PaddedJets((*constituent_inputs(drawn, classifier.shape), jet_inputs(drawn, in_gev)))
+        inputs = PaddedJets((*constituent_inputs(drawn, networks.shape), jet_inputs(drawn, in_gev)))
         as_converted = KnownScores(inputs, scaled.scores)
     if test is not None and len(test.jets):
         own_jets, own_fillings = probes_of(test.jets, _PROBED_JETS)
-        own = _known_scores(classifier, own_jets)
+        own = _known_scores(networks, own_jets)
         is_enough = np.count_nonzero(is_sensitive(own.scores)) >= _MIN_SENSITIVE
         scaled = own if is_enough else own.followed_by(scaled)
         fillings = own_fillings if is_enough else np.concatenate([own_fillings, fillings])
     return Probes(scaled, fillings, as_converted)
 
 
-def _known_scores(classifier: Classifier, jets: Jets) -> KnownScores:
-    masses = _masses(len(jets), classifier.shape.masses)
-    scores = scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), masses))
-    return KnownScores(padded_inputs(jets, classifier.shape, masses), scores)
+def _known_scores(networks: Networks, jets: Jets) -> KnownScores:
+    masses = _masses(len(jets), networks.shape.masses)
+    scores = networks.scores(jets, JetTensors.from_jets([jets], torch.device("cpu"), masses), "the jets of the check")
+    return KnownScores(padded_inputs(jets, networks.shape, masses), scores)
 
 
 def _built(converted: Jets, facts: NetworkFacts, test: TestJets | None) -> Jets:
@@ -175,10 +187,17 @@ def _masses(jets: int, count: int) -> NDArray[np.float32] | None:
     return masses
 
 
-def _facts_of_set(
-    found: NamedNetworks, run: RunDirectory, rule: FoldRule, loaded: Networks, facts: Sequence[NetworkFacts]
-) -> NetworkFacts:
+def _facts_of_set(found: NamedNetworks, loaded: Networks, facts: Sequence[NetworkFacts]) -> NetworkFacts:
+    """Facts of a set from those of its networks."""
+    run, rule = found.run, found.rule
+    assert run is not None, "a set of networks has a folder"
     notes = dict.fromkeys(note for each in facts for note in each.notes)
+    if isinstance(rule, EnsembleRule):
+        seeds = ", ".join(str(each.read_record().get("seed")) for each in run.networks)
+        sentence = (
+            f"{found.name} is an ensemble of {rule.count} networks (seeds {seeds}): its scores are the mean of theirs"
+        )
+        notes = {sentence: None} | notes
     figures: dict[str, float] = {}
     try:
         figures = test_figures(run, run_settings(run), loaded, test_jets_of(run))
@@ -191,5 +210,5 @@ def _facts_of_set(
         data=data_facts(run.read_record()) or facts[0].data,
         figures=figures,
         notes=tuple(notes),
-        folds=FoldFacts(run.name, rule.expression, rule.count),
+        folds=FoldFacts(run.name, rule.expression, rule.count) if isinstance(rule, FoldRule) else None,
     )

@@ -94,7 +94,7 @@ def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFa
     count, fold = settings.get("folds"), settings.get("fold")
     if run is None or count is None or fold is None:
         return None
-    set_name = run.name.rpartition("/")[0] if run.fold_number is not None else run.name
+    set_name = run.name.rpartition("/")[0] if run.network_number is not None else run.name
     return FoldFacts(set_name, FoldRule(count).expression, count, fold)
 
 

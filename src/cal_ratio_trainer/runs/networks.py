@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.base import Rule
-from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule, SetRule
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.files.json_text import parsed
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safetensors, safetensors_bytes
-from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.encoders.base import encoder_named
@@ -124,11 +124,22 @@ class Networks:
 
     Attributes:
         classifiers: networks 0 ... K-1; all read the same inputs.
-        rule: the network that reads a jet is the fold of its event; None for a single network, which reads every jet.
+        rule: of a fold set the network that reads a jet is the fold of its event; of an ensemble all read every jet,
+            and scores are averaged; None for a single network, which reads every jet.
     """
 
     classifiers: tuple[Classifier, ...]
-    rule: FoldRule | None = None
+    rule: SetRule | None = None
+
+    @property
+    def fold_rule(self) -> FoldRule | None:
+        """The rule where they are a fold set."""
+        return self.rule if isinstance(self.rule, FoldRule) else None
+
+    @property
+    def members(self) -> tuple["Networks", ...]:
+        """Each network by itself."""
+        return tuple(Networks((each,)) for each in self.classifiers)
 
     @property
     def shape(self) -> NetworkShape:
@@ -145,7 +156,13 @@ class Networks:
         return Networks(tuple(each.to(device).eval() for each in self.classifiers), self.rule)
 
     def scores(self, jets: Jets, tensors: JetTensors, file: str | Path) -> NDArray[np.float32]:
-        """Scores [jets, 3], each jet's from the network that reads it.
+        """Scores [jets, 3]: each jet's from the network that reads it, or their mean; see `scores_and_spread`."""
+        return self.scores_and_spread(jets, tensors, file)[0]
+
+    def scores_and_spread(
+        self, jets: Jets, tensors: JetTensors, file: str | Path
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Scores [jets, 3], and of an ensemble the standard deviation of its members' signal output [jets].
 
         Args:
             jets: with the event numbers, where there is a rule.
@@ -156,11 +173,15 @@ class Networks:
             InputFileError: some jets have no event number, and there is a rule.
         """
         if self.rule is None:
-            return scores_of(self.classifiers[0], tensors)
+            return scores_of(self.classifiers[0], tensors), None
+        if isinstance(self.rule, EnsembleRule):
+            members = np.stack([scores_of(each, tensors) for each in self.classifiers]).astype(np.float64)
+            spread = members[:, :, Label.SIGNAL].std(axis=0, ddof=1)
+            return members.mean(axis=0).astype(np.float32), spread.astype(np.float32)
         scores = np.zeros((len(jets), 3), dtype=np.float32)
         for classifier, mine in zip(self.classifiers, self.rule.positions(jets, file), strict=True):
             scores[mine] = scores_of(classifier, tensors, mine)
-        return scores
+        return scores, None
 
 
 @dataclass(frozen=True)
@@ -198,10 +219,10 @@ class NetworkFile:
 
 @dataclass(frozen=True)
 class NamedNetworks:
-    """The networks that a name means: one, or all networks of a fold set.
+    """The networks that a name means: one, or all networks of a fold set or ensemble.
 
     Attributes:
-        name: for people: 'model/00003/12', 'model/00003/best' of a fold set, or the path of a file.
+        name: for people: 'model/00003/12', 'model/00003/best' of a set, or the path of a file.
         run: the run, or the folder of the set; None for a file that was named by its path.
         files: networks 0 ... K-1.
         rule: as in `Networks`.
@@ -210,7 +231,7 @@ class NamedNetworks:
     name: str
     run: RunDirectory | None
     files: tuple[NetworkFile, ...]
-    rule: FoldRule | None = None
+    rule: SetRule | None = None
 
     def load(self) -> Networks:
         """The networks themselves, on the CPU.
@@ -222,14 +243,14 @@ class NamedNetworks:
 
 
 def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NamedNetworks:
-    """The network that a user means, or all networks of a fold set.
+    """The network that a user means, or all networks of a fold set or ensemble.
 
     Args:
         name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/3/best' for the epoch that `rule`
             recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, 'model/3/fold_0/12' for a network of
-            a fold set, or the path of a .keras or .safetensors file. The path of a run's folder, as `train` and
-            `import` print it, may stand for 'model/3'. A fold set is named as a run is, with an epoch for all networks,
-            'best' for the best epoch of each, or 'last'.
+            a fold set, 'model/3/member_0/12' for one of an ensemble, or the path of a .keras or .safetensors file. The
+            path of a run's folder, as `train` and `import` print it, may stand for 'model/3'. A set is named as a run
+            is, with an epoch for all networks, 'best' for the best epoch of each, or 'last'.
         output_path: the folder that holds all runs.
         rule: rule for 'best'.
 
@@ -243,8 +264,8 @@ def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Na
 
 def networks_of(run: RunDirectory, word: str = NEWEST, rule: Rule = DEFAULT_RULE) -> NamedNetworks:
     """The networks of a run after an epoch, or at the 'best' of each, or 'last'. Raises as `network_of`."""
-    fold_rule = run.fold_rule
-    if fold_rule is None:
+    rule_of_set = run.set_rule
+    if rule_of_set is None:
         return _alone(network_of(run, word, rule))
     files = []
     for each in run.networks:
@@ -255,9 +276,9 @@ def networks_of(run: RunDirectory, word: str = NEWEST, rule: Rule = DEFAULT_RULE
         try:
             files.append(network_of(each, word, rule))
         except UserError as error:
-            remedy = "; 'best' takes the best epoch of each fold" if word.isdecimal() else ""
+            remedy = f"; 'best' takes the best epoch of each {rule_of_set.word}" if word.isdecimal() else ""
             raise RunError(f"{error}{remedy}") from error
-    return NamedNetworks(f"{run.name}/{word}", run, tuple(files), fold_rule)
+    return NamedNetworks(f"{run.name}/{word}", run, tuple(files), rule_of_set)
 
 
 def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NetworkFile:
@@ -269,9 +290,9 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Net
     if name.endswith((".keras", SUFFIX)):
         return NetworkFile(Path(name))
     run, word = split_name(name, output_path)
-    if run.fold_rule is not None:
+    if run.set_rule is not None:
         raise RunError(
-            f"{run.name} is a set of {run.fold_rule.count} networks, but one network is needed here; name one of "
+            f"{run.name} is a set of {run.set_rule.count} networks, but one network is needed here; name one of "
             f"them, e.g. {run.networks[0].name}"
         )
     return network_of(run, word, rule)
@@ -280,7 +301,7 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Net
 def network_file(name: str, output_path: Path) -> Path:
     """The file of a network with the layers that a user means; arguments and errors as `find_network`.
 
-    The networks of a fold set have the same layers: that of its first fold is taken.
+    The networks of a set have the same layers: its first is taken.
     """
     if name.endswith((".keras", SUFFIX)):
         return Path(name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cal_ratio_trainer.config.base import Rule
-from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.datasets.splits import SetRule
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_scalars
@@ -27,7 +27,7 @@ KILLED, UNKNOWN = "killed", "unknown"
 """Status of a run that says it is running but that no process holds, and of one without a record that can be read."""
 
 _TELLING = (RUNNING, DIVERGED, "failed", KILLED, "interrupted")
-"""The state of a fold set is the first of these that one of its networks has."""
+"""The state of a set of networks is the first of these that one of its networks has."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class BestEpoch:
 
 @dataclass(frozen=True)
 class RunOverview:
-    """A run as its files describe it; the state of a fold set is that of its networks, its history their mean.
+    """A run as its files describe it; the state of a set is that of its networks, its history their mean.
 
     Attributes:
         run: its folder.
@@ -65,8 +65,8 @@ class RunOverview:
         settings: the content of training_params.yaml likewise.
         history: one row an epoch; empty where there is none that can be read, or not all networks are begun.
         trouble: the files that cannot be read, with the reasons; empty where all can.
-        fold_rule: of a fold set; None for a run with one network.
-        folds: the networks of a fold set as far as they are begun, by fold.
+        set_rule: of a fold set or ensemble; None for a run with one network.
+        networks: the networks of a set as far as they are begun, in order.
     """
 
     run: RunDirectory
@@ -74,35 +74,35 @@ class RunOverview:
     settings: Mapping[str, Any]
     history: tuple[Mapping[str, float], ...]
     trouble: str
-    fold_rule: FoldRule | None = None
-    folds: "tuple[RunOverview, ...]" = ()
+    set_rule: SetRule | None = None
+    networks: "tuple[RunOverview, ...]" = ()
 
     @classmethod
     def of(cls, run: RunDirectory) -> "RunOverview":
-        """Reads the existing files of a run, or of a fold set and all its networks."""
+        """Reads the existing files of a run, or of a set and all its networks."""
         troubles: list[str] = []
         record = _known(run.read_record, troubles) or {}
         settings = _known(run.read_settings, troubles) if record and os.path.lexists(run.settings_file) else None
         history = _known(run.read_history, troubles) if os.path.lexists(run.history_file) else None
-        rule = run.fold_rule if record else None
-        folds = () if rule is None else tuple(cls.of(each) for each in run.networks if each.path.is_dir())
+        rule = run.set_rule if record else None
+        networks = () if rule is None else tuple(cls.of(each) for each in run.networks if each.path.is_dir())
         if rule is not None:
-            history = mean_history([fold.history for fold in folds]) if len(folds) == rule.count else []
-            troubles += [fold.trouble for fold in folds if fold.trouble]
-            if folds:
+            history = mean_history([each.history for each in networks]) if len(networks) == rule.count else []
+            troubles += [each.trouble for each in networks if each.trouble]
+            if networks:
                 # A set that is not complete yet does not say what it is trained on.
-                record = {"data": folds[0].record.get("data", {}), **record}
-        return cls(run, record, settings or {}, tuple(history or ()), "; ".join(troubles), rule, folds)
+                record = {"data": networks[0].record.get("data", {}), **record}
+        return cls(run, record, settings or {}, tuple(history or ()), "; ".join(troubles), rule, networks)
 
     @cached_property
     def status(self) -> str:
-        """finished, running, interrupted, failed, diverged, imported, killed, unknown, or of a fold set incomplete.
+        """finished, running, interrupted, failed, diverged, imported, killed, unknown, or of a set incomplete.
 
         That is a set with networks that are not begun, or wait for a process to go on.
         """
         status = self.word("status") or UNKNOWN
-        if self.fold_rule is not None and status != FINISHED:
-            states = {fold.status for fold in self.folds}
+        if self.set_rule is not None and status != FINISHED:
+            states = {each.status for each in self.networks}
             return next((state for state in _TELLING if state in states), INCOMPLETE)
         # Only the lease of a run that says it is running is looked at.
         return KILLED if status == RUNNING and not self.run.is_in_use else status
@@ -125,7 +125,8 @@ class RunOverview:
     @property
     def kinds_of_jets(self) -> tuple[str, ...]:
         """'main' and, for a training with control region, 'control'; both where the record does not say."""
-        return tuple(self.record.get("data") or ("main", "control"))
+        known = self.record.get("data") or ("main", "control")
+        return tuple(kind for kind in known if kind != "judged")
 
     @property
     def data(self) -> str:
@@ -144,10 +145,10 @@ class RunOverview:
     def seconds(self) -> float | None:
         """Seconds from the start to the end, to now for a run in progress, to the last epoch for a killed one.
 
-        Of a fold set the times of all networks together; they may be trained at once.
+        Of a set the times of all networks together; they may be trained at once.
         """
-        if self.fold_rule is not None:
-            known = [fold.seconds for fold in self.folds if fold.seconds is not None]
+        if self.set_rule is not None:
+            known = [each.seconds for each in self.networks if each.seconds is not None]
             return sum(known) if any(known) else None
         started = _time(self.word("started"))
         if started is None:
@@ -172,16 +173,16 @@ class RunOverview:
     def best(self, rule: Rule = DEFAULT_RULE) -> BestEpoch | None:
         """The recommended epoch; None where there is none.
 
-        Of a fold set the mean over the recommended epochs of its networks, under the number of the last of these.
+        Of a set the mean over the recommended epochs of its networks, under the number of the last of these.
         """
         best = self.best_epochs(rule)
         return None if best is None else BestEpoch.of(max(best.epochs), best.row)
 
     def best_epochs(self, rule: Rule = DEFAULT_RULE) -> BestEpochs | None:
         """The recommended epoch of each network; None where one of them has none."""
-        if self.fold_rule is not None and len(self.folds) < self.fold_rule.count:
+        if self.set_rule is not None and len(self.networks) < self.set_rule.count:
             return None
-        return BestEpochs.of([network.history for network in self.folds or (self,)], rule)
+        return BestEpochs.of([network.history for network in self.networks or (self,)], rule)
 
     def setting(self, name: str) -> str:
         """A setting as text; empty where it is not there or null."""

@@ -3,6 +3,7 @@
 Commands that list runs start without PyTorch, which is imported only to write.
 """
 
+import hashlib
 import os
 import platform
 import socket
@@ -58,16 +59,22 @@ class DataFile:
 
 
 def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
-    """Main file and, if any, control-region file on this machine: remote files are copied, those of the demo made.
+    """Files of a training on this machine: remote files are copied, those of the demo made.
+
+    Returns:
+        The main file, the control regions to train on, those that are judged only; in the order of the settings.
 
     Raises:
-        ConfigError: only one of them is the demo.
+        ConfigError: only some of them are the demo, or the demo's control region is not the only one.
     """
-    main, control = settings.main_training_file, settings.cr_training_file
-    if control is not None and (mixture := demo_beside_file(main, control)):
-        raise ConfigError([mixture])
-    names = (main,) if control is None else (main, control)
+    main, regions = settings.main_training_file, [*settings.control_files.values(), *settings.judged_files.values()]
+    for control in regions:
+        if mixture := demo_beside_file(main, control):
+            raise ConfigError([mixture])
+    names = (main, *regions)
     if main == DEMO:
+        if len(regions) > 1:
+            raise ConfigError(["the demo has one control region; give main_training_file and files of all regions"])
         # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
         from cal_ratio_trainer.simulation.demo_data import demo_training_files
 
@@ -110,21 +117,44 @@ class Timings:
 def new_record(
     data: "TrainingData", files: Sequence[DataFile], settings: TrainSettings, planned_epochs: int
 ) -> dict[str, Any]:
-    """The record of a run that is about to start; `files` in the order of `data.samples`."""
-    described = zip(data.samples.items(), files, strict=True)
+    """The record of a run that is about to start; `files` as `training_files` gives them."""
     return {
         "status": "running",
         "started": now(),
         "tag": settings.tag,
         "note": settings.note,
         "command": " ".join(sys.argv),
-        "seed": settings.seed,
+        "seed": settings.network_seed,
         "planned_epochs": planned_epochs,
         "finished_epochs": 0,
         "versions": versions(),
         "machine": machine(),
-        "data": {name: file.described(sample) for (name, sample), file in described},
+        "data": _described_data(data, files),
     }
+
+
+def _described_data(data: "TrainingData", files: Sequence[DataFile]) -> dict[str, Any]:
+    if not data.regions:
+        return {name: file.described(each) for (name, each), file in zip(data.samples.items(), files, strict=True)}
+    described = {"main": files[0].described(data.main)}
+    regions = zip(data.regions.items(), files[1:], strict=True)
+    by_region = {name: {**file.described(each), "name": name} for (name, each), file in regions}
+    for kind, sample in data.samples.items():
+        if kind == "main":
+            continue
+        judged = () if data.judged is None else data.judged.region_names
+        names = judged if kind == "judged" else [name for name in by_region if name not in judged]
+        of_kind = [by_region[name] for name in names]
+        sums = hashlib.sha256("".join(each["sha256"] for each in of_kind).encode())
+        described[kind] = {
+            **of_kind[0],
+            "file": ", ".join(f"{each['name']}={each['file']}" for each in of_kind),
+            "size_bytes": sum(each["size_bytes"] for each in of_kind),
+            "sha256": sums.hexdigest() if len(of_kind) > 1 else of_kind[0]["sha256"],
+            "jets_used": len(sample.jets),
+            "regions": of_kind,
+        }
+    return described
 
 
 def versions() -> dict[str, str | None]:

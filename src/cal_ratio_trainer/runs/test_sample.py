@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import load_control_jets, load_main_jets
 from cal_ratio_trainer.datasets.sample import WeightArray, evaluation_weights, file_weights, parametrised_masses
-from cal_ratio_trainer.datasets.splits import FOLD, FoldRule, UIntArray, event_words
+from cal_ratio_trainer.datasets.splits import FOLD, FoldRule, SetRule, UIntArray, event_words
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
@@ -31,6 +32,11 @@ from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.networks import Networks
 
 MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
+JUDGED_FILE = "judged_test_sample.parquet"
+"""Test jets of control regions that are judged only."""
+
+REGION = "control_region"
+"""Column with the name of each jet's control region, where there are several or where they are judged only."""
 
 _WEIGHT = "evaluation_weight"
 _TOLD_APART_BY = ("label", "jet_pt", "jet_eta", "jet_phi", _WEIGHT)
@@ -41,7 +47,7 @@ _OVERWRITTEN = ("weight", _WEIGHT)
 
 @dataclass(frozen=True, eq=False)
 class TestJets:
-    """One of the two files: its jets, and what it says of itself."""
+    """One of the files: its jets, and what it says of itself."""
 
     file: Path
     jets: Jets
@@ -85,6 +91,29 @@ class TestJets:
         """[jets] a number that all jets of an event share."""
         return event_words(self.jets)[0]
 
+    @cached_property
+    def regions(self) -> tuple[tuple[str, ...], NDArray[np.int32] | None]:
+        """Names of the control regions, and the number of each jet's, [jets]; none and None without that column."""
+        if REGION not in self.jets:
+            return (), None
+        encoded = self.jets.scalars.column(REGION).cast(pa.string()).combine_chunks().dictionary_encode()
+        if encoded.null_count:
+            raise InputFileError(self.file, f"has jets whose {REGION} is not known")
+        return tuple(encoded.dictionary.to_pylist()), encoded.indices.to_numpy()
+
+    def scored_control(self, scores: FloatArray) -> ScoredControlJets:
+        """Its jets as those of control regions, with scores [jets, 3]."""
+        names, region = self.regions
+        return ScoredControlJets(
+            scores=scores,
+            is_data=np.asarray(self.jets.label == CONTROL_DATA),
+            weights=self.weights,
+            scaled_pt=self.jets["jet_pt"],
+            events=self.events,
+            region_names=names,
+            region=region,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class RunSample:
@@ -95,12 +124,14 @@ class RunSample:
         control: data and multijet MC; empty for a training without control region.
         settings: of the training: what its network reads, and of which jets.
         device: device of the networks.
+        judged: control regions that are judged only; None without any.
     """
 
     main: TestJets
     control: TestJets
     settings: TrainSettings
     device: torch.device
+    judged: TestJets | None = None
 
     @classmethod
     def read(cls, run: RunDirectory, settings: Mapping[str, Any], device: torch.device | None = None) -> "RunSample":
@@ -118,7 +149,8 @@ class RunSample:
         main = TestJets.read(run.path / MAIN_FILE)
         without = checked.cr_training_file is None
         control = main.without_jets() if without else TestJets.read(run.path / CONTROL_FILE)
-        return cls(main, control, checked, device or torch.device("cpu"))
+        judged = TestJets.read(run.path / JUDGED_FILE) if checked.judged_files else None
+        return cls(main, control, checked, device or torch.device("cpu"), judged)
 
     @classmethod
     def of_files(
@@ -156,6 +188,11 @@ class RunSample:
         return ranges_of(self.settings.pt_ranges, self.control.metadata.scaling)
 
     @cached_property
+    def cluster_shapes(self) -> tuple[FloatArray, FloatArray] | None:
+        """Mass and width of the clusters of the main jets; see `cluster_mass_and_width`."""
+        return cluster_mass_and_width(self.main.jets, self.main.metadata.scaling or LEGACY_SCALING)
+
+    @cached_property
     def checksum(self) -> str:
         """Checksum of labels, kinematics and weights of the jets, 16 digits: equal for equal test parts."""
         digest = hashlib.sha256()
@@ -171,39 +208,42 @@ class RunSample:
         test part, drawn with the run's seed. (The training draws from its own part, so its figures differ a little.)
 
         Raises:
-            RunError: the network reads another number of masses than the settings say.
+            RunError: see `check_masses`.
         """
+        self.check_masses(networks)
+        networks = networks.to(self.device)
+        parts = zip((self.main, self.control), self.tensors, strict=False)
+        main, control = (networks.scores(part.jets, tensors, part.file) for part, tensors in parts)
+        return (
+            scored_jets(self.main.jets.scalars, main, self.main.weights, self.main.metadata),
+            self.control.scored_control(control),
+        )
+
+    def check_masses(self, networks: Networks) -> None:
+        """Raises RunError if the networks read another number of masses than the settings say."""
         columns = self.settings.parametrised_masses
         if networks.shape.masses != len(columns):
             raise RunError(
                 f"{self.main.file.parent} has a network that reads {networks.shape.masses} masses, but settings for "
                 f"{len(columns)}"
             )
-        networks = networks.to(self.device)
-        parts = zip((self.main, self.control), self._tensors, strict=True)
-        main, control = (networks.scores(part.jets, tensors, part.file) for part, tensors in parts)
-        return (
-            scored_jets(self.main.jets.scalars, main, self.main.weights, self.main.metadata),
-            ScoredControlJets(
-                scores=control,
-                is_data=np.asarray(self.control.jets.label == CONTROL_DATA),
-                weights=self.control.weights,
-                scaled_pt=self.control.jets["jet_pt"],
-                events=self.control.events,
-            ),
-        )
+
+    def judged_by(self, networks: Networks) -> ScoredControlJets | None:
+        """The same of the control regions that are judged only; None without any."""
+        if self.judged is None:
+            return None
+        scores = networks.to(self.device).scores(self.judged.jets, self.tensors[2], self.judged.file)
+        return self.judged.scored_control(scores)
 
     @cached_property
-    def _tensors(self) -> tuple[JetTensors, JetTensors]:
-        main, control = self.main.jets, self.control.jets
+    def tensors(self) -> list[JetTensors]:
+        """Inputs of the networks, on their device: of main, control and judged jets."""
+        samples = [each.jets for each in (self.main, self.control, self.judged) if each is not None]
         columns, seed = self.settings.parametrised_masses, self.settings.seed
-        drawn = parametrised_masses([main, control], columns, seed, self._trained_on())
-        split = len(main)
-        of_main, of_control = (None, None) if drawn is None else (drawn[:split], drawn[split:])
-        return (
-            JetTensors.from_jets([main], self.device, of_main),
-            JetTensors.from_jets([control], self.device, of_control),
-        )
+        drawn = parametrised_masses(samples, columns, seed, self._trained_on())
+        starts = np.cumsum([len(jets) for jets in samples])[:-1]
+        masses = [None] * len(samples) if drawn is None else np.split(drawn, starts)
+        return [JetTensors.from_jets([jets], self.device, of) for jets, of in zip(samples, masses, strict=True)]
 
     def _trained_on(self) -> NDArray[np.bool_] | None:
         """True for test jets with masses that were trained on, [jets]; None for all."""
@@ -227,69 +267,75 @@ def known_settings(run: RunDirectory, settings: Mapping[str, Any]) -> TrainSetti
         raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error
 
 
-def fold_sample(run: RunDirectory, rule: FoldRule, device: torch.device) -> RunSample:
-    """The test jets of a fold set: every jet that the split puts in a test part, once.
+def sample_of_set(run: RunDirectory, rule: SetRule, device: torch.device) -> RunSample:
+    """The test jets of a set of networks: every jet that the split puts in a test part, once.
 
-    A jet of fold j is in the test part of all networks but j. Its features are taken from one of those; it is scored by
-    network j, which has not seen its event at all.
+    All members of an ensemble have the same test jets. Of a fold set, a jet of fold j is in the test part of all
+    networks but j. Its features are taken from one of those; it is scored by network j, which has not seen its event.
 
     Raises:
         UserError: a file is missing, damaged, or not what it should be.
     """
     settings = TrainSettings.make(**run.read_settings())
+    if not isinstance(rule, FoldRule):
+        return replace(RunSample.read(run.networks[0], run.read_settings(), device), settings=settings)
     main = _joined(run, rule, MAIN_FILE, settings)
     without = settings.cr_training_file is None
     control = main.without_jets() if without else _joined(run, rule, CONTROL_FILE, settings)
-    return RunSample(main, control, settings, device)
+    judged = _joined(run, rule, JUDGED_FILE, settings) if settings.judged_files else None
+    return RunSample(main, control, settings, device, judged)
 
 
-def write_fold_sample(sample: RunSample, networks: Networks, run: RunDirectory) -> tuple[ScoredJets, ScoredControlJets]:
-    """Scores the jets, writes both files to the folder of the set, and returns the scores."""
+def write_sample_of_set(
+    sample: RunSample, networks: Networks, run: RunDirectory
+) -> tuple[ScoredJets, ScoredControlJets, ScoredControlJets | None]:
+    """Scores main, control and judged jets, writes all files to the folder of the set, and returns the scores."""
     main, control = sample.scored_by(networks)
-    for part, scores in ((sample.main, main.scores), (sample.control, control.scores)):
-        if not len(part.jets):
+    judged = sample.judged_by(networks)
+    for part, scored in ((sample.main, main), (sample.control, control), (sample.judged, judged)):
+        if part is None or scored is None or not len(part.jets):
             continue
+        scores = scored.scores
         columns = {f"jet_nn_{label.output}": scores[:, label] for label in Label}
-        note = f"test part of the fold set {run.name}, each jet scored by the newest network of its fold"
+        of_what = "fold set" if networks.fold_rule else "ensemble"
+        by = "the newest network of its fold" if networks.fold_rule else "its newest networks, whose mean is taken"
+        note = f"test part of the {of_what} {run.name}, each jet scored by {by}"
         metadata = part.metadata.model_copy(update={"notes": [note]})
         write_jets(run.path / part.file.name, part.jets.with_columns(columns), metadata)
-    return main, control
+    return main, control, judged
 
 
 def _joined(run: RunDirectory, rule: FoldRule, name: str, settings: TrainSettings) -> TestJets:
-    left = [TestJets.read(run.fold(fold).path / name) for fold in range(rule.count)]
+    left = [TestJets.read(each.path / name) for each in run.networks]
     parts = []
     for fold in range(rule.count):
         source = left[(fold + 1) % rule.count]
         folds = rule.folds_of(source.jets, source.file)
         parts.append(source.jets.where(folds == fold).with_columns({FOLD: folds[folds == fold]}))
-    jets, file = Jets.concatenate(parts), run.path / name
-    weights = _on_one_scale(jets, settings, file)
-    return TestJets(file, jets.with_columns({_WEIGHT: weights}), left[0].metadata)
+    joined = TestJets(run.path / name, Jets.concatenate(parts), left[0].metadata)
+    return replace(joined, jets=joined.jets.with_columns({_WEIGHT: _on_one_scale(joined, settings)}))
 
 
-def _on_one_scale(jets: Jets, settings: TrainSettings, file: Path) -> WeightArray:
+def _on_one_scale(joined: TestJets, settings: TrainSettings) -> WeightArray:
     """Weights for figures of merit, [jets].
 
     Each network scaled QCD to the signal, and MC to the data, of its own jets. Here a class gets one factor for all
-    folds, so that jets of one class count among each other as in the file.
+    folds, so that jets of one class (of one control region) count among each other as in the file.
     """
-    stored: WeightArray = jets[_WEIGHT].astype(np.float64)
+    jets, file, stored = joined.jets, joined.file, joined.weights
     if settings.weight_column in _OVERWRITTEN:
         return stored
     raw = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))
     if not np.isfinite(raw).all():
         raise InputFileError(file, f"has jets whose {settings.weight_column} is not known")
-    return raw * _factors(stored, raw, jets.label)
-
-
-def _factors(stored: WeightArray, raw: WeightArray, labels: NDArray[np.int8]) -> WeightArray:
+    names, region = joined.regions
+    groups = jets.label if region is None else jets.label.astype(np.int64) * len(names) + region
     factors = np.ones_like(raw)
-    for label in np.unique(labels):
-        mine = labels == label
+    for group in np.unique(groups):
+        mine = groups == group
         total = raw[mine].sum()
         factors[mine] = stored[mine].sum() / total if total else 1.0
-    return factors
+    return raw * factors
 
 
 def scored_jets(jets: pa.Table, scores: FloatArray, weights: FloatArray, metadata: JetMetadata) -> ScoredJets:

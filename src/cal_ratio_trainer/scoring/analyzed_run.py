@@ -9,6 +9,7 @@ import torch
 
 from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.splits import SetRule
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
@@ -88,14 +89,14 @@ class AnalyzedRun:
         trouble: why not; empty where nothing is wrong (a run that did not end yet has none).
         measured: AUC and K-S on the given files by epoch, of all networks that were kept; None for a run that is
             judged by its own jets.
-        best_of_folds: of a fold set, the best epoch of each network, which is the one choice it offers; None for a run.
+        best_of_networks: of a set, the best epoch of each network, which is the one choice it offers; None for a run.
     """
 
     overview: RunOverview
     sample: RunSample | None
     trouble: str = ""
     measured: Mapping[int, Mapping[str, float]] | None = None
-    best_of_folds: BestEpochs | None = None
+    best_of_networks: BestEpochs | None = None
 
     @property
     def name(self) -> str:
@@ -122,10 +123,10 @@ class AnalyzedRun:
         """Figures by which epochs are chosen, one row per epoch; empty for an epoch without any.
 
         That is the history; where the run is judged on given files, with AUC and K-S on these in place of its own.
-        A fold set has one row, the mean over its networks, each at its own best epoch.
+        A set of networks has one row, the mean over its networks, each at its own best epoch.
         """
-        if self.best_of_folds is not None:
-            return (self.best_of_folds.row,)
+        if self.best_of_networks is not None:
+            return (self.best_of_networks.row,)
         history = self.overview.history
         if self.measured is None:
             return history
@@ -139,19 +140,19 @@ class AnalyzedRun:
 
     @property
     def epochs_to_choose_from(self) -> int:
-        """Number of epochs from which the rule chooses; for a fold set, in each of its folds."""
-        return len(self.overview.history) if self.best_of_folds is not None else sum(bool(row) for row in self.rows)
+        """Number of epochs from which the rule chooses; for a set, in each of its networks."""
+        return len(self.overview.history) if self.best_of_networks is not None else sum(bool(row) for row in self.rows)
 
     def has_weights_of(self, epoch: int) -> bool:
         """The network of an epoch is on disk."""
-        if self.best_of_folds is not None:
+        if self.best_of_networks is not None:
             return True
         newest = len(self.overview.history) - 1
         return epoch in (*(self.measured or self.overview.run.kept_epochs()), newest)
 
     def history_row(self, epoch: int) -> Mapping[str, float]:
         """Row of the training's history for an epoch; empty without a history."""
-        if self.best_of_folds is not None:
+        if self.best_of_networks is not None:
             return self.rows[epoch]
         return self.overview.history[epoch] if epoch < len(self.overview.history) else {}
 
@@ -164,8 +165,8 @@ class AnalyzedRun:
         return {label: int((labels == label).sum()) for label in Label}
 
     def name_of(self, epoch: int) -> str:
-        """'model/00003/12'; '.../best' of a fold set, '.../last' for the only network of a run that tells no epoch."""
-        if self.best_of_folds is not None:
+        """'model/00003/12'; '.../best' of a set, '.../last' for the only network of a run that tells no epoch."""
+        if self.best_of_networks is not None:
             return f"{self.name}/{BEST}"
         return f"{self.name}/{epoch if self.overview.history or self.overview.run.kept_epochs() else NEWEST}"
 
@@ -193,18 +194,18 @@ def read_run(
         run: its folder.
         device: device of its networks.
         given: files to evaluate it on if it has no test jets.
-        rule: by which the best epoch of each network of a fold set is chosen.
+        rule: by which the best epoch of each network of a set is chosen.
 
     Raises:
-        RunError: a file of it cannot be read; it is a fold set that is not complete; it has no history and nothing to
-            judge it on, or no network that could be judged.
+        RunError: a file of it cannot be read; it is a set that is not complete; it has no history and nothing
+            to judge it on, or no network that could be judged.
         UserError: the given files cannot be used.
     """
     overview = RunOverview.of(run)
     if overview.trouble:
         raise RunError(overview.trouble)
-    if overview.fold_rule is not None:
-        return _fold_set(overview, device, rule)
+    if overview.set_rule is not None:
+        return _set_of_networks(overview, overview.set_rule, device, rule)
     if given is not None and not (run.path / MAIN_FILE).is_file():
         return _judged_on(given, overview)
     if not overview.history:
@@ -222,15 +223,15 @@ def read_run(
         return AnalyzedRun(overview, None, str(error) if overview.status == FINISHED else "")
 
 
-def _fold_set(overview: RunOverview, device: torch.device, rule: Rule) -> AnalyzedRun:
-    """A set as one run: each test jet is scored by the network of its fold."""
-    name = overview.run.name
+def _set_of_networks(overview: RunOverview, of_set: SetRule, device: torch.device, rule: Rule) -> AnalyzedRun:
+    """A set as one run: each test jet is scored by the network of its fold, or by all members of an ensemble."""
+    name, word = f"the {of_set.title} {overview.run.name}", of_set.word
     if overview.status != FINISHED:
-        raise RunError(f"the fold set {name} is {overview.status}; it can be judged when all its folds are trained")
+        raise RunError(f"{name} is {overview.status}; it can be judged when all its {word}s are trained")
     best = overview.best_epochs(rule)
     if best is None:
-        raise RunError(f"the fold set {name} has a fold of which no epoch has a finite value for the rule {rule}")
-    return AnalyzedRun(overview, RunSample.read(overview.run, overview.settings, device), best_of_folds=best)
+        raise RunError(f"{name} has a {word} of which no epoch has a finite value for the rule {rule}")
+    return AnalyzedRun(overview, RunSample.read(overview.run, overview.settings, device), best_of_networks=best)
 
 
 def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:

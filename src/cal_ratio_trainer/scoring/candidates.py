@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.runs import AnalyzeSettings
+from cal_ratio_trainer.datasets.splits import EnsembleRule
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
@@ -22,7 +23,15 @@ from cal_ratio_trainer.evaluation.efficiencies import (
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.sculpting import Sculpting, sculpting, with_clusters
 from cal_ratio_trainer.evaluation.significance import significance_scan
+from cal_ratio_trainer.evaluation.summary import (
+    RegionFigures,
+    TestFigures,
+    evaluate_test_sample,
+    figures_of_regions,
+    member_figures,
+)
 from cal_ratio_trainer.network.engine import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
@@ -207,6 +216,9 @@ class TestResult:
         ks_sum: the sum over outputs and pt ranges, with samples drawn anew.
         c2st: data and MC in the control region told apart by a classifier.
         histograms: of the outputs.
+        sculpting: at fixed signal efficiencies; none where that was not asked for.
+        regions: data and MC in each of several control regions, and in those that are judged only.
+        ensemble: of an ensemble, all figures of merit with those of its members; None for other networks.
     """
 
     aucs: tuple[Resampled, ...]
@@ -219,6 +231,9 @@ class TestResult:
     ks_sum: Resampled
     c2st: ControlRegionC2st
     histograms: EpochHistograms
+    regions: tuple[RegionFigures, ...]
+    sculpting: tuple[Sculpting, ...] = ()
+    ensemble: TestFigures | None = None
 
     # The name begins with "Test", but there is nothing to collect here.
     __test__ = False
@@ -287,8 +302,8 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
     candidates = []
     for position, run in enumerate(group.runs):
         reasons: dict[int, list[str]] = {}
-        # A fold set offers one choice, which is the best by all of them.
-        for criterion, values in criteria(run.rows).items() if run.best_of_folds is None else ():
+        # A set offers one choice, which is the best by all of them.
+        for criterion, values in criteria(run.rows).items() if run.best_of_networks is None else ():
             finite = sorted((value, epoch) for epoch, value in enumerate(values) if math.isfinite(value))
             for rank, (_, epoch) in enumerate(finite[:best_of_each]):
                 reasons.setdefault(epoch, []).append(criterion if rank == 0 else f"{criterion} ({rank + 1}.)")
@@ -339,6 +354,14 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
     runs = candidate.run.overview.run.numbered_folder.parents[1]
     network = find_networks(candidate.name, runs, settings.rule).load()
     main, control = sample.scored_by(network)
+    judged, ensemble = sample.judged_by(network), None
+    if isinstance(network.rule, EnsembleRule):
+        scored = [(main, control, judged), *((*sample.scored_by(e), sample.judged_by(e)) for e in network.members)]
+        figures, *members = (
+            evaluate_test_sample(jets, region, pt_ranges=sample.pt_ranges, c2st_seed=settings.seed, judged=only_judged)
+            for jets, region, only_judged in scored
+        )
+        ensemble = replace(figures, members=member_figures([each.numbers() for each in members]))
     ks = ks_of_control_jets(control, sample.pt_ranges)
     return TestResult(
         aucs=resampled_aucs(main, sample.main.events, resampling, BACKGROUNDS),
@@ -351,4 +374,7 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
         c2st=c2st_of_control_jets(control, settings.seed, sample.pt_ranges),
         histograms=histograms_of(main, control, ks, "test"),
+        regions=figures_of_regions(control, judged, sample.pt_ranges, settings.seed),
+        ensemble=ensemble,
+        sculpting=sculpting(with_clusters(main, sample.cluster_shapes)) if settings.sculpting else (),
     )

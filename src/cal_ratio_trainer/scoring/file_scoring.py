@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.scoring import ScoreSettings
+from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.intervals import ShareTally, selections
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import StoredTable, append_table, read_table
@@ -28,6 +29,7 @@ from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.score_file import (
     BLIND_ABOVE,
     FOLDS,
+    MEMBERS,
     PART,
     SCORE_COLUMNS,
     score_table,
@@ -156,8 +158,9 @@ def _scored(
     report(0, stream.size)
     for batch, used in batches:
         jets = batch.jets
-        folds = scorer.rule.folds_of(jets, stream.name) if scorer.rule is not None else None
-        scores = scorer.scores(jets, stream.labelled)
+        fold_rule = scorer.networks.fold_rule
+        folds = fold_rule.folds_of(jets, stream.name) if fold_rule is not None else None
+        scores, spread = scorer.scores_and_spread(jets, stream.labelled)
         part = lookup.parts(jets)
         of_data = None
         if blinding is not None:
@@ -165,7 +168,14 @@ def _scored(
             # Before anything is counted or written: pieces of a file are files too.
             blinding.hide(scores, of_data)
         keep = request.settings.keep_columns
-        table = score_table(batch, scores, part, labelled=stream.labelled, keep=keep, folds=folds, of_data=of_data)
+        table = score_table(
+            *(batch, scores, part),
+            labelled=stream.labelled,
+            keep=keep,
+            folds=folds,
+            spread=spread,
+            of_data=of_data,
+        )
         yield ScoredBatch(batch, scores, part, table, of_data)
         done += used
         report(done, stream.size)
@@ -196,7 +206,11 @@ def _description(
     scorer: Scorer, blinding: Blinding | None, stream: JetStream, tally: ScoreTally, notes: list[str]
 ) -> dict[str, Any]:
     size = stream.path.stat().st_size if stream.path is not None else None
-    folds = {"count": scorer.rule.count, "fold": scorer.rule.expression} if scorer.rule is not None else None
+    of_set: dict[str, Any] = {}
+    if isinstance(scorer.rule, FoldRule):
+        of_set[FOLDS] = {"count": scorer.rule.count, "fold": scorer.rule.expression}
+    elif scorer.rule is not None:
+        of_set[MEMBERS] = scorer.rule.count
     return {
         "network": scorer.name,
         "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,
@@ -208,7 +222,7 @@ def _description(
         BLIND_ABOVE: None if blinding is None else blinding.above,
         "jets_by_part": {part.word: tally.jets_by_part().get(part.word, 0) for part in JetPart},
         "notes": [*scorer.notes, *notes],
-        **({FOLDS: folds} if folds else {}),
+        **of_set,
     }
 
 

@@ -29,6 +29,10 @@ SCORES_KEY = b"cal_ratio_trainer_scores"
 PART = "part"
 FOLDS = "folds"
 """Under this the description of a file says that a fold set made it, with its rule."""
+MEMBERS = "members"
+"""Under this the description of a file says that an ensemble made it, with the number of its networks."""
+SPREAD = "jet_nn_sig_std"
+"""Of an ensemble: the standard deviation of its members' signal output."""
 BLINDED = "blinded"
 """Of a blinded file: whether the scores of a jet are hidden."""
 
@@ -61,6 +65,7 @@ def score_table(
     labelled: bool,
     keep: Sequence[str] = (),
     folds: FoldArray | None = None,
+    spread: ScoreArray | None = None,
     of_data: NDArray[np.bool_] | None = None,
 ) -> pa.Table:
     """The rows of some jets, in order.
@@ -72,6 +77,8 @@ def score_table(
         labelled: False writes null labels.
         keep: further columns to carry along, beside those that always are.
         folds: [jets] number of the network of a fold set that scored a jet; None where there is one network.
+        spread: [jets] standard deviation of the signal output over the members of an ensemble; None without one. Hidden
+            where the scores are.
         of_data: [jets] whether they are blinded: their hidden scores are null, and so are all scores of others; None
             where nothing is, and the column `BLINDED` is left out.
     """
@@ -88,6 +95,8 @@ def score_table(
     columns[PART] = pa.DictionaryArray.from_arrays(pa.array(part, pa.int8()), words)
     if folds is not None:
         columns[FOLD] = pa.array(folds, _FOLD_TYPE)
+    if spread is not None:
+        columns[SPREAD] = pa.array(spread, mask=is_hidden)
     if is_hidden is not None:
         columns[BLINDED] = pa.array(is_hidden)
     carried = {name: jets.scalars.column(name) for name in carried_columns(jets, keep)}
@@ -103,7 +112,7 @@ def carried_columns(jets: Jets, keep: Sequence[str] = ()) -> list[str]:
     """Columns of an input that go along beside those every file of scores has: other scores, weights, what is asked."""
     names = jets.scalars.column_names
     wanted = [name for name in names if name in (*_CARRIED, *keep) or OFFICIAL_SCORE.match(name)]
-    return [name for name in wanted if name not in (*_BASE, *SCORE_COLUMNS, PART, FOLD, BLINDED)]
+    return [name for name in wanted if name not in (*_BASE, *SCORE_COLUMNS, PART, FOLD, SPREAD, BLINDED)]
 
 
 def _base_column(name: str, jets: Jets) -> Any:
@@ -165,6 +174,7 @@ def _no_rows(description: dict[str, Any]) -> pa.Table:
     types = {name: SCALAR_TYPES[name] for name in _BASE}
     types |= dict.fromkeys(SCORE_COLUMNS, pa.float32()) | {PART: _PART_TYPE}
     types |= {FOLD: _FOLD_TYPE} if FOLDS in description else {}
+    types |= {SPREAD: pa.float32()} if MEMBERS in description else {}
     types |= {BLINDED: pa.bool_()} if description.get(BLIND_ABOVE) is not None else {}
     return pa.table({name: pa.nulls(0, kind) for name, kind in types.items()})
 

@@ -1,7 +1,7 @@
 """Trained networks ready to score: with the scaling, the masses and the list of events of their run.
 
 A name means networks 0 ... K-1. A single network reads every jet; of a fold set each jet is read by the network that
-was trained without its event.
+was trained without its event; of an ensemble all networks read every jet, and their scores are averaged.
 """
 
 import logging
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.datasets.splits import FoldRule, SetRule
 from cal_ratio_trainer.datasets.used_events import EventGroup, read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
@@ -82,10 +82,10 @@ class KnownTraining:
 
 @dataclass(frozen=True)
 class Scorer:
-    """The networks that a name means, used as one: a single one, or all of a fold set.
+    """The networks that a name means, used as one: a single one, or all of a fold set or ensemble.
 
     Attributes:
-        name: for people, 'model/00003/12', 'model/00003/best' of a fold set, or a path.
+        name: for people, 'model/00003/12', 'model/00003/best' of a set, or a path.
         run: the run, or the folder of the set; None where it is not known.
         networks: on the device that they run on.
         trainings: of networks 0 ... K-1.
@@ -103,8 +103,8 @@ class Scorer:
     notes: tuple[str, ...] = ()
 
     @property
-    def rule(self) -> FoldRule | None:
-        """The rule by which each jet is read by one of the networks of a fold set; None for a single network."""
+    def rule(self) -> SetRule | None:
+        """How the networks of a set are used as one; None for a single network."""
         return self.networks.rule
 
     @property
@@ -140,12 +140,21 @@ class Scorer:
             path: the file on this machine; None for jets that are in no file of jets.
             copied_from: checksum of the training file, where the jets are a copy of some of it.
         """
-        lookups = [training.lookup(self.name, path, copied_from) for training in self.trainings]
+        fold_rule = self.networks.fold_rule
+        # The members of an ensemble are trained on the same events.
+        trainings = self.trainings if fold_rule else self.trainings[:1]
+        lookups = [training.lookup(self.name, path, copied_from) for training in trainings]
         notes = dict.fromkeys(lookup.note for lookup in lookups if lookup.note)
-        return PartLookup(tuple(lookup.part_functions[0] for lookup in lookups), self.rule, " ".join(notes))
+        return PartLookup(tuple(lookup.part_functions[0] for lookup in lookups), fold_rule, " ".join(notes))
 
     def scores(self, jets: Jets, labelled: bool = True) -> ScoreArray:
-        """Scores [jets, 3] in the order of `Label`, each jet's from the network that reads it.
+        """Scores [jets, 3] in the order of `Label`; see `scores_and_spread`."""
+        return self.scores_and_spread(jets, labelled)[0]
+
+    def scores_and_spread(self, jets: Jets, labelled: bool = True) -> tuple[ScoreArray, ScoreArray | None]:
+        """Scores [jets, 3] in the order of `Label`, and of an ensemble the spread of its members' signal output [jets].
+
+        The score of a jet is that of the network that reads it, or the mean over the members of an ensemble.
 
         Args:
             jets: scaled, with finite inputs; at least the features that the networks read. Segment times that were not
@@ -164,7 +173,7 @@ class Scorer:
         if self.settings is not None and self.settings.missing_t0 is not None:
             jets = with_missing_t0(jets, self.settings.missing_t0)[0]
         tensors = JetTensors.from_jets([jets], self.networks.device, masses)
-        return self.networks.scores(jets, tensors, "the file")
+        return self.networks.scores_and_spread(jets, tensors, "the file")
 
     def batch_scores(self, batch: JetBatch, stream: JetStream) -> ScoreArray:
         """Scores [jets, 3] of a batch that was read for another network: its jets are scaled anew where that differs.
@@ -200,7 +209,7 @@ class Scorer:
 
 
 def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
-    """The network, or the networks of a fold set, that a user means, ready to score.
+    """The network, or the networks of a set, that a user means, ready to score.
 
     Args:
         name: as `find_networks` takes it.
@@ -230,7 +239,7 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     masses = _mass_columns(found.files[0].name, networks.shape.masses, first.settings, hypothesis)
     run = first.run if found.rule is None else found.run
     scorer = Scorer(found.name, run, networks, tuple(trainings), masses, hypothesis)
-    return replace(scorer, notes=(*_fold_notes(scorer, found), *_notes(scorer)))
+    return replace(scorer, notes=(*_set_notes(scorer, found), *_notes(scorer)))
 
 
 def _settings_of(run: RunDirectory) -> TrainSettings | None:
@@ -255,13 +264,15 @@ def _mass_columns(
     return given
 
 
-def _fold_notes(scorer: Scorer, found: NamedNetworks) -> list[str]:
+def _set_notes(scorer: Scorer, found: NamedNetworks) -> list[str]:
     if found.rule is not None:
         epochs = "+".join("?" if file.epoch is None else str(file.epoch) for file in found.files)
-        return [
-            f"{found.name} is a set of {found.rule.count} networks (epochs {epochs}): each jet is scored by the one "
-            f"that was trained without its event, number {found.rule.expression}"
-        ]
+        beginning = f"{found.name} is a set of {found.rule.count} networks (epochs {epochs})"
+        if isinstance(found.rule, FoldRule):
+            each = f"each jet is scored by the one that was trained without its event, number {found.rule.expression}"
+        else:
+            each = "the score of a jet is the mean of their scores"
+        return [f"{beginning}: {each}"]
     settings = scorer.settings
     if settings is None or settings.folds is None or settings.fold is None:
         return []

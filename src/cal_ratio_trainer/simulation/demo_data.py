@@ -57,7 +57,9 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
     return files
 
 
-def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: int, mismodelling: float = 1.0) -> None:
+def make_demo_files(
+    folder: Path, main_jets: int, control_jets: int, workers: int, *, mismodelling: float = 1.0, seed: int = SEED
+) -> None:
     """Simulates, converts and builds; `folder` appears with main.parquet and control.parquet when all is done.
 
     Args:
@@ -66,6 +68,7 @@ def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: in
         control_jets: jets of MC and of data in the control-region file.
         workers: processes that simulate and convert.
         mismodelling: factor on the difference between data and MC in the control-region file.
+        seed: of the simulation.
 
     Raises:
         UserError: a file could not be converted.
@@ -79,7 +82,7 @@ def make_demo_files(folder: Path, main_jets: int, control_jets: int, workers: in
                 output_path=ntuples,
                 jets=main_jets,
                 control_jets=control_jets,
-                seed=SEED,
+                seed=seed,
                 workers=workers,
                 mismodelling=mismodelling,
             )

@@ -25,7 +25,7 @@ from cal_ratio_trainer.runs.directory import (
 from cal_ratio_trainer.runs.initial_weights import InitialWeights, settings_layers
 from cal_ratio_trainer.runs.record import machine
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
-from cal_ratio_trainer.training.fold_set import FoldSet
+from cal_ratio_trainer.training.network_set import NetworkSet
 
 AUTO = "auto"
 
@@ -63,7 +63,7 @@ class Start:
         is_finished: the run has all its epochs; an unfinished one gets its planned epochs, and no more.
         threads: CPU threads of the checkpoint, so that rounding stays the same; None takes those of the settings.
         initial: weights to start from; None draws them.
-        fold_set: the set that the run belongs to; None for a run by itself.
+        network_set: the set that the run belongs to; None for a run by itself.
     """
 
     settings: TrainSettings
@@ -73,17 +73,17 @@ class Start:
     is_finished: bool = False
     threads: int | None = None
     initial: InitialWeights | None = None
-    fold_set: FoldSet | None = None
+    network_set: NetworkSet | None = None
 
     def new_run(self) -> RunDirectory:
-        """Makes the folder of a new run: the next number, or a fold's place in its set.
+        """Makes the folder of a new run: the next number, or its place in its set.
 
         Raises:
-            RunError: another process has that fold.
+            RunError: another process has that network of the set.
         """
         settings = self.settings
-        if self.fold_set is not None and settings.fold is not None:
-            return self.fold_set.claimed(settings.fold)
+        if self.network_set is not None:
+            return self.network_set.claimed(getattr(settings, self.network_set.rule.word))
         return new_run(settings.output_path, settings.model_name)
 
     def as_broadcast(self) -> dict[str, Any]:
@@ -221,9 +221,9 @@ def _warn_of_another_machine(run: RunDirectory) -> None:
 
 def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
     for run in reversed(runs_of(settings.output_path, settings.model_name)):
-        fold_set = FoldSet.of(run)
-        if fold_set is not None:
-            if fold_set.can_go_on():
+        network_set = NetworkSet.of(run)
+        if network_set is not None:
+            if network_set.can_go_on():
                 return run
             continue
         try:

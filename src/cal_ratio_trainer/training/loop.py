@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
+from cal_ratio_trainer.evaluation.scored import ScoredJets
+from cal_ratio_trainer.evaluation.summary import figures_of_regions
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets, StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
@@ -48,6 +50,26 @@ class TrainingDiverged(UserError):
     """The loss or a weight is NaN or infinite: nothing can be learned any more, and the settings have to change."""
 
 
+class Observer:
+    """Base of objects that follow, from outside, a training by a single process.
+
+    Attributes:
+        reason: sentence on why the training is to end before its next epoch; empty where it goes on.
+    """
+
+    reason = ""
+
+    def begin(self, run: RunDirectory) -> None:
+        """Hook before the first epoch, when the run has its folder; no-op by default."""
+
+    def figures(self, main: ScoredJets) -> HistoryRow:
+        """Returns further columns of the history, from the scores of the main validation part after an epoch."""
+        return {}
+
+    def see(self, history: Sequence[HistoryRow]) -> None:
+        """Hook between two epochs; sets `reason` to end the training."""
+
+
 @dataclass(frozen=True)
 class TrainingLoop:
     """The epochs of one training in its run folder.
@@ -61,6 +83,7 @@ class TrainingLoop:
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
         patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
+        observer: follows the training; None for no one, and always where several processes share it.
         timings: seconds by stage.
     """
 
@@ -69,6 +92,7 @@ class TrainingLoop:
     run_id: str | None = None
     patience_from: int = 0
     after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
+    observer: Observer | None = None
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
@@ -127,13 +151,17 @@ class TrainingLoop:
         control = self._logits(self.training.data.control_positions(Part.VALIDATION))
         shows_test = settings.epoch_plots_of == "test"
         test = self._logits(self.training.data.main.positions(Part.TEST)) if shows_test else None
+        judged = self._logits(self.training.data.judged_positions(Part.VALIDATION))
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
             row, histograms = evaluate_epoch(self.training, sums, main, control, test)
             evaluated = time.perf_counter()
             row |= c2st_columns(self.training, control, state.epoch, epochs)
+            row |= region_columns(self.training, control, judged, state.epoch, epochs)
             if settings.schedule != "constant":
                 row["learning_rate"] = step.learning_rate
+            if self.observer is not None:
+                row |= self.observer.figures(scored_main(self.training.data, Part.VALIDATION, main))
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
@@ -162,8 +190,15 @@ class TrainingLoop:
         return signal_number != 0
 
     def _is_to_end_early(self, history: list[HistoryRow]) -> bool:
-        """True in all processes where the first, which alone has the history, has seen no progress for long enough."""
+        """True in all processes where the first, which alone has the history, has seen no progress for long enough.
+
+        Also where an observer has a reason.
+        """
         patience, ranks = self.training.settings.early_stopping, self.training.ranks
+        if self.observer is not None:
+            self.observer.see(history)
+            if self.observer.reason:
+                return True
         if patience is None:
             return False
         waited = min(epochs_without_progress(history), len(history) - self.patience_from)
@@ -229,7 +264,7 @@ def evaluate_epoch(
     """
     data = training.data
     main = scored_main(data, Part.VALIDATION, main_logits)
-    control = scored_control(data, Part.VALIDATION, control_logits)
+    control = scored_control(data.control, Part.VALIDATION, control_logits)
     ks = ks_of_control_jets(control, ranges_of(training.settings.pt_ranges, data.control.metadata.scaling))
     row = _losses(training, sums, main_logits, control_logits)
     if len(control):
@@ -261,10 +296,45 @@ def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: 
         return {}
     if done % settings.c2st_every and done < epochs:
         return NOT_COMPUTED.named("c2st")
-    trained = len(training.sampler.main) * min(done, settings.c2st_every)
-    control = scored_control(data, Part.VALIDATION, control_logits)
-    max_jets = min(_MAX_C2ST_JETS, trained // _TRAINED_PER_C2ST_JET)
-    return c2st_of_control_jets(control, settings.seed, max_jets=max_jets).overall.named("c2st")
+    control = scored_control(data.control, Part.VALIDATION, control_logits)
+    return c2st_of_control_jets(control, settings.seed, max_jets=_c2st_jets(training, done)).overall.named("c2st")
+
+
+def _c2st_jets(training: Training, done: int) -> int:
+    """Number of jets that each C2ST of an epoch reads at most; `done` as in `c2st_columns`."""
+    trained = len(training.sampler.main) * min(done, training.settings.c2st_every)
+    tests = len(training.data.regions) + 1
+    return min(_MAX_C2ST_JETS, trained // _TRAINED_PER_C2ST_JET) // tests
+
+
+def region_columns(
+    training: Training, control_logits: Tensor, judged_logits: Tensor, done: int, epochs: int
+) -> HistoryRow:
+    """K-S and C2ST of each of several control regions, and of those that are judged only, for the history.
+
+    Args:
+        training: the training.
+        control_logits, judged_logits: [jets, 3] without dropout, of the validation parts.
+        done, epochs: see `c2st_columns`.
+    """
+    settings, data = training.settings, training.data
+    if not data.regions:
+        return {}
+    control = scored_control(data.control, Part.VALIDATION, control_logits)
+    judged = None if data.judged is None else scored_control(data.judged, Part.VALIDATION, judged_logits)
+    pt_ranges = ranges_of(settings.pt_ranges, data.control.metadata.scaling)
+    is_due = settings.c2st_every and not (done % settings.c2st_every and done < epochs)
+    seed = settings.seed if is_due else None
+    row = HistoryRow()
+    for region in figures_of_regions(control, judged, pt_ranges, seed, _c2st_jets(training, done)):
+        for name, value in region.ks.to_dict().items():
+            # Sums over the pt ranges; figures of each range are in those of the test part.
+            if name.removeprefix("ks_").partition("_")[2] in ("hist", "expected", "spread", "excess"):
+                row[f"cr_{region.name}_{name}"] = value
+        if settings.c2st_every:
+            c2st = region.c2st.overall if region.c2st is not None else NOT_COMPUTED
+            row |= c2st.named(f"cr_{region.name}_c2st")
+    return row
 
 
 @torch.no_grad()
@@ -281,7 +351,8 @@ def _losses(training: Training, sums: StepSums, main_logits: Tensor, control_log
     if training.step.domain is not None:
         chosen = torch.from_numpy(training.data.control_positions(Part.VALIDATION)).to(device)
         is_data, inputs = tensors.target[chosen].float(), tensors.jets.jet[chosen]
-        validation = ControlJets(control_logits, is_data, tensors.weight[chosen], inputs)
+        region = None if tensors.region is None else tensors.region[chosen]
+        validation = ControlJets(control_logits, is_data, tensors.weight[chosen], inputs, region=region)
         row |= training.step.domain.metrics(sums, validation)
     return row
 

@@ -182,6 +182,7 @@ def memory_plan(
     main, control = len(sampler.main), len(sampler.control)
     epoch = StepSize(main, main if control else 0, control, constituents, updates)
     data = tensors.jets.bytes_on_device + tensors.target.nbytes + tensors.weight.nbytes
+    data += 0 if tensors.region is None else tensors.region.nbytes
     device = tensors.jets.device
     free = free_bytes(device)
     if free is not None and device.type == "cpu":

@@ -65,7 +65,7 @@ def new_sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
     main = data.main.positions(Part.TRAIN)
     control = data.control_positions(Part.TRAIN) if settings.has_agreement else data.control_positions(Part.UNUSED)
     try:
-        return Sampler(main, control, mini_batches(settings, len(main)), settings.seed, settings.reshuffle)
+        return Sampler(main, control, mini_batches(settings, len(main)), settings.network_seed, settings.reshuffle)
     except ConfigError as error:
         if settings.batch_size is None:
             raise

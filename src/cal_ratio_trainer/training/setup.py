@@ -220,13 +220,16 @@ class Training:
         return fitting
 
 
-def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Training:
+def set_up(
+    start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, loaded: LoadedData | None = None
+) -> Training:
     """Reads the data and makes the networks; compiles what computes them.
 
     Args:
         start: settings, and the run to go on with, if any.
         say: receives what a user should read.
         ranks: the processes that share the training.
+        loaded: the training files, if they have been read already.
 
     Raises:
         TrainingStopped: SIGTERM.
@@ -241,7 +244,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
         ranks.select_device(settings.device)
-        loaded = load_data(settings, ranks)
+        loaded = loaded or load_data(settings, ranks)
         schema = loaded.tensors.jets.schema
         initial = start.initial.read(network_shape(settings, schema)) if start.initial else None
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
@@ -331,7 +334,7 @@ def new_step(
     set_matmul_precision(device, settings.matmul_precision)
     classifier = Classifier(
         network_shape(settings, schema),
-        settings.seed,
+        settings.network_seed,
         settings.engine,
         auxiliary_heads=settings.auxiliary_weight > 0,
     ).to(device)
@@ -342,11 +345,12 @@ def new_step(
         assert settings.agreement_strength is not None, "every method has a default strength"
         of_domain = DomainSettings(
             weight=settings.agreement_strength,
-            seed=settings.seed + 1,
+            seed=settings.network_seed + 1,
             pt_ranges=tuple(settings.pt_ranges) if schema.jet_inputs[:1] == ("jet_pt",) else (),
             control_jets=-(-len(sampler.main) // sampler.splits),
             steps=settings.epochs * sampler.splits,
             hidden_width=classifier.shape.hidden[-1],
+            region_shares=settings.control_shares,
         )
         domain = domain_loss_named(settings.agreement)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
@@ -364,7 +368,7 @@ def new_step(
         average_weights=settings.average_weights,
         regularization=settings.regularization,
         dropout=settings.dropout,
-        seed=settings.seed,
+        seed=settings.network_seed,
         pieces=settings.accumulate,
         ranks=ranks,
     )

@@ -295,7 +295,8 @@ class TrainingStep:
         self, data: TrainingTensors, positions: Tensor, logits: Tensor, hidden: Tensor | None = None
     ) -> ControlJets:
         inputs = data.jets.jet.index_select(0, positions)
-        return ControlJets(logits, data.target[positions].float(), data.weight[positions], inputs, hidden)
+        region = None if data.region is None else data.region[positions]
+        return ControlJets(logits, data.target[positions].float(), data.weight[positions], inputs, hidden, region)
 
     def _add_gradient(
         self, data: TrainingTensors, each: Pass, main: int, control: int, sums: StepSums, known: Tensor | None

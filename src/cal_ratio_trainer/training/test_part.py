@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from torch import Tensor
 
-from cal_ratio_trainer.datasets.sample import TrainingData
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
@@ -16,7 +17,7 @@ from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
 from cal_ratio_trainer.network.classifier import logits_of
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
-from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, scored_jets
+from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, JUDGED_FILE, MAIN_FILE, REGION, scored_jets
 from cal_ratio_trainer.training.setup import Training
 
 _TRAINED_STREAM = 3
@@ -29,19 +30,26 @@ class ScoredTestPart:
     Attributes:
         main: the main test part.
         control: the control test part; empty for a training without control region.
+        judged: that of control regions that are judged only; None without any.
         trained: main jets of the training part, at most as many as the test part has.
         pt_ranges: in which data and MC are compared.
     """
 
     main: ScoredJets
     control: ScoredControlJets
+    judged: ScoredControlJets | None
     trained: ScoredJets
     pt_ranges: tuple[PtRange, ...]
 
     def figures(self, c2st_seed: int | None = None) -> TestFigures:
         """The figures of merit; see `evaluate_test_sample`."""
         return evaluate_test_sample(
-            self.main, self.control, self.trained, pt_ranges=self.pt_ranges, c2st_seed=c2st_seed
+            self.main,
+            self.control,
+            self.trained,
+            pt_ranges=self.pt_ranges,
+            c2st_seed=c2st_seed,
+            judged=self.judged,
         )
 
 
@@ -50,6 +58,7 @@ def score_test_part(training: Training) -> ScoredTestPart:
     data, tensors, settings = training.data, training.tensors, training.settings
     classifier, sample = training.step.network, data.main
     control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
+    judged = logits_of(classifier, tensors.jets, data.judged_positions(Part.TEST))
     positions, wanted = sample.positions(Part.TRAIN), len(sample.positions(Part.TEST))
     if len(positions) > wanted:
         random = np.random.default_rng([settings.seed, _TRAINED_STREAM])
@@ -61,7 +70,8 @@ def score_test_part(training: Training) -> ScoredTestPart:
 
     return ScoredTestPart(
         scored(sample.positions(Part.TEST)),
-        scored_control(data, Part.TEST, control),
+        scored_control(data.control, Part.TEST, control),
+        None if data.judged is None else scored_control(data.judged, Part.TEST, judged),
         scored(positions),
         ranges_of(settings.pt_ranges, data.control.metadata.scaling),
     )
@@ -70,6 +80,8 @@ def score_test_part(training: Training) -> ScoredTestPart:
 def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:
     """Writes the test jets of each file with weights and scores: later analyses need no training file."""
     files = {"main": (MAIN_FILE, scored.main.scores), "control": (CONTROL_FILE, scored.control.scores)}
+    if scored.judged is not None:
+        files["judged"] = (JUDGED_FILE, scored.judged.scores)
     for kind, sample in data.samples.items():
         name, scores = files[kind]
         positions = sample.positions(Part.TEST)
@@ -78,6 +90,7 @@ def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestP
                 "weight": sample.loss_weight[positions],
                 "evaluation_weight": sample.weight[positions],
                 **{f"jet_nn_{label.output}": scores[:, label] for label in Label},
+                **_region_column(sample, positions),
             }
         )
         note = f"test part of run {run.name}, scored by its newest network"
@@ -86,6 +99,13 @@ def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestP
             for start in range(0, len(jets), ROWS_A_GROUP):
                 writer.write(jets.slice(start, start + ROWS_A_GROUP))
             writer.finish(metadata)
+
+
+def _region_column(sample: TrainingSample, positions: IndexArray) -> dict[str, pa.Array]:
+    """Name of the control region of each jet, where there are several."""
+    if sample.region is None:
+        return {}
+    return {REGION: pa.DictionaryArray.from_arrays(sample.region[positions].astype(np.int32), sample.region_names)}
 
 
 def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
@@ -98,13 +118,15 @@ def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
     )
 
 
-def scored_control(data: TrainingData, part: Part, logits: Tensor) -> ScoredControlJets:
+def scored_control(control: TrainingSample, part: Part, logits: Tensor) -> ScoredControlJets:
     """Control-region jets of a part with their scores."""
-    positions = data.control.positions(part)
+    positions = control.positions(part)
     return ScoredControlJets(
         scores=logits.softmax(dim=1).cpu().numpy(),
-        is_data=data.control.is_data[positions],
-        weights=data.control.weight[positions],
-        scaled_pt=data.control.jets["jet_pt"][positions],
-        events=data.control.events[positions],
+        is_data=control.is_data[positions],
+        weights=control.weight[positions],
+        scaled_pt=control.jets["jet_pt"][positions],
+        events=control.events[positions],
+        region_names=control.region_names,
+        region=None if control.region is None else control.region[positions],
     )

@@ -81,6 +81,7 @@ class DomainSettings:
         control_jets: largest number of control jets in a mini-batch of the classifier's update.
         steps: planned number of steps of the whole training.
         hidden_width: units of the classifier's last hidden layer.
+        region_shares: share of each control region in the loss, in order; their sum is 1.
     """
 
     weight: float
@@ -89,6 +90,7 @@ class DomainSettings:
     control_jets: int = 0
     steps: int = 1
     hidden_width: int = 64
+    region_shares: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class ControlJets:
         weight: [jets] float32, as the loss uses it.
         inputs: [jets, per-jet inputs] float32, scaled, in the order of the schema: pt first, unless it is no input.
         hidden: [jets, width] outputs of the last hidden layer with gradient, for a method that `needs_hidden`.
+        region: [jets] uint8, number of the control region of each jet; None with less than two regions. The weights of
+            a region sum to its share of all, and those of its data and its simulation are equal.
     """
 
     logits: Tensor
@@ -108,6 +112,7 @@ class ControlJets:
     weight: Tensor
     inputs: Tensor
     hidden: Tensor | None = None
+    region: Tensor | None = None
 
 
 class DomainLoss(nn.Module):

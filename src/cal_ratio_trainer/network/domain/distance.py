@@ -39,10 +39,11 @@ _FREQUENCIES, _DRAWN = 384, 1 << 14
 class Distance(DomainLoss):
     """strength * (sum over pt ranges and outputs of Cramer's distance of the log-odds + 30 * their joint distance).
 
-    Each is in units of the log-odds' spread. A mini-batch is compared together with the last ones, whose log-odds are
-    kept: the distance of small samples is mostly chance. Weights may be negative: the effective number of jets is
-    (sum of weights)^2 / (sum of squares), and a range where it is below 5 for data or simulation, or where the weights
-    sum to 0 or less, is passed over and counted.
+    With several control regions data and simulation are compared within each, and the distances of the regions are
+    added up by their shares. Each is in units of the log-odds' spread. A mini-batch is compared together with the last
+    ones, whose log-odds are kept: the distance of small samples is mostly chance. Weights may be negative: the
+    effective number of jets is (sum of weights)^2 / (sum of squares), and a range where it is below 5 for data or
+    simulation, or where the weights sum to 0 or less, is passed over and counted.
     """
 
     stages = ("distance", "joint", "passed_over")
@@ -51,9 +52,12 @@ class Distance(DomainLoss):
     def __init__(self, settings: DomainSettings) -> None:
         super().__init__(settings)
         batches = min(_BATCHES, _MAX_BANK // settings.control_jets) if settings.control_jets else 0
-        # Log-odds of the outputs, data or not, weight, scaled pt; a weight of 0 fills up.
+        # Log-odds of the outputs, data or not, weight, scaled pt, and of several regions the number; a weight of 0
+        # fills up.
+        self._regions = len(settings.region_shares)
+        columns = OUTPUTS + 3 + (self._regions > 1)
         self.bank: Tensor
-        self.register_buffer("bank", torch.zeros(batches, settings.control_jets, OUTPUTS + 3))
+        self.register_buffer("bank", torch.zeros(batches, settings.control_jets, columns))
         self.steps_done: Tensor
         self.register_buffer("steps_done", torch.zeros(()))
         generator = torch.Generator().manual_seed(settings.seed)
@@ -96,9 +100,12 @@ class Distance(DomainLoss):
 
     def _distance(self, known: Tensor) -> tuple[Tensor, Tensor]:
         """(sum of the distances, number of ranges passed over) of a table of jets, see `bank`; both scalars."""
-        log_odds, is_data, weight, pt = known[:, :OUTPUTS], known[:, -3], known[:, -2], known[:, -1]
+        log_odds, is_data, weight, pt = known[:, :OUTPUTS], *known[:, OUTPUTS : OUTPUTS + 3].unbind(dim=1)
         edges = [-torch.inf, *self.settings.pt_ranges, torch.inf]
         inside = torch.stack([(pt >= low) & (pt < high) for low, high in itertools.pairwise(edges)], dim=1)
+        if self._regions > 1:
+            # [jets, regions * ranges]: ranges of the first region, then those of the next.
+            inside = torch.cat([inside & here[:, None] for here in self._of_regions(known)], dim=1)
         # Sums of a million float32 weights would lose the digits that the differences live on.
         of_ranges = (weight[:, None] * inside).double()
         kinds = [of_ranges * is_data[:, None], of_ranges * (1 - is_data[:, None])]
@@ -110,11 +117,15 @@ class Distance(DomainLoss):
         cumulative = difference[order].cumsum(dim=0)[:-1]
         integral = (cumulative.square().float() * (x[1:] - x[:-1])[:, :, None]).sum(dim=0)
         spread = _spread(log_odds, (of_ranges != 0).float())
-        return (integral / spread * enough).sum(), (~enough).sum().float()
+        distances = integral / spread * enough
+        if self._regions > 1:
+            shares_of_regions = zip(distances.chunk(self._regions, dim=1), self.settings.region_shares, strict=True)
+            distances = torch.cat([share * distance for distance, share in shares_of_regions], dim=1)
+        return distances.sum(), (~enough).sum().float()
 
     def _joint(self, known: Tensor) -> Tensor:
         """Mean over this step's frequencies of the squared difference of the characteristic functions; scalar."""
-        inputs, is_data, weight = known[:, [*range(OUTPUTS), -1]], known[:, -3], known[:, -2]
+        inputs, is_data, weight = known[:, [*range(OUTPUTS), OUTPUTS + 2]], known[:, OUTPUTS], known[:, OUTPUTS + 1]
         used = (weight != 0).float()[:, None]
         number = used.sum().clamp(min=1)
         mean = (inputs * used).sum(dim=0) / number
@@ -122,20 +133,30 @@ class Distance(DomainLoss):
         first = self.steps_done.long() * _FREQUENCIES
         chosen = self.frequencies[(first + torch.arange(_FREQUENCIES, device=first.device)) % _DRAWN]
         features = torch.cos((inputs - mean) / spread @ chosen[:, :-1].t() + chosen[:, -1])
-        kinds = [(weight * is_data).double(), (weight * (1 - is_data)).double()]
-        enough = torch.stack([_effective(each) >= _MIN_JETS for each in kinds]).all()
-        shares = [each / torch.where(enough, each.sum(), 1.0) for each in kinds]
-        # The mean of cos^2 over the phases is 1/2.
-        return 2 * ((shares[0] - shares[1]).float() @ features).square().mean() * enough
+        regions = [weight * here for here in self._of_regions(known)] if self._regions > 1 else [weight]
+        distance = torch.zeros((), device=known.device)
+        for of_region, share in zip(regions, self.settings.region_shares, strict=True):
+            kinds = [(of_region * is_data).double(), (of_region * (1 - is_data)).double()]
+            enough = torch.stack([_effective(each) >= _MIN_JETS for each in kinds]).all()
+            shares = [each / torch.where(enough, each.sum(), 1.0) for each in kinds]
+            # The mean of cos^2 over the phases is 1/2.
+            square = 2 * ((shares[0] - shares[1]).float() @ features).square().mean() * enough
+            distance = distance + share * square
+        return distance
+
+    def _of_regions(self, known: Tensor) -> list[Tensor]:
+        """For each of several regions which jets of a table are from it, [jets] bool."""
+        return [known[:, -1] == number for number in range(self._regions)]
 
 
 def _table(jets: ControlJets) -> Tensor:
-    """[jets, outputs + 3]: log-odds, data or not, weight, scaled pt."""
+    """[jets, outputs + 3 or 4]: log-odds, data or not, weight, scaled pt, and of several regions the number."""
     others = torch.stack(
         [jets.logits[:, [j for j in range(OUTPUTS) if j != i]].logsumexp(dim=1) for i in range(OUTPUTS)], dim=1
     )
     log_odds = (jets.logits - others).clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
-    return torch.cat([log_odds, torch.stack([jets.is_data, jets.weight, jets.inputs[:, 0]], dim=1)], dim=1)
+    region = [] if jets.region is None else [jets.region.float()]
+    return torch.cat([log_odds, torch.stack([jets.is_data, jets.weight, jets.inputs[:, 0], *region], dim=1)], dim=1)
 
 
 def _effective(weights: Tensor) -> Tensor:

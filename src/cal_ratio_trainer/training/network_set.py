@@ -1,6 +1,6 @@
-"""A fold set while it is trained: its state, and how several processes share it (who makes it, who has which fold).
+"""A set of networks (folds, or an ensemble) while it is trained: its state, and its sharing between processes.
 
-A fold belongs to the process that made its folder and holds its lease.
+A network belongs to the process that made its folder and holds its lease.
 """
 
 import secrets
@@ -14,49 +14,58 @@ from typing import Any
 
 from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.splits import FoldRule
+from cal_ratio_trainer.datasets.splits import SetRule, set_rule_of
 from cal_ratio_trainer.files.leases import held_in_turn
-from cal_ratio_trainer.runs.directory import DIVERGED, FINISHED, RUNNING, RunDirectory, RunError, new_run, runs_of
+from cal_ratio_trainer.runs.directory import (
+    DIVERGED,
+    FINISHED,
+    RUNNING,
+    RunDirectory,
+    RunError,
+    networks_in,
+    new_run,
+    runs_of,
+)
 from cal_ratio_trainer.runs.record import machine, now, versions
 
 _MAY_DIFFER = {
-    *("fold", "cache_path", "threads", "device", "plot_processes", "epoch_plots", "tensorboard"),
+    *("fold", "member", "cache_path", "threads", "device", "plot_processes", "epoch_plots", "tensorboard"),
     *FigureSettings.model_fields,
 }
 """Settings in which the jobs that train one set may differ."""
 
 
 @dataclass(frozen=True)
-class FoldSet:
-    """A fold set on disk.
+class NetworkSet:
+    """A set of networks on disk.
 
     Attributes:
         run: its folder, which counts as one run.
-        rule: assignment of events to folds.
+        rule: how they are used as one.
     """
 
     run: RunDirectory
-    rule: FoldRule
+    rule: SetRule
 
     @classmethod
-    def of(cls, run: RunDirectory) -> "FoldSet | None":
+    def of(cls, run: RunDirectory) -> "NetworkSet | None":
         """The set that a run is; None for a run with one network."""
-        rule = run.fold_rule
+        rule = run.set_rule
         return None if rule is None else cls(run, rule)
 
     @property
-    def folds(self) -> tuple[RunDirectory, ...]:
+    def networks(self) -> tuple[RunDirectory, ...]:
         """The folders of all its networks, whether they are there or not."""
-        return tuple(self.run.fold(number) for number in range(self.rule.count))
+        return networks_in(self.run.path, self.rule)
 
     @property
     def is_complete(self) -> bool:
-        """All folds are trained, and the figures of the set are there."""
+        """All networks are trained, and the figures of the set are there."""
         return self.run.read_record().get("status") == FINISHED
 
     @property
     def planned_epochs(self) -> int:
-        """Number of epochs that each fold is to have."""
+        """Number of epochs that each network is to have."""
         return int(self.run.read_record().get("planned_epochs") or 0)
 
     @property
@@ -68,31 +77,31 @@ class FoldSet:
         """
         return TrainSettings.make(**self.run.read_settings())
 
-    def is_trained(self, fold: int) -> bool:
-        """A fold has come to its end, with all epochs that are planned or by early stopping."""
-        record = self.run.fold(fold).read_record()
+    def is_trained(self, number: int) -> bool:
+        """A network has come to its end, with all epochs that are planned or by early stopping."""
+        record = self.networks[number].read_record()
         return record.get("status") == FINISHED and int(record.get("planned_epochs") or 0) >= self.planned_epochs
 
     def lacking(self) -> list[int]:
-        """The folds that are not trained to their end."""
-        return [fold for fold in range(self.rule.count) if not self.is_trained(fold)]
+        """The networks that are not trained to their end."""
+        return [number for number in range(self.rule.count) if not self.is_trained(number)]
 
     def can_go_on(self) -> bool:
-        """True if a fold needs a process to train it, and none has diverged."""
-        if self.is_complete or any(run.read_record().get("status") == DIVERGED for run in self.folds):
+        """True if a network needs a process to train it, and none has diverged."""
+        if self.is_complete or any(run.read_record().get("status") == DIVERGED for run in self.networks):
             return False
-        lacking = [self.run.fold(fold) for fold in self.lacking()]
+        lacking = [self.networks[number] for number in self.lacking()]
         if not lacking or any(not run.path.is_dir() or not run.is_in_use for run in lacking):
             return True
         return any(run.is_free() for run in lacking)
 
-    def claimed(self, fold: int) -> RunDirectory:
-        """Makes the folder of a fold for this process; one that a killed process left empty is taken over.
+    def claimed(self, number: int) -> RunDirectory:
+        """Makes the folder of a network for this process; one that a killed process left empty is taken over.
 
         Raises:
-            RunError: another process has the fold.
+            RunError: another process has the network.
         """
-        run = self.run.fold(fold)
+        run = self.networks[number]
         try:
             run.path.mkdir()
         except FileExistsError:
@@ -101,19 +110,19 @@ class FoldSet:
         return run
 
 
-def new_fold_set(settings: TrainSettings) -> FoldSet:
+def new_set(settings: TrainSettings) -> NetworkSet:
     """Makes the folder of a set with the next free number."""
-    if settings.folds is None:
-        raise ValueError("these settings have no folds")
+    rule = set_rule_of(settings)
+    if rule is None:
+        raise ValueError("these settings have neither folds nor seeds")
     run = new_run(settings.output_path, settings.model_name)
-    rule = FoldRule(settings.folds)
-    digests = run.write_settings(settings.model_copy(update={"fold": None}))
+    digests = run.write_settings(settings.model_copy(update={rule.word: None}))
     run.write_record(
         {
             "id": secrets.token_hex(16),
             "settings_sha256": digests,
             "status": RUNNING,
-            "folds": {"count": rule.count, "rule": f"network i is used where {rule.expression} == i"},
+            rule.count_setting: {"count": rule.count, "rule": rule.sentence},
             "started": now(),
             "tag": settings.tag,
             "note": settings.note,
@@ -125,36 +134,36 @@ def new_fold_set(settings: TrainSettings) -> FoldSet:
             "machine": machine(),
         }
     )
-    return FoldSet(run, rule)
+    return NetworkSet(run, rule)
 
 
-def joined_set(settings: TrainSettings, fold: int) -> FoldSet:
-    """The newest set of the same training in which a fold is not begun, else a new one; the fold is claimed there.
+def joined_set(settings: TrainSettings, number: int) -> NetworkSet:
+    """The newest set of the same training in which a network is not begun, else a new one; it is claimed there.
 
-    So jobs of a batch system with one fold each share one set.
+    So jobs of a batch system with one network each share one set.
     """
     with held_in_turn(_turn(settings.output_path / settings.model_name)):
-        lacking = (found for found in _sets_of(settings) if not found.run.fold(fold).path.exists())
-        fold_set = next(lacking, None) or new_fold_set(settings)
-        fold_set.claimed(fold)
-    return fold_set
+        lacking = (found for found in _sets_of(settings) if not found.networks[number].path.exists())
+        network_set = next(lacking, None) or new_set(settings)
+        network_set.claimed(number)
+    return network_set
 
 
-def begun_set(settings: TrainSettings) -> FoldSet | None:
+def begun_set(settings: TrainSettings) -> NetworkSet | None:
     """The newest set of the same training that is not complete; None where there is none."""
     return next(iter(_sets_of(settings)), None)
 
 
-def release(fold_set: FoldSet, fold: int) -> None:
-    """Removes the folder of a fold that came to nothing, and with the last one that of the set."""
-    run = fold_set.run.fold(fold)
+def release(network_set: NetworkSet, number: int) -> None:
+    """Removes the folder of a network that came to nothing, and with the last one that of the set."""
+    run = network_set.networks[number]
     if run.record_file.exists() or (run.path.is_dir() and run.is_in_use):
         return
-    model = fold_set.run.path.parent
+    model = network_set.run.path.parent
     with held_in_turn(_turn(model)):
         shutil.rmtree(run.path, ignore_errors=True)
-        if not any(each.path.exists() for each in fold_set.folds):
-            shutil.rmtree(fold_set.run.path, ignore_errors=True)
+        if not any(each.path.exists() for each in network_set.networks):
+            shutil.rmtree(network_set.run.path, ignore_errors=True)
     with suppress(OSError):
         model.rmdir()
 
@@ -164,20 +173,20 @@ def _turn(model: Path) -> Path:
     return model / "folds"
 
 
-def _sets_of(settings: TrainSettings) -> Sequence[FoldSet]:
+def _sets_of(settings: TrainSettings) -> Sequence[NetworkSet]:
     """Sets of the same training that are not complete and have not diverged, the newest first."""
-    found = [FoldSet.of(run) for run in reversed(runs_of(settings.output_path, settings.model_name))]
+    found = [NetworkSet.of(run) for run in reversed(runs_of(settings.output_path, settings.model_name))]
     return [
         each
         for each in found
         if each is not None
         and not each.is_complete
-        and not any(run.read_record().get("status") == DIVERGED for run in each.folds)
+        and not any(run.read_record().get("status") == DIVERGED for run in each.networks)
         and _is_same_training(each, settings)
     ]
 
 
-def _is_same_training(found: FoldSet, settings: TrainSettings) -> bool:
+def _is_same_training(found: NetworkSet, settings: TrainSettings) -> bool:
     try:
         stored = found.settings
     except ValueError:
@@ -189,7 +198,13 @@ def _is_same_training(found: FoldSet, settings: TrainSettings) -> bool:
 def _compared(settings: TrainSettings) -> Mapping[str, Any]:
     # Folders may be given in several ways, and the set was found in this one.
     compared = settings.model_dump(mode="json", exclude={*_MAY_DIFFER, "output_path"})
-    for name in ("main_training_file", "cr_training_file"):
-        if compared[name] is not None and "://" not in compared[name] and Path(compared[name]).exists():
-            compared[name] = str(Path(compared[name]).absolute())
+    for name in ("main_training_file", "cr_training_file", "cr_judge_file"):
+        if isinstance(compared[name], dict):
+            compared[name] = {region: _absolute(file) for region, file in compared[name].items()}
+        elif compared[name] is not None:
+            compared[name] = _absolute(compared[name])
     return compared
+
+
+def _absolute(file: str) -> str:
+    return str(Path(file).absolute()) if "://" not in file and Path(file).exists() else file
