@@ -203,6 +203,7 @@ def train_with(
         TrainingStopped: SIGTERM or ^C; the run can be continued.
     """
     limit_spinning()
+    from cal_ratio_trainer.reporting.run_page import RunPages
     from cal_ratio_trainer.reporting.training_details import training_details_text
     from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.ranks import launched_ranks
@@ -217,13 +218,13 @@ def train_with(
     elif work := set_work(layers, settings, continue_from):
         if work.network_set is None:
             say(notice)
-        summary = train_networks(work, say, training_details_text, ranks)
+        summary = train_networks(work, say, training_details_text, ranks, RunPages())
     else:
         start = find_start(layers, settings, continue_from)
         # A training that goes on with an imported run has the settings of that.
         if start.run is None and (start.initial is None or start.settings.start_from):
             say(notice)
-        summary = train_one(start, say, training_details_text, ranks)
+        summary = train_one(start, say, training_details_text, ranks, RunPages())
     ranks.shut_down()
     return summary
 

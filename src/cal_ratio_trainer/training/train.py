@@ -126,6 +126,14 @@ def figures_as_json(figures: TestFigures) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()}
 
 
+ShowRun = Callable[[RunDirectory, float | None], None]
+"""Shows a run to its user, after each epoch with the seconds until its end, and with None when it has ended."""
+
+
+def show_nothing(run: RunDirectory, seconds_left: float | None) -> None:
+    """Shows nothing."""
+
+
 _FILES_COMPLETE = "all files are complete"
 """Text for which the followers wait while the first process writes the last files."""
 
@@ -162,6 +170,7 @@ def train(
     say: Callable[[str], None],
     details: Callable[[TestFigures], str],
     ranks: Ranks = ALONE,
+    show: ShowRun = show_nothing,
     observer: Observer | None = None,
     loaded: LoadedData | None = None,
 ) -> TrainSummary:
@@ -172,6 +181,7 @@ def train(
         say: receives what a user should read while it runs.
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share the training; this one is the first, the others call `follow`.
+        show: called while it trains, and once its files are complete.
         observer: follows the training, which no other process shares; None for no one.
         loaded: the training files, if an earlier training has read the same jets; None reads them.
 
@@ -195,7 +205,8 @@ def train(
                     run.path.rmdir()
                     run.path.parent.rmdir()
             raise
-        summary = _train_in(run, training, say, details, observer)
+        summary = _train_in(run, training, say, details, show, observer)
+        show(run, None)
     _share_late_signal(ranks, summary.stop)
     return summary
 
@@ -205,6 +216,7 @@ def _train_in(
     training: Training,
     say: Callable[[str], None],
     details: Callable[[TestFigures], str],
+    show: ShowRun,
     observer: Observer | None,
 ) -> TrainSummary:
     progress, settings, record = Progress(), training.settings, dict[str, Any]()
@@ -226,6 +238,8 @@ def _train_in(
                     plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
                     if events is not None:
                         events.add(len(history) - 1, history[-1])
+                    seconds_an_epoch = (time.perf_counter() - begin) / (len(history) - len(progress.history))
+                    show(run, (epochs - len(history)) * seconds_an_epoch)
 
                 plan, place = training.memory_plan(), training.loaded.place
                 for sentence in filter(None, (place.sentence(), plan.sentence())):
@@ -234,6 +248,7 @@ def _train_in(
                 plots.draw_missing(progress.history)
                 _broadcast_progress(run, training, progress, epochs)
                 loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch, observer)
+                begin = time.perf_counter()
                 with plan.explained_errors():
                     try:
                         progress = loop.fit(progress, epochs, stop)
@@ -254,6 +269,7 @@ def _train_in(
         end_early(run, training, record, error)
         if isinstance(error, TrainingStopped | TrainingDiverged):
             training.ranks.broadcast_text(_FILES_COMPLETE)
+        show(run, None)
         raise
 
 
