@@ -218,8 +218,14 @@ def draw_trials(axes: "Axes", plot: TrialsPlot) -> None:
     axes.axhspan(-1.0, 1.0, color="lightgrey", linewidth=0, zorder=0.5, label="Identical distributions ± 1σ")
     if plot.front:
         front = list(plot.front)
-        heights = np.maximum(plot.excess[front], 0.0)
-        axes.step(middle[front], heights, where="post", color="black", zorder=2.2, label="Pareto front")
+        axes.step(
+            middle[front],
+            np.maximum(plot.excess[front], 0.0),
+            where="post",
+            color="black",
+            zorder=2.2,
+            label="Pareto front",
+        )
     if plot.first is not None:
         axes.plot(
             [middle[plot.first]],
@@ -236,11 +242,13 @@ def draw_trials(axes: "Axes", plot: TrialsPlot) -> None:
         star = (float(middle[plot.recommended]), float(plot.excess[plot.recommended]))
         _draw_star(axes, star, "Recommended")
     if plot.is_auc:
-        _set_axes(axes, middle, plot.excess, plot.excess_title)
+        _set_axes(
+            axes, np.concatenate([low, high]), np.concatenate([plot.excess - 1, plot.excess + 1]), plot.excess_title
+        )
         axes.set_xlabel("AUC, signal against QCD + 0.1 BIB (validation)")
     else:
-        spread = float(np.ptp(middle)) or float(middle[0])
-        axes.set_xlim(float(middle.min()) - 0.1 * spread, float(middle.max()) + 0.1 * spread)
+        margin = 0.05 * float(high.max() - low.min())
+        axes.set_xlim(float(low.min()) - margin, float(high.max()) + margin)
         bottom, top = min(-1.5, float(plot.excess.min()) - 1), max(2.0, float(plot.excess.max()) + 1)
         axes.set_ylim(bottom, top + 0.05 * (top - bottom))
         axes.set_xlabel("Background rejection at 90 % signal efficiency (validation)")

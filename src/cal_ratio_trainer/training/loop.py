@@ -55,9 +55,11 @@ class Observer:
 
     Attributes:
         reason: sentence on why the training is to end before its next epoch; empty where it goes on.
+        draws: the training draws its plots.
     """
 
     reason = ""
+    draws = True
 
     def begin(self, run: RunDirectory) -> None:
         """Hook before the first epoch, when the run has its folder; no-op by default."""
