@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cal_ratio_trainer.api.run import Run
 
 IMAGES = Path(__file__).resolve().parent / "images"
-DOTS_PER_INCH = 75
+DOTS_PER_INCH = 100
 JETS, EPOCHS, MINI_BATCHES = 5000, 12, 30
 RUNS = {"none": {"agreement": "none"}, "best": {"profile": "best"}, "manual": {"profile": "manual"}}
 """Names of the trained models, with the settings in which they differ."""
@@ -79,7 +79,7 @@ def compare(demo: Demo) -> Image.Image:
     first, second = (f"{demo.run(name).name}/best" for name in ("best", "none"))
     report = demo.report("compare")
     compared = crt.compare(first=first, second=second, output_path=demo.folder / "runs", output_report=report)
-    names = ("ks", "roc_qcd_and_bib", "main_correlation_sig", "main_differences")
+    names = ("ks", "roc_qcd_0_1_bib", "main_correlation_sig", "main_differences")
     upper_left, upper_right, left, right = (drawn(compared.figure(name)) for name in names)
     return scaled(joined([joined([upper_left, upper_right]), joined([left, right])], below=True), 1200)
 
