@@ -60,9 +60,10 @@ def member_table(figures: TestFigures, name: str = "") -> ReportTable:
         tuple(
             (each.name, *(number(value, ".4g") for value in _of_members(each, of_mean.get(each.name))))
             for each in figures.members
+            if each.std > 0
         ),
         "Ensemble: of the mean of the members' scores. The spread is that of the seeds alone: all members share "
-        "training and test jets.",
+        "training and test jets. Figures that do not differ or are not known are left out.",
     )
 
 
