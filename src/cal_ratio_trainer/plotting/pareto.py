@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.intervals import Interval
-from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
+from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 from cal_ratio_trainer.plotting.variables import plain_text
 
 if TYPE_CHECKING:
@@ -111,6 +111,36 @@ class ShortlistPlot:
     jets: str = "test"
 
 
+@dataclass(frozen=True, eq=False)
+class TrialsPlot:
+    """Trials of a study: figure of merit against agreement.
+
+    Attributes:
+        figures: [trials, 2] AUC or rejection with its error.
+        excess: [trials] of the measure of agreement over identical distributions, in units of their spread.
+        stopped: [trials] True for trials that were stopped early.
+        front: positions of those that no other beats, by falling figure.
+        recommended: position of the recommended one; None without.
+        first: position of the trial with the settings of the profile or config; None without.
+        is_auc: the figure is the AUC.
+        excess_title: title of the y axis.
+    """
+
+    figures: NDArray[np.float64]
+    excess: NDArray[np.float64]
+    stopped: NDArray[np.bool_]
+    front: tuple[int, ...]
+    recommended: int | None
+    first: int | None
+    is_auc: bool
+    excess_title: str
+
+
+def trials_drawing(name: str, plot: TrialsPlot) -> Drawing:
+    """The trials of a study with errors, and the front."""
+    return Drawing(name, draw_trials, (plot,))
+
+
 def pareto_drawing(name: str, plot: ParetoPlot) -> Drawing:
     """All epochs and the front."""
     return Drawing(name, draw_pareto, (plot,))
@@ -140,7 +170,7 @@ def draw_pareto(axes: "Axes", plot: ParetoPlot) -> None:
         plot.ks_title,
     )
     axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
-    _add_legend(axes)
+    legend_above(axes, columns=2)
 
 
 def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
@@ -160,8 +190,70 @@ def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
     nothing = [np.zeros(0)]
     _set_axes(axes, np.concatenate(missed or nothing), np.concatenate(heights or nothing), _KS_TITLE)
     axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
+    legend_above(axes, columns=2)
     _number_epochs(axes, plot.epochs)
-    _add_legend(axes)
+
+
+def draw_trials(axes: "Axes", plot: TrialsPlot) -> None:
+    """Each trial with its errors; an excess below 0 counts as 0 for the front."""
+    low, middle, high = (plot.figures[:, 0] + sign * plot.figures[:, 1] for sign in (-1, 0, 1))
+    if plot.is_auc:
+        # The axis runs against the AUC: its higher end has the lower 1 - AUC.
+        high, middle, low = _missed(low), _missed(middle), _missed(high)
+    errors = np.stack([middle - low, high - middle])
+    kinds = (("Finished", ~plot.stopped, BLUE, "o"), ("Stopped early", plot.stopped, GREY, "x"))
+    for label, chosen, colour, marker in kinds:
+        if chosen.any():
+            axes.errorbar(
+                middle[chosen],
+                plot.excess[chosen],
+                xerr=errors[:, chosen],
+                yerr=1.0,
+                linestyle="none",
+                marker=marker,
+                color=colour,
+                elinewidth=0.7,
+                label=label,
+            )
+    axes.axhspan(-1.0, 1.0, color="lightgrey", linewidth=0, zorder=0.5, label="Identical distributions ± 1σ")
+    if plot.front:
+        front = list(plot.front)
+        axes.step(
+            middle[front],
+            np.maximum(plot.excess[front], 0.0),
+            where="post",
+            color="black",
+            zorder=2.2,
+            label="Pareto front",
+        )
+    if plot.first is not None:
+        axes.plot(
+            [middle[plot.first]],
+            [plot.excess[plot.first]],
+            linestyle="none",
+            marker="D",
+            markersize=15,
+            markerfacecolor="none",
+            markeredgecolor=ORANGE,
+            markeredgewidth=1.6,
+            label="Profile or config",
+        )
+    if plot.recommended is not None:
+        star = (float(middle[plot.recommended]), float(plot.excess[plot.recommended]))
+        _draw_star(axes, star, "Recommended")
+    if plot.is_auc:
+        _set_axes(
+            axes, np.concatenate([low, high]), np.concatenate([plot.excess - 1, plot.excess + 1]), plot.excess_title
+        )
+        axes.set_xlabel("AUC, signal against QCD + 0.1 BIB (validation)")
+    else:
+        margin = 0.05 * float(high.max() - low.min())
+        axes.set_xlim(float(low.min()) - margin, float(high.max()) + margin)
+        bottom, top = min(-1.5, float(plot.excess.min()) - 1), max(2.0, float(plot.excess.max()) + 1)
+        axes.set_ylim(bottom, top + 0.05 * (top - bottom))
+        axes.set_xlabel("Background rejection at 90 % signal efficiency (validation)")
+        axes.set_ylabel(plot.excess_title)
+    legend_above(axes, columns=2)
 
 
 def _missed(auc: Any) -> NDArray[np.float64]:
@@ -289,9 +381,7 @@ def _set_axes(axes: "Axes", missed: NDArray[np.float64], ks: NDArray[np.float64]
     bottom, top = _limits(ks, (0.0, 1.0))
     bottom = min(0.0, bottom)
     height = (top - bottom) or 0.1
-    # Room above for the legend's lines, two entries each.
-    legend = 0.06 + 0.043 * math.ceil(len(axes.get_legend_handles_labels()[1]) / 2)
-    axes.set_ylim(bottom - 0.05 * height, bottom + 1.05 * height / (1 - legend))
+    axes.set_ylim(bottom - 0.05 * height, top + 0.08 * height)
     axes.set_ylabel(ks_title)
 
 
@@ -308,7 +398,3 @@ def _spread_out(ticks: Iterable[float], low: float, high: float) -> list[float]:
         if all(abs(math.log((1 - other) / (1 - tick))) > width / 9 for other in kept):
             kept.append(tick)
     return sorted(kept)
-
-
-def _add_legend(axes: "Axes") -> None:
-    axes.legend(loc="upper left", ncols=2, fontsize=11, columnspacing=1.0, handletextpad=0.4, **LEGEND_BOX)

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import figures_of_regions
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets, StepSums
@@ -49,6 +50,28 @@ class TrainingDiverged(UserError):
     """The loss or a weight is NaN or infinite: nothing can be learned any more, and the settings have to change."""
 
 
+class Observer:
+    """Base of objects that follow, from outside, a training by a single process.
+
+    Attributes:
+        reason: sentence on why the training is to end before its next epoch; empty where it goes on.
+        draws: the training draws its plots.
+    """
+
+    reason = ""
+    draws = True
+
+    def begin(self, run: RunDirectory) -> None:
+        """Hook before the first epoch, when the run has its folder; no-op by default."""
+
+    def figures(self, main: ScoredJets) -> HistoryRow:
+        """Returns further columns of the history, from the scores of the main validation part after an epoch."""
+        return {}
+
+    def see(self, history: Sequence[HistoryRow]) -> None:
+        """Hook between two epochs; sets `reason` to end the training."""
+
+
 @dataclass(frozen=True)
 class TrainingLoop:
     """The epochs of one training in its run folder.
@@ -62,6 +85,7 @@ class TrainingLoop:
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
         patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
+        observer: follows the training; None for no one, and always where several processes share it.
         timings: seconds by stage.
     """
 
@@ -70,6 +94,7 @@ class TrainingLoop:
     run_id: str | None = None
     patience_from: int = 0
     after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
+    observer: Observer | None = None
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
@@ -126,7 +151,8 @@ class TrainingLoop:
         stepped = time.perf_counter()
         main = self._logits(self.training.data.main.positions(Part.VALIDATION))
         control = self._logits(self.training.data.control_positions(Part.VALIDATION))
-        test = self._logits(self.training.data.main.positions(Part.TEST))
+        shows_test = settings.epoch_plots_of == "test"
+        test = self._logits(self.training.data.main.positions(Part.TEST)) if shows_test else None
         judged = self._logits(self.training.data.judged_positions(Part.VALIDATION))
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
@@ -136,6 +162,8 @@ class TrainingLoop:
             row |= region_columns(self.training, control, judged, state.epoch, epochs)
             if settings.schedule != "constant":
                 row["learning_rate"] = step.learning_rate
+            if self.observer is not None:
+                row |= self.observer.figures(scored_main(self.training.data, Part.VALIDATION, main))
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
@@ -164,8 +192,15 @@ class TrainingLoop:
         return signal_number != 0
 
     def _is_to_end_early(self, history: list[HistoryRow]) -> bool:
-        """True in all processes where the first, which alone has the history, has seen no progress for long enough."""
+        """True in all processes where the first, which alone has the history, has seen no progress for long enough.
+
+        Also where an observer has a reason.
+        """
         patience, ranks = self.training.settings.early_stopping, self.training.ranks
+        if self.observer is not None:
+            self.observer.see(history)
+            if self.observer.reason:
+                return True
         if patience is None:
             return False
         waited = min(epochs_without_progress(history), len(history) - self.patience_from)
@@ -216,19 +251,18 @@ class TrainingLoop:
 
 
 def evaluate_epoch(
-    training: Training, sums: StepSums, main_logits: Tensor, control_logits: Tensor, test_logits: Tensor
+    training: Training, sums: StepSums, main_logits: Tensor, control_logits: Tensor, test_logits: Tensor | None = None
 ) -> tuple[HistoryRow, EpochHistograms]:
     """Row of the history and histograms of an epoch.
 
     Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
-    accuracies are means over the epoch's mini-batches. Epochs are chosen by these. The main histograms show the
-    test part, as the manual has it.
+    accuracies are means over the epoch's mini-batches. Epochs are chosen by these.
 
     Args:
         training: the training.
         sums: of the epoch's steps.
-        main_logits, control_logits, test_logits: [jets, 3] without dropout, of the main and control validation part and
-            the main test part.
+        main_logits, control_logits: [jets, 3] without dropout, of the main and control validation part.
+        test_logits: the same of the main test part, for its histograms; None takes those of the validation part.
     """
     data = training.data
     main = scored_main(data, Part.VALIDATION, main_logits)
@@ -242,7 +276,9 @@ def evaluate_epoch(
     row["val_auc_error"] = roc_auc_error(main, events)
     # Every history has the earlier program's columns: NaN without control region, or without adversary.
     row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
-    return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks)
+    if test_logits is None:
+        return row, histograms_of(main, control, ks)
+    return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks, "test")
 
 
 def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: int) -> HistoryRow:
