@@ -166,6 +166,13 @@ def test_the_run_is_listed_described_analyzed_exported_and_continued(
         runs_to_analyze=["default/0"], output_path=runs, output_report=report, replicas=0, progress=False
     )
     assert analysis.recommended == ("default/00000/0",)
+    assert analysis.importances == ()
+    explained = run.importance(permutations=1, max_jets=50)
+    assert len(explained.to_pandas()) == 31 + 4
+    assert explained.figures() == ["importance", "importance_kinds"]
+    assert explained.figure("importance_kinds").axes
+    with pytest.raises(crt.UserError, match="did you mean importance"):
+        explained.figure("importances")
     exported = crt.export(training="default/0", output_path=runs, output_json=folder / "network.json")
     assert exported.exported.paths == (folder / "network.json",)
     more = crt.train(output_path=runs, continue_from=0, epochs=1, progress=False)
