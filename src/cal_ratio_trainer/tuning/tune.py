@@ -51,7 +51,16 @@ _STOPPED = "stopped by the study"
 
 _NO_JET_DEPENDS_ON = {
     *("learning_rate", "adversary_learning_rate", "schedule", "optimizer", "weight_decay", "clip_gradient"),
-    *("average_weights", "agreement_strength", "regularization", "epochs", "early_stopping", "model_name", "note"),
+    *(
+        "average_weights",
+        "agreement_strength",
+        "regularization",
+        "dropout",
+        "epochs",
+        "early_stopping",
+        "model_name",
+        "note",
+    ),
 }
 """Settings with which two trials read the same jets to the same place."""
 
@@ -158,6 +167,9 @@ def _resumed(folder: Path, settings: TuneSettings, layers: Layers) -> StudyFile:
 
 class TrialObserver(Observer):
     """Tells the study the objectives after each epoch, and ends a trial that is clearly worse than others."""
+
+    # They would take a third of the time of a short trial.
+    draws = False
 
     def __init__(self, opened: StudyFile, trial: "optuna.Trial", epochs: int) -> None:
         """Begins to follow.
