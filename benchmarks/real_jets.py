@@ -1,6 +1,7 @@
 """Scores of a trained network for the real jets: `python -m benchmarks.real_jets RUN_FOLDER ../shared/real`.
 
-The demo was tuned on these same jets, so a demo-trained network's figures on them are optimistic.
+The demo was tuned on these same jets, so a demo-trained network's figures on them are optimistic. Data and simulation
+of the control region are compared with their own weights: K-S and C2ST.
 """
 
 import argparse
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.evaluation.c2st import c2st_of_control_jets
+from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
+from cal_ratio_trainer.evaluation.scored import ScoredControlJets
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
@@ -66,6 +70,28 @@ def wrapped(jets: Jets) -> Jets:
     return replace(jets, constituents=lists)
 
 
+def compared(samples: dict[str, Jets], scores: dict[str, NDArray[np.float32]]) -> str:
+    """K-S and C2ST of data and simulation in the control region, in words."""
+    names = list(FILES)[-2:]
+    weights = [samples[name]["mcEventWeight"].astype(np.float64) for name in names]
+    of_control = ScoredControlJets(
+        np.concatenate([scores[name] for name in names]).astype(np.float64),
+        np.repeat([False, True], [len(each) for each in weights]),
+        np.concatenate([each / each.sum() for each in weights]),
+        np.concatenate([samples[name]["jet_pt"] for name in names]),
+    )
+    ks, told = ks_of_control_jets(of_control), c2st_of_control_jets(of_control, seed=1).overall
+    outputs = [
+        f"{each.output.output} {each.total:.2f} ({each.excess:+.1f}σ; {each.expected:.2f} ± {each.spread:.2f} if "
+        "identical)"
+        for each in ks.outputs
+    ]
+    return (
+        f"control region, K-S summed over pt ranges: {', '.join(outputs)}; C2ST {told.auc:.3f} ± {told.error:.3f} "
+        f"({told.excess:+.1f}σ)"
+    )
+
+
 def main() -> None:
     """Prints the share of each largest output by sample, and AUCs between classes, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -77,15 +103,18 @@ def main() -> None:
     shape, weights = read_keras(file)
     classifier = Classifier(shape)
     classifier.set_weights(weights)
-    scores = {}
+    scores: dict[str, NDArray[np.float32]] = {}
+    samples: dict[str, Jets] = {}
     print("| real sample | jets | largest output QCD | signal | BIB |\n|---|---|---|---|---|")
     for name in FILES:
         jets = real_jets(arguments.real, name)
         if arguments.judge:
             jets = jets.where(judging(jets, FILES[name][1]))
+        samples[name] = jets
         scores[name] = scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu")))
         shares = np.bincount(scores[name].argmax(axis=1), minlength=3) / len(jets)
         print(f"| {name} | {len(jets)} | {shares[0]:.0%} | {shares[1]:.0%} | {shares[2]:.0%} |")
+    print(compared(samples, scores))
     signal = np.concatenate([scores[name] for name in list(FILES)[:2]])[:, Label.SIGNAL]
     qcd, bib = (scores[name][:, Label.SIGNAL] for name in ("control region, simulated multijets", "BIB"))
     for name, background in (("the rest", np.concatenate([qcd, bib])), ("multijets", qcd), ("BIB", bib)):
