@@ -327,6 +327,20 @@ def test_options_in_the_pages_are_options_of_a_command(page: Path) -> None:
     assert used - known - {"--help", "--version"} == set()
 
 
+def test_every_page_is_in_a_table_of_contents_of_the_site() -> None:
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    listed = re.findall(r"^[\w/]+$", "\n".join(re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)), re.MULTILINE)
+    pages = {path for suffix in ("md", "ipynb") for path in (ROOT / "docs").rglob(f"*.{suffix}")}
+    assert sorted(listed) == sorted(
+        str(page.relative_to(ROOT / "docs").with_suffix("")) for page in pages - {ROOT / "docs" / "index.md"}
+    )
+
+
+def test_the_reference_has_every_public_function() -> None:
+    listed = re.findall(r"autofunction:: (\w+)", (ROOT / "docs" / "reference.md").read_text("utf-8"))
+    assert set(listed) == set(cal_ratio_trainer.__all__) - {"UserError", "__version__", "errors"}
+
+
 def test_the_test_named_for_profiling_exists() -> None:
     (name,) = set(re.findall(r"pytest --profile (\S+)", (ROOT / "docs" / "development.md").read_text("utf-8")))
     file, _, function = name.partition("::")

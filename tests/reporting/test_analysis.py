@@ -197,6 +197,15 @@ def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Drawing, "write", written)
 
 
+@pytest.mark.usefixtures("blank_figures")
+def test_sculpting_is_shown_of_the_recommended_epochs_where_it_is_asked_for(trained: Path, tmp_path: Path) -> None:
+    result, page = analyze(trained, tmp_path, "plain/0", "fight/0", sculpting=True)
+    assert "Is a mass sculpted?" in page
+    assert page.index("| plain/00000/", page.index("Mistag at fixed")) < page.index("Is a mass sculpted?") + 5000
+    assert (tmp_path / "analyze_figures" / "sculpting_cluster_mass_90.png").is_file()
+    assert result.failures == ()
+
+
 @pytest.fixture
 def by_hand(tmp_path: Path, blank_figures: None) -> Path:
     """Good run, run with an epoch in which all outputs are the same, and interrupted run."""

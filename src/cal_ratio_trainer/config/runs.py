@@ -77,6 +77,11 @@ class AnalyzeSettings(FigureSettings):
         ge=1,
         description="Score plots are shown of all shortlisted epochs up to so many, then of fewer a run. [epochs]",
     )
+    sculpting: bool = Field(
+        default=False,
+        description="Show efficiency and mistag of the recommended epochs at signal efficiencies of 90 and 80 % "
+        "against pt, mass and width of the jet's clusters, mediator mass and decay position.",
+    )
     replicas: int = Field(
         default=200,
         ge=0,

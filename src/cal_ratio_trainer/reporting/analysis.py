@@ -14,6 +14,7 @@ from cal_ratio_trainer.evaluation.plain import to_plain
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.plotting import FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.roc import importance_drawings
+from cal_ratio_trainer.plotting.sculpting import MAX_NETWORKS, sculpting_caption, sculpting_drawings
 from cal_ratio_trainer.reporting.analysis_figures import (
     history_figures,
     pareto_figure,
@@ -32,7 +33,7 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
-from cal_ratio_trainer.reporting.training_details import member_table, region_table
+from cal_ratio_trainer.reporting.training_details import member_table, region_table, sculpting_table
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.networks import find_networks
 from cal_ratio_trainer.runs.recommendation import (
@@ -309,8 +310,25 @@ def _write_section(report: Report, section: _Section, settings: AnalyzeSettings,
         report.heading(f"Group {section.number + 1}: {names} ({data})")
     _write_comparison(report, section, level)
     _write_test_figures(report, section, level)
+    _write_sculpting(report, section, level)
     _write_importance(report, section, level)
     _write_plots(report, section, settings, level)
+
+
+def _write_sculpting(report: Report, section: _Section, level: int) -> None:
+    order = [run.name for run in section.group.runs]
+    recommended = sorted(section.recommended_of_runs, key=lambda each: order.index(each.run.name))
+    results = {each.name: each.result for each in recommended}
+    networks = {name: result.sculpting for name, result in results.items() if result and result.sculpting}
+    if not networks:
+        return
+    report.heading("Is a mass sculpted?", level)
+    report.table(sculpting_table(networks))
+    if len(networks) > MAX_NETWORKS:
+        report.text(f"The figures show the first {MAX_NETWORKS} networks.")
+    suffix = f"group_{section.number + 1}_" if section.number else ""
+    drawings = sculpting_drawings(networks, suffix)
+    report.figures(drawings, section.labels, [sculpting_caption(drawing) for drawing in drawings])
 
 
 def _write_comparison(report: Report, section: _Section, level: int) -> None:

@@ -20,6 +20,7 @@ from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
@@ -185,6 +186,11 @@ class RunSample:
     def pt_ranges(self) -> tuple[PtRange, ...]:
         """The ranges of jet pt in which the training compares data and MC."""
         return ranges_of(self.settings.pt_ranges, self.control.metadata.scaling)
+
+    @cached_property
+    def cluster_shapes(self) -> tuple[FloatArray, FloatArray] | None:
+        """Mass and width of the clusters of the main jets; see `cluster_mass_and_width`."""
+        return cluster_mass_and_width(self.main.jets, self.main.metadata.scaling or LEGACY_SCALING)
 
     @cached_property
     def checksum(self) -> str:
