@@ -141,7 +141,7 @@ def test_nadam_follows_the_momentum_schedule_of_keras() -> None:
 
 
 def test_batch_normalisation_keeps_the_biased_variance_as_keras_does() -> None:
-    norm = BatchNorm(1).train()
+    norm = BatchNorm(1, 0.99).train()
     norm(torch.tensor([[0.0], [2.0]]))
     # mean 1, biased variance 1; momentum 0.99 of Keras is 0.01 here.
     assert norm.mean.item() == pytest.approx(0.01)
@@ -213,7 +213,7 @@ def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int, m
         assert sums[name] == pytest.approx(value, rel=1e-6)
     for one, other in zip(whole, added, strict=True):
         assert one is not None
-        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6 * max(1.0, float(one.abs().max())))
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=5e-6 * max(1.0, float(one.abs().max())))
     torch.testing.assert_close(running, whole_running)
 
 

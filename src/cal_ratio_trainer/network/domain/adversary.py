@@ -13,7 +13,6 @@ from cal_ratio_trainer.network.shape import OUTPUTS
 
 WIDTHS = (24, 12, 6)
 _CONFIDENTLY_WRONG = 2 * math.log(2)
-_MOMENTUM = 0.01
 _EPSILON = 1e-3
 # Probabilities nearer to 0 or 1 than this are taken as this, as Keras does: the loss of one jet is at most 16.1.
 _PROBABILITY_EDGE = 1e-7
@@ -21,10 +20,16 @@ _MAX_LOGIT = float(torch.logit(torch.tensor(1.0 - _PROBABILITY_EDGE, dtype=torch
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation whose running variance is the biased one, as Keras keeps it."""
+    """Batch normalisation whose running variance is the biased one, as Keras keeps it.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: numbers of a jet.
+        momentum: share of the running values that each batch keeps; 0 takes those of the last batch.
+    """
+
+    def __init__(self, width: int, momentum: float) -> None:
         super().__init__()
+        self.momentum = momentum
         self.gamma = nn.Parameter(torch.ones(width))
         self.beta = nn.Parameter(torch.zeros(width))
         self.mean: Tensor
@@ -38,8 +43,8 @@ class BatchNorm(nn.Module):
             return functional.batch_norm(x, self.mean, self.variance, self.gamma, self.beta, False, 0.0, _EPSILON)
         with torch.no_grad():
             variance, mean = torch.var_mean(x, dim=0, unbiased=False)
-            self.mean.lerp_(mean, _MOMENTUM)
-            self.variance.lerp_(variance, _MOMENTUM)
+            self.mean.lerp_(mean, 1 - self.momentum)
+            self.variance.lerp_(variance, 1 - self.momentum)
         return functional.batch_norm(x, None, None, self.gamma, self.beta, True, 0.0, _EPSILON)
 
 
@@ -48,6 +53,9 @@ class Adversary(DomainLoss):
     """[jets, 3] probabilities -> [jets] logits that it is data: BN > 24 tanh > BN > 12 tanh > BN > 6 tanh > BN > 1.
 
     It is updated twice on the same control jets before the classifier, whose loss is main loss - weight * its loss.
+    There its normalisation is frozen with its weights. With running averages over many updates, which lag behind the
+    classifier, a classifier that shifts its outputs makes it confidently wrong; so they are those of its last update,
+    unless `adversary_momentum` says otherwise.
     """
 
     updates = 2
@@ -57,7 +65,7 @@ class Adversary(DomainLoss):
         super().__init__(settings)
         generator = torch.Generator().manual_seed(settings.seed)
         widths = [OUTPUTS, *WIDTHS]
-        self.norms = nn.ModuleList(BatchNorm(width) for width in widths)
+        self.norms = nn.ModuleList(BatchNorm(width, settings.adversary_momentum) for width in widths)
         self.dense = nn.ModuleList(
             Dense(inputs, units, generator) for inputs, units in zip(widths, [*WIDTHS, 1], strict=True)
         )

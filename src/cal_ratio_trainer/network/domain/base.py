@@ -82,6 +82,7 @@ class DomainSettings:
         steps: planned number of steps of the whole training.
         hidden_width: units of the classifier's last hidden layer.
         region_shares: share of each control region in the loss, in order; their sum is 1.
+        adversary_momentum: share of its running averages that an update of the adversary keeps.
     """
 
     weight: float
@@ -91,6 +92,7 @@ class DomainSettings:
     steps: int = 1
     hidden_width: int = 64
     region_shares: tuple[float, ...] = (1.0,)
+    adversary_momentum: float = 0.0
 
 
 @dataclass(frozen=True)
