@@ -168,7 +168,8 @@ ARROWS["runs"] = {
 }
 ARROWS["training"] = {"runs", *ARROWS["runs"]}
 ARROWS["scoring"] = {"runs", *ARROWS["runs"]}
-ARROWS["reporting"] = {"scoring", "training", *ARROWS["training"]}
+ARROWS["tuning"] = {"training", *ARROWS["training"]}
+ARROWS["reporting"] = {"scoring", "training", "tuning", *ARROWS["training"]}
 ARROWS["api"] = {"reporting", *ARROWS["reporting"]}
 # The command line calls the public functions; it names the types and texts of their results.
 ARROWS["cli"] = {"api", "config", "files", "jets", "ntuple", "reporting", "scoring", "training"}
@@ -242,7 +243,7 @@ def test_packages_leave_libraries_to_those_whose_business_they_are(package: str)
 def test_everything_the_sources_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
-    for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook"):
+    for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook", "tune"):
         declared |= {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"][extra]}
     declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which requires the matching version
     owners = importlib.metadata.packages_distributions()
@@ -324,6 +325,20 @@ def test_options_in_the_pages_are_options_of_a_command(page: Path) -> None:
     for line in re.findall(r"cr_trainer [^\n`]*", page.read_text("utf-8")):
         used |= set(re.findall(r"(?<=\s)--[a-zA-Z][\w-]*", line))
     assert used - known - {"--help", "--version"} == set()
+
+
+def test_every_page_is_in_a_table_of_contents_of_the_site() -> None:
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    listed = re.findall(r"^[\w/]+$", "\n".join(re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)), re.MULTILINE)
+    pages = {path for suffix in ("md", "ipynb") for path in (ROOT / "docs").rglob(f"*.{suffix}")}
+    assert sorted(listed) == sorted(
+        str(page.relative_to(ROOT / "docs").with_suffix("")) for page in pages - {ROOT / "docs" / "index.md"}
+    )
+
+
+def test_the_reference_has_every_public_function() -> None:
+    listed = re.findall(r"autofunction:: (\w+)", (ROOT / "docs" / "reference.md").read_text("utf-8"))
+    assert set(listed) == set(cal_ratio_trainer.__all__) - {"UserError", "__version__", "errors"}
 
 
 def test_the_test_named_for_profiling_exists() -> None:

@@ -45,6 +45,10 @@ def test_a_name_with_a_line_break_begins_no_block(line_break: str) -> None:
     assert "<li>" not in MarkdownIt("commonmark").render(markdown)
 
 
+def test_a_number_keeps_the_spaces_that_hold_it_and_its_error_together() -> None:
+    assert escaped("0.98\xa0±\xa00.01") == "0.98\xa0±\xa00.01"
+
+
 def test_what_cannot_be_shown_or_written_is_named() -> None:
     assert escaped("a\x1b[2J\udcff\u202eb") == r"a\\x1b\[2J\\xff\\u202eb"
 

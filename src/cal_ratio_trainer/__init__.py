@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         resample,
         score,
         train,
+        tune,
     )
     from cal_ratio_trainer.errors import UserError
 
@@ -50,6 +51,7 @@ __all__ = [
     "resample",
     "score",
     "train",
+    "tune",
 ]
 
 

@@ -67,6 +67,8 @@ class SameOutput(UserError):
 def harmless(text: str, kept: str = "\t\n") -> str:
     r"""Replaces unprintable characters by escape sequences, so that text cannot control a terminal.
 
+    No-break spaces stay, which Python calls unprintable: numbers in tables have them before their errors.
+
     Args:
         text: Text of unknown origin.
         kept: Unprintable characters that stay; empty for a single line.
@@ -76,6 +78,7 @@ def harmless(text: str, kept: str = "\t\n") -> str:
     """
     if text.isprintable():
         return text
+    kept += "\xa0"
     return "".join(each if each.isprintable() or each in kept else _escape_sequence(each) for each in text)
 
 

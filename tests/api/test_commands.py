@@ -29,6 +29,7 @@ from cal_ratio_trainer.config.runs import (
     RunsSettings,
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
+from cal_ratio_trainer.config.tuning import TuneSettings
 
 MODELS: dict[str, type[Settings]] = {
     "demo": DemoSettings,
@@ -36,6 +37,7 @@ MODELS: dict[str, type[Settings]] = {
     "build": BuildSettings,
     "resample": ResampleSettings,
     "train": TrainArguments,
+    "tune": TuneSettings,
     "score": ScoreSettings,
     "compare": CompareSettings,
     "analyze": AnalyzeSettings,
@@ -162,6 +164,13 @@ def test_the_run_is_listed_described_analyzed_exported_and_continued(
         runs_to_analyze=["default/0"], output_path=runs, output_report=report, replicas=0, progress=False
     )
     assert analysis.recommended == ("default/00000/0",)
+    assert analysis.importances == ()
+    explained = run.importance(permutations=1, max_jets=50)
+    assert len(explained.to_pandas()) == 31 + 4
+    assert explained.figures() == ["importance", "importance_kinds"]
+    assert explained.figure("importance_kinds").axes
+    with pytest.raises(crt.UserError, match="did you mean importance"):
+        explained.figure("importances")
     exported = crt.export(training="default/0", output_path=runs, output_json=folder / "network.json")
     assert exported.exported.paths == (folder / "network.json",)
     more = crt.train(output_path=runs, continue_from=0, epochs=1, progress=False)

@@ -1,6 +1,7 @@
 """Page of `cr_trainer analyze`, for hand-made runs with known results and for small real trainings."""
 
 import io
+import json
 import re
 import shutil
 from pathlib import Path
@@ -110,6 +111,22 @@ def test_the_page_has_every_part(whole: tuple[AnalysisResult, str]) -> None:
     assert "**Differences to " in page
 
 
+def test_the_importance_of_inputs_of_each_recommended_epoch_is_shown_if_it_is_asked_for(
+    trained: Path, whole: tuple[AnalysisResult, str], tmp_path: Path
+) -> None:
+    assert "Importance of inputs" not in whole[1]
+    how: dict[str, int] = {"importance": 2, "importance_jets": 80, "replicas": 0}
+    result, page = analyze(trained, tmp_path, "data/0", **how)
+    assert [each.network for each in result.importances] == list(result.recommended)
+    assert page.count("## Importance of inputs\n") == 1
+    assert {"importance", "importance_kinds"} <= set(result.figures())
+    assert re.search(r"\| \*\*tracks\*\* \| all \| -?\d\.\d{4} ± \d\.\d{4} \(\d\.\d{4}\) \|", page)
+    assert re.search(r"\| clus_time \| clusters \| -?\d", page)
+    stored = json.loads((tmp_path / "analyze.importance.json").read_text("utf-8"))
+    assert [each["network"] for each in stored] == list(result.recommended)
+    assert stored[0]["inputs"][0]["name"] == "jet_pt"
+
+
 def test_every_image_of_the_page_is_there_and_shows(
     whole: tuple[AnalysisResult, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -178,6 +195,15 @@ def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         return [folder / f"{self.name}.png"]
 
     monkeypatch.setattr(Drawing, "write", written)
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_sculpting_is_shown_of_the_recommended_epochs_where_it_is_asked_for(trained: Path, tmp_path: Path) -> None:
+    result, page = analyze(trained, tmp_path, "plain/0", "fight/0", sculpting=True)
+    assert "Is a mass sculpted?" in page
+    assert page.index("| plain/00000/", page.index("Mistag at fixed")) < page.index("Is a mass sculpted?") + 5000
+    assert (tmp_path / "analyze_figures" / "sculpting_cluster_mass_90.png").is_file()
+    assert result.failures == ()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The page that `cr_trainer compare` writes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.schema import TRACKS
 from cal_ratio_trainer.jets.store import write_jets
+from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.compare_report import compare_with_report, figure_table, ks_table
 from cal_ratio_trainer.reporting.page import Markup
 from cal_ratio_trainer.scoring.scorer import find_scorer
@@ -31,7 +33,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def settings_of(
-    folder: Path, networks: tuple[Path, ...], files: list[Path], column: str | None = None
+    folder: Path, networks: tuple[Path, ...], files: list[Path], column: str | None = None, **changes: Any
 ) -> CompareSettings:
     words = [str(each) for each in (*networks[1:], *files)]
     return CompareSettings.make(
@@ -41,6 +43,7 @@ def settings_of(
         output_report=folder / "page" / "report.md",
         replicas=20,
         threads=1,
+        **changes,
     )
 
 
@@ -89,6 +92,27 @@ def test_the_page_names_the_input_that_differs(networks: tuple[Path, Path], tmp_
     assert "Do they agree?" in text
     assert "Hypothesis: track z0 is not divided by 250 mm." in text
     assert "Single changes of the inputs that bring the scores closest" in text
+
+
+def test_sculpting_of_both_is_shown_where_it_is_asked_for(
+    networks: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = write_built(tmp_path / "main.parquet", scale(mixed_jets(300), SCALING).jets)
+
+    def written(self: Drawing, folder: Path, labels: FigureLabels) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.png").write_bytes(b"no figure")
+        return [folder / f"{self.name}.png"]
+
+    monkeypatch.setattr(Drawing, "write", written)
+    monkeypatch.setattr("cal_ratio_trainer.reporting.report.page_html", lambda *given: "")
+    summary = compare_with_report(settings_of(tmp_path, networks, [main], sculpting=True)).summary
+    found = summary.samples["main"].sculpting
+    assert found is not None
+    for points in found:
+        assert [point.efficiency for point in points] == [0.9, 0.8]
+        assert {"pt", "cluster_mass", "cluster_width"} <= points[0].shapes.keys()
+    assert "Is a mass sculpted?" in (tmp_path / "page" / "report.md").read_text()
 
 
 def test_only_a_clear_difference_is_in_bold_on_the_better_side() -> None:

@@ -222,6 +222,18 @@ def test_without_several_regions_nothing_has_a_name(files: dict[str, str], tmp_p
     assert (alone.control.region, alone.regions, alone.judged) == (None, {}, None)
 
 
+def test_one_region_is_judged_beside_another_and_trained_as_without_it(files: dict[str, str], tmp_path: Path) -> None:
+    alone = {"cr_training_file": files["dijets"], "cr_shares": None, "epochs": 1}
+    beside, without = (
+        trained(settings(files, tmp_path / name, **alone, **more)).read_history()[0]
+        for name, more in (("beside", {}), ("without", {"cr_judge_file": None}))
+    )
+    assert {name: beside[name] for name in without if "c2st" not in name} == pytest.approx(
+        {name: value for name, value in without.items() if "c2st" not in name}, nan_ok=True, abs=0, rel=0
+    )
+    assert beside["cr_control_ks_qcd_hist"] == beside["ks_qcd_hist"] != beside["cr_other_ks_qcd_hist"]
+
+
 def test_a_fold_set_keeps_the_regions_and_their_shares(files: dict[str, str], tmp_path: Path) -> None:
     chosen = settings(files, tmp_path, folds=2, epochs=1)
     fold_set = train_set(chosen).run

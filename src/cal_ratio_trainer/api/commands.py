@@ -25,6 +25,7 @@ from cal_ratio_trainer.config.runs import (
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.config.tuning import TuneSettings
 from cal_ratio_trainer.progress import progress_shown
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from cal_ratio_trainer.reporting.model_dump import NetworkDescription
     from cal_ratio_trainer.reporting.runs import RunList
     from cal_ratio_trainer.reporting.score_report import ScoreResult
+    from cal_ratio_trainer.reporting.tuning import TuneResult
     from cal_ratio_trainer.runs.import_run import ImportSummary
     from cal_ratio_trainer.runs.network_export import TrainingExport
     from cal_ratio_trainer.simulation import DemoSummary
@@ -152,16 +154,8 @@ def _train(
 
     if place().processes > 1:
         raise ConfigError(["with torchrun use the command line: torchrun ... -m cal_ratio_trainer train"])
-    if settings is not None and options:
-        raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
-    layers = layers_of(TrainSettings, None, options, source="")
-    if settings is not None:
-        # Settings are a config file in another form: without a profile they begin from the manual's.
-        layers.insert(1, ("settings", {name: getattr(settings, name) for name in settings.model_fields_set}))
-    layers, notices = resolve_layers(layers)
     say = _say if progress else lambda text: None
-    for notice in notices:
-        say(notice)
+    layers = _layers_of_training(TrainSettings, settings, options, say)
     with progress_shown(progress):
         word = None if continue_from is None else str(continue_from)
         summary = train_with(layers, word, say)
@@ -170,6 +164,25 @@ def _train(
 
 
 train = described(TrainArguments, TrainSettings, _train, _train)
+
+
+def _layers_of_training(
+    model: type[TrainSettings],
+    settings: TrainSettings | None,
+    options: dict[str, Any],
+    say: Callable[[str], None],
+) -> Layers:
+    """Sources of the settings of a call, resolved as on the command line."""
+    if settings is not None and options:
+        raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
+    layers = layers_of(model, None, options, source="")
+    if settings is not None:
+        # Settings are a config file in another form: without a profile they begin from the manual's.
+        layers.insert(1, ("settings", {name: getattr(settings, name) for name in settings.model_fields_set}))
+    layers, notices = resolve_layers(layers)
+    for notice in notices:
+        say(notice)
+    return layers
 
 
 def train_with(
@@ -190,6 +203,7 @@ def train_with(
         TrainingStopped: SIGTERM or ^C; the run can be continued.
     """
     limit_spinning()
+    from cal_ratio_trainer.reporting.run_page import RunPages
     from cal_ratio_trainer.reporting.training_details import training_details_text
     from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.ranks import launched_ranks
@@ -204,15 +218,47 @@ def train_with(
     elif work := set_work(layers, settings, continue_from):
         if work.network_set is None:
             say(notice)
-        summary = train_networks(work, say, training_details_text, ranks)
+        summary = train_networks(work, say, training_details_text, ranks, RunPages())
     else:
         start = find_start(layers, settings, continue_from)
         # A training that goes on with an imported run has the settings of that.
         if start.run is None and (start.initial is None or start.settings.start_from):
             say(notice)
-        summary = train_one(start, say, training_details_text, ranks)
+        summary = train_one(start, say, training_details_text, ranks, RunPages())
     ranks.shut_down()
     return summary
+
+
+def _tune(settings: TuneSettings | None = None, /, *, progress: bool = True, **options: Any) -> "TuneResult":
+    """Searches for better settings of a training by two objectives, and writes a report.
+
+    Settings that are neither searched nor given begin from a profile, as in `train`.
+
+    Returns:
+        The trials, the front and the file with the recommended settings.
+
+    Raises:
+        UserError: settings or files cannot be used, the study exists already, or Optuna is not installed.
+        TrainingStopped: SIGTERM or ^C; `resume` goes on.
+    """
+    say = _say if progress else lambda text: None
+    layers = _layers_of_training(TuneSettings, settings, options, say)
+    with progress_shown(progress):
+        return tune_with(layers, say)
+
+
+tune = described(TuneSettings, TuneSettings, _tune, _tune)
+
+
+def tune_with(layers: Layers, say: Callable[[str], None]) -> "TuneResult":
+    """Searches for settings, and writes a report; arguments as `train_with`, errors as `tune`."""
+    limit_spinning()
+    settings = settings_from(TuneSettings, layers)
+    from cal_ratio_trainer.reporting.tuning import tune_with_report
+
+    if not settings.resume:
+        say(profile_notice(layers))
+    return tune_with_report(settings, layers, say)
 
 
 @command(ScoreSettings, runs_network=True)

@@ -23,7 +23,8 @@ from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
 from cal_ratio_trainer.runs.networks import NEWEST, Networks, networks_of
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE
-from cal_ratio_trainer.runs.test_sample import known_settings
+from cal_ratio_trainer.runs.test_sample import RunSample, known_settings
+from cal_ratio_trainer.scoring.importance import ImportanceResult, permutation_importance
 from cal_ratio_trainer.scoring.scorer import find_scorer
 
 if TYPE_CHECKING:
@@ -153,6 +154,26 @@ class Run(Result):
             ConfigError: the network reads masses that some jets do not have.
         """
         return find_scorer(f"{self.path.absolute()}/{epoch}", ReadingSettings()).scores(jets, labelled)
+
+    def importance(
+        self, epoch: int | str = NEWEST, permutations: int = 5, max_jets: int = 20_000, seed: int = 1
+    ) -> ImportanceResult:
+        """Permutation importance of the network's inputs on the run's test jets; see `permutation_importance`.
+
+        Args:
+            epoch: as `network` takes it.
+            permutations: of each input, at least 1.
+            max_jets: number of test jets that are drawn.
+            seed: of sample and permutations.
+
+        Raises:
+            RunError: the weights are not there.
+            UserError: the run has no test jets, or they cannot be read.
+        """
+        named = networks_of(self.directory, str(epoch))
+        sample = RunSample.read(self.directory, self.directory.read_settings())
+        found = permutation_importance(sample, named.load(), permutations, max_jets, seed)
+        return ImportanceResult(named.name, found, labels_of_run(self.directory))
 
     @cached_property
     def _overview(self) -> RunOverview:

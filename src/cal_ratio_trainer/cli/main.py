@@ -34,6 +34,7 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "train": "Train the network (without arguments: on the built-in demo).",
+    "tune": "Search for better settings of a training (needs the extra 'tune').",
     "demo": "Simulate DiVertAnalysis ntuples to try out all commands.",
     "convert": "Convert ntuples to files of jets, or trainings to other formats.",
     "build": "Build a main or control-region training file from converted files.",

@@ -77,13 +77,28 @@ class AnalyzeSettings(FigureSettings):
         ge=1,
         description="Score plots are shown of all shortlisted epochs up to so many, then of fewer a run. [epochs]",
     )
+    sculpting: bool = Field(
+        default=False,
+        description="Show efficiency and mistag of the recommended epochs at signal efficiencies of 90 and 80 % "
+        "against pt, mass and width of the jet's clusters, mediator mass and decay position.",
+    )
     replicas: int = Field(
         default=200,
         ge=0,
         le=10_000,
         description="Samples drawn anew for the errors of AUC and K-S; 0 for none. [samples]",
     )
-    seed: int = Field(default=1, ge=0, lt=2**63, description="Seed of these samples. [1]")
+    seed: int = Field(default=1, ge=0, lt=2**63, description="Seed of these samples and of permutations. [1]")
+    importance: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Permutations of each input for the importance of inputs, of the recommended epoch; 0 leaves it "
+        "out, 5 are enough. [permutations]",
+    )
+    importance_jets: int = Field(
+        default=20_000, ge=1, description="Number of test jets that inputs are permuted among, at most. [jets]"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to score; auto takes a GPU where there is one."
     )

@@ -141,6 +141,11 @@ class CompareSettings(ReadingSettings):
     )
     seed: int = Field(default=1, ge=0, description="Seed of these draws. [1]")
     disagreements: int = Field(default=20, ge=0, description="How many of the jets that differ most are listed. [jets]")
+    sculpting: bool = Field(
+        default=False,
+        description="Show efficiency and mistag of both at signal efficiencies of 90 and 80 % against pt, mass and "
+        "width of the jet's clusters, mediator mass and decay position.",
+    )
     explain: bool = Field(
         default=True,
         description="Where a network and scores in the files differ, try which change of the inputs makes them agree.",

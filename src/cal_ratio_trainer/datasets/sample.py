@@ -309,16 +309,14 @@ class TrainingData:
         masses: NDArray[np.float32] | None,
     ) -> "TrainingData":
         """Joins the regions to train on, and those that are judged only."""
-        control = next(iter(regions.values()), None) or main.without_jets()
-        several = len(regions) > 1 or judged
+        if len(regions) < 2 and not judged:
+            return cls(main, next(iter(regions.values()), None) or main.without_jets(), masses)
         return cls(
             main,
-            TrainingSample.joined(regions) if len(regions) > 1 else control,
+            TrainingSample.joined(regions) if regions else main.without_jets(),
             masses,
             TrainingSample.joined(judged) if judged else None,
-            {name: replace(each, test_constituents={}) for name, each in {**regions, **judged}.items()}
-            if several
-            else {},
+            {name: replace(each, test_constituents={}) for name, each in {**regions, **judged}.items()},
         )
 
     @property
@@ -343,7 +341,7 @@ class TrainingData:
         target = np.concatenate([self.main.jets.label, *(each.is_data for each in of_control)]).astype(np.int64)
         weight = np.concatenate([each.loss_weight for each in samples]).astype(np.float32)
         region = None
-        if self.control.region is not None:
+        if self.control.region is not None and len(self.control.region_names) > 1:
             none = np.zeros(0, np.uint8) if self.judged is None else np.zeros(len(self.judged.jets), np.uint8)
             numbers = np.concatenate([np.zeros(len(self.main.jets), np.uint8), self.control.region, none])
             region = torch.from_numpy(numbers).to(device)

@@ -86,7 +86,8 @@ def refuse_different_files(main_file: Path, main: JetMetadata, control_file: Pat
         InputFileError: names the control file: it comes from another simulation (e.g. the demo) than the main file, or
             has other scaling, units or cuts; lists all differences.
     """
-    if main.simulation != control.simulation:
+    # Demos that differ in their mismodelling alone are control regions of one simulation.
+    if _program(main.simulation) != _program(control.simulation):
         here, there = (each.simulation or "no such simulation" for each in (control, main))
         raise InputFileError(
             control_file,
@@ -98,6 +99,10 @@ def refuse_different_files(main_file: Path, main: JetMetadata, control_file: Pat
             control_file,
             f"was made differently from {main_file}, which the adversary would see: {'; '.join(differences)}",
         )
+
+
+def _program(simulation: str | None) -> str | None:
+    return simulation if simulation is None else simulation.partition(" (mismodelling ")[0]
 
 
 def _differences(main: JetMetadata, control: JetMetadata) -> list[str]:

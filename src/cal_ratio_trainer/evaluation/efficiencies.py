@@ -180,8 +180,10 @@ EDGES = {
     "pt": np.array([40.0, 50, 60, 70, 85, 100, 125, 150, 200, 250, 300, 400, 500]),
     "eta": np.linspace(-2.5, 2.5, 21),
     "phi": np.linspace(-np.pi, np.pi, 17),
+    "cluster_mass": np.array([0.0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 30, 40, 60, 100]),
+    "cluster_width": np.array([0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4]),
 }
-"""Bin edges by quantity: Lxy and |Lz| in mm, jet pt in GeV, jet eta, jet phi in rad."""
+"""Bin edges by quantity: Lxy and |Lz| in mm, jet pt and mass of the clusters in GeV, jet eta, jet phi in rad, width."""
 
 _FINE_FROM_PASSING = 60
 """With fewer QCD jets that pass the cut, two bins are taken together for the backgrounds."""
@@ -310,6 +312,8 @@ def _values(known: JetKinematics) -> Iterator[tuple[Label, str, FloatArray]]:
         ("pt", (Label.SIGNAL, Label.QCD, Label.BIB)),
         ("eta", (Label.SIGNAL, Label.QCD, Label.BIB)),
         ("phi", (Label.QCD, Label.BIB)),
+        ("cluster_mass", (Label.SIGNAL, Label.QCD, Label.BIB)),
+        ("cluster_width", (Label.SIGNAL, Label.QCD, Label.BIB)),
     ):
         values: FloatArray | None = getattr(known, quantity)
         if values is not None:

@@ -179,8 +179,7 @@ def roc_auc_error(
         events: [jets] a number that all jets of an event share.
         background: the mixture.
     """
-    taking_part = [jets.positions[label] for label in _labels(jets, background)]
-    of_background = events[np.concatenate(taking_part)] if taking_part else events[:0]
+    of_background = events[mixed_positions(jets, background)]
     return auc_error(jets.signal_sample(), mixed(jets, background), events[jets.positions[Label.SIGNAL]], of_background)
 
 
@@ -199,15 +198,34 @@ def auc_error(
     Source: E. R. DeLong, D. M. DeLong and D. L. Clarke-Pearson, Biometrics 44 (1988) 837, with the contributions of
         an event added up before they are squared (N. A. Obuchowski, Biometrics 53 (1997) 567).
     """
-    totals = signal.weights.sum(dtype=np.float64), background.weights.sum(dtype=np.float64)
-    if not (totals[0] > 0 and totals[1] > 0):
+    if not (signal.weights.sum(dtype=np.float64) > 0 and background.weights.sum(dtype=np.float64) > 0):
         return math.nan
-    shares = [sample.weights / total for sample, total in zip((signal, background), totals, strict=True)]
+    event = np.unique(np.concatenate([signal_events, background_events]), return_inverse=True)[1]
+    return clustered_error(auc_contributions(signal, background), event)
+
+
+def auc_contributions(signal: WeightedSample, background: WeightedSample) -> NDArray[np.float64]:
+    """What each jet, those of the signal first, adds to the AUC beyond its share; their sum is 0.
+
+    Args:
+        signal, background: scores and weights, whose sums are above 0.
+
+    Source: see `auc_error`.
+    """
+    shares = [sample.weights / sample.weights.sum(dtype=np.float64) for sample in (signal, background)]
     won = _share_below(background.values, shares[1], signal.values)
     auc = float((shares[0] * won).sum())
     lost = 1 - _share_below(signal.values, shares[0], background.values)
-    contributions = np.concatenate([shares[0] * (won - auc), shares[1] * (lost - auc)])
-    event = np.unique(np.concatenate([signal_events, background_events]), return_inverse=True)[1]
+    return np.concatenate([shares[0] * (won - auc), shares[1] * (lost - auc)])
+
+
+def clustered_error(contributions: NDArray[np.float64], event: NDArray[np.intp]) -> float:
+    """Standard error of a figure from what each jet adds to it, with jets of one event correlated.
+
+    Args:
+        contributions: [jets].
+        event: [jets] the event of each, numbered from 0.
+    """
     return math.sqrt(float(np.square(np.bincount(event, contributions)).sum()))
 
 
@@ -228,6 +246,11 @@ def mixed(jets: ScoredJets, background: Background) -> WeightedSample:
         factor = background.factor(label) * len(sample) / sample.weights.sum(dtype=np.float64)
         parts.append(WeightedSample(sample.values, sample.weights * factor))
     return WeightedSample.concatenated(parts) if parts else WeightedSample.unweighted(np.zeros(0))
+
+
+def mixed_positions(jets: ScoredJets, background: Background) -> NDArray[np.intp]:
+    """Positions of the jets of a mixture, in the order of `mixed`."""
+    return np.concatenate([np.zeros(0, np.intp), *(jets.positions[label] for label in _labels(jets, background))])
 
 
 def _labels(jets: ScoredJets, background: Background) -> list[Label]:

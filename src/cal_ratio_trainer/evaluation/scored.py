@@ -107,6 +107,8 @@ class JetKinematics:
         llp_eta: [jets] of the true long-lived particle of signal jets.
         llp_lxy: [jets] its decay's distance from the beam, mm.
         llp_lz: [jets] its decay's distance from the interaction point along the beam, mm, signed.
+        cluster_mass: [jets] invariant mass of the clusters, GeV.
+        cluster_width: [jets] mean distance of the clusters from their centre, weighted by pt.
     """
 
     pt: FloatArray | None = None
@@ -115,6 +117,8 @@ class JetKinematics:
     llp_eta: FloatArray | None = None
     llp_lxy: FloatArray | None = None
     llp_lz: FloatArray | None = None
+    cluster_mass: FloatArray | None = None
+    cluster_width: FloatArray | None = None
 
     def fits(self, jets: int) -> bool:
         """True where every array that is there is [jets]."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cal_ratio_trainer.jets import Jets, JetScalars
 from cal_ratio_trainer.jets.ragged import IndexArray, ListColumns
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, Constituent, Schema
 from cal_ratio_trainer.network.dropout import MaskRows
 from cal_ratio_trainer.network.engine import on_device
 from cal_ratio_trainer.network.inputs import InputFilling, NetworkInputs
@@ -278,21 +278,44 @@ class JetTensors:
         """
         whole, jets = jets, jets if share is None else jets[share]
         chosen = on_device(jets, self.device)
-        branches = {}
-        for kind in self.schema.constituents:
-            stored, packing = values[kind.name], pack(offsets[kind.name], places, kind.limit)
-            constituents = stored.index_select(0, on_device(np.append(packing.rows, len(stored) - 1), self.device))
-            if self.masses.shape[1]:
-                masses = self.masses.index_select(0, on_device(jets[packing.owners()], self.device))
-                constituents = with_masses(constituents, masses)
-            inverse = on_device(packing.inverse, self.device)
-            mask_rows = None
-            if share is not None:
-                rows, of = rows_in_whole(packing, self.offsets[kind.name], whole, share, kind.limit)
-                mask_rows = MaskRows(on_device(rows, self.device), of)
-            branches[kind.name] = BranchBatch(constituents, packing.counts, inverse, mask_rows=mask_rows)
+        branches = {
+            kind.name: self.constituents(kind, values[kind.name], offsets[kind.name], places, jets, whole, share)
+            for kind in self.schema.constituents
+        }
         jet = torch.cat([self.jet.index_select(0, chosen), self.masses.index_select(0, chosen)], dim=1)
         return Batch(branches, jet, None if share is None else MaskRows(on_device(share, self.device), len(whole)))
+
+    def constituents(
+        self,
+        kind: Constituent,
+        stored: Tensor,
+        offsets: IndexArray,
+        places: IndexArray,
+        jets: IndexArray,
+        whole: IndexArray | None = None,
+        share: IndexArray | None = None,
+    ) -> BranchBatch:
+        """The constituents of one kind of some jets.
+
+        Args:
+            kind: the kind.
+            stored, offsets: values and offsets of this kind as `assembled` takes those of all.
+            places: positions of the jets of the batch in those offsets.
+            jets: positions of the jets whose masses stand beside these constituents.
+            whole, share: the jets of the whole mini-batch, and the rising positions of these among them, for the
+                dropout masks; None where these are all of them.
+        """
+        packing = pack(offsets, places, kind.limit)
+        constituents = stored.index_select(0, on_device(np.append(packing.rows, len(stored) - 1), self.device))
+        if self.masses.shape[1]:
+            masses = self.masses.index_select(0, on_device(jets[packing.owners()], self.device))
+            constituents = with_masses(constituents, masses)
+        inverse = on_device(packing.inverse, self.device)
+        mask_rows = None
+        if whole is not None and share is not None:
+            rows, of = rows_in_whole(packing, self.offsets[kind.name], whole, share, kind.limit)
+            mask_rows = MaskRows(on_device(rows, self.device), of)
+        return BranchBatch(constituents, packing.counts, inverse, mask_rows=mask_rows)
 
 
 def with_masses(constituents: Tensor, masses: Tensor) -> Tensor:

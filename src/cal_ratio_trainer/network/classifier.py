@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.network.batch import Batch, JetTensors
+from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource, scale_of
 from cal_ratio_trainer.network.encoders.base import encoder_named
@@ -70,6 +70,13 @@ class Classifier(nn.Module):
             for name in self._branch_names
         ]
         return [branch * scale if scale != 1.0 else branch for branch in branches]
+
+    def branch_vectors(self, name: str, batch: BranchBatch) -> Tensor:
+        """Vectors [jets, width] of one branch as in use, without dropout: its part of what `encoded` gives."""
+        vectors: Tensor = self.get_submodule(name)(
+            batch, None, engine_for(batch.values.device, batch.values.dtype, self.engine)
+        )
+        return vectors
 
     def auxiliary_logits(self, encoded: Sequence[Tensor]) -> list[Tensor]:
         """Logits [jets, 3] of each auxiliary head, from what `encoded` gives."""

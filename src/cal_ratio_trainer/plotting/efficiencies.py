@@ -22,14 +22,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_AXIS_TITLES = {
+AXIS_TITLES = {
     "Lxy": "True decay $L_{xy}$ [mm], |η| < 1.4",
     "Lz": "True decay |$L_z$| [mm], |η| ≥ 1.4",
     "pt": "Jet $p_T$ [GeV]",
     "eta": "Jet η",
     "phi": "Jet φ [rad]",
+    "cluster_mass": "Mass of the jet's clusters [GeV]",
+    "cluster_width": "Width of the jet's clusters",
+    "mH": "$m_H$ [GeV]",
 }
-_POINT: dict[str, Any] = {"linestyle": "none", "markersize": 6, "elinewidth": 1.5, "markeredgewidth": 1.5, "zorder": 3}
+"""Titles of axes by quantity."""
+
+POINT: dict[str, Any] = {"linestyle": "none", "markersize": 6, "elinewidth": 1.5, "markeredgewidth": 1.5, "zorder": 3}
+"""Style of points with errors."""
 
 
 def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> None:
@@ -50,7 +56,7 @@ def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> N
         shares: list[Share] = [getattr(result, kind) for result in results]
         places = np.arange(len(shares)) + shift
         values, down, up = 100 * np.array([(each.value, each.error_down, each.error_up) for each in shares]).T
-        axes.errorbar(places, values, yerr=(down, up), capsize=4, **_POINT, **style)
+        axes.errorbar(places, values, yerr=(down, up), capsize=4, **POINT, **style)
         for place, each in zip(places, shares, strict=True):
             if np.isfinite(each.value):
                 text = f"{_per_cent(each)} %\n{each.total:,.0f} jets"
@@ -119,7 +125,7 @@ def _draw_points(axes: "Axes", each: Dependence, shift: float = 0.0) -> None:
         xerr=to_edges[:, some],
         # Weights below 0 bring a share out of its interval.
         yerr=np.maximum([(value - low)[some], (high - value)[some]], 0),
-        **_POINT,
+        **POINT,
         **style.points,
         label=f"{style.title} ({each.jets:,} jets{beyond})",
     )
@@ -153,7 +159,7 @@ def _places(each: Dependence, shift: float) -> tuple[NDArray[np.float64], NDArra
 
 def _finish(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint) -> None:
     axes.set_xlim(shown[0].edges[0], shown[0].edges[-1])
-    axes.set_xlabel(_AXIS_TITLES[shown[0].quantity])
+    axes.set_xlabel(AXIS_TITLES[shown[0].quantity])
     title = f"Signal output > {point.cut:.4g}, which {100 * point.qcd.value:.2g} % of QCD pass"
     axes.legend(loc="upper left", ncols=2, fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
 

@@ -111,6 +111,36 @@ class ShortlistPlot:
     jets: str = "test"
 
 
+@dataclass(frozen=True, eq=False)
+class TrialsPlot:
+    """Trials of a study: figure of merit against agreement.
+
+    Attributes:
+        figures: [trials, 2] AUC or rejection with its error.
+        excess: [trials] of the measure of agreement over identical distributions, in units of their spread.
+        stopped: [trials] True for trials that were stopped early.
+        front: positions of those that no other beats, by falling figure.
+        recommended: position of the recommended one; None without.
+        first: position of the trial with the settings of the profile or config; None without.
+        is_auc: the figure is the AUC.
+        excess_title: title of the y axis.
+    """
+
+    figures: NDArray[np.float64]
+    excess: NDArray[np.float64]
+    stopped: NDArray[np.bool_]
+    front: tuple[int, ...]
+    recommended: int | None
+    first: int | None
+    is_auc: bool
+    excess_title: str
+
+
+def trials_drawing(name: str, plot: TrialsPlot) -> Drawing:
+    """The trials of a study with errors, and the front."""
+    return Drawing(name, draw_trials, (plot,))
+
+
 def pareto_drawing(name: str, plot: ParetoPlot) -> Drawing:
     """All epochs and the front."""
     return Drawing(name, draw_pareto, (plot,))
@@ -161,6 +191,60 @@ def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
     _set_axes(axes, np.concatenate(missed or nothing), np.concatenate(heights or nothing), _KS_TITLE)
     axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
     _number_epochs(axes, plot.epochs)
+    _add_legend(axes)
+
+
+def draw_trials(axes: "Axes", plot: TrialsPlot) -> None:
+    """Each trial with its errors; an excess below 0 counts as 0 for the front."""
+    low, middle, high = (plot.figures[:, 0] + sign * plot.figures[:, 1] for sign in (-1, 0, 1))
+    if plot.is_auc:
+        # The axis runs against the AUC: its higher end has the lower 1 - AUC.
+        high, middle, low = _missed(low), _missed(middle), _missed(high)
+    errors = np.stack([middle - low, high - middle])
+    kinds = (("Finished", ~plot.stopped, BLUE, "o"), ("Stopped early", plot.stopped, GREY, "x"))
+    for label, chosen, colour, marker in kinds:
+        if chosen.any():
+            axes.errorbar(
+                middle[chosen],
+                plot.excess[chosen],
+                xerr=errors[:, chosen],
+                yerr=1.0,
+                linestyle="none",
+                marker=marker,
+                color=colour,
+                elinewidth=0.7,
+                label=label,
+            )
+    axes.axhspan(-1.0, 1.0, color="lightgrey", linewidth=0, zorder=0.5, label="Identical distributions ± 1σ")
+    if plot.front:
+        front = list(plot.front)
+        heights = np.maximum(plot.excess[front], 0.0)
+        axes.step(middle[front], heights, where="post", color="black", zorder=2.2, label="Pareto front")
+    if plot.first is not None:
+        axes.plot(
+            [middle[plot.first]],
+            [plot.excess[plot.first]],
+            linestyle="none",
+            marker="D",
+            markersize=15,
+            markerfacecolor="none",
+            markeredgecolor=ORANGE,
+            markeredgewidth=1.6,
+            label="Profile or config",
+        )
+    if plot.recommended is not None:
+        star = (float(middle[plot.recommended]), float(plot.excess[plot.recommended]))
+        _draw_star(axes, star, "Recommended")
+    if plot.is_auc:
+        _set_axes(axes, middle, plot.excess, plot.excess_title)
+        axes.set_xlabel("AUC, signal against QCD + 0.1 BIB (validation)")
+    else:
+        spread = float(np.ptp(middle)) or float(middle[0])
+        axes.set_xlim(float(middle.min()) - 0.1 * spread, float(middle.max()) + 0.1 * spread)
+        bottom, top = min(-1.5, float(plot.excess.min()) - 1), max(2.0, float(plot.excess.max()) + 1)
+        axes.set_ylim(bottom, top + 0.3 * (top - bottom))
+        axes.set_xlabel("Background rejection at 90 % signal efficiency (validation)")
+        axes.set_ylabel(plot.excess_title)
     _add_legend(axes)
 
 

@@ -1,13 +1,16 @@
-"""Figures over all cuts on the signal output: ROC curves with their errors, and S/sqrt(B)."""
+"""Figures over all cuts on the signal output, ROC curves and S/sqrt(B), and the importance of inputs for them."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.evaluation.importance import REJECTION_EFFICIENCY, Importance, Importances
 from cal_ratio_trainer.evaluation.roc import RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
+from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE
 
 if TYPE_CHECKING:
@@ -211,3 +214,66 @@ def _text(scan: SignificanceScan) -> str:
         f"area {scan.area:.4g};  maximum of $ε_S/√ε_B$ {scan.maximum_efficiency_ratio:.3g}",
     ]
     return "\n".join(lines if len(scan.cuts) else lines[:1])
+
+
+_MAX_BARS = 20
+_KIND_STYLES: dict[str, dict[str, Any]] = {
+    "jet": {"color": GREY},
+    "clusters": {"color": BLUE},
+    "tracks": {"color": ORANGE, "hatch": "//"},
+    "muon_segments": {"color": "#009e73", "hatch": ".."},
+}
+
+
+def importance_drawings(name: str, found: Importances) -> list[Drawing]:
+    """Permutation importance of the inputs, called `name`, and of whole kinds of inputs, `name`_kinds."""
+    return [
+        Drawing(each, draw_importance, (by_auc(some)[:_MAX_BARS], f"{found.jets:,} jets, AUC {found.auc:.4f}"))
+        for each, some in ((name, found.inputs), (f"{name}_kinds", found.kinds))
+    ]
+
+
+def by_auc(some: Sequence[Importance]) -> list[Importance]:
+    """Inputs by falling decrease of the AUC; those where it is not known last."""
+    return sorted(some, key=lambda each: math.inf if math.isnan(each.auc.value) else -each.auc.value)
+
+
+def draw_importance(axes: "Axes", shown: Sequence[Importance], sample: str) -> None:
+    """A bar for each input: the decrease of the AUC with its error, and in words the loss of rejection.
+
+    Args:
+        axes: to draw on.
+        shown: from above.
+        sample: jets and AUC without permutation, for the legend.
+    """
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
+    shown = [each for each in shown if math.isfinite(each.auc.value)]
+    high = max((each.auc.value + each.auc.error for each in shown), default=0.0) or 1.0
+    low = min([0.0, *(each.auc.value - each.auc.error for each in shown)])
+    size = float(np.clip(260 / max(1, len(shown)), 7, 13))
+    for place, each in enumerate(shown):
+        style = {"edgecolor": "white", "linewidth": 0, **_KIND_STYLES.get(each.kind, {"color": "black"})}
+        axes.barh(place, each.auc.value, height=0.75, **style)
+        axes.errorbar(each.auc.value, place, xerr=each.auc.error, color="black", elinewidth=1.2, capsize=2)
+        axes.text(low - 0.015 * high, place, each.name, ha="right", va="center", fontsize=size)
+        if math.isfinite(each.rejection.value):
+            text = f"{100 * each.rejection.value:.1f} ± {100 * each.rejection.error:.1f} %".replace("-", "−")
+            beside = max(each.auc.value + each.auc.error, 0.0) + 0.015 * high
+            axes.text(beside, place, text, ha="left", va="center", fontsize=size)
+    # Bars of whole kinds say in their names what they are.
+    kinds = dict.fromkeys(each.kind for each in shown if each.kind != each.name)
+    for kind in kinds:
+        axes.barh(0, 0, label=kind.replace("_", " "), **_KIND_STYLES.get(kind, {"color": "black"}))
+    axes.axvline(0, color="black", linewidth=1)
+    axes.set_xlim(low - 0.6 * high, 1.4 * high)
+    axes.set_ylim(len(shown) - (0.4 if kinds else 0.1), -0.6)
+    axes.set_xticks([tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yticks([])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("Decrease of AUC if the input is permuted")
+    axes.set_ylabel(f"Numbers: loss of rejection at {100 * REJECTION_EFFICIENCY:.0f} %")
+    # Named one by one: without any there is the title alone, and no warning.
+    entries = axes.get_legend_handles_labels()
+    axes.legend(*entries, loc="lower right", fontsize=12, title=sample, title_fontsize=12, **LEGEND_BOX)

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 
+from cal_ratio_trainer.evaluation.importance import REJECTION_EFFICIENCY, Decrease, Importances
 from cal_ratio_trainer.evaluation.intervals import Interval, Share
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, REJECTION_AT
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.plotting.roc import by_auc
 from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.training_details import per_cent, rejection_words
@@ -188,6 +190,32 @@ def history_table(candidates: Sequence[Candidate]) -> ReportTable | None:
         tuple((name, *(number(row.get(name, math.nan), ".4f") for row in rows.values())) for name in sorted(names)),
         "original: the network; adv: the adversary; val: the validation part.",
     )
+
+
+def importance_table(network: str, found: Importances) -> ReportTable:
+    """Every kind and every input, the most important first."""
+    rows = [
+        (
+            bold(each.name) if each in found.kinds else each.name,
+            "all" if each in found.kinds else each.kind.replace("_", " "),
+            _decrease(each.auc, 4),
+            _decrease(each.rejection, 1, 100),
+        )
+        for each in (*by_auc(found.kinds), *by_auc(found.inputs))
+    ]
+    return ReportTable(
+        f"Decrease of AUC and rejection of {network} if an input is permuted",
+        ("input", "kind", "decrease of AUC", f"loss of rejection at {100 * REJECTION_EFFICIENCY:.0f} % signal [%]"),
+        tuple(rows),
+        "Errors: of the test jets, event by event; in brackets the part of it that comes from the permutations.",
+    )
+
+
+def _decrease(each: Decrease, digits: int, factor: float = 1.0) -> str:
+    value, error, permutation = (f"{factor * x:.{digits}f}" for x in (each.value, each.error, each.permutation_error))
+    if not math.isfinite(each.value):
+        return NOT_KNOWN
+    return unbroken(f"{value} ± {error}" + (f" ({permutation})" if math.isfinite(each.permutation_error) else ""))
 
 
 def setting_tables(runs: Sequence[AnalyzedRun]) -> list[ReportTable]:

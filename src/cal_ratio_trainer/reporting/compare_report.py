@@ -15,11 +15,13 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.paired import TOLERANCES, Agreement, PairedFigure, largest_differences
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, Label
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
+from cal_ratio_trainer.plotting.sculpting import sculpting_caption, sculpting_drawings
 from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.plotting.variables import plain_text
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.score_report import pt_range_words
+from cal_ratio_trainer.reporting.training_details import sculpting_table
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.scoring.compare import ComparedSample, CompareSummary, compare
 from cal_ratio_trainer.scoring.compared import ComparedJets
@@ -102,6 +104,13 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
         rocs = sample.figures.rocs
         captions = [f"ROC curves against {pair.background.name}" for pair in rocs]
         report.figures(roc_drawings(rocs, names), captions=captions)
+    if sample.sculpting is not None and any(sample.sculpting):
+        report.heading("Is a mass sculpted?", 3)
+        report.text(_which_jets(sample))
+        networks = dict(zip((names.first, names.second), sample.sculpting, strict=True))
+        report.table(sculpting_table(networks))
+        drawings = sculpting_drawings(networks)
+        report.figures(drawings, captions=[sculpting_caption(each) for each in drawings])
     if sample.ks is not None and sample.ks_sum is not None:
         report.heading("Data and MC", 3)
         report.text(_which_jets(sample))

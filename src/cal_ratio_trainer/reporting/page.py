@@ -135,13 +135,14 @@ _SHORT_TEXT = 24
 _CONTENTS_LEVELS = ("h2", "h3")
 
 
-def page_html(title: str, markdown: str, folder: Path) -> str:
+def page_html(title: str, markdown: str, folder: Path, with_charts: bool = False) -> str:
     """The whole page.
 
     Args:
         title: for the browser's tab.
         markdown: content of the page; HTML in it is shown as text, never as HTML.
         folder: base of relative image paths; no image outside it is read.
+        with_charts: blocks of code in the language 'chart' are drawn as figures, see `run_charts`.
 
     Raises:
         OSError: an image is missing.
@@ -155,7 +156,7 @@ def page_html(title: str, markdown: str, folder: Path) -> str:
     contents = _number_headings(tokens)
     _shape_images_and_tables(tokens, folder)
     body = "".join(_folded(parser, part) for part in _parts(tokens))
-    script = _file("page.js")
+    script = _file("page.js") + (_file("charts.js") if with_charts else "")
     page: str = (
         Environment(autoescape=True)
         .from_string(_file("page.html"))
@@ -163,7 +164,7 @@ def page_html(title: str, markdown: str, folder: Path) -> str:
             title=title.encode(errors="backslashreplace").decode(),
             contents=contents,
             body=body,
-            style=_file("page.css"),
+            style=_file("page.css") + (_file("charts.css") if with_charts else ""),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         )

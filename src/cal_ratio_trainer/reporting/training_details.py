@@ -1,13 +1,14 @@
 """Results of a network at the end of a training: the same tables as text for a file and for the terminal."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st
 from cal_ratio_trainer.evaluation.efficiencies import ConfusionMatrix, FalsePositives, MassPointEfficiency, WorkingPoint
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, Overtraining
 from cal_ratio_trainer.evaluation.roc import Rejection, RocCurve
+from cal_ratio_trainer.evaluation.sculpting import Sculpting
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import MemberFigure, RegionFigures, TestFigures
 from cal_ratio_trainer.jets.labels import Label
@@ -260,6 +261,32 @@ def region_table(regions: Iterable[RegionFigures], title: str = "MC and data in 
         ("region", "", "effective jets, MC + data", *(f"K-S {label.title}" for label in Label), "C2ST"),
         tuple(rows),
         "K-S: sums of three pt ranges. Brackets: excess over identical distributions in standard deviations.",
+    )
+
+
+def sculpting_table(networks: Mapping[str, Sequence[Sculpting]]) -> ReportTable:
+    """Mistag of each network at its working points, and how far passing QCD jets differ from the rejected ones."""
+    points = [(name, point) for name, each in networks.items() for point in each]
+    quantities = dict.fromkeys(quantity for _, point in points for quantity in point.shapes)
+    rows = []
+    for name, point in points:
+        shapes = [point.shapes.get(quantity) for quantity in quantities]
+        cells = [
+            NOT_KNOWN if each is None else f"{number(each.distance, '.3f')} ({number(each.excess, '+.1f')})"
+            for each in shapes
+        ]
+        mistags = (per_cent(share, ".2f") for share in (point.qcd, point.bib))
+        rows.append((name, f"{100 * point.efficiency:g}", number(point.cut, ".6f"), *mistags, *cells))
+    words = {"pt": "pt", "cluster_mass": "mass of clusters", "cluster_width": "width of clusters"}
+    return ReportTable(
+        "Mistag at fixed signal efficiency, and the shape of QCD that passes",
+        (
+            *("network", "signal efficiency [%]", "cut", "QCD [%]", "BIB [%]"),
+            *(f"K-S in {words[quantity]}" for quantity in quantities),
+        ),
+        tuple(rows),
+        "K-S: distance of QCD jets that pass from those that do not. Brackets show the excess over identical "
+        "distributions, which sculpt nothing, in standard deviations. Backgrounds by weight, at effective numbers.",
     )
 
 

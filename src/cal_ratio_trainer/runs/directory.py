@@ -139,6 +139,11 @@ class RunDirectory:
         """Figures of merit of the newest evaluation."""
         return self.path / "evaluation.json"
 
+    @property
+    def page_file(self) -> Path:
+        """The run's page, renewed while it trains."""
+        return self.path / "index.html"
+
     def histograms_file(self, epoch: int) -> Path:
         """The score histograms of an epoch."""
         return self.path / "histograms" / f"{epoch:03d}.json"

@@ -20,6 +20,7 @@ from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
@@ -187,6 +188,11 @@ class RunSample:
         return ranges_of(self.settings.pt_ranges, self.control.metadata.scaling)
 
     @cached_property
+    def cluster_shapes(self) -> tuple[FloatArray, FloatArray] | None:
+        """Mass and width of the clusters of the main jets; see `cluster_mass_and_width`."""
+        return cluster_mass_and_width(self.main.jets, self.main.metadata.scaling or LEGACY_SCALING)
+
+    @cached_property
     def checksum(self) -> str:
         """Checksum of labels, kinematics and weights of the jets, 16 digits: equal for equal test parts."""
         digest = hashlib.sha256()
@@ -202,32 +208,36 @@ class RunSample:
         test part, drawn with the run's seed. (The training draws from its own part, so its figures differ a little.)
 
         Raises:
-            RunError: the network reads another number of masses than the settings say.
+            RunError: see `check_masses`.
         """
-        columns = self.settings.parametrised_masses
-        if networks.shape.masses != len(columns):
-            raise RunError(
-                f"{self.main.file.parent} has a network that reads {networks.shape.masses} masses, but settings for "
-                f"{len(columns)}"
-            )
+        self.check_masses(networks)
         networks = networks.to(self.device)
-        parts = zip((self.main, self.control), self._tensors, strict=False)
+        parts = zip((self.main, self.control), self.tensors, strict=False)
         main, control = (networks.scores(part.jets, tensors, part.file) for part, tensors in parts)
         return (
             scored_jets(self.main.jets.scalars, main, self.main.weights, self.main.metadata),
             self.control.scored_control(control),
         )
 
+    def check_masses(self, networks: Networks) -> None:
+        """Raises RunError if the networks read another number of masses than the settings say."""
+        columns = self.settings.parametrised_masses
+        if networks.shape.masses != len(columns):
+            raise RunError(
+                f"{self.main.file.parent} has a network that reads {networks.shape.masses} masses, but settings for "
+                f"{len(columns)}"
+            )
+
     def judged_by(self, networks: Networks) -> ScoredControlJets | None:
         """The same of the control regions that are judged only; None without any."""
         if self.judged is None:
             return None
-        scores = networks.to(self.device).scores(self.judged.jets, self._tensors[2], self.judged.file)
+        scores = networks.to(self.device).scores(self.judged.jets, self.tensors[2], self.judged.file)
         return self.judged.scored_control(scores)
 
     @cached_property
-    def _tensors(self) -> list[JetTensors]:
-        """Inputs of the networks: of main, control and judged jets."""
+    def tensors(self) -> list[JetTensors]:
+        """Inputs of the networks, on their device: of main, control and judged jets."""
         samples = [each.jets for each in (self.main, self.control, self.judged) if each is not None]
         columns, seed = self.settings.parametrised_masses, self.settings.seed
         drawn = parametrised_masses(samples, columns, seed, self._trained_on())

@@ -23,6 +23,7 @@ from cal_ratio_trainer.evaluation.efficiencies import (
 from cal_ratio_trainer.evaluation.intervals import Share
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, RocCurve, roc_curve
+from cal_ratio_trainer.evaluation.sculpting import Sculpting, sculpting, with_clusters
 from cal_ratio_trainer.evaluation.significance import significance_scan
 from cal_ratio_trainer.evaluation.summary import (
     RegionFigures,
@@ -215,6 +216,7 @@ class TestResult:
         ks_sum: the sum over outputs and pt ranges, with samples drawn anew.
         c2st: data and MC in the control region told apart by a classifier.
         histograms: of the outputs.
+        sculpting: at fixed signal efficiencies; none where that was not asked for.
         regions: data and MC in each of several control regions, and in those that are judged only.
         ensemble: of an ensemble, all figures of merit with those of its members; None for other networks.
     """
@@ -230,6 +232,7 @@ class TestResult:
     c2st: ControlRegionC2st
     histograms: EpochHistograms
     regions: tuple[RegionFigures, ...]
+    sculpting: tuple[Sculpting, ...] = ()
     ensemble: TestFigures | None = None
 
     # The name begins with "Test", but there is nothing to collect here.
@@ -373,4 +376,5 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         histograms=histograms_of(main, control, ks),
         regions=figures_of_regions(control, judged, sample.pt_ranges, settings.seed),
         ensemble=ensemble,
+        sculpting=sculpting(with_clusters(main, sample.cluster_shapes)) if settings.sculpting else (),
     )

@@ -23,6 +23,7 @@ from cal_ratio_trainer.evaluation.paired import (
     paired_figures,
     paired_ks,
 )
+from cal_ratio_trainer.evaluation.sculpting import Sculpting, sculpting
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
 from cal_ratio_trainer.scoring.blinding import blinding_of
@@ -57,6 +58,7 @@ class ComparedSample:
         ks: K-S of both, on the fair ones; None without data and MC.
         ks_sum: the sum of both and its difference; None likewise.
         c2st: data and MC told apart by a classifier, with the scores of either; None likewise.
+        sculpting: both at fixed signal efficiencies, on the fair ones; None where that was not asked for.
     """
 
     jets: ComparedJets
@@ -66,6 +68,7 @@ class ComparedSample:
     ks: tuple[ControlRegionKs, ControlRegionKs] | None
     ks_sum: PairedFigure | None
     c2st: tuple[ControlRegionC2st, ControlRegionC2st] | None
+    sculpting: tuple[tuple[Sculpting, ...], tuple[Sculpting, ...]] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +127,14 @@ def compare(settings: CompareSettings) -> CompareSummary:
     samples = {}
     for region in _REGIONS:
         mine = [source for source in sources if source.stream.region == region]
-        compared = compared_jets(scorer, second, mine, fair_only=fair_only, blind_above=settings.blind_above)
+        compared = compared_jets(
+            scorer,
+            second,
+            mine,
+            fair_only=fair_only,
+            blind_above=settings.blind_above,
+            with_clusters=settings.sculpting,
+        )
         if compared is not None:
             samples[region] = _sample(compared, settings, scorer.pt_ranges)
     if not samples:
@@ -202,6 +212,7 @@ def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange
     resampling = Resampling(settings.replicas, settings.seed)
     events = jets.events[jets.fair]
     main, control = jets.main_pair(), jets.control_pair()
+    seen = jets.main_pair_with_kinematics() if settings.sculpting else None
     return ComparedSample(
         jets=jets,
         agreement=agreement(jets.first, jets.second),
@@ -215,6 +226,7 @@ def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange
         )
         if control
         else None,
+        sculpting=None if seen is None else (sculpting(seen[0]), sculpting(seen[1])),
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.datasets.sample import matched_control_weights
 from cal_ratio_trainer.datasets.splits import event_words
 from cal_ratio_trainer.errors import MissingColumn, UserError
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.progress import progress
@@ -120,6 +121,7 @@ class ComparedJets:
             data.
         weights: [jets].
         scaled_pt: [jets].
+        cluster_mass, cluster_width: [jets] see `cluster_mass_and_width`; NaN where they are not known or asked for.
         events: [jets] a number that all jets of an event share.
         left_out: number of dropped jets, by reason.
         not_known: number of jets whose part in a training is not fully known.
@@ -137,6 +139,8 @@ class ComparedJets:
     fair: NDArray[np.bool_]
     weights: NDArray[np.float64]
     scaled_pt: NDArray[np.float32]
+    cluster_mass: NDArray[np.float64]
+    cluster_width: NDArray[np.float64]
     events: NDArray[np.uint64]
     left_out: dict[str, int]
     not_known: int
@@ -168,6 +172,30 @@ class ComparedJets:
             return None
         weights = self.weights[self.fair]
         first, second = (ScoredJets(scores[self.fair], labels, weights) for scores in (self.first, self.second))
+        return first, second
+
+    def main_pair_with_kinematics(self) -> tuple[ScoredJets, ScoredJets] | None:
+        """The same with kinematics, mass and width of the clusters and true masses, as far as they are known."""
+        pair = self.main_pair()
+        if pair is None:
+            return None
+        table = self.table.filter(pa.array(self.fair))
+
+        def known(name: str) -> NDArray[np.float32] | None:
+            return None if table[name].null_count == len(table) else table[name].to_numpy().astype(np.float32)
+
+        kinematics = JetKinematics(
+            pt=known("jet_pt"),
+            llp_eta=known("llp_eta"),
+            llp_lxy=known("llp_Lxy"),
+            llp_lz=known("llp_Lz"),
+            cluster_mass=self.cluster_mass[self.fair],
+            cluster_width=self.cluster_width[self.fair],
+        )
+        first, second = (
+            replace(each, higgs_mass=known("llp_mH"), scalar_mass=known("llp_mS"), kinematics=kinematics)
+            for each in pair
+        )
         return first, second
 
     def control_pair(self) -> tuple[ScoredControlJets, ScoredControlJets] | None:
@@ -211,6 +239,7 @@ def compared_jets(
     *,
     fair_only: bool,
     blind_above: float | None = None,
+    with_clusters: bool = False,
 ) -> ComparedJets | None:
     """The jets of some files of one region, as far as both give them a score; None where none does.
 
@@ -219,11 +248,12 @@ def compared_jets(
         sources: the files.
         fair_only: jets that had a say in a training take no part at all.
         blind_above: jets of data with a signal output of either above this take no part at all; None: all do. [1]
+        with_clusters: mass and width of the clusters of each jet are computed.
 
     Raises:
         InputFileError, MissingColumn, ConfigError: a file or network cannot be used.
     """
-    gathered = _Gathered()
+    gathered = _Gathered(with_clusters)
     for source in sources:
         stream = source.stream
         lookups = [each.lookup(stream.path, source.copied_from) for each in (first, second)]
@@ -243,7 +273,7 @@ def compared_jets(
                     seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
                     batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
                 parts = np.stack([lookup.parts(batch.jets) for lookup in lookups])
-                gathered.add(batch, stream.labelled, scores, parts, of_data, fair_only)
+                gathered.add(batch, stream, scores, parts, of_data, fair_only)
     labelled = all(source.stream.labelled for source in sources)
     return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None
 
@@ -252,6 +282,7 @@ def compared_jets(
 class _Gathered:
     """The batches so far."""
 
+    with_clusters: bool
     rows: int = 0
     blinded: bool = False
     not_known: int = 0
@@ -265,7 +296,7 @@ class _Gathered:
     def add(
         self,
         batch: JetBatch,
-        labelled: bool,
+        stream: JetStream,
         scores: list[ScoreArray],
         parts: NDArray[np.int8],
         of_data: NDArray[np.bool_] | None,
@@ -291,7 +322,9 @@ class _Gathered:
         weights, replaced = known_weights(jets, _WEIGHTS)
         self.unusual_values += unusual_values_of(batch)
         self.unusual_values[BAD_WEIGHT] += replaced
-        table = score_table(batch, first, parts.min(axis=0), labelled=labelled, of_data=of_data)
+        table = score_table(batch, first, parts.min(axis=0), labelled=stream.labelled, of_data=of_data)
+        shapes = cluster_mass_and_width(jets, stream.scaling) if self.with_clusters else None
+        mass, width = shapes or (np.full(len(jets), np.nan),) * 2
         self.tables.append(table.filter(pa.array(taken)))
         values = {
             "first": first,
@@ -299,6 +332,8 @@ class _Gathered:
             "fair": fair,
             "weights": weights,
             "scaled_pt": jets["jet_pt"].astype(np.float32),
+            "cluster_mass": mass,
+            "cluster_width": width,
             "events": event_words(jets)[0],
         }
         for name, array in values.items():

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import figures_of_regions
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets, StepSums
@@ -49,6 +50,26 @@ class TrainingDiverged(UserError):
     """The loss or a weight is NaN or infinite: nothing can be learned any more, and the settings have to change."""
 
 
+class Observer:
+    """Base of objects that follow, from outside, a training by a single process.
+
+    Attributes:
+        reason: sentence on why the training is to end before its next epoch; empty where it goes on.
+    """
+
+    reason = ""
+
+    def begin(self, run: RunDirectory) -> None:
+        """Hook before the first epoch, when the run has its folder; no-op by default."""
+
+    def figures(self, main: ScoredJets) -> HistoryRow:
+        """Returns further columns of the history, from the scores of the main validation part after an epoch."""
+        return {}
+
+    def see(self, history: Sequence[HistoryRow]) -> None:
+        """Hook between two epochs; sets `reason` to end the training."""
+
+
 @dataclass(frozen=True)
 class TrainingLoop:
     """The epochs of one training in its run folder.
@@ -62,6 +83,7 @@ class TrainingLoop:
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
         patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
+        observer: follows the training; None for no one, and always where several processes share it.
         timings: seconds by stage.
     """
 
@@ -70,6 +92,7 @@ class TrainingLoop:
     run_id: str | None = None
     patience_from: int = 0
     after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
+    observer: Observer | None = None
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
@@ -136,6 +159,8 @@ class TrainingLoop:
             row |= region_columns(self.training, control, judged, state.epoch, epochs)
             if settings.schedule != "constant":
                 row["learning_rate"] = step.learning_rate
+            if self.observer is not None:
+                row |= self.observer.figures(scored_main(self.training.data, Part.VALIDATION, main))
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
@@ -164,8 +189,15 @@ class TrainingLoop:
         return signal_number != 0
 
     def _is_to_end_early(self, history: list[HistoryRow]) -> bool:
-        """True in all processes where the first, which alone has the history, has seen no progress for long enough."""
+        """True in all processes where the first, which alone has the history, has seen no progress for long enough.
+
+        Also where an observer has a reason.
+        """
         patience, ranks = self.training.settings.early_stopping, self.training.ranks
+        if self.observer is not None:
+            self.observer.see(history)
+            if self.observer.reason:
+                return True
         if patience is None:
             return False
         waited = min(epochs_without_progress(history), len(history) - self.patience_from)

@@ -220,13 +220,16 @@ class Training:
         return fitting
 
 
-def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Training:
+def set_up(
+    start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, loaded: LoadedData | None = None
+) -> Training:
     """Reads the data and makes the networks; compiles what computes them.
 
     Args:
         start: settings, and the run to go on with, if any.
         say: receives what a user should read.
         ranks: the processes that share the training.
+        loaded: the training files, if they have been read already.
 
     Raises:
         TrainingStopped: SIGTERM.
@@ -241,7 +244,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE) -> Tr
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
         ranks.select_device(settings.device)
-        loaded = load_data(settings, ranks)
+        loaded = loaded or load_data(settings, ranks)
         schema = loaded.tensors.jets.schema
         initial = start.initial.read(network_shape(settings, schema)) if start.initial else None
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):

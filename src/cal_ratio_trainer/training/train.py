@@ -33,10 +33,10 @@ from cal_ratio_trainer.training.checkpoint import (
 )
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.event_log import event_log
-from cal_ratio_trainer.training.loop import TrainingDiverged, TrainingLoop
+from cal_ratio_trainer.training.loop import Observer, TrainingDiverged, TrainingLoop
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_plots import RunPlots
-from cal_ratio_trainer.training.setup import Training, restored_threads, set_up
+from cal_ratio_trainer.training.setup import LoadedData, Training, restored_threads, set_up
 from cal_ratio_trainer.training.signals import NOTHING_CHANGED, StopRequest, TrainingStopped, stop_requests
 from cal_ratio_trainer.training.test_part import score_test_part, write_test_sample
 
@@ -126,6 +126,14 @@ def figures_as_json(figures: TestFigures) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()}
 
 
+ShowRun = Callable[[RunDirectory, float | None], None]
+"""Shows a run to its user, after each epoch with the seconds until its end, and with None when it has ended."""
+
+
+def show_nothing(run: RunDirectory, seconds_left: float | None) -> None:
+    """Shows nothing."""
+
+
 _FILES_COMPLETE = "all files are complete"
 """Text for which the followers wait while the first process writes the last files."""
 
@@ -158,7 +166,13 @@ class TrainSummary:
 # A fold that goes on has the threads of its checkpoint; the next one is to have those of a fresh process.
 @restored_threads()
 def train(
-    start: Start, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
+    start: Start,
+    say: Callable[[str], None],
+    details: Callable[[TestFigures], str],
+    ranks: Ranks = ALONE,
+    show: ShowRun = show_nothing,
+    observer: Observer | None = None,
+    loaded: LoadedData | None = None,
 ) -> TrainSummary:
     """Trains as the settings say, or goes on with an earlier run.
 
@@ -167,6 +181,9 @@ def train(
         say: receives what a user should read while it runs.
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share the training; this one is the first, the others call `follow`.
+        show: called while it trains, and once its files are complete.
+        observer: follows the training, which no other process shares; None for no one.
+        loaded: the training files, if an earlier training has read the same jets; None reads them.
 
     Raises:
         TrainingStopped: SIGTERM or ^C; the run can be continued.
@@ -176,7 +193,7 @@ def train(
         ranks.broadcast_text(json.dumps(start.as_broadcast()))
     if start.run is None:
         refuse_unusable(start.settings.output_path, start.settings.model_name)
-    training = set_up(start, say, ranks)
+    training = set_up(start, say, ranks, loaded)
     run = start.run or start.new_run()
     with ExitStack() as held:
         try:
@@ -188,13 +205,19 @@ def train(
                     run.path.rmdir()
                     run.path.parent.rmdir()
             raise
-        summary = _train_in(run, training, say, details)
+        summary = _train_in(run, training, say, details, show, observer)
+        show(run, None)
     _share_late_signal(ranks, summary.stop)
     return summary
 
 
 def _train_in(
-    run: RunDirectory, training: Training, say: Callable[[str], None], details: Callable[[TestFigures], str]
+    run: RunDirectory,
+    training: Training,
+    say: Callable[[str], None],
+    details: Callable[[TestFigures], str],
+    show: ShowRun,
+    observer: Observer | None,
 ) -> TrainSummary:
     progress, settings, record = Progress(), training.settings, dict[str, Any]()
     if run.checkpoint_file.exists():
@@ -204,6 +227,8 @@ def _train_in(
         with stop_requests() as stop, RunPlots(run, settings, training.data) as plots:
             record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
             say(f"run {run.name} in {run.path}")
+            if observer is not None:
+                observer.begin(run)
             for note in record.get("notes", []) if training.start.run is None else []:
                 say(note)
             with event_log(run, settings, progress.history) as events:
@@ -212,6 +237,8 @@ def _train_in(
                     plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
                     if events is not None:
                         events.add(len(history) - 1, history[-1])
+                    seconds_an_epoch = (time.perf_counter() - begin) / (len(history) - len(progress.history))
+                    show(run, (epochs - len(history)) * seconds_an_epoch)
 
                 plan, place = training.memory_plan(), training.loaded.place
                 for sentence in filter(None, (place.sentence(), plan.sentence())):
@@ -219,7 +246,8 @@ def _train_in(
                 record["memory"] = plan.described() | place.described()
                 plots.draw_missing(progress.history)
                 _broadcast_progress(run, training, progress, epochs)
-                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch)
+                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch, observer)
+                begin = time.perf_counter()
                 with plan.explained_errors():
                     try:
                         progress = loop.fit(progress, epochs, stop)
@@ -227,7 +255,7 @@ def _train_in(
                         _show_newest_epoch(run, training, plots, record)
                         raise
             if len(progress.history) < epochs:
-                record["reason"] = (
+                record["reason"] = (observer.reason if observer is not None else "") or (
                     f"early stopping: for {settings.early_stopping} epochs none has come onto the Pareto front of AUC "
                     f"and K-S; {len(progress.history)} of {epochs} epochs are done"
                 )
@@ -240,6 +268,7 @@ def _train_in(
         end_early(run, training, record, error)
         if isinstance(error, TrainingStopped | TrainingDiverged):
             training.ranks.broadcast_text(_FILES_COMPLETE)
+        show(run, None)
         raise
 
 

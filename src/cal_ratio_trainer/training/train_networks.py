@@ -30,7 +30,7 @@ from cal_ratio_trainer.training.loop import command_to_go_on
 from cal_ratio_trainer.training.network_set import NetworkSet, begun_set, joined_set, new_set, release
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.signals import TrainingStopped
-from cal_ratio_trainer.training.train import TrainSummary, figures_as_json, train
+from cal_ratio_trainer.training.train import ShowRun, TrainSummary, figures_as_json, show_nothing, train
 from cal_ratio_trainer.workers.child import ChildDied
 
 _OF_THE_SET = ("fold", "member", "epochs")
@@ -125,7 +125,11 @@ def set_work(layers: Layers, settings: TrainSettings, continue_from: str | None)
 
 
 def train_networks(
-    work: SetWork, say: Callable[[str], None], details: Callable[[TestFigures], str], ranks: Ranks = ALONE
+    work: SetWork,
+    say: Callable[[str], None],
+    details: Callable[[TestFigures], str],
+    ranks: Ranks = ALONE,
+    show: ShowRun = show_nothing,
 ) -> NetworkSetSummary:
     """Trains the networks that are wanted, then completes the set if none is missing.
 
@@ -137,6 +141,7 @@ def train_networks(
         say: receives messages for the user while it runs.
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share each training; this one is the first.
+        show: called while the networks train, and for the set at its end.
 
     Raises:
         TrainingStopped: SIGTERM or ^C; the set can be continued.
@@ -154,7 +159,7 @@ def train_networks(
             continue
         say(_beginning(work.rule, number, start.settings))
         try:
-            trained.append(train(start, say, details, ranks))
+            trained.append(train(start, say, details, ranks, show))
         finally:
             release(network_set, number)
         _heed_late_signal(trained[-1], is_last=number == work.wanted[-1])
@@ -166,6 +171,7 @@ def train_networks(
             redraw_run(network_set.run)
         except (DrawingFailed, ChildDied, UserError, OSError) as error:
             undrawn[f"plots of {network_set.run.name}"] = str(error)
+    show(network_set.run, None)
     return NetworkSetSummary(network_set.run, tuple(trained), work.rule, figures, lacking, undrawn)
 
 

@@ -1,0 +1,411 @@
+"""A study on disk: its plan, its trials, and the choice of the next one; several processes may share it.
+
+The folder is `<output_path>/<study>/study`, beside the runs of the trials. The trials stand in a journal, a file to
+which Optuna only appends, under its own lock, which a process that was killed does not keep. The process of a trial
+also holds the lease of the trial (`files.leases`): a trial that says it is running and has no holder was killed.
+"""
+
+import statistics
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.config.tuning import Measure, Objective, Range, SearchSpace, search_space, settings_with
+from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.files.leases import held_in_turn, is_leased, leased
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.tuning.objectives import Point, front, recommended
+
+if TYPE_CHECKING:
+    import optuna
+
+FINISHED, STOPPED, DIVERGED, FAILED = "finished", "stopped", "diverged", "failed"
+KILLED, RUNNING, INTERRUPTED, WAITING = "killed", "running", "interrupted", "waiting"
+"""States of a trial. A stopped one was clearly worse than others, a killed one is tried again."""
+
+_NAME = "study"
+_PLAN = "plan"
+_MAX_ATTEMPTS = 3
+"""Number of processes that may die in a trial: it may need more memory than there is."""
+
+RUN, EPOCH, POINT, ENDED, REASON, SECONDS, EPOCHS = "run", "epoch_", "point", "ended", "reason", "seconds", "epochs"
+_RETRY_OF, _ATTEMPT = "retry_of", "attempt"
+"""Attributes of trials in the journal."""
+
+_TARGET_QUANTILE, _MIN_TRIALS = 0.25, 8
+"""Share of the best trials that importances are about, and number of finished trials that they need."""
+
+
+class MissingOptuna(UserError):
+    """A study is asked for where Optuna is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("cr_trainer tune needs the package optuna: pip install 'cal_ratio_trainer[tune]'")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the trials of a study have in common.
+
+    Attributes:
+        settings: of a training, for all settings that are not searched.
+        search: settings that are searched.
+        objective, measure: the two objectives.
+        prune: number of clearly better trials at which a trial is stopped; None never stops one.
+        random_trials: number of trials with random settings.
+    """
+
+    settings: TrainSettings
+    search: SearchSpace
+    objective: Objective
+    measure: Measure
+    prune: int | None
+    random_trials: int
+
+    def as_plain(self) -> dict[str, Any]:
+        """Returns the content in types of JSON."""
+        search = {
+            name: values.model_dump() if isinstance(values, Range) else values for name, values in self.search.items()
+        }
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "search": search,
+            "objective": self.objective,
+            "agreement_measure": self.measure,
+            "prune": self.prune,
+            "random_trials": self.random_trials,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Plan":
+        """Returns the plan from its plain content. Raises ConfigError for settings that this version refuses."""
+        settings = TrainSettings.make(**plain["settings"])
+        search = search_space(plain["search"], settings, "search space of the study", set())
+        return cls(
+            settings,
+            search,
+            plain["objective"],
+            plain["agreement_measure"],
+            plain["prune"],
+            plain["random_trials"],
+        )
+
+    def distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
+        """Returns the search space for Optuna; a choice that is a list is written as text."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        found: dict[str, optuna.distributions.BaseDistribution] = {}
+        for name, values in self.search.items():
+            if not isinstance(values, Range):
+                found[name] = CategoricalDistribution([_as_choice(value) for value in values])
+            elif isinstance(values.low, int) and isinstance(values.high, int):
+                found[name] = IntDistribution(values.low, values.high, log=values.log)
+            else:
+                found[name] = FloatDistribution(values.low, values.high, log=values.log)
+        return found
+
+    def searched(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the values of the searched settings, from the parameters of a trial."""
+        found = {}
+        for name, value in params.items():
+            values = self.search.get(name)
+            choices = values if isinstance(values, list) else ()
+            found[name] = next((choice for choice in choices if _as_choice(choice) == value), value)
+        return found
+
+    def settings_of(self, params: Mapping[str, Any]) -> TrainSettings:
+        """Returns the settings of a training with those of a trial; errors as `settings_with`."""
+        return settings_with(self.settings, self.searched(params))
+
+    def first_params(self) -> dict[str, Any] | None:
+        """Returns the parameters of a trial with the plan's own settings; None where the space lacks one of them."""
+        params = {}
+        for name, values in self.search.items():
+            value = getattr(self.settings, name)
+            if isinstance(values, Range):
+                is_inside = value is not None and values.low <= value <= values.high
+            else:
+                is_inside = value in values
+            if not is_inside:
+                return None
+            params[name] = _as_choice(value)
+        return params
+
+
+def _as_choice(value: Any) -> Any:
+    return yaml.safe_dump(value, default_flow_style=True).strip() if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial as the journal has it.
+
+    Attributes:
+        number: its number in the study.
+        state: one of the words above.
+        params: values of the searched settings.
+        run: its run; None before it has one.
+        point: objectives of its recommended epoch; None where they are not known.
+        epochs: number of its epochs.
+        seconds: duration, with that of earlier attempts only if they left a checkpoint. [s]
+        reason: why it was stopped or failed.
+    """
+
+    number: int
+    state: str
+    params: Mapping[str, Any]
+    run: RunDirectory | None
+    point: Point | None
+    epochs: int | None
+    seconds: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """All trials of a study.
+
+    Attributes:
+        trials: by number.
+        plan: of the study.
+    """
+
+    trials: tuple[TrialRow, ...]
+    plan: Plan
+
+    @cached_property
+    def finished(self) -> tuple[TrialRow, ...]:
+        """The finished trials, whose objectives are known."""
+        return tuple(trial for trial in self.trials if trial.state == FINISHED and trial.point is not None)
+
+    @cached_property
+    def front(self) -> tuple[TrialRow, ...]:
+        """The finished trials that no other beats in both objectives, by falling figure."""
+        return tuple(self.finished[position] for position in front(self._points))
+
+    @cached_property
+    def best(self) -> TrialRow | None:
+        """The recommended trial, see `objectives.recommended`; None where none is finished."""
+        position = recommended(self._points)
+        return None if position is None else self.finished[position]
+
+    @property
+    def _points(self) -> list[Point]:
+        return [trial.point for trial in self.finished if trial.point is not None]
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study that this process has opened; `make_study` and `open_study` return one.
+
+    Attributes:
+        folder: `<output_path>/<name>/study`.
+        plan: of the study.
+        study: Optuna's object of it.
+    """
+
+    folder: Path
+    plan: Plan
+    study: "optuna.Study"
+
+    @contextmanager
+    def next_trial(self, trials: int | None, until: float | None) -> "Iterator[optuna.Trial | None]":
+        """Begins a trial, which is this process's during the block; gives None where the budget is used up.
+
+        Trials that were killed come first. Which settings a trial gets depends on the seed, the trials that have ended
+        and their order, and not on those that were killed.
+
+        Args:
+            trials: number of trials of the study in all; None sets no limit.
+            until: time by which the trial should end, as of `time.time`; None sets no limit. [s]
+        """
+        with ExitStack() as held:
+            with held_in_turn(self.folder / "next_trial"):
+                self._requeue_killed()
+                trial = self._ask(trials, until)
+                if trial is not None:
+                    held.enter_context(leased(self._trial_file(trial.number)))
+            yield trial
+
+    def _trial_file(self, number: int) -> Path:
+        """Path whose lease says that the trial has a process; there is no file."""
+        return self.folder / f"trial_{number:05d}"
+
+    def _requeue_killed(self) -> None:
+        from optuna.trial import TrialState
+
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            with leased(self._trial_file(trial.number)) as lease:
+                if lease is None:
+                    continue
+                self.study.tell(trial.number, state=TrialState.FAIL)
+                attempt = trial.user_attrs.get(_ATTEMPT, 1)
+                if attempt < _MAX_ATTEMPTS:
+                    known = {name: value for name, value in trial.user_attrs.items() if name == RUN}
+                    retry = {**known, _RETRY_OF: trial.number, _ATTEMPT: attempt + 1}
+                    self.study.enqueue_trial(trial.params, user_attrs=retry)
+
+    def _ask(self, trials: int | None, until: float | None) -> "optuna.Trial | None":
+        from optuna.samplers import TPESampler
+        from optuna.trial import TrialState
+
+        known = self.study.get_trials(deepcopy=False)
+        retried = {trial.user_attrs.get(_RETRY_OF) for trial in known}
+        begun = [trial for trial in known if trial.state != TrialState.WAITING]
+        if trials is not None and sum(trial.number not in retried for trial in begun) >= trials:
+            return None
+        if until is not None:
+            seconds = [trial.user_attrs[SECONDS] for trial in begun if trial.state == TrialState.COMPLETE]
+            if time.time() + (statistics.median(seconds) if seconds else 0.0) > until:
+                return None
+        # A sampler for each trial: one that goes on after a kill would repeat its first random numbers.
+        sampled = sum(_RETRY_OF not in trial.user_attrs for trial in begun)
+        (seed,) = np.random.SeedSequence([self.plan.settings.seed, sampled]).generate_state(1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.study.sampler = TPESampler(
+                seed=int(seed), n_startup_trials=self.plan.random_trials, constant_liar=True
+            )
+            return self.study.ask(self.plan.distributions())
+
+    def table(self) -> TrialTable:
+        """Returns all trials."""
+        from optuna.trial import TrialState
+
+        known = self.study.get_trials(deepcopy=False)
+        retried = {trial.user_attrs.get(_RETRY_OF) for trial in known}
+        rows = []
+        for trial in known:
+            attributes = trial.user_attrs
+            state = {TrialState.COMPLETE: FINISHED, TrialState.WAITING: WAITING}.get(trial.state, "")
+            if trial.state == TrialState.RUNNING:
+                state = RUNNING if is_leased(self._trial_file(trial.number)) else INTERRUPTED
+            elif trial.state in (TrialState.PRUNED, TrialState.FAIL):
+                state = KILLED if trial.number in retried else attributes.get(ENDED, FAILED)
+            point = attributes.get(POINT)
+            rows.append(
+                TrialRow(
+                    trial.number,
+                    state,
+                    self.plan.searched(trial.params),
+                    RunDirectory(self.folder.parent / attributes[RUN]) if RUN in attributes else None,
+                    None if point is None else Point(*point),
+                    attributes.get(EPOCHS),
+                    attributes.get(SECONDS),
+                    attributes.get(REASON, ""),
+                )
+            )
+        return TrialTable(tuple(rows), self.plan)
+
+    def importances(self) -> list[dict[str, float]]:
+        """Returns for each objective the share of each searched setting in it; empty with too few finished trials.
+
+        Source: S. Watanabe, A. Bansal and F. Hutter, PED-ANOVA, IJCAI 2023, for the best quarter of the trials.
+        """
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+        from optuna.trial import TrialState
+
+        if len(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < _MIN_TRIALS:
+            return []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=_TARGET_QUANTILE)
+            # Its targets are low where they are good.
+            return [
+                get_param_importances(self.study, evaluator=evaluator, target=target)
+                for target in (lambda trial: -trial.values[0], lambda trial: trial.values[1])
+            ]
+
+
+def study_folder(output_path: Path, name: str) -> Path:
+    """Folder of a study, beside the runs of its trials."""
+    return output_path / name / "study"
+
+
+def make_study(folder: Path, plan: Plan) -> StudyFile:
+    """Begins a study. Its first trial has the plan's own settings, if they are in the search space.
+
+    Raises:
+        RunError: there is one already.
+        MissingOptuna: Optuna is not installed.
+    """
+    optuna = _optuna()
+    folder.mkdir(parents=True, exist_ok=True)
+    with held_in_turn(folder / "next_trial"):
+        if _journal(folder).exists():
+            raise RunError(
+                f"there is a study {folder.parent.name} in {folder}: go on with it with --resume, or give another name"
+            )
+        study = optuna.create_study(
+            storage=_storage(folder), study_name=_NAME, directions=["maximize", "minimize"], sampler=None
+        )
+        study.set_user_attr(_PLAN, plan.as_plain())
+        first = plan.first_params()
+        if first is not None:
+            study.enqueue_trial(first)
+    return StudyFile(folder, plan, study)
+
+
+def open_study(folder: Path) -> StudyFile:
+    """Opens a study.
+
+    Raises:
+        RunError: there is none.
+        InputFileError: its journal cannot be read.
+        MissingOptuna: Optuna is not installed.
+    """
+    optuna, file = _optuna(), _journal(folder)
+    if not file.is_file():
+        raise RunError(f"there is no study {folder.parent.name}: {file} is missing; without --resume it is begun")
+    try:
+        study = optuna.load_study(study_name=_NAME, storage=_storage(folder))
+        plan = Plan.from_plain(study.user_attrs[_PLAN])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputFileError(file, f"is no journal of a study that can be read: {error}") from error
+    return StudyFile(folder, plan, study)
+
+
+def _journal(folder: Path) -> Path:
+    return folder / "journal.log"
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingOptuna from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _storage(folder: Path) -> "optuna.storages.JournalStorage":
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    file = _journal(folder)
+    # Exclusive creation of a file, as our leases; that of a killed process is removed after 30 s.
+    lock = JournalFileOpenLock(str(file))
+    if file.exists():
+        lock.acquire()
+        try:
+            _remove_partial_line(file)
+        finally:
+            lock.release()
+    return JournalStorage(JournalFileBackend(str(file), lock_obj=lock))
+
+
+def _remove_partial_line(file: Path) -> None:
+    """Removes what a full disk or a power cut left of the last line: the next one would become a part of it."""
+    with file.open("rb+") as opened:
+        content = opened.read()
+        if not content.endswith(b"\n"):
+            opened.truncate(content.rfind(b"\n") + 1)
