@@ -164,20 +164,31 @@ def test_the_adversarys_validation_losses_normalise_by_the_jets_at_hand_and_by_r
         first = adversary.metrics(StepSums(CPU, adversary.stages), jets)
         assert all(torch.equal(*pair) for pair in zip(adversary.buffers(), running, strict=True))
         assert abs(first["val_adv_loss"] - first["val_original_adv_lossf"]) > 0.01
-        for _ in range(2000):
-            adversary.train()(logits.softmax(dim=1))
-        settled = adversary.metrics(StepSums(CPU, adversary.stages), jets)
-    assert settled["val_adv_loss"] == pytest.approx(first["val_adv_loss"], rel=1e-5)
-    assert settled["val_original_adv_lossf"] == pytest.approx(first["val_adv_loss"], rel=1e-4)
+        adversary.train()(jets)
+        second = adversary.metrics(StepSums(CPU, adversary.stages), jets)
+    assert second["val_adv_loss"] == pytest.approx(first["val_adv_loss"], rel=1e-5)
+    assert second["val_original_adv_lossf"] == pytest.approx(first["val_adv_loss"], rel=1e-5)
+
+
+def test_log_odds_show_the_adversary_small_probabilities() -> None:
+    # BIB outputs of 1e-3 and 1e-5.
+    logits = torch.tensor([[0.0, 0.0, -6.2], [0.0, 0.0, -10.8]])
+    jets = ControlJets(logits, torch.tensor([0.0, 1.0]), torch.ones(2), torch.zeros(2, 3))
+    np.testing.assert_allclose(jets.log_odds()[:, 2], np.log([1e-3, 1e-5]), rtol=0.02)
+    found = {}
+    for settings in (DomainSettings(10.0), DomainSettings(10.0, adversary_input="probabilities")):
+        first, second = Adversary(settings).eval()(jets).tolist()
+        found[settings.adversary_input] = abs(first - second)
+    assert found["log_odds"] > 100 * found["probabilities"]
 
 
 def test_both_updates_of_the_adversary_see_the_same_jets_under_different_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
     forward = Adversary.forward
 
-    def watched(adversary: Adversary, probabilities: torch.Tensor) -> torch.Tensor:
-        seen.append(probabilities)
-        return forward(adversary, probabilities)
+    def watched(adversary: Adversary, jets: ControlJets) -> torch.Tensor:
+        seen.append(jets.logits)
+        return forward(adversary, jets)
 
     monkeypatch.setattr(Adversary, "forward", watched)
     update_adversary(new_step(regularization=0.0), tensors())

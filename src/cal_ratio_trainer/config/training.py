@@ -169,6 +169,11 @@ class TrainSettings(FigureSettings):
         exclude=True,
         description="The manual's name: agreement 'adversary' with this strength; 0 is agreement 'none'. [1]",
     )
+    adversary_input: Literal["log_odds", "probabilities"] = Field(
+        default="log_odds",
+        description="What the adversary reads of the network's outputs: log-odds, or probabilities as in the earlier "
+        "program.",
+    )
     adversary_momentum: float = Field(
         default=0.0,
         ge=0,
@@ -485,13 +490,13 @@ class TrainSettings(FigureSettings):
         return tuple(name for name, wanted in chosen.items() if wanted)
 
 
-VALUES_BEFORE = {"adversary_momentum": 0.99}
+VALUES_BEFORE = {"adversary_input": "probabilities", "adversary_momentum": 0.99}
 """Values of later settings in runs that lack them, where these are not today's defaults."""
 
 _LATER_SETTINGS = {
     *("accumulate", "adversary_weight", "agreement", "agreement_strength", "auxiliary_weight", "c2st_every"),
     *("cr_judge_file", "cr_shares", "cuda_graph", "data_place", "encoder", "encoder_options", "engine"),
-    *("adversary_momentum", "epoch_plots", "fold", "folds"),
+    *("adversary_input", "adversary_momentum", "epoch_plots", "fold", "folds"),
     *("matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "tag", "tensorboard", "weight_decay"),

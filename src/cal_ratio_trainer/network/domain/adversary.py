@@ -50,7 +50,9 @@ class BatchNorm(nn.Module):
 
 @domain_loss("adversary")
 class Adversary(DomainLoss):
-    """[jets, 3] probabilities -> [jets] logits that it is data: BN > 24 tanh > BN > 12 tanh > BN > 6 tanh > BN > 1.
+    """[jets, 3] outputs -> [jets] logits that it is data: BN > 24 tanh > BN > 12 tanh > BN > 6 tanh > BN > 1.
+
+    It reads the log-odds of the outputs, where differences near 0 and 1 are seen, or their probabilities.
 
     It is updated twice on the same control jets before the classifier, whose loss is main loss - weight * its loss.
     There its normalisation is frozen with its weights. With running averages over many updates, which lag behind the
@@ -70,9 +72,9 @@ class Adversary(DomainLoss):
             Dense(inputs, units, generator) for inputs, units in zip(widths, [*WIDTHS, 1], strict=True)
         )
 
-    def forward(self, probabilities: Tensor) -> Tensor:
+    def forward(self, jets: ControlJets) -> Tensor:
         """Logits [jets] that a jet is data."""
-        x = probabilities
+        x = jets.log_odds() if self.settings.adversary_input == "log_odds" else jets.logits.softmax(dim=1)
         last = len(self.dense) - 1
         for i, (norm, dense) in enumerate(zip(self.norms, self.dense, strict=True)):
             x = dense(norm(x))
@@ -83,7 +85,7 @@ class Adversary(DomainLoss):
     def update(self, jets: ControlJets, sums: StepSums) -> None:
         """Descends its own loss on all jets at once, since it normalises by the batch."""
         self.train()
-        logits = self(jets.logits.softmax(dim=1))
+        logits = self(jets)
         losses = jets.weight * data_or_simulation_loss(logits, jets.is_data)
         self.descend(losses.mean())
         sums.add("adversary", losses, correct_predictions(logits, jets.is_data))
@@ -92,7 +94,7 @@ class Adversary(DomainLoss):
         """-weight * its mean loss; the adversary is frozen here, and normalises by the running values."""
         self.eval().requires_grad_(False)
         try:
-            logits = self(jets.logits.softmax(dim=1))
+            logits = self(jets)
         finally:
             self.requires_grad_(True)
         losses = jets.weight * data_or_simulation_loss(logits, jets.is_data)
@@ -105,12 +107,11 @@ class Adversary(DomainLoss):
         `adv` normalises by the jets at hand, as in its own update; `original_adv` by the running values, as in the
         classifier's update.
         """
-        probabilities, row = validation.logits.softmax(dim=1), dict[str, float]()
-        running = [value.clone() for value in self.buffers()]
-        logits = {"val_adv": self.train(len(probabilities) > 1)(probabilities)}
+        row, running = dict[str, float](), [value.clone() for value in self.buffers()]
+        logits = {"val_adv": self.train(len(validation.logits) > 1)(validation)}
         for value, before in zip(self.buffers(), running, strict=True):
             value.copy_(before)
-        logits["val_original_adv"] = self.eval()(probabilities)
+        logits["val_original_adv"] = self.eval()(validation)
         for name, of_jets in logits.items():
             losses = validation.weight * data_or_simulation_loss(of_jets, validation.is_data)
             row[f"{name}_loss" if name == "val_adv" else f"{name}_lossf"] = float(losses.mean())
