@@ -304,15 +304,28 @@ def test_the_command_that_ci_takes_from_the_readme_installs_then_tests() -> None
 
 def documents() -> list[Path]:
     """The README and all pages."""
-    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+    top = [
+        ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
+    ]
     return [*top, *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """Targets of links within a page: GitHub's names of its headings, and anchors in HTML."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r'<a id="([^"]+)"', text))
 
 
 @pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
 def test_links_between_pages_and_to_pictures_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))
-    local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    wrong = []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8")):
+        file = page.parent / target if target else page
+        if "://" not in target and not (file.exists() and (not anchor or anchor in anchors(file))):
+            wrong.append(f"{target}#{anchor}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
@@ -339,6 +352,11 @@ def test_every_page_is_in_a_table_of_contents_of_the_site() -> None:
 def test_the_reference_has_every_public_function() -> None:
     listed = re.findall(r"autofunction:: (\w+)", (ROOT / "docs" / "reference.md").read_text("utf-8"))
     assert set(listed) == set(cal_ratio_trainer.__all__) - {"UserError", "__version__", "errors"}
+
+
+def test_every_picture_of_the_pages_is_drawn_by_the_module_for_them() -> None:
+    drawn = re.findall(r"^def (\w+)\(demo: Demo\)", (ROOT / "docs" / "figures.py").read_text("utf-8"), re.MULTILINE)
+    assert {path.stem for path in (ROOT / "docs" / "images").glob("*.png")} == set(drawn)
 
 
 def test_the_test_named_for_profiling_exists() -> None:

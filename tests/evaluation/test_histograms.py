@@ -2,10 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from cal_ratio_trainer.evaluation.histograms import (
     LINEAR_EDGES,
-    LOGARITHMIC_EDGES,
+    LOGIT_EDGES,
     ScoreHistogram,
     ScoreHistograms,
     WeightedHistogram,
@@ -17,13 +18,23 @@ from cal_ratio_trainer.jets.labels import Label
 from tests.factories.scored_jets import jets_on_signal_output, plausible_control_jets, plausible_jets
 
 
-def test_the_edges_are_those_of_the_earlier_program() -> None:
+def test_the_linear_bins_are_those_of_the_earlier_program_and_the_others_equal_in_log_odds() -> None:
     assert len(LINEAR_EDGES) == 30
-    np.testing.assert_allclose(LOGARITHMIC_EDGES[:6], [0, 0.000175, 0.00035, 0.000525, 0.0007, 0.001])
-    assert len(LOGARITHMIC_EDGES) == 4 + 1 + 49 + 1
-    ratios = LOGARITHMIC_EDGES[6:] / LOGARITHMIC_EDGES[5:-1]
-    np.testing.assert_allclose(ratios, 10 ** (3 / 49))
-    assert LOGARITHMIC_EDGES[-1] == 1
+    assert (LOGIT_EDGES[0], LOGIT_EDGES[19], LOGIT_EDGES[-1]) == (0, 0.5, 1)
+    np.testing.assert_allclose(logit(LOGIT_EDGES[1:-1]), np.linspace(-9, 9, 37), atol=1e-9)
+
+
+def test_histograms_of_earlier_versions_are_read_with_their_logarithmic_bins() -> None:
+    edges = np.concatenate([np.linspace(0.0, 0.0007, 5), np.geomspace(0.001, 1.0, 50)])
+    plain = main_histograms(plausible_jets(50)).to_dict()
+    old = [
+        {**each, "edges": edges.tolist(), "sums": np.ones((3, 54)).tolist(), "squares": np.ones((3, 54)).tolist()}
+        for each in plain.pop("logit")
+    ]
+    read = ScoreHistograms.from_dict({**plain, "log": old})
+    assert read.logit[Label.SIGNAL].edges.tolist() == edges.tolist()
+    with pytest.raises(ValueError, match="cannot be added"):
+        read + main_histograms(plausible_jets(50))
 
 
 def test_weights_and_their_squares_are_summed_by_hand() -> None:
@@ -40,7 +51,7 @@ def test_weights_and_their_squares_are_summed_by_hand() -> None:
 
 
 def test_a_class_without_jets_has_no_shape() -> None:
-    histogram = main_histograms(jets_on_signal_output([0.5], [0.5], [])).log[Label.QCD]
+    histogram = main_histograms(jets_on_signal_output([0.5], [0.5], [])).logit[Label.QCD]
     contents, errors = histogram["bib"].normalised()
     assert np.isnan(contents).all()
     assert np.isnan(errors).all()
@@ -50,7 +61,7 @@ def test_contents_are_those_of_numpy() -> None:
     jets = plausible_jets(5000)
     histograms = main_histograms(jets)
     chosen = jets.labels == Label.QCD
-    for edges, made in ((LINEAR_EDGES, histograms.linear), (LOGARITHMIC_EDGES, histograms.log)):
+    for edges, made in ((LINEAR_EDGES, histograms.linear), (LOGIT_EDGES, histograms.logit)):
         for output in Label:
             values, weights = jets.scores[chosen, output].astype(float), jets.weights[chosen]
             np.testing.assert_allclose(made[output].sums[1], np.histogram(values, edges, weights=weights)[0])
@@ -70,7 +81,7 @@ def test_control_histograms_hold_data_and_mc_of_the_selected_jets() -> None:
 def test_saved_histograms_come_back_number_for_number() -> None:
     before = main_histograms(plausible_jets(500))
     after = ScoreHistograms.from_dict(json.loads(json.dumps(before.to_dict())))
-    for one, other in zip(before.linear + before.log, after.linear + after.log, strict=True):
+    for one, other in zip(before.linear + before.logit, after.linear + after.logit, strict=True):
         assert (one.output, one.classes) == (other.output, other.classes)
         for name in ("edges", "sums", "squares", "jets"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
@@ -89,7 +100,7 @@ def test_histograms_of_pieces_add_up_to_those_of_all_jets() -> None:
     first, second = (histograms_by_class(scores, weights, each) for each in rows)
     whole = histograms_by_class(scores, weights, {name: np.flatnonzero(classes == i) for i, name in enumerate("ab")})
     total = first + second
-    for binning in ("linear", "log"):
+    for binning in ("linear", "logit"):
         for one, other in zip(getattr(total, binning), getattr(whole, binning), strict=True):
             np.testing.assert_allclose(one.sums, other.sums)
             np.testing.assert_allclose(one.squares, other.squares)

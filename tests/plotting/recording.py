@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,11 +17,12 @@ def final(figures: TestFigures, *names: str) -> list[Drawing]:
 
 
 def recorded(drawings: Iterable[Drawing]) -> dict[str, Axes]:
-    """Axes of each drawing by its name."""
+    """Axes of each drawing by its name, the main ones where there are two panels."""
     drawn = {}
     for each in drawings:
-        drawn[each.name] = Figure().add_subplot()
-        each.draw(drawn[each.name], *each.content)
+        panels = np.atleast_1d(Figure().subplots(1 + each.with_ratio, sharex=True))
+        each.draw(*panels, *each.content)
+        drawn[each.name] = panels[0]
     return drawn
 
 

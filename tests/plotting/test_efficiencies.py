@@ -51,7 +51,8 @@ def test_each_mass_point_has_a_cell_with_its_efficiency_and_jets(figures: TestFi
 
 def test_false_positives_stand_by_weight_and_by_count(figures: TestFigures) -> None:
     axes = recorded(final(figures, *KINDS))["bkg_falsePositives"]
-    by_weight, by_count = (container.lines[0].get_ydata() for container in axes.containers)  # type: ignore[attr-defined]
+    values = [container.lines[0].get_ydata()[0] for container in axes.containers]  # type: ignore[attr-defined]
+    by_weight, by_count = values[:2], values[2:]
     assert list(by_weight) == pytest.approx([100 * each.by_weight.value for each in figures.false_positives])
     assert list(by_count) == pytest.approx([100 * each.by_count.value for each in figures.false_positives])
     assert axes.get_ylim()[0] < 0, "a point at 0 and the two lines beside it would lie on the axis"

@@ -37,9 +37,9 @@ def test_the_compound_is_called_a_mixture_and_says_its_counts(figures: TestFigur
     assert axes.get_ylabel() == "Rejection 1/ε of the mixture QCD + 0.1 BIB"
     assert legend_title(axes)[:2] == [
         f"{curve.signal_jets:,} signal, {curve.qcd_jets:,} QCD, {curve.bib_jets:,} BIB jets",
-        "(curve and AUC depend on these counts)",
+        "The curve depends on these numbers; bands and bars: 68 %",
     ]
-    assert legend_texts(axes)[0] == f"all masses, AUC {curve.auc:.4f}"
+    assert legend_texts(axes)[0] == f"all masses, AUC {curve.auc:.3f}"
 
 
 def test_the_curve_is_the_rejection_over_the_signal_efficiency(figures: TestFigures) -> None:
@@ -52,8 +52,8 @@ def test_the_curve_is_the_rejection_over_the_signal_efficiency(figures: TestFigu
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
     assert axes.get_ylabel() == "Rejection 1/ε of QCD"
     assert legend_texts(axes)[:2] == [
-        f"$m_H$ = 600 GeV, AUC {curve.auc:.4f}",
-        f"all masses, AUC {figures.rocs[1].auc:.4f}",
+        f"$m_H$ = 600 GeV, AUC {curve.auc:.2f}",
+        f"all masses, AUC {figures.rocs[1].auc:.3f}",
     ]
 
 
@@ -75,13 +75,12 @@ def test_where_no_background_passes_an_arrow_points_up_from_the_lower_end() -> N
     assert [list(np.asarray(line.get_xdata())) for line in arrows if len(np.asarray(line.get_xdata()))] == [[0.5, 0.7]]
 
 
-def test_the_band_ends_below_the_legend_and_everywhere_in_the_frame(figures: TestFigures) -> None:
+def test_the_band_ends_in_the_frame(figures: TestFigures) -> None:
     drawn = recorded(final(figures, "roc_curve"))
     for curve, name in ((figures.rocs[0], "roc_curve_atlas_rej_bib"), (figures.rocs[1], "roc_curve_atlas_rej_qcd")):
         low, _ = curve.background_interval
         decades = math.log10(drawn[name].get_ylim()[1])
         assert math.log10(1 / low[low > 0].min()) <= decades
-        assert math.log10(1 / low[(low > 0) & (curve.signal_efficiency >= 0.4)].min()) <= 0.6 * decades
 
 
 @pytest.mark.parametrize(("signal", "qcd", "bib"), [([], [0.1], [0.2]), ([0.4], [], []), ([], [], [])])
@@ -110,7 +109,7 @@ def test_both_panels_show_the_same_scan_on_scales_of_their_own(figures: TestFigu
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), 1 - scan.cuts[inside])
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), scan.significance[inside])
     np.testing.assert_allclose(below.lines[0].get_ydata(), scan.efficiency_ratio[inside])
-    assert "relative, this test sample" in axes.get_ylabel()
+    assert "relative" in axes.get_ylabel()
     assert axes.get_xlim()[0] < 1 - scan.cuts[-1]
 
 
@@ -120,8 +119,12 @@ def test_maximum_area_and_counts_are_in_the_legend(figures: TestFigures) -> None
     draw_scan(axes, below, scan)
     first, second = legend_title(axes)
     assert first == f"$m_H$ = 125 GeV, {scan.signal_jets:,} jets; QCD and BIB, {scan.background_jets:,.0f} jets"
-    assert second.startswith(f"area {scan.area:.4g};")
-    assert legend_texts(axes)[0] == f"maximum {scan.maximum:.4g} at cut {scan.cut_at_maximum:.5f}"
+    assert second.startswith(f"Area {scan.area:.3g};")
+    error = scan.error[np.argmax(scan.significance)]
+    assert 1 < error < 10, "two digits of the error are one decimal"
+    assert legend_texts(axes)[0] == (
+        f"maximum {scan.maximum:.1f} ± {error:.1f} at 1 − cut = {1 - scan.cut_at_maximum:.2g}"
+    )
 
 
 @pytest.mark.parametrize(("signal", "background"), [(3, 5), (0, 40), (3, 0)])

@@ -23,11 +23,9 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, Drawing, drawing, write_all
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings
 from cal_ratio_trainer.plotting.scores import (
-    LINEAR_AXES,
     draw_scores,
     draw_train_and_test,
     ks_text,
-    logarithmic_axes,
     pt_range_title,
 )
 from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
@@ -85,9 +83,9 @@ def test_saved_histograms_redraw_the_same_figures(jets: ScoredJets, tmp_path: Pa
 
 
 def test_a_figure_does_not_depend_on_those_drawn_before_it(jets: ScoredJets, tmp_path: Path) -> None:
-    histogram = main_histograms(jets).log[Label.BIB]
-    figures = [Drawing(name, draw_scores, (histogram, logarithmic_axes("bib"))) for name in ("new", "used")]
-    between = Drawing("between", draw_scores, (histogram, LINEAR_AXES, "text"))
+    histograms = main_histograms(jets)
+    figures = [Drawing(name, draw_scores, (histograms.logit[Label.BIB], True)) for name in ("new", "used")]
+    between = Drawing("between", draw_scores, (histograms.linear[Label.BIB], False, "two\nlines"))
     drawing._canvas.cache_clear()
     (new,) = figures[0].write(tmp_path, DEMO)
     between.write(tmp_path, ATLAS_INTERNAL)
@@ -95,42 +93,81 @@ def test_a_figure_does_not_depend_on_those_drawn_before_it(jets: ScoredJets, tmp
     assert new.read_bytes() == used.read_bytes()
 
 
-def test_axes_are_those_of_the_earlier_program(jets: ScoredJets) -> None:
+def test_all_bins_are_equally_wide_on_their_axis(jets: ScoredJets) -> None:
     drawn = recorded(final(evaluate_test_sample(jets), "_predictions"))
     for output in ("qcd", "sig", "bib"):
-        log, linear, half = (drawn[f"{output}_predictions{suffix}"] for suffix in ("", "_linear", "_half_linear"))
-        assert (log.get_xscale(), log.get_yscale()) == ("log" if output == "bib" else "linear", "log")
-        assert log.get_xlim() == (2e-5, 1)
-        assert log.get_ylim()[1] == 2
-        assert (linear.get_xscale(), linear.get_yscale(), linear.get_ylim()) == ("linear", "linear", (0, 1.2))
-        assert (half.get_xscale(), half.get_yscale()) == ("linear", "log")
-        assert half.get_ylim()[1] == (200 if output == "bib" else 50)
+        logit, linear, half = (drawn[f"{output}_predictions{suffix}"] for suffix in ("", "_linear", "_half_linear"))
+        for axes in (logit, linear, half):
+            edges = axes.patches[0].get_data().edges  # type: ignore[attr-defined]
+            np.testing.assert_allclose(np.diff(edges), edges[1] - edges[0])
+            assert axes.get_xlim() == pytest.approx((edges[0], edges[-1]))
+            assert axes.get_xscale() == "linear"
+        assert [axes.get_yscale() for axes in (logit, linear, half)] == ["log", "linear", "log"]
+        ticks = dict(zip(logit.get_xticks(), (text.get_text() for text in logit.get_xticklabels()), strict=True))
+        assert ticks[0.0] == "0.5"
+        assert ticks[min(ticks, key=lambda tick: abs(tick - math.log(99)))] == "0.99"
 
 
-def test_every_class_is_drawn_normalised_to_one(jets: ScoredJets) -> None:
+def test_histograms_of_earlier_versions_have_a_logarithmic_axis(jets: ScoredJets) -> None:
+    edges = np.concatenate([np.linspace(0.0, 0.0007, 5), np.geomspace(0.001, 1.0, 50)])
+    old = replace(
+        main_histograms(jets).logit[0], edges=edges, sums=np.ones((3, 54)), squares=np.ones((3, 54)), classes=CLASSES
+    )
+    axes = recorded([Drawing("old", draw_scores, (old, True))])["old"]
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim() == pytest.approx((edges[1] / 2, 1))
+
+
+def test_axes_fit_contents_and_errors(jets: ScoredJets) -> None:
+    histograms = main_histograms(jets)
     drawn = recorded(final(evaluate_test_sample(jets), "_predictions"))
-    axes = drawn["sig_predictions_linear"]
-    area = axes.patches[0].get_data().values  # type: ignore[attr-defined]
-    assert area.sum() == pytest.approx(1)
-    points = [container.lines[0] for container in axes.containers]  # type: ignore[attr-defined]
-    assert [np.asarray(line.get_ydata()).sum() for line in points] == pytest.approx([1, 1])
-    assert legend_texts(axes) == ["Signal (200 jets)", "QCD (300 jets)", "BIB (100 jets)"]
+    for suffix, of_binning in (("_linear", histograms.linear), ("", histograms.logit)):
+        shares = [of_binning[Label.SIGNAL][name].normalised() for name in CLASSES]
+        highest = max(float((contents + errors).max()) for contents, errors in shares)
+        assert highest < drawn[f"sig_predictions{suffix}"].get_ylim()[1] < 3 * highest
+
+
+def test_every_class_is_drawn_normalised_to_one_data_alone_as_points(jets: ScoredJets) -> None:
+    axes = recorded(final(evaluate_test_sample(jets), "_predictions"))["sig_predictions_linear"]
+    labelled = [patch for patch in axes.patches if "jets)" in str(patch.get_label())]
+    assert [str(patch.get_label()).split(" (")[0] for patch in labelled] == ["Signal", "QCD"]
+    assert [patch.get_data().values.sum() for patch in labelled] == pytest.approx([1, 1])  # type: ignore[attr-defined]
+    (points,) = [container.lines[0] for container in axes.containers]  # type: ignore[attr-defined]
+    assert np.asarray(points.get_ydata()).sum() == pytest.approx(1)
+    assert points.get_color() == "black"
+    assert sorted(legend_texts(axes)) == ["BIB (100 jets)", "QCD (300 jets)", "Signal (200 jets)"]
 
 
 def test_empty_bins_have_no_point_and_no_content_is_below_the_frame(jets: ScoredJets) -> None:
-    histograms = main_histograms(jets)
-    drawn = recorded(final(evaluate_test_sample(jets), "_predictions"))
-    contents, _ = histograms.log[Label.QCD]["qcd"].normalised()
-    axes = drawn["qcd_predictions"]
+    contents, _ = main_histograms(jets).logit[Label.QCD]["bib"].normalised()
+    axes = recorded(final(evaluate_test_sample(jets), "_predictions"))["qcd_predictions"]
     line = axes.containers[0].lines[0]  # type: ignore[attr-defined]
     np.testing.assert_allclose(line.get_ydata(), contents[contents > 0])
     assert axes.get_ylim()[0] < contents[contents > 0].min()
 
 
+def test_the_ratio_is_data_over_simulation_with_the_band_of_its_errors(
+    control: tuple[ScoreHistograms, ControlRegionKs],
+) -> None:
+    (drawing,) = (each for each in of_control(*control) if each.name == "adv_qcd_predictions")
+    main, below = Figure().subplots(2)
+    drawing.draw(main, below, *drawing.content)
+    histogram = control[0].logit[Label.QCD]
+    (data, _), (mc, spread) = (histogram[name].normalised() for name in ("data", "mc"))
+    inside = (data > 0) & (mc > 0) & (data <= 2 * mc)
+    points = below.containers[0].lines[0]
+    np.testing.assert_allclose(points.get_ydata(), (data / np.where(mc > 0, mc, 1))[inside])
+    low, high = below.patches[0].get_data().baseline, below.patches[0].get_data().values
+    np.testing.assert_allclose((high - 1)[mc > 0], (spread / np.where(mc > 0, mc, 1))[mc > 0])
+    assert (low >= 0).all()
+    beyond = (mc > 0) & (data > 2 * mc)
+    assert len(below.lines[-1].get_xdata()) == beyond.sum()
+
+
 def test_a_class_without_jets_is_named_and_not_drawn() -> None:
     only_signal = ScoredJets(np.array([[0.2, 0.6, 0.2]]), np.array([1]), np.ones(1))
     drawn = recorded(final(evaluate_test_sample(only_signal), "_predictions"))
-    assert legend_texts(drawn["bib_predictions"])[1:] == ["QCD (0 jets)", "BIB (0 jets)"]
+    assert {"QCD (0 jets)", "BIB (0 jets)"} < set(legend_texts(drawn["bib_predictions"]))
 
 
 def test_a_sample_without_jets_is_drawn_empty(tmp_path: Path) -> None:
@@ -147,22 +184,18 @@ def test_control_plots_name_data_and_mc_and_show_the_distances(
     assert {text.split(" (")[0] for text in legend_texts(axes)} == {"Data", "Multijet MC"}
     legend = axes.get_legend()
     assert legend is not None
-    ranges = [f"{name} $p_T$" for name in ("low", "mid", "high")]
-    assert legend.get_title().get_text() == f"Test part\n{ks_text(ks[Label.BIB], ranges)}"
+    assert legend.get_title().get_text() == f"Test part\n{ks_text(ks[Label.BIB])}"
 
 
 def test_the_distances_stand_beside_what_identical_distributions_give() -> None:
     reference = KsReference(mean=0.031, spread=0.009, critical=0.05)
     missing = KsReference(math.nan, math.nan, math.nan)
     known = KsComparison(0.055, reference)
-    lines = ks_text(OutputKs(Label.BIB, (known, known)), ["low", "mid"]).splitlines()
-    assert lines[1:] == [
-        "low: 0.055 (0.031 ± 0.009)",
-        "mid: 0.055 (0.031 ± 0.009)",
-        "sum: 0.110 (0.062 ± 0.013)",
-    ]
-    lines = ks_text(OutputKs(Label.BIB, (known, KsComparison(math.nan, missing))), ["low", "mid"]).splitlines()
-    assert lines[2:] == ["mid: unknown", "sum: unknown"]
+    assert ks_text(OutputKs(Label.BIB, (known, known))) == (
+        "K-S summed over $p_T$ ranges 0.11 (identical: 0.06 ± 0.01); low to high: 0.06, 0.06"
+    )
+    text = ks_text(OutputKs(Label.BIB, (known, KsComparison(math.nan, missing))))
+    assert text == "K-S summed over $p_T$ ranges unknown; low to high: 0.06, -"
 
 
 def test_without_distances_there_is_no_text(control: tuple[ScoreHistograms, ControlRegionKs]) -> None:
@@ -171,6 +204,8 @@ def test_without_distances_there_is_no_text(control: tuple[ScoreHistograms, Cont
     assert legend is not None
     assert legend.get_title().get_text() == "Test part"
 
+
+CLASSES = ("sig", "qcd", "bib")
 
 EPOCH_PLOTS = [
     *(f"007_main_{output}_predictions{kind}" for output in ("qcd", "sig", "bib") for kind in ("_linear", "")),
@@ -213,14 +248,12 @@ def test_plots_of_a_pt_range_say_it_in_gev_and_show_its_own_distance(
     titles = ("$p_T$ < 125 GeV", "125 < $p_T$ < 250 GeV", "$p_T$ > 250 GeV")
     for title, pt_range, comparison in zip(titles, ks.pt_ranges, ks[Label.SIGNAL].ranges, strict=True):
         words = legend_title(drawn[f"007_val_adversary_{pt_range.name}Pt_sig_predictions"])
-        assert words[:2] == ["Epoch 7, validation part", title]
-        assert words[2].startswith(f"K-S: {comparison.distance:.3f} (if identical: {comparison.reference.mean:.3f}")
-    assert legend_title(drawn["007_val_adversary_sig_predictions"])[2:5] == [
-        f"{title}: {comparison.distance:.3f} ({comparison.reference.mean:.3f} ± {comparison.reference.spread:.3f})"
-        for title, comparison in zip(titles, ks[Label.SIGNAL].ranges, strict=True)
-    ]
-    assert legend_title(drawn["007_main_sig_predictions"]) == ["Epoch 7, test part"]
-    assert legend_texts(drawn["007_main_sig_predictions"])[0].startswith("Signal (")
+        assert words[0] == f"Epoch 7, validation part, {title}"
+        assert words[1].startswith(f"K-S {comparison.distance:.2f} (identical: {comparison.reference.mean:.2f} ± ")
+    assert legend_title(drawn["007_val_adversary_sig_predictions"])[1] == ks_text(ks[Label.SIGNAL])
+    assert legend_title(drawn["007_main_sig_predictions"]) == ["Epoch 7, validation part"]
+    test = recorded(epoch_drawings(7, histograms, ks, "test"))
+    assert legend_title(test["007_main_sig_predictions_linear"]) == ["Epoch 7, test part"]
     counts = {text.split(" (")[0] for text in legend_texts(drawn["007_val_adversary_lowPt_sig_predictions"])}
     assert counts == {"Data", "Multijet MC"}
 
@@ -233,7 +266,7 @@ def test_a_pt_range_without_scaling_keeps_its_name() -> None:
 def test_figures_that_share_a_frame_look_like_those_that_do_not(
     epoch: tuple[dict[str, ScoreHistograms], ControlRegionKs], tmp_path: Path
 ) -> None:
-    for each in epoch_drawings(7, *epoch)[:6]:
+    for each in epoch_drawings(7, *epoch)[:8]:
         (shared,) = each.write(tmp_path / "shared", DEMO)
         (again,) = each.write(tmp_path / "again", DEMO)
         (alone,) = replace(each, default_ticks=False).write(tmp_path / "alone", DEMO)
@@ -262,10 +295,11 @@ def test_lines_are_train_points_are_test_and_below_is_their_difference_over_its_
     contents, errors, trained, train_errors = (each[some] for each in (contents, errors, trained, train_errors))
     pulls = (trained - contents) / np.hypot(errors, train_errors)
     np.testing.assert_allclose(below.lines[0].get_ydata(), pulls.clip(-5, 5))
-    assert legend_title(axes)[0] == "lines: 2,000 jets trained on; points: 1,000 test jets"
+    assert legend_title(axes)[0] == "Lines: 2,000 jets trained on; points: 1,000 test jets"
     comparison = found.distance(Label.SIGNAL, Label.SIGNAL)
     assert legend_texts(axes)[0] == (
-        f"Signal: {comparison.distance:.3f} ({comparison.reference.mean:.3f} ± {comparison.reference.spread:.3f})"
+        f"Signal: {comparison.distance:.2f} (identical: {comparison.reference.mean:.2f} ± "
+        f"{comparison.reference.spread:.2f})"
     )
 
 

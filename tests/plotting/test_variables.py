@@ -99,12 +99,21 @@ def test_nothing_to_draw_is_said() -> None:
     assert "no jets" in [text.get_text() for text in axes.texts]
 
 
-def test_the_legend_lies_above_the_highest_content() -> None:
+def test_the_legend_stands_above_the_frame_and_the_axis_fits_the_contents() -> None:
     for number in range(1, MAX_SERIES + 1):
         asked = figure(number, context="all")
         axes = drawn(asked)[0]
         top = max(float(np.nanmax(series.histogram.normalised()[0])) for series in asked.series)
-        assert top < 0.95 * (1 - 0.06 * number) * axes.get_ylim()[1]
+        assert top < axes.get_ylim()[1] < 1.5 * top
+        axes.figure.canvas.draw()
+        assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
+
+
+def test_data_are_black_points_and_nothing_else_is_black() -> None:
+    groups = [Series(name, counts(place + 1), name == "Data") for place, name in enumerate(("MC", "Other MC", "Data"))]
+    (axes, ratios) = drawn(figure(0, series=tuple(groups)))
+    colours = [container.lines[0].get_color() for container in (*axes.containers, *ratios.containers)]
+    assert [colour == "black" for colour in colours] == [False, True] * 2
 
 
 def test_far_different_contents_have_a_logarithmic_axis() -> None:

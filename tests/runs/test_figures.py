@@ -96,7 +96,7 @@ def test_histograms_without_distances_get_them_from_the_history(run: RunDirector
     assert ks_of_row(run.read_history()[0], ranges_of([0.25, 0.5])) == ks
     assert ks_of_row({"val_auc": 0.9}, ranges_of([0.25, 0.5])) is None
     drawn = {drawing.name: drawing.content for drawing in drawings_of_run(run)}
-    assert "$p_T$ > 250 GeV" in drawn["000_val_adversary_highPt_sig_predictions"][2]
+    assert "$p_T$ > 250 GeV" in drawn["000_val_adversary_highPt_sig_predictions"][1]
 
 
 def test_what_a_run_does_not_have_is_left_out_and_told(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,13 +19,13 @@ from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.plotting import DEMO
 from cal_ratio_trainer.plotting.pareto import TrialsPlot, trials_drawing
 from cal_ratio_trainer.reporting.tuning import TuneResult
+from cal_ratio_trainer.training.setup import LoadedData, load_data
 from cal_ratio_trainer.training.signals import TrainingStopped
+from cal_ratio_trainer.tuning import tune
 from cal_ratio_trainer.tuning.study import EPOCH, open_study, study_folder
 from cal_ratio_trainer.tuning.tune import TrialObserver
 from tests.factories.files import write_training_files
 from tests.factories.runs import TINY
-
-pytestmark = pytest.mark.usefixtures("without_figures")
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,21 @@ def tuned(files: dict[str, str], folder: Path, **changes: Any) -> TuneResult:
     return crt.tune(TuneSettings.make(**{**TINY, "profile": "best", **files, **given, **changes}), progress=False)
 
 
-def test_trials_are_runs_and_the_recommended_one_has_a_config_and_a_page(files: dict[str, str], tmp_path: Path) -> None:
+def test_trials_are_runs_and_the_recommended_one_has_a_config_and_a_page(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[TrainSettings] = []
+
+    def counted(settings: TrainSettings) -> LoadedData:
+        read.append(settings)
+        return load_data(settings)
+
+    monkeypatch.setattr(tune, "load_data", counted)
     result = tuned(files, tmp_path, objective="rejection", keep_trials="front")
     rows = result.records()
     assert [row["state"] for row in rows] == ["finished", "finished"]
+    assert len(read) == 1
+    assert not list((tmp_path / "first" / "00000").glob("*.png"))
     assert rows[0]["learning_rate"] == 0.005
     runs = crt.list_runs(output_path=tmp_path).records()
     assert [run["run"] for run in runs] == [row["run"] for row in rows] == ["first/00000", "first/00001"]

@@ -27,6 +27,9 @@ DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7}
 """Of methods whose strength is not 1 by default."""
 
 
+MainPart = Literal["validation", "test"]
+"""Part of the main jets that the score plots of every epoch show."""
+
 Schedule = Literal["constant", "warmup_cosine", "one_cycle"]
 """Learning rate by step; `training.optimizers.learning_rate_at` has the formulas."""
 
@@ -336,6 +339,11 @@ class TrainSettings(FigureSettings):
     epoch_plots: bool = Field(
         default=True, description="Draw the 18 score plots of every epoch; without, they can be drawn later."
     )
+    epoch_plots_of: MainPart = Field(
+        default="validation",
+        description="Part of the main jets that the score plots of every epoch show: validation, or the manual's test "
+        "part, by which no epoch may be chosen.",
+    )
     plot_processes: int | None = Field(
         default=None,
         ge=0,
@@ -496,7 +504,7 @@ VALUES_BEFORE = {"adversary_input": "probabilities", "adversary_momentum": 0.99}
 _LATER_SETTINGS = {
     *("accumulate", "adversary_weight", "agreement", "agreement_strength", "auxiliary_weight", "c2st_every"),
     *("cr_judge_file", "cr_shares", "cuda_graph", "data_place", "encoder", "encoder_options", "engine"),
-    *("adversary_input", "adversary_momentum", "epoch_plots", "fold", "folds"),
+    *("adversary_input", "adversary_momentum", "epoch_plots", "epoch_plots_of", "fold", "folds"),
     *("matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "tag", "tensorboard", "weight_decay"),

@@ -16,10 +16,15 @@ Doubles = NDArray[np.float64]
 LINEAR_EDGES = np.linspace(0.0, 1.0, 30)
 """29 equal bins."""
 
-LOGARITHMIC_EDGES = np.concatenate([np.linspace(0.0, 0.0007, 5), np.geomspace(0.001, 1.0, 50)])
-"""4 bins up to 0.0007, one over the gap to 0.001, then 49 of equal ratio up to 1."""
+_LOG_ODDS = np.linspace(-9.0, 9.0, 37)
 
-BINNINGS = {"linear": LINEAR_EDGES, "log": LOGARITHMIC_EDGES}
+LOGIT_EDGES = np.concatenate([[0.0], 1 / (1 + np.exp(-_LOG_ODDS)), [1.0]])
+"""36 bins of width 1/2 in ln(p / (1 - p)) from -9 to 9, and a bin at each end for the rest up to 0 and 1."""
+
+BINNINGS = {"linear": LINEAR_EDGES, "logit": LOGIT_EDGES}
+
+_LOGARITHMIC = "log"
+"""Binning that files of earlier versions hold in place of 'logit': equal ratios from 0.001 to 1, coarser below."""
 
 MAIN_CLASSES = (Label.SIGNAL, Label.QCD, Label.BIB)
 CONTROL_CLASSES = ("data", "mc")
@@ -206,14 +211,19 @@ class ScoreHistogram:
 
 @dataclass(frozen=True)
 class ScoreHistograms:
-    """Histograms of the three outputs in both binnings, in the order of `Label`."""
+    """Histograms of the three outputs in both binnings, in the order of `Label`.
+
+    Attributes:
+        linear: equal bins from 0 to 1.
+        logit: equal bins in ln(p / (1 - p)); logarithmic bins in p where a file of an earlier version was read.
+    """
 
     linear: tuple[ScoreHistogram, ...]
-    log: tuple[ScoreHistogram, ...]
+    logit: tuple[ScoreHistogram, ...]
 
     def __post_init__(self) -> None:
         wanted = [label.output for label in Label]
-        if any([each.output for each in histograms] != wanted for histograms in (self.linear, self.log)):
+        if any([each.output for each in histograms] != wanted for histograms in (self.linear, self.logit)):
             raise ValueError(f"expected one histogram of each output ({', '.join(wanted)}) in each binning")
 
     def to_dict(self) -> dict[str, Any]:
@@ -222,8 +232,9 @@ class ScoreHistograms:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
-        return cls(**{name: tuple(ScoreHistogram.from_dict(item) for item in plain[name]) for name in BINNINGS})
+        """The inverse of `to_dict`; also reads files of earlier versions, which have logarithmic bins."""
+        stored = plain if "logit" in plain else {"linear": plain["linear"], "logit": plain[_LOGARITHMIC]}
+        return cls(**{name: tuple(ScoreHistogram.from_dict(item) for item in stored[name]) for name in BINNINGS})
 
     def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":
         """The histograms of the jets of both; see `ScoreHistogram`."""

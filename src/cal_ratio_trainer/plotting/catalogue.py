@@ -23,12 +23,10 @@ from cal_ratio_trainer.plotting.efficiencies import (
 )
 from cal_ratio_trainer.plotting.roc import draw_curve, draw_pure_curves, draw_scan
 from cal_ratio_trainer.plotting.scores import (
-    LINEAR_AXES,
     control_text,
+    draw_data_and_simulation,
     draw_scores,
     draw_train_and_test,
-    half_linear_axes,
-    logarithmic_axes,
 )
 
 Content = tuple[Any, ...]
@@ -43,14 +41,16 @@ class ScoredEpoch:
 
     Attributes:
         number: from 0.
-        histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
-            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'.
+        histograms: of a part of the main jets under 'main'; of the control validation part under 'val_adversary' and,
+            for the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'.
         ks: data and MC in the control validation part; None where not known.
+        main_part: part of the main jets, 'validation' or 'test'.
     """
 
     number: int
     histograms: Mapping[str, ScoreHistograms]
     ks: ControlRegionKs | None
+    main_part: str
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,17 @@ class EpochFigure:
         name: of its file, after the number of the epoch: <nnn>_<name>.
         needs: the histograms, a key of `ScoredEpoch.histograms`; without them the figure is left out.
         content: selects what is drawn.
-        draw: a function of a module's top level, called with the axes and the content.
-        default_ticks: see `Drawing`.
+        draw: a function of a module's top level, called with the axes (main and ratio axes where there are two) and
+            the content.
+        with_ratio: see `Drawing`.
+        default_ticks: likewise.
     """
 
     name: str
     needs: str
     content: Callable[[ScoredEpoch], Content]
     draw: Callable[..., None]
+    with_ratio: bool = False
     default_ticks: bool = False
 
 
@@ -92,18 +95,23 @@ class FinalFigures:
     default_ticks: bool = False
 
 
-def epoch_drawings(epoch: int, histograms: Mapping[str, ScoreHistograms], ks: ControlRegionKs | None) -> list[Drawing]:
+def epoch_drawings(
+    epoch: int,
+    histograms: Mapping[str, ScoreHistograms],
+    ks: ControlRegionKs | None,
+    main_part: str = "validation",
+) -> list[Drawing]:
     """All figures of an epoch; arguments as `ScoredEpoch`."""
-    source = ScoredEpoch(epoch, histograms, ks)
+    source = ScoredEpoch(epoch, histograms, ks, main_part)
     return [
-        Drawing(f"{epoch:03d}_{each.name}", each.draw, each.content(source), default_ticks=each.default_ticks)
+        Drawing(f"{epoch:03d}_{each.name}", each.draw, each.content(source), each.with_ratio, each.default_ticks)
         for each in EPOCH_FIGURES
         if each.needs in histograms
     ]
 
 
 def epoch_plot_names(epoch: int, with_control: bool = True) -> list[str]:
-    """Names of the figures of an epoch; without control region those of the main test part alone."""
+    """Names of the figures of an epoch; without control region those of the main jets alone."""
     return [f"{epoch:03d}_{each.name}" for each in EPOCH_FIGURES if with_control or each.needs == _MAIN]
 
 
@@ -117,18 +125,18 @@ def final_drawings(figures: TestFigures) -> list[Drawing]:
 
 
 def _main_linear(output: Label, epoch: ScoredEpoch) -> Content:
-    return epoch.histograms[_MAIN].linear[output], LINEAR_AXES, f"Epoch {epoch.number}, test part"
+    return epoch.histograms[_MAIN].linear[output], False, f"Epoch {epoch.number}, {epoch.main_part} part"
 
 
-def _main_log(output: Label, epoch: ScoredEpoch) -> Content:
-    axes = logarithmic_axes(output.output)
-    return epoch.histograms[_MAIN].log[output], axes, f"Epoch {epoch.number}, test part"
+def _main_logit(output: Label, epoch: ScoredEpoch) -> Content:
+    return epoch.histograms[_MAIN].logit[output], True, f"Epoch {epoch.number}, {epoch.main_part} part"
 
 
-def _control_log(name: str, output: Label, epoch: ScoredEpoch) -> Content:
+def _control_logit(name: str, output: Label, epoch: ScoredEpoch) -> Content:
     pt_range = name.removeprefix(_CONTROL).removeprefix("_")
-    text = control_text(f"Epoch {epoch.number}, validation part", epoch.ks, output, pt_range)
-    return epoch.histograms[name].log[output], logarithmic_axes(output.output), text
+    return epoch.histograms[name].logit[output], control_text(
+        f"Epoch {epoch.number}, validation part", epoch.ks, output, pt_range
+    )
 
 
 EPOCH_FIGURES: list[EpochFigure] = [
@@ -141,14 +149,15 @@ EPOCH_FIGURES: list[EpochFigure] = [
             default_ticks=True,
         )
         for output in Label
-        for suffix, content in (("_linear", _main_linear), ("", _main_log))
+        for suffix, content in (("_linear", _main_linear), ("", _main_logit))
     ),
     *(
         EpochFigure(
             f"{name}_{output.output}_predictions",
             name,
-            partial(_control_log, name, output),
-            draw_scores,
+            partial(_control_logit, name, output),
+            draw_data_and_simulation,
+            with_ratio=True,
             default_ticks=True,
         )
         for name in (_CONTROL, *(f"{_CONTROL}_{pt_range}Pt" for pt_range in ("low", "mid", "high")))
@@ -159,18 +168,20 @@ EPOCH_FIGURES: list[EpochFigure] = [
 
 
 def _control_scores(figures: TestFigures) -> Iterator[tuple[str, Content]]:
-    for output, each in zip(Label, figures.control_histograms.log if figures.control_histograms else (), strict=False):
+    for output, each in zip(
+        Label, figures.control_histograms.logit if figures.control_histograms else (), strict=False
+    ):
         text = control_text("Test part", figures.ks, output)
-        yield each.output, (each, logarithmic_axes(each.output), text)
+        yield each.output, (each, text)
 
 
 def _region_scores(figures: TestFigures) -> Iterator[tuple[str, Content]]:
     for region in figures.regions:
-        for output, each in zip(Label, region.histograms.log, strict=True):
+        for output, each in zip(Label, region.histograms.logit, strict=True):
             text = control_text(
                 f"Test part, {region.name}{' (judged only)' * region.is_judged_only}", region.ks, output
             )
-            yield f"{region.name}_{each.output}", (each, logarithmic_axes(each.output), text)
+            yield f"{region.name}_{each.output}", (each, text)
 
 
 def _train_and_test(figures: TestFigures) -> Iterator[tuple[str, Content]]:
@@ -190,28 +201,28 @@ def _dependences(is_signal: bool, figures: TestFigures) -> Iterator[tuple[str, C
 FINAL_FIGURES: list[FinalFigures] = [
     FinalFigures(
         "<output>_predictions",
-        lambda figures: (
-            (each.output, (each, logarithmic_axes(each.output), "Test part")) for each in figures.histograms.log
-        ),
+        lambda figures: ((each.output, (each, True, "Test part")) for each in figures.histograms.logit),
         draw_scores,
         default_ticks=True,
     ),
     FinalFigures(
         "<output>_predictions_linear",
-        lambda figures: ((each.output, (each, LINEAR_AXES, "Test part")) for each in figures.histograms.linear),
+        lambda figures: ((each.output, (each, False, "Test part")) for each in figures.histograms.linear),
         draw_scores,
         default_ticks=True,
     ),
     FinalFigures(
         "<output>_predictions_half_linear",
-        lambda figures: (
-            (each.output, (each, half_linear_axes(each.output), "Test part")) for each in figures.histograms.linear
-        ),
+        lambda figures: ((each.output, (each, True, "Test part")) for each in figures.histograms.linear),
         draw_scores,
         default_ticks=True,
     ),
-    FinalFigures("adv_<output>_predictions", _control_scores, draw_scores, default_ticks=True),
-    FinalFigures("cr_<region>_predictions", _region_scores, draw_scores, default_ticks=True),
+    FinalFigures(
+        "adv_<output>_predictions", _control_scores, draw_data_and_simulation, with_ratio=True, default_ticks=True
+    ),
+    FinalFigures(
+        "cr_<region>_predictions", _region_scores, draw_data_and_simulation, with_ratio=True, default_ticks=True
+    ),
     # The earlier program's axis called the mixture BIB; it never wrote a figure with QCD's name, which it knew.
     FinalFigures(
         "roc_curve_atlas_rej_bib", lambda figures: [("", (figures.rocs[0], None))], draw_curve, default_ticks=True

@@ -41,9 +41,9 @@ class Drawing:
             two) and `content`.
         content: its content: dataclasses of numbers and small arrays, as processes can send them.
         with_ratio: it has a second panel below for ratios.
-        default_ticks: its ticks and their labels are those that matplotlib chooses for scales and limits, and nothing
-            is done to axes, titles or frame but setting scales, limits and titles; one panel only. Such figures share
-            what is around their data, and take half the time.
+        default_ticks: nothing is done to axes, titles or frame but setting scales, limits, titles, major ticks with
+            labels of their own, and a legend above the frame; other ticks are those that matplotlib chooses for
+            scales and limits. Such figures share what is around their data, and take half the time.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Drawing:
         """
         path = folder / self.name
         if self.with_ratio:
-            with drawing_with_ratio(path, labels) as panels:
+            with drawing_with_ratio(path, labels, self.default_ticks) as panels:
                 self.draw(*panels, *self.content)
         else:
             with drawing(path, labels, self.default_ticks) as axes:
@@ -75,10 +75,11 @@ class Drawing:
         with _ONE_AT_A_TIME, _settings():
             figure: Figure = _new_canvas("with ratio" if self.with_ratio else "one panel").figure
             figure.__class__ = _notebook_figure()
-            for axes in figure.axes:
+            panels = figure.axes
+            for axes in panels:
                 _empty(axes)
-            self.draw(*figure.axes, *self.content)
-            _add_heading(figure.axes[0], labels)
+            self.draw(*panels, *self.content)
+            _add_heading(panels[0], labels)
         return figure
 
 
@@ -112,8 +113,7 @@ def drawing(path: Path, labels: FigureLabels, default_ticks: bool = False) -> It
     Args:
         path: the file without its ending, which `labels` decides; each is replaced in one step.
         labels: for the heading above the frame, where it covers no data.
-        default_ticks: the ticks are those that matplotlib chooses for scales and limits; such figures share what is
-            around their data, and are drawn in half the time.
+        default_ticks: see `Drawing`.
 
     Raises:
         OSError: the file cannot be written; it is then as it was.
@@ -123,10 +123,54 @@ def drawing(path: Path, labels: FigureLabels, default_ticks: bool = False) -> It
 
 
 @contextmanager
-def drawing_with_ratio(path: Path, labels: FigureLabels) -> Iterator[tuple["Axes", "Axes"]]:
+def drawing_with_ratio(
+    path: Path, labels: FigureLabels, default_ticks: bool = False
+) -> Iterator[tuple["Axes", "Axes"]]:
     """The same with a lower panel for ratios that shares the x axis: (main axes, ratio axes)."""
-    with _drawing(path, labels, "with ratio", default_ticks=False) as panels:
+    with _drawing(path, labels, "with ratio", default_ticks) as panels:
         yield panels[0], panels[1]
+
+
+def legend_above(axes: "Axes", text: str = "", columns: int = 3, handles: Any = None, names: Any = None) -> None:
+    """Places the legend between heading and frame, which gets lower: no data are covered, no axis is stretched.
+
+    Args:
+        axes: the main axes of a figure.
+        text: lines above the entries.
+        columns: entries beside each other, where these are not too long.
+        handles, names: entries, in place of those of the artists with a label.
+    """
+    if handles is None:
+        handles, names = axes.get_legend_handles_labels()
+    names = [str(name) for name in names]
+    widest = _HANDLE + _LETTER * max(map(len, names), default=0)
+    columns = min(columns, max(len(names), 1), max(int(_LEGEND_WIDTH / widest), 1))
+    lines = -(-len(names) // columns) + (len(text.splitlines()) if text else 0)
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom, width, height - _LEGEND_LINE * lines - _LEGEND_GAP))
+    axes.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderpad=0,
+        borderaxespad=0.3,
+        ncols=columns,
+        fontsize=12,
+        title=text or None,
+        title_fontsize=12,
+        alignment="left",
+        frameon=False,
+        handlelength=1.8,
+        columnspacing=1.2,
+        labelspacing=0.25,
+    )
+
+
+_LEGEND_LINE, _LEGEND_GAP = 0.036, 0.012
+"""Height of a line of a legend, and space between legend and heading, as shares of the figure."""
+_LEGEND_WIDTH, _HANDLE, _LETTER = 500.0, 34.0, 5.6
+"""Width of the frame and of the margin right of it, of a legend's line or marker, and of a letter. [points]"""
 
 
 @contextmanager
@@ -200,11 +244,11 @@ def _new_canvas(layout: str) -> Any:
 
     figure = Figure(figsize=(8, 6), dpi=100)
     if layout == "with ratio":
-        main = figure.add_axes((0.145, 0.345, 0.825, 0.58))
+        main = figure.add_axes((0.145, 0.345, 0.825, 0.58), label=_MAIN_PANEL)
         figure.add_axes((0.145, 0.125, 0.825, 0.2), sharex=main)
         main.tick_params(labelbottom=False)
     else:
-        main = figure.add_axes((0.145, 0.125, 0.825, 0.8))
+        main = figure.add_axes((0.145, 0.125, 0.825, 0.8), label=_MAIN_PANEL)
     # Where a factor cannot be helped, left of the heading.
     main.yaxis.get_offset_text().set_x(-0.12)
     return FigureCanvasAgg(figure)
@@ -215,7 +259,12 @@ def _empty(axes: "Axes") -> None:
     drawn = (*axes.lines, *axes.patches, *axes.collections, *axes.images, *axes.artists, *axes.texts)
     for artist in (*drawn, *([legend] if legend else [])):
         artist.remove()
+    for inset in list(axes.child_axes):
+        inset.remove()
     axes.containers.clear()
+    if axes.get_label() == _MAIN_PANEL:
+        left, bottom, _, _ = axes.get_position(original=True).bounds
+        axes.set_position((left, bottom, _WIDTH, _TOP - bottom))
     # Setting a scale brings its locators and formatters back to their defaults, minor ticks included.
     axes.set_xscale("linear")
     axes.set_yscale("linear")
@@ -224,9 +273,18 @@ def _empty(axes: "Axes") -> None:
     axes.set_prop_cycle(None)
 
 
+_MAIN_PANEL = "main panel"
+_WIDTH, _TOP, _HEADING = 0.825, 0.925, 0.941
+"""Width and upper end of the main panel, and the base line of the heading, as shares of the figure."""
+
+
 def _add_heading(axes: "Axes", labels: FigureLabels) -> list["Artist"]:
+    from matplotlib.transforms import blended_transform_factory
+
+    # At the same height whether a legend stands above the frame or not.
+    place = blended_transform_factory(axes.transAxes, axes.figure.transFigure)
     name = axes.text(
-        0.0, 1.02, labels.experiment, transform=axes.transAxes, fontsize=18, fontweight="bold", fontstyle="italic"
+        0.0, _HEADING, labels.experiment, transform=place, fontsize=18, fontweight="bold", fontstyle="italic"
     )
     behind = axes.annotate(
         labels.qualifiers,
@@ -237,7 +295,7 @@ def _add_heading(axes: "Axes", labels: FigureLabels) -> list["Artist"]:
         fontsize=18,
         va="bottom",
     )
-    right = axes.text(1.0, 1.02, labels.conditions, transform=axes.transAxes, fontsize=15, ha="right")
+    right = axes.text(1.0, _HEADING, labels.conditions, transform=place, fontsize=15, ha="right")
     return [name, behind, right]
 
 
@@ -280,7 +338,11 @@ def shared_frame(canvas: Any, heading: list["Artist"], kind: Hashable) -> Frame:
         kind: layout and text of the heading.
     """
     states = (
-        (axes.get_xscale(), axes.get_yscale(), axes.get_xlim(), axes.get_ylim(), axes.get_xlabel(), axes.get_ylabel())
+        (
+            *(axes.get_xscale(), axes.get_yscale(), axes.get_xlim(), axes.get_ylim()),
+            *(axes.get_xlabel(), axes.get_ylabel(), axes.get_position().bounds),
+            tuple(axes.get_xticks()),
+        )
         for axes in canvas.figure.axes
     )
     key = (kind, *states)

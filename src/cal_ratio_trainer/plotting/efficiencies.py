@@ -1,5 +1,6 @@
 """Shares of jets classified as signal by background, kinematics, decay and mass, and the confusion matrix."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from cal_ratio_trainer.evaluation.efficiencies import (
 from cal_ratio_trainer.evaluation.histograms import MAIN_CLASSES
 from cal_ratio_trainer.evaluation.intervals import Share, share
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.style import BLUE, CLASS_STYLES, GREY, LEGEND_BOX
+from cal_ratio_trainer.plotting.drawing import legend_above
+from cal_ratio_trainer.plotting.style import CLASS_STYLES, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,30 +50,33 @@ def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> N
     from matplotlib.ticker import NullLocator
 
     kinds: tuple[tuple[str, float, dict[str, Any]], ...] = (
-        ("by_weight", -0.12, {"color": "black", "marker": "o", "label": "by weight, at effective numbers"}),
-        ("by_count", 0.12, {"color": BLUE, "marker": "s", "markerfacecolor": "white", "label": "by count"}),
+        ("by_weight", -0.12, {"marker": "o"}),
+        ("by_count", 0.12, {"marker": "s", "markerfacecolor": "white"}),
     )
     top = 0.0
     for kind, shift, style in kinds:
-        shares: list[Share] = [getattr(result, kind) for result in results]
-        places = np.arange(len(shares)) + shift
-        values, down, up = 100 * np.array([(each.value, each.error_down, each.error_up) for each in shares]).T
-        axes.errorbar(places, values, yerr=(down, up), capsize=4, **POINT, **style)
-        for place, each in zip(places, shares, strict=True):
+        for place, result in enumerate(results):
+            each: Share = getattr(result, kind)
             if np.isfinite(each.value):
-                text = f"{_per_cent(each)} %\n{each.total:,.0f} jets"
-                side, shifted = ("right", -0.04) if shift < 0 else ("left", 0.04)
-                axes.text(place + shifted, 100 * each.value, text, ha=side, va="center", fontsize=13)
+                errors = 100 * np.array([[each.error_down], [each.error_up]])
+                colour = CLASS_STYLES[result.label.output].colour
+                look = {"color": colour, "capsize": 4, **POINT, **style}
+                axes.errorbar([place + shift], [100 * each.value], yerr=errors, **look)
                 top = max(top, 100 * each.high)
-    axes.set_xlim(-0.8, len(results) - 0.2)
-    # A point at 0 is whole, and what is written beside it stays clear of the axis.
-    height = 1.4 * top or 1
-    axes.set_ylim(-0.06 * height, height)
+    axes.set_xlim(-0.6, len(results) - 0.4)
+    # A point at 0 is whole.
+    height = 1.06 * top or 1
+    axes.set_ylim(-0.03 * height, height)
     axes.set_xticks(range(len(results)), [CLASS_STYLES[result.label.output].title for result in results])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("Background")
     axes.set_ylabel("Largest output is signal [% of jets]")
-    axes.legend(loc="upper right", fontsize=13, **LEGEND_BOX)
+    lines = [
+        f"{CLASS_STYLES[each.label.output].title}: {_per_cent(each.by_weight)} % by weight (filled), "
+        f"{_per_cent(each.by_count)} % by count (open; {each.by_count.total:,.0f} jets)"
+        for each in results
+    ]
+    legend_above(axes, "\n".join(lines))
 
 
 def draw_signal_efficiency(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint) -> None:
@@ -86,7 +91,7 @@ def draw_signal_efficiency(axes: "Axes", shown: tuple[Dependence, ...], point: W
         _draw_points(axes, each)
     axes.axhline(point.signal.value, color=GREY, linestyle=":", label=f"all signal jets: {_per_cent(point.signal)} %")
     # Points at 0 are whole.
-    axes.set_ylim(-0.04, 1.42)
+    axes.set_ylim(-0.04, 1.04)
     axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel("Signal efficiency")
     _finish(axes, shown, point)
@@ -107,8 +112,8 @@ def draw_mistags(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoin
         _draw_limits(axes, each, shift)
     axes.axhline(point.mistag, color=GREY, linestyle=":", label=f"asked for: {100 * point.mistag:g} % of QCD")
     axes.set_yscale("log")
-    axes.set_ylim(point.mistag / 30, 30)
-    axes.set_yticks([value for value in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1) if value >= point.mistag / 30])
+    highest = max((float(np.nanmax(each.interval[1], initial=0.0)) for each in shown), default=0.0)
+    axes.set_ylim(point.mistag / 30, max(1.5 * highest, 5 * point.mistag))
     axes.set_ylabel("Mistag rate")
     _finish(axes, shown, point)
 
@@ -161,7 +166,7 @@ def _finish(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint) ->
     axes.set_xlim(shown[0].edges[0], shown[0].edges[-1])
     axes.set_xlabel(AXIS_TITLES[shown[0].quantity])
     title = f"Signal output > {point.cut:.4g}, which {100 * point.qcd.value:.2g} % of QCD pass"
-    axes.legend(loc="upper left", ncols=2, fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
+    legend_above(axes, title)
 
 
 def _per_cent(share: Share) -> str:
@@ -180,8 +185,8 @@ def draw_cells(
     row_names: Sequence[str],
     column_names: Sequence[str],
     palest: float = 0.0,
-) -> None:
-    """Fills the whole frame with coloured cells; darker is more.
+) -> Any:
+    """Fills the whole frame with coloured cells; darker is more. Returns the mesh, for a colour bar.
 
     Args:
         axes: to draw on.
@@ -192,24 +197,24 @@ def draw_cells(
         palest: the share of a white cell; shares span the colours from there to 1.
     """
     import matplotlib
+    from matplotlib.colors import ListedColormap
 
     rows, columns = shares.shape
     # The darkest blues would swallow black tick marks and make white text needed in too many cells.
-    colours = matplotlib.colormaps["Blues"]
-    darkest = palest + 1.25 * (1 - palest)
-    axes.pcolormesh(
+    colours = ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0, 0.8, 256)))
+    mesh = axes.pcolormesh(
         np.arange(columns + 1) - 0.5,
         np.arange(rows + 1) - 0.5,
         np.ma.masked_invalid(shares),
         cmap=colours,
         vmin=palest,
-        vmax=darkest,
+        vmax=1.0,
         edgecolors="white",
         linewidth=2,
     )
     size = _text_size(rows, columns, texts)
     for row, column in zip(*np.nonzero(np.isfinite(shares)), strict=True):
-        is_dark = shares[row, column] - palest > 0.6 * (darkest - palest)
+        is_dark = shares[row, column] - palest > 0.75 * (1 - palest)
         axes.text(
             column,
             row,
@@ -224,10 +229,11 @@ def draw_cells(
     axes.set_xticks(range(columns), column_names)
     axes.set_yticks(range(rows), row_names)
     axes.minorticks_off()
+    return mesh
 
 
 def draw_mass_points(axes: "Axes", points: tuple[MassPointEfficiency, ...]) -> None:
-    """Draws a cell for each (mH, mS) with efficiency, error and number of jets; darker is better.
+    """Draws a cell for each (mH, mS) with efficiency, error and number of jets, and a colour bar; darker is better.
 
     Args:
         axes: to draw on.
@@ -246,9 +252,20 @@ def draw_mass_points(axes: "Axes", points: tuple[MassPointEfficiency, ...]) -> N
     row_names, column_names = ([f"{mass:g}" for mass in masses] for masses in (rows, columns))
     # A step of ten below the lowest: differences are seen, and no cell is lost on white paper.
     palest = max(float(np.floor(10 * np.nanmin(shares)) / 10) - 0.1, 0.0)
-    draw_cells(axes, shares, texts, row_names, column_names, palest)
-    axes.set_xlabel("$m_H$ [GeV]; in the cells: % of jets whose largest output is signal")
+    mesh = draw_cells(axes, shares, texts, row_names, column_names, palest)
+    axes.set_xlabel("$m_H$ [GeV]")
     axes.set_ylabel("$m_S$ [GeV]")
+    legend_above(axes, "In a cell: % of the jets whose largest output is signal, with 68 % interval; number of jets")
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom, width - 0.1, height))
+    # Not by `Figure.colorbar`, which would leave traces on the axes that the next figure is drawn on.
+    bar, shades = axes.inset_axes((1.025, 0.0, 0.035, 1.0)), np.linspace(palest, 1.0, 257)
+    bar.pcolormesh((0, 1), shades, (shades[:-1, None] + shades[1:, None]) / 2, cmap=mesh.cmap, vmin=palest, vmax=1.0)
+    bar.set_xticks([])
+    ticks = np.arange(math.ceil(10 * palest - 1e-6), 11) / 10
+    bar.set_yticks(ticks, [f"{100 * tick:.0f} %" for tick in ticks], fontsize=12)
+    bar.yaxis.tick_right()
+    bar.minorticks_off()
 
 
 def _letters(line: str) -> float:
@@ -261,8 +278,8 @@ def _text_size(rows: int, columns: int, texts: Sequence[Sequence[str]]) -> float
     lines = [line for row in texts for text in row for line in text.split("\n")]
     longest = max((_letters(line) for line in lines), default=1)
     deepest = max((text.count("\n") + 1 for row in texts for text in row), default=1)
-    # The frame is about 475 points wide and 345 high; a letter is 0.6 of the size wide, a line 1.3 high.
-    fits = min(475 / columns / (0.62 * longest), 345 / rows / (1.5 * deepest))
+    # The frame is at least 415 points wide and 320 high; a letter is 0.6 of the size wide, a line 1.3 high.
+    fits = min(415 / columns / (0.62 * longest), 320 / rows / (1.5 * deepest))
     return float(np.clip(fits, _MIN_TEXT, _MAX_TEXT))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
+from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -202,7 +202,7 @@ def _draw_history(
     _set_axes(axes, epochs, np.concatenate(values), figure.min_height)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(figure.y_title)
-    axes.legend(loc="upper right", ncols=2, fontsize=13, **LEGEND_BOX)
+    legend_above(axes, columns=2)
 
 
 def _finite(values: Sequence[float]) -> NDArray[np.float64]:
@@ -271,9 +271,8 @@ def _set_axes(axes: "Axes", epochs: int, values: NDArray[np.float64], min_height
     low, high = float(finite.min()), float(finite.max())
     if low > 0 and high / low > _LOG_ABOVE_RATIO:
         axes.set_yscale("log")
-        # Room above for the legend: a fifth of the frame.
-        axes.set_ylim(low / 1.2, high * (high / low) ** 0.3)
+        axes.set_ylim(low / 1.2, high * 1.2)
         return
     height = max(high - low, 0.002 * abs(high), min_height) or 1.0
     spare = (height - (high - low)) / 2 if min_height else 0.0
-    axes.set_ylim(low - spare - 0.08 * height, high + spare + 0.3 * height)
+    axes.set_ylim(low - spare - 0.08 * height, high + spare + 0.08 * height)

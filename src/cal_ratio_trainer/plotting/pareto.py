@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.intervals import Interval
-from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
+from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 from cal_ratio_trainer.plotting.variables import plain_text
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def draw_pareto(axes: "Axes", plot: ParetoPlot) -> None:
         plot.ks_title,
     )
     axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
-    _add_legend(axes)
+    legend_above(axes, columns=2)
 
 
 def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
@@ -190,8 +190,8 @@ def draw_shortlist(axes: "Axes", plot: ShortlistPlot) -> None:
     nothing = [np.zeros(0)]
     _set_axes(axes, np.concatenate(missed or nothing), np.concatenate(heights or nothing), _KS_TITLE)
     axes.set_xlabel(f"AUC, signal against QCD + 0.1 BIB ({plot.jets})")
+    legend_above(axes, columns=2)
     _number_epochs(axes, plot.epochs)
-    _add_legend(axes)
 
 
 def draw_trials(axes: "Axes", plot: TrialsPlot) -> None:
@@ -218,8 +218,14 @@ def draw_trials(axes: "Axes", plot: TrialsPlot) -> None:
     axes.axhspan(-1.0, 1.0, color="lightgrey", linewidth=0, zorder=0.5, label="Identical distributions ± 1σ")
     if plot.front:
         front = list(plot.front)
-        heights = np.maximum(plot.excess[front], 0.0)
-        axes.step(middle[front], heights, where="post", color="black", zorder=2.2, label="Pareto front")
+        axes.step(
+            middle[front],
+            np.maximum(plot.excess[front], 0.0),
+            where="post",
+            color="black",
+            zorder=2.2,
+            label="Pareto front",
+        )
     if plot.first is not None:
         axes.plot(
             [middle[plot.first]],
@@ -236,16 +242,18 @@ def draw_trials(axes: "Axes", plot: TrialsPlot) -> None:
         star = (float(middle[plot.recommended]), float(plot.excess[plot.recommended]))
         _draw_star(axes, star, "Recommended")
     if plot.is_auc:
-        _set_axes(axes, middle, plot.excess, plot.excess_title)
+        _set_axes(
+            axes, np.concatenate([low, high]), np.concatenate([plot.excess - 1, plot.excess + 1]), plot.excess_title
+        )
         axes.set_xlabel("AUC, signal against QCD + 0.1 BIB (validation)")
     else:
-        spread = float(np.ptp(middle)) or float(middle[0])
-        axes.set_xlim(float(middle.min()) - 0.1 * spread, float(middle.max()) + 0.1 * spread)
+        margin = 0.05 * float(high.max() - low.min())
+        axes.set_xlim(float(low.min()) - margin, float(high.max()) + margin)
         bottom, top = min(-1.5, float(plot.excess.min()) - 1), max(2.0, float(plot.excess.max()) + 1)
-        axes.set_ylim(bottom, top + 0.3 * (top - bottom))
+        axes.set_ylim(bottom, top + 0.05 * (top - bottom))
         axes.set_xlabel("Background rejection at 90 % signal efficiency (validation)")
         axes.set_ylabel(plot.excess_title)
-    _add_legend(axes)
+    legend_above(axes, columns=2)
 
 
 def _missed(auc: Any) -> NDArray[np.float64]:
@@ -373,9 +381,7 @@ def _set_axes(axes: "Axes", missed: NDArray[np.float64], ks: NDArray[np.float64]
     bottom, top = _limits(ks, (0.0, 1.0))
     bottom = min(0.0, bottom)
     height = (top - bottom) or 0.1
-    # Room above for the legend's lines, two entries each.
-    legend = 0.06 + 0.043 * math.ceil(len(axes.get_legend_handles_labels()[1]) / 2)
-    axes.set_ylim(bottom - 0.05 * height, bottom + 1.05 * height / (1 - legend))
+    axes.set_ylim(bottom - 0.05 * height, top + 0.08 * height)
     axes.set_ylabel(ks_title)
 
 
@@ -392,7 +398,3 @@ def _spread_out(ticks: Iterable[float], low: float, high: float) -> list[float]:
         if all(abs(math.log((1 - other) / (1 - tick))) > width / 9 for other in kept):
             kept.append(tick)
     return sorted(kept)
-
-
-def _add_legend(axes: "Axes") -> None:
-    axes.legend(loc="upper left", ncols=2, fontsize=11, columnspacing=1.0, handletextpad=0.4, **LEGEND_BOX)

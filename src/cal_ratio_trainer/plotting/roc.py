@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.importance import REJECTION_EFFICIENCY, Importance, Importances
 from cal_ratio_trainer.evaluation.roc import RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
-from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
+from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +20,6 @@ _FIRST: dict[str, Any] = {"color": BLUE, "linestyle": "-", "marker": "o"}
 _SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--", "marker": "s"}
 _MAX_BAND = 30.0
 """More than this factor above its curve a band may leave the frame."""
-_ROOM_ABOVE, _LEGEND_FROM = 0.4, 0.4
-"""The legend's height in the frame, and the signal efficiency at which it begins."""
 
 
 def draw_curve(axes: "Axes", curve: RocCurve, beside: RocCurve | None) -> None:
@@ -32,14 +30,14 @@ def draw_curve(axes: "Axes", curve: RocCurve, beside: RocCurve | None) -> None:
         curve: against whatever background.
         beside: a curve of more signal, drawn thin; None for none.
     """
-    _draw(axes, curve, f"{_signal_name(curve)}, AUC {curve.auc:.4f}", _FIRST)
+    _draw(axes, curve, f"{_signal_name(curve)}, AUC {_auc(curve)}", _FIRST)
     if beside is not None and len(beside.cuts):
-        axes.plot(*_points(beside), color=GREY, linewidth=1, label=f"{_signal_name(beside)}, AUC {beside.auc:.4f}")
+        axes.plot(*_points(beside), color=GREY, linewidth=1, label=f"{_signal_name(beside)}, AUC {_auc(beside)}")
     counts = f"{curve.signal_jets:,} signal, {_counts(curve)} jets"
     name = curve.background.name.removesuffix(" only")
     if curve.background.qcd and curve.background.bib:
         axes.set_ylabel(f"Rejection 1/ε of the mixture {name}")
-        counts = f"{counts}\n(curve and AUC depend on these counts)"
+        counts = f"{counts}\nThe curve depends on these numbers"
     else:
         axes.set_ylabel(f"Rejection 1/ε of {name}")
     _finish(axes, [curve] if beside is None else [curve, beside], counts)
@@ -49,7 +47,7 @@ def draw_pure_curves(axes: "Axes", qcd: RocCurve, bib: RocCurve) -> None:
     """QCD alone and BIB alone in one frame."""
     for curve, style in ((qcd, _FIRST), (bib, _SECOND)):
         name = curve.background.name.removesuffix(" only")
-        _draw(axes, curve, f"against {name} ({_counts(curve).split()[0]} jets), AUC {curve.auc:.4f}", style)
+        _draw(axes, curve, f"against {name} ({_counts(curve).split()[0]} jets), AUC {_auc(curve)}", style)
     axes.set_ylabel("Rejection 1/ε of one background")
     _finish(axes, [qcd, bib], f"{qcd.signal_jets:,} signal jets")
 
@@ -102,9 +100,16 @@ def _points(curve: RocCurve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return curve.signal_efficiency[some], 1 / curve.background_efficiency[some]
 
 
-def _top(curve: RocCurve, beyond: float = 0.0) -> float:
-    """The highest that is drawn of a curve, its band and its arrows, from a signal efficiency on."""
-    here = (curve.background_efficiency > 0) & (curve.signal_efficiency >= beyond)
+def _auc(curve: RocCurve) -> str:
+    """AUC with as many digits as its standard deviation, which is at most sqrt(AUC (1 - AUC) / jets), leaves."""
+    fewest = max(min(curve.signal_jets, curve.qcd_jets + curve.bib_jets), 1)
+    deviation = math.sqrt(max(curve.auc * (1 - curve.auc), 1e-8) / fewest)
+    return f"{curve.auc:.{math.ceil(-math.log10(deviation))}f}" if math.isfinite(curve.auc) else "unknown"
+
+
+def _top(curve: RocCurve) -> float:
+    """The highest that is drawn of a curve, its band and its arrows."""
+    here = curve.background_efficiency > 0
     # Weights below 0 can let a band reach as far as it likes.
     low = np.maximum(curve.background_interval[0][here], curve.background_efficiency[here] / _MAX_BAND)
     limits = [1.5 * each.low for each in curve.rejections if np.isinf(each.value)]
@@ -112,17 +117,16 @@ def _top(curve: RocCurve, beyond: float = 0.0) -> float:
 
 
 def _finish(axes: "Axes", curves: list[RocCurve], text: str) -> None:
-    highest = max([1.2, *(math.log10(_top(curve)) for curve in curves)])
-    under_legend = max([1.0, *(math.log10(_top(curve, _LEGEND_FROM)) for curve in curves)])
+    highest = max([16.0, *(_top(curve) for curve in curves)])
     efficiencies = np.linspace(0.005, 1, 200)
     axes.plot(efficiencies, 1 / efficiencies, color=GREY, linestyle=":", linewidth=1.5, label="no separation")
     axes.set_yscale("log")
     axes.set_xlim(0, 1)
-    # A whole power of ten, so that most figures of a run have the same frame.
-    axes.set_ylim(0.8, 10.0 ** math.ceil(max(highest, under_legend / (1 - _ROOM_ABOVE))))
+    # Steps, so that many figures of a run have the same frame.
+    power = 10.0 ** math.floor(math.log10(highest))
+    axes.set_ylim(0.8, next(step * power for step in (2, 5, 10) if step * power >= highest))
     axes.set_xlabel("Signal efficiency")
-    title = f"{text}\nbands and bars: 68 %, at effective numbers"
-    axes.legend(loc="upper right", fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
+    legend_above(axes, f"{text}; bands and bars: 68 %", 2)
 
 
 def _signal_name(curve: RocCurve) -> str:
@@ -132,9 +136,6 @@ def _signal_name(curve: RocCurve) -> str:
 def _counts(curve: RocCurve) -> str:
     counts = ((curve.background.qcd, curve.qcd_jets, "QCD"), (curve.background.bib, curve.bib_jets, "BIB"))
     return ", ".join(f"{jets:,} {name}" for factor, jets, name in counts if factor)
-
-
-_SCAN_ROOM = 1.65
 
 
 def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:
@@ -160,12 +161,12 @@ def draw_scan(axes: "Axes", below: "Axes", scan: SignificanceScan) -> None:
     axes.set_xscale("log")
     below.set_xscale("log")
     _set_x(axes, below, float(distance.min(initial=0.5)))
-    axes.set_ylim(0, _SCAN_ROOM * top)
+    axes.set_ylim(0, 1.08 * top)
     finite = np.isfinite(scan.ratio_scale) and len(values) > 0
-    below.set_ylim(0, 1.25 * top * scan.ratio_scale if finite and top * scan.ratio_scale > 0 else 1)
+    below.set_ylim(0, 1.08 * top * scan.ratio_scale if finite and top * scan.ratio_scale > 0 else 1)
     # A label at the upper end would stand on the 0 of the panel above.
     below.yaxis.set_major_locator(MaxNLocator(nbins=3, prune="upper"))
-    axes.set_ylabel("S/√B, relative, this test sample")
+    axes.set_ylabel("S/√B (relative)")
     below.set_ylabel("$ε_S/√ε_B$")
     below.set_xlabel("1 − cut on the signal output")
 
@@ -183,12 +184,13 @@ def _set_x(axes: "Axes", below: "Axes", tightest: float) -> None:
 
 
 def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> None:
-    box: dict[str, Any] = {"title": _text(scan), "title_fontsize": 13, "alignment": "left", **LEGEND_BOX}
     if not len(scan.cuts):
         axes.text(0.5, 0.3, "no cut leaves more than 10 background jets", transform=axes.transAxes, ha="center")
-        axes.legend([], [], loc="upper left", fontsize=13, **box)
+        legend_above(axes, _text(scan))
         return
-    best = 1 - scan.cut_at_maximum
+    best, maximum = 1 - scan.cut_at_maximum, scan.maximum
+    error = float(scan.error[np.argmax(scan.significance)])
+    digits = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 1
     axes.plot(
         [best],
         [scan.maximum],
@@ -198,12 +200,10 @@ def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> None:
         linestyle="none",
         # Whole at the edge too, where the loosest cut is the best.
         clip_on=False,
-        label=f"maximum {scan.maximum:.4g} at cut {scan.cut_at_maximum:.5f}",
+        label=f"maximum {maximum:.{digits}f} ± {error:.{digits}f} at 1 − cut = {best:.2g}",
     )
-    # Not into the legend, which stands in the room above.
-    line: dict[str, Any] = {"ymax": 1 / _SCAN_ROOM, "color": GREY, "linestyle": ":"}
-    axes.axvline(1 - scan.cuts[-1], label="tightest cut with more than 10 background jets", **line)
-    axes.legend(loc="upper left", fontsize=13, **box)
+    axes.axvline(1 - scan.cuts[-1], label="tightest: more than 10 background jets", color=GREY, linestyle=":")
+    legend_above(axes, _text(scan), 2)
 
 
 def _text(scan: SignificanceScan) -> str:
@@ -211,7 +211,7 @@ def _text(scan: SignificanceScan) -> str:
     signal = f"$m_H$ = {float(scan.name.removeprefix('mH')):g} GeV" if scan.name.startswith("mH") else "all masses"
     lines = [
         f"{signal}, {scan.signal_jets:,} jets; {background}, {scan.background_jets:,.0f} jets",
-        f"area {scan.area:.4g};  maximum of $ε_S/√ε_B$ {scan.maximum_efficiency_ratio:.3g}",
+        f"Area {scan.area:.3g}; maximum of $ε_S/√ε_B$ {scan.maximum_efficiency_ratio:.3g}",
     ]
     return "\n".join(lines if len(scan.cuts) else lines[:1])
 
@@ -267,13 +267,11 @@ def draw_importance(axes: "Axes", shown: Sequence[Importance], sample: str) -> N
         axes.barh(0, 0, label=kind.replace("_", " "), **_KIND_STYLES.get(kind, {"color": "black"}))
     axes.axvline(0, color="black", linewidth=1)
     axes.set_xlim(low - 0.6 * high, 1.4 * high)
-    axes.set_ylim(len(shown) - (0.4 if kinds else 0.1), -0.6)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xticks([tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yticks([])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("Decrease of AUC if the input is permuted")
     axes.set_ylabel(f"Numbers: loss of rejection at {100 * REJECTION_EFFICIENCY:.0f} %")
-    # Named one by one: without any there is the title alone, and no warning.
-    entries = axes.get_legend_handles_labels()
-    axes.legend(*entries, loc="lower right", fontsize=12, title=sample, title_fontsize=12, **LEGEND_BOX)
+    legend_above(axes, sample, 4)

@@ -1,9 +1,8 @@
 """Two sets of scores of the same jets: ROC curves with their ratio, K-S, correlation, differences."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange
 from cal_ratio_trainer.evaluation.paired import DIFFERENCE_EDGES, SCORE_EDGES, Agreement, OutputAgreement, RocPair
 from cal_ratio_trainer.evaluation.roc import RocCurve
-from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, CLASS_STYLES, GREY, LEGEND_BOX, ORANGE, output_title
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
+from cal_ratio_trainer.plotting.style import BLUE, CLASS_STYLES, GREY, ORANGE, output_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +21,6 @@ _SECOND: dict[str, Any] = {"color": ORANGE, "linestyle": "--"}
 _LINES = {"qcd": "-", "sig": "--", "bib": ":"}
 _LOWEST_EFFICIENCY = 0.2
 _MAX_LINEAR_RATIO, _MAX_DRAWN_RATIO = 1.9, 30.0
-_LEGEND_ENDS, _LEGEND_HEIGHT = 0.65, 0.4
-"""Of a legend in the lower left: the signal efficiency where it ends, and its height in the frame."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,11 @@ def draw_roc_pair(axes: "Axes", ratio_axes: "Axes", pair: RocPair, names: Names)
         highest = max(highest, _draw_curve(axes, curve, f"{name} (AUC {curve.auc:.4f})", style))
     axes.set_yscale("log")
     axes.set_xlim(_LOWEST_EFFICIENCY, 1.0)
-    axes.set_ylim(1.0, highest * 3)
+    axes.set_ylim(1.0, highest * 1.3)
     axes.set_ylabel("Background rejection")
     counts = f"{pair.first.signal_jets:,} signal, {pair.first.qcd_jets:,} QCD, {pair.first.bib_jets:,} BIB jets"
-    title = f"Signal against {pair.background.name}\n{counts}"
-    place = _legend_place((pair.first, pair.second), highest * 3)
-    axes.legend(loc=place, fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
+    title = f"Signal against {pair.background.name}: {counts}"
+    legend_above(axes, title, 2)
     _draw_ratio(ratio_axes, pair)
 
 
@@ -86,14 +82,6 @@ def _draw_curve(axes: "Axes", curve: RocCurve, title: str, style: dict[str, Any]
     axes.plot(x, rejection, label=title, linewidth=1.8, **style)
     axes.fill_between(x, 1 / high[shown], upper, color=style["color"], alpha=0.2, linewidth=0)
     return float(rejection.max())
-
-
-def _legend_place(curves: Sequence[RocCurve], top: float) -> Literal["lower left", "upper right"]:
-    """Place of the legend: below the curves if both are high up to its end, otherwise above them on the right."""
-    drawn = [curve for curve in curves if len(curve.cuts)]
-    ends = [float(np.interp(_LEGEND_ENDS, each.signal_efficiency, each.background_efficiency)) for each in drawn]
-    lowest = 1 / max([*ends, 1 / top])
-    return "lower left" if math.log(lowest) > _LEGEND_HEIGHT * math.log(top) else "upper right"
 
 
 def _draw_ratio(axes: "Axes", pair: RocPair) -> None:
@@ -157,7 +145,7 @@ def draw_ks_pair(axes: "Axes", first: ControlRegionKs, second: ControlRegionKs, 
         centre = output * (ranges + 0.7) + (ranges - 1) / 2
         axes.text(centre, 1.1 * top, output_title(ks.output.output), ha="center", fontsize=13)
     axes.set_xlim(-0.7, places[-1] + 0.7)
-    axes.set_ylim(0, 1.6 * top)
+    axes.set_ylim(0, 1.2 * top)
     known = all(each.gev is not None for each in first.pt_ranges)
     for place, each in zip(places, first.pt_ranges * len(first.outputs), strict=True):
         # Texts, not tick labels: what is done to ticks stays with the canvas.
@@ -165,7 +153,7 @@ def draw_ks_pair(axes: "Axes", first: ControlRegionKs, second: ControlRegionKs, 
     axes.set_xticks([])
     axes.set_xlabel("\nJet $p_T$ [GeV]" if known else "\nJet $p_T$ range")
     axes.set_ylabel("K-S distance of data and MC")
-    axes.legend(loc="upper right", fontsize=13, **LEGEND_BOX)
+    legend_above(axes)
 
 
 def _short_title(pt_range: PtRange) -> str:
@@ -208,12 +196,11 @@ def draw_differences(axes: "Axes", agreement: Agreement, names: Names) -> None:
         top = max(top, int(output.differences.max(initial=0)))
     axes.set_xscale("log")
     axes.set_xlim(edges[0], 1.0)
-    axes.set_ylim(0, 1.45 * top)
+    axes.set_ylim(0, 1.08 * top)
     axes.axvline(1e-5, color=GREY, linewidth=1.2, linestyle="-.", label="Left of it: rounding")
     axes.set_xlabel("Absolute difference (first bin: below $10^{-9}$)")
     axes.set_ylabel("Jets")
-    title = f"{names.first}\n{names.second}\n{agreement.jets:,} jets"
-    axes.legend(loc="upper left", fontsize=13, title=title, title_fontsize=12, alignment="left", **LEGEND_BOX)
+    legend_above(axes, f"{names.first}\n{names.second}\n{agreement.jets:,} jets", 4)
 
 
 def _word(name: str) -> str:

@@ -1,48 +1,25 @@
 """Distributions of the three outputs by class, and of train and test, drawn from saved histograms alone."""
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms, WeightedHistogram
+from cal_ratio_trainer.evaluation.histograms import LOGIT_EDGES, ScoreHistogram, ScoreHistograms, WeightedHistogram
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import CLASS_STYLES, GREY, LEGEND_BOX, output_title
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
+from cal_ratio_trainer.plotting.style import CLASS_STYLES, GREY, output_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Place = Literal["upper left", "upper center", "upper right"]
+FloatArray = NDArray[np.float64]
 
 _LOWEST_DRAWN = 1e-6
-_FIRST_VISIBLE_SCORE = 2e-5
-
-
-@dataclass(frozen=True)
-class ScoreAxes:
-    """The kind of a score plot: its axes, as in the earlier program."""
-
-    x_is_log: bool
-    x_low: float
-    y_is_log: bool
-    y_high: float
-
-
-def logarithmic_axes(output: str) -> ScoreAxes:
-    """Axes for the logarithmic binning: y to 2, x linear but for BIB's output."""
-    return ScoreAxes(x_is_log=output == "bib", x_low=_FIRST_VISIBLE_SCORE, y_is_log=True, y_high=2.0)
-
-
-def half_linear_axes(output: str) -> ScoreAxes:
-    """Axes for the linear binning: x linear, y logarithmic to 50, for BIB's output to 200."""
-    return ScoreAxes(x_is_log=False, x_low=0.0, y_is_log=True, y_high=200.0 if output == "bib" else 50.0)
-
-
-LINEAR_AXES = ScoreAxes(x_is_log=False, x_low=0.0, y_is_log=False, y_high=1.2)
+LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+_RATIO_TICKS, _MAX_RATIO = (0.5, 1.0, 1.5), 2.0
 
 
 def control_text(heading: str, ks: ControlRegionKs | None, output: Label, suffix: str = "") -> str:
@@ -51,8 +28,8 @@ def control_text(heading: str, ks: ControlRegionKs | None, output: Label, suffix
         return heading
     for pt_range, comparison in zip(ks.pt_ranges, ks[output].ranges, strict=True):
         if f"{pt_range.name}Pt" == suffix:
-            return "\n".join([heading, pt_range_title(pt_range), _ks_line("K-S", comparison, "if identical: ")])
-    return "\n".join([heading, ks_text(ks[output], [pt_range_title(pt_range) for pt_range in ks.pt_ranges])])
+            return f"{heading}, {pt_range_title(pt_range)}\nK-S {_ks_words(comparison)}"
+    return f"{heading}\n{ks_text(ks[output])}"
 
 
 def pt_range_title(pt_range: PtRange) -> str:
@@ -65,83 +42,158 @@ def pt_range_title(pt_range: PtRange) -> str:
     return f"$p_T$ > {low:g} GeV" if math.isinf(high) else f"{low:g} < $p_T$ < {high:g} GeV"
 
 
-def draw_scores(axes: "Axes", histogram: ScoreHistogram, score_axes: ScoreAxes, text: str = "") -> None:
+def draw_scores(axes: "Axes", histogram: ScoreHistogram, y_is_log: bool, text: str = "") -> None:
     """Draws one output, each class normalised to 1, with statistical errors.
+
+    Simulation is filled or steps, data are points. The axis fits the bins: ln(p / (1 - p)), p, or, of a file of an
+    earlier version, log p.
 
     Args:
         axes: to draw on.
         histogram: the output's contents by class.
-        score_axes: the kind of plot.
+        y_is_log: the vertical axis is logarithmic.
         text: written above the legend.
     """
-    bottom = _bottom(histogram) if score_axes.y_is_log else 0.0
+    edges = _set_x(axes, histogram.edges)
     for name in histogram.classes:
-        style = CLASS_STYLES[name]
-        title = f"{style.title} ({histogram[name].jets:,} jets)"
-        contents, errors = histogram[name].normalised()
-        if style.is_area:
-            _draw_area(axes, histogram.edges, contents, errors, style.colour, title)
-        else:
-            centres = _centres(histogram.edges, score_axes)
-            _draw_points(axes, centres, contents, errors, {**style.points, "marker": "o"}, title)
-    _set_axes(axes, score_axes, bottom)
+        _draw_class(axes, edges, histogram[name], name)
+    _set_y(axes, [histogram[name].normalised() for name in histogram.classes], y_is_log)
     axes.set_xlabel(output_title(histogram.output))
     axes.set_ylabel("Fraction of jets / bin")
-    # Main plots are empty in the middle. Control jets are QCD: high on its output, low on signal's, and on the
-    # logarithmic axis of BIB's they stand at the right too.
-    control_place: Place = "upper right" if histogram.output == "sig" else "upper left"
-    place: Place = "upper center" if "sig" in histogram.classes else control_place
-    axes.legend(loc=place, fontsize=13, title=text, title_fontsize=13, alignment="left", **LEGEND_BOX)
+    legend_above(axes, text)
 
 
-def ks_text(ks: OutputKs, range_names: list[str]) -> str:
-    """The K-S distances of one output in ranges of these names, each beside what identical distributions would give."""
+def draw_data_and_simulation(axes: "Axes", below: "Axes", histogram: ScoreHistogram, text: str = "") -> None:
+    """Draws one output of control-region data and simulation, and below it their ratio.
+
+    The band there has the simulation's error, the error bars that of the data. A triangle at the edge of the lower
+    panel is a ratio beyond it.
+
+    Args:
+        axes: main panel.
+        below: lower panel.
+        histogram: the output's contents by class: 'data' and 'mc'.
+        text: written above the legend.
+    """
+    draw_scores(axes, histogram, y_is_log=True, text=text)
+    below.set_xlabel(axes.get_xlabel())
+    axes.set_xlabel("")
+    edges = _set_x(below, histogram.edges)
+    data, simulation = histogram["data"], histogram["mc"]
+    _, band = simulation.ratio_to(simulation)
+    band = np.nan_to_num(band)
+    # Data in a bin without simulation have no ratio.
+    ratio, error = data.ratio_to(simulation)
+    some = ratio > 0
+    centres = _centres(edges)
+    _add_band(below, edges, 1 + band, np.maximum(1 - band, 0.0), CLASS_STYLES["mc"].colour)
+    below.axhline(1.0, color=GREY, linewidth=1, zorder=1)
+    inside = some & (ratio <= _MAX_RATIO)
+    _draw_points(below, centres[inside], ratio[inside], error[inside], CLASS_STYLES["data"].points, None)
+    beyond = some & (ratio > _MAX_RATIO)
+    below.plot(
+        centres[beyond], np.full(int(beyond.sum()), 0.95 * _MAX_RATIO), "^", color="black", markersize=5, zorder=3
+    )
+    below.set_ylim(0, _MAX_RATIO)
+    below.set_yticks(_RATIO_TICKS)
+    below.set_ylabel("Data / MC")
+
+
+def ks_text(ks: OutputKs) -> str:
+    """The K-S distances of one output, summed over the pt ranges and in each, from low to high pt."""
     total = KsComparison(ks.total, KsReference(ks.expected, ks.spread, math.nan))
-    lines = [_ks_line(name, comparison) for name, comparison in zip(range_names, ks.ranges, strict=True)]
-    return "\n".join(["K-S (expected if identical)", *lines, _ks_line("sum", total)])
+    ranges = ", ".join("-" if math.isnan(each.distance) else f"{each.distance:.2f}" for each in ks.ranges)
+    return f"K-S summed over $p_T$ ranges {_ks_words(total)}; low to high: {ranges}"
 
 
-def _ks_line(name: str, measured: KsComparison, before_expected: str = "") -> str:
+def _ks_words(measured: KsComparison) -> str:
     if math.isnan(measured.distance):
-        return f"{name}: unknown"
+        return "unknown"
     reference = measured.reference
-    return f"{name}: {measured.distance:.3f} ({before_expected}{reference.mean:.3f} ± {reference.spread:.3f})"
+    digits = 3 if reference.spread < 0.01 else 2
+    return f"{measured.distance:.{digits}f} (identical: {reference.mean:.{digits}f} ± {reference.spread:.{digits}f})"
 
 
-def _draw_area(
-    axes: "Axes",
-    edges: NDArray[np.float64],
-    contents: NDArray[np.float64],
-    errors: NDArray[np.float64],
-    colour: str,
-    label: str,
-) -> None:
+def logit_positions(edges: FloatArray) -> FloatArray:
+    """Positions of edges from 0 to 1 in ln(p / (1 - p)); the bins at both ends get the width of the others."""
+    log_odds = np.log(edges[1:-1] / (1 - edges[1:-1]))
+    width = log_odds[1] - log_odds[0]
+    positions: FloatArray = np.concatenate([[log_odds[0] - width], log_odds, [log_odds[-1] + width]])
+    return positions
+
+
+def _set_x(axes: "Axes", edges: FloatArray) -> FloatArray:
+    """Scale, limits and ticks of the axis on which the bins are equally wide; returns its positions of the edges."""
+    if np.array_equal(edges, LOGIT_EDGES):
+        from matplotlib.ticker import FixedLocator
+
+        positions = logit_positions(edges)
+        axes.set_xlim(positions[0], positions[-1])
+        axes.set_xticks([math.log(tick / (1 - tick)) for tick in LOGIT_TICKS], [f"{tick:g}" for tick in LOGIT_TICKS])
+        low = np.outer([1e-4, 1e-3, 1e-2], np.arange(2, 10)).ravel()
+        minor = np.concatenate([low, np.arange(2, 9) / 10, 1 - low])
+        axes.xaxis.set_minor_locator(FixedLocator(np.log(minor / (1 - minor)).tolist()))
+        return positions
+    if np.allclose(np.diff(edges), edges[1] - edges[0]):
+        axes.set_xlim(0.0, 1.0)
+        return edges
+    positive: FloatArray = np.maximum(edges, edges[1] / 2)
+    axes.set_xscale("log")
+    axes.set_xlim(positive[0], 1.0)
+    return positive
+
+
+def _set_y(axes: "Axes", shares: list[tuple[FloatArray, FloatArray]], y_is_log: bool) -> None:
+    """Limits that fit contents and errors, at steps, so that the figures of many epochs have the same ones."""
+    contents = np.concatenate([each for each, _ in shares] or [np.zeros(0)])
+    highest = float(np.nanmax(np.concatenate([np.add(*each) for each in shares] or [np.zeros(0)]), initial=0.0))
+    filled = contents[contents > 0]
+    lowest = float(filled.min()) if len(filled) else 0.1
+    steps = (1, 2, 5, 10) if y_is_log else (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
+    wanted = (1.3 if y_is_log else 1.05) * (highest if highest > 0 else 1.0)
+    power = 10.0 ** math.floor(math.log10(wanted))
+    top = next(step for step in steps if step * power >= wanted * (1 - 1e-9)) * power
+    if y_is_log:
+        axes.set_yscale("log")
+        # At least a factor 2 below the smallest content, so that no point is cut in half.
+        axes.set_ylim(max(10.0 ** math.floor(math.log10(lowest / 2)), _LOWEST_DRAWN), top)
+    else:
+        axes.set_ylim(0.0, top)
+
+
+def _draw_class(axes: "Axes", edges: FloatArray, histogram: WeightedHistogram, name: str) -> None:
+    """One class of jets, normalised to 1: an area or steps with the band of the errors, or points with error bars."""
+    style = CLASS_STYLES[name]
+    title = f"{style.title} ({histogram.jets:,} jets)"
+    contents, errors = histogram.normalised()
+    if style.is_data:
+        filled = contents > 0
+        _draw_points(axes, _centres(edges)[filled], contents[filled], errors[filled], style.points, title)
+        return
     from matplotlib.colors import to_rgba
     from matplotlib.patches import StepPatch
 
     lowest = _LOWEST_DRAWN / 10
-    fill: dict[str, Any] = {"facecolor": to_rgba(colour, 0.3), "edgecolor": colour, "linewidth": 1.5}
-    band: dict[str, Any] = {"facecolor": to_rgba(colour, 0.3), "linewidth": 0}
+    look: dict[str, Any] = {"edgecolor": style.colour, "linewidth": 1.5, "linestyle": style.line}
+    face = to_rgba(style.colour, 0.3) if style.is_area else "none"
     # Limits are set, not looked for: `axes.stairs` would take as long for that as the whole area takes to draw.
-    axes.add_artist(StepPatch(contents, edges, baseline=lowest, fill=True, label=label, **fill))
-    low: Any = np.maximum(contents - errors, lowest)
-    axes.add_artist(StepPatch(contents + errors, edges, baseline=low, fill=True, **band))
+    axes.add_artist(StepPatch(contents, edges, baseline=lowest, fill=True, facecolor=face, label=title, **look))
+    _add_band(axes, edges, contents + errors, np.maximum(contents - errors, lowest), style.colour)
+
+
+def _add_band(axes: "Axes", edges: FloatArray, high: FloatArray, low: Any, colour: str) -> None:
+    from matplotlib.patches import StepPatch
+
+    axes.add_artist(StepPatch(high, edges, baseline=low, fill=True, color=colour, alpha=0.3, linewidth=0))
 
 
 def _draw_points(
-    axes: "Axes",
-    centres: NDArray[np.float64],
-    contents: NDArray[np.float64],
-    errors: NDArray[np.float64],
-    style: dict[str, Any],
-    label: str,
+    axes: "Axes", x: FloatArray, y: FloatArray, dy: FloatArray, style: dict[str, Any], label: str | None
 ) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.container import ErrorbarContainer
     from matplotlib.lines import Line2D
 
-    filled = contents > 0
-    x, y, dy = centres[filled], contents[filled], errors[filled]
     # As `axes.errorbar` does it, without looking for limits that are set anyway: in a third of the time.
     points = Line2D(x, y, linestyle="none", markersize=5, markeredgewidth=1, zorder=3.1, **style)
     ends: Any = np.stack([np.stack([x, y - dy], axis=1), np.stack([x, y + dy], axis=1)], axis=1)
@@ -151,30 +203,9 @@ def _draw_points(
     axes.add_container(ErrorbarContainer((points, (), (bars,)), has_yerr=True, label=label))
 
 
-def _centres(edges: NDArray[np.float64], score_axes: ScoreAxes) -> NDArray[np.float64]:
-    if not score_axes.x_is_log:
-        arithmetic: NDArray[np.float64] = (edges[:-1] + edges[1:]) / 2
-        return arithmetic
-    visible = np.maximum(edges, score_axes.x_low)
-    geometric: NDArray[np.float64] = np.sqrt(visible[:-1] * visible[1:])
-    return geometric
-
-
-def _bottom(histogram: ScoreHistogram) -> float:
-    """A power of ten at least a factor 2 below the smallest content, so that no point is cut in half."""
-    contents = np.concatenate([histogram[name].normalised()[0] for name in histogram.classes])
-    filled = contents[contents > 0]
-    lowest = float(filled.min()) if len(filled) else 0.1
-    return max(10.0 ** math.floor(math.log10(lowest / 2)), _LOWEST_DRAWN)
-
-
-def _set_axes(axes: "Axes", score_axes: ScoreAxes, bottom: float) -> None:
-    if score_axes.x_is_log:
-        axes.set_xscale("log")
-    if score_axes.y_is_log:
-        axes.set_yscale("log")
-    axes.set_xlim(score_axes.x_low, 1.0)
-    axes.set_ylim(bottom, score_axes.y_high)
+def _centres(edges: FloatArray) -> FloatArray:
+    """Middles of the bins on a linear axis; on the logarithmic one of earlier versions nearly so."""
+    return (edges[:-1] + edges[1:]) / 2
 
 
 def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = "") -> list[Drawing]:
@@ -185,17 +216,11 @@ def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = 
         prefix: of the names.
         text: written above the legends.
     """
-    linear = [
-        Drawing(f"{prefix}{each.output}_linear", draw_scores, (each, LINEAR_AXES, text), default_ticks=True)
-        for each in histograms.linear
+    return [
+        Drawing(f"{prefix}{each.output}_{binning}", draw_scores, (each, binning != "linear", text), default_ticks=True)
+        for binning, made in (("linear", histograms.linear), ("log", histograms.logit))
+        for each in made
     ]
-    logarithmic = [
-        Drawing(
-            f"{prefix}{each.output}_log", draw_scores, (each, logarithmic_axes(each.output), text), default_ticks=True
-        )
-        for each in histograms.log
-    ]
-    return [*linear, *logarithmic]
 
 
 _MAX_PULL = 5.0
@@ -217,33 +242,21 @@ def draw_train_and_test(
         train: the same of jets that were trained on.
         distances: K-S of the two, in the order of the classes.
     """
-    both = np.concatenate([each[name].normalised()[0] for each in (test, train) for name in each.classes])
-    filled = both[both > 0]
-    bottom = 10.0 ** math.floor(math.log10(filled.min() / 2)) if len(filled) else 0.1
     handles = [_draw_class_of_both(axes, below, name, test[name], train[name]) for name in test.classes]
-    words = [_ks_line(CLASS_STYLES[name].title, each) for name, each in zip(test.classes, distances, strict=True)]
+    words = [
+        f"{CLASS_STYLES[name].title}: {_ks_words(each)}" for name, each in zip(test.classes, distances, strict=True)
+    ]
     below.axhspan(-1, 1, color="lightgrey", linewidth=0, zorder=0)
     below.axhline(0, color=GREY, linewidth=1, zorder=1)
-    axes.set_yscale("log")
     axes.set_xlim(0, 1)
-    axes.set_ylim(bottom, 500)
-    axes.set_yticks([10.0**power for power in range(-5, 1) if 10.0**power >= bottom])
+    _set_y(axes, [each[name].normalised() for each in (test, train) for name in each.classes], y_is_log=True)
     below.set_ylim(-1.2 * _MAX_PULL, 1.2 * _MAX_PULL)
     below.set_yticks([-4, -2, 0, 2, 4])
     below.set_xlabel(output_title(test.output))
     below.set_ylabel("(train−test)/σ")
     axes.set_ylabel("Fraction of jets / bin")
-    jets = f"lines: {int(train.jets.sum()):,} jets trained on; points: {int(test.jets.sum()):,} test jets"
-    axes.legend(
-        handles,
-        words,
-        loc="upper center",
-        fontsize=13,
-        title=f"{jets}\nK-S of the two (expected if identical):",
-        title_fontsize=13,
-        alignment="left",
-        **LEGEND_BOX,
-    )
+    jets = f"Lines: {int(train.jets.sum()):,} jets trained on; points: {int(test.jets.sum()):,} test jets"
+    legend_above(axes, f"{jets}\nK-S of the two:", 2, handles, words)
 
 
 def _draw_class_of_both(
@@ -251,7 +264,7 @@ def _draw_class_of_both(
 ) -> tuple[Any, Any]:
     """Draws one class: train as a line, test as points, their pulls below; returns the line and the points."""
     style = CLASS_STYLES[name]
-    points_style = {**style.points, **({"marker": "^", "markersize": 5} if name == "sig" else {"markersize": 4})}
+    points_style = {**style.points, "markersize": 5 if style.marker == "^" else 4}
     (contents, errors), (trained, train_errors) = test.normalised(), train.normalised()
     # Gaps in place of lines down to nothing.
     line = axes.stairs(

@@ -9,9 +9,9 @@ import numpy as np
 from cal_ratio_trainer.evaluation.efficiencies import Dependence
 from cal_ratio_trainer.evaluation.sculpting import Sculpting
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.drawing import Drawing
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
 from cal_ratio_trainer.plotting.efficiencies import AXIS_TITLES, POINT
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 MAX_NETWORKS = 4
 """Number of networks that one figure can tell apart."""
 
-_COLOURS = ("black", ORANGE, BLUE, RED)
+_COLOURS = (BLUE, ORANGE, "#6a3d9a", RED)
 _MARKERS = ("o", "s", "^", "D")
-_ROOM = 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +100,7 @@ def draw_efficiency_and_mistag(axes: "Axes", below: "Axes", curves: tuple[Sculpt
             _draw(below, each.signal, number, len(curves))
     axes.set_yscale("log")
     low, high = (float(some.min()), float(some.max())) if len(some) else (1e-3, 1e-1)
-    axes.set_ylim(low / 3, high * _ROOM)
+    axes.set_ylim(low / 3, high * 3)
     axes.set_ylabel("Mistag rate of QCD")
     _legend(axes, curves)
     below.axhline(curves[0].efficiency, color=GREY, linestyle=":")
@@ -124,7 +123,7 @@ def draw_efficiency(axes: "Axes", curves: tuple[SculptingCurve, ...]) -> None:
         if each.signal is not None:
             _draw(axes, each.signal, number, len(curves), each.network)
     axes.axhline(curves[0].efficiency, color=GREY, linestyle=":")
-    axes.set_ylim(-0.04, 1.5)
+    axes.set_ylim(-0.04, 1.04)
     axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel("Signal efficiency")
     _legend(axes, curves)
@@ -157,8 +156,7 @@ def _draw(axes: "Axes", each: Dependence, number: int, networks: int, title: str
 
 
 def _legend(axes: "Axes", curves: tuple[SculptingCurve, ...]) -> None:
-    title = f"At a signal efficiency of {100 * curves[0].efficiency:g} %"
-    axes.legend(loc="upper left", fontsize=13, title=title, title_fontsize=13, alignment="left", **LEGEND_BOX)
+    legend_above(axes, f"At a signal efficiency of {100 * curves[0].efficiency:g} %", 2)
 
 
 def _set_x(axes: "Axes", curves: tuple[SculptingCurve, ...]) -> None:

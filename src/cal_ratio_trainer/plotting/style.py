@@ -9,9 +9,6 @@ from cal_ratio_trainer.jets.labels import CLASS_NAMES
 # Told apart without colour too: by fill, line and marker. From the colour-blind safe set of Okabe and Ito.
 RED, BLUE, ORANGE, GREY = "#d62728", "#0072b2", "#e08a00", "#6e6e6e"
 
-# Where there is nowhere else to go, a legend stays readable on top of data and lets them be seen.
-LEGEND_BOX: dict[str, Any] = {"frameon": True, "framealpha": 0.7, "edgecolor": "none", "fancybox": False}
-
 
 @dataclass(frozen=True)
 class ClassStyle:
@@ -21,9 +18,10 @@ class ClassStyle:
         title: for legends and axes.
         colour: of lines, areas and points.
         line: style as a line.
-        marker: style as points.
+        marker: style as points, of an efficiency or of a test part.
         is_open: its marker is not filled.
-        is_area: its score histogram is a filled area, not points.
+        is_area: its score histogram is a filled area.
+        is_data: its score histogram is points with errors, which is how data are drawn and nothing else.
     """
 
     title: str
@@ -32,6 +30,7 @@ class ClassStyle:
     marker: str = "o"
     is_open: bool = False
     is_area: bool = False
+    is_data: bool = False
 
     @property
     def points(self) -> dict[str, Any]:
@@ -49,14 +48,14 @@ def _style(name: str, colour: str, **appearance: Any) -> ClassStyle:
 
 
 CLASS_STYLES = {
-    "sig": _style("sig", RED, line="-", is_area=True),
-    "qcd": _style("qcd", "black", line="--"),
-    "bib": _style("bib", BLUE, line=":", marker="s", is_open=True),
+    "sig": _style("sig", RED, line="-", marker="^", is_area=True),
+    "qcd": _style("qcd", BLUE, line="--", marker="s", is_open=True),
+    "bib": _style("bib", "black", line=":", is_data=True),
     "mc": _style("mc", BLUE, is_area=True),
-    "data": _style("data", "black"),
+    "data": _style("data", "black", is_data=True),
     "jets": _style("jets", BLUE, is_area=True),
 }
-"""The classes of jets, by their keys in files; the first three are the network's outputs too."""
+"""The classes of jets, by their keys in files; the first three are the network's outputs too. BIB jets are data."""
 
 
 def output_title(output: str) -> str:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.evaluation.variables import Variable, is_logarithmic
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.plotting.drawing import Drawing
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
+from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +31,9 @@ _MAX_BAR = 1.3
 _APART = 0.14
 _SURE_RATIO = 0.5
 _MAX_TICK = 1e5
+_DATA: dict[str, Any] = {"color": "black", "marker": "o", "linestyle": "-"}
 _STYLES: tuple[dict[str, Any], ...] = (
-    {"color": "black", "marker": "o", "linestyle": "-"},
+    {"color": "#8c564b", "marker": "P", "linestyle": "-"},
     {"color": RED, "marker": "s", "linestyle": "--", "markerfacecolor": "white"},
     {"color": ORANGE, "marker": "^", "linestyle": "-."},
     {"color": "#6a3d9a", "marker": "v", "linestyle": ":", "markerfacecolor": "white"},
@@ -42,10 +43,11 @@ _STYLES: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Title and histogram of one group of jets."""
+    """Title and histogram of one group of jets; data are drawn as black points, and nothing else is."""
 
     title: str
     histogram: WeightedHistogram
+    is_data: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,8 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
         if place == 0:
             _draw_area(axes, figure.edges, contents, errors, title)
         else:
-            _draw_steps(axes, figure.edges, contents, errors, title, place - 1, len(figure.series) - 1)
+            style = _DATA if series.is_data else _STYLES[place - 1]
+            _draw_steps(axes, figure.edges, contents, errors, title, style, place - 1, len(figure.series) - 1)
         filled = contents[contents > 0]
         if len(filled):
             highest = max(highest, float(np.nanmax(np.minimum(contents + errors, _MAX_BAR * contents))))
@@ -137,14 +140,7 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
         # As long as the panel is high, it would run into the title of the ratio below.
         y_title.set_fontsize(0.8 * float(y_title.get_fontsize()))
     # A leading space: matplotlib leaves out what begins with an underscore.
-    axes.legend(
-        loc="upper right",
-        fontsize=12,
-        title=plain_text(figure.context, 80),
-        title_fontsize=12,
-        alignment="left",
-        **LEGEND_BOX,
-    )
+    legend_above(axes, plain_text(figure.context, 80), 2)
 
 
 def _legend_title(series: Series) -> str:
@@ -177,17 +173,24 @@ def _draw_area(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: Fl
 
 
 def _draw_steps(
-    axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, title: str, place: int, others: int
+    axes: "Axes",
+    edges: FloatArray,
+    contents: FloatArray,
+    errors: FloatArray,
+    title: str,
+    style: dict[str, Any],
+    place: int,
+    others: int,
 ) -> None:
-    style = _STYLES[place]
-    axes.stairs(
-        np.nan_to_num(contents),
-        edges,
-        baseline=_LOWEST_SHARE / 10,
-        color=style["color"],
-        linestyle=style["linestyle"],
-        linewidth=1,
-    )
+    if style is not _DATA:
+        axes.stairs(
+            np.nan_to_num(contents),
+            edges,
+            baseline=_LOWEST_SHARE / 10,
+            color=style["color"],
+            linestyle=style["linestyle"],
+            linewidth=1,
+        )
     filled = contents > 0
     axes.errorbar(
         _beside_each_other(edges, place, others)[filled],
@@ -211,7 +214,7 @@ def _draw_ratios(axes: "Axes", figure: VariableFigure) -> None:
     quotients = [series.histogram.ratio_to(reference.histogram) for series in figure.series[1:]]
     low, high = _set_ratio_range(axes, quotients)
     for place, (values, errors) in enumerate(quotients):
-        style = {**_STYLES[place], "linestyle": "none"}
+        style = {**(_DATA if figure.series[place + 1].is_data else _STYLES[place]), "linestyle": "none"}
         known = values > 0
         centres = _beside_each_other(figure.edges, place, len(quotients))
         axes.errorbar(
@@ -273,17 +276,15 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
     axes.set_xlim(float(figure.edges[0]), float(figure.edges[-1]))
     if np.array_equal(figure.edges % 1, np.full(len(figure.edges), 0.5)):
         _number_whole_numbers(axes)
-    # Room above the data for the legend.
-    taken = 0.068 * (len(figure.series) + bool(figure.context)) + 0.09
     if highest <= 0:
         axes.set_ylim(0, 1)
         return
     if highest / lowest > _LOG_ABOVE_RATIO:
         axes.set_yscale("log")
         bottom = max(lowest / 2, _LOWEST_SHARE)
-        axes.set_ylim(bottom, bottom * (highest / bottom) ** (1 / (1 - taken)))
+        axes.set_ylim(bottom, 1.5 * highest)
         return
-    axes.set_ylim(0, highest / (1 - taken))
+    axes.set_ylim(0, 1.06 * highest)
 
 
 def _number_whole_numbers(axes: "Axes") -> None:

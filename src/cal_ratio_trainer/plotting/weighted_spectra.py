@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
-from cal_ratio_trainer.plotting.style import BLUE, GREY, LEGEND_BOX, ORANGE, RED
+from cal_ratio_trainer.plotting.drawing import legend_above
+from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,11 +24,12 @@ _TITLES = {
     "jet_phi": r"Jet $\phi$ [rad]",
     "actualInteractionsPerCrossing": "Interactions per bunch crossing",
 }
+_DATA: dict[str, Any] = {"color": "black", "marker": "o"}
 _STYLES: tuple[dict[str, Any], ...] = (
-    {"color": "black", "marker": "o"},
     {"color": RED, "marker": "s", "markerfacecolor": "white"},
     {"color": BLUE, "marker": "^"},
     {"color": ORANGE, "marker": "v", "markerfacecolor": "white"},
+    {"color": "#6a3d9a", "marker": "D"},
 )
 _HATCHES = ("", "///", "", "...", "", "xxx", "", "\\\\\\")
 
@@ -72,12 +74,15 @@ def draw_stack(axes: "Axes", figure: SpectrumFigure) -> None:
             label=f"{name}: {group.jets:,} jets",
         )
     squares = np.sum([group.errors**2 for group in figure.groups.values()], axis=0)
-    _points(axes, figure.edges, total, np.sqrt(squares), {**_STYLES[0], "label": "sum"})
+    axes.stairs(np.maximum(total, bottom / 10), figure.edges, color="black", linewidth=1.5, label="sum, ± 1σ")
+    spread = np.sqrt(squares)
+    low = np.maximum(total - spread, bottom / 10)
+    axes.stairs(total + spread, figure.edges, baseline=low, fill=True, color=GREY, alpha=0.5, linewidth=0)
     top = float(total.max(initial=bottom))
     axes.set_yscale("log")
     _frame(axes, figure, f"Sum of weights / {_width(figure)}{f' [{figure.unit}]' if figure.unit else ''}")
-    axes.set_ylim(bottom, top * (top / bottom) ** 0.45)
-    axes.legend(loc="upper right", fontsize=11, ncols=2, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
+    axes.set_ylim(bottom, 2 * top)
+    legend_above(axes, figure.heading, 2)
 
 
 def draw_shapes(axes: "Axes", figure: SpectrumFigure) -> None:
@@ -88,8 +93,8 @@ def draw_shapes(axes: "Axes", figure: SpectrumFigure) -> None:
         axes.stairs(np.maximum(contents, 0), figure.edges, color=style["color"], linewidth=1)
         _points(axes, figure.edges, contents, errors, {**style, "label": f"{name}: {group.jets:,} jets"})
     _frame(axes, figure, f"Fraction of weights / {_width(figure)}")
-    _set_y(axes, [contents for contents, _ in shapes], [errors for _, errors in shapes], len(figure.groups))
-    axes.legend(loc="upper right", fontsize=12, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
+    _set_y(axes, [contents for contents, _ in shapes], [errors for _, errors in shapes])
+    legend_above(axes, figure.heading, 2)
 
 
 def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> None:
@@ -106,11 +111,11 @@ def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> N
         alpha=0.4,
         linewidth=0,
     )
-    _points(main, edges, measured, errors, {**_STYLES[0], "label": f"{data_name}: {data.jets:,} jets"})
+    _points(main, edges, measured, errors, {**_DATA, "label": f"{data_name}: {data.jets:,} jets"})
     _frame(main, figure, f"Fraction of weights / {_width(figure)}")
     main.set_xlabel("")
-    _set_y(main, [expected, measured], [spread, errors], 5)
-    main.legend(loc="upper right", fontsize=12, title=figure.heading, title_fontsize=12, **LEGEND_BOX)
+    _set_y(main, [expected, measured], [spread, errors])
+    legend_above(main, figure.heading, 2)
     _draw_ratios(ratios, edges, expected, spread, measured, errors)
     ratios.set_xlabel(_TITLES.get(figure.variable, figure.variable))
     ratios.set_ylabel("Data / MC", fontsize=14)
@@ -138,7 +143,7 @@ def _draw_ratios(
         for each in (measured, errors, spread)
     )
     axes.axhline(1, color=GREY, linewidth=1)
-    _points(axes, edges, np.where(known, ratio, 0), np.where(known, error, 0), _STYLES[0])
+    _points(axes, edges, np.where(known, ratio, 0), np.where(known, error, 0), _DATA)
     furthest = float(np.max(np.abs(np.log(ratio[known])), initial=0.0))
     if furthest > math.log(4):
         axes.set_yscale("log")
@@ -180,20 +185,19 @@ def _width(figure: SpectrumFigure) -> str:
     return f"{figure.edges[1] - figure.edges[0]:.3g}{f' {unit[1]}' if unit else ''}"
 
 
-def _set_y(axes: "Axes", contents: list[FloatArray], errors: list[FloatArray], entries: int) -> None:
-    """Logarithmic where contents differ by more than a factor 30; room for the legend either way."""
+def _set_y(axes: "Axes", contents: list[FloatArray], errors: list[FloatArray]) -> None:
+    """Logarithmic where contents differ by more than a factor 30."""
     together = np.concatenate(contents)
     filled = together[together > 0]
     if not len(filled):
         return
     high, low = float(np.max(together + np.concatenate(errors))), float(filled.min())
-    room = 0.06 + 0.055 * (entries + 1)
     if high / low > 30:
         bottom = 10.0 ** math.floor(math.log10(low / 1.5))
         axes.set_yscale("log")
-        axes.set_ylim(bottom, bottom * (high / bottom) ** (1 / (1 - room)))
+        axes.set_ylim(bottom, 1.5 * high)
     else:
-        axes.set_ylim(0, high / (1 - room))
+        axes.set_ylim(0, 1.06 * high)
 
 
 def _floor(figure: SpectrumFigure) -> float:

@@ -166,7 +166,7 @@ class _KsScale:
 def _drawings_of(each: Candidate) -> dict[str, Drawing]:
     if each.run.is_judged_on_given_files or each.run.best_of_networks is not None:
         stored = None if each.result is None else each.result.histograms
-        drawings = [] if stored is None else epoch_drawings(each.epoch, stored.histograms, stored.ks)
+        drawings = [] if stored is None else epoch_drawings(each.epoch, stored.histograms, stored.ks, stored.main_part)
         return {drawing.name: drawing for drawing in drawings}
     overview = each.run.overview
     try:
@@ -176,7 +176,7 @@ def _drawings_of(each: Candidate) -> dict[str, Drawing]:
     ks = stored.ks
     if ks is None and each.run.sample is not None:
         ks = ks_of_row(dict(each.row), each.run.sample.pt_ranges)
-    return {drawing.name: drawing for drawing in epoch_drawings(each.epoch, stored.histograms, ks)}
+    return {drawing.name: drawing for drawing in epoch_drawings(each.epoch, stored.histograms, ks, stored.main_part)}
 
 
 def _cell(report: Report, drawing: Drawing | None, run: str, labels: FigureLabels, title: str) -> Markup | str:

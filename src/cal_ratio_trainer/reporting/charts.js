@@ -123,8 +123,8 @@ function figureHtml(chart) {
   return `<figcaption>${safe(chart.title)}${chart.text ? `<small>${safe(chart.text)}</small>` : ""}</figcaption>${legend}<svg class="plot" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${safe(chart.title)}">${svg}</svg>`;
 }
 
-// One output by class: data as points over simulation as a filled histogram with their ratio, or classes as lines.
-const CLASSES = { sig: { fill: true }, qcd: { dash: "6 3" }, bib: { dash: "2 3" }, mc: { fill: true }, data: { kind: "points" } };
+// One output by class: data as points over simulation as a filled histogram or lines, and the ratio of data and simulation.
+const CLASSES = { sig: { fill: true }, qcd: { dash: "6 3" }, bib: { kind: "points" }, mc: { fill: true }, data: { kind: "points" } };
 function scoreChart(fixed, [classes, text]) {
   const names = fixed.classes.map((each) => each[0]);
   const series = classes.flatMap(([y, errors], i) => {

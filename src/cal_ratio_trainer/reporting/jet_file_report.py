@@ -243,7 +243,8 @@ class _Page:
         for title, file, label, masses in overlay.groups:
             histogram = file.total(quantity, label, masses)
             if histogram is not None:
-                series.append(Series(title, histogram))
+                rows = file.rows if label is None else file.jets_of(label)
+                series.append(Series(title, histogram, is_data=rows == file.jets_of(Label.BIB) and label in (None, 2)))
                 shown.append(file)
         if not series:
             return None

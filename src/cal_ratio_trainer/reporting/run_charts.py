@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.efficiencies import Dependence, MassPointEfficiency, WorkingPoint
-from cal_ratio_trainer.evaluation.histograms import ScoreHistogram, ScoreHistograms
+from cal_ratio_trainer.evaluation.histograms import LOGIT_EDGES, ScoreHistogram, ScoreHistograms
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, Overtraining
 from cal_ratio_trainer.evaluation.roc import RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.histories import HistoryReferences
+from cal_ratio_trainer.plotting.scores import LOGIT_TICKS, logit_positions
 from cal_ratio_trainer.plotting.style import CLASS_STYLES, output_title
 from cal_ratio_trainer.runs.figures import drawings_of_history
 from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, pareto_front
@@ -213,13 +214,18 @@ def dependence_charts(dependences: Sequence[Dependence], point: WorkingPoint) ->
 def score_chart(title: str, histogram: ScoreHistogram, is_log: bool, frame: Sequence[Any] | None = None) -> Chart:
     """Axes and classes of an output's histogram; `frame` has its contents, or comes from elsewhere."""
     x: Chart = {"title": output_title(histogram.output), "log": is_log, "low": float(histogram.edges[0]), "high": 1}
-    if is_log:
+    edges = histogram.edges
+    if np.array_equal(edges, LOGIT_EDGES):
+        edges = logit_positions(edges)
+        ticks = [[math.log(tick / (1 - tick)), f"{tick:g}"] for tick in LOGIT_TICKS]
+        x |= {"log": False, "low": float(edges[0]), "high": float(edges[-1]), "ticks": ticks}
+    elif is_log:
         x["low"] = max(x["low"], _LOWEST_ON_LOG_AXIS)
     classes = [
         [name, f"{CLASS_STYLES[name].title} ({int(jets):,} jets)"]
         for name, jets in zip(histogram.classes, histogram.jets, strict=True)
     ]
-    chart = {"title": title, "edges": numbers(histogram.edges, 5), "x": x, "classes": classes, "log_y": is_log}
+    chart = {"title": title, "edges": numbers(edges, 5), "x": x, "classes": classes, "log_y": is_log}
     return chart if frame is None else chart | {"frame": frame}
 
 
@@ -234,16 +240,14 @@ def _filled(values: NDArray[np.float64], digits: int) -> list[float | None]:
 
 
 def epoch_histograms(histograms: Mapping[str, ScoreHistograms]) -> list[tuple[str, ScoreHistogram, bool, Label, str]]:
-    """The figures of an epoch: title, histogram, whether its binning is logarithmic, output, name of the jets."""
+    """The figures of an epoch: title, histogram, whether its binning is in log-odds, output, name of the jets."""
     found = []
     for name, of_name in histograms.items():
         pt_range = name.removeprefix("val_adversary").removeprefix("_").removesuffix("Pt")
         jets = "main jets" if name == "main" else f"control region{', ' + pt_range + ' pT' if pt_range else ''}"
         for is_log in (False, True) if name == "main" else (True,):
-            for output, histogram in zip(Label, of_name.log if is_log else of_name.linear, strict=True):
-                title = (
-                    f"{output_title(histogram.output)}, {jets}{', logarithmic' if name == 'main' and is_log else ''}"
-                )
+            for output, histogram in zip(Label, of_name.logit if is_log else of_name.linear, strict=True):
+                title = f"{output_title(histogram.output)}, {jets}{', log-odds' if name == 'main' and is_log else ''}"
                 found.append((title, histogram, is_log, output, pt_range if name != "main" else ""))
     return found
 

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,7 +32,7 @@ from cal_ratio_trainer.reporting.run_charts import (
     score_chart,
     score_frame,
 )
-from cal_ratio_trainer.reporting.training_details import training_details
+from cal_ratio_trainer.reporting.training_details import run_commands, training_details
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.directory import IMPORTED, RUNNING, RunDirectory
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
@@ -49,7 +48,7 @@ _MAX_EPOCHS = 200
 _RELOAD_S = 15
 """Interval at which the page of a run in training loads itself again. [s]"""
 
-_NO_DIFFERENCE = ("profile", "output_path", "model_name", "cache_path", "tag", "note", "fold")
+_NO_DIFFERENCE = ("profile", "output_path", "model_name", "cache_path", "tag", "note", "fold", "member")
 """Settings that are no part of the recipe."""
 
 _MAX_CELL = 500
@@ -146,7 +145,7 @@ def _blocks(overview: RunOverview, seconds_left: float | None, frames: Frames) -
     if figures is not None:
         yield _table(_merit_table(epoch, figures))
     yield from _members(overview)
-    yield from _section("Commands", [_commands(overview)])
+    yield from _section("Commands", [_commands(run)])
     settings = _settings_table(overview)
     yield from _section("Settings", [_table(settings), "All settings: [training_params.yaml](training_params.yaml)."])
     yield from _section("Data", [_table(_data_table(overview, figures))])
@@ -309,6 +308,7 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
     def chosen(*beginnings: str) -> list[str]:
         return [text for title, text in tables.items() if title.startswith(beginnings)]
 
+    yield from _section("Members, test part", chosen("The ensemble"))
     rocs, names = figures.rocs, [curve.background.name for curve in figures.rocs[:3]]
     charts = [roc_chart("All masses", rocs[:3], names)]
     by_mass = (("By mH, against QCD + 0.1 BIB", rocs[3:]), ("By mH, against QCD", figures.qcd_rocs))
@@ -388,26 +388,11 @@ def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
     return EpochHistograms(stored.histograms, ks)
 
 
-def _commands(overview: RunOverview) -> str:
-    """Commands to score, export, compare and continue, ready to be copied."""
-    run, place = overview.run, place_option(overview.run)
-    name = f"{run.numbered_folder.parent.name}/{run.number}" + (
-        "" if run.network_number is None else f"/{run.path.name}"
-    )
-    lines = {
-        f"cr_trainer score {name}/best FILES...{place}": "score jets of any files with the recommended epoch",
-        f"cr_trainer convert training {name}/best{place}": "export for the experiment's C++ software",
-        f"cr_trainer analyze --runs_to_analyze {name}{place}": "shortlisted epochs with errors, on the test part",
-        f"cr_trainer train{place} --model_name {run.numbered_folder.parent.name} --continue {run.number}": "go on",
-    }
-    width = max(map(len, lines))
-    return "```\n" + "\n".join(f"{words:{width}}  # {said}" for words, said in lines.items()) + "\n```"
-
-
-def place_option(run: RunDirectory) -> str:
-    """Option that names the folder of all runs; empty for the default one."""
-    folder = run.numbered_folder.parent.parent
-    return "" if folder == TrainSettings.defaults()["output_path"] else f" --output_path {shlex.quote(str(folder))}"
+def _commands(run: RunDirectory) -> str:
+    """Commands ready to be copied, with what each does."""
+    commands = run_commands(run)
+    width = max(map(len, commands.values()))
+    return "```\n" + "\n".join(f"{words:{width}}  # {said}" for said, words in commands.items()) + "\n```"
 
 
 def _file_table(run: RunDirectory) -> str:

@@ -146,7 +146,7 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
     captions = [f"{output_title(each.output)}, linear bins" for each in histograms.linear]
-    captions += [f"{output_title(each.output)}, logarithmic bins" for each in histograms.log]
+    captions += [f"{output_title(each.output)}, bins in log-odds" for each in histograms.logit]
     report.figures(score_report_drawings(histograms, prefix), captions=captions)
     _write_figures_of_merit(report, tallies, pt_ranges)
 

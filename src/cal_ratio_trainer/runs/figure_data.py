@@ -8,8 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from cal_ratio_trainer.config.training import MainPart
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
@@ -43,7 +44,7 @@ HISTORY_NAMES = (
 )
 """The figures of the earlier program's history, in its order; ours stand behind them."""
 
-_KS = "ks"
+_KS, _MAIN_PART = "ks", "main_part"
 
 
 def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:
@@ -69,19 +70,22 @@ class EpochHistograms:
     """Data that the figures of an epoch are drawn from.
 
     Attributes:
-        histograms: of the main test part under 'main'; of the control validation part under 'val_adversary' and, for
-            the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'; 'main' alone without control region.
+        histograms: of a part of the main jets under 'main'; of the control validation part under 'val_adversary' and,
+            for the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'; 'main' alone without control region.
         ks: data and MC in the control validation part; None without control region, and in files of the first versions.
+        main_part: part of the main jets; files of earlier versions, which do not say it, hold the test part.
     """
 
     histograms: Mapping[str, ScoreHistograms]
     ks: ControlRegionKs | None
+    main_part: MainPart = "validation"
 
     def write(self, path: Path) -> None:
         """Keeps them as JSON, complete or not at all."""
         plain: dict[str, Any] = {name: histogram.to_dict() for name, histogram in self.histograms.items()}
         if self.ks is not None:
             plain[_KS] = to_plain(self.ks)
+        plain[_MAIN_PART] = self.main_part
         write_text(path, json.dumps(plain) + "\n")
 
     @classmethod
@@ -93,30 +97,35 @@ class EpochHistograms:
         """
         try:
             plain = read_json(path, bad_numbers=True)
-            ks = plain.pop(_KS, None)
+            ks, main_part = plain.pop(_KS, None), plain.pop(_MAIN_PART, "test")
             histograms = {name: ScoreHistograms.from_dict(content) for name, content in plain.items()}
-            return cls(histograms, None if ks is None else from_plain(ControlRegionKs, ks))
+            if main_part not in get_args(MainPart):
+                raise ValueError(f"no such part of the jets: {main_part!r}")
+            return cls(histograms, None if ks is None else from_plain(ControlRegionKs, ks), main_part)
         except FileNotFoundError as error:
             raise InputFileError(path, "no such histograms of an epoch") from error
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise InputFileError(path, f"is not a complete file of histograms ({error})") from error
 
 
-def histograms_of(main: ScoredJets, control: ScoredControlJets, ks: ControlRegionKs) -> EpochHistograms:
+def histograms_of(
+    main: ScoredJets, control: ScoredControlJets, ks: ControlRegionKs, main_part: MainPart = "validation"
+) -> EpochHistograms:
     """The histograms of jets that a network has scored.
 
     Args:
         main: signal, QCD and BIB jets.
         control: jets of the control region; empty for a training without one, which has no such histograms.
         ks: data and MC in it; its pt ranges have histograms of their own.
+        main_part: part of the main jets that these are.
     """
     if not len(control):
-        return EpochHistograms({"main": main_histograms(main)}, None)
+        return EpochHistograms({"main": main_histograms(main)}, None, main_part)
     histograms = {"main": main_histograms(main), "val_adversary": control_histograms(control)}
     for pt_range in ks.pt_ranges:
         inside = (control.scaled_pt >= pt_range.low) & (control.scaled_pt < pt_range.high)
         histograms[f"val_adversary_{pt_range.name}Pt"] = control_histograms(control, inside)
-    return EpochHistograms(histograms, ks)
+    return EpochHistograms(histograms, ks, main_part)
 
 
 def ranges_of(edges: Sequence[float], scaling: Scaling | None = None) -> tuple[PtRange, ...]:

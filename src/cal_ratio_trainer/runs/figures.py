@@ -125,7 +125,9 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
         except InputFileError as error:
             _log.warning("the plots of epoch %d are left out: %s", epoch, error)
         else:
-            drawings += epoch_drawings(epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges))
+            drawings += epoch_drawings(
+                epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges), stored.main_part
+            )
     drawings += drawings_of_history(history, stored_references(record), settings.has_adversary)
     return drawings + _finals(run, history)
 

@@ -41,6 +41,7 @@ _FREE_TO_CHANGE = {
         "accumulate",
         "c2st_every",
         "epoch_plots",
+        "epoch_plots_of",
         "plot_processes",
         "tensorboard",
     ),

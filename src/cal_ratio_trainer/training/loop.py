@@ -55,9 +55,11 @@ class Observer:
 
     Attributes:
         reason: sentence on why the training is to end before its next epoch; empty where it goes on.
+        draws: the training draws its plots.
     """
 
     reason = ""
+    draws = True
 
     def begin(self, run: RunDirectory) -> None:
         """Hook before the first epoch, when the run has its folder; no-op by default."""
@@ -149,7 +151,8 @@ class TrainingLoop:
         stepped = time.perf_counter()
         main = self._logits(self.training.data.main.positions(Part.VALIDATION))
         control = self._logits(self.training.data.control_positions(Part.VALIDATION))
-        test = self._logits(self.training.data.main.positions(Part.TEST))
+        shows_test = settings.epoch_plots_of == "test"
+        test = self._logits(self.training.data.main.positions(Part.TEST)) if shows_test else None
         judged = self._logits(self.training.data.judged_positions(Part.VALIDATION))
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
@@ -248,19 +251,18 @@ class TrainingLoop:
 
 
 def evaluate_epoch(
-    training: Training, sums: StepSums, main_logits: Tensor, control_logits: Tensor, test_logits: Tensor
+    training: Training, sums: StepSums, main_logits: Tensor, control_logits: Tensor, test_logits: Tensor | None = None
 ) -> tuple[HistoryRow, EpochHistograms]:
     """Row of the history and histograms of an epoch.
 
     Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
-    accuracies are means over the epoch's mini-batches. Epochs are chosen by these. The main histograms show the
-    test part, as the manual has it.
+    accuracies are means over the epoch's mini-batches. Epochs are chosen by these.
 
     Args:
         training: the training.
         sums: of the epoch's steps.
-        main_logits, control_logits, test_logits: [jets, 3] without dropout, of the main and control validation part and
-            the main test part.
+        main_logits, control_logits: [jets, 3] without dropout, of the main and control validation part.
+        test_logits: the same of the main test part, for its histograms; None takes those of the validation part.
     """
     data = training.data
     main = scored_main(data, Part.VALIDATION, main_logits)
@@ -274,7 +276,9 @@ def evaluate_epoch(
     row["val_auc_error"] = roc_auc_error(main, events)
     # Every history has the earlier program's columns: NaN without control region, or without adversary.
     row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
-    return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks)
+    if test_logits is None:
+        return row, histograms_of(main, control, ks)
+    return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks, "test")
 
 
 def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: int) -> HistoryRow:

@@ -36,15 +36,16 @@ class RunPlots:
         undrawn: after `finish`, the names of plots that could not be drawn, each with the reason.
     """
 
-    def __init__(self, run: RunDirectory, settings: TrainSettings, data: TrainingData) -> None:
+    def __init__(self, run: RunDirectory, settings: TrainSettings, data: TrainingData, *, draws: bool = True) -> None:
         """Prepares drawing; processes start with the first plot.
 
         Args:
             run: folder of the plots.
             settings: choice of plots, number of processes, labels.
             data: gives the reference lines of the histories, and tells whether the jets are a demo's.
+            draws: draw anything; otherwise the plots are left to `cr_trainer plot --run`.
         """
-        self._run, self._settings = run, settings
+        self._run, self._settings, self._draws = run, settings, draws
         self._labels = figure_labels(settings, data.main.metadata.simulation, data.control.metadata.simulation)
         self._scaling = data.control.metadata.scaling
         self._with_control = "control" in data.samples
@@ -71,7 +72,7 @@ class RunPlots:
     def draw_missing(self, history: Sequence[HistoryRow]) -> None:
         """Draws the plots of earlier epochs that a killed process left undrawn."""
         self.history = history
-        if not self._settings.epoch_plots:
+        if not self._draws or not self._settings.epoch_plots:
             return
         there = {path.name for path in self._run.path.iterdir()}
         for epoch, row in enumerate(history):
@@ -91,8 +92,10 @@ class RunPlots:
         """
         begin = time.perf_counter()
         self.history, epoch = history, len(history) - 1
+        if not self._draws:
+            return
         if self._settings.epoch_plots:
-            self._submit(epoch_drawings(epoch, histograms.histograms, histograms.ks), epoch)
+            self._submit(epoch_drawings(epoch, histograms.histograms, histograms.ks, histograms.main_part), epoch)
         histories = self._histories()
         if self._is_due(self._histories_drawn, self._drawing_s(len(histories)), _SHARE):
             self._submit(histories, epoch)
@@ -106,6 +109,8 @@ class RunPlots:
 
     def refresh(self, figures: TestFigures) -> None:
         """Draws the final plots of the newest epoch again."""
+        if not self._draws:
+            return
         drawings = final_drawings(figures)
         self._final_plots = len(drawings)
         self._submit(drawings, len(self.history) - 1)
@@ -113,7 +118,8 @@ class RunPlots:
 
     def finish(self) -> None:
         """Draws the histories with the newest epoch, and waits until all plots are drawn."""
-        self._submit(self._histories(), len(self.history))
+        if self._draws:
+            self._submit(self._histories(), len(self.history))
         self.undrawn = {each.path.name: str(each.error) for each in self._pool.finish()}
 
     def described(self) -> dict[str, Any]:
@@ -147,7 +153,7 @@ class RunPlots:
             _log.warning("the plots of epoch %d cannot be drawn: %s", epoch, error)
             return
         ks = stored.ks or ks_of_row(row, ranges_of(self._settings.pt_ranges, self._scaling))
-        self._submit(epoch_drawings(epoch, stored.histograms, ks), epoch)
+        self._submit(epoch_drawings(epoch, stored.histograms, ks, stored.main_part), epoch)
 
     def _drawing_s(self, figures: int) -> float:
         return figures * (self._pool.seconds_a_figure or _FIRST_GUESS_PER_FIGURE_S) / max(1, self._processes)

@@ -220,11 +220,12 @@ def _train_in(
     observer: Observer | None,
 ) -> TrainSummary:
     progress, settings, record = Progress(), training.settings, dict[str, Any]()
+    draws = observer is None or observer.draws
     if run.checkpoint_file.exists():
         progress = load_checkpoint(run.checkpoint_file, training.step, run.read_record().get("id"))
     epochs = training.start.epochs_in_all(len(progress.history))
     try:
-        with stop_requests() as stop, RunPlots(run, settings, training.data) as plots:
+        with stop_requests() as stop, RunPlots(run, settings, training.data, draws=draws) as plots:
             record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
             say(f"run {run.name} in {run.path}")
             if observer is not None:
