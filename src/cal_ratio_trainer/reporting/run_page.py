@@ -51,7 +51,7 @@ _MAX_EPOCHS = 200
 _RELOAD_S = 15
 """Interval at which the page of a run in training loads itself again. [s]"""
 
-_NO_DIFFERENCE = ("profile", "output_path", "model_name", "cache_path", "tag", "note", "fold")
+_NO_DIFFERENCE = ("profile", "output_path", "model_name", "cache_path", "tag", "note", "fold", "member")
 """Settings that are no part of the recipe."""
 
 _MAX_CELL = 500
@@ -310,6 +310,7 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
     def chosen(*beginnings: str) -> list[str]:
         return [text for title, text in tables.items() if title.startswith(beginnings)]
 
+    yield from _section("Members, test part", chosen("The ensemble"))
     rocs, names = figures.rocs, [curve.background.name for curve in figures.rocs[:3]]
     charts = [roc_chart("All masses", rocs[:3], names)]
     by_mass = (("By mH, against QCD + 0.1 BIB", rocs[3:]), ("By mH, against QCD", figures.qcd_rocs))

@@ -213,7 +213,7 @@ def domain_loss_named(name: str) -> type[DomainLoss]:
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         importlib.import_module(f"{package}.{module.name}")
     if name not in DOMAIN_LOSSES:
-        known = sorted(DOMAIN_LOSSES)
+        known = sorted([*DOMAIN_LOSSES, "none"])
         raise ConfigError(
             [f"agreement {name!r:.80} is not known{did_you_mean(name, known)}; known: {', '.join(known)}"]
         )
