@@ -140,6 +140,11 @@ class RunDirectory:
         return self.path / "evaluation.json"
 
     @property
+    def importance_file(self) -> Path:
+        """Permutation importance of the inputs of one of its networks."""
+        return self.path / "importance.json"
+
+    @property
     def page_file(self) -> Path:
         """The run's page, renewed while it trains."""
         return self.path / "index.html"
