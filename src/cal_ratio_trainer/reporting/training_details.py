@@ -95,12 +95,14 @@ def _agreement_words(figures: TestFigures) -> str:
     """K-S of each output and C2ST in units of the spread of identical distributions."""
     if figures.ks is None:
         return "no control region"
-    excess = ", ".join(f"{each.output.title} {number(each.excess, '+.1f')}σ" for each in figures.ks.outputs)
-    c2st = ""
+    tests = [(f"{each.output.title} ", each.excess) for each in figures.ks.outputs]
     if figures.c2st is not None:
         overall = figures.c2st.overall
-        c2st = f"; C2ST {number(overall.auc, '.3f')} ({number(overall.excess, '+.1f')}σ)"
-    return f"K-S above identical distributions: {excess}{c2st}"
+        tests.append((f"C2ST {number(overall.auc, '.3f')} ", overall.excess))
+    words = [f"{name}{excess:+.1f}σ" if math.isfinite(excess) else f"{name}not known" for name, excess in tests]
+    if all(not math.isfinite(excess) for _, excess in tests):
+        return "too few jets in the test part of the control region"
+    return f"above identical distributions: K-S {', '.join(words)}"
 
 
 def _percent(share: float) -> str:
