@@ -65,6 +65,7 @@ _FILES = {
     "events.parquet": "events that the run used",
     "test_sample.parquet": "test jets with weights and scores",
     "control_test_sample.parquet": "control-region test jets likewise",
+    "judged_test_sample.parquet": "test jets of regions that are judged only",
     "keras/final_model.keras": "newest network for Keras",
     "keras/final_model.safetensors": "newest network as this program reads it",
 }
@@ -289,7 +290,12 @@ def _settings_table(overview: RunOverview) -> ReportTable:
 
 def _data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTable:
     rows = []
-    for kind, file in (overview.record.get("data") or {}).items():
+    described = [
+        (f"{kind}: {file['name']}" if "name" in file else kind, file)
+        for kind, of_kind in (overview.record.get("data") or {}).items()
+        for file in of_kind.get("regions", [of_kind])
+    ]
+    for kind, file in described:
         notes = "; ".join(file.get("notes") or ())
         made = file.get("simulation") or "as the file says"
         row = (kind, str(file.get("file")), f"{file.get('jets_used', 0):,}", made, str(file.get("sha256"))[:10], notes)
@@ -334,6 +340,15 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
         for title, histogram, is_log, output, _ in epoch_histograms(of_jets)
     ]
     yield from _section("Outputs, test part", [*map(_chart, outputs), *chosen("K-S of MC", "C2ST")])
+    if figures.regions:
+        of_regions = [
+            score_chart(
+                f"{output.title} output, {region.name}", each, True, score_frame(each, ks_words(region.ks, output, ""))
+            )
+            for region in figures.regions
+            for output, each in zip(Label, region.histograms.logit, strict=True)
+        ]
+        yield from _section("Control regions, test part", [*map(_chart, of_regions), *chosen("MC and data in each")])
 
 
 def _epoch_block(overview: RunOverview, recommended: int | None, frames: Frames) -> str | None:
