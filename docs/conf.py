@@ -28,6 +28,8 @@ nitpicky = False
 
 html_theme = "furo"
 html_title = f"cal_ratio_trainer {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "source_repository": REPOSITORY,
     "source_branch": "main",
@@ -43,7 +45,8 @@ nb_execution_mode = "off" if os.environ.get("NOTEBOOKS") == "off" else "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
-nb_merge_streams = True
+# Progress and messages of commands; results are what a page shows.
+nb_output_stderr = "remove"
 # These need the real ATLAS jets, which are not public; without them they are shown as they stand.
 REAL_JETS = ROOT.parent / "shared" / "real"
 os.environ["REAL_JETS_FOLDER"] = str(REAL_JETS)
@@ -106,8 +109,9 @@ def add_defaults(app: Sphinx, kind: str, name: str, function: object, options: o
                 lines[number] = f"{line} Default: ``{argument.default}``."
 
 
-def setup(app: Sphinx) -> None:
-    """Connects the functions above."""
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connects the functions above; pages may be read in parallel."""
     app.connect("source-read", replace_links)
     app.connect("doctree-read", register_anchors)
     app.connect("autodoc-process-docstring", add_defaults, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -341,6 +341,11 @@ def test_the_reference_has_every_public_function() -> None:
     assert set(listed) == set(cal_ratio_trainer.__all__) - {"UserError", "__version__", "errors"}
 
 
+def test_every_picture_of_the_pages_is_drawn_by_the_module_for_them() -> None:
+    drawn = re.findall(r"^def (\w+)\(demo: Demo\)", (ROOT / "docs" / "figures.py").read_text("utf-8"), re.MULTILINE)
+    assert {path.stem for path in (ROOT / "docs" / "images").glob("*.png")} == set(drawn)
+
+
 def test_the_test_named_for_profiling_exists() -> None:
     (name,) = set(re.findall(r"pytest --profile (\S+)", (ROOT / "docs" / "development.md").read_text("utf-8")))
     file, _, function = name.partition("::")

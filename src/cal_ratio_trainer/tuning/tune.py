@@ -31,9 +31,27 @@ from cal_ratio_trainer.training.loop import Observer, TrainingDiverged
 from cal_ratio_trainer.training.setup import LoadedData, load_data
 from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.train import train
-from cal_ratio_trainer.tuning import study as words
 from cal_ratio_trainer.tuning.objectives import MEASURES, OBJECTIVES, Point, best_point, rejection_columns
-from cal_ratio_trainer.tuning.study import Plan, StudyFile, TrialRow, TrialTable, make_study, open_study, study_folder
+from cal_ratio_trainer.tuning.study import (
+    DIVERGED,
+    ENDED,
+    EPOCH,
+    EPOCHS,
+    FAILED,
+    FINISHED,
+    POINT,
+    REASON,
+    RUN,
+    SECONDS,
+    STOPPED,
+    Plan,
+    StudyFile,
+    TrialRow,
+    TrialTable,
+    make_study,
+    open_study,
+    study_folder,
+)
 from cal_ratio_trainer.workers.executor import Report, Task
 from cal_ratio_trainer.workers.opening import opened_executor
 
@@ -129,7 +147,7 @@ def tune_study(
     table = opened.table()
     if settings.keep_trials == "front":
         for trial in table.trials:
-            if trial.state in (words.FINISHED, words.STOPPED) and trial not in table.front and trial.run is not None:
+            if trial.state in (FINISHED, STOPPED) and trial not in table.front and trial.run is not None:
                 _remove_bulky(trial.run)
     return opened
 
@@ -184,8 +202,8 @@ class TrialObserver(Observer):
 
     def begin(self, run: RunDirectory) -> None:
         """Tells the study the run of the trial."""
-        if self._trial.user_attrs.get(words.RUN) != run.path.name:
-            self._trial.set_user_attr(words.RUN, run.path.name)
+        if self._trial.user_attrs.get(RUN) != run.path.name:
+            self._trial.set_user_attr(RUN, run.path.name)
 
     def figures(self, main: ScoredJets) -> HistoryRow:
         """Returns the rejection, in a study by rejection."""
@@ -197,7 +215,7 @@ class TrialObserver(Observer):
         for epoch in range(self._told, len(history)):
             point = Point.of(history[epoch], epoch, plan.objective, plan.measure)
             if point is not None:
-                self._trial.set_user_attr(f"{words.EPOCH}{epoch}", [point.figure, point.error, point.excess, epoch])
+                self._trial.set_user_attr(f"{EPOCH}{epoch}", [point.figure, point.error, point.excess, epoch])
         self._told = len(history)
         if plan.prune is None or point is None or len(history) < _NOT_PRUNED * self._epochs:
             return
@@ -214,7 +232,7 @@ class TrialObserver(Observer):
         schedule = self._trial.params.get("schedule")
         found = []
         for trial in self._study.study.get_trials(deepcopy=False):
-            known = trial.user_attrs.get(f"{words.EPOCH}{point.epoch}")
+            known = trial.user_attrs.get(f"{EPOCH}{point.epoch}")
             if known is None or trial.number == self._trial.number or trial.params.get("schedule") != schedule:
                 continue
             if Point(*known).clearly_beats(point):
@@ -263,8 +281,8 @@ def run_trial(
             raise
         except UserError as error:
             has_diverged = isinstance(error, TrainingDiverged)
-            trial.set_user_attr(words.ENDED, words.DIVERGED if has_diverged else words.FAILED)
-            trial.set_user_attr(words.REASON, str(error))
+            trial.set_user_attr(ENDED, DIVERGED if has_diverged else FAILED)
+            trial.set_user_attr(REASON, str(error))
             # The sampler learns from trials that are stopped, not from those that fail.
             opened.study.tell(trial, state=TrialState.PRUNED if has_diverged else TrialState.FAIL)
             if not has_diverged and not opened.table().finished:
@@ -291,7 +309,7 @@ def _trained(
     )
     if threads is not None and settings.threads is None:
         settings = settings.model_copy(update={"threads": threads})
-    name = trial.user_attrs.get(words.RUN)
+    name = trial.user_attrs.get(RUN)
     run = None if name is None else RunDirectory(opened.folder.parent / name)
     start = Start(settings, initial=InitialWeights.of_settings(settings))
     if run is not None and run.record_file.is_file() and run.settings_file.is_file():
@@ -321,17 +339,17 @@ def _tell(opened: StudyFile, trial: "optuna.Trial", run: RunDirectory, seconds: 
 
     history, reason = run.read_history(), str(run.read_record().get("reason", ""))
     point = best_point(history, opened.plan.objective, opened.plan.measure)
-    trial.set_user_attr(words.RUN, run.path.name)
-    trial.set_user_attr(words.EPOCHS, len(history))
-    trial.set_user_attr(words.SECONDS, seconds)
+    trial.set_user_attr(RUN, run.path.name)
+    trial.set_user_attr(EPOCHS, len(history))
+    trial.set_user_attr(SECONDS, seconds)
     if point is not None:
-        trial.set_user_attr(words.POINT, [point.figure, point.error, point.excess, point.epoch])
+        trial.set_user_attr(POINT, [point.figure, point.error, point.excess, point.epoch])
     if reason.startswith(_STOPPED):
-        trial.set_user_attr(words.ENDED, words.STOPPED)
-        trial.set_user_attr(words.REASON, reason)
+        trial.set_user_attr(ENDED, STOPPED)
+        trial.set_user_attr(REASON, reason)
         opened.study.tell(trial, state=TrialState.PRUNED)
     elif point is None:
-        trial.set_user_attr(words.REASON, "no epoch has both objectives: there are too few jets for them")
+        trial.set_user_attr(REASON, "no epoch has both objectives: there are too few jets for them")
         opened.study.tell(trial, state=TrialState.FAIL)
     else:
         opened.study.tell(trial, list(point.values))
