@@ -92,7 +92,7 @@ def ks_bib(demo: Demo) -> Image.Image:
 def plot_clus_time_0(demo: Demo) -> Image.Image:
     """Time of the leading cluster by class."""
     settings = PlotSettings.make(input_files=[str(demo.main)], output_report=demo.report("plot"))
-    return drawn(compare_files(settings, draw_in_parallel).figure("plot_clus_time_0"))
+    return drawn(compare_files(settings, draw_in_parallel).figure("file1_labels_clus_time_0"))
 
 
 def roc_curve_qcd_and_bib(demo: Demo) -> Image.Image:
