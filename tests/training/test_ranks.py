@@ -244,7 +244,7 @@ def test_two_processes_make_data_and_simulation_agree_as_one_does(
 @pytest.mark.usefixtures("without_figures")
 def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_path: Path) -> None:
     # With fewer jets some figures of merit are unknown, and null in the files.
-    changes = {"epochs": 4, "folds": 2, "train_fraction": 0.5, "early_stopping": 1}
+    changes = {"epochs": 4, "folds": 2, "train_fraction": 0.5, "early_stopping": 1, "adversary_momentum": 0.99}
     alone, together = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
     process = start_training(tmp_path / "together")
     train_set(alone)
