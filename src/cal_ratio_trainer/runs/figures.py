@@ -14,7 +14,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.metadata import DataTaking, Scaling
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
@@ -25,6 +25,9 @@ from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, range
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
 _log = logging.getLogger(__name__)
+
+_EARLIER_DEFAULTS = {"energy_tev": 13.0, "luminosity_fb": 139.0}
+"""Defaults of earlier versions, which the settings of their runs hold."""
 
 
 def drawings_of_history(
@@ -101,9 +104,12 @@ def labels_of_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None =
     """
     stored = _settings(run)
     of_figures = {name: getattr(stored, name) for name in FigureSettings.model_fields}
+    described = [_data(run, name) for name in ("main", "control")]
+    if not any("data_taking" in each for each in described):
+        # A run of an earlier version: these were its defaults, whatever its jets were.
+        of_figures |= {name: None for name, value in _EARLIER_DEFAULTS.items() if of_figures[name] == value}
     layers = [("run", of_figures), ("command line", dict(figure_settings or {}))]
-    simulations = [_data(run, name).get("simulation") for name in ("main", "control")]
-    return figure_labels(settings_from(FigureSettings, layers), *simulations)
+    return figure_labels(settings_from(FigureSettings, layers), *map(DataTaking.of_record, described))
 
 
 def drawings_of_run(run: RunDirectory) -> list[Drawing]:
@@ -119,7 +125,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
     scaling = _data(run, "control").get("scaling")
     pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
     drawings: list[Drawing] = []
-    # The outputs after an epoch are a matter of each network of a fold set; its folder has none of its own.
+    # The outputs after an epoch are a matter of each network of a set; its folder has none of its own.
     for epoch, row in enumerate(history if run.set_rule is None else ()):
         try:
             stored = EpochHistograms.read(run.histograms_file(epoch))
