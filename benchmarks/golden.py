@@ -71,9 +71,9 @@ _MASKS = (
     (r"[\d.]+ │\n", "SECONDS │\n"),
     (r"(?<=\| )[\d.]+ \| [\d,]+(?= \| \S+\.(parquet|root) \|)", "SECONDS"),
     (r"(?<=>)[\d.]+</td>\n<td[^>]*>[\d,]+(?=</td>\n<td[^>]*>\S+\.(parquet|root)<)", "SECONDS"),
-    # Widths and alignment of columns depend on their content.
+    # Widths and alignment of columns, and ends of lines, depend on their content.
     (r"\|[:| -]+\|\n| style=\"text-align:\w+\"", ""),
-    (r"[ ─━]+", " "),
+    (r"[ ─━\n]+", " "),
 )
 
 

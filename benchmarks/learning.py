@@ -208,6 +208,7 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=["lstm"], help="architectures over the constituents")
     parser.add_argument("--precisions", nargs="+", default=["ieee"], choices=["ieee", *MANTISSA_BITS])
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other settings")
+    parser.add_argument("--mismodelling", type=float, default=1.0, help="of the two data sets, see cr_trainer demo")
     parser.add_argument("--figure", type=Path, help="draw the front of each method into this file")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, of one thread each")
     arguments = parser.parse_args()
@@ -219,7 +220,9 @@ def main() -> None:
         data = arguments.folder / f"data{seed}"
         files[seed] = DemoFiles(data / "main.parquet", data / "control.parquet")
         if not data.is_dir():
-            make_demo_files(data, arguments.jets, arguments.jets, arguments.workers, seed=seed)
+            make_demo_files(
+                data, arguments.jets, arguments.jets, arguments.workers, mismodelling=arguments.mismodelling, seed=seed
+            )
     jobs, names = [], []
     varied = (arguments.encoders, arguments.engines, arguments.precisions, arguments.num_splits, arguments.epochs)
     for case, *each, seed in itertools.product(arguments.cases, *varied, arguments.seeds):

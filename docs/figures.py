@@ -92,7 +92,7 @@ def ks_bib(demo: Demo) -> Image.Image:
 def plot_clus_time_0(demo: Demo) -> Image.Image:
     """Time of the leading cluster by class."""
     settings = PlotSettings.make(input_files=[str(demo.main)], output_report=demo.report("plot"))
-    return drawn(compare_files(settings, draw_in_parallel).figure("plot_clus_time_0"))
+    return drawn(compare_files(settings, draw_in_parallel).figure("file1_labels_clus_time_0"))
 
 
 def roc_curve_qcd_and_bib(demo: Demo) -> Image.Image:
@@ -114,6 +114,15 @@ def score_report(demo: Demo) -> Image.Image:
     options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1080,910", f"--screenshot={target}"]
     subprocess.run([browser, *options, page.resolve().as_uri()], check=True, capture_output=True)
     return Image.open(target)
+
+
+def sculpting(demo: Demo) -> Image.Image:
+    """Mistag and signal efficiency against the mass of the clusters and pt, without and with agreement."""
+    first, second = (f"{demo.run(name).name}/best" for name in ("none", "best"))
+    report, runs = demo.report("sculpting"), demo.folder / "runs"
+    compared = crt.compare(first=first, second=second, output_path=runs, output_report=report, sculpting=True)
+    names = ("sculpting_cluster_mass_90", "sculpting_pt_90")
+    return scaled(joined([drawn(compared.figure(name)) for name in names]), 1200)
 
 
 def sig_predictions(demo: Demo) -> Image.Image:
@@ -140,6 +149,7 @@ PICTURES: Sequence[Callable[[Demo], Image.Image]] = (
     plot_clus_time_0,
     roc_curve_qcd_and_bib,
     score_report,
+    sculpting,
     sig_predictions,
     slices,
 )

@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -304,15 +305,28 @@ def test_the_command_that_ci_takes_from_the_readme_installs_then_tests() -> None
 
 def documents() -> list[Path]:
     """The README and all pages."""
-    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+    top = [
+        ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
+    ]
     return [*top, *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """Targets of links within a page: GitHub's names of its headings, and anchors in HTML."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r'<a id="([^"]+)"', text))
 
 
 @pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
 def test_links_between_pages_and_to_pictures_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))
-    local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    wrong = []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8")):
+        file = page.parent / target if target else page
+        if "://" not in target and not (file.exists() and (not anchor or anchor in anchors(file))):
+            wrong.append(f"{target}#{anchor}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
@@ -325,6 +339,29 @@ def test_options_in_the_pages_are_options_of_a_command(page: Path) -> None:
     for line in re.findall(r"cr_trainer [^\n`]*", page.read_text("utf-8")):
         used |= set(re.findall(r"(?<=\s)--[a-zA-Z][\w-]*", line))
     assert used - known - {"--help", "--version"} == set()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Code blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
+def test_python_in_the_pages_is_python_and_commands_are_commands(page: Path) -> None:
+    for block in blocks(page, "python"):
+        ast.parse(block)
+    for line in "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] != ["cr_trainer"]:
+            continue
+        command: click.Command = cr_trainer()
+        context, rest = click.Context(command), words[1:]
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+            found = command.get_command(context, rest[0])
+            assert found is not None, line
+            command, rest = found, rest[1:]
+        # Raises UsageError for an option that is unknown or lacks its value.
+        command.make_parser(click.Context(command)).parse_args(rest)
 
 
 def test_every_page_is_in_a_table_of_contents_of_the_site() -> None:

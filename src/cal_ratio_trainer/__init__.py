@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         score,
         train,
         tune,
+        watch,
     )
     from cal_ratio_trainer.errors import UserError
 
@@ -52,6 +53,7 @@ __all__ = [
     "score",
     "train",
     "tune",
+    "watch",
 ]
 
 

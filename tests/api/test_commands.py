@@ -27,6 +27,7 @@ from cal_ratio_trainer.config.runs import (
     ImportSettings,
     ModelDumpSettings,
     RunsSettings,
+    WatchSettings,
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.config.tuning import TuneSettings
@@ -45,6 +46,7 @@ MODELS: dict[str, type[Settings]] = {
     "export": ConvertTrainingSettings,
     "import_run": ImportSettings,
     "list_runs": RunsSettings,
+    "watch": WatchSettings,
     "describe_network": ModelDumpSettings,
     "doctor": DoctorSettings,
 }

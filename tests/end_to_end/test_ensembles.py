@@ -20,6 +20,7 @@ from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.store import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
+from cal_ratio_trainer.reporting.run_page import write_run_page
 from cal_ratio_trainer.runs.directory import RunError, named_run
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import find_network, find_networks, networks_of
@@ -87,6 +88,11 @@ def test_scores_are_the_mean_of_the_members(trained: NetworkSetSummary, tmp_path
     np.testing.assert_allclose(spread, each[:, :, Label.SIGNAL].std(axis=0, ddof=1), atol=1e-6)
     assert "jet_nn_sig_std" not in of_one.column_names
     assert {*of_mean.column("part").to_pylist(), *of_one.column("part").to_pylist()} == {"test"}
+    middle = float(np.median(each.mean(axis=0)[:, Label.SIGNAL]))
+    settings = score_settings(tmp_path / "blinded", [file], "default/0", output_path=runs, blind_above=middle)
+    hidden = pq.read_table(score_files(settings).files[0].output)
+    assert 0 < hidden.column("jet_nn_sig").null_count < len(hidden)
+    assert hidden.column("jet_nn_sig_std").is_null() == hidden.column("jet_nn_sig").is_null()
 
 
 def test_mean_and_spread_of_every_figure_stand_beside_those_of_the_ensemble(trained: NetworkSetSummary) -> None:
@@ -165,6 +171,7 @@ def test_an_ensemble_is_one_run_of_tables_and_reports(trained: NetworkSetSummary
     assert [row["run"] for row in listed.records()] == ["default/00000", *(f"default/00000/member_{i}" for i in (0, 1))]
     assert listed.records()[0]["test_auc_mean"] == trained.run.read_record()["members"]["auc"]["mean"]
     done = crt.analyze(output_path=runs, output_report=tmp_path / "analyze.md", replicas=5, device="cpu")
+    assert "The ensemble and its 2 members" in write_run_page(trained.run).read_text("utf-8")
     page = done.report.read_text("utf-8").replace("\\", "")
     assert "default/00000 is an ensemble, 2 networks that count as one run" in page
     assert "The ensemble default/00000/best and its 2 members" in page

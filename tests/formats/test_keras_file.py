@@ -17,16 +17,20 @@ import pytest
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats import hdf5_content
+from cal_ratio_trainer.formats.keras_encoders import OPERATIONS, keras_layers
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes, write_keras
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.keras_reading import network_from_zip, read_keras
 from cal_ratio_trainer.formats.layers import NonFiniteWeights, classifier_layers
 from cal_ratio_trainer.formats.network_file import read_network
+from cal_ratio_trainer.formats.stored_layers import BadNetworkFile
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_inputs, random_weights, scores
-from tests.formats.shapes import SHAPES
+from tests.formats.shapes import ANY_LENGTH, SHAPES
 
 FILLED = (0, 1, 5, 30)
 SWAPPED = "swapped"
+WITHOUT_LSTM = {name: ANY_LENGTH[name] for name in ("deep_sets_of_one_layer_with_masses", "transformer")}
+ALL_SHAPES = {**SHAPES, **WITHOUT_LSTM}
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Answers:
 def keras_answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     """Scores by Keras, run once in a separate process on a file of every shape and on one with two layers swapped."""
     folder = tmp_path_factory.mktemp("keras")
-    for name, shape in SHAPES.items():
+    for name, shape in ALL_SHAPES.items():
         write_keras(folder / f"{name}.keras", shape, random_weights(shape, seed=1))
         constituents, jets = random_inputs(shape, FILLED, seed=2)
         np.savez(folder / f"{name}.npz", *constituents, jets)
@@ -101,11 +105,11 @@ def swap_convolutions(file: h5py.File) -> None:
     file.move("aside", "layers/conv1d_7")
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", ALL_SHAPES)
 def test_keras_predicts_what_the_numpy_network_does_for_jets_of_no_one_some_and_all_slots(
     name: str, keras_answers: Answers
 ) -> None:
-    shape = SHAPES[name]
+    shape = ALL_SHAPES[name]
     expected = scores(shape, random_weights(shape, seed=1), *random_inputs(shape, FILLED, seed=2))
     np.testing.assert_allclose(keras_answers.scores(name), expected, rtol=0, atol=1e-5)
     assert np.ptp(expected, axis=0).min() > 1e-3, "the jets must differ for this to say anything"
@@ -134,9 +138,35 @@ def test_what_keras_3_saved_is_imported_and_gives_keras_scores(name: str, keras_
     np.testing.assert_allclose(computed, keras_answers.scores(name), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", ALL_SHAPES)
 def test_layers_stand_in_the_order_that_keras_gives_them(name: str, keras_answers: Answers) -> None:
-    assert [layer.name for layer in classifier_layers(SHAPES[name])] == keras_answers.layers(name)
+    # An operation is no layer.
+    ours = [layer.name for layer in keras_layers(ALL_SHAPES[name]) if layer.kind not in OPERATIONS]
+    assert ours == keras_answers.layers(name)
+
+
+@pytest.mark.parametrize("name", WITHOUT_LSTM)
+def test_networks_without_lstm_are_read_back_as_written_and_not_as_keras_saved_them(
+    name: str, keras_answers: Answers
+) -> None:
+    file, shape = keras_answers.folder / f"{name}.keras", ANY_LENGTH[name]
+    found, weights = read_keras(file)
+    assert found == shape
+    for weight, values in random_weights(shape, seed=1).items():
+        np.testing.assert_array_equal(weights[weight], values)
+    with pytest.raises(InputFileError, match="not as Keras saved it again"):
+        read_network(keras_answers.folder / "saved_again" / f"{name}.keras")
+
+    def other_scale(layers: dict[str, Any]) -> None:
+        layers["clusters_negative"]["config"]["scale"] = 1.0
+
+    for content, told in (
+        (with_config_changed(file, other_scale), "is not that of the network that metadata.json describes"),
+        (with_part_changed(file, "metadata.json", lambda part: part.replace(b'"dense"', b'"dance"')), "no shape"),
+        (with_part_changed(file, "model.weights.h5", lambda part: part[:-8]), "is not as this program writes"),
+    ):
+        with pytest.raises(BadNetworkFile, match=told):
+            network_from_zip(content)
 
 
 @pytest.mark.parametrize("name", SHAPES)

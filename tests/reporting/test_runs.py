@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from cal_ratio_trainer.config.runs import RunsSettings
 from cal_ratio_trainer.reporting.page import as_text
-from cal_ratio_trainer.reporting.runs import COLUMNS, UnknownColumn, run_rows, runs_csv, runs_table
+from cal_ratio_trainer.reporting.runs import COLUMNS, UnknownColumn, run_list, run_rows, runs_csv, runs_table
 from tests.factories.runs import history_row, write_run
 
 HISTORY = [history_row(0.95, 0.9), history_row(0.99, 0.7)]
@@ -112,3 +113,15 @@ def test_a_best_epoch_whose_spread_is_not_known_has_no_excess(tmp_path: Path) ->
     assert row.best is not None
     assert math.isnan(row.best.ks_excess)
     assert "0.70 " in as_text(runs_table([row], "ks-sum"))
+
+
+def test_the_page_of_all_runs_has_every_row_and_links_to_the_pages_that_there_are(tmp_path: Path) -> None:
+    runs = tmp_path / "all runs"
+    first = write_run(runs / "m" / "00000", [history_row(0.9, 0.5)], settings={"note": "<b>x</b>"})
+    write_run(runs / "m" / "00001", [history_row(0.8, 0.5)])
+    first.page_file.write_text("page")
+    page = run_list(RunsSettings(output_path=runs)).html(tmp_path / "lists")
+    assert page.count("<tr>") == 3
+    assert re.findall(r'<a href="([^#"][^"]*)"', page) == ["../all%20runs/m/00000/index.html"]
+    assert "m/00001" in page
+    assert "<b>" not in page

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,9 @@ from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_samp
 from cal_ratio_trainer.reporting.training_details import (
     training_details,
     training_details_text,
+    training_summary,
 )
+from tests.factories.runs import history_row, write_run
 from tests.factories.scored_jets import plausible_control_jets, plausible_jets
 
 
@@ -116,3 +120,15 @@ def test_without_control_jets_there_is_no_ks_table() -> None:
     figures = evaluate_test_sample(ScoredJets(np.array([[0.2, 0.5, 0.3]]), np.array([1]), np.ones(1)))
     assert "K-S of" not in training_details_text(figures)
     assert "S/sqrt(B), relative" in training_details_text(figures)
+
+
+def test_a_training_ends_with_ten_lines(figures: TestFigures, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "m" / "00003", [history_row(0.9, 0.5), history_row(0.8, 0.6)])
+    lines = training_summary(run, figures).splitlines()
+    assert len(lines) == 10
+    assert lines[0].startswith("run m/00003: 2 epochs in 6 min 30 s")
+    (auc,) = [line for line in lines if line.startswith("test part")]
+    assert "AUC 1.0000: against QCD 1.0000, BIB 1.0000; accuracy 75.0 %" in auc
+    assert "recommended    epoch 0, by the validation part: AUC 0.9000, K-S sum 0.500" in "\n".join(lines)
+    assert f"cr_trainer score m/3/best FILES... --output_path {tmp_path}" in lines[8]
+    assert max(map(len, lines[:6])) <= 120

@@ -139,7 +139,7 @@ def test_it_gives_the_same_in_constant_shapes_as_a_recorded_step_has() -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(files: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="agreement 'nothing' is not known; known: adversary, distance, reversal"):
+    with pytest.raises(ConfigError, match="agreement 'nothing' is not known; known: adversary, distance, none, rev"):
         domain_loss_named("nothing")
     with pytest.raises(ConfigError, match="agreement 'nothing' is not known"):
         trained(files, tmp_path, epochs=1, agreement="nothing")

@@ -22,6 +22,7 @@ from cal_ratio_trainer.config.runs import (
     ImportSettings,
     ModelDumpSettings,
     RunsSettings,
+    WatchSettings,
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from cal_ratio_trainer.reporting.runs import RunList
     from cal_ratio_trainer.reporting.score_report import ScoreResult
     from cal_ratio_trainer.reporting.tuning import TuneResult
+    from cal_ratio_trainer.reporting.watch import WatchedRun
     from cal_ratio_trainer.runs.import_run import ImportSummary
     from cal_ratio_trainer.runs.network_export import TrainingExport
     from cal_ratio_trainer.simulation import DemoSummary
@@ -188,7 +190,7 @@ def _layers_of_training(
 def train_with(
     layers: Layers, continue_from: str | None, say: Callable[[str], None]
 ) -> "TrainSummary | NetworkSetSummary | None":
-    """Trains a network or a fold set; of several processes that torchrun started, the first speaks for all.
+    """Trains a network or a set of them; of several processes that torchrun started, the first speaks for all.
 
     Args:
         layers: sources of the settings, weakest first, as `resolve_layers` returns them.
@@ -364,7 +366,7 @@ def import_run(settings: ImportSettings) -> "ImportSummary":
 
 @command(RunsSettings)
 def list_runs(settings: RunsSettings) -> "RunList":
-    """Lists all runs: status, data, epochs, best figures, tag, note, commit; with `csv` also writes the table.
+    """Lists all runs: status, data, epochs, best figures, tag, note, commit; `csv` and `html` also write the table.
 
     Returns:
         The table; `csv()` is its text, which nothing prints here for `csv='-'`.
@@ -372,7 +374,7 @@ def list_runs(settings: RunsSettings) -> "RunList":
     Raises:
         UnknownColumn: there is no such column to sort by.
         RunError: there is no folder of runs.
-        OSError: the CSV file cannot be written.
+        OSError: a file cannot be written.
     """
     from cal_ratio_trainer.files.atomic import write_text
     from cal_ratio_trainer.reporting.runs import run_list
@@ -380,7 +382,25 @@ def list_runs(settings: RunsSettings) -> "RunList":
     found = run_list(settings)
     if settings.csv not in (None, "-"):
         write_text(Path(settings.csv), found.csv())
+    if settings.html is not None:
+        write_text(settings.html, found.html(settings.html.parent))
     return found
+
+
+@command(WatchSettings)
+def watch(settings: WatchSettings) -> "WatchedRun":
+    """Writes the page of a run anew, unless a training renews it, and serves it if asked to.
+
+    Returns:
+        The page and its address; `wait()` and `close()` are for a page that is served.
+
+    Raises:
+        RunError: there is no such run.
+        OSError: the page cannot be written, or the port is taken.
+    """
+    from cal_ratio_trainer.reporting.watch import watch_run
+
+    return watch_run(settings)
 
 
 @command(ModelDumpSettings)
@@ -428,8 +448,8 @@ def open_run(name: str | Path, output_path: str | Path = "training_results") -> 
     """Opens a run that was trained or imported.
 
     Args:
-        name: NAME/RUN, e.g. 'default/0', 'default/-1' for the newest, 'default/0/fold_1' for a network of a fold set,
-            or the path of a run's folder.
+        name: NAME/RUN, e.g. 'default/0', 'default/-1' for the newest, 'default/0/fold_1' or 'default/0/member_1' for a
+            network of a set, or the path of a run's folder.
         output_path: folder that holds all runs.
 
     Raises:

@@ -30,7 +30,8 @@ command = SettingsCommand(
     name="training",
     help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
     "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file; with --folds it "
-    "is a fold set. Each file is read back and must give the network's scores, or nothing is kept. A card beside it "
+    "is a fold set, or an ensemble of which every member is written; without, the average of an ensemble becomes one "
+    "ONNX file. Each file is read back and must give the network's scores, or nothing is kept. A card beside it "
     "describes the network and its inputs.",
     settings=ConvertTrainingSettings,
     run=run,

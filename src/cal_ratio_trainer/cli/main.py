@@ -44,6 +44,7 @@ _COMMANDS = {
     "score": "Score jets of any file, ntuples too, with a trained network.",
     "compare": "Compare two networks, or a network with scores in files, on the same jets.",
     "runs": "List all runs with their state and best figures.",
+    "watch": "Open the page of a run, also while it trains.",
     "import": "Import a training of the earlier program as a run.",
     "model-dump": "Show the layers of a trained network.",
     "doctor": "Examine this installation: versions, devices, engines, folders.",

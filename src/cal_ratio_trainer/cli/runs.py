@@ -18,8 +18,8 @@ def run(settings: RunsSettings) -> int:
         click.echo(f"warning: {trouble}", err=True)
     if settings.csv == "-":
         click.echo(found.csv(), nl=False)
-    elif settings.csv is not None:
-        click.echo(f"{len(found.runs)} runs in {settings.csv}", err=True)
+    elif written := [str(file) for file in (settings.csv, settings.html) if file is not None]:
+        click.echo(f"{len(found.runs)} runs in {' and '.join(written)}", err=True)
     elif not found.runs:
         click.echo(f"no such runs in {settings.output_path}", err=True)
     else:

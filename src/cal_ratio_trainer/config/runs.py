@@ -1,6 +1,6 @@
 """Settings of the commands about runs and the installation.
 
-These are `cr_trainer runs`, `analyze`, `convert training`, `import`, `model-dump` and `doctor`.
+These are `cr_trainer runs`, `watch`, `analyze`, `convert training`, `import`, `model-dump` and `doctor`.
 """
 
 from pathlib import Path
@@ -38,6 +38,23 @@ class RunsSettings(Settings):
     csv: str | None = Field(
         default=None, description="Write the whole table as CSV to this file, or to standard output for -."
     )
+    html: Path | None = Field(
+        default=None, description="Write the whole table as a page with links to the pages of the runs to this file."
+    )
+
+
+class WatchSettings(Settings):
+    """Settings of `cr_trainer watch`."""
+
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+
+    run: str = Field(description="Run as NAME/RUN, e.g. default/0 or default/-1 for the newest, or its folder.")
+    output_path: RunsFolder = Path("training_results")
+    serve: bool = Field(
+        default=False,
+        description="Serve the page at an address of this machine until Ctrl-C, which no other machine reaches.",
+    )
+    port: int = Field(default=0, ge=0, le=65535, description="Port of this address; 0 takes a free one. [1]")
 
 
 class AnalyzeSettings(FigureSettings):

@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.formats.layers import classifier_layers, input_names
+from cal_ratio_trainer.formats.keras_encoders import keras_layers
+from cal_ratio_trainer.formats.layers import input_names
 from cal_ratio_trainer.network.shape import NetworkShape
 
 DoubleArray = NDArray[np.float64]
 
-KERNEL, RECURRENT_KERNEL, BIAS = "kernel", "recurrent_kernel", "bias"
+KERNEL, RECURRENT_KERNEL, BIAS, SCALE = "kernel", "recurrent_kernel", "bias", "scale"
 WEIGHT_NAMES = {
     "Conv1D": (KERNEL, BIAS),
     "Dense": (KERNEL, BIAS),
     "LSTM": (KERNEL, RECURRENT_KERNEL, BIAS),
+    "LayerNormalization": (SCALE, BIAS),
 }
 """The weights of each class of layers that has some, in Keras' order."""
 
@@ -67,7 +69,7 @@ def graph_of(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -
         shape: the classifier's shape.
         weights: every weight by name.
     """
-    layers = classifier_layers(shape)
+    layers = keras_layers(shape)
     graph = {
         layer.name: GraphLayer(
             layer.kind,
@@ -138,6 +140,8 @@ def _compute(layer: GraphLayer, sources: Sequence[DoubleArray]) -> DoubleArray:
         return _lstm(layer, sources[0])
     if layer.kind in ("Conv1D", "Dense"):
         return _activation(layer.config["activation"])(_dense(layer, sources[0]))
+    if layer.kind in _SIMPLE:
+        return _SIMPLE[layer.kind](layer, *sources)
     raise ValueError(f"layers of class {layer.kind!r} are not known")
 
 
@@ -162,19 +166,66 @@ def _lstm(layer: GraphLayer, sequence: DoubleArray) -> DoubleArray:
     return np.stack(states, axis=1) if layer.config["return_sequences"] else hidden
 
 
+def _cropped(layer: GraphLayer, values: DoubleArray) -> DoubleArray:
+    sides = layer.config["cropping"]
+    inside = tuple(
+        slice(before, size - behind) for (before, behind), size in zip(sides, values.shape[1:], strict=False)
+    )
+    return values[(slice(None), *inside)]
+
+
+def _layer_norm(layer: GraphLayer, rows: DoubleArray) -> DoubleArray:
+    centred = rows - rows.mean(axis=-1, keepdims=True)
+    spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + layer.config["epsilon"])
+    result: DoubleArray = centred / spread * layer.weights[SCALE] + layer.weights[BIAS]
+    return result
+
+
+def _rectified(layer: GraphLayer, values: DoubleArray) -> DoubleArray:
+    if layer.config.get("negative_slope") or layer.config.get("threshold"):
+        raise ValueError("has a slope or a threshold, expected none")
+    return np.clip(values, 0, layer.config["max_value"])
+
+
+def _summed_product(layer: GraphLayer, first: DoubleArray, second: DoubleArray) -> DoubleArray:
+    """[jets, n, a], [jets, n, b] -> [jets, a, b]."""
+    if layer.config["axes"] != 1 or layer.config.get("normalize"):
+        raise ValueError(f"axes is {layer.config['axes']!r}, expected 1, without normalisation")
+    return first.transpose(0, 2, 1) @ second
+
+
+_SIMPLE: dict[str, Callable[..., DoubleArray]] = {
+    "Add": lambda layer, first, second: first + second,
+    "Multiply": lambda layer, first, second: first * second,
+    "Matmul": lambda layer, first, second: first @ second,
+    "Dot": _summed_product,
+    "Rescaling": lambda layer, values: values * layer.config["scale"] + layer.config["offset"],
+    "ReLU": _rectified,
+    "Reshape": lambda layer, values: values.reshape(len(values), *layer.config["target_shape"]),
+    "Permute": lambda layer, values: values.transpose(0, *layer.config["dims"]),
+    "Cropping3D": _cropped,
+    "ZeroPadding1D": lambda layer, values: np.pad(values, ((0, 0), layer.config["padding"], (0, 0))),
+    "Softmax": lambda layer, values: _softmax(values, layer.config["axis"]),
+    "LayerNormalization": _layer_norm,
+    "GlobalMaxPooling1D": lambda layer, values: values.max(axis=1, keepdims=layer.config["keepdims"]),
+}
+"""What layers of the encoders compute."""
+
+
 def _activation(name: str) -> Callable[[DoubleArray], DoubleArray]:
     if name not in _ACTIVATIONS:
         raise ValueError(f"the activation {name!r} is not known")
     return _ACTIVATIONS[name]
 
 
-def _softmax(values: DoubleArray) -> DoubleArray:
-    powers = np.exp(values - values.max(axis=-1, keepdims=True))
-    result: DoubleArray = powers / powers.sum(axis=-1, keepdims=True)
+def _softmax(values: DoubleArray, axis: int = -1) -> DoubleArray:
+    powers = np.exp(values - values.max(axis=axis, keepdims=True))
+    result: DoubleArray = powers / powers.sum(axis=axis, keepdims=True)
     return result
 
 
 _ACTIVATIONS: dict[str, Callable[[DoubleArray], DoubleArray]] = {
+    "linear": lambda values: values,
     "relu": lambda values: np.maximum(values, 0),
     "tanh": lambda values: np.tanh(values),
     "sigmoid": lambda values: 0.5 * (1 + np.tanh(values / 2)),

@@ -32,6 +32,7 @@ _PARTS = ("kernel", "recurrent_kernel", "bias")
 _KINDS = {
     **{"conv1d": "Conv1D", "dense": "Dense", "lstm": "LSTM"},
     **{"dropout": "Dropout", "concatenate": "Concatenate", "input_layer": "InputLayer"},
+    "layer_normalization": "LayerNormalization",
 }
 _GROUP = re.compile(r"([a-z0-9_]*?[a-z0-9])(?:_(\d{1,6}))?")
 

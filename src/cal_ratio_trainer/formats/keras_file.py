@@ -18,19 +18,21 @@ import numpy as np
 from cal_ratio_trainer.errors import did_you_mean
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph, GraphLayer
+from cal_ratio_trainer.formats.keras_encoders import JOINING, OPERATIONS, keras_layers
 from cal_ratio_trainer.formats.layers import (
     OUTPUT_LAYER,
     Layer,
     checked_weights,
-    classifier_layers,
     input_names,
 )
+from cal_ratio_trainer.formats.safetensors_file import described_shape
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, BadWeightsFile, StoredLayer
 from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019
+from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.network.shape import NetworkShape
 
-_MAX_LAYERS = 200
+_MAX_LAYERS = 1000
 _MAX_NAME_CHARACTERS = 200
 _KERAS = ("keras", "tf_keras", "tensorflow")
 _HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
@@ -201,6 +203,9 @@ METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 SCHEMA = "cal_ratio_trainer_schema"
 """Entry of the metadata that holds the features that a network reads, where they are not those of 2019."""
 
+SHAPE = "cal_ratio_trainer_shape"
+"""Entry of the metadata that holds the shape of a network whose encoder is not the LSTM."""
+
 MODEL_NAME = "model"
 
 # Keras writes its version and the time here. The form of the config is that of 3.0, which all later versions read; a
@@ -228,10 +233,12 @@ def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any,
         ValueError: a weight is missing, unknown or of another shape.
         NonFiniteWeights: a weight holds NaN or infinities.
     """
-    layers = classifier_layers(shape)
+    layers = keras_layers(shape)
     config = functional_config(layers, input_names(shape), OUTPUT_LAYER)
     metadata: dict[str, Any] = dict(_METADATA_CONTENT)
-    if shape.schema != CALRATIO_2019:
+    if shape.encoder != DEFAULT_ENCODER:
+        metadata[SHAPE] = described_shape(shape)
+    elif shape.schema != CALRATIO_2019:
         metadata[SCHEMA] = shape.schema.model_dump(mode="json", exclude_defaults=True)
     parts = {
         METADATA: json.dumps(metadata).encode(),
@@ -271,21 +278,23 @@ def functional_config(layers: Sequence[Layer], inputs: Sequence[str], output: st
 
 
 def _layer_entry(layer: Layer, by_name: Mapping[str, Layer]) -> dict[str, Any]:
-    if layer.kind == "InputLayer":
-        own: dict[str, Any] = {"batch_shape": [None, *layer.output], "dtype": "float32", "sparse": False}
+    if layer.kind in OPERATIONS:
+        own: dict[str, Any] = dict(layer.settings)
+    elif layer.kind == "InputLayer":
+        own = {"batch_shape": [None, *layer.output], "dtype": "float32", "sparse": False}
     else:
         own = {"trainable": True, "dtype": "float32", **layer.settings}
     entry: dict[str, Any] = {
-        "module": "keras.layers",
+        "module": OPERATIONS.get(layer.kind, "keras.layers"),
         "class_name": layer.kind,
         "config": {"name": layer.name, **own},
-        "registered_name": None,
+        "registered_name": layer.kind if layer.kind in OPERATIONS else None,
         "name": layer.name,
         "inbound_nodes": [],
     }
     if layer.sources:
         tensors = [_tensor(by_name[source]) for source in layer.sources]
-        entry["inbound_nodes"] = [{"args": [tensors] if layer.kind == "Concatenate" else tensors, "kwargs": {}}]
+        entry["inbound_nodes"] = [{"args": [tensors] if layer.kind in JOINING else tensors, "kwargs": {}}]
     if layer.weights:
         entry["build_config"] = {"input_shape": [None, *by_name[layer.sources[0]].output]}
     return entry
@@ -298,6 +307,10 @@ def _tensor(layer: Layer) -> dict[str, Any]:
     }
 
 
+_GROUP_STEMS = {"LayerNormalization": "layer_normalization"}
+"""Of layers with weights whose group is not their class in small letters."""
+
+
 def weight_groups(layers: Sequence[Layer]) -> dict[str, str]:
     """Group of each layer by its name, as Keras has it, e.g. 'constit_final_conv1d' -> 'layers/conv1d_8'.
 
@@ -308,7 +321,7 @@ def weight_groups(layers: Sequence[Layer]) -> dict[str, str]:
     counts: dict[str, int] = {}
     groups: dict[str, str] = {}
     for layer in layers:
-        stem = layer.kind.lower()
+        stem = _GROUP_STEMS.get(layer.kind, layer.kind.lower())
         number = counts.get(stem, 0)
         counts[stem] = number + 1
         groups[layer.name] = f"layers/{stem}_{number}" if number else f"layers/{stem}"
@@ -327,6 +340,8 @@ def weights_bytes(layers: Sequence[Layer], weights: Mapping[str, FloatArray]) ->
     with h5py.File(buffer, "w", libver="earliest") as file:
         file.create_group("vars")  # Keras 3.5 looks for it even where the model itself has no variables
         for layer in layers:
+            if layer.kind in OPERATIONS:
+                continue
             file.create_group(f"{groups[layer.name]}/vars").attrs["name"] = layer.name
             for i, name in enumerate(layer.weights):
                 values = weights[name]

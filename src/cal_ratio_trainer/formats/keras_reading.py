@@ -6,6 +6,7 @@ files fast.
 """
 
 import io
+import json
 import math
 import zipfile
 import zlib
@@ -22,20 +23,24 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.formats.graph import WEIGHT_NAMES, Graph
 from cal_ratio_trainer.formats.hdf5_content import LEGACY, BadHdf5, Hdf5Content, read_hdf5
+from cal_ratio_trainer.formats.keras_encoders import keras_layers
 from cal_ratio_trainer.formats.keras_file import (
     CONFIG,
     METADATA,
     SCHEMA,
+    SHAPE,
     WEIGHTS,
     BadArchitecture,
     architecture_of,
+    functional_config,
     weight_group,
     weight_groups,
     weights_bytes,
     with_weights,
 )
-from cal_ratio_trainer.formats.layers import Layer, classifier_layers, in_keras_order
+from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, Layer, in_keras_order, input_names
 from cal_ratio_trainer.formats.recognition import Recognised, network_from_weights, recognised
+from cal_ratio_trainer.formats.safetensors_file import shape_of_description
 from cal_ratio_trainer.formats.stored_layers import (
     BadNetworkFile,
     BadWeightsFile,
@@ -49,6 +54,14 @@ from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.shape import NetworkShape
 
 _MAX_PARTS = 1000
+_OF_ENCODERS = ("Dot", "Multiply", "Rescaling")
+"""Layers that stand in the networks of this program with another encoder than the LSTM alone."""
+
+_NO_NETWORK = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""Errors of making a network from a description that is none."""
+
+_MAX_NUMBER = 1024
+"""Limit on the numbers of layers and on the options of an encoder that a file describes."""
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Compression methods that Keras and numpy write; memory for unpacking others would depend on the file."""
 
@@ -207,7 +220,14 @@ def architecture_in(content: bytes) -> Graph | None:
 
 
 def _network_in(parts: Mapping[str, bytes]) -> StoredNetwork:
+    if (own := _own_shape(parts)) is not None:
+        return _with_encoder(parts, own)
     architecture, schema = _architecture(parts), _schema(parts)
+    if any(layer.kind in _OF_ENCODERS for layer in architecture.layers.values()):
+        raise BadKerasFile(
+            f"{CONFIG}: is a network without LSTM, and {METADATA} does not describe it: it is read as this program "
+            "wrote it, not as Keras saved it again"
+        )
     try:
         found = recognised(architecture, schema)
     except BadArchitecture as error:
@@ -219,9 +239,43 @@ def _network_in(parts: Mapping[str, bytes]) -> StoredNetwork:
         raise BadKerasFile(f"{WEIGHTS}: {error}") from error
 
 
+def _own_shape(parts: Mapping[str, bytes]) -> NetworkShape | None:
+    """The shape in the metadata of a network whose encoder is not the LSTM; None for others."""
+    try:
+        said = parsed(parts[METADATA])
+        content = said.get(SHAPE) if isinstance(said, dict) else None
+        if content is None:
+            return None
+        shape = shape_of_description(content)
+        numbers = [len(shape.branches), len(shape.hidden), *(len(branch.dense) for branch in shape.branches)]
+        if max(*numbers, *(number for branch in shape.branches for _, number in branch.options)) > _MAX_NUMBER:
+            raise BadKerasFile(f"{METADATA}: describes a network with more than {_MAX_NUMBER} of something")
+        return shape
+    except _NO_NETWORK as error:
+        raise BadKerasFile(f"{METADATA}: holds no shape of a network: {error!s:.400}") from error
+
+
+def _with_encoder(parts: Mapping[str, bytes], shape: NetworkShape) -> StoredNetwork:
+    """A network with another encoder than the LSTM, in a file as this program writes it."""
+    try:
+        layers = keras_layers(shape)
+        config = functional_config(layers, input_names(shape), OUTPUT_LAYER)
+        if parsed(parts[CONFIG]) != parsed(json.dumps(config).encode()):
+            raise BadKerasFile(f"{CONFIG}: is not that of the network that {METADATA} describes")
+        stored = layers_as_written(parts[WEIGHTS], shape)
+        if stored is None:
+            raise BadKerasFile(f"{WEIGHTS}: is not as this program writes the weights of such a network")
+        weights = weights_by_name(shape, {layer.name: layer.name for layer in layers}, stored)
+    except BadKerasFile:
+        raise
+    except _NO_NETWORK as error:
+        raise BadKerasFile(f"is no network of this program: {error!s:.400}") from error
+    return StoredNetwork(shape, weights, "", tuple(layer.name for layer in layers))
+
+
 def _is_as_written(architecture: Graph, found: Recognised) -> bool:
     """True where layers have our names and order, so that Keras pairs the weights as the writer does."""
-    ours = [layer.name for layer in classifier_layers(found.shape)]
+    ours = [layer.name for layer in keras_layers(found.shape)]
     return ours == list(architecture.layers) and all(name == theirs for name, theirs in found.names.items())
 
 
@@ -332,7 +386,7 @@ def layers_as_written(content: bytes, shape: NetworkShape) -> dict[str, StoredLa
         arrays[name] = np.frombuffer(content[start:stop], np.float32).reshape(wanted).copy()
     if blank != zeros:
         return None
-    layers = classifier_layers(shape)
+    layers = keras_layers(shape)
     groups = weight_groups(layers)
     return {
         layer.name: StoredLayer(
@@ -346,12 +400,13 @@ def layers_as_written(content: bytes, shape: NetworkShape) -> dict[str, StoredLa
 @lru_cache(maxsize=4)
 def _file_of_zeros(shape: NetworkShape) -> tuple[bytes, dict[str, tuple[int, tuple[int, ...]]]]:
     """A file with all weights 0, and by name of a weight its first byte and its shape there."""
-    layers = classifier_layers(shape)
+    layers = keras_layers(shape)
     content = weights_bytes(layers, {name: np.zeros(size, np.float32) for name, size in shape.weight_shapes().items()})
     groups = weight_groups(layers)
     with h5py.File(io.BytesIO(content), "r") as file:
         return content, {
             name: (data.id.get_offset(), data.shape)
             for layer in layers
+            if layer.weights
             for name, data in zip(layer.weights, file[weight_group(groups, layer)].values(), strict=True)
         }

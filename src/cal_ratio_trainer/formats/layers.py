@@ -3,7 +3,7 @@
 The Keras and frugally-deep files are written from this list, and ONNX files too. Layers compute nothing here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,10 +46,23 @@ class Layer:
     weights: tuple[str, ...] = ()
 
 
-def classifier_layers(shape: NetworkShape) -> tuple[Layer, ...]:
-    """All layers of the classifier, in the order of `model.layers` once Keras has built it."""
-    graph = _Graph(shape.dropout)
-    ends = [_branch(graph, branch, shape) for branch in shape.branches]
+BranchLayers = Callable[["LayerGraph", BranchShape, int], str]
+"""Adds the layers of a branch with so many inputs to a graph; returns the name of the last."""
+
+
+def classifier_layers(shape: NetworkShape, branch_layers: BranchLayers | None = None) -> tuple[Layer, ...]:
+    """All layers of the classifier, in the order of `model.layers` once Keras has built it.
+
+    Args:
+        shape: of the classifier.
+        branch_layers: makes the layers of each branch; None makes those of the LSTM, or one layer that stands for
+            another encoder.
+    """
+    graph = LayerGraph(shape.dropout)
+    if branch_layers is None:
+        ends = [_branch(graph, branch, shape) for branch in shape.branches]
+    else:
+        ends = [branch_layers(graph, branch, branch.inputs + shape.masses) for branch in shape.branches]
     jet = graph.add(Layer("InputLayer", JET_INPUT, (), (shape.jet_inputs,)))
     width = shape.encoded_width + shape.jet_inputs
     last = graph.add(Layer("Concatenate", "concatenate", (*ends, jet), (width,), {"axis": -1}))
@@ -83,20 +96,25 @@ def in_keras_order(layers: Iterable[Layer], output: str) -> tuple[Layer, ...]:
         output: name of the one layer that no other reads.
     """
     by_name = {layer.name: layer for layer in layers}
-    depths: dict[str, int] = {}
-    met: dict[str, int] = {}
-
-    def walk(name: str, depth: int) -> None:
-        met.setdefault(name, len(met))
-        depths[name] = max(depth, depths.get(name, 0))
+    met, behind_sources = {output: 0}, list[str]()
+    walk = [(output, iter(by_name[output].sources))]
+    while walk:
+        name, sources = walk[-1]
+        new = next((source for source in sources if source not in met), None)
+        if new is None:
+            behind_sources.append(name)
+            walk.pop()
+        else:
+            met[new] = len(met)
+            walk.append((new, iter(by_name[new].sources)))
+    depths = {output: 0}
+    for name in reversed(behind_sources):
         for source in by_name[name].sources:
-            walk(source, depth + 1)
-
-    walk(output, 0)
+            depths[source] = max(depths.get(source, 0), depths[name] + 1)
     return tuple(sorted(by_name.values(), key=lambda layer: (-depths[layer.name], met[layer.name])))
 
 
-class _Graph:
+class LayerGraph:
     """Layers while they are put together."""
 
     def __init__(self, dropout: float) -> None:
@@ -121,10 +139,10 @@ class _Graph:
         return f"{stem}_{number}" if number else stem
 
 
-def _branch(graph: _Graph, branch: BranchShape, shape: NetworkShape) -> str:
+def _branch(graph: LayerGraph, branch: BranchShape, shape: NetworkShape) -> str:
     inputs = branch.inputs + shape.masses
     if shape.encoder != DEFAULT_ENCODER:
-        # Keras has no layer for it; the encoder itself says what an ONNX file holds.
+        # Keras has no single layer for it; the encoder itself says what an ONNX file holds.
         source = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, inputs)))
         encoder = encoder_named(shape.encoder)
         weights = encoder.weight_shapes(branch, inputs, shape.lstm_layers)

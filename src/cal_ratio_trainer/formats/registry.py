@@ -47,7 +47,7 @@ from cal_ratio_trainer.formats.self_check import (
     check_safetensors,
 )
 from cal_ratio_trainer.formats.stored_layers import StoredNetwork
-from cal_ratio_trainer.network.encoders.base import encoder_named
+from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
 ALL = "all"
@@ -115,6 +115,8 @@ class NetworkFormat:
         read: the network in a content; raises BadNetworkFile where it is damaged or another network.
         holds_every_encoder: whether it holds networks of any encoder; else the encoder says so (`Encoder.formats`).
         averages: whether a file can hold several networks and the mean of their scores.
+        empty_slots_are_zeros: whether its files take slots of zeros for empty ones, with other encoders than the LSTM,
+            which reads empty slots like any other.
         stem_end: behind the stem of its file where all formats are written.
         is_in_all: whether `--format all` writes it.
     """
@@ -128,11 +130,20 @@ class NetworkFormat:
     read: Callable[[bytes], StoredNetwork] | None = None
     holds_every_encoder: bool = False
     averages: bool = False
+    empty_slots_are_zeros: bool = False
     stem_end: str = ""
     is_in_all: bool = True
 
-    def holds(self, shape: NetworkShape) -> bool:
-        """True where a file can hold a network of this shape."""
+    def holds(self, shape: NetworkShape, padding: Mapping[str, Sequence[float]] | None = None) -> bool:
+        """True where a file can hold a network.
+
+        Args:
+            shape: of the network.
+            padding: for each branch the row [inputs] of an empty slot; None for zeros.
+        """
+        has_encoder = shape.encoder != DEFAULT_ENCODER
+        if self.empty_slots_are_zeros and has_encoder and any(any(row) for row in (padding or {}).values()):
+            return False
         return self.holds_every_encoder or self.name in encoder_named(shape.encoder).formats
 
 
@@ -147,10 +158,13 @@ class UnknownFormat(UserError):
 class CannotHold(UserError):
     """A format cannot hold a network with this encoder."""
 
-    def __init__(self, format_name: str, shape: NetworkShape) -> None:
-        able = ", ".join(each.name for each in formats().values() if each.holds(shape))
+    def __init__(
+        self, format_name: str, shape: NetworkShape, padding: Mapping[str, Sequence[float]] | None = None
+    ) -> None:
+        able = ", ".join(each.name for each in formats().values() if each.holds(shape, padding))
+        where = " whose empty slots are not zeros" if formats()[format_name].holds(shape) else ""
         super().__init__(
-            f"a file of format {format_name} cannot hold a network with the encoder {shape.encoder}; {able} can"
+            f"a file of format {format_name} cannot hold a network with the encoder {shape.encoder}{where}; {able} can"
         )
 
 
@@ -233,6 +247,7 @@ _BUILT_IN = (
         check_keras,
         _is_keras,
         _read_keras,
+        empty_slots_are_zeros=True,
     ),
     NetworkFormat("onnx", ".onnx", "ONNX", _write_onnx, check_onnx, averages=True),
     NetworkFormat(
@@ -341,8 +356,9 @@ def export_networks(
     """
     for network in networks:
         for name in network.files:
-            if not formats()[name].holds(network.facts.shape):
-                raise CannotHold(name, network.facts.shape)
+            shape, padding = network.facts.shape, network.facts.preprocessing.padding
+            if not formats()[name].holds(shape, padding):
+                raise CannotHold(name, shape, padding)
             if network.averaged_with and not formats()[name].averages:
                 raise CannotAverage(name, 1 + len(network.averaged_with))
     if any("onnx" in network.files for network in networks):

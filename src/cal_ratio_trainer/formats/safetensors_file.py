@@ -44,14 +44,25 @@ def safetensors_bytes(
         NonFiniteWeights: a weight holds NaN or infinities.
     """
     stored = checked_weights(shape, weights)
+    said = {"format_version": FORMAT_VERSION, "run": run, "epoch": epoch}
+    text = json.dumps({**said, "shape": described_shape(shape)})
+    content: bytes = save(stored, metadata={_NETWORK: text, _DIGEST: _digest(text, stored)})
+    return content
+
+
+def described_shape(shape: NetworkShape) -> dict[str, Any]:
+    """A shape as plain JSON."""
     # Networks of the 2019 schema are nearly all: it is left out of their files.
     unsaid: dict[str, Any] = {"schema": True} if shape.schema == CALRATIO_2019 else {}
     if not any(branch.options for branch in shape.branches):
         unsaid["branches"] = {"__all__": {"options"}}
-    said = {"format_version": FORMAT_VERSION, "run": run, "epoch": epoch}
-    text = json.dumps({**said, "shape": _SHAPE.dump_python(shape, mode="json", exclude=unsaid)})
-    content: bytes = save(stored, metadata={_NETWORK: text, _DIGEST: _digest(text, stored)})
-    return content
+    described: dict[str, Any] = _SHAPE.dump_python(shape, mode="json", exclude=unsaid)
+    return described
+
+
+def shape_of_description(said: Any) -> NetworkShape:
+    """The inverse of `described_shape`. Raises ValueError where it describes none."""
+    return _SHAPE.validate_python(said)
 
 
 def is_safetensors(content: bytes) -> bool:
@@ -79,7 +90,7 @@ def network_from_safetensors(content: bytes) -> StoredNetwork:
     if digest != _digest(text, weights):
         raise BadNetworkFile("is damaged or was changed: its content does not have the digest that stands in it")
     try:
-        shape = _SHAPE.validate_python(said["shape"])
+        shape = shape_of_description(said["shape"])
         form = f"safetensors of this program, encoder {shape.encoder}"
         return StoredNetwork(shape, checked_weights(shape, weights), form, run=run, epoch=epoch)
     except (ValueError, LookupError, RecursionError) as error:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cal_ratio_trainer.formats.graph import WEIGHT_NAMES
-from cal_ratio_trainer.formats.layers import Layer, classifier_layers
+from cal_ratio_trainer.formats.keras_encoders import keras_layers
+from cal_ratio_trainer.formats.layers import Layer
 from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -51,7 +52,7 @@ def weights_by_name(shape: NetworkShape, names: Mapping[str, str], stored: Mappi
     """
     weights: Weights = {}
     left_over, shapes = dict(stored), shape.weight_shapes()
-    for layer in classifier_layers(shape):
+    for layer in keras_layers(shape):
         if not layer.weights:
             continue
         name = names[layer.name]

@@ -135,7 +135,7 @@ _SHORT_TEXT = 24
 _CONTENTS_LEVELS = ("h2", "h3")
 
 
-def page_html(title: str, markdown: str, folder: Path, with_charts: bool = False) -> str:
+def page_html(title: str, markdown: str, folder: Path, with_charts: bool = False, folds: bool = True) -> str:
     """The whole page.
 
     Args:
@@ -143,6 +143,7 @@ def page_html(title: str, markdown: str, folder: Path, with_charts: bool = False
         markdown: content of the page; HTML in it is shown as text, never as HTML.
         folder: base of relative image paths; no image outside it is read.
         with_charts: blocks of code in the language 'chart' are drawn as figures, see `run_charts`.
+        folds: long parts are folded when the page opens.
 
     Raises:
         OSError: an image is missing.
@@ -155,7 +156,7 @@ def page_html(title: str, markdown: str, folder: Path, with_charts: bool = False
     tokens = parser.parse(markdown)
     contents = _number_headings(tokens)
     _shape_images_and_tables(tokens, folder)
-    body = "".join(_folded(parser, part) for part in _parts(tokens))
+    body = "".join(_folded(parser, part) for part in _parts(tokens)) if folds else _html(parser, tokens)
     script = _file("page.js") + (_file("charts.js") if with_charts else "")
     page: str = (
         Environment(autoescape=True)

@@ -3,17 +3,20 @@
 import csv
 import io
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.runs import RunsSettings
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
-from cal_ratio_trainer.reporting.page import ReportTable, as_rich
-from cal_ratio_trainer.results import Result
+from cal_ratio_trainer.reporting.page import Markup, ReportTable, as_markdown, as_rich, page_html
+from cal_ratio_trainer.results import Result, escaped
 from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS
 
@@ -195,6 +198,10 @@ class RunList(Result):
         """See `runs_csv`."""
         return runs_csv(self.runs)
 
+    def html(self, folder: Path) -> str:
+        """See `runs_html`."""
+        return runs_html(self.runs, self.rule, folder)
+
     def as_rich(self, width: int | None = None) -> "Table":
         """The columns that fit a terminal, for `rich.print`; see `runs_table`."""
         return as_rich(runs_table(self.runs, self.rule, width))
@@ -243,6 +250,26 @@ def runs_csv(rows: Sequence[RunRow]) -> str:
         values = [column.value(row) for column in COLUMNS]
         writer.writerow([value if _is_known(value) else "" for value in values])
     return text.getvalue()
+
+
+def runs_html(rows: Sequence[RunRow], rule: Rule, folder: Path) -> str:
+    """A page with all columns that stand on the terminal, sortable, with links to the pages of the runs.
+
+    Args:
+        rows: the runs.
+        rule: by which the best epoch was chosen.
+        folder: of the page; links lead from there.
+    """
+    table = runs_table(rows, rule)
+    linked = []
+    for row, cells in zip(rows, table.rows, strict=True):
+        page, name = row.run.run.page_file, row.run.run.name
+        link = Markup(f"[{escaped(name)}](<{quote(os.path.relpath(page, folder))}>)") if page.is_file() else name
+        linked.append((link, *cells[1:]))
+    text = as_markdown(replace(table, rows=tuple(linked), note=""))
+    note = "\n".join(f"* {escaped(line)}" for line in table.note.splitlines())
+    text = f"# Runs\n\n{len(rows)} runs. A click on a heading sorts.\n\n{text}\n\n{note}\n"
+    return page_html("Runs", text, folder, folds=False)
 
 
 def runs_table(rows: Sequence[RunRow], rule: Rule, width: int | None = None) -> ReportTable:

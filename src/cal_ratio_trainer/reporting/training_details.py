@@ -1,8 +1,10 @@
 """Results of a network at the end of a training: the same tables as text for a file and for the terminal."""
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st
 from cal_ratio_trainer.evaluation.efficiencies import ConfusionMatrix, FalsePositives, MassPointEfficiency, WorkingPoint
 from cal_ratio_trainer.evaluation.intervals import Share
@@ -12,7 +14,11 @@ from cal_ratio_trainer.evaluation.sculpting import Sculpting
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import MemberFigure, RegionFigures, TestFigures
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.progress import duration, with_prefix
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.overview import RunOverview
+from cal_ratio_trainer.runs.recommendation import ks_sums
 
 
 def training_details_text(figures: TestFigures) -> str:
@@ -47,6 +53,77 @@ def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
     return tuple(tables)
 
 
+def training_summary(run: RunDirectory, figures: TestFigures) -> str:
+    """Ten lines for the end of a training: figures of merit, recommended epoch, page, next commands.
+
+    Args:
+        run: the run or set of networks.
+        figures: of merit on its test part; training_details.txt has all of them.
+    """
+    overview, found = RunOverview.of(run), figures.numbers()
+    best = overview.best_epochs()
+    rate = overview.number("timings", "main_jets_per_second")
+    took = "" if overview.seconds is None else f" in {duration(overview.seconds)}"
+    rejections = ((100 * each.signal_efficiency, each) for each in figures.rocs[1].rejections)
+    lines = {
+        "test part": f"AUC {number(found['auc'], '.4f')}: against QCD {number(found['auc_qcd'], '.4f')}, BIB "
+        f"{number(found['auc_bib'], '.4f')}; accuracy {_percent(found['accuracy'])} %",
+        "QCD rejection": ", ".join(
+            f"{rejection_words(each).partition(' [')[0]} at {percent:.0f} %" for percent, each in rejections
+        )
+        + " of signal",
+        "working point": f"{_percent(found['signal_efficiency_at_mistag'])} % of signal, "
+        f"{_percent(found['bib_mistag'])} % of BIB where {100 * found['mistag']:g} % of QCD pass; largest "
+        f"ε(S)/√ε(B) {number(found['max_efficiency_ratio'], '.2f')}",
+        "data and MC": _agreement_words(figures),
+        "recommended": "no epoch"
+        if best is None
+        else f"epoch {best.words}, by the validation part: AUC {number(best.row.get('val_auc'), '.4f')}, K-S sum "
+        f"{number(ks_sums([best.row])[0], '.3f')}; figures above are of the newest epoch",
+        "page": str(run.page_file if run.page_file.is_file() else run.path),
+        "all figures": str(run.path / "training_details.txt"),
+    }
+    commands = list(run_commands(run).values())[:2]
+    head = f"run {run.name}: {overview.epochs} epoch{'' if overview.epochs == 1 else 's'}{took}"
+    rows = [*lines.items(), *zip(("next", ""), commands, strict=True)]
+    return "\n".join(
+        [head + (f", {with_prefix(rate)} main jets/s in the steps" if rate else ""), *(f"{a:<14} {b}" for a, b in rows)]
+    )
+
+
+def _agreement_words(figures: TestFigures) -> str:
+    """K-S of each output and C2ST in units of the spread of identical distributions."""
+    if figures.ks is None:
+        return "no control region"
+    tests = [(f"{each.output.title} ", each.excess) for each in figures.ks.outputs]
+    if figures.c2st is not None:
+        overall = figures.c2st.overall
+        tests.append((f"C2ST {number(overall.auc, '.3f')} ", overall.excess))
+    words = [f"{name}{excess:+.1f}σ" if math.isfinite(excess) else f"{name}not known" for name, excess in tests]
+    if all(not math.isfinite(excess) for _, excess in tests):
+        return "too few jets in the test part of the control region"
+    return f"above identical distributions: K-S {', '.join(words)}"
+
+
+def _percent(share: float) -> str:
+    return number(100 * share, ".1f")
+
+
+def run_commands(run: RunDirectory) -> dict[str, str]:
+    """Commands to go on with a run, by what they do."""
+    models = run.numbered_folder.parent.parent
+    place = ("", f" --output_path {shlex.quote(str(models))}")[models != TrainSettings.defaults()["output_path"]]
+    model = run.numbered_folder.parent.name
+    name = f"{model}/{run.number}" + ("" if run.network_number is None else f"/{run.path.name}")
+    return {
+        "scores jets of any files with the recommended epoch": f"cr_trainer score {name}/best FILES...{place}",
+        "exports it for the experiment's C++ software": f"cr_trainer convert training {name}/best{place}",
+        "shortlists epochs with errors, on the test part": f"cr_trainer analyze --runs_to_analyze {name}{place}",
+        "trains on": f"cr_trainer train{place} --model_name {model} --continue {run.number}",
+        "opens this page": f"cr_trainer watch {name}{place}",
+    }
+
+
 def member_table(figures: TestFigures, name: str = "") -> ReportTable:
     """Figures of merit of the mean scores of an ensemble beside mean and spread over its members.
 
@@ -61,9 +138,10 @@ def member_table(figures: TestFigures, name: str = "") -> ReportTable:
         tuple(
             (each.name, *(number(value, ".4g") for value in _of_members(each, of_mean.get(each.name))))
             for each in figures.members
+            if each.std > 0
         ),
         "Ensemble: of the mean of the members' scores. The spread is that of the seeds alone: all members share "
-        "training and test jets.",
+        "training and test jets. Figures that do not differ or are not known are left out.",
     )
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cal_ratio_trainer.config.loading import MAX_BYTES_OF_RUN, read_config
-from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
+from cal_ratio_trainer.config.training import FIRST_SETTINGS, VALUES_BEFORE, TrainSettings
 from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule, SetRule
 from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import write_text
@@ -140,6 +140,11 @@ class RunDirectory:
         return self.path / "evaluation.json"
 
     @property
+    def importance_file(self) -> Path:
+        """Permutation importance of the inputs of one of its networks."""
+        return self.path / "importance.json"
+
+    @property
     def page_file(self) -> Path:
         """The run's page, renewed while it trains."""
         return self.path / "index.html"
@@ -211,7 +216,7 @@ class RunDirectory:
             raise InputFileError(
                 file, f"lacks {', '.join(missing)}: a run stores every setting, so the file was edited or is damaged"
             )
-        return settings
+        return VALUES_BEFORE | settings
 
     def write_settings(self, settings: TrainSettings, before: Mapping[str, Any] | None = None) -> list[str]:
         """Writes training_params.yaml.

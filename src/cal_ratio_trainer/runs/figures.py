@@ -118,7 +118,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
     scaling = _data(run, "control").get("scaling")
     pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
     drawings: list[Drawing] = []
-    # The outputs after an epoch are a matter of each network of a fold set; its folder has none of its own.
+    # The outputs after an epoch are a matter of each network of a set; its folder has none of its own.
     for epoch, row in enumerate(history if run.set_rule is None else ()):
         try:
             stored = EpochHistograms.read(run.histograms_file(epoch))

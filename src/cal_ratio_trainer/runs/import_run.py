@@ -18,7 +18,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, harmless
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
-from cal_ratio_trainer.formats.layers import classifier_layers
+from cal_ratio_trainer.formats.keras_encoders import keras_layers
 from cal_ratio_trainer.formats.network_file import read_architecture, read_content, read_network
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX
 from cal_ratio_trainer.formats.stored_layers import StoredNetwork
@@ -169,7 +169,7 @@ def _notes(training: _Training, settings: TrainSettings) -> Iterator[str]:
         "weights, with a fresh adversary, fresh optimisers and a new split."
     )
     names = {each.layer_names for each in (network, *training.epochs.values()) if each.layer_names}
-    if names - {tuple(layer.name for layer in classifier_layers(network.shape))}:
+    if names - {tuple(layer.name for layer in keras_layers(network.shape))}:
         yield "Its layers have other names than here. Exports have the names of this program, so their hash differs."
     if not network.dropout_is_said:
         yield f"Its network files do not give the dropout: {settings.dropout:g} is assumed. No score depends on it."

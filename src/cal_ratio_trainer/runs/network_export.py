@@ -119,10 +119,10 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
             facts = replace(facts, notes=(*facts.notes, _ALL_SATURATED))
         files = output_files(output, settings.format)
         if settings.format == ALL:
-            able = {
-                name for name, each in formats().items() if each.holds(first.shape) and (each.averages or not others)
-            }
-            files = {name: path for name, path in files.items() if name in able}
+            padding = facts.preprocessing.padding
+            holding = {name for name, each in formats().items() if each.holds(first.shape, padding)}
+            averaging = {name for name, each in formats().items() if each.averages or not others}
+            files = {name: path for name, path in files.items() if name in holding & averaging}
         if isinstance(rule, EnsembleRule) and others:
             facts = _facts_of_set(found, loaded, [facts])
         details = {rule.word: number} if rule is not None and settings.folds else {}

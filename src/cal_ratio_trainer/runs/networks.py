@@ -21,7 +21,7 @@ from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safe
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
-from cal_ratio_trainer.network.encoders.base import encoder_named
+from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.network.shape import NetworkShape
 from cal_ratio_trainer.runs.directory import (
     IMPORTED,
@@ -59,7 +59,7 @@ def write_network(
     run_id: str | None,
     epoch: int | None,
 ) -> None:
-    """Writes a network of a run: the program's own file, and beside it the `.keras` file where Keras can hold it.
+    """Writes a network of a run: the program's own file, and for the LSTM the `.keras` file beside it.
 
     Args:
         files: the `.keras` files that hold it.
@@ -69,7 +69,7 @@ def write_network(
         epoch: of the weights; None where it is not known.
     """
     own = safetensors_bytes(shape, weights, run_id, epoch)
-    has_keras = "keras" in encoder_named(shape.encoder).formats
+    has_keras = shape.encoder == DEFAULT_ENCODER
     keras = with_digest(keras_model_bytes(shape, weights), run_id, epoch) if has_keras else b""
     for file in files:
         write_bytes(file.with_suffix(SUFFIX), own)
@@ -310,7 +310,7 @@ def network_file(name: str, output_path: Path) -> Path:
 
 
 def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
-    """The run that a network's name means, maybe a fold set, and the word for its epoch. Raises RunError."""
+    """The run that a network's name means, maybe a set, and the word for its epoch. Raises RunError."""
     try:
         run, rest = run_and_rest(name, output_path)
     except NoRunName as error:

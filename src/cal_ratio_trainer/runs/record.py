@@ -148,7 +148,7 @@ def _described_data(data: "TrainingData", files: Sequence[DataFile]) -> dict[str
         sums = hashlib.sha256("".join(each["sha256"] for each in of_kind).encode())
         described[kind] = {
             **of_kind[0],
-            "file": ", ".join(f"{each['name']}={each['file']}" for each in of_kind),
+            "file": ", ".join(f"{each['name']}={each['file'].rstrip('/').rpartition('/')[2]}" for each in of_kind),
             "size_bytes": sum(each["size_bytes"] for each in of_kind),
             "sha256": sums.hexdigest() if len(of_kind) > 1 else of_kind[0]["sha256"],
             "jets_used": len(sample.jets),

@@ -376,7 +376,7 @@ def write_epoch(
 
 
 def command_to_go_on(run: RunDirectory) -> str:
-    """Command with which a user continues a run, or the fold set that it belongs to."""
+    """Command with which a user continues a run, or the set that it belongs to."""
     model = run.numbered_folder.parent
     place = f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""
     return f"cr_trainer train {place}--model_name {model.name} --continue {run.number}"

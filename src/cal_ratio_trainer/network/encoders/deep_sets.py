@@ -59,7 +59,7 @@ class DeepSets(Encoder):
     """See the module. The sum comes first, then the maximum; both are 0 for a jet without constituents."""
 
     name = "deep_sets"
-    formats = frozenset({"onnx"})
+    formats = frozenset({"keras", "onnx"})
     pytorch_only = True
     any_length = True
 

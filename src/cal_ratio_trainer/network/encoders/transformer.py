@@ -132,7 +132,7 @@ class Transformer(Encoder):
     """See the module. The order of the constituents does not matter."""
 
     name = "transformer"
-    formats = frozenset({"onnx"})
+    formats = frozenset({"keras", "onnx"})
     pytorch_only = True
     any_length = True
     options = {"width": 48, "layers": 2, "heads": 4, "hidden": 96}  # noqa: RUF012

@@ -1,0 +1,101 @@
+"""`cr_trainer watch`: the page as a file and from a server on the loopback interface."""
+
+import socket
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cal_ratio_trainer as crt
+from cal_ratio_trainer.cli.main import cr_trainer
+from cal_ratio_trainer.reporting.watch import WatchedRun
+from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from tests.factories.runs import history_row, write_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)])
+
+
+@pytest.fixture
+def served(run: RunDirectory) -> Iterator[WatchedRun]:
+    watched = crt.watch(run="m/0", output_path=run.path.parents[1], serve=True)
+    yield watched
+    watched.close()
+
+
+def answer(watched: WatchedRun, path: str, **headers: str) -> tuple[int, bytes]:
+    """Status and content of an answer to a request as it is written, which urllib would tidy up."""
+    assert watched.server is not None
+    connection = HTTPConnection("127.0.0.1", watched.server.server_port, timeout=10)
+    connection.request("GET", path, headers=headers)
+    found = connection.getresponse()
+    content = found.read()
+    connection.close()
+    return found.status, content
+
+
+def test_the_page_is_served_as_it_is_at_that_moment_and_nothing_else(served: WatchedRun) -> None:
+    with urllib.request.urlopen(served.address, timeout=10) as found:
+        assert found.read() == served.page.read_bytes()
+        assert found.headers["Content-Type"] == "text/html; charset=utf-8"
+    served.page.write_text("newer")
+    assert answer(served, "/index.html?x") == (200, b"newer")
+    for path in ("/run.json", "/../00000/run.json", "//etc/hostname", "/keras/", "/%2e%2e/"):
+        assert answer(served, path)[0] == 404
+    served.page.unlink()
+    assert answer(served, "/")[0] == 404
+
+
+def test_only_this_machine_reaches_the_page_also_by_name(served: WatchedRun) -> None:
+    assert served.server is not None
+    assert served.server.server_address[0] == "127.0.0.1"
+    port = served.server.server_port
+    assert answer(served, "/", Host=f"localhost:{port}")[0] == 200
+    assert answer(served, "/", Host=f"evil.example:{port}")[0] == 403
+
+
+def test_after_close_nobody_answers(served: WatchedRun) -> None:
+    served.close()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(served.address, timeout=10)
+
+
+def test_a_port_that_is_taken_is_an_error(run: RunDirectory) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            crt.watch(run=str(run.path), serve=True, port=taken.getsockname()[1])
+
+
+def test_the_page_is_written_anew_unless_a_training_does_that(run: RunDirectory) -> None:
+    assert crt.watch(run=str(run.path)).page == run.page_file
+    run.page_file.write_text("of the training")
+    with run.lock():
+        assert crt.watch(run=str(run.path)).page.read_text() == "of the training"
+    assert "<h1>Run m/00000" in crt.watch(run=str(run.path)).page.read_text("utf-8")
+
+
+def test_a_run_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no model m"):
+        crt.watch(run="m/0", output_path=tmp_path)
+
+
+@pytest.mark.parametrize("display", [True, False])
+def test_the_command_prints_the_path_and_opens_it_where_there_is_a_display(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, display: bool
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("cal_ratio_trainer.reporting.watch.has_display", lambda: display)
+    words = ["watch", "m/-1", "--output_path", str(run.path.parents[1])]
+    result = CliRunner().invoke(cr_trainer(), words, standalone_mode=False)
+    assert result.stdout.strip() == str(run.page_file)
+    assert opened == [run.page_file.as_uri()] * display
