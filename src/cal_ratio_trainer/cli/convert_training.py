@@ -4,7 +4,15 @@ import click
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
+
+
+def format_of_output(layers: Layers) -> Layers:
+    """Takes the format from the ending of the output file where no source of settings gives one."""
+    if not any("format" in content for _, content in layers[1:]):
+        layers[0][1].pop("format", None)
+    return layers
 
 
 def run(settings: ConvertTrainingSettings) -> int:
@@ -35,5 +43,7 @@ command = SettingsCommand(
     "describes the network and its inputs.",
     settings=ConvertTrainingSettings,
     run=run,
+    extra_names={"output_json": ("-o", "--output")},
+    adjust=format_of_output,
     arguments=(Argument("training", many=False, metavar="TRAINING"),),
 ).build()
