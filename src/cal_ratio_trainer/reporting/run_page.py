@@ -67,6 +67,7 @@ _FILES = {
     "events.parquet": "events that the run used",
     "test_sample.parquet": "test jets with weights and scores",
     "control_test_sample.parquet": "control-region test jets likewise",
+    "judged_test_sample.parquet": "test jets of regions that are judged only",
     "keras/final_model.keras": "newest network for Keras",
     "keras/final_model.safetensors": "newest network as this program reads it",
 }
@@ -290,7 +291,12 @@ def _settings_table(overview: RunOverview) -> ReportTable:
 
 def _data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTable:
     rows = []
-    for kind, file in (overview.record.get("data") or {}).items():
+    described = [
+        (f"{kind}: {file['name']}" if "name" in file else kind, file)
+        for kind, of_kind in (overview.record.get("data") or {}).items()
+        for file in of_kind.get("regions", [of_kind])
+    ]
+    for kind, file in described:
         notes = "; ".join(file.get("notes") or ())
         made = file.get("simulation") or "as the file says"
         row = (kind, str(file.get("file")), f"{file.get('jets_used', 0):,}", made, str(file.get("sha256"))[:10], notes)
