@@ -165,7 +165,7 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     assert record_of(tmp_path / "alone")["computed_by"]["processes"] == 1
     assert record["test"]["auc"] == pytest.approx(record_of(tmp_path / "alone")["test"]["auc"], abs=1e-4)
     assert out.count("training_details.txt") == 1
-    once = ("jets to train on", "run default/00000 in", "epoch   0/3", "epoch   2/3")
+    once = ("jets to train on", "run default/00000 in", "epoch 000 (1 of 3)", "epoch 002 (3 of 3)")
     assert [words for words in once if error.count(words) != (2 if words == once[0] else 1)] == []
     assert [path.name for path in (tmp_path / "together" / "default").iterdir()] == ["00000"]
 

@@ -51,7 +51,7 @@ class DataFile:
             "sha256": sha256_of(self.path),
             "jets_used": len(sample.jets),
             "stage": sample.metadata.stage,
-            "simulation": sample.metadata.simulation,
+            **sample.data_taking.to_dict(),
             "scaling": sample.metadata.scaling.model_dump() if sample.metadata.scaling else None,
             "events_told_apart_by": sample.identity,
             "notes": list(sample.notes),
