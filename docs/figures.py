@@ -116,6 +116,15 @@ def score_report(demo: Demo) -> Image.Image:
     return Image.open(target)
 
 
+def sculpting(demo: Demo) -> Image.Image:
+    """Mistag and signal efficiency against the mass of the clusters and pt, without and with agreement."""
+    first, second = (f"{demo.run(name).name}/best" for name in ("none", "best"))
+    report, runs = demo.report("sculpting"), demo.folder / "runs"
+    compared = crt.compare(first=first, second=second, output_path=runs, output_report=report, sculpting=True)
+    names = ("sculpting_cluster_mass_90", "sculpting_pt_90")
+    return scaled(joined([drawn(compared.figure(name)) for name in names]), 1200)
+
+
 def sig_predictions(demo: Demo) -> Image.Image:
     """Signal output by class, in the last epoch."""
     return drawn(demo.run("best").figure("sig_predictions"))
@@ -140,6 +149,7 @@ PICTURES: Sequence[Callable[[Demo], Image.Image]] = (
     plot_clus_time_0,
     roc_curve_qcd_and_bib,
     score_report,
+    sculpting,
     sig_predictions,
     slices,
 )

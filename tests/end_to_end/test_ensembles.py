@@ -88,6 +88,11 @@ def test_scores_are_the_mean_of_the_members(trained: NetworkSetSummary, tmp_path
     np.testing.assert_allclose(spread, each[:, :, Label.SIGNAL].std(axis=0, ddof=1), atol=1e-6)
     assert "jet_nn_sig_std" not in of_one.column_names
     assert {*of_mean.column("part").to_pylist(), *of_one.column("part").to_pylist()} == {"test"}
+    middle = float(np.median(each.mean(axis=0)[:, Label.SIGNAL]))
+    settings = score_settings(tmp_path / "blinded", [file], "default/0", output_path=runs, blind_above=middle)
+    hidden = pq.read_table(score_files(settings).files[0].output)
+    assert 0 < hidden.column("jet_nn_sig").null_count < len(hidden)
+    assert hidden.column("jet_nn_sig_std").is_null() == hidden.column("jet_nn_sig").is_null()
 
 
 def test_mean_and_spread_of_every_figure_stand_beside_those_of_the_ensemble(trained: NetworkSetSummary) -> None:

@@ -60,6 +60,9 @@ def test_figures_come_back_from_json_as_they_were(jets: int, control: int, with_
     text = json.dumps(figures.to_dict(), allow_nan=False)
     again = TestFigures.from_dict(json.loads(text))
     assert json.dumps(again.to_dict()) == text
+    # Earlier versions had logarithmic bins in place of those in log-odds, everywhere that histograms are.
+    earlier = text.replace('"logit":', '"log":')
+    assert json.dumps(TestFigures.from_dict(json.loads(earlier)).to_dict()) == text
     assert (again.ks is None, again.overtraining is None) == (not control, not with_train)
     np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(figures))
 

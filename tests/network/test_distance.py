@@ -6,8 +6,8 @@ import torch
 from scipy.stats import energy_distance
 from torch import Tensor
 
-from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings, StepSums
-from cal_ratio_trainer.network.domain.distance import MAX_LOG_ODDS, Distance, _table
+from cal_ratio_trainer.network.domain.base import MAX_LOG_ODDS, ControlJets, DomainSettings, StepSums
+from cal_ratio_trainer.network.domain.distance import Distance, _table
 
 CPU = torch.device("cpu")
 RANGES = (0.25, 0.5)

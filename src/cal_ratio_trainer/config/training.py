@@ -105,7 +105,8 @@ class TrainSettings(FigureSettings):
     start_from: str | None = Field(
         default=None,
         description="Network whose weights to start from, with fresh optimisers: NAME/RUN, NAME/RUN/EPOCH, or a .keras "
-        "or .safetensors file; null draws them. With folds, a fold set.",
+        "or .safetensors file; null draws them. With folds, a fold set; with seeds, an ensemble or one network for "
+        "all members.",
     )
 
     epochs: int = Field(
@@ -171,6 +172,18 @@ class TrainSettings(FigureSettings):
         ge=0,
         exclude=True,
         description="The manual's name: agreement 'adversary' with this strength; 0 is agreement 'none'. [1]",
+    )
+    adversary_input: Literal["log_odds", "probabilities"] = Field(
+        default="log_odds",
+        description="What the adversary reads of the network's outputs: log-odds, or probabilities as in the earlier "
+        "program.",
+    )
+    adversary_momentum: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the running averages, by which the adversary normalises in the network's update, that "
+        "each of its own updates keeps; 0 takes those of its last update, 0.99 was the earlier program's. [fraction]",
     )
     regularization: float = Field(
         default=1e-11, ge=0, description="Strength of the L1 and of the L2 penalty on kernels. [1]"
@@ -486,21 +499,14 @@ class TrainSettings(FigureSettings):
         return tuple(name for name, wanted in chosen.items() if wanted)
 
 
+VALUES_BEFORE = {"adversary_input": "probabilities", "adversary_momentum": 0.99}
+"""Values of later settings in runs that lack them, where these are not today's defaults."""
+
 _LATER_SETTINGS = {
     *("accumulate", "adversary_weight", "agreement", "agreement_strength", "auxiliary_weight", "c2st_every"),
-    *(
-        "cr_judge_file",
-        "cr_shares",
-        "cuda_graph",
-        "data_place",
-        "encoder",
-        "encoder_options",
-        "engine",
-        "epoch_plots",
-        "fold",
-        "folds",
-    ),
-    *("epoch_plots_of", "matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
+    *("cr_judge_file", "cr_shares", "cuda_graph", "data_place", "encoder", "encoder_options", "engine"),
+    *("adversary_input", "adversary_momentum", "epoch_plots", "epoch_plots_of", "fold", "folds"),
+    *("matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,

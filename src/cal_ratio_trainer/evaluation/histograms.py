@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ LOGIT_EDGES = np.concatenate([[0.0], 1 / (1 + np.exp(-_LOG_ODDS)), [1.0]])
 """36 bins of width 1/2 in ln(p / (1 - p)) from -9 to 9, and a bin at each end for the rest up to 0 and 1."""
 
 BINNINGS = {"linear": LINEAR_EDGES, "logit": LOGIT_EDGES}
-
-_LOGARITHMIC = "log"
-"""Binning that files of earlier versions hold in place of 'logit': equal ratios from 0.001 to 1, coarser below."""
 
 MAIN_CLASSES = (Label.SIGNAL, Label.QCD, Label.BIB)
 CONTROL_CLASSES = ("data", "mc")
@@ -221,6 +218,9 @@ class ScoreHistograms:
     linear: tuple[ScoreHistogram, ...]
     logit: tuple[ScoreHistogram, ...]
 
+    older_names: ClassVar[Mapping[str, str]] = {"logit": "log"}
+    """Binning that files of earlier versions hold in place of 'logit': equal ratios from 0.001 to 1, coarser below."""
+
     def __post_init__(self) -> None:
         wanted = [label.output for label in Label]
         if any([each.output for each in histograms] != wanted for histograms in (self.linear, self.logit)):
@@ -233,7 +233,7 @@ class ScoreHistograms:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`; also reads files of earlier versions, which have logarithmic bins."""
-        stored = plain if "logit" in plain else {"linear": plain["linear"], "logit": plain[_LOGARITHMIC]}
+        stored = {name: plain[name if name in plain else cls.older_names.get(name, name)] for name in BINNINGS}
         return cls(**{name: tuple(ScoreHistogram.from_dict(item) for item in stored[name]) for name in BINNINGS})
 
     def __add__(self, other: "ScoreHistograms") -> "ScoreHistograms":

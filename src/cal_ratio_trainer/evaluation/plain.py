@@ -40,15 +40,20 @@ def to_plain(value: Any) -> Any:
 def from_plain(made: type[_Made], plain: Mapping[str, Any]) -> _Made:
     """Inverse of `to_plain` for a dataclass, by its annotations.
 
+    Args:
+        made: the dataclass; its `older_names`, if any, are those of fields in files of earlier versions.
+        plain: what `to_plain` gave.
+
     Raises:
         KeyError, TypeError, ValueError: not such an object.
     """
     hints = _hints(made)  # type: ignore[arg-type]
-    given = {}
+    older, given = getattr(made, "older_names", {}), {}
     for field in dataclasses.fields(made):  # type: ignore[arg-type]
-        if field.name not in plain and field.default is not dataclasses.MISSING:
+        name = field.name if field.name in plain else older.get(field.name, field.name)
+        if name not in plain and field.default is not dataclasses.MISSING:
             continue
-        given[field.name] = _value(hints[field.name], plain[field.name])
+        given[field.name] = _value(hints[field.name], plain[name])
     return made(**given)
 
 

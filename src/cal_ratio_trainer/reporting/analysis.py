@@ -1,6 +1,7 @@
 """The page of `cr_trainer analyze`: which epoch to take, and why."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,8 +34,10 @@ from cal_ratio_trainer.reporting.analysis_tables import (
     version_table,
 )
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
+from cal_ratio_trainer.reporting.run_page import write_run_page
 from cal_ratio_trainer.reporting.training_details import member_table, region_table, sculpting_table
 from cal_ratio_trainer.results import escaped
+from cal_ratio_trainer.runs.figure_data import write_importance
 from cal_ratio_trainer.runs.networks import find_networks
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
@@ -56,6 +59,8 @@ from cal_ratio_trainer.scoring.candidates import (
 from cal_ratio_trainer.scoring.importance import ImportanceResult, permutation_importance
 
 _NO_BETTER_THAN_CHANCE = 0.6
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,6 +145,8 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
     if importances:
         found = [{"network": each.network, **to_plain(each.importances)} for each in importances]
         write_text(settings.output_report.with_suffix(".importance.json"), json.dumps(found, indent=1) + "\n")
+    for section in sections:
+        _show_importance(section)
     troubles = tuple((run.name, run.trouble) for run in chosen.runs if run.trouble)
     troubles += tuple(
         (each.name, each.missing) for section in sections for each in section.candidates if each.is_failure
@@ -147,6 +154,19 @@ def analyze_runs(settings: AnalyzeSettings) -> AnalysisResult:
     recommended = tuple(section.recommended.name for section in sections if section.recommended is not None)
     names = tuple(run.name for run in chosen.runs)
     return AnalysisResult(report, recommended, names, (*chosen.failures, *troubles), importances)
+
+
+def _show_importance(section: _Section) -> None:
+    """Keeps the importance with the run, and shows it on the run's page, where that can be written."""
+    found, best = section.importance, section.recommended
+    if found is None or best is None or best.run.is_judged_on_given_files:
+        return
+    run = best.run.overview.run
+    try:
+        write_importance(run, found.network, found.importances)
+        write_run_page(run)
+    except OSError as error:
+        _log.warning("the page of run %s does not show the importance of its inputs: %s", run.name, error)
 
 
 def _importance(section: _Section, settings: AnalyzeSettings) -> ImportanceResult | None:

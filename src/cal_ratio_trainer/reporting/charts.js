@@ -113,7 +113,21 @@ function swatch(s) {
   return `<svg viewBox="0 0 26 14" width="26" height="14" class="c-${s.colour}" aria-hidden="true">${inside}</svg>`;
 }
 
+// Horizontal bars with errors, from above.
+function barsHtml({ title, bars }) {
+  const row = 19, left = 150, right = WIDTH - RIGHT, bottom = TOP + row * bars.names.length, { y, error } = bars;
+  const range = rangeOf({ series: [{ y: [0, ...y], low: y.map((v, i) => v - error[i]), high: y.map((v, i) => v + error[i]) }] }), X = scaleOf(range, false, left, right);
+  let svg = ticksOf(...range, false, 5).map(([value, text]) => `<path class="grid" d="M${X(value)} ${TOP}V${bottom}"/><text x="${X(value)}" y="${bottom + 16}" text-anchor="middle">${text}</text>`).join("");
+  bars.names.forEach((name, i) => {
+    const top = TOP + row * i + 3, middle = top + row / 2 - 3, [from, to] = [X(0), X(y[i])];
+    svg += `<text x="${left - 6}" y="${middle + 4}" text-anchor="end">${safe(name)}</text><rect class="bar" x="${Math.min(from, to)}" y="${top}" width="${Math.abs(to - from).toFixed(1)}" height="${row - 6}"/><path class="line" d="M${X(y[i] - error[i])} ${middle}H${X(y[i] + error[i])}"/>`;
+  });
+  svg += `<path class="line" d="M${X(0)} ${TOP}V${bottom}"/>`;
+  return `<figcaption>${safe(title)}</figcaption><svg class="plot c-qcd" viewBox="0 0 ${WIDTH} ${bottom + 24}" role="img" aria-label="${safe(title)}">${svg}</svg>`;
+}
+
 function figureHtml(chart) {
+  if (chart.bars) return barsHtml(chart);
   const panels = chart.panels, height = TOP + MAIN + BOTTOM + (panels[1] ? GAP + LOWER : 0);
   const named = panels[0].series.filter((s) => s.name);
   let svg = panelSvg(panels[0], chart, TOP, MAIN, !panels[1]);

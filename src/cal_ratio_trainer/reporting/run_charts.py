@@ -2,7 +2,8 @@
 
 A chart has `title`, `text` (a line below it), `x` and one or two `panels` above each other. An axis has `title`, `log`,
 `low`, `high`; a panel has `series` besides. A series has `kind` (line, step, points, band, rule), `colour`, `name` (in
-the legend), `y`, and `x` or `edges`; null is a gap. A chart of scores has `edges`, `classes` and a frame of contents.
+the legend), `y`, and `x` or `edges`; null is a gap. A chart of scores has `edges`, `classes` and a frame of contents,
+one of bars `bars` with `names`, `y` and `error`.
 """
 
 import json
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.efficiencies import Dependence, MassPointEfficiency, WorkingPoint
 from cal_ratio_trainer.evaluation.histograms import LOGIT_EDGES, ScoreHistogram, ScoreHistograms
+from cal_ratio_trainer.evaluation.importance import Importance
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, Overtraining
 from cal_ratio_trainer.evaluation.roc import RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.histories import HistoryReferences
+from cal_ratio_trainer.plotting.roc import by_auc
 from cal_ratio_trainer.plotting.scores import LOGIT_TICKS, logit_positions
 from cal_ratio_trainer.plotting.style import CLASS_STYLES, output_title
 from cal_ratio_trainer.runs.figures import drawings_of_history
@@ -28,6 +31,7 @@ from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, 
 Chart = dict[str, Any]
 
 _LOWEST_ON_LOG_AXIS = 1e-4
+_MAX_BARS = 20
 _PALETTE = ("one", "two", "three", "four", "five", "six", "seven")
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 _QUANTITIES = {
@@ -209,6 +213,17 @@ def dependence_charts(dependences: Sequence[Dependence], point: WorkingPoint) ->
                 }
             )
     return charts
+
+
+def importance_chart(title: str, some: Sequence[Importance]) -> Chart:
+    """Bars with errors, the largest decrease of the AUC first."""
+    known = [each for each in by_auc(some) if math.isfinite(each.auc.value)][:_MAX_BARS]
+    bars = {
+        "names": [each.name for each in known],
+        "y": numbers(each.auc.value for each in known),
+        "error": numbers((each.auc.error for each in known), 2),
+    }
+    return {"title": f"{title}: decrease of the AUC if permuted", "bars": bars}
 
 
 def score_chart(title: str, histogram: ScoreHistogram, is_log: bool, frame: Sequence[Any] | None = None) -> Chart:

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, Markup, ReportTable, as_markdown, number, page_html
 from cal_ratio_trainer.reporting.run_charts import (
@@ -24,6 +26,7 @@ from cal_ratio_trainer.reporting.run_charts import (
     epoch_histograms,
     front_chart,
     history_charts,
+    importance_chart,
     ks_words,
     mass_chart,
     overtraining_charts,
@@ -35,7 +38,7 @@ from cal_ratio_trainer.reporting.run_charts import (
 from cal_ratio_trainer.reporting.training_details import run_commands, training_details
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.directory import IMPORTED, RUNNING, RunDirectory
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation, read_importance
 from cal_ratio_trainer.runs.figures import stored_references
 from cal_ratio_trainer.runs.overview import RunOverview
 
@@ -64,6 +67,7 @@ _FILES = {
     "events.parquet": "events that the run used",
     "test_sample.parquet": "test jets with weights and scores",
     "control_test_sample.parquet": "control-region test jets likewise",
+    "judged_test_sample.parquet": "test jets of regions that are judged only",
     "keras/final_model.keras": "newest network for Keras",
     "keras/final_model.safetensors": "newest network as this program reads it",
 }
@@ -157,10 +161,9 @@ def _blocks(overview: RunOverview, seconds_left: float | None, frames: Frames) -
         yield from _section("Histories", map(_chart, charts))
     if figures is not None:
         yield from _test_part(epoch, figures)
+    yield from _importance(run)
     if overview.set_rule is None:
-        blocks = _epoch_block(overview, recommended, frames)
-        text = "Main jets: test part; control region: validation part."
-        yield from _section("Outputs by epoch", [text, blocks] if blocks else [])
+        yield from _section("Outputs by epoch", _epochs(overview, recommended, frames))
     yield from _section("Files", [_file_table(run)])
 
 
@@ -288,7 +291,12 @@ def _settings_table(overview: RunOverview) -> ReportTable:
 
 def _data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTable:
     rows = []
-    for kind, file in (overview.record.get("data") or {}).items():
+    described = [
+        (f"{kind}: {file['name']}" if "name" in file else kind, file)
+        for kind, of_kind in (overview.record.get("data") or {}).items()
+        for file in of_kind.get("regions", [of_kind])
+    ]
+    for kind, file in described:
         notes = "; ".join(file.get("notes") or ())
         made = file.get("simulation") or "as the file says"
         row = (kind, str(file.get("file")), f"{file.get('jets_used', 0):,}", made, str(file.get("sha256"))[:10], notes)
@@ -334,10 +342,38 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
         for title, histogram, is_log, output, _ in epoch_histograms(of_jets)
     ]
     yield from _section("Outputs, test part", [*map(_chart, outputs), *chosen("K-S of MC", "C2ST")])
+    regions = [
+        score_chart(
+            f"{output_title(output.output)}, {region.name}{' (judged only)' * region.is_judged_only}",
+            histogram,
+            True,
+            score_frame(histogram, ks_words(region.ks, output, "")),
+        )
+        for region in figures.regions
+        for output, histogram in zip(Label, region.histograms.logit, strict=True)
+    ]
+    yield from _section("Control regions, test part", [*map(_chart, regions), *chosen("MC and data in each")])
+    yield from _section("Members of the ensemble, test part", chosen("The ensemble"))
 
 
-def _epoch_block(overview: RunOverview, recommended: int | None, frames: Frames) -> str | None:
-    """The figures of every epoch; those of a page before are reused."""
+def _importance(run: RunDirectory) -> Iterator[str]:
+    """Permutation importance of the inputs, if `cr_trainer analyze --importance` has left it."""
+    if not run.importance_file.is_file():
+        return
+    # It brings PyTorch along, which a page without this does not need.
+    from cal_ratio_trainer.reporting.analysis_tables import importance_table
+
+    try:
+        network, found = read_importance(run)
+    except InputFileError as error:
+        yield from _section("Importance of the inputs", [f"It cannot be shown: {escaped(str(error))}."])
+        return
+    charts = [importance_chart(title, some) for title, some in (("Kinds", found.kinds), ("Inputs", found.inputs))]
+    yield from _section("Importance of the inputs", [*map(_chart, charts), _table(importance_table(network, found))])
+
+
+def _epochs(overview: RunOverview, recommended: int | None, frames: Frames) -> Iterator[str]:
+    """The figures of every epoch with the axes of the newest; contents that an earlier page had are reused."""
     count = len(overview.history)
     step = 1
     while count > step * _MAX_EPOCHS:
@@ -348,30 +384,32 @@ def _epoch_block(overview: RunOverview, recommended: int | None, frames: Frames)
     shown, figures = [], list[Chart]()
     for epoch in reversed(chosen):
         key = (overview.run.path, epoch)
-        # The axes and numbers of jets are those of the newest epoch, which has all that earlier ones have.
         if key not in frames or not figures:
             stored = _stored(overview, epoch)
             if stored is None:
                 continue
             found = epoch_histograms(stored.histograms)
-            figures = figures or [score_chart(title, each, is_log) for title, each, is_log, _, _ in found]
+            fixed = [score_chart(title, each, is_log) for title, each, is_log, _, _ in found]
+            if not figures:
+                figures = fixed
+                yield f"Main jets: {stored.main_part} part; control region: validation part."
+            # An epoch of an earlier version can have other bins.
+            if [each["edges"] for each in fixed] != [each["edges"] for each in figures]:
+                continue
             content = [
                 score_frame(each, ks_words(stored.ks, output, at)) if title.count("control") else score_frame(each)
                 for title, each, _, output, at in found
             ]
-            if len(content) != len(figures):
-                continue
             frames[key] = chart_json(content)
         shown.append(epoch)
     for path, epoch in list(frames):
         if path == overview.run.path and epoch not in chosen:
             del frames[path, epoch]
-    if not shown:
-        return None
-    shown.reverse()
-    fixed = chart_json({"epochs": shown, "recommended": recommended, "figures": figures})
-    contents = ",".join(frames[overview.run.path, epoch] for epoch in shown)
-    return f'~~~~ chart\n{fixed[:-1]},"frames":[{contents}]}}\n~~~~'
+    if shown:
+        shown.reverse()
+        axes = chart_json({"epochs": shown, "recommended": recommended, "figures": figures})
+        contents = ",".join(frames[overview.run.path, epoch] for epoch in shown)
+        yield f'~~~~ chart\n{axes[:-1]},"frames":[{contents}]}}\n~~~~'
 
 
 def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
@@ -385,7 +423,7 @@ def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
     scaling = (overview.record.get("data") or {}).get("control", {}).get("scaling")
     edges = overview.settings.get("pt_ranges") or TrainSettings.defaults()["pt_ranges"]
     ks = ks_of_row(dict(overview.history[epoch]), ranges_of(edges, Scaling(**scaling) if scaling else None))
-    return EpochHistograms(stored.histograms, ks)
+    return replace(stored, ks=ks)
 
 
 def _commands(run: RunDirectory) -> str:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from cal_ratio_trainer.config.training import MainPart
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
+from cal_ratio_trainer.evaluation.importance import Importances
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
@@ -184,3 +185,23 @@ def read_evaluation(run: RunDirectory) -> tuple[int, TestFigures]:
         raise InputFileError(run.evaluation_file, "no such figures of merit; the run was not evaluated") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputFileError(run.evaluation_file, f"is not a complete file of figures of merit ({error})") from error
+
+
+def write_importance(run: RunDirectory, network: str, found: Importances) -> None:
+    """Keeps the permutation importance of the inputs of a network of a run, complete or not at all."""
+    write_text(run.importance_file, json.dumps({"network": network, **to_plain(found)}, indent=1) + "\n")
+
+
+def read_importance(run: RunDirectory) -> tuple[str, Importances]:
+    """Name of a network of a run, and the permutation importance of its inputs.
+
+    Raises:
+        InputFileError: there is no such file, or it is damaged.
+    """
+    try:
+        plain = read_json(run.importance_file, bad_numbers=True)
+        return str(plain["network"]), from_plain(Importances, plain)
+    except FileNotFoundError as error:
+        raise InputFileError(run.importance_file, "no such file; 'cr_trainer analyze --importance' makes it") from error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise InputFileError(run.importance_file, f"is no complete file of importances ({error})") from error

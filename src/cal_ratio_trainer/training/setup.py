@@ -351,6 +351,8 @@ def new_step(
             steps=settings.epochs * sampler.splits,
             hidden_width=classifier.shape.hidden[-1],
             region_shares=settings.control_shares,
+            adversary_momentum=settings.adversary_momentum,
+            adversary_input=settings.adversary_input,
         )
         domain = domain_loss_named(settings.agreement)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.

@@ -13,7 +13,6 @@ from cal_ratio_trainer.network.shape import OUTPUTS
 
 WIDTHS = (24, 12, 6)
 _CONFIDENTLY_WRONG = 2 * math.log(2)
-_MOMENTUM = 0.01
 _EPSILON = 1e-3
 # Probabilities nearer to 0 or 1 than this are taken as this, as Keras does: the loss of one jet is at most 16.1.
 _PROBABILITY_EDGE = 1e-7
@@ -21,10 +20,16 @@ _MAX_LOGIT = float(torch.logit(torch.tensor(1.0 - _PROBABILITY_EDGE, dtype=torch
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation whose running variance is the biased one, as Keras keeps it."""
+    """Batch normalisation whose running variance is the biased one, as Keras keeps it.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: numbers of a jet.
+        momentum: share of the running values that each batch keeps; 0 takes those of the last batch.
+    """
+
+    def __init__(self, width: int, momentum: float) -> None:
         super().__init__()
+        self.momentum = momentum
         self.gamma = nn.Parameter(torch.ones(width))
         self.beta = nn.Parameter(torch.zeros(width))
         self.mean: Tensor
@@ -38,16 +43,21 @@ class BatchNorm(nn.Module):
             return functional.batch_norm(x, self.mean, self.variance, self.gamma, self.beta, False, 0.0, _EPSILON)
         with torch.no_grad():
             variance, mean = torch.var_mean(x, dim=0, unbiased=False)
-            self.mean.lerp_(mean, _MOMENTUM)
-            self.variance.lerp_(variance, _MOMENTUM)
+            self.mean.lerp_(mean, 1 - self.momentum)
+            self.variance.lerp_(variance, 1 - self.momentum)
         return functional.batch_norm(x, None, None, self.gamma, self.beta, True, 0.0, _EPSILON)
 
 
 @domain_loss("adversary")
 class Adversary(DomainLoss):
-    """[jets, 3] probabilities -> [jets] logits that it is data: BN > 24 tanh > BN > 12 tanh > BN > 6 tanh > BN > 1.
+    """[jets, 3] outputs -> [jets] logits that it is data: BN > 24 tanh > BN > 12 tanh > BN > 6 tanh > BN > 1.
+
+    It reads the log-odds of the outputs, where differences near 0 and 1 are seen, or their probabilities.
 
     It is updated twice on the same control jets before the classifier, whose loss is main loss - weight * its loss.
+    There its normalisation is frozen with its weights. With running averages over many updates, which lag behind the
+    classifier, a classifier that shifts its outputs makes it confidently wrong; so they are those of its last update,
+    unless `adversary_momentum` says otherwise.
     """
 
     updates = 2
@@ -57,14 +67,14 @@ class Adversary(DomainLoss):
         super().__init__(settings)
         generator = torch.Generator().manual_seed(settings.seed)
         widths = [OUTPUTS, *WIDTHS]
-        self.norms = nn.ModuleList(BatchNorm(width) for width in widths)
+        self.norms = nn.ModuleList(BatchNorm(width, settings.adversary_momentum) for width in widths)
         self.dense = nn.ModuleList(
             Dense(inputs, units, generator) for inputs, units in zip(widths, [*WIDTHS, 1], strict=True)
         )
 
-    def forward(self, probabilities: Tensor) -> Tensor:
+    def forward(self, jets: ControlJets) -> Tensor:
         """Logits [jets] that a jet is data."""
-        x = probabilities
+        x = jets.log_odds() if self.settings.adversary_input == "log_odds" else jets.logits.softmax(dim=1)
         last = len(self.dense) - 1
         for i, (norm, dense) in enumerate(zip(self.norms, self.dense, strict=True)):
             x = dense(norm(x))
@@ -75,7 +85,7 @@ class Adversary(DomainLoss):
     def update(self, jets: ControlJets, sums: StepSums) -> None:
         """Descends its own loss on all jets at once, since it normalises by the batch."""
         self.train()
-        logits = self(jets.logits.softmax(dim=1))
+        logits = self(jets)
         losses = jets.weight * data_or_simulation_loss(logits, jets.is_data)
         self.descend(losses.mean())
         sums.add("adversary", losses, correct_predictions(logits, jets.is_data))
@@ -84,7 +94,7 @@ class Adversary(DomainLoss):
         """-weight * its mean loss; the adversary is frozen here, and normalises by the running values."""
         self.eval().requires_grad_(False)
         try:
-            logits = self(jets.logits.softmax(dim=1))
+            logits = self(jets)
         finally:
             self.requires_grad_(True)
         losses = jets.weight * data_or_simulation_loss(logits, jets.is_data)
@@ -97,12 +107,11 @@ class Adversary(DomainLoss):
         `adv` normalises by the jets at hand, as in its own update; `original_adv` by the running values, as in the
         classifier's update.
         """
-        probabilities, row = validation.logits.softmax(dim=1), dict[str, float]()
-        running = [value.clone() for value in self.buffers()]
-        logits = {"val_adv": self.train(len(probabilities) > 1)(probabilities)}
+        row, running = dict[str, float](), [value.clone() for value in self.buffers()]
+        logits = {"val_adv": self.train(len(validation.logits) > 1)(validation)}
         for value, before in zip(self.buffers(), running, strict=True):
             value.copy_(before)
-        logits["val_original_adv"] = self.eval()(probabilities)
+        logits["val_original_adv"] = self.eval()(validation)
         for name, of_jets in logits.items():
             losses = validation.weight * data_or_simulation_loss(of_jets, validation.is_data)
             row[f"{name}_loss" if name == "val_adv" else f"{name}_lossf"] = float(losses.mean())

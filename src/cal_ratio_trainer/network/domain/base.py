@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,10 @@ class StepSums:
         return values[f"{stage}_loss"] / jets, values[f"{stage}_correct"] / jets
 
 
+MAX_LOG_ODDS = 12.0
+"""Log-odds beyond this are taken as this: a probability of 6e-6, where a single-precision softmax still has digits."""
+
+
 @dataclass(frozen=True)
 class DomainSettings:
     """Settings that every method is made from.
@@ -82,6 +86,8 @@ class DomainSettings:
         steps: planned number of steps of the whole training.
         hidden_width: units of the classifier's last hidden layer.
         region_shares: share of each control region in the loss, in order; their sum is 1.
+        adversary_momentum: share of its running averages that an update of the adversary keeps.
+        adversary_input: what the adversary reads of the outputs.
     """
 
     weight: float
@@ -91,6 +97,8 @@ class DomainSettings:
     steps: int = 1
     hidden_width: int = 64
     region_shares: tuple[float, ...] = (1.0,)
+    adversary_momentum: float = 0.0
+    adversary_input: Literal["log_odds", "probabilities"] = "log_odds"
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,11 @@ class ControlJets:
     inputs: Tensor
     hidden: Tensor | None = None
     region: Tensor | None = None
+
+    def log_odds(self) -> Tensor:
+        """log p - log(1 - p) of each output, [jets, 3], at most `MAX_LOG_ODDS` and at least its negative."""
+        others = torch.stack([self.logits.roll(shift, dims=1) for shift in range(1, self.logits.shape[1])])
+        return (self.logits - others.logsumexp(dim=0)).clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
 class DomainLoss(nn.Module):

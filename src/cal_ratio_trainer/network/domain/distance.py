@@ -16,9 +16,6 @@ from torch import Tensor
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, DomainSettings, StepSums, domain_loss
 from cal_ratio_trainer.network.shape import OUTPUTS
 
-MAX_LOG_ODDS = 12.0
-"""Log-odds beyond this are taken as this: a probability of 6e-6, where a single-precision softmax still has digits."""
-
 _BATCHES, _MAX_BANK = 8, 1 << 16
 """Earlier mini-batches that are compared together with the present one, and the limit on their jets."""
 
@@ -151,12 +148,8 @@ class Distance(DomainLoss):
 
 def _table(jets: ControlJets) -> Tensor:
     """[jets, outputs + 3 or 4]: log-odds, data or not, weight, scaled pt, and of several regions the number."""
-    others = torch.stack(
-        [jets.logits[:, [j for j in range(OUTPUTS) if j != i]].logsumexp(dim=1) for i in range(OUTPUTS)], dim=1
-    )
-    log_odds = (jets.logits - others).clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
-    region = [] if jets.region is None else [jets.region.float()]
-    return torch.cat([log_odds, torch.stack([jets.is_data, jets.weight, jets.inputs[:, 0], *region], dim=1)], dim=1)
+    others = [jets.is_data, jets.weight, jets.inputs[:, 0], *([] if jets.region is None else [jets.region.float()])]
+    return torch.cat([jets.log_odds(), torch.stack(others, dim=1)], dim=1)
 
 
 def _effective(weights: Tensor) -> Tensor:
