@@ -333,7 +333,7 @@ def region_table(regions: Iterable[RegionFigures], title: str = "MC and data in 
             found = region.c2st.overall
             c2st = f"{found.auc:.4f} ± {found.error:.4f} ({number(found.excess, '+.1f')})"
         jets = f"{sum(region.ks.effective_mc):.0f} + {sum(region.ks.effective_data):.0f}"
-        rows.append((region.name, "judged only" if region.is_judged_only else "trained on", jets, *sums, c2st))
+        rows.append((region.name, "judged only" if region.is_judged_only else "of the training", jets, *sums, c2st))
     return ReportTable(
         title,
         ("region", "", "effective jets, MC + data", *(f"K-S {label.title}" for label in Label), "C2ST"),
