@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import matplotlib
+import mplhep
 from PIL import Image
 
 import cal_ratio_trainer as crt
@@ -116,6 +118,15 @@ def score_report(demo: Demo) -> Image.Image:
     return Image.open(target)
 
 
+def sculpting(demo: Demo) -> Image.Image:
+    """Mistag and signal efficiency against the mass of the clusters and pt, without and with agreement."""
+    first, second = (f"{demo.run(name).name}/best" for name in ("none", "best"))
+    report, runs = demo.report("sculpting"), demo.folder / "runs"
+    compared = crt.compare(first=first, second=second, output_path=runs, output_report=report, sculpting=True)
+    names = ("sculpting_cluster_mass_90", "sculpting_pt_90")
+    return scaled(joined([drawn(compared.figure(name)) for name in names]), 1200)
+
+
 def sig_predictions(demo: Demo) -> Image.Image:
     """Signal output by class, in the last epoch."""
     return drawn(demo.run("best").figure("sig_predictions"))
@@ -140,6 +151,7 @@ PICTURES: Sequence[Callable[[Demo], Image.Image]] = (
     plot_clus_time_0,
     roc_curve_qcd_and_bib,
     score_report,
+    sculpting,
     sig_predictions,
     slices,
 )
@@ -148,7 +160,8 @@ PICTURES: Sequence[Callable[[Demo], Image.Image]] = (
 
 def drawn(figure: "Figure") -> Image.Image:
     """Picture of a figure, in the size of the pages."""
-    with TemporaryDirectory() as folder:
+    # The fonts of a figure are looked up when it is written.
+    with TemporaryDirectory() as folder, matplotlib.rc_context(mplhep.style.ATLAS):
         figure.savefig(Path(folder) / "figure.png", dpi=DOTS_PER_INCH)
         return Image.open(Path(folder) / "figure.png").convert("RGB")
 

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+NOTICE = 25
+"""Level of log messages that need no attention, between INFO and WARNING: shown, but not called a warning."""
+
 
 class UserError(Exception):
     """A mistake that the user can correct; the message names the file, column or option and what was expected."""

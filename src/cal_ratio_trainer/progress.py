@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from cal_ratio_trainer.errors import harmless
@@ -35,6 +36,13 @@ class _RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(f"{with_prefix(task.speed or 0.0)} {task.fields['unit']}/s")
+
+
+class _LeftColumn(ProgressColumn):
+    """Column with the time left, e.g. '1 min 15 s left'; empty while it is not known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.time_remaining is None else f"{duration(task.time_remaining)} left")
 
 
 def with_prefix(number: float) -> str:
@@ -78,17 +86,18 @@ class ProgressLine:
         if self._is_shown and is_first and (sys.stderr.isatty() or _is_notebook()):
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.percentage:>3.0f}%"),
+                BarColumn(bar_width=12),
+                TextColumn("{task.percentage:>3.0f} %"),
                 _RateColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                _LeftColumn(),
+                # Whatever is too long for the terminal is cut off: the line stays one line.
+                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
                 # In a notebook a widget; else the stream behind ours, which would escape the bar's control characters.
                 console=Console()
                 if _is_notebook()
                 else Console(file=getattr(sys.stderr, "rich_proxied_file", sys.stderr)),
                 transient=True,
+                expand=True,
             )
             self._task = self._bar.add_task(description, total=total, unit=unit, note="")
 

@@ -53,7 +53,7 @@ def test_two_epochs_and_two_more_leave_a_run_of_four(demo: Path) -> None:
     first = cr_trainer("train", *files, *small, folder=demo)
     run = demo / "training_results" / "default" / "00000"
     assert str(Path("training_results/default/00000")) in first.stderr
-    assert "epoch   1/2" in first.stderr
+    assert "epoch 001 (2 of 2)" in first.stderr
     before = read_keras(run / "keras" / "final_model.keras")[1]
     cr_trainer("train", "--continue", -1, "--epochs", 2, folder=demo)
     history = json.loads((run / "history.json").read_text())

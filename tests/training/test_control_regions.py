@@ -22,6 +22,7 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings, StepSums
 from cal_ratio_trainer.network.domain.distance import Distance
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.reporting.run_page import write_run_page
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import read_evaluation
 from cal_ratio_trainer.runs.figures import drawings_of_run
@@ -206,6 +207,9 @@ def test_each_region_has_its_figures_in_history_record_and_evaluation(run: RunDi
     ]
     names = {drawing.name for drawing in drawings_of_run(run)}
     assert {"cr_dijets_ks_qcd", "cr_other_ks_bib", "cr_other_sig_predictions"} <= names
+    page = write_run_page(run).read_text("utf-8")
+    for words in ("Control regions, test part", "MC and data in each control region", "control: ttbar", "judged only"):
+        assert words in page
     # The test part is scored anew from its files.
     sample = RunSample.read(run, run.read_settings())
     networks = networks_of(run).load()

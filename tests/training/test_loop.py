@@ -31,7 +31,7 @@ def test_the_epoch_line_has_losses_auc_ks_rate_and_time_left() -> None:
     timings = Timings(steps=2.0, main_jets=20_000, epochs=[2.0, 4.0])
     line = epoch_line([ROW, ROW], 12, timings)
     for words in (
-        "epoch   1/12",
+        "epoch 001 (2 of 12)",
         "loss 0.51",
         "val 0.48",
         "AUC 0.9877",
@@ -40,7 +40,7 @@ def test_the_epoch_line_has_losses_auc_ks_rate_and_time_left() -> None:
         "30.0 s left",
     ):
         assert words in line
-    assert short_note([ROW]) == "epoch 0: loss 0.48, AUC 0.9877, K-S 0.75"
+    assert short_note([ROW], 15) == "1 of 15 epochs, AUC 0.9877, K-S 0.75"
 
 
 @pytest.mark.usefixtures("without_figures")

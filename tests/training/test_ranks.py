@@ -84,9 +84,8 @@ def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> Train
         "tensorboard": False,
     }
     main, control = files
-    settings = TrainSettings.make(
-        main_training_file=str(main), cr_training_file=str(control), output_path=folder, **{**small, **changes}
-    )
+    small |= {"main_training_file": str(main), "cr_training_file": str(control), "output_path": folder}
+    settings = TrainSettings.make(**{**small, **changes})
     folder.mkdir()
     (folder / "settings.yaml").write_text(settings.as_yaml())
     return settings
@@ -166,7 +165,7 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     assert record_of(tmp_path / "alone")["computed_by"]["processes"] == 1
     assert record["test"]["auc"] == pytest.approx(record_of(tmp_path / "alone")["test"]["auc"], abs=1e-4)
     assert out.count("training_details.txt") == 1
-    once = ("jets to train on", "run default/00000 in", "epoch   0/3", "epoch   2/3")
+    once = ("jets to train on", "run default/00000 in", "epoch 000 (1 of 3)", "epoch 002 (3 of 3)")
     assert [words for words in once if error.count(words) != (2 if words == once[0] else 1)] == []
     assert [path.name for path in (tmp_path / "together" / "default").iterdir()] == ["00000"]
 
@@ -231,7 +230,12 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
 def test_two_processes_make_data_and_simulation_agree_as_one_does(
     agreement: str, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    changes = {"agreement": agreement, "accumulate": 2}
+    changes: dict[str, Any] = {"agreement": agreement, "accumulate": 2}
+    if agreement == "distance":
+        (tmp_path / "further").mkdir()
+        _, further = write_training_files(tmp_path / "further", 20, 301, seed=9)
+        changes["cr_training_file"] = {"first": str(files[1]), "second": str(further)}
+        changes["cr_judge_file"] = {"judged": str(files[1])}
     alone, _ = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
     process = start_training(tmp_path / "together")
     run_alone(alone)

@@ -190,7 +190,7 @@ def _layers_of_training(
 def train_with(
     layers: Layers, continue_from: str | None, say: Callable[[str], None]
 ) -> "TrainSummary | NetworkSetSummary | None":
-    """Trains a network or a fold set; of several processes that torchrun started, the first speaks for all.
+    """Trains a network or a set of them; of several processes that torchrun started, the first speaks for all.
 
     Args:
         layers: sources of the settings, weakest first, as `resolve_layers` returns them.
@@ -448,8 +448,8 @@ def open_run(name: str | Path, output_path: str | Path = "training_results") -> 
     """Opens a run that was trained or imported.
 
     Args:
-        name: NAME/RUN, e.g. 'default/0', 'default/-1' for the newest, 'default/0/fold_1' for a network of a fold set,
-            or the path of a run's folder.
+        name: NAME/RUN, e.g. 'default/0', 'default/-1' for the newest, 'default/0/fold_1' or 'default/0/member_1' for a
+            network of a set, or the path of a run's folder.
         output_path: folder that holds all runs.
 
     Raises:

@@ -20,7 +20,7 @@ from cal_ratio_trainer.building.summary import BuildSummary, cutflows, simulatio
 from cal_ratio_trainer.building.weighing import weigh
 from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
+from cal_ratio_trainer.errors import NOTICE, ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.jets.loading import Writer, check_output, writing_layout
 from cal_ratio_trainer.jets.metadata import Cuts, InputFile, JetMetadata, Normalisation, Scaling, built_units
@@ -202,7 +202,9 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
     check_output(settings.output_file, [source.path for source in sources], settings.overwrite or lacks_report)
     scaling = Scaling(min_jet_pt=settings.min_jet_pt, max_jet_pt=settings.max_jet_pt)
     further = [*([PILEUP_WEIGHT] if settings.pileup_weight else []), *settings.reweight_mc, *settings.flatten]
-    with opened_workers(settings, settings.output_file, len(sources), lambda text: _log.warning("%s", text)) as workers:
+    with opened_workers(
+        settings, settings.output_file, len(sources), lambda text: _log.log(NOTICE, "%s", text)
+    ) as workers:
         files = scan_files(sources, settings.kind, settings.seed, further, workers)
         schema = common_schema(files)
         combined = are_training_files(files, settings)
@@ -214,7 +216,7 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
         files = weighing.applied_to(files)
         summary = summarised(settings, files, [*notes, *weighing.notes], weighing, flow)
         if lacks_report:
-            _log.warning("%s is complete; only its report is missing, and is written now", settings.output_file)
+            _log.log(NOTICE, "%s is complete; only its report is missing, and is written now", settings.output_file)
             return replace(summary, notes=read_metadata(settings.output_file).notes)
         kept = [name for name in KEPT_SCALARS if name not in removed]
         kept += [name for name in schema.jet_columns if name not in KEPT_SCALARS]

@@ -23,6 +23,10 @@ command = SettingsCommand(
     "patterns or URLs; a config file can give each its own num_events and event_filter.",
     settings=BuildSettings,
     run=run,
+    common=(
+        *("output_file", "kind", "min_jet_pt", "max_jet_pt", "samples", "normalise", "reweight_mc", "flatten"),
+        *("layout", "overwrite", "seed", "workers"),
+    ),
     arguments=(Argument("input_files"),),
     extra_names={"output_file": ("-o", "--output")},
 ).build()

@@ -33,5 +33,9 @@ command = SettingsCommand(
     "wrote into an ntuple; if they differ, single changes of the inputs are tried to find the cause.",
     settings=CompareSettings,
     run=run,
+    common=(
+        *("column", "output_report", "all_jets", "sculpting", "output_path", "rule", "data_type", "kind", "llp_mH"),
+        *("llp_mS", "device", "threads"),
+    ),
     arguments=[Argument("input_files", metavar="A [B] [FILES...]", end_word=(0, "first"))],
 ).build()

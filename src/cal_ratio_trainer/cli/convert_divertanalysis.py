@@ -1,5 +1,6 @@
 """`cr_trainer convert divertanalysis`."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import harmless
+from cal_ratio_trainer.jets.labels import DataType
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,8 +26,17 @@ def run(settings: ConvertSettings) -> int:
     summary = crt.convert(settings)
     _print(summary)
     if summary.failed:
+        print("Next: see the reasons above; the same command does only what is missing", file=sys.stderr)
         return EXIT_FAILED_PARTS
-    return EXIT_IN_PROGRESS if summary.in_progress else 0
+    if summary.in_progress:
+        print("Next: the same command, when the others have ended, does what they leave", file=sys.stderr)
+        return EXIT_IN_PROGRESS
+    if summary.rows:
+        kind = "control" if settings.data_type == DataType.DATA else "main"
+        is_pickled = settings.layout == "flat" and settings.flat_format == "pkl"
+        files = f"'{settings.output_path}/*.{'pkl' if is_pickled else 'parquet'}'"
+        print(f"Next: cr_trainer build {files} --kind {kind} --output {kind}.parquet", file=sys.stderr)
+    return 0
 
 
 def _print(summary: "ConversionSummary") -> None:
@@ -46,16 +57,17 @@ def _files(summary: "ConversionSummary") -> "Table":
     from rich.table import Table
 
     is_long = len(summary.rows) > _MAX_ROWS
+    rows = [row for row in summary.rows if not (is_long and row.is_converted)]
+    with_reasons = any(row.reason for row in rows)
     table = Table(title="Files that are not converted" if is_long else "Files", title_justify="left")
-    for name in ("file", "status", "reason"):
+    for name in ("file", "status", *(["reason"] if with_reasons else [])):
         table.add_column(name, overflow="fold")
     for name in ("events", "jets", "seconds"):
-        table.add_column(name, justify="right")
-    for row in summary.rows:
-        if is_long and row.is_converted:
-            continue
-        numbers = (str(row.events), str(row.jets), f"{row.seconds:.1f}")
-        table.add_row(harmless(row.file), row.status.value, harmless(row.reason), *numbers)
+        # Numbers are never broken; names of files are.
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        words = [harmless(row.file), row.status.value, *([harmless(row.reason)] if with_reasons else [])]
+        table.add_row(*words, str(row.events), str(row.jets), f"{row.seconds:.1f}")
     return table
 
 
@@ -98,6 +110,10 @@ command = SettingsCommand(
     "it is 3 where another command is still at work on a file, so that the set is not complete yet.",
     settings=ConvertSettings,
     run=run,
+    common=(
+        *("data_type", "llp_mH", "llp_mS", "min_jet_pt", "max_jet_pt", "output_path", "layout", "keep_branches"),
+        *("schema_file", "max_events", "overwrite", "workers"),
+    ),
     arguments=[Argument("input_files")],
     extra_names={"schema_file": ("--schema",)},
 ).build()

@@ -4,7 +4,15 @@ import click
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
+
+
+def format_of_output(layers: Layers) -> Layers:
+    """Takes the format from the ending of the output file where no source of settings gives one."""
+    if not any("format" in content for _, content in layers[1:]):
+        layers[0][1].pop("format", None)
+    return layers
 
 
 def run(settings: ConvertTrainingSettings) -> int:
@@ -30,9 +38,12 @@ command = SettingsCommand(
     name="training",
     help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
     "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file; with --folds it "
-    "is a fold set. Each file is read back and must give the network's scores, or nothing is kept. A card beside it "
+    "is a fold set, or an ensemble of which every member is written; without, the average of an ensemble becomes one "
+    "ONNX file. Each file is read back and must give the network's scores, or nothing is kept. A card beside it "
     "describes the network and its inputs.",
     settings=ConvertTrainingSettings,
     run=run,
+    extra_names={"output_json": ("-o", "--output")},
+    adjust=format_of_output,
     arguments=(Argument("training", many=False, metavar="TRAINING"),),
 ).build()

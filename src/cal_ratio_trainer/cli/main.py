@@ -16,7 +16,7 @@ from typing import Any, TextIO, cast
 
 import click
 
-from cal_ratio_trainer.errors import UserError, did_you_mean, harmless, system_error_in_words
+from cal_ratio_trainer.errors import NOTICE, UserError, did_you_mean, harmless, system_error_in_words
 from cal_ratio_trainer.launching import (
     error_of_output,
     exit_process,
@@ -220,6 +220,11 @@ def _status_of_command() -> int:
     return report_failure(f"error: standard output: {system_error_in_words(unwritten)}", EXIT_USER_ERROR)
 
 
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if record.levelno == NOTICE else super().format(record)
+
+
 def verbosity_option() -> click.Option:
     """Option -v of the group and of every command."""
     return click.Option(
@@ -230,11 +235,16 @@ def verbosity_option() -> click.Option:
 
 
 def set_verbosity(verbose: int) -> None:
-    """Warnings only, with -v also what is being done, with -vv everything; given twice, the larger one counts."""
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    """Notices and warnings, with -v also what is being done, with -vv everything; given twice, the larger one counts.
+
+    Only what needs attention begins with a word in capitals.
+    """
+    level = (NOTICE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     root = logging.getLogger()
     if not root.handlers:
-        logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=level)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
+        logging.basicConfig(handlers=[handler], level=level)
     root.setLevel(min(level, root.level or level))
     for noisy in ("matplotlib", "fsspec", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

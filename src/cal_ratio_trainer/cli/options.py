@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from cal_ratio_trainer.cli.help import HelpfulCommand, complete_runs, completer
 from cal_ratio_trainer.cli.main import set_verbosity, verbosity_option
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import Layers, layers_of, packaged_configs, settings_from
@@ -34,6 +35,8 @@ class Argument:
         many: any number of words; otherwise one.
         required: at least one must be given.
         metavar: in --help.
+        settings: the words go to these settings in turn, all further ones to the last; `field` is then no setting, and
+            options can give them too.
         end_word: the first (0) or last (-1) word goes to another setting, unless an option or a config file gives that.
     """
 
@@ -41,7 +44,20 @@ class Argument:
     many: bool = True
     required: bool = False
     metavar: str = "FILES..."
+    settings: tuple[str, ...] = ()
     end_word: tuple[Literal[0, -1], str] | None = None
+
+    def move_words(self, given: dict[str, Any]) -> None:
+        """Puts the words into their settings.
+
+        Raises:
+            UsageError: an option gives the same setting.
+        """
+        words = given.pop(self.field) if self.settings else ()
+        for place, name in enumerate(self.settings[: len(words)]):
+            if given.get(name):
+                raise click.UsageError(f"{words[place]} and --{name} give the same setting")
+            given[name] = words[place] if name != self.settings[-1] else words[place:]
 
     def assigned(self, layers: Layers) -> Layers:
         """Returns the layers of settings with the first or last word in its own setting."""
@@ -64,6 +80,7 @@ class SettingsCommand(Generic[SettingsType]):
         arguments: positional words, in order.
         extra_names: further spellings of options by field, besides those of `_EXTRA_NAMES`.
         adjust: last changes to the layers of settings before they are validated, e.g. what a flag alone means.
+        common: settings whose options --help shows, where --help-all shows more; () for all.
         options: options that are no settings, with the names `run` takes them by.
         wants_layers: `run` is also given the layers of settings, as `layers`.
     """
@@ -75,6 +92,7 @@ class SettingsCommand(Generic[SettingsType]):
     arguments: Sequence[Argument] = ()
     extra_names: dict[str, Sequence[str]] = field(default_factory=dict)
     adjust: Callable[[Layers], Layers] | None = None
+    common: Sequence[str] = ()
     options: Sequence[click.Option] = ()
     wants_layers: bool = False
 
@@ -85,6 +103,7 @@ class SettingsCommand(Generic[SettingsType]):
             params=[*self._arguments(), *self._options(), *self.options, *_common_options(self.settings)],
             callback=self._call,
             help=self.help,
+            common=self.common,
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
         )
 
@@ -92,6 +111,8 @@ class SettingsCommand(Generic[SettingsType]):
         set_verbosity(given.pop("verbose"))
         config, print_settings = given.pop("config"), given.pop("print_settings")
         others: dict[str, Any] = {option.name: given.pop(option.name) for option in self.options if option.name}
+        for argument in self.arguments:
+            argument.move_words(given)
         flags = {
             name: self._null_in_words(name, list(value) if isinstance(value, tuple) else value)
             for name, value in given.items()
@@ -118,7 +139,13 @@ class SettingsCommand(Generic[SettingsType]):
 
     def _arguments(self) -> list[click.Argument]:
         return [
-            click.Argument([each.field], nargs=-1 if each.many else 1, required=each.required, metavar=each.metavar)
+            click.Argument(
+                [each.field],
+                nargs=-1 if each.many else 1,
+                required=each.required,
+                metavar=each.metavar,
+                shell_complete=complete_runs if each.end_word else completer(each.field),
+            )
             for each in self.arguments
         ]
 
@@ -147,6 +174,7 @@ class SettingsCommand(Generic[SettingsType]):
             ]
             return click.Option([name, *negated], default=None, help=text, show_default=False)
         repeated = _repeated(self.settings, name)
+        choices = get_args(element) if get_origin(element) is Literal else info.examples or ()
         return click.Option(
             [name, *spellings],
             default=None,
@@ -155,10 +183,11 @@ class SettingsCommand(Generic[SettingsType]):
             # A text with known values may have others: a format can be registered from outside the package.
             metavar=repeated or ("|".join(map(str, info.examples)) if info.examples else _metavar(element, is_list)),
             type=_CommaSeparated() if is_list else click.STRING,
+            shell_complete=completer(name, map(str, () if is_list else choices)),
         )
 
 
-class _Command(click.Command):
+class _Command(HelpfulCommand):
     """Names a mistyped option with one dash as it was typed; click takes it for letters and names the first of them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -190,7 +219,10 @@ def _common_options(settings: type[Settings]) -> list[click.Option]:
     also = f", or the name of a packaged one ({', '.join(packaged)})" if packaged else ""
     return [
         click.Option(
-            ["config", "-c", "--config"], metavar="FILE", help=f"YAML file with settings{also}; options override it."
+            ["config", "-c", "--config"],
+            metavar="FILE",
+            shell_complete=completer("config"),
+            help=f"YAML file with settings{also}; options override it.",
         ),
         click.Option(
             ["print_settings", "--print_settings", "--print-settings"],

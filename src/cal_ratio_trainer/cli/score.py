@@ -42,5 +42,9 @@ command = SettingsCommand(
     "<name of the file>.parquet beside the report, one row a jet.",
     settings=ScoreSettings,
     run=run,
+    common=(
+        *("cuts", "output_report", "output_path", "rule", "data_type", "kind", "llp_mH", "llp_mS", "blind_above"),
+        *("device", "threads", "workers"),
+    ),
     arguments=[Argument("input_files", metavar="FILES... NETWORK", end_word=(-1, "training"))],
 ).build()

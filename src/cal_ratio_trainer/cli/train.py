@@ -3,7 +3,7 @@
 import click
 
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
-from cal_ratio_trainer.cli.options import SettingsCommand
+from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.profiles import resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
@@ -51,11 +51,18 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
 
 command = SettingsCommand(
     name="train",
-    help="Train the network. Without arguments it trains on a built-in demo data set, made when it "
-    "is first asked for. Results go to <output_path>/<model_name>/<run number>.",
+    help="Train the network on the main training file MAIN and the control-region file CONTROL. Without them it trains "
+    "on a built-in demo data set, made when it is first asked for. Results go to "
+    "<output_path>/<model_name>/<run number>.",
     settings=TrainSettings,
     run=run,
+    arguments=(Argument("files", metavar="[MAIN] [CONTROL...]", settings=("main_training_file", "cr_training_file")),),
     adjust=adjust,
+    common=(
+        *("profile", "epochs", "continue_from", "start_from", "learning_rate", "seed"),
+        *("agreement", "agreement_strength", "encoder", "sample_fraction", "folds", "seeds"),
+        *("model_name", "output_path", "device", "threads"),
+    ),
     wants_layers=True,
     options=[
         click.Option(

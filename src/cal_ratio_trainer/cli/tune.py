@@ -35,5 +35,9 @@ command = SettingsCommand(
     run=run,
     arguments=[Argument("study", many=False, metavar="STUDY")],
     adjust=adjust,
+    common=(
+        *("trials", "hours", "objective", "search", "workers", "main_training_file", "cr_training_file", "epochs"),
+        *("profile", "resume", "seed", "output_path", "device", "threads"),
+    ),
     wants_layers=True,
 ).build()

@@ -217,10 +217,13 @@ class FigureSettings(Settings):
         default="Internal", description="What stands behind the experiment's name: Internal, Preliminary, or nothing."
     )
     energy_tev: float | None = Field(
-        default=13.0, gt=0, description="Centre-of-mass energy over every figure; null: none. [TeV]"
+        default=None,
+        gt=0,
+        description="Centre-of-mass energy over every figure; null takes it from the run numbers of the jets, where "
+        "they are known. [TeV]",
     )
     luminosity_fb: float | None = Field(
-        default=139.0, gt=0, description="Luminosity over every figure; null: none. [1/fb]"
+        default=None, gt=0, description="Luminosity over every figure; null: none. [1/fb]"
     )
     plot_format: Literal["png", "pdf", "both"] = Field(
         default="png",

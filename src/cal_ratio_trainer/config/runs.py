@@ -150,7 +150,9 @@ class ConvertTrainingSettings(Settings):
         description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file."
     )
     output_json: Path = Field(
-        default=Path("model.json"), description="File to write; its ending gives way to that of the format."
+        default=Path("model.json"),
+        description="File to write. Its ending says the format where that is not given: .json, .onnx, .keras or "
+        ".safetensors; otherwise it gives way to that of the format.",
     )
     format: str = Field(
         default="fdeep",
@@ -177,6 +179,15 @@ class ConvertTrainingSettings(Settings):
     @classmethod
     def _accept_mappings(cls, given: Any) -> Any:
         return name_run_epoch(given)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _format_of_ending(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("format") is None and given.get("output_json") is not None:
+            ending = Path(str(given["output_json"])).suffix
+            if ending in (".onnx", ".keras", ".safetensors"):
+                return {**given, "format": ending.removeprefix(".")}
+        return given
 
     @model_validator(mode="after")
     def _onnx_where_it_is_meant(self) -> Self:

@@ -105,7 +105,8 @@ class TrainSettings(FigureSettings):
     start_from: str | None = Field(
         default=None,
         description="Network whose weights to start from, with fresh optimisers: NAME/RUN, NAME/RUN/EPOCH, or a .keras "
-        "or .safetensors file; null draws them. With folds, a fold set.",
+        "or .safetensors file; null draws them. With folds, a fold set; with seeds, an ensemble or one network for "
+        "all members.",
     )
 
     epochs: int = Field(

@@ -19,7 +19,7 @@ from cal_ratio_trainer.datasets.splits import Part, UIntArray, event_words
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.jets import Jets, JetScalars, Label, Ragged
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
-from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata
 from cal_ratio_trainer.jets.schema import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.inputs import NetworkInputs
@@ -249,6 +249,13 @@ class TrainingSample:
             region_names=tuple(regions),
             region=np.repeat(np.arange(len(samples), dtype=np.uint8), [len(each.jets) for each in samples]),
         )
+
+    @property
+    def data_taking(self) -> DataTaking:
+        """Origin of its jets, for the heading of figures."""
+        known = "runNumber" in self.jets.scalars.column_names
+        runs = self.jets.scalars.column("runNumber").to_numpy() if known else None
+        return DataTaking.of_jets(self.jets.label, runs, self.metadata.simulation)
 
     def without_jets(self) -> "TrainingSample":
         """The same file with no jets used: stands for the control region of a training without one."""

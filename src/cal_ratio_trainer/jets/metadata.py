@@ -1,11 +1,14 @@
 """Metadata of a Parquet file of jets: origin, processing and units."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.labels import DataType, Label
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, UNITS_IN_GEV, Affine, Feature, Schema
 
 FORMAT_VERSION = 1
@@ -154,6 +157,99 @@ class JetMetadata(BaseModel):
         else:
             content["feature_schema"] = self.feature_schema.model_dump(mode="json", exclude_defaults=True)
         return content
+
+
+_RUNS_OF_YEARS = {
+    2015: (266_900, 284_490),
+    2016: (296_900, 311_490),
+    2017: (324_300, 341_700),
+    2018: (348_100, 364_500),
+    2022: (427_300, 440_700),
+    2023: (450_200, 456_800),
+    2024: (472_500, 490_300),
+}
+"""First and last runNumber of proton-proton data of ATLAS in each year, rounded outwards; years do not overlap."""
+
+_RUNS_OF_SIMULATION = {284_500: 13.0, 300_000: 13.0, 310_000: 13.0, 410_000: 13.6, 450_000: 13.6}
+"""Centre-of-mass energy in TeV by runNumber of the simulation, from mc16a to mc23d."""
+
+
+@dataclass(frozen=True)
+class DataTaking:
+    """Origin of the jets of a file, as far as the file tells it; for the heading of figures.
+
+    Attributes:
+        simulation: simulation of the events if it is not the experiment's own, e.g. 'demo'.
+        is_simulation: all jets are simulated; None where that is not known.
+        years: of data taking, rising; empty where a run of the data is not known.
+        energies_tev: centre-of-mass energies, rising; empty where a run is not known. [TeV]
+    """
+
+    simulation: str | None = None
+    is_simulation: bool | None = None
+    years: tuple[int, ...] = ()
+    energies_tev: tuple[float, ...] = ()
+
+    @classmethod
+    def of_runs(
+        cls, data: Iterable[int], simulated: Iterable[int], simulation: str | None, all_simulated: bool
+    ) -> Self:
+        """Years and energies from run numbers of data and of simulation.
+
+        >>> DataTaking.of_runs([348885, 278880], [310000], None, False)
+        DataTaking(simulation=None, is_simulation=False, years=(2015, 2018), energies_tev=(13.0,))
+        """
+        years = {
+            next((year for year, (first, last) in _RUNS_OF_YEARS.items() if first <= run <= last), None) for run in data
+        }
+        energies = {_RUNS_OF_SIMULATION.get(run) for run in simulated}
+        known = sorted(year for year in years if year is not None)
+        if None in years:
+            return cls(simulation, all_simulated)
+        energies |= {13.0 if year < 2022 else 13.6 for year in known}
+        known_energies = () if None in energies else tuple(sorted(each for each in energies if each is not None))
+        return cls(simulation, all_simulated, tuple(known), known_energies)
+
+    @classmethod
+    def of_jets(cls, labels: NDArray[Any], runs: NDArray[Any] | None, simulation: str | None) -> Self:
+        """The same of the jets of a training file.
+
+        Args:
+            labels: [jets]; `Label.BIB`, beam-induced background or control-region data, is data.
+            runs: [jets] runNumber, NaN where it is not known; None where the file does not have it.
+            simulation: as in the file's metadata.
+        """
+        is_data = labels == Label.BIB
+        if runs is None:
+            return cls(simulation, not bool(is_data.any()))
+        of_data, of_simulation = (np.unique(np.nan_to_num(runs[some])).astype(int) for some in (is_data, ~is_data))
+        return cls.of_runs(of_data.tolist(), of_simulation.tolist(), simulation, not bool(is_data.any()))
+
+    @classmethod
+    def of_metadata(cls, metadata: JetMetadata) -> Self:
+        """What a file says without its jets: a converted one its type and runs, a built one the types of its inputs."""
+        found = (
+            {metadata.data_type} if metadata.data_type else {each for cut in metadata.cuts for each in cut.data_types}
+        )
+        if not found:
+            return cls(metadata.simulation)
+        runs = metadata.normalisation.run_numbers if metadata.normalisation and metadata.data_type else []
+        all_simulated = all(each.is_simulation for each in found)
+        if all_simulated:
+            return cls.of_runs([], runs, metadata.simulation, True)
+        return cls.of_runs(runs, [], metadata.simulation, False)
+
+    @classmethod
+    def of_record(cls, stored: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`, from the description of a file in a run's record; earlier versions know less."""
+        told = stored.get("data_taking") or {}
+        years, energies = told.get("years", ()), told.get("energies_tev", ())
+        return cls(stored.get("simulation"), told.get("is_simulation"), tuple(years), tuple(energies))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Entries 'simulation' and 'data_taking' of a file's description."""
+        told = {"is_simulation": self.is_simulation, "years": list(self.years), "energies_tev": list(self.energies_tev)}
+        return {"simulation": self.simulation, "data_taking": told}
 
 
 _TRUTH_UNITS = {

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
+from cal_ratio_trainer.jets.metadata import DataTaking
 
 # Told apart without colour too: by fill, line and marker. From the colour-blind safe set of Okabe and Ito.
 RED, BLUE, ORANGE, GREY = "#d62728", "#0072b2", "#e08a00", "#6e6e6e"
@@ -74,6 +75,7 @@ class FigureLabels:
         luminosity_fb: integrated luminosity in 1/fb; None leaves it out.
         simulation: all jets are simulated, and the heading says so.
         plot_format: 'png', 'pdf' or 'both'; which files a figure becomes.
+        years: of data taking, e.g. '2015-2018'; empty leaves them out.
 
     Raises:
         ValueError: a demo is given a luminosity or not called a simulation.
@@ -85,6 +87,7 @@ class FigureLabels:
     luminosity_fb: float | None
     simulation: bool
     plot_format: Literal["png", "pdf", "both"] = "png"
+    years: str = ""
 
     def __post_init__(self) -> None:
         if self.experiment.casefold() == "demo" and (self.luminosity_fb is not None or not self.simulation):
@@ -98,10 +101,10 @@ class FigureLabels:
 
     @property
     def conditions(self) -> str:
-        """Energy and luminosity, in matplotlib's mathematical text; empty where neither is known."""
+        """Years, energy and luminosity, in matplotlib's mathematical text; empty where none is known."""
         energy = f"√$s$ = {self.energy_tev:g} TeV" if self.energy_tev is not None else ""
         luminosity = f"{self.luminosity_fb:g} fb$^{{-1}}$" if self.luminosity_fb is not None else ""
-        return ", ".join(part for part in (energy, luminosity) if part)
+        return ", ".join(part for part in (self.years, energy, luminosity) if part)
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -109,27 +112,47 @@ class FigureLabels:
         return (".png", ".pdf") if self.plot_format == "both" else (f".{self.plot_format}",)
 
 
-ATLAS_INTERNAL = FigureLabels("ATLAS", "Internal", energy_tev=13, luminosity_fb=139, simulation=False)
-DEMO = FigureLabels("demo", "", energy_tev=13, luminosity_fb=None, simulation=True)
+ATLAS_INTERNAL = FigureLabels("ATLAS", "Internal", energy_tev=None, luminosity_fb=None, simulation=False)
+_DEMO_TEV = 13.0
+DEMO = FigureLabels("demo", "", energy_tev=_DEMO_TEV, luminosity_fb=None, simulation=True)
 
 
-def figure_labels(settings: FigureSettings, *simulations: str | None) -> FigureLabels:
+def figure_labels(settings: FigureSettings, *sources: DataTaking | str | None) -> FigureLabels:
     """The heading for jets of some files.
+
+    Years and energy come from the run numbers of the jets, unless a setting gives the energy; nothing tells which share
+    of the luminosity of a year the files hold, so that only a setting gives it.
 
     Args:
         settings: of the command.
-        simulations: as in the metadata of each file; 'demo' for the built-in one, which is never called the
-            experiment's. None is the experiment's own, whose jets are never called the demo's: a figure of both says
-            both.
+        sources: what the jets of each file are; or only their simulation, as in the file's metadata: 'demo' for the
+            built-in one, which is never called the experiment's. None is the experiment's own, whose jets are never
+            called the demo's: a figure of both says both.
     """
-    named = sorted({each for each in simulations if each is not None})
-    if named and None not in simulations:
-        return FigureLabels(" and ".join(named), "", settings.energy_tev, None, True, settings.plot_format)
+    known = [each if isinstance(each, DataTaking) else DataTaking(each) for each in sources]
+    named = sorted({each.simulation for each in known if each.simulation is not None})
+    real = [each for each in known if each.simulation is None]
+    energies = {energy for each in real for energy in each.energies_tev} | ({_DEMO_TEV} if named else set())
+    is_told = len(energies) == 1 and all(each.energies_tev for each in real)
+    energy = settings.energy_tev or (energies.pop() if is_told else None)
+    if named and not real:
+        return FigureLabels(" and ".join(named), "", energy, None, True, settings.plot_format)
     return FigureLabels(
         f"{' and '.join([settings.experiment, *named])} simulation" if named else settings.experiment,
         settings.status,
-        settings.energy_tev,
+        energy,
         None if named else settings.luminosity_fb,
-        simulation=False,
+        simulation=bool(real) and not named and all(each.is_simulation for each in real),
         plot_format=settings.plot_format,
+        years=_years({year for each in real for year in each.years}),
     )
+
+
+def _years(years: set[int]) -> str:
+    """'2015–2018' where none is missing in between, '2016, 2018' otherwise."""
+    if len(years) < 2:
+        return "".join(map(str, years))
+    first, last = min(years), max(years)
+    if len(years) == last - first + 1:
+        return f"{first}–{last}"
+    return ", ".join(map(str, sorted(years)))

@@ -16,6 +16,7 @@ from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.errors import UserError, did_you_mean
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.leases import held_in_turn
+from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels, write_all
 from cal_ratio_trainer.reporting.page import Markup, ReportTable, as_markdown, page_html
 from cal_ratio_trainer.results import Result, escaped
@@ -140,12 +141,12 @@ class ReportKind:
 
     Attributes:
         title: of the report, from the results.
-        simulations: simulation of the jets, as for `figure_labels`.
+        sources: origin of the jets, as for `figure_labels`.
         fill: adds text, tables and figures; called with the report, the results and the settings of the command.
     """
 
     title: Callable[[Any], str]
-    simulations: Callable[[Any], Iterable[str | None]]
+    sources: Callable[[Any], Iterable[DataTaking | str | None]]
     fill: Callable[[Report, Any, Any], None]
 
 
@@ -162,7 +163,7 @@ def report_on(results: Any, settings: FigureSettings, file: Path) -> Report:
         file: the Markdown file.
     """
     kind = REPORTS[type(results)]
-    report = Report(kind.title(results), file, figure_labels(settings, *kind.simulations(results)))
+    report = Report(kind.title(results), file, figure_labels(settings, *kind.sources(results)))
     kind.fill(report, results, settings)
     return report
 

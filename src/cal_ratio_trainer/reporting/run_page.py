@@ -67,6 +67,7 @@ _FILES = {
     "events.parquet": "events that the run used",
     "test_sample.parquet": "test jets with weights and scores",
     "control_test_sample.parquet": "control-region test jets likewise",
+    "judged_test_sample.parquet": "test jets of regions that are judged only",
     "keras/final_model.keras": "newest network for Keras",
     "keras/final_model.safetensors": "newest network as this program reads it",
 }
@@ -148,7 +149,7 @@ def _blocks(overview: RunOverview, seconds_left: float | None, frames: Frames) -
     if figures is not None:
         yield _table(_merit_table(epoch, figures))
     yield from _members(overview)
-    yield from _section("Commands", [_commands(run)])
+    yield from _section("Commands", [_commands(overview)])
     settings = _settings_table(overview)
     yield from _section("Settings", [_table(settings), "All settings: [training_params.yaml](training_params.yaml)."])
     yield from _section("Data", [_table(_data_table(overview, figures))])
@@ -290,7 +291,12 @@ def _settings_table(overview: RunOverview) -> ReportTable:
 
 def _data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTable:
     rows = []
-    for kind, file in (overview.record.get("data") or {}).items():
+    described = [
+        (f"{kind}: {file['name']}" if "name" in file else kind, file)
+        for kind, of_kind in (overview.record.get("data") or {}).items()
+        for file in of_kind.get("regions", [of_kind])
+    ]
+    for kind, file in described:
         notes = "; ".join(file.get("notes") or ())
         made = file.get("simulation") or "as the file says"
         row = (kind, str(file.get("file")), f"{file.get('jets_used', 0):,}", made, str(file.get("sha256"))[:10], notes)
@@ -420,9 +426,9 @@ def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
     return replace(stored, ks=ks)
 
 
-def _commands(run: RunDirectory) -> str:
+def _commands(overview: RunOverview) -> str:
     """Commands ready to be copied, with what each does."""
-    commands = run_commands(run)
+    commands = run_commands(overview)
     width = max(map(len, commands.values()))
     return "```\n" + "\n".join(f"{words:{width}}  # {said}" for said, words in commands.items()) + "\n```"
 

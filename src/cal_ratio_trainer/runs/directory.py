@@ -414,7 +414,7 @@ def run_and_rest(name: str, output_path: Path) -> tuple[RunDirectory, list[str]]
     elif is_name:
         run, words = find_run(output_path, model, int(words[0])), words[1:]
     else:
-        raise NoRunName(name)
+        run, words = _run_in_folder(name)
     if not words or not words[0].startswith(tuple(f"{rule.word}_" for rule in _SET_RULES)):
         return run, words
     folder = RunDirectory(run.path / words[0])
@@ -422,6 +422,16 @@ def run_and_rest(name: str, output_path: Path) -> tuple[RunDirectory, list[str]]
         there = sorted(path.name for rule in _SET_RULES for path in run.path.glob(f"{rule.word}_*"))
         raise RunError(f"run {run.name} has no {words[0]}; there is: {', '.join(there) or 'it is no set of networks'}")
     return folder, words[1:]
+
+
+def _run_in_folder(name: str) -> tuple[RunDirectory, list[str]]:
+    """The run of a path such as 'training_results/default/0', whose number is shortened, and the remaining words."""
+    parts = Path(name).parts
+    for place in range(2, len(parts)):
+        model, folder = parts[place - 1], Path(*parts[: place - 1])
+        if parts[place].removeprefix("-").isdecimal() and runs_of(folder, model):
+            return find_run(folder, model, int(parts[place])), list(parts[place + 1 :])
+    raise NoRunName(name)
 
 
 def run_at(path: Path) -> tuple[RunDirectory, list[str]] | None:

@@ -14,16 +14,20 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.metadata import DataTaking, Scaling
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 from cal_ratio_trainer.plotting.pool import draw_in_parallel
+from cal_ratio_trainer.plotting.roc import importance_drawings
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation, read_importance
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
 _log = logging.getLogger(__name__)
+
+_EARLIER_DEFAULTS = {"energy_tev": 13.0, "luminosity_fb": 139.0}
+"""Defaults of earlier versions, which the settings of their runs hold."""
 
 
 def drawings_of_history(
@@ -100,9 +104,12 @@ def labels_of_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None =
     """
     stored = _settings(run)
     of_figures = {name: getattr(stored, name) for name in FigureSettings.model_fields}
+    described = [_data(run, name) for name in ("main", "control")]
+    if not any("data_taking" in each for each in described):
+        # A run of an earlier version: these were its defaults, whatever its jets were.
+        of_figures |= {name: None for name, value in _EARLIER_DEFAULTS.items() if of_figures[name] == value}
     layers = [("run", of_figures), ("command line", dict(figure_settings or {}))]
-    simulations = [_data(run, name).get("simulation") for name in ("main", "control")]
-    return figure_labels(settings_from(FigureSettings, layers), *simulations)
+    return figure_labels(settings_from(FigureSettings, layers), *map(DataTaking.of_record, described))
 
 
 def drawings_of_run(run: RunDirectory) -> list[Drawing]:
@@ -118,7 +125,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
     scaling = _data(run, "control").get("scaling")
     pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
     drawings: list[Drawing] = []
-    # The outputs after an epoch are a matter of each network of a fold set; its folder has none of its own.
+    # The outputs after an epoch are a matter of each network of a set; its folder has none of its own.
     for epoch, row in enumerate(history if run.set_rule is None else ()):
         try:
             stored = EpochHistograms.read(run.histograms_file(epoch))
@@ -129,7 +136,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
                 epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges), stored.main_part
             )
     drawings += drawings_of_history(history, stored_references(record), settings.has_adversary)
-    return drawings + _finals(run, history)
+    return drawings + _finals(run, history) + _importance(run)
 
 
 def _of_imported(run: RunDirectory, record: Mapping[str, Any]) -> list[Drawing]:
@@ -153,6 +160,16 @@ def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[D
     if epoch != len(history) - 1:
         _log.warning("the final plots show epoch %d, the last one that was evaluated on the test part", epoch)
     return final_drawings(figures)
+
+
+def _importance(run: RunDirectory) -> list[Drawing]:
+    if not run.importance_file.is_file():
+        return []
+    try:
+        return importance_drawings("importance", read_importance(run)[1])
+    except InputFileError as error:
+        _log.warning("the importance of the inputs is left out: %s", error)
+        return []
 
 
 def _settings(run: RunDirectory) -> TrainSettings:

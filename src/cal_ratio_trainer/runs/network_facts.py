@@ -184,7 +184,7 @@ def test_figures(
     """Figures of merit of the networks of a run on the test jets that it keeps.
 
     Args:
-        run: its folder, or that of the fold set.
+        run: its folder, or that of the set.
         settings: as `run_settings` gives them.
         networks: on the CPU.
         test: the main test jets.

@@ -310,7 +310,7 @@ def network_file(name: str, output_path: Path) -> Path:
 
 
 def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
-    """The run that a network's name means, maybe a fold set, and the word for its epoch. Raises RunError."""
+    """The run that a network's name means, maybe a set, and the word for its epoch. Raises RunError."""
     try:
         run, rest = run_and_rest(name, output_path)
     except NoRunName as error:

@@ -51,7 +51,7 @@ class DataFile:
             "sha256": sha256_of(self.path),
             "jets_used": len(sample.jets),
             "stage": sample.metadata.stage,
-            "simulation": sample.metadata.simulation,
+            **sample.data_taking.to_dict(),
             "scaling": sample.metadata.scaling.model_dump() if sample.metadata.scaling else None,
             "events_told_apart_by": sample.identity,
             "notes": list(sample.notes),
@@ -148,7 +148,7 @@ def _described_data(data: "TrainingData", files: Sequence[DataFile]) -> dict[str
         sums = hashlib.sha256("".join(each["sha256"] for each in of_kind).encode())
         described[kind] = {
             **of_kind[0],
-            "file": ", ".join(f"{each['name']}={each['file']}" for each in of_kind),
+            "file": ", ".join(f"{each['name']}={each['file'].rstrip('/').rpartition('/')[2]}" for each in of_kind),
             "size_bytes": sum(each["size_bytes"] for each in of_kind),
             "sha256": sums.hexdigest() if len(of_kind) > 1 else of_kind[0]["sha256"],
             "jets_used": len(sample.jets),

@@ -10,7 +10,7 @@ from typing import TypeVar
 from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.datasets.splits import EnsembleRule
-from cal_ratio_trainer.errors import ConfigError, UserError
+from cal_ratio_trainer.errors import NOTICE, ConfigError, UserError
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.efficiencies import (
@@ -32,6 +32,7 @@ from cal_ratio_trainer.evaluation.summary import (
     figures_of_regions,
     member_figures,
 )
+from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.network.engine import chosen_device
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
@@ -65,12 +66,13 @@ class RunGroup:
     rule: Rule
 
     @property
-    def simulations(self) -> tuple[str | None, ...]:
-        """Simulation of the main and the control jets that are shown; see `RunOverview.simulation`."""
+    def simulations(self) -> tuple[DataTaking | str | None, ...]:
+        """Origin of the main and the control jets that are shown."""
         run = self.runs[0]
         if run.sample is not None and run.is_judged_on_given_files:
             return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
-        return tuple(run.overview.word("data", kind, "simulation") for kind in run.overview.kinds_of_jets)
+        described = run.overview.record.get("data") or {}
+        return tuple(DataTaking.of_record(described.get(kind) or {}) for kind in run.overview.kinds_of_jets)
 
     @property
     def places(self) -> list[tuple[int, int]]:
@@ -158,7 +160,7 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     if not runs:
         raise NothingToAnalyze(_nothing(settings, failures, passed_over))
     if given is not None and not any(run.is_judged_on_given_files for run in runs):
-        _log.warning("the given training files are not read: every run has test jets of its own")
+        _log.log(NOTICE, "the given training files are not read: every run has test jets of its own")
     groups = _grouped(runs, settings.rule)
     return ChosenRuns(groups, tuple(failures), tuple(passed_over), bool(settings.runs_to_analyze))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.convert import DemoSettings
-from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.errors import NOTICE, UserError
 from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.ntuple import convert_files
@@ -73,7 +73,7 @@ def make_demo_files(
     Raises:
         UserError: a file could not be converted.
     """
-    _log.warning("making the demo data set in %s; this is done once", folder)
+    _log.log(NOTICE, "making the demo data set in %s; this is done once", folder)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
         ntuples, built = Path(name) / "ntuples", Path(name) / "built"
         built.mkdir()

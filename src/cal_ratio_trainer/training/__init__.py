@@ -1,1 +1,1 @@
-"""Training: setup, epochs, steps, several processes, checkpoints, fold sets; from settings to a run folder."""
+"""Training: setup, epochs, steps, several processes, checkpoints, sets of networks; from settings to a run folder."""

@@ -122,7 +122,7 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
 
 
 def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDirectory | None:
-    """The run or fold set that `--continue` names; None for a new one. Raises RunError, ConfigError."""
+    """The run or set of networks that `--continue` names; None for a new one. Raises RunError, ConfigError."""
     if continue_from is None:
         return None
     if continue_from == AUTO:

@@ -238,7 +238,7 @@ class TrainingLoop:
 
     def _report(self, history: list[HistoryRow], epochs: int, line: ProgressLine) -> None:
         line.message(epoch_line(history, epochs, self.timings))
-        line.advance(0, note=short_note(history))
+        line.advance(0, note=short_note(history, epochs))
         domain = self.training.step.domain
         if domain is not None and (warning := domain.warning(history)):
             line.message(f"warning: {warning}")
@@ -376,7 +376,7 @@ def write_epoch(
 
 
 def command_to_go_on(run: RunDirectory) -> str:
-    """Command with which a user continues a run, or the fold set that it belongs to."""
+    """Command with which a user continues a run, or the set that it belongs to."""
     model = run.numbered_folder.parent
     place = f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""
     return f"cr_trainer train {place}--model_name {model.name} --continue {run.number}"
@@ -395,14 +395,15 @@ def epoch_line(history: list[HistoryRow], epochs: int, timings: Timings) -> str:
         ks += f"C2ST {c2st:.3f}({row['c2st_excess']:+.1f}σ)  "
     adversary = "" if math.isnan(loss := row["val_original_adv_lossf"]) else f"adversary {loss:.3f}  "
     return (
-        f"epoch {number:3d}/{epochs}  loss {row['original_lossf']:.4g}  val {row['val_original_lossf']:.4g}  "
+        f"epoch {number:03d} ({len(history)} of {epochs})  loss {row['original_lossf']:.4g}  "
+        f"val {row['val_original_lossf']:.4g}  "
         f"{adversary}AUC {row['val_auc']:.4f}  {ks}"
         f"{with_prefix(timings.jets_per_second)} jets/s  {duration(left)} left"
     )
 
 
-def short_note(history: list[HistoryRow]) -> str:
+def short_note(history: list[HistoryRow], epochs: int) -> str:
     """Short note on the newest epoch, for the live line."""
     row = history[-1]
     ks = "" if lacks_control_region([row]) else f", K-S {ks_sums([row])[0]:.2f}"
-    return f"epoch {len(history) - 1}: loss {row['val_original_lossf']:.3g}, AUC {row['val_auc']:.4f}{ks}"
+    return f"{len(history)} of {epochs} epochs, AUC {row['val_auc']:.4f}{ks}"

@@ -46,7 +46,7 @@ class RunPlots:
             draws: draw anything; otherwise the plots are left to `cr_trainer plot --run`.
         """
         self._run, self._settings, self._draws = run, settings, draws
-        self._labels = figure_labels(settings, data.main.metadata.simulation, data.control.metadata.simulation)
+        self._labels = figure_labels(settings, *(sample.data_taking for sample in data.samples.values()))
         self._scaling = data.control.metadata.scaling
         self._with_control = "control" in data.samples
         self.references = history_references(data, settings)
