@@ -12,6 +12,7 @@ front of each method: rejection against C2ST and K-S excess.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import logging
@@ -248,7 +249,9 @@ def main() -> None:
         jobs.append((precision, settings, files[TEST_SEED]))
     stored = arguments.folder / "results.json"
     known: dict[str, dict[str, float]] = json.loads(stored.read_text("utf-8")) if stored.exists() else {}
-    keys = [", ".join([name, *arguments.set]) for name in names]
+    # By all settings, so that other ones, or other defaults of this program, are trained anew.
+    digests = (hashlib.sha256(f"{precision} {settings.model_dump_json()}".encode()) for precision, settings, _ in jobs)
+    keys = [f"{name} | {digest.hexdigest()[:16]}" for name, digest in zip(names, digests, strict=True)]
     to_train = [position for position, key in enumerate(keys) if key not in known]
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
         judged = pool.imap(train_job, [jobs[position] for position in to_train])

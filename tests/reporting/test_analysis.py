@@ -22,6 +22,7 @@ from cal_ratio_trainer.reporting.page import Markup
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import read_importance
+from cal_ratio_trainer.runs.figures import drawings_of_run
 from cal_ratio_trainer.scoring.candidates import NothingToAnalyze, choose_runs, shortlist, with_results
 from tests.factories.files import write_training_files
 from tests.factories.runs import history_row, train_small, write_run
@@ -131,6 +132,7 @@ def test_the_importance_of_inputs_of_each_recommended_epoch_is_shown_if_it_is_as
     of_run = run.page_file.read_text("utf-8")
     assert "Importance of the inputs</h2>" in of_run
     assert "clus_time" in of_run
+    assert {"importance", "importance_kinds"} <= {drawing.name for drawing in drawings_of_run(run)}
 
 
 def test_every_image_of_the_page_is_there_and_shows(

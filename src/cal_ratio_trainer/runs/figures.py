@@ -19,8 +19,9 @@ from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
 from cal_ratio_trainer.plotting.pool import draw_in_parallel
+from cal_ratio_trainer.plotting.roc import importance_drawings
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation, read_importance
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
 _log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
                 epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges), stored.main_part
             )
     drawings += drawings_of_history(history, stored_references(record), settings.has_adversary)
-    return drawings + _finals(run, history)
+    return drawings + _finals(run, history) + _importance(run)
 
 
 def _of_imported(run: RunDirectory, record: Mapping[str, Any]) -> list[Drawing]:
@@ -159,6 +160,16 @@ def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[D
     if epoch != len(history) - 1:
         _log.warning("the final plots show epoch %d, the last one that was evaluated on the test part", epoch)
     return final_drawings(figures)
+
+
+def _importance(run: RunDirectory) -> list[Drawing]:
+    if not run.importance_file.is_file():
+        return []
+    try:
+        return importance_drawings("importance", read_importance(run)[1])
+    except InputFileError as error:
+        _log.warning("the importance of the inputs is left out: %s", error)
+        return []
 
 
 def _settings(run: RunDirectory) -> TrainSettings:
