@@ -403,7 +403,7 @@ def _epochs(overview: RunOverview, recommended: int | None, frames: Frames) -> I
             frames[key] = chart_json(content)
         shown.append(epoch)
     for path, epoch in list(frames):
-        if path == overview.run.path and epoch not in chosen:
+        if path != overview.run.path or epoch not in chosen:
             del frames[path, epoch]
     if shown:
         shown.reverse()
