@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import matplotlib
+import mplhep
 from PIL import Image
 
 import cal_ratio_trainer as crt
@@ -158,7 +160,8 @@ PICTURES: Sequence[Callable[[Demo], Image.Image]] = (
 
 def drawn(figure: "Figure") -> Image.Image:
     """Picture of a figure, in the size of the pages."""
-    with TemporaryDirectory() as folder:
+    # The fonts of a figure are looked up when it is written.
+    with TemporaryDirectory() as folder, matplotlib.rc_context(mplhep.style.ATLAS):
         figure.savefig(Path(folder) / "figure.png", dpi=DOTS_PER_INCH)
         return Image.open(Path(folder) / "figure.png").convert("RGB")
 

@@ -25,7 +25,10 @@ from cal_ratio_trainer.tuning import tune
 from cal_ratio_trainer.tuning.study import EPOCH, open_study, study_folder
 from cal_ratio_trainer.tuning.tune import TrialObserver
 from tests.factories.files import write_training_files
-from tests.factories.runs import TINY
+from tests.factories.runs import TINY, history_row
+
+NO_TIME: dict[str, Any] = {"trials": None, "hours": 1e-9}
+"""Budget in which no trial begins."""
 
 
 @pytest.fixture(scope="module")
@@ -77,28 +80,27 @@ def test_trials_are_runs_and_the_recommended_one_has_a_config_and_a_page(
 def test_a_study_that_was_stopped_goes_on_bit_for_bit(
     files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = tuned(files, tmp_path / "a")
-    see, calls = TrialObserver.see, list[int]()
+    undisturbed = tuned(files, tmp_path / "a", trials=1)
+    see = TrialObserver.see
 
     def stopping(observer: TrialObserver, history: list[dict[str, float]]) -> None:
         see(observer, history)
-        calls.append(len(history))
-        if calls == [0, 1, 0, 1]:
+        if len(history) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(TrialObserver, "see", stopping)
-    with pytest.raises(TrainingStopped, match="cr_trainer tune first --resume"):
-        tuned(files, tmp_path / "b")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialObserver, "see", stopping)
+        with pytest.raises(TrainingStopped, match="cr_trainer tune first --resume"):
+            tuned(files, tmp_path / "b", trials=1)
     with pytest.raises(ConfigError, match=r"epochs is 2 in study first and cannot become 3"):
-        tuned(files, tmp_path / "b", resume=True, epochs=3)
-    resumed = tuned(files, tmp_path / "b", resume=True)
-    assert [row["state"] for row in resumed.records()] == ["finished", "killed", "finished"]
-    for row in undisturbed.records():
-        one, other = (crt.open_run(row["run"], tmp_path / name) for name in ("a", "b"))
-        assert str(one.history) == str(other.history)
-        assert one.settings.learning_rate == other.settings.learning_rate
-    first, second = (dict(result.records()[0], seconds=0) for result in (undisturbed, resumed))
-    assert first == second
+        tuned(files, tmp_path / "b", trials=1, resume=True, epochs=3)
+    resumed = tuned(files, tmp_path / "b", trials=1, resume=True)
+    assert [row["state"] for row in resumed.records()] == ["killed", "finished"]
+    runs = [crt.open_run("first/0", tmp_path / name) for name in ("a", "b")]
+    assert runs[0].settings.learning_rate == runs[1].settings.learning_rate == 0.005
+    assert str(runs[0].history) == str(runs[1].history)
+    first, again = (dict(result.records()[-1], trial=0, seconds=0) for result in (undisturbed, resumed))
+    assert first == again
 
 
 def test_a_trial_is_stopped_where_enough_trials_with_its_schedule_were_clearly_better(
@@ -106,23 +108,22 @@ def test_a_trial_is_stopped_where_enough_trials_with_its_schedule_were_clearly_b
 ) -> None:
     search = tmp_path / "search.yaml"
     search.write_text("learning_rate: [0.005, 0.001]\nschedule: [one_cycle, constant]")
-    result = tuned(files, tmp_path, search=search, prune=1, trials=1)
+    tuned(files, tmp_path, search=search, prune=1, **NO_TIME)
     opened = open_study(study_folder(tmp_path, "first"))
-    schedules = ("one_cycle", "constant")
-    for schedule in schedules:
+    for schedule in ("one_cycle", "constant"):
         opened.study.enqueue_trial({"learning_rate": 0.001, "schedule": schedule})
-    row = crt.open_run("first/0", tmp_path).history[0]
-    worse = row | {"val_auc": row["val_auc"] - 0.5, **{f"ks_{name}_hist": 5.0 for name in ("qcd", "sig", "bib")}}
+    good, bad = (history_row(auc, ks) | {"val_auc_error": 0.01} for auc, ks in ((0.9, 0.5), (0.8, 1.5)))
     reasons = []
-    for _ in schedules:
+    for row in (good, bad, bad):
         with opened.next_trial(None, None) as trial:
             assert trial is not None
             observer = TrialObserver(opened, trial, epochs=2)
-            observer.see([worse])
+            observer.see([row])
             reasons.append(observer.reason)
             assert f"{EPOCH}0" in trial.user_attrs
-    assert reasons == ["stopped by the study after epoch 0: trial 0 clearly better in both objectives by then", ""]
-    assert result.records()[0]["state"] == "finished"
+            opened.study.tell(trial, (0.9, 1.0))
+    by_first = "stopped by the study after epoch 0: trial 0 clearly better in both objectives by then"
+    assert reasons == ["", by_first, ""]
 
 
 def test_a_study_in_which_nothing_can_be_trained_leaves_nothing(tmp_path: Path) -> None:
@@ -133,8 +134,8 @@ def test_a_study_in_which_nothing_can_be_trained_leaves_nothing(tmp_path: Path) 
 
 
 def test_a_setting_on_the_command_line_is_not_searched(files: dict[str, str], tmp_path: Path) -> None:
-    options = {**TINY, **files, "learning_rate": 0.002, "output_path": tmp_path}
-    result = crt.tune(study="first", trials=1, agreement_measure="ks", progress=False, **options)
+    options = {**TINY, **files, **NO_TIME, "learning_rate": 0.002, "output_path": tmp_path}
+    result = crt.tune(study="first", agreement_measure="ks", progress=False, **options)
     assert list(result.study.table.plan.search) == ["agreement_strength", "dropout", "schedule"]
     assert result.study.table.plan.settings.learning_rate == 0.002
 

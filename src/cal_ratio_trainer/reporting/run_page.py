@@ -149,7 +149,7 @@ def _blocks(overview: RunOverview, seconds_left: float | None, frames: Frames) -
     if figures is not None:
         yield _table(_merit_table(epoch, figures))
     yield from _members(overview)
-    yield from _section("Commands", [_commands(run)])
+    yield from _section("Commands", [_commands(overview)])
     settings = _settings_table(overview)
     yield from _section("Settings", [_table(settings), "All settings: [training_params.yaml](training_params.yaml)."])
     yield from _section("Data", [_table(_data_table(overview, figures))])
@@ -426,9 +426,9 @@ def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
     return replace(stored, ks=ks)
 
 
-def _commands(run: RunDirectory) -> str:
+def _commands(overview: RunOverview) -> str:
     """Commands ready to be copied, with what each does."""
-    commands = run_commands(run)
+    commands = run_commands(overview)
     width = max(map(len, commands.values()))
     return "```\n" + "\n".join(f"{words:{width}}  # {said}" for said, words in commands.items()) + "\n```"
 
