@@ -21,6 +21,7 @@ from cal_ratio_trainer.jets.store import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.reporting.run_page import write_run_page
+from cal_ratio_trainer.reporting.training_details import training_summary
 from cal_ratio_trainer.runs.directory import RunError, named_run
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import find_network, find_networks, networks_of
@@ -172,6 +173,10 @@ def test_an_ensemble_is_one_run_of_tables_and_reports(trained: NetworkSetSummary
     assert listed.records()[0]["test_auc_mean"] == trained.run.read_record()["members"]["auc"]["mean"]
     done = crt.analyze(output_path=runs, output_report=tmp_path / "analyze.md", replicas=5, device="cpu")
     assert "The ensemble and its 2 members" in write_run_page(trained.run).read_text("utf-8")
+    assert trained.figures is not None
+    said = training_summary(trained.run, trained.figures)
+    assert "convert training default/0/best --format onnx" in said
+    assert f"AUC {trained.run.read_record()['members']['auc']['mean']:.4f} ±" in said
     page = done.report.read_text("utf-8").replace("\\", "")
     assert "default/00000 is an ensemble, 2 networks that count as one run" in page
     assert "The ensemble default/00000/best and its 2 members" in page

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.base import FigureSettings
-from cal_ratio_trainer.jets.metadata import DataTaking
+from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.metadata import Cuts, DataTaking, JetMetadata, Normalisation
 from cal_ratio_trainer.plotting import ATLAS_INTERNAL, DEMO, FigureLabels, figure_labels
 
 
@@ -82,3 +83,12 @@ def test_no_figure_means_no_matplotlib() -> None:
         "sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_metadata_of_a_file_say_what_it_holds() -> None:
+    converted = JetMetadata(
+        stage="converted", data_type=DataType.QCD, normalisation=Normalisation(run_numbers=[300000])
+    )
+    built = JetMetadata(stage="built", cuts=[Cuts(data_types=[DataType.SIGNAL]), Cuts(data_types=[DataType.BIB])])
+    said = [heading(DataTaking.of_metadata(each)) for each in (converted, built, JetMetadata(stage="unknown"))]
+    assert said == ["ATLAS Simulation Internal: √$s$ = 13 TeV", "ATLAS Internal: ", "ATLAS Internal: "]

@@ -61,13 +61,13 @@ def test_events_have_the_same_words_in_ntuple_converted_file_and_training_file(
     from cal_ratio_trainer.scoring.scorer import Scorer
 
     met: list[np.ndarray] = []
-    score = Scorer.scores
+    score = Scorer.scores_and_spread
 
-    def watched(self: Scorer, jets: Jets, labelled: bool = True) -> np.ndarray:
+    def watched(self: Scorer, jets: Jets, labelled: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
         met.append(event_words(jets)[0])
         return score(self, jets, labelled)
 
-    monkeypatch.setattr(Scorer, "scores", watched)
+    monkeypatch.setattr(Scorer, "scores_and_spread", watched)
     score_files(score_settings(tmp_path, [ntuple], network))
     convert_files(ConvertSettings.make(input_files=[str(ntuple)], output_path=tmp_path, data_type="qcd"))
     build_training_file(

@@ -60,7 +60,7 @@ command = SettingsCommand(
     adjust=adjust,
     common=(
         *("profile", "epochs", "continue_from", "start_from", "learning_rate", "seed"),
-        *("agreement", "agreement_strength", "encoder", "sample_fraction", "folds"),
+        *("agreement", "agreement_strength", "encoder", "sample_fraction", "folds", "seeds"),
         *("model_name", "output_path", "device", "threads"),
     ),
     wants_layers=True,

@@ -269,6 +269,8 @@ def _empty(axes: "Axes") -> None:
     axes.set_xscale("linear")
     axes.set_yscale("linear")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="", ylabel="")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_fontsize(_style()["axes.labelsize"])
     # Lines without a colour of their own begin with the first one.
     axes.set_prop_cycle(None)
 

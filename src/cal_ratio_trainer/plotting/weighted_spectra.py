@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
+from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.plotting.drawing import legend_above
 from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 
@@ -86,11 +87,13 @@ def draw_stack(axes: "Axes", figure: SpectrumFigure) -> None:
 
 
 def draw_shapes(axes: "Axes", figure: SpectrumFigure) -> None:
-    """Groups overlaid, each with a sum of 1."""
+    """Groups overlaid, each with a sum of 1; data as points alone."""
     shapes = [_shape(group) for group in figure.groups.values()]
     for place, ((name, group), (contents, errors)) in enumerate(zip(figure.groups.items(), shapes, strict=True)):
-        style = _STYLES[place % len(_STYLES)]
-        axes.stairs(np.maximum(contents, 0), figure.edges, color=style["color"], linewidth=1)
+        is_data = name == CLASS_NAMES["bib"] or name.endswith(CLASS_NAMES["data"])
+        style = _DATA if is_data else _STYLES[place % len(_STYLES)]
+        if not is_data:
+            axes.stairs(np.maximum(contents, 0), figure.edges, color=style["color"], linewidth=1)
         _points(axes, figure.edges, contents, errors, {**style, "label": f"{name}: {group.jets:,} jets"})
     _frame(axes, figure, f"Fraction of weights / {_width(figure)}")
     _set_y(axes, [contents for contents, _ in shapes], [errors for _, errors in shapes])
@@ -114,6 +117,8 @@ def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> N
     _points(main, edges, measured, errors, {**_DATA, "label": f"{data_name}: {data.jets:,} jets"})
     _frame(main, figure, f"Fraction of weights / {_width(figure)}")
     main.set_xlabel("")
+    # In the title's usual size it would run into that of the ratio.
+    main.yaxis.label.set_fontsize(14)
     _set_y(main, [expected, measured], [spread, errors])
     legend_above(main, figure.heading, 2)
     _draw_ratios(ratios, edges, expected, spread, measured, errors)

@@ -10,6 +10,8 @@ from cal_ratio_trainer.building.samples import ALL_PERIODS
 from cal_ratio_trainer.building.summary import BuildSummary, JetGroup, SampleStep
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.plotting.weighted_spectra import (
     SpectrumFigure,
@@ -62,9 +64,15 @@ def _fill(report: Report, summary: BuildSummary, settings: BuildSettings) -> Non
     _add_inputs(report, summary)
 
 
+def _origin(summary: BuildSummary) -> DataTaking:
+    types = [DataType(each.data_type) if each.data_type else None for each in summary.inputs]
+    known = None if None in types or not types else all(each is not None and each.is_simulation for each in types)
+    return DataTaking(summary.simulation, known)
+
+
 REPORTS[BuildSummary] = ReportKind(
     lambda summary: f"{summary.output_file.name}: a {summary.kind} training file",
-    lambda summary: (summary.simulation,),
+    lambda summary: (_origin(summary),),
     _fill,
 )
 

@@ -74,7 +74,7 @@ def _fill(report: Report, summary: CompareSummary, settings: CompareSettings) ->
 
 
 REPORTS[CompareSummary] = ReportKind(
-    lambda summary: f"{summary.first} and {summary.second}", lambda summary: summary.simulations, _fill
+    lambda summary: f"{summary.first} and {summary.second}", lambda summary: summary.sources, _fill
 )
 
 

@@ -109,7 +109,7 @@ def _fill(report: Report, summary: ScoreSummary, settings: ScoreSettings) -> Non
 
 REPORTS[ScoreSummary] = ReportKind(
     lambda summary: f"Scores of {summary.network}",
-    lambda summary: (file.simulation for file in summary.files if file.tally is not None),
+    lambda summary: (file.data_taking for file in summary.files if file.tally is not None),
     _fill,
 )
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule
 from cal_ratio_trainer.evaluation.c2st import ControlRegionC2st
 from cal_ratio_trainer.evaluation.efficiencies import ConfusionMatrix, FalsePositives, MassPointEfficiency, WorkingPoint
 from cal_ratio_trainer.evaluation.intervals import Share
@@ -14,6 +15,7 @@ from cal_ratio_trainer.evaluation.sculpting import Sculpting
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.evaluation.summary import MemberFigure, RegionFigures, TestFigures
 from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.progress import duration, with_prefix
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number
 from cal_ratio_trainer.runs.directory import RunDirectory
@@ -83,7 +85,12 @@ def training_summary(run: RunDirectory, figures: TestFigures) -> str:
         "page": str(run.page_file if run.page_file.is_file() else run.path),
         "all figures": str(run.path / "training_details.txt"),
     }
-    commands = list(run_commands(run).values())[:2]
+    if spread := {each.name: each for each in figures.members}.get("auc"):
+        lines["members"] = (
+            f"AUC {number(spread.mean, '.4f')} ± {number(spread.error, '.4f')} on average, standard deviation "
+            f"{number(spread.std, '.4f')}; the figures above are of their mean scores"
+        )
+    commands = list(run_commands(overview).values())[:2]
     head = f"run {run.name}: {overview.epochs} epoch{'' if overview.epochs == 1 else 's'}{took}"
     rows = [*lines.items(), *zip(("next", ""), commands, strict=True)]
     return "\n".join(
@@ -109,15 +116,19 @@ def _percent(share: float) -> str:
     return number(100 * share, ".1f")
 
 
-def run_commands(run: RunDirectory) -> dict[str, str]:
+def run_commands(overview: RunOverview) -> dict[str, str]:
     """Commands to go on with a run, by what they do."""
+    run, rule = overview.run, overview.set_rule
     models = run.numbered_folder.parent.parent
     place = ("", f" --output_path {shlex.quote(str(models))}")[models != TrainSettings.defaults()["output_path"]]
     model = run.numbered_folder.parent.name
     name = f"{model}/{run.number}" + ("" if run.network_number is None else f"/{run.path.name}")
+    # The average of an ensemble, and other encoders than the LSTM, stand in no file of frugally-deep.
+    has_json = not isinstance(rule, EnsembleRule) and overview.setting("encoder") in ("", DEFAULT_ENCODER)
+    export = ("" if has_json else " --format onnx") + (" --folds" if isinstance(rule, FoldRule) else "")
     return {
         "scores jets of any files with the recommended epoch": f"cr_trainer score {name}/best FILES...{place}",
-        "exports it for the experiment's C++ software": f"cr_trainer convert training {name}/best{place}",
+        "exports it for the experiment's C++ software": f"cr_trainer convert training {name}/best{export}{place}",
         "shortlists epochs with errors, on the test part": f"cr_trainer analyze --runs_to_analyze {name}{place}",
         "trains on": f"cr_trainer train{place} --model_name {model} --continue {run.number}",
         "opens this page": f"cr_trainer watch {name}{place}",

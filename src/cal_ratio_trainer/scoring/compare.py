@@ -25,6 +25,7 @@ from cal_ratio_trainer.evaluation.paired import (
 )
 from cal_ratio_trainer.evaluation.sculpting import Sculpting, sculpting
 from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE
 from cal_ratio_trainer.scoring.blinding import blinding_of
 from cal_ratio_trainer.scoring.compared import (
@@ -81,6 +82,7 @@ class CompareSummary:
         samples: by region; regions without jets are not there.
         explanation: why scores in files differ from the network's; None where that was not asked.
         simulations: simulation of the jets of each file by its metadata; None if unknown.
+        sources: origin of the jets of each file, for the heading of figures.
         notes: notes for the user, one sentence each.
         scores: the file with both scores.
     """
@@ -91,6 +93,7 @@ class CompareSummary:
     samples: dict[Region, ComparedSample]
     explanation: Explanation | None
     simulations: tuple[str | None, ...]
+    sources: tuple[DataTaking, ...]
     notes: tuple[str, ...]
     scores: Path
 
@@ -154,6 +157,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
         samples=samples,
         explanation=explanation,
         simulations=tuple(source.stream.simulation for source in sources),
+        sources=tuple(source.stream.data_taking for source in sources),
         notes=tuple(_notes(scorer, second, settings.blind_above, sources, samples)),
         scores=scores,
     )

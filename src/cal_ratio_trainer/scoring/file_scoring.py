@@ -22,6 +22,7 @@ from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import StoredTable, append_table, read_table
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import CleaningReport
+from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.runs.directory import run_at
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
@@ -58,6 +59,7 @@ class ScoredFile:
         simulation: simulation of its events by its metadata.
         reason: why it failed, a sentence; empty where it did not.
         notes: notes for the user, one sentence each.
+        data_taking: origin of its jets, for the heading of figures.
     """
 
     file: str
@@ -67,6 +69,7 @@ class ScoredFile:
     simulation: str | None = None
     reason: str = ""
     notes: list[str] = field(default_factory=list)
+    data_taking: DataTaking = field(default_factory=DataTaking)
 
     @property
     def jets(self) -> int:
@@ -199,7 +202,7 @@ def _write(request: ScoreRequest, stream: JetStream, batches: Iterable[ScoredBat
         ]
         writer.finish(_description(scorer, blinding, stream, tally, notes))
     seconds = time.perf_counter() - begin
-    return ScoredFile(request.file, request.output, tally, seconds, stream.simulation, "", notes)
+    return ScoredFile(request.file, request.output, tally, seconds, stream.simulation, "", notes, stream.data_taking)
 
 
 def _description(

@@ -27,7 +27,7 @@ from cal_ratio_trainer.jets import DataType, Jets, JetScalars
 from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, is_built, refuse_impossible_pt
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import open_jets
-from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.jets.metadata import DataTaking, Scaling
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.events import WEIGHT, check_branches
@@ -91,6 +91,7 @@ class JetStream(ABC):
         region: whether label 2 is BIB or data.
         labelled: False where labels mean nothing.
         simulation: as in the file's metadata.
+        data_taking: origin of the jets, for the heading of figures.
         origin: origin of the jets.
         notes: notes for the user, one sentence each; complete after the last batch.
         unusual_values: their numbers in a piece, by name in `ntuple.tally`; complete after its last batch.
@@ -101,6 +102,7 @@ class JetStream(ABC):
     region: Region
     labelled: bool
     simulation: str | None
+    data_taking: DataTaking
     origin: Origin
 
     def __init__(self, name: str, path: Path | None, scaling: Scaling, keep_columns: Sequence[str]) -> None:
@@ -146,6 +148,7 @@ class FileOfJets(JetStream):
         self._file = open_jets(path, schema)
         metadata, report, columns = self._file.metadata, self._file.report, self._file.scalar_names()
         self.size, self.simulation = self._file.rows, metadata.simulation
+        self.data_taking = DataTaking.of_metadata(metadata)
         self.region = metadata.kind or reading.kind or "main"
         if metadata.kind is None and metadata.data_type is DataType.DATA:
             self.region = "control"
@@ -217,6 +220,7 @@ class NtupleStream(JetStream):
             self.size, self.simulation = ntuple.entries, ntuple.simulation()
             official = official_score_branches(ntuple.typenames)
             asked = reading.data_type
+            self.data_taking = DataTaking(self.simulation, None if asked is None else asked.is_simulation)
             # Without a type every jet is kept, and its class is unknown.
             data_type = asked or (DataType.QCD if WEIGHT in ntuple.branches else DataType.DATA)
             self.labelled = asked is not None

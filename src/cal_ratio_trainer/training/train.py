@@ -267,9 +267,10 @@ def _train_in(
             return _finish(run, training, progress, record, plots, details, stop)
     except BaseException as error:
         end_early(run, training, record, error)
-        if isinstance(error, TrainingStopped | TrainingDiverged):
-            training.ranks.broadcast_text(_FILES_COMPLETE)
         show(run, None)
+        if isinstance(error, TrainingStopped | TrainingDiverged):
+            # From here on the others end, and torchrun ends this process with them.
+            training.ranks.broadcast_text(_FILES_COMPLETE)
         raise
 
 
