@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cal_ratio_trainer.reporting import run_page
@@ -199,6 +200,30 @@ def test_of_many_epochs_some_have_figures_and_the_recommended_and_the_newest_are
     assert {epoch for _, epoch in frames} == {*epochs["epochs"]}
 
 
+def test_a_page_of_a_hundred_epochs_has_less_than_ten_megabytes(
+    trained: tuple[RunDirectory, list[tuple[float | None, str]]], tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)] * 100)
+    # Of so few jets most bins are empty: here none is, and every content has all its digits.
+    full = json.loads(trained[0].histograms_file(1).read_text())
+    random = np.random.default_rng(1)
+    for of_name in full.values():
+        for binning in of_name.values() if "linear" in of_name else ():
+            for histogram in binning:
+                shape = np.shape(histogram["sums"])
+                histogram |= {name: random.exponential(1, shape).tolist() for name in ("sums", "squares")}
+    run.histograms_file(99).parent.mkdir()
+    run.histograms_file(99).write_text(json.dumps(full))
+    frames: run_page.Frames = {}
+    write_run_page(run, frames=frames)
+    (content,) = frames.values()
+    frames.update({(run.path, epoch): content for epoch in range(100)})
+    write_run_page(run, frames=frames)
+    (epochs,) = [chart for chart in structure_of(run.page_file).charts if "frames" in chart]
+    assert len(epochs["frames"]) == 100
+    assert run.page_file.stat().st_size < 10e6
+
+
 def test_a_fold_set_has_a_page_with_links_to_those_of_its_networks(files: tuple[Path, Path], tmp_path: Path) -> None:
     settings = set_settings(files, tmp_path, epochs=1)
     work = set_work([("defaults", settings.model_dump()), ("command line", {})], settings, None)
@@ -253,3 +278,17 @@ def test_every_chart_is_drawn_and_the_slider_shows_another_epoch(
     assert len(browser.requests) == 1
     browser.click(".epochs button:last-of-type")
     assert browser.ask("document.querySelector('.epochs output').textContent") == "1"
+
+
+def test_a_page_that_nobody_has_renewed_for_long_says_so(
+    browser: BrowserPage, trained: tuple[RunDirectory, list[tuple[float | None, str]]], tmp_path: Path
+) -> None:
+    _, seen = trained
+    fresh, page = seen[0][1], tmp_path / "index.html"
+    page.write_text(fresh, encoding="utf-8")
+    browser.open(page, 1280)
+    assert browser.ask("document.querySelector('.late')") is None
+    page.write_text(re.sub(r"(updated&quot;:&quot;)[^&]*", r"\g<1>2020-01-01T00:00:00+00:00", fresh), encoding="utf-8")
+    browser.open(page, 1280)
+    assert "the training may have been killed" in browser.ask("document.querySelector('.late').textContent")
+    assert browser.complaints == []

@@ -125,3 +125,4 @@ def test_the_page_of_all_runs_has_every_row_and_links_to_the_pages_that_there_ar
     assert re.findall(r'<a href="([^#"][^"]*)"', page) == ["../all%20runs/m/00000/index.html"]
     assert "m/00001" in page
     assert "<b>" not in page
+    assert "<nav" not in page

@@ -118,9 +118,14 @@ def test_a_line_that_was_written_in_part_does_not_spoil_the_study(tmp_path: Path
     opened = open_study(opened.folder)
     run_trials(opened, 3)
     assert len(open_study(opened.folder).table().finished) == 3
-    journal.write_text('{"op_code"\n{}\n')
-    with pytest.raises(InputFileError, match="no journal of a study"):
-        open_study(opened.folder)
+    lines = journal.read_text("utf-8").splitlines()
+    attribute = next(line for line in lines if '"seconds":' in line)
+    elsewhere = [*lines[: lines.index(attribute)], attribute.replace('"seconds":1.0', '"run":"../../other"')]
+    # A broken line, a trial before its study, a run that would be a path elsewhere.
+    for damaged in (['{"op_code"', "{}"], lines[2:], elsewhere):
+        journal.write_text("\n".join(damaged) + "\n", "utf-8")
+        with pytest.raises(InputFileError, match="no journal of a study"):
+            open_study(opened.folder)
 
 
 def test_a_study_is_begun_once_and_resumed_only_if_it_is_there(tmp_path: Path) -> None:

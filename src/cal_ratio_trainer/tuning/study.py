@@ -277,6 +277,19 @@ class StudyFile:
             )
             return self.study.ask(self.plan.distributions())
 
+    def run_of(self, attributes: Mapping[str, Any]) -> RunDirectory | None:
+        """Returns the run of a trial, from the attributes of the trial; None before it has one.
+
+        Raises:
+            ValueError: it is no number of a run; nothing else becomes a path.
+        """
+        number = attributes.get(RUN)
+        if number is None:
+            return None
+        if not str(number).isdecimal():
+            raise ValueError(f"{number!r:.80} is no number of a run")
+        return RunDirectory(self.folder.parent / str(number))
+
     def table(self) -> TrialTable:
         """Returns all trials."""
         from optuna.trial import TrialState
@@ -297,8 +310,8 @@ class StudyFile:
                     trial.number,
                     state,
                     self.plan.searched(trial.params),
-                    RunDirectory(self.folder.parent / attributes[RUN]) if RUN in attributes else None,
-                    None if point is None else Point(*point),
+                    self.run_of(attributes),
+                    None if point is None else _point(*point),
                     attributes.get(EPOCHS),
                     attributes.get(SECONDS),
                     attributes.get(REASON, ""),
@@ -324,6 +337,10 @@ class StudyFile:
                 get_param_importances(self.study, evaluator=evaluator, target=target)
                 for target in (lambda trial: -trial.values[0], lambda trial: trial.values[1])
             ]
+
+
+def _point(figure: Any, error: Any, excess: Any, epoch: Any) -> Point:
+    return Point(float(figure), float(error), float(excess), int(epoch))
 
 
 def study_folder(output_path: Path, name: str) -> Path:
@@ -368,10 +385,13 @@ def open_study(folder: Path) -> StudyFile:
         raise RunError(f"there is no study {folder.parent.name}: {file} is missing; without --resume it is begun")
     try:
         study = optuna.load_study(study_name=_NAME, storage=_storage(folder))
-        plan = Plan.from_plain(study.user_attrs[_PLAN])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputFileError(file, f"is no journal of a study that can be read: {error}") from error
-    return StudyFile(folder, plan, study)
+        opened = StudyFile(folder, Plan.from_plain(study.user_attrs[_PLAN]), study)
+        # Anybody with access to the folder can write the journal: all of it is looked at here.
+        opened.table()
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputFileError(file, f"is no journal of a study that can be read ({reason})") from error
+    return opened
 
 
 def _journal(folder: Path) -> Path:

@@ -309,8 +309,7 @@ def _trained(
     )
     if threads is not None and settings.threads is None:
         settings = settings.model_copy(update={"threads": threads})
-    name = trial.user_attrs.get(RUN)
-    run = None if name is None else RunDirectory(opened.folder.parent / name)
+    run = opened.run_of(trial.user_attrs)
     start = Start(settings, initial=InitialWeights.of_settings(settings))
     if run is not None and run.record_file.is_file() and run.settings_file.is_file():
         if run.read_record().get("status") == RUN_FINISHED:
