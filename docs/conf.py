@@ -44,7 +44,7 @@ myst_fence_as_directive = ["mermaid"]
 nb_execution_mode = "off" if os.environ.get("NOTEBOOKS") == "off" else "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900
 # Progress and messages of commands; results are what a page shows.
 nb_output_stderr = "remove"
 # These need the real ATLAS jets, which are not public; without them they are shown as they stand.

@@ -30,7 +30,8 @@ def test_files_are_converted_and_a_cutflow_is_printed(
     write_ntuple(tmp_path / "a.root", TWO_EVENTS)
     write_ntuple(tmp_path / "b.root", TWO_EVENTS)
     assert run(monkeypatch, tmp_path / "*.root", spelling, "qcd", "--output_path", tmp_path / "jets") == 0
-    said = capsys.readouterr().out
+    said, error = capsys.readouterr()
+    assert error.endswith(f"Next: cr_trainer build '{tmp_path / 'jets'}/*.parquet' --kind main --output main.parquet\n")
     assert "Cutflow of qcd" in said
     rows = [line.replace("│", "").split() for line in said.splitlines()]
     assert ["read", "4", "4", "4"] in rows

@@ -1,5 +1,6 @@
 """`cr_trainer convert divertanalysis`."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -31,12 +32,19 @@ def run(settings: ConvertSettings) -> int:
     if summary.in_progress:
         print("Next: the same command, when the others have ended, does what they leave", file=sys.stderr)
         return EXIT_IN_PROGRESS
-    if summary.rows:
-        kind = "control" if settings.data_type == DataType.DATA else "main"
-        is_pickled = settings.layout == "flat" and settings.flat_format == "pkl"
-        files = f"'{settings.output_path}/*.{'pkl' if is_pickled else 'parquet'}'"
-        print(f"Next: cr_trainer build {files} --kind {kind} --output {kind}.parquet", file=sys.stderr)
+    print(_next_command(settings), file=sys.stderr)
     return 0
+
+
+def _next_command(settings: ConvertSettings) -> str:
+    types = {each.data_type or settings.data_type for each in settings.input_files}
+    kind = "control" if types == {DataType.DATA} else "main"
+    is_pickled = settings.layout == "flat" and settings.flat_format == "pkl"
+    folder = "*/*" if any(each.output_dir for each in settings.input_files) else "*"
+    files = f"'{settings.output_path}/{folder}.{'pkl' if is_pickled else 'parquet'}'"
+    if len(types) > 1:
+        return f"Next: build a main and a control-region file of {files} with cr_trainer build --kind main|control"
+    return f"Next: cr_trainer build {files} --kind {kind} --output {kind}.parquet"
 
 
 def _print(summary: "ConversionSummary") -> None:
@@ -45,28 +53,42 @@ def _print(summary: "ConversionSummary") -> None:
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDTH_WITHOUT_TERMINAL
-    for table in (*_cutflows(summary), _files(summary)):
+    for table in (*_cutflows(summary), _files(summary, console.is_terminal)):
         console.print(table)
     for note in summary.notes():
         console.print(note)
     console.print(summary.headline)
 
 
-def _files(summary: "ConversionSummary") -> "Table":
-    """A row for each file; where there are very many, those that are converted are left to the line below."""
+def _files(summary: "ConversionSummary", is_narrow: bool) -> "Table":
+    """A row for each file; where there are very many, those that are converted are left to the line below.
+
+    Args:
+        summary: of the conversion.
+        is_narrow: the folder of all files is in the title, so that rows fit a terminal.
+    """
     from rich.table import Table
 
     is_long = len(summary.rows) > _MAX_ROWS
     rows = [row for row in summary.rows if not (is_long and row.is_converted)]
     with_reasons = any(row.reason for row in rows)
-    table = Table(title="Files that are not converted" if is_long else "Files", title_justify="left")
+    shared = ""
+    if is_narrow and len(rows) > 1:
+        # Letter by letter, since a file may be a URL.
+        shared = os.path.commonprefix([row.file for row in rows]).rpartition("/")[0]  # noqa: RUF071
+    title = f"Files{' that are not converted' if is_long else ''}{f' in {harmless(shared)}' if shared else ''}"
+    table = Table(title=title, title_justify="left")
     for name in ("file", "status", *(["reason"] if with_reasons else [])):
         table.add_column(name, overflow="fold")
     for name in ("events", "jets", "seconds"):
         # Numbers are never broken; names of files are.
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        words = [harmless(row.file), row.status.value, *([harmless(row.reason)] if with_reasons else [])]
+        words = [
+            harmless(row.file.removeprefix(f"{shared}/" if shared else "")),
+            row.status.value,
+            *([harmless(row.reason)] if with_reasons else []),
+        ]
         table.add_row(*words, str(row.events), str(row.jets), f"{row.seconds:.1f}")
     return table
 

@@ -5,6 +5,7 @@ out. Figures are made with matplotlib's objects on the Agg canvas; pyplot and th
 matplotlib and mplhep are imported with the first figure only.
 """
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -79,6 +80,7 @@ class Drawing:
             for axes in panels:
                 _empty(axes)
             self.draw(*panels, *self.content)
+            _fit_titles(panels)
             _add_heading(panels[0], labels)
         return figure
 
@@ -169,7 +171,7 @@ def legend_above(axes: "Axes", text: str = "", columns: int = 3, handles: Any = 
 
 _LEGEND_LINE, _LEGEND_GAP = 0.036, 0.012
 """Height of a line of a legend, and space between legend and heading, as shares of the figure."""
-_LEGEND_WIDTH, _HANDLE, _LETTER = 500.0, 34.0, 5.6
+_LEGEND_WIDTH, _HANDLE, _LETTER = 510.0, 34.0, 5.3
 """Width of the frame and of the margin right of it, of a legend's line or marker, and of a letter. [points]"""
 
 
@@ -182,6 +184,7 @@ def _drawing(path: Path, labels: FigureLabels, layout: str, default_ticks: bool)
             for axes in panels:
                 _empty(axes)
             yield panels
+            _fit_titles(panels)
             heading = _add_heading(panels[0], labels)
             for suffix in labels.suffixes:
                 # A figure can be drawn again: it need not outlive a power cut, and waiting for the disk would take
@@ -275,6 +278,17 @@ def _empty(axes: "Axes") -> None:
     axes.set_prop_cycle(None)
 
 
+def _fit_titles(panels: Iterable["Axes"]) -> None:
+    """Makes the title of a y axis so small that it is not longer than its panel is high."""
+    for axes in panels:
+        title = axes.yaxis.label
+        longest = max((len(re.sub(r"[$_{}\\]", "", line)) for line in title.get_text().splitlines()), default=0)
+        if longest:
+            room = axes.bbox.height / axes.figure.dpi * _POINTS_AN_INCH
+            title.set_fontsize(max(min(float(title.get_fontsize()), room / (_LETTER_BY_SIZE * longest)), 9.0))
+
+
+_POINTS_AN_INCH, _LETTER_BY_SIZE = 72, 0.53
 _MAIN_PANEL = "main panel"
 _WIDTH, _TOP, _HEADING = 0.825, 0.925, 0.941
 """Width and upper end of the main panel, and the base line of the heading, as shares of the figure."""

@@ -26,7 +26,6 @@ _LOG_RATIOS_ABOVE = 8.0
 _LOWEST_SHARE = 1e-6
 _MAX_TITLE = 34
 _FREE_AT_TOP = 0.12
-_MAX_Y_TITLE = 26
 _MAX_BAR = 1.3
 _APART = 0.14
 _SURE_RATIO = 0.5
@@ -135,10 +134,6 @@ def _draw_contents(axes: "Axes", figure: VariableFigure) -> None:
         axes.text(0.5, 0.5, "no jets", transform=axes.transAxes, ha="center", fontsize=14)
     _set_axes(axes, figure, highest, lowest)
     axes.set_ylabel(f"Fraction of {figure.counted} / bin")
-    y_title = axes.yaxis.label
-    if len(y_title.get_text()) > _MAX_Y_TITLE:
-        # As long as the panel is high, it would run into the title of the ratio below.
-        y_title.set_fontsize(0.8 * float(y_title.get_fontsize()))
     # A leading space: matplotlib leaves out what begins with an underscore.
     legend_above(axes, plain_text(figure.context, 80), 2)
 

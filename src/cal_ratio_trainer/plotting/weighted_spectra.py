@@ -117,8 +117,6 @@ def draw_against_data(main: "Axes", ratios: "Axes", figure: SpectrumFigure) -> N
     _points(main, edges, measured, errors, {**_DATA, "label": f"{data_name}: {data.jets:,} jets"})
     _frame(main, figure, f"Fraction of weights / {_width(figure)}")
     main.set_xlabel("")
-    # In the title's usual size it would run into that of the ratio.
-    main.yaxis.label.set_fontsize(14)
     _set_y(main, [expected, measured], [spread, errors])
     legend_above(main, figure.heading, 2)
     _draw_ratios(ratios, edges, expected, spread, measured, errors)
