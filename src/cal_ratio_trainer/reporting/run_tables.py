@@ -14,6 +14,7 @@ from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, Markup, ReportTable, number
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.directory import IMPORTED, RUNNING, RunDirectory
+from cal_ratio_trainer.runs.figures import labels_of_run
 from cal_ratio_trainer.runs.overview import RunOverview
 
 _NO_DIFFERENCE = ("profile", "output_path", "model_name", "cache_path", "tag", "note", "fold", "member")
@@ -50,7 +51,7 @@ def state_table(overview: RunOverview, seconds_left: float | None) -> ReportTabl
         seconds_left: until the end of its training; None where that is not known.
     """
     now = datetime.now(UTC)
-    rows = [("state", overview.status)]
+    rows = [("jets of", _jets(overview.run)), ("state", overview.status)]
     planned = overview.planned_epochs
     if overview.status != IMPORTED:
         rows.append(("epochs done", f"{overview.epochs} of {NOT_KNOWN if planned is None else planned}"))
@@ -72,6 +73,16 @@ def state_table(overview: RunOverview, seconds_left: float | None) -> ReportTabl
     rows.append(("program", " ".join(filter(None, (version, overview.commit)))))
     rows.append(("page written", f"{now:%Y-%m-%d %H:%M:%S} UTC"))
     return ReportTable("", ("", ""), tuple((name, _cut(text)) for name, text in rows))
+
+
+def _jets(run: RunDirectory) -> str:
+    """The heading over the run's plots as plain text."""
+    try:
+        labels = labels_of_run(run)
+    except (UserError, ValueError):
+        return NOT_KNOWN
+    words = " ".join(filter(None, (labels.experiment, labels.qualifiers, labels.conditions)))
+    return words.replace("$s$", "s").replace("$^{-1}$", "⁻¹")
 
 
 def validation_table(rows: Mapping[str, Mapping[str, float] | None], names: Mapping[str, str]) -> ReportTable:
