@@ -143,7 +143,7 @@ function scoreChart(fixed, [classes, text]) {
   const names = fixed.classes.map((each) => each[0]);
   const series = classes.flatMap(([y, errors], i) => {
     const style = CLASSES[names[i]] || {}, [low, high] = [-1, 1].map((sign) => y.map((value, bin) => value + sign * errors[bin]));
-    const positive = y.map((value) => (fixed.log_y && !(value > 0) ? null : value));
+    const positive = y.map((value) => ((fixed.log_y || style.kind === "points") && !(value > 0) ? null : value));
     const of = { edges: fixed.edges, colour: names[i], name: fixed.classes[i][1], kind: "step", ...style, y: positive };
     if (of.kind === "points") return [{ ...of, low, high, x: fixed.x.log ? fixed.edges.slice(1).map((e, bin) => Math.sqrt(e * Math.max(fixed.edges[bin], fixed.x.low))) : undefined }];
     return [of, { kind: "band", edges: fixed.edges, colour: names[i], low: low.map((v, bin) => (y[bin] > 0 ? Math.max(v, y[bin] * 1e-3) : null)), high }];

@@ -29,7 +29,17 @@ from cal_ratio_trainer.runs.directory import (
 from cal_ratio_trainer.runs.record import machine, now, versions
 
 _MAY_DIFFER = {
-    *("fold", "member", "cache_path", "threads", "device", "plot_processes", "epoch_plots", "tensorboard"),
+    *(
+        "fold",
+        "member",
+        "cache_path",
+        "threads",
+        "device",
+        "plot_processes",
+        "epoch_plots",
+        "epoch_plots_of",
+        "tensorboard",
+    ),
     *FigureSettings.model_fields,
 }
 """Settings in which the jobs that train one set may differ."""
