@@ -23,7 +23,7 @@ DEMO = "demo"
 ADVERSARY = "adversary"
 NO_AGREEMENT = "none"
 
-DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7}
+DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7, "reversal": 3.0}
 """Of methods whose strength is not 1 by default."""
 
 
@@ -165,7 +165,8 @@ class TrainSettings(FigureSettings):
     agreement_strength: float | None = Field(
         default=None,
         gt=0,
-        description="Factor on the method's loss; null takes 10 for 'adversary', 2.7 for 'distance', 1 for others. [1]",
+        description="Factor on the method's loss; null takes 10 for 'adversary', 2.7 for 'distance', 3 for 'reversal', "
+        "1 for others. [1]",
     )
     adversary_weight: float | None = Field(
         default=None,

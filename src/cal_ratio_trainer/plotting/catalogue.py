@@ -221,7 +221,11 @@ FINAL_FIGURES: list[FinalFigures] = [
         "adv_<output>_predictions", _control_scores, draw_data_and_simulation, with_ratio=True, default_ticks=True
     ),
     FinalFigures(
-        "cr_<region>_predictions", _region_scores, draw_data_and_simulation, with_ratio=True, default_ticks=True
+        "cr_<region>_<output>_predictions",
+        _region_scores,
+        draw_data_and_simulation,
+        with_ratio=True,
+        default_ticks=True,
     ),
     # The earlier program's axis called the mixture BIB; it never wrote a figure with QCD's name, which it knew.
     FinalFigures(
