@@ -124,8 +124,9 @@ class ControlJets:
 
     def log_odds(self) -> Tensor:
         """log p - log(1 - p) of each output, [jets, 3], at most `MAX_LOG_ODDS` and at least its negative."""
-        others = torch.stack([self.logits.roll(shift, dims=1) for shift in range(1, self.logits.shape[1])])
-        return (self.logits - others.logsumexp(dim=0)).clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
+        outputs = range(self.logits.shape[1])
+        others = [self.logits[:, [j for j in outputs if j != i]].logsumexp(dim=1) for i in outputs]
+        return (self.logits - torch.stack(others, dim=1)).clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
 
 
 class DomainLoss(nn.Module):
