@@ -111,7 +111,8 @@ def report_failure(sentence: str, status: int) -> int:
 
 def exit_process(status: int) -> None:
     """Ends this process; with an error in one of several processes, at once and without a final barrier."""
-    error_of_output("stderr")
+    for name in ("stdout", "stderr"):
+        error_of_output(name)
     if status and place().processes > 1:
         for stream in (sys.stdout, sys.stderr, sys.__stderr__):
             if stream is not None:

@@ -79,13 +79,17 @@ def test_a_name_under_the_folder_of_runs_comes_before_a_path(tmp_path: Path, mon
     assert tmp_path / "here" in find_network("default/00000", tmp_path / "nowhere").file.parents
 
 
-@pytest.mark.parametrize(
-    "name", ["{folder}", "{folder}/00007", "{folder}/00000/keras/final", "", "/", "default", "a\0b"]
-)
+@pytest.mark.parametrize("name", ["{folder}", "{folder}/00000/keras/final", "", "/", "default", "a\0b"])
 def test_a_path_without_a_run_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
     write_run(tmp_path / "default" / "00000", [history_row(0.9, 0.5)])
     with pytest.raises(RunError, match=r"is no network: give NAME/RUN or NAME/RUN/EPOCH .*, the folder of a run, or a"):
         find_network(name.format(folder=tmp_path / "default"), tmp_path)
+
+
+def test_a_path_to_a_run_that_is_not_there_is_told_the_runs_that_are(tmp_path: Path) -> None:
+    write_run(tmp_path / "default" / "00000", [history_row(0.9, 0.5)])
+    with pytest.raises(RunError, match=r"model default has no run 7 under .*; its runs: 0"):
+        find_network(str(tmp_path / "default" / "00007"), tmp_path)
 
 
 def test_the_best_epoch_of_a_run_without_history_is_refused_with_the_name_of_its_newest_network(tmp_path: Path) -> None:

@@ -195,6 +195,9 @@ def _status_of_command() -> int:
             status = report_failure(text.getvalue().rstrip("\n"), EXIT_USER_ERROR)
     except (click.Abort, KeyboardInterrupt):
         status = report_failure("interrupted", EXIT_INTERRUPTED)
+    except SystemExit as error:
+        # click ends a command whose output nobody reads; the text that is left is dropped by `exit_process`.
+        status = error.code
     except (UserError, OSError) as error:
         where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
         said = system_error_in_words(error) if isinstance(error, OSError) else str(error)

@@ -180,10 +180,13 @@ EDGES = {
     "pt": np.array([40.0, 50, 60, 70, 85, 100, 125, 150, 200, 250, 300, 400, 500]),
     "eta": np.linspace(-2.5, 2.5, 21),
     "phi": np.linspace(-np.pi, np.pi, 17),
-    "cluster_mass": np.array([0.0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 30, 40, 60, 100]),
-    "cluster_width": np.array([0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4]),
+    "cluster_mass": np.array([0.0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 30, 40, 60, 100, 150]),
+    "cluster_width": np.array([0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]),
 }
-"""Bin edges by quantity: Lxy and |Lz| in mm, jet pt and mass of the clusters in GeV, jet eta, jet phi in rad, width."""
+"""Bin edges by quantity: Lxy and |Lz| in mm, jet pt and mass of the clusters in GeV, jet eta, jet phi in rad, width.
+
+Their number is odd, so that two bins can be taken together.
+"""
 
 _FINE_FROM_PASSING = 60
 """With fewer QCD jets that pass the cut, two bins are taken together for the backgrounds."""
