@@ -50,6 +50,7 @@ nb_output_stderr = "remove"
 # These need the real ATLAS jets, which are not public; without them they are shown as they stand.
 REAL_JETS = ROOT.parent / "shared" / "real"
 os.environ["REAL_JETS_FOLDER"] = str(REAL_JETS)
+os.environ["CPP_EXAMPLE_FOLDER"] = str(ROOT / "examples" / "cpp")
 nb_execution_excludepatterns = [] if REAL_JETS.is_dir() else ["tutorials/real_*"]
 
 autodoc_typehints = "none"

@@ -5,13 +5,13 @@ import importlib
 import importlib.metadata
 import pkgutil
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -24,9 +24,15 @@ import cal_ratio_trainer
 import cal_ratio_trainer.config
 from cal_ratio_trainer.cli.main import cr_trainer
 from cal_ratio_trainer.config.base import Settings
+from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.config.loading import packaged_configs, read_config
+from cal_ratio_trainer.config.plot import PlotSettings
+from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.config.tuning import search_space
+from cal_ratio_trainer.jets.schema import extended_schema
+from tests.factories.pages import ROOT, bash_lines, blocks, commands_in, documents
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "cal_ratio_trainer"
 HEAVY = ("torch", "matplotlib", "awkward", "pydantic", "pandas", "uproot", "pyarrow", "numpy", "scipy", "h5py")
 
@@ -303,14 +309,6 @@ def test_the_command_that_ci_takes_from_the_readme_installs_then_tests() -> None
     assert test == ".venv/bin/pytest -n auto --dist loadfile"
 
 
-def documents() -> list[Path]:
-    """The README and all pages."""
-    top = [
-        ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")
-    ]
-    return [*top, *sorted((ROOT / "docs").rglob("*.md"))]
-
-
 def anchors(page: Path) -> set[str]:
     """Targets of links within a page: GitHub's names of its headings, and anchors in HTML."""
     text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
@@ -341,27 +339,38 @@ def test_options_in_the_pages_are_options_of_a_command(page: Path) -> None:
     assert used - known - {"--help", "--version"} == set()
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    """Code blocks of a page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.parametrize("page", documents(), ids=lambda page: page.name)
 def test_python_in_the_pages_is_python_and_commands_are_commands(page: Path) -> None:
     for block in blocks(page, "python"):
         ast.parse(block)
-    for line in "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if words[:1] != ["cr_trainer"]:
-            continue
+    for block in blocks(page, "bash"):
+        subprocess.run(["bash", "-n"], input=block, check=True, text=True)
+    for words in (words for block in blocks(page, "bash") for line in bash_lines(block) for words in commands_in(line)):
         command: click.Command = cr_trainer()
-        context, rest = click.Context(command), words[1:]
+        context, rest = click.Context(command), words
         while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
             found = command.get_command(context, rest[0])
-            assert found is not None, line
+            assert found is not None, words
             command, rest = found, rest[1:]
         # Raises UsageError for an option that is unknown or lacks its value.
-        command.make_parser(click.Context(command)).parse_args(rest)
+        command.make_parser(click.Context(command)).parse_args(list(rest))
+
+
+READERS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "build.md": lambda content: BuildSettings.make(**{"output_file": "a.pkl", "input_files": ["b.pkl"]} | content),
+    "convert.md": lambda content: (
+        extended_schema("page", content) if "constituents" in content else ConvertSettings.make(**content)
+    ),
+    "plot.md": lambda content: PlotSettings.make(**content),
+    "tune.md": lambda content: search_space(content, TrainSettings.make(), "page", set()),
+}
+"""Functions that read the YAML of a page, and refuse what its command would refuse."""
+
+
+@pytest.mark.parametrize("page", [page for page in documents() if blocks(page, "yaml")], ids=lambda page: page.name)
+def test_yaml_in_the_pages_is_accepted_by_its_command(page: Path) -> None:
+    for block in blocks(page, "yaml"):
+        assert READERS[page.name](yaml.safe_load(block))
 
 
 def test_every_page_is_in_a_table_of_contents_of_the_site() -> None:

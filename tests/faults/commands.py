@@ -12,10 +12,14 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from PIL import Image
 
 import cal_ratio_trainer
 from cal_ratio_trainer.cli.main import main
+from cal_ratio_trainer.plotting import pool
+from cal_ratio_trainer.plotting.drawing import Drawing
 from cal_ratio_trainer.plotting.pool import DrawingPool
+from cal_ratio_trainer.plotting.style import FigureLabels
 from tests.faults import forking_context
 
 KILLS = 10
@@ -31,7 +35,7 @@ for _name in ("matplotlib.backends.backend_agg", "matplotlib.font_manager", "mpl
 
 
 def start_command(
-    words: Sequence[object], folder: Path, output: Path | None = None, figures: bool = True
+    words: Sequence[object], folder: Path, output: Path | None = None, figures: bool = True, blank: bool = False
 ) -> BaseProcess:
     """Starts a command in `folder` as leader of a process group; it appends its output to folder/output.txt.
 
@@ -40,14 +44,17 @@ def start_command(
         folder: current folder of the command.
         output: another file for its output.
         figures: whether a training draws, which takes most of the time of a small one.
+        blank: every figure is an empty PNG, which takes no time; reports are complete otherwise.
     """
-    given = ([*map(str, words)], folder, output or folder / _OUTPUT, figures)
+    given = ([*map(str, words)], folder, output or folder / _OUTPUT, figures, blank)
     process = forking_context().Process(target=_run, args=given)
     process.start()
     return process
 
 
-def run(words: Sequence[object], folder: Path, output: Path | None = None, figures: bool = True) -> tuple[int, str]:
+def run(
+    words: Sequence[object], folder: Path, output: Path | None = None, figures: bool = True, blank: bool = False
+) -> tuple[int, str]:
     """Runs a command to its end.
 
     Returns:
@@ -55,7 +62,7 @@ def run(words: Sequence[object], folder: Path, output: Path | None = None, figur
     """
     output = output or folder / _OUTPUT
     begin = output.stat().st_size if output.exists() else 0
-    process = start_command(words, folder, output, figures)
+    process = start_command(words, folder, output, figures, blank)
     process.join(_LONGEST_S)
     assert process.exitcode is not None, f"{words} did not end"
     return process.exitcode, output.read_bytes()[begin:].decode() if output.exists() else ""
@@ -90,9 +97,21 @@ def kill_moments(name: str, seconds: float) -> list[tuple[float, bool]]:
     return [(float(generator.uniform(0, seconds)), bool(generator.integers(2))) for _ in range(KILLS)]
 
 
-def _run(words: list[str], folder: Path, output: Path, figures: bool) -> None:
+def _write_blank(drawing: Drawing, folder: Path, labels: FigureLabels) -> list[Path]:
+    paths = [folder / f"{drawing.name}{suffix}" for suffix in labels.suffixes]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        Image.new("P", (8, 6)).save(path, "PNG")
+    return paths
+
+
+def _run(words: list[str], folder: Path, output: Path, figures: bool, blank: bool) -> None:
     if not figures:
         DrawingPool.submit = lambda *given, **more: None  # type: ignore[method-assign]
+    if blank:
+        Drawing.write = _write_blank  # type: ignore[method-assign]
+        # No other processes draw, which would not know of this.
+        pool.available_cores = lambda: 1
     os.setsid()
     os.chdir(folder)
     # Fonts are listed once, not in each folder.
