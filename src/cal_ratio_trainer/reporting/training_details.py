@@ -127,9 +127,9 @@ def run_commands(overview: RunOverview) -> dict[str, str]:
     has_json = not isinstance(rule, EnsembleRule) and overview.setting("encoder") in ("", DEFAULT_ENCODER)
     export = ("" if has_json else " --format onnx") + (" --folds" if isinstance(rule, FoldRule) else "")
     return {
-        "scores jets of any files with the recommended epoch": f"cr_trainer score {name}/best FILES...{place}",
+        "scores jets of any files with the recommended epoch": f"cr_trainer score FILES... {name}/best{place}",
         "exports it for the experiment's C++ software": f"cr_trainer convert training {name}/best{export}{place}",
-        "shortlists epochs with errors, on the test part": f"cr_trainer analyze --runs_to_analyze {name}{place}",
+        "shortlists epochs with errors, on the test part": f"cr_trainer analyze {name}{place}",
         "trains on": f"cr_trainer train{place} --model_name {model} --continue {run.number}",
         "opens this page": f"cr_trainer watch {name}{place}",
     }
