@@ -432,7 +432,10 @@ class TrainSettings(FigureSettings):
         renamed = super().with_new_names(given)
         for name in ("cr_training_file", "cr_judge_file"):
             if name in renamed:
-                renamed[name] = named_regions(renamed[name])
+                try:
+                    renamed[name] = named_regions(renamed[name])
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
         weight = renamed.get("adversary_weight")
         try:
             number = float(weight)  # type: ignore[arg-type]

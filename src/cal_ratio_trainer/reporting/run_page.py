@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.labels import Label
@@ -294,6 +294,7 @@ def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
 
 def _commands(overview: RunOverview) -> str:
     """Commands ready to be copied, with what each does."""
-    commands = run_commands(overview)
+    # A line break in a folder's name would end the block.
+    commands = {said: harmless(words, kept="") for said, words in run_commands(overview).items()}
     width = max(map(len, commands.values()))
     return "```\n" + "\n".join(f"{words:{width}}  # {said}" for said, words in commands.items()) + "\n```"

@@ -110,7 +110,9 @@ class Encoder(ABC):
         """Every weight of the module by name; arguments as `module`."""
         import torch
 
-        module = self.module(branch, inputs, layers, torch.Generator())
+        # Without memory for the weights: their widths may come from an untrusted file.
+        with torch.device("meta"):
+            module = self.module(branch, inputs, layers, torch.Generator())
         return {name: tuple(weight.shape) for name, weight in module.named_parameters()}
 
     def width(self, branch: BranchShape) -> int:
