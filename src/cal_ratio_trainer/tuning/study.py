@@ -87,7 +87,7 @@ _PointEntry = Annotated[tuple[float, PositiveFloat, float, NonNegativeInt], Fiel
 class _TrialEntries(_Checked):
     run: str | None = Field(default=None, pattern=r"^[0-9]{1,9}$")
     points: list[_PointEntry] = []
-    ended: Literal["stopped", "diverged", "failed"] = FAILED
+    ended: Literal["stopped", "diverged", "failed"] = "failed"
     reason: str = ""
     seconds: NonNegativeFloat | None = None
     epochs: NonNegativeInt | None = None
