@@ -329,3 +329,14 @@ def test_jets_that_were_never_scaled_or_twice_are_not_scored(network: Path, tmp_
         file = write_built(tmp_path / "jets.parquet", jets)
         with pytest.raises(InputFileError, match=r"jets\.parquet: has a median jet_pt of"):
             score_files(score_settings(tmp_path, [file], network))
+
+
+def test_a_network_before_the_files_is_answered_with_the_right_order(
+    trained: tuple[RunDirectory, Path, Path], network: Path
+) -> None:
+    run, main, control = trained
+    folder = run.path.parents[1]
+    for first in ("default/0/best", "default/0", str(network)):
+        told = f"{first} is a network, which comes last: cr_trainer score {control} {main} {first}"
+        with pytest.raises(ConfigError, match=re.escape(told)):
+            score_files(score_settings(folder, [first, control], main))
