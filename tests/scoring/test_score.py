@@ -1,6 +1,7 @@
 """Files of any kind are scored in a stream; outputs are complete or absent."""
 
 import errno
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.scorer import Scorer
 from tests.factories.files import SCALING, write_built, write_converted, write_flat
