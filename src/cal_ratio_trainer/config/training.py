@@ -59,7 +59,7 @@ class TrainSettings(FigureSettings):
     profile: Literal["manual", "best"] = Field(
         default="manual",
         description="Recipe that the other settings begin from: 'manual' is the earlier program's, 'best' is what gave "
-        "the best networks in measurements. Without a config file it is 'best'.",
+        "the best networks in measurements.",
     )
     model_name: str = Field(
         default="default", description="Name of the model; its runs stand in a folder of this name."
