@@ -174,12 +174,15 @@ def test_an_ensemble_is_one_run_of_tables_and_reports(trained: NetworkSetSummary
     listed = crt.list_runs(output_path=runs, folds=True)
     assert [row["run"] for row in listed.records()] == ["default/00000", *(f"default/00000/member_{i}" for i in (0, 1))]
     assert listed.records()[0]["test_auc_mean"] == trained.run.read_record()["members"]["auc"]["mean"]
+    seen: list[Any] = []
+
+    def counted(*given: Any) -> Any:
+        seen.append(given)
+        return c2st_of_control_jets(*given)
+
     with pytest.MonkeyPatch.context() as patch:
-        seen: list[Any] = []
-        patch.setattr(
-            summary, "c2st_of_control_jets", lambda *given: seen.append(given) or c2st_of_control_jets(*given)
-        )
-        patch.setattr(candidates, "c2st_of_control_jets", summary.c2st_of_control_jets)
+        for module in (summary, candidates):
+            patch.setattr(module, "c2st_of_control_jets", counted)
         done = crt.analyze(output_path=runs, output_report=tmp_path / "analyze.md", replicas=5, device="cpu")
         # Of the mean scores and of each member.
         assert len(seen) == 3
