@@ -359,7 +359,8 @@ class TrainSettings(FigureSettings):
     )
     tensorboard: bool = Field(
         default=True,
-        description="Write every epoch's figures for TensorBoard too, where it is installed (the extra 'tensorboard').",
+        description="Write history, figures and settings for TensorBoard too, where it is installed (the extra "
+        "'tensorboard').",
     )
 
     @model_validator(mode="before")
