@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Training": (
         *("profile", "epochs", "continue_from", "start_from", "early_stopping", "num_splits", "batch_size"),
         *("accumulate", "learning_rate", "schedule", "optimizer", "weight_decay", "clip_gradient", "average_weights"),
+        *("standardize_inputs",),
         *("regularization", "dropout", "reshuffle", "seed", "seeds", "member"),
     ),
     "Agreement of data and simulation": (

@@ -155,6 +155,11 @@ class TrainSettings(FigureSettings):
         gt=0,
         description="Largest norm of the network's gradient in a step; null sets no limit. [1]",
     )
+    standardize_inputs: bool = Field(
+        default=False,
+        description="Train on inputs of the constituents less their mean, divided by their spread; the first layers of "
+        "a network that is kept take this in, so that it reads the inputs as they are.",
+    )
     average_weights: float | None = Field(
         default=None,
         gt=0,
@@ -531,7 +536,7 @@ class TrainSettings(FigureSettings):
         return tuple(name for name, wanted in chosen.items() if wanted)
 
 
-VALUES_BEFORE = {"adversary_input": "probabilities", "adversary_momentum": 0.99}
+VALUES_BEFORE = {"adversary_input": "probabilities", "adversary_momentum": 0.99, "standardize_inputs": False}
 """Values of later settings in runs that lack them, where these are not today's defaults."""
 
 _LATER_SETTINGS = {
@@ -540,7 +545,7 @@ _LATER_SETTINGS = {
     *("adversary_input", "adversary_momentum", "epoch_plots", "epoch_plots_of", "fold", "folds"),
     *("matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
-    *("start_from", "mlflow", "tag", "tensorboard", "weight_decay"),
+    *("mlflow", "standardize_inputs", "start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""

@@ -77,6 +77,7 @@ _NO_JET_DEPENDS_ON = {
         "early_stopping",
         "model_name",
         "note",
+        "standardize_inputs",
     ),
 }
 """Settings with which two trials read the same jets to the same place."""

@@ -82,6 +82,8 @@ class Encoder(ABC):
         formats: names of the network formats that can hold it, besides safetensors, which holds every one.
         pytorch_only: it runs on PyTorch's operations alone, which `auto` then chooses.
         any_length: its ONNX nodes take any number of slots, 0 included, so that empty ones need not be fed.
+        input_layer: name of the dense layer, with `kernel` and `bias`, that alone reads the constituents; None where
+            there is no such layer, and the inputs cannot be standardised.
         options: its own settings (`encoder_options`) with their defaults, all at least 1.
     """
 
@@ -89,6 +91,7 @@ class Encoder(ABC):
     formats: ClassVar[frozenset[str]] = frozenset()
     pytorch_only: ClassVar[bool] = False
     any_length: ClassVar[bool] = False
+    input_layer: ClassVar[str | None] = None
     options: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod
