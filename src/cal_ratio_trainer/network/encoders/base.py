@@ -4,6 +4,7 @@ One file adds an architecture: a subclass of `Encoder` and `register_encoder(...
 PyTorch, since shapes and names of weights are asked where no network runs.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from cal_ratio_trainer.config.training import MAX_LAYERS
 from cal_ratio_trainer.errors import ConfigError, UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -160,8 +162,8 @@ class Encoder(ABC):
                 raise ConfigError(
                     [f"encoder {self.name} has no option {name!r}{did_you_mean(name, options)}; its options: {known}"]
                 )
-            if not number.isdecimal() or int(number) < 1:
-                raise ConfigError([f"encoder_options has {word!r}, expected {name}=NUMBER with a number of at least 1"])
+            if not re.fullmatch(r"0*[1-9][0-9]{0,3}", number) or int(number) > MAX_LAYERS:
+                raise ConfigError([f"encoder_options has {word!r:.80}, expected {name}=NUMBER from 1 to {MAX_LAYERS}"])
             options[name] = int(number)
         return tuple(options.items())
 
