@@ -1,8 +1,10 @@
 """Settings of `cr_trainer train`."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -29,6 +31,9 @@ DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7, "reversal": 3.0}
 
 MAX_LAYERS, MAX_UNITS = 1024, 1 << 16
 """Limits on the layers of one kind of a network, and on the units of a layer; in its files too."""
+
+MLFLOW_ADDRESS = r"(https?|file|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:|databricks$"
+"""Beginning of what is an address for MLflow, and no folder."""
 
 MainPart = Literal["validation", "test"]
 """Part of the main jets that the score plots of every epoch show."""
@@ -372,6 +377,11 @@ class TrainSettings(FigureSettings):
         description="Write history, figures and settings for TensorBoard too, where it is installed (the extra "
         "'tensorboard').",
     )
+    mlflow: str | None = Field(
+        default=None,
+        description="Folder, or address of a tracking server or database, where the run is written for MLflow too (the "
+        "extra 'mlflow'); null: nowhere.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -401,6 +411,23 @@ class TrainSettings(FigureSettings):
     def _is_a_word(cls, given: str | None) -> str | None:
         if given is not None and given.split() != [given]:
             raise ValueError(f"should be one word, got {given!r}")
+        return given
+
+    @field_validator("mlflow")
+    @classmethod
+    def _is_an_address(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        is_address = re.match(MLFLOW_ADDRESS, given)
+        if not given.strip() or (not is_address and ("://" in given or "?" in given)):
+            raise ValueError(
+                "should be a folder, or an address that begins with https:, sqlite:, postgresql: or the like"
+            )
+        if is_address and (urlsplit(given).password or (given.startswith("http") and urlsplit(given).username)):
+            raise ValueError(
+                "should have no password, since settings are written into the run's files; MLflow reads it from "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
         return given
 
     @field_validator("cluster_filters", "track_filters", "muon_segment_filters")
@@ -528,7 +555,7 @@ _LATER_SETTINGS = {
     *("adversary_input", "adversary_momentum", "epoch_plots", "epoch_plots_of", "fold", "folds"),
     *("matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
-    *("standardize_inputs", "start_from", "tag", "tensorboard", "weight_decay"),
+    *("mlflow", "standardize_inputs", "start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""
