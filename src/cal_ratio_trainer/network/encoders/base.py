@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from cal_ratio_trainer.config.training import MAX_LAYERS
 from cal_ratio_trainer.errors import ConfigError, UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "lstm"
 """Architecture of the 2019 network, and of every network that does not name one."""
+
+_MAX_OPTION = 1024
+"""Limit on the options of an encoder, which are numbers of layers and widths; they may come from an untrusted file."""
 
 _BUILT_IN = {
     "lstm": "cal_ratio_trainer.network.encoders.lstm",
@@ -162,8 +164,8 @@ class Encoder(ABC):
                 raise ConfigError(
                     [f"encoder {self.name} has no option {name!r}{did_you_mean(name, options)}; its options: {known}"]
                 )
-            if not re.fullmatch(r"0*[1-9][0-9]{0,3}", number) or int(number) > MAX_LAYERS:
-                raise ConfigError([f"encoder_options has {word!r:.80}, expected {name}=NUMBER from 1 to {MAX_LAYERS}"])
+            if not re.fullmatch(r"0*[1-9][0-9]{0,3}", number) or int(number) > _MAX_OPTION:
+                raise ConfigError([f"encoder_options has {word!r:.80}, expected {name}=NUMBER from 1 to {_MAX_OPTION}"])
             options[name] = int(number)
         return tuple(options.items())
 
