@@ -29,6 +29,9 @@ DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7, "reversal": 3.0}
 """Of methods whose strength is not 1 by default."""
 
 
+MAX_LAYERS, MAX_UNITS = 1024, 1 << 16
+"""Limits on the layers of one kind of a network, and on the units of a layer; in its files too."""
+
 MLFLOW_ADDRESS = r"(https?|file|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:|databricks$"
 """Beginning of what is an address for MLflow, and no folder."""
 
@@ -227,14 +230,21 @@ class TrainSettings(FigureSettings):
     muon_segment_filters: list[int] = Field(
         default=[32, 16, 8], min_length=1, description="Widths of the layers on each muon segment. [units]"
     )
-    cluster_lstm_nodes: int = Field(default=10, ge=1, description="Width of the LSTM over clusters. [units]")
-    track_lstm_nodes: int = Field(default=10, ge=1, description="Width of the LSTM over tracks. [units]")
-    muon_segment_lstm_nodes: int = Field(default=5, ge=1, description="Width of the LSTM over muon segments. [units]")
+    cluster_lstm_nodes: int = Field(
+        default=10, ge=1, le=MAX_UNITS, description="Width of the LSTM over clusters. [units]"
+    )
+    track_lstm_nodes: int = Field(default=10, ge=1, le=MAX_UNITS, description="Width of the LSTM over tracks. [units]")
+    muon_segment_lstm_nodes: int = Field(
+        default=5, ge=1, le=MAX_UNITS, description="Width of the LSTM over muon segments. [units]"
+    )
     lstm_layers: int = Field(
-        default=1, ge=1, description="LSTM layers on top of each other, for each constituent. [layers]"
+        default=1, ge=1, le=MAX_LAYERS, description="LSTM layers on top of each other, for each constituent. [layers]"
     )
     hidden_layer_fraction: float = Field(
-        default=1.0, gt=0, description="Factor on the widths 512 and 64 of the two hidden layers. [1]"
+        default=1.0,
+        gt=0,
+        le=MAX_UNITS / 512,
+        description="Factor on the widths 512 and 64 of the two hidden layers. [1]",
     )
     mH_parametrization: bool = Field(default=False, description="Give the network the mediator's mass as an input.")
     mS_parametrization: bool = Field(
@@ -423,8 +433,8 @@ class TrainSettings(FigureSettings):
     @field_validator("cluster_filters", "track_filters", "muon_segment_filters")
     @classmethod
     def _some_units(cls, widths: list[int]) -> list[int]:
-        if min(widths) < 1:
-            raise ValueError(f"every layer needs at least 1 unit, got {widths}")
+        if min(widths) < 1 or max(widths) > MAX_UNITS or len(widths) > MAX_LAYERS:
+            raise ValueError(f"at most {MAX_LAYERS} layers, each of 1 to {MAX_UNITS} units, are possible, got {widths}")
         return widths
 
     @model_validator(mode="after")
