@@ -244,7 +244,7 @@ def test_packages_leave_libraries_to_those_whose_business_they_are(package: str)
 def test_everything_the_sources_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
-    for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook", "tune"):
+    for extra in ("dask", "xrootd", "onnx", "tensorboard", "mlflow", "gpu", "notebook", "tune"):
         declared |= {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"][extra]}
     declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which requires the matching version
     owners = importlib.metadata.packages_distributions()

@@ -205,6 +205,8 @@ def test_the_packaged_configurations_name_the_files_of_the_group(name: str) -> N
         ("learning_rate", "inf"),
         ("cluster_filters", [64, 0]),
         ("muon_segment_filters", ["-2"]),
+        ("track_filters", [99999999999]),
+        ("hidden_layer_fraction", 1e9),
         ("seed", 2**63),
         ("pt_ranges", [0.3, 0.3]),
         ("pt_ranges", [0.0, 0.3]),

@@ -365,6 +365,12 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         )
         ensemble = replace(figures, members=member_figures([each.numbers() for each in members]))
     ks = ks_of_control_jets(control, sample.pt_ranges)
+    # Classifiers are trained for these: once.
+    if ensemble is not None and ensemble.c2st is not None:
+        c2st, regions = ensemble.c2st, ensemble.regions
+    else:
+        c2st = c2st_of_control_jets(control, settings.seed, sample.pt_ranges)
+        regions = figures_of_regions(control, judged, sample.pt_ranges, settings.seed)
     return TestResult(
         aucs=resampled_aucs(main, sample.main.events, resampling, BACKGROUNDS),
         rocs=tuple(roc_curve(main, background) for background in BACKGROUNDS),
@@ -374,9 +380,9 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         false_positives=false_positives(main),
         ks=ks,
         ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
-        c2st=c2st_of_control_jets(control, settings.seed, sample.pt_ranges),
+        c2st=c2st,
         histograms=histograms_of(main, control, ks, "test"),
-        regions=figures_of_regions(control, judged, sample.pt_ranges, settings.seed),
+        regions=regions,
         ensemble=ensemble,
         sculpting=sculpting(with_clusters(main, sample.cluster_shapes)) if settings.sculpting else (),
     )
