@@ -142,7 +142,7 @@ def test_a_damaged_file_of_the_program_is_refused(tmp_path: Path) -> None:
         ({"branches": []}, "its branches are not those of its features"),
         ({"dropout": math.nan}, "dropout nan"),
         ({"masses": -3}, "has -3 masses"),
-        ({"encoder": "transformer", "options": {"width": 10**6, "layers": 1}}, "has 1000000 width of clusters"),
+        ({"encoder": "transformer", "options": {"width": 10**6, "layers": 1}}, "expected width=NUMBER from 1 to 1024"),
         ({"encoder": "transformer", "options": {"width": 6, "heads": 4}}, "width 6 cannot be shared evenly by 4 heads"),
         # Some TiB of weights, which the file does not hold.
         ({"encoder": "transformer", "options": {"width": 1024, "layers": 1024}}, "weights missing or unknown"),

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from cal_ratio_trainer.config.training import MAX_LAYERS, MAX_UNITS
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.formats.layers import checked_weights
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
@@ -22,9 +23,6 @@ from cal_ratio_trainer.network.shape import NetworkShape
 
 SUFFIX = ".safetensors"
 FORMAT_VERSION = 1
-MAX_LAYERS, MAX_UNITS = 1024, 1 << 16
-"""Limits on the layers and options of a described network, and on the units of a layer."""
-
 _NETWORK, _DIGEST = "cal_ratio_trainer_network", "sha256"
 _SHAPE = TypeAdapter(NetworkShape)
 _NOT_OURS = (SafetensorError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -86,7 +84,6 @@ def shape_of_description(said: Any) -> NetworkShape:
     encoder = encoder_named(shape.encoder)
     for branch in shape.branches:
         layers[f"dense layers of {branch.name}"] = len(branch.dense)
-        layers |= {f"{name} of {branch.name} ({shape.encoder})": number for name, number in branch.options}
         units += [*branch.dense, branch.lstm_units]
         try:
             encoder.checked_options([f"{name}={number}" for name, number in branch.options])

@@ -55,7 +55,7 @@ _FIGURES = {"auc": "AUC", "error": "standard error", "expected": "expected AUC"}
 
 _PLACE_AND_OUTPUT = {
     *("model_name", "output_path", "cache_path", "tag", "note", "keep_weights", "threads", "device", "data_place"),
-    *("epoch_plots", "epoch_plots_of", "plot_processes", "tensorboard"),
+    *("epoch_plots", "epoch_plots_of", "plot_processes", "tensorboard", "mlflow"),
     *FigureSettings.model_fields,
 }
 HYPER_PARAMETERS = tuple(name for name in TrainSettings.model_fields if name not in _PLACE_AND_OUTPUT)

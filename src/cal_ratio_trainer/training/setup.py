@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import math
 import sys
 import threading
 import time
@@ -39,7 +40,7 @@ from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_
 from cal_ratio_trainer.runs.record import DataFile, training_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
-from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
+from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory, lacks_memory, memory_plan
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler, mini_batches, new_sampler
 from cal_ratio_trainer.training.signals import stopped_at_once
@@ -329,16 +330,23 @@ def new_step(
 
     Raises:
         ConfigError, EngineUnusable: the device or engine asked for cannot be used.
+        OutOfMemory: there is no room for the network.
     """
     device, schema = chosen_device(settings.device), loaded.tensors.jets.schema
     engine = engine_of(settings, device)
     set_matmul_precision(device, settings.matmul_precision)
-    classifier = Classifier(
-        network_shape(settings, schema),
-        settings.network_seed,
-        settings.engine,
-        auxiliary_heads=settings.auxiliary_weight > 0,
-    ).to(device)
+    shape = network_shape(settings, schema)
+    try:
+        classifier = Classifier(
+            shape, settings.network_seed, settings.engine, auxiliary_heads=settings.auxiliary_weight > 0
+        ).to(device)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        weights = sum(map(math.prod, shape.weight_shapes().values()))
+        raise OutOfMemory(
+            f"there is no memory for a network of {weights:,} weights: make its layers smaller"
+        ) from error
     if settings.standardize_inputs:
         trained = loaded.data.main.positions(Part.TRAIN)
         # Evenly spaced ones: files may have their jets sorted.

@@ -34,6 +34,7 @@ from cal_ratio_trainer.training.checkpoint import (
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.event_log import event_log
 from cal_ratio_trainer.training.loop import Observer, TrainingDiverged, TrainingLoop
+from cal_ratio_trainer.training.mlflow_log import mlflow_log, require_mlflow
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.setup import LoadedData, Training, restored_threads, set_up
@@ -193,6 +194,7 @@ def train(
         ranks.broadcast_text(json.dumps(start.as_broadcast()))
     if start.run is None:
         refuse_unusable(start.settings.output_path, start.settings.model_name)
+    require_mlflow(start.settings)
     training = set_up(start, say, ranks, loaded)
     run = start.run or start.new_run()
     with ExitStack() as held:
@@ -206,7 +208,6 @@ def train(
                     run.path.parent.rmdir()
             raise
         summary = _train_in(run, training, say, details, show, observer)
-        show(run, None)
     _share_late_signal(ranks, summary.stop)
     return summary
 
@@ -233,11 +234,13 @@ def _train_in(
             for note in record.get("notes", []) if training.start.run is None else []:
                 say(note)
             events = logs.enter_context(event_log(run, settings, progress.history))
+            tracked = logs.enter_context(mlflow_log(run, settings, progress.history, record))
+            followers = [each for each in (events, tracked) if each is not None]
 
             def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
                 plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
-                if events is not None:
-                    events.add(history)
+                for each in followers:
+                    each.add(history)
                 seconds_an_epoch = (time.perf_counter() - begin) / (len(history) - len(progress.history))
                 show(run, (epochs - len(history)) * seconds_an_epoch)
 
@@ -265,8 +268,9 @@ def _train_in(
             record["computed_by"] = training.computed_by()
             # A signal from here on would only spoil what takes seconds to complete.
             summary = _finish(run, training, progress, record, plots, details, stop)
-            if events is not None:
-                events.finish(summary.figures)
+            show(run, None)
+            for each in followers:
+                each.finish(summary.figures)
             return summary
     except BaseException as error:
         end_early(run, training, record, error)

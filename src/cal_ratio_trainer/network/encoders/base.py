@@ -4,6 +4,7 @@ One file adds an architecture: a subclass of `Encoder` and `register_encoder(...
 PyTorch, since shapes and names of weights are asked where no network runs.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "lstm"
 """Architecture of the 2019 network, and of every network that does not name one."""
+
+_MAX_OPTION = 1024
+"""Limit on the options of an encoder, which are numbers of layers and widths; they may come from an untrusted file."""
 
 _BUILT_IN = {
     "lstm": "cal_ratio_trainer.network.encoders.lstm",
@@ -160,8 +164,8 @@ class Encoder(ABC):
                 raise ConfigError(
                     [f"encoder {self.name} has no option {name!r}{did_you_mean(name, options)}; its options: {known}"]
                 )
-            if not number.isdecimal() or int(number) < 1:
-                raise ConfigError([f"encoder_options has {word!r}, expected {name}=NUMBER with a number of at least 1"])
+            if not re.fullmatch(r"0*[1-9][0-9]{0,3}", number) or int(number) > _MAX_OPTION:
+                raise ConfigError([f"encoder_options has {word!r:.80}, expected {name}=NUMBER from 1 to {_MAX_OPTION}"])
             options[name] = int(number)
         return tuple(options.items())
 
