@@ -63,7 +63,8 @@ def main() -> None:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             files = pool.submit(write_files, Path(name), arguments.main_jets, arguments.control_jets)
         given = {name: getattr(arguments, name) for name in ("num_splits", "epochs", "threads")}
-        settings = settings_of(files.result(), **given)
+        # Plots are drawn in other processes on the same cores.
+        settings = settings_of(files.result(), epoch_plots=False, **given)
         record = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record
     timings = record["timings"]
     for stage in ("data_s", "steps_s", "validation_s", "files_s", "seconds_an_epoch", "main_jets_per_second"):

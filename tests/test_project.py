@@ -250,7 +250,7 @@ def test_packages_leave_libraries_to_those_whose_business_they_are(package: str)
 def test_everything_the_sources_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
-    for extra in ("dask", "xrootd", "onnx", "tensorboard", "gpu", "notebook", "tune"):
+    for extra in ("dask", "xrootd", "onnx", "tensorboard", "mlflow", "gpu", "notebook", "tune"):
         declared |= {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"][extra]}
     declared.add(canonicalize_name("pydantic-core"))  # a part of pydantic, which requires the matching version
     owners = importlib.metadata.packages_distributions()
@@ -307,6 +307,11 @@ def test_the_command_that_ci_takes_from_the_readme_installs_then_tests() -> None
     *install, test = line.split(" && ")
     assert install == ["python3 -m venv .venv", ".venv/bin/pip install -e '.[test]'"]
     assert test == ".venv/bin/pytest -n auto --dist loadfile"
+
+
+def test_the_readme_has_three_pictures_and_at_most_500_words() -> None:
+    assert len(re.findall(r"!\[[^\]]+\]\(docs/images/\w+\.png\)", readme())) == 3
+    assert len(readme().split()) <= 500
 
 
 def anchors(page: Path) -> set[str]:

@@ -40,6 +40,24 @@ def test_files_are_converted_and_a_cutflow_is_printed(
     assert len(read_jets(tmp_path / "jets" / "a.parquet")) == 1
 
 
+def test_the_last_lines_name_the_files_of_each_training_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "qcd"):
+        write_ntuple(tmp_path / f"{name}.root", TWO_EVENTS)
+    entries = ", ".join(f"{{input_file: {name}.root, data_type: {name}}}" for name in ("data", "qcd"))
+    (tmp_path / "both.yaml").write_text(f"input_files: [{entries}]\n")
+    both = "Next: cr_trainer build 'jets/*.parquet' --kind control --output control.parquet\n"
+    data = (
+        "Next (MULTIJETS... are converted files of qcd): cr_trainer build 'jets/*.parquet' MULTIJETS... --kind control "
+        "--output control.parquet\n"
+    )
+    for words, said in ((("--config", "both.yaml"), both), (("data.root", "--data_type", "data"), data)):
+        assert run(monkeypatch, *words, "--output_path", "jets") == 0
+        assert capsys.readouterr().err.endswith(said)
+
+
 def test_a_failed_file_is_named_with_its_reason_and_the_status_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,27 @@ def test_help_of_train_is_a_screen_in_groups_with_one_spelling_each_and_help_all
     assert "--help-all" in short
 
 
+@pytest.mark.parametrize("command", ["train", "tune study"])
+def test_help_tells_the_defaults_of_the_demo_of_files_and_of_a_config(command: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("{}")
+    files = ["--main_training_file", "a.parquet", "--cr_training_file", "b.parquet"]
+    config = ["--config", str(tmp_path / "empty.yaml")]
+    of_demo, of_files, of_config = (
+        yaml.safe_load(said(*command.split(), *words, "--print_settings")) for words in ([], files, files + config)
+    )
+    told = " ".join(said(command.split()[0], "--help-all").split())
+    different = {"main_training_file", "cr_training_file"}
+    for name, value in of_files.items():
+        if name not in different and not of_demo[name] == value == of_config[name]:
+            manual = "with a config file" if name == "profile" else "profile manual"
+            words = (
+                f"{value}; {manual}: {of_config[name]}" if value == of_demo[name] else f"{value}; demo: {of_demo[name]}"
+            )
+            assert f"(default: {words})" in told.partition(f" --{name} ")[2][:400]
+            different.add(name)
+    assert different >= {"profile", "agreement", "agreement_strength", "learning_rate", "dropout", "epochs"}
+
+
 def test_every_option_of_a_group_and_of_the_short_help_is_one_of_a_command() -> None:
     group, names = cr_trainer(), set[str]()
     assert isinstance(group, click.Group)

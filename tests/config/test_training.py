@@ -22,7 +22,7 @@ def resolved(config: dict[str, Any] | None = None, **flags: Any) -> tuple[TrainS
 def test_without_a_config_file_the_profile_is_best_and_the_demo_has_few_epochs() -> None:
     settings, _ = resolved()
     assert (settings.profile, settings.epochs, settings.sample_fraction) == ("best", 15, 1.0)
-    assert (settings.agreement, settings.agreement_strength) == ("distance", 4.0)
+    assert (settings.agreement, settings.agreement_strength) == ("distance", 6.0)
     layers, _ = resolve_layers([DEFAULTS, ("command line", {"epochs": 3})])
     assert profile_notice(layers).startswith("profile best: agreement distance")
     assert profile_notice(layers).endswith(", sample_fraction 1.0")
@@ -205,6 +205,8 @@ def test_the_packaged_configurations_name_the_files_of_the_group(name: str) -> N
         ("learning_rate", "inf"),
         ("cluster_filters", [64, 0]),
         ("muon_segment_filters", ["-2"]),
+        ("track_filters", [99999999999]),
+        ("hidden_layer_fraction", 1e9),
         ("seed", 2**63),
         ("pt_ranges", [0.3, 0.3]),
         ("pt_ranges", [0.0, 0.3]),

@@ -14,6 +14,8 @@ from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.evaluation import summary
+from cal_ratio_trainer.evaluation.c2st import c2st_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.formats.registry import CannotAverage
 from cal_ratio_trainer.jets import Label
@@ -27,6 +29,7 @@ from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import find_network, find_networks, networks_of
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.test_sample import RunSample
+from cal_ratio_trainer.scoring import candidates
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.loop import write_epoch
 from cal_ratio_trainer.training.signals import TrainingStopped
@@ -171,7 +174,18 @@ def test_an_ensemble_is_one_run_of_tables_and_reports(trained: NetworkSetSummary
     listed = crt.list_runs(output_path=runs, folds=True)
     assert [row["run"] for row in listed.records()] == ["default/00000", *(f"default/00000/member_{i}" for i in (0, 1))]
     assert listed.records()[0]["test_auc_mean"] == trained.run.read_record()["members"]["auc"]["mean"]
-    done = crt.analyze(output_path=runs, output_report=tmp_path / "analyze.md", replicas=5, device="cpu")
+    seen: list[Any] = []
+
+    def counted(*given: Any) -> Any:
+        seen.append(given)
+        return c2st_of_control_jets(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (summary, candidates):
+            patch.setattr(module, "c2st_of_control_jets", counted)
+        done = crt.analyze(output_path=runs, output_report=tmp_path / "analyze.md", replicas=5, device="cpu")
+        # Of the mean scores and of each member.
+        assert len(seen) == 3
     assert "The ensemble and its 2 members" in write_run_page(trained.run).read_text("utf-8")
     assert trained.figures is not None
     said = training_summary(trained.run, trained.figures)

@@ -5,7 +5,7 @@ from pathlib import Path
 from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.config.tuning import search_space
-from cal_ratio_trainer.tuning.study import POINT, RUN, Plan, make_study, open_study, study_folder
+from cal_ratio_trainer.tuning.study import POINT, RUN, SECONDS, Plan, make_study, open_study, study_folder
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
 from tests.faults.files_loaders import FILES_LOADERS
@@ -34,6 +34,7 @@ def _journal(folder: Path) -> Path:
             assert trial is not None
             trial.set_user_attr(RUN, f"{number:05d}")
             trial.set_user_attr(POINT, [0.9, 0.01, 1.0, 3])
+            trial.set_user_attr(SECONDS, 1.0)
             opened.study.tell(trial, (0.9, 1.0))
     return opened.folder / "journal.log"
 

@@ -3,16 +3,19 @@
 import hashlib
 import io
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from markdown_it import MarkdownIt
+from safetensors.numpy import save
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats import registry
@@ -33,7 +36,12 @@ from cal_ratio_trainer.formats.registry import (
     output_files,
     register_format,
 )
-from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors, safetensors_bytes
+from cal_ratio_trainer.formats.safetensors_file import (
+    _digest,
+    described_shape,
+    network_from_safetensors,
+    safetensors_bytes,
+)
 from cal_ratio_trainer.formats.self_check import Expected, ExportFailed, KnownScores
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
@@ -124,6 +132,30 @@ def test_a_damaged_file_of_the_program_is_refused(tmp_path: Path) -> None:
     file.write_bytes(good[:1000])
     with pytest.raises(InputFileError, match=r"network\.safetensors: is no network file"):
         read_network(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lstm_layers": 10**9}, "has 1000000000 LSTM layers, expected 1 to 1024"),
+        ({"hidden": [512, -64]}, "has a layer of -64 units"),
+        ({"branches": []}, "its branches are not those of its features"),
+        ({"dropout": math.nan}, "dropout nan"),
+        ({"masses": -3}, "has -3 masses"),
+        ({"encoder": "transformer", "options": {"width": 10**6, "layers": 1}}, "expected width=NUMBER from 1 to 1024"),
+        ({"encoder": "transformer", "options": {"width": 6, "heads": 4}}, "width 6 cannot be shared evenly by 4 heads"),
+        # Some TiB of weights, which the file does not hold.
+        ({"encoder": "transformer", "options": {"width": 1024, "layers": 1024}}, "weights missing or unknown"),
+    ],
+)
+def test_a_file_that_describes_an_impossible_network_is_refused(changes: dict[str, Any], said: str) -> None:
+    described = {**described_shape(DEFAULT_SHAPE), **changes}
+    options = [*described.pop("options", {}).items()]
+    described["branches"] = [{**branch, "options": options} for branch in described["branches"]]
+    text = json.dumps({"format_version": 1, "run": None, "epoch": None, "shape": described})
+    content = save(WEIGHTS, metadata={"cal_ratio_trainer_network": text, "sha256": _digest(text, WEIGHTS)})
+    with pytest.raises(BadNetworkFile, match=said):
+        network_from_safetensors(content)
 
 
 ALL_FILES = {"model.json", "model_keras3.json", "model.keras", "model.onnx", "model.card.json", "model.card.md"}

@@ -135,8 +135,9 @@ def test_options_of_an_encoder_have_defaults_and_clear_errors() -> None:
         ConfigError, match=r"no option 'head' \(did you mean heads\?\); its options: width, layers, heads, "
     ):
         transformer.checked_options(["head=2"])
-    with pytest.raises(ConfigError, match="'heads=0', expected heads=NUMBER with a number of at least 1"):
-        transformer.checked_options(["heads=0"])
+    for wrong in ("heads=0", "heads=1025", "heads=x"):
+        with pytest.raises(ConfigError, match=r"'heads=.*', expected heads=NUMBER from 1 to 1024"):
+            transformer.checked_options([wrong])
     with pytest.raises(ConfigError, match="the width 48 cannot be shared evenly by 5 heads"):
         transformer.checked_options(["heads=5"])
     with pytest.raises(ConfigError, match="encoder lstm has no option 'width'; its options: none"):

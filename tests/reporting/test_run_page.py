@@ -1,5 +1,6 @@
 """Page of a run: when it is written, what is on it, and what happens when it cannot be."""
 
+import html
 import json
 import logging
 import re
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cal_ratio_trainer.config.runs import RunsSettings
 from cal_ratio_trainer.reporting import run_page
 from cal_ratio_trainer.reporting.run_page import RunPages, write_run_page
+from cal_ratio_trainer.reporting.runs import run_list
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
@@ -110,7 +113,16 @@ def test_the_page_is_valid_html_without_external_references_and_has_every_part(
     text = run.page_file.read_text("utf-8")
     assert "<b>a note" not in text
     assert re.search(r"<td[^>]*>demo simulation", text)
-    for heading in ("Commands", "Settings", "Data", "Histories", "ROC curves", "S/√B", "Confusion", "Overtraining"):
+    for heading in (
+        "Commands",
+        "Settings",
+        "Data",
+        "Choice of the epoch, histories",
+        "ROC curves",
+        "S/√B",
+        "Confusion",
+        "Overtraining",
+    ):
         assert re.search(rf"<h2[^>]*>{heading}", text), heading
     (epochs,) = [chart for chart in found.charts if "frames" in chart]
     assert epochs["epochs"] == [0, 1]
@@ -244,6 +256,33 @@ def test_a_run_that_left_nothing_but_its_record_has_a_page(tmp_path: Path) -> No
     found = structure_of(write_run_page(run))
     assert found.charts == []
     assert "no &lt;jets&gt;" in run.page_file.read_text("utf-8")
+
+
+def test_names_of_folders_and_files_that_are_no_text_stand_on_the_page_and_in_the_list_of_runs(tmp_path: Path) -> None:
+    written = write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)])
+    model = tmp_path / "m\udcff\n```\n# x"
+    written.path.parent.rename(model)
+    run = RunDirectory(model / "00000")
+    (run.path / "a\udcff.png").touch()
+    page = write_run_page(run)
+    found = structure_of(page)
+    assert "a%FF.png" in found.addresses
+    assert "cr_trainer watch 'm\\xff\\n```\\n# x/0'" in html.unescape(page.read_text("utf-8"))
+    listed = run_list(RunsSettings(output_path=tmp_path)).html(tmp_path)
+    assert "m%FF%0A%60%60%60%0A%23%20x/00000/index.html" in listed.encode("utf-8").decode()
+
+
+def test_a_profile_that_is_a_path_and_the_query_of_a_url_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text("epochs: 77\n")
+    data = {"main": {"file": "https://host/jets.parquet?token=1234"}}
+    run = write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)], {"data": data})
+    text = run.settings_file.read_text().replace("profile: manual", f"profile: {tmp_path}/secret")
+    assert "/secret" in text
+    run.settings_file.write_text(text)
+    page = html.unescape(write_run_page(run).read_text("utf-8"))
+    assert "All settings are those of profile 'manual'" in page
+    assert "https://host/jets.parquet" in page
+    assert "token" not in page
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,20 @@
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from cal_ratio_trainer.cli.main import cr_trainer
 from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.reporting.training_details import (
+    run_commands,
     training_details,
     training_details_text,
     training_summary,
 )
+from cal_ratio_trainer.runs.overview import RunOverview
 from tests.factories.runs import history_row, write_run
 from tests.factories.scored_jets import plausible_control_jets, plausible_jets
 
@@ -130,5 +135,23 @@ def test_a_training_ends_with_ten_lines(figures: TestFigures, tmp_path: Path) ->
     (auc,) = [line for line in lines if line.startswith("test part")]
     assert "AUC 1.0000: against QCD 1.0000, BIB 1.0000; accuracy 75.0 %" in auc
     assert "recommended    epoch 0, by the validation part: AUC 0.9000, K-S sum 0.500" in "\n".join(lines)
-    assert f"cr_trainer score m/3/best FILES... --output_path {tmp_path}" in lines[8]
+    assert f"cr_trainer score FILES... m/3/best --output_path {tmp_path}" in lines[8]
     assert max(map(len, lines[:6])) <= 120
+
+
+@pytest.mark.parametrize("changes", [{}, {"folds": 2}, {"seeds": 2}])
+def test_the_command_line_takes_the_commands_that_a_run_names(changes: dict[str, int], tmp_path: Path) -> None:
+    run = write_run(tmp_path / "all runs" / "m" / "00003", [history_row(0.9, 0.5)], settings=changes)
+    wanted = {
+        "score": {"training: m/3/best", "- FILES..."},
+        "convert": {"training: m/3/best"},
+        "analyze": {"- m/3"},
+        "train": {"model_name: m"},
+        "watch": {"run: m/3"},
+    }
+    commands = {shlex.split(each)[1]: shlex.split(each)[1:] for each in run_commands(RunOverview.of(run)).values()}
+    assert commands.keys() == wanted.keys()
+    for name, words in commands.items():
+        result = CliRunner().invoke(cr_trainer(), [*words, "--print_settings"])
+        assert result.exit_code == 0, result.output
+        assert {*wanted[name], f"output_path: {tmp_path}/all runs"} <= {*result.output.splitlines()}

@@ -1,5 +1,7 @@
 """`cr_trainer watch`: the page as a file and from a server on the loopback interface."""
 
+import os
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -41,16 +43,75 @@ def answer(watched: WatchedRun, path: str, **headers: str) -> tuple[int, bytes]:
     return found.status, content
 
 
-def test_the_page_is_served_as_it_is_at_that_moment_and_nothing_else(served: WatchedRun) -> None:
+def test_the_page_and_the_files_of_the_run_are_served_as_they_are_at_that_moment(
+    served: WatchedRun, run: RunDirectory
+) -> None:
     with urllib.request.urlopen(served.address, timeout=10) as found:
         assert found.read() == served.page.read_bytes()
         assert found.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in found.headers["Content-Security-Policy"]
     served.page.write_text("newer")
     assert answer(served, "/index.html?x") == (200, b"newer")
-    for path in ("/run.json", "/../00000/run.json", "//etc/hostname", "/keras/", "/%2e%2e/"):
-        assert answer(served, path)[0] == 404
+    assert answer(served, "/run.json") == (200, (run.path / "run.json").read_bytes())
+    (run.path / "keras").mkdir(exist_ok=True)
+    (run.path / "keras" / "a b.png").write_bytes(b"\x89PNG")
+    with urllib.request.urlopen(f"{served.address}keras/a%20b.png", timeout=10) as found:
+        assert (found.read(), found.headers["Content-Type"]) == (b"\x89PNG", "image/png")
     served.page.unlink()
     assert answer(served, "/")[0] == 404
+
+
+def test_nothing_outside_the_folder_no_link_and_no_hidden_file_is_served(
+    served: WatchedRun, run: RunDirectory, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (run.path.parent / "secret").write_text("secret")
+    (run.path / ".hidden").write_text("secret")
+    (run.path / "link").symlink_to(tmp_path / "secret")
+    (run.path / "folder").symlink_to(tmp_path)
+    (run.path / "inside").symlink_to(run.path / "run.json")
+    (run.path / "round").symlink_to(run.path / "round")
+    os.mkfifo(run.path / "pipe")
+    hostile = ["/../secret", "/%2e%2e/secret", "/..%2fsecret", "/%2e%2e%2fsecret", "/keras/../../secret", "/./run.json"]
+    hostile += ["//etc/hostname", "/%2fetc/hostname", "/run.json/", "/run.json/../../secret", "/x%00", "/run.json%00"]
+    hostile += [
+        "/link",
+        "/folder/secret",
+        "/inside",
+        "/round",
+        "/pipe",
+        "/keras",
+        "/keras/",
+        "/.hidden",
+        "/..%5csecret",
+    ]
+    hostile += [
+        f"http://127.0.0.1/{tmp_path}/secret",
+        f"/{tmp_path}/secret",
+        "/" + "a" * 5000,
+        "/%ff",
+        "*",
+        "/%252e%252e/secret",
+    ]
+    for path in hostile:
+        status, content = answer(served, path)
+        assert status in (403, 404), path
+        assert b"secret" not in content
+
+
+def test_a_run_that_is_named_by_a_link_is_served(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(run.path.parent)
+    watched = crt.watch(run=str(tmp_path / "alias" / run.path.name), serve=True)
+    try:
+        assert answer(watched, "/")[0] == 200
+    finally:
+        watched.close()
+
+
+def test_every_link_of_a_served_page_leads_to_a_file(served: WatchedRun) -> None:
+    addresses = set(re.findall(r'<a href="([^"#][^"]*)"', served.page.read_text("utf-8")))
+    assert "run.json" in addresses
+    assert {address: answer(served, f"/{address}")[0] for address in addresses} == dict.fromkeys(addresses, 200)
 
 
 def test_only_this_machine_reaches_the_page_also_by_name(served: WatchedRun) -> None:

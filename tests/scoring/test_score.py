@@ -1,6 +1,7 @@
 """Files of any kind are scored in a stream; outputs are complete or absent."""
 
 import errno
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
+from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.scorer import Scorer
 from tests.factories.files import SCALING, write_built, write_converted, write_flat
@@ -329,3 +331,14 @@ def test_jets_that_were_never_scaled_or_twice_are_not_scored(network: Path, tmp_
         file = write_built(tmp_path / "jets.parquet", jets)
         with pytest.raises(InputFileError, match=r"jets\.parquet: has a median jet_pt of"):
             score_files(score_settings(tmp_path, [file], network))
+
+
+def test_a_network_before_the_files_is_answered_with_the_right_order(
+    trained: tuple[RunDirectory, Path, Path], network: Path
+) -> None:
+    run, main, control = trained
+    folder = run.path.parents[1]
+    for first in ("default/0/best", "default/0", str(network)):
+        told = f"{first} is a network, which comes last: cr_trainer score {control} {main} {first}"
+        with pytest.raises(ConfigError, match=re.escape(told)):
+            score_files(score_settings(folder, [first, control], main))

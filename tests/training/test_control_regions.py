@@ -263,6 +263,12 @@ def test_misfits_are_refused_in_a_sentence(files: dict[str, str], tmp_path: Path
         ({"cr_shares": {"dijets": 1, "ttbar": 0}}, "cr_shares should be above 0"),
         ({"cr_shares": ["dijets"]}, "should be NAME=NUMBER, got 'dijets'"),
         ({"cr_training_file": ["a b.parquet", "c.parquet"], "cr_shares": None}, "no usable name of a region"),
+        ({"cr_training_file": {"": "x"}, "cr_shares": None}, "cr_training_file: '' of x is no usable name of a region"),
+        ({"cr_judge_file": {"../a": "x"}}, r"cr_judge_file: '\.\./a' of x is no usable name of a region"),
+        ({"cr_judge_file": {"a": None}}, "cr_judge_file: region 'a' has no file"),
+        ({"cr_judge_file": {}}, "cr_judge_file: names no file"),
+        ({"cr_shares": {}}, "names no region; null is for equal shares"),
+        ({"cr_shares": ["dijets=1", "ttbar=1", "dijets=2"]}, "region dijets has two shares, 1 and 2"),
     ):
         with pytest.raises(ValueError, match=match):
             settings(files, tmp_path, **wrong)

@@ -232,6 +232,7 @@ EVERYTHING = {
     "average_weights": 0.9,
     "accumulate": 2,
     "auxiliary_weight": 0.3,
+    "standardize_inputs": True,
 }
 
 

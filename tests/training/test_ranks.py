@@ -145,7 +145,7 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
 ) -> None:
     """Case with dropout, mini-batches in pieces, shares of different lengths, and early stopping out of reach."""
     changes: dict[str, Any] = {"accumulate": 2, "schedule": "one_cycle", "clip_gradient": 0.5, "average_weights": 0.5}
-    changes |= {"optimizer": "adamw", "early_stopping": 3, "auxiliary_weight": 0.3}
+    changes |= {"optimizer": "adamw", "early_stopping": 3, "auxiliary_weight": 0.3, "standardize_inputs": True}
     alone, _ = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
     process = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *LAUNCHER, *training(tmp_path / "together")],

@@ -1,5 +1,6 @@
 """A study on disk: which trial comes next, and what is left of processes that were killed."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -126,6 +127,34 @@ def test_a_line_that_was_written_in_part_does_not_spoil_the_study(tmp_path: Path
         journal.write_text("\n".join(damaged) + "\n", "utf-8")
         with pytest.raises(InputFileError, match="no journal of a study"):
             open_study(opened.folder)
+
+
+@pytest.mark.parametrize(
+    ("written", "forged", "said"),
+    [
+        ('"objective": "auc"', '"objective": "x"', "objective: Input should be 'auc' or 'rejection'"),
+        ('"random_trials": 2', '"random_trials": "x"', "random_trials"),
+        ('{"seconds": 1.0}', '{"seconds": -1}', "seconds"),
+        ('{"seconds": 1.0}', '{"reason": [1]}', "reason"),
+        ('{"seconds": 1.0}', '{"epoch_1": [1]}', "points"),
+        ('{"seconds": 1.0}', '{"attempt": "x"}', "attempt"),
+        ('{"seconds": 1.0}', '{"run": "../../other"}', "run"),
+        ('"directions": [2, 1]', '"directions": [1]', "it has other objectives"),
+        ('"param_name": "dropout"', '"param_name": "output_path"', "a parameter 'output_path', which is not searched"),
+        ('"dropout": 0.1,', '"dropout": "x",', "is not a valid type"),
+    ],
+)
+def test_a_forged_entry_of_a_journal_is_refused_by_name(written: str, forged: str, said: str, tmp_path: Path) -> None:
+    opened = begun(tmp_path)
+    # The first trial waits in a study that was only begun.
+    run_trials(opened, 0 if "dropout" in forged else 2)
+    journal = opened.folder / "journal.log"
+    lines = [json.dumps(json.loads(line)) for line in journal.read_text("utf-8").splitlines()]
+    place = max(number for number, line in enumerate(lines) if written in line)
+    lines[place] = lines[place].replace(written, forged)
+    journal.write_text("\n".join(lines) + "\n", "utf-8")
+    with pytest.raises(InputFileError, match=f"journal.log: is no journal of a study .*{said}"):
+        open_study(opened.folder)
 
 
 def test_a_study_is_begun_once_and_resumed_only_if_it_is_there(tmp_path: Path) -> None:

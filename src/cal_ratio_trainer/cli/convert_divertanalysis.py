@@ -1,8 +1,10 @@
 """`cr_trainer convert divertanalysis`."""
 
+import glob
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import cal_ratio_trainer as crt
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from cal_ratio_trainer.jets.metadata import CutflowStep
     from cal_ratio_trainer.ntuple import ConversionSummary
+    from cal_ratio_trainer.ntuple.summary import ConversionRow
 
 _WIDTH_WITHOUT_TERMINAL = 200
 _MAX_ROWS = 1000
@@ -32,19 +35,48 @@ def run(settings: ConvertSettings) -> int:
     if summary.in_progress:
         print("Next: the same command, when the others have ended, does what they leave", file=sys.stderr)
         return EXIT_IN_PROGRESS
-    print(_next_command(settings), file=sys.stderr)
+    print(_next_commands(summary), file=sys.stderr)
     return 0
 
 
-def _next_command(settings: ConvertSettings) -> str:
-    types = {each.data_type or settings.data_type for each in settings.input_files}
-    kind = "control" if types == {DataType.DATA} else "main"
-    is_pickled = settings.layout == "flat" and settings.flat_format == "pkl"
-    folder = "*/*" if any(each.output_dir for each in settings.input_files) else "*"
-    files = f"'{settings.output_path}/{folder}.{'pkl' if is_pickled else 'parquet'}'"
-    if len(types) > 1:
-        return f"Next: build a main and a control-region file of {files} with cr_trainer build --kind main|control"
-    return f"Next: cr_trainer build {files} --kind {kind} --output {kind}.parquet"
+_KINDS = {"main": (DataType.SIGNAL, DataType.QCD, DataType.BIB), "control": (DataType.QCD, DataType.DATA)}
+"""Data types of the files that `build` makes a training file of each kind of."""
+
+_MAX_NAMED = 8
+"""Number of files and patterns up to which a command names them all."""
+
+
+def _next_commands(summary: "ConversionSummary") -> str:
+    """Commands that build training files of the converted jets; a control-region file needs multijets and data."""
+    rows = [row for row in summary.rows if row.is_converted]
+    types = {row.data_type for row in rows if row.data_type is not None}
+    # Multijets are for both kinds; alone they are more often those of a main file.
+    kinds = [kind for kind, own in _KINDS.items() if types & {*own} - {DataType.QCD}] or ["main"] * bool(types)
+    commands, told = [], dict[str, str]()
+    for kind in kinds:
+        files = _files_of(rows, _KINDS[kind])
+        if len(files) > _MAX_NAMED:
+            there = ", ".join(each for each in _KINDS[kind] if each in types)
+            files, told[f"{kind.upper()}..."] = [f"{kind.upper()}..."], f"the files of {there}"
+        if kind == "control" and DataType.QCD not in types:
+            files, told["MULTIJETS..."] = [*files, "MULTIJETS..."], "converted files of qcd"
+        commands.append(f"cr_trainer build {' '.join(files)} --kind {kind} --output {kind}.parquet")
+    if not commands:
+        return "Next: other files, or wider cuts: there are no jets to build a training file of"
+    meant = f" ({'; '.join(f'{word} are {words}' for word, words in told.items())})" if told else ""
+    return f"Next{meant}: {commands[0]}" if len(commands) == 1 else "\n  ".join([f"Next{meant}:", *commands])
+
+
+def _files_of(rows: Sequence["ConversionRow"], types: Sequence[DataType]) -> list[str]:
+    """Outputs of some data types for a shell: a pattern for each folder, or names in a folder with others too."""
+    outputs = {row.output: row.data_type in types for row in rows if row.output is not None}
+    mixed = {output.parent for output, is_one in outputs.items() if not is_one}
+    words = {
+        str(output) if output.parent in mixed else f"{glob.escape(str(output.parent))}/*{output.suffix}": None
+        for output, is_one in outputs.items()
+        if is_one
+    }
+    return [shlex.quote(word) for word in words]
 
 
 def _print(summary: "ConversionSummary") -> None:

@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Training": (
         *("profile", "epochs", "continue_from", "start_from", "early_stopping", "num_splits", "batch_size"),
         *("accumulate", "learning_rate", "schedule", "optimizer", "weight_decay", "clip_gradient", "average_weights"),
+        *("standardize_inputs",),
         *("regularization", "dropout", "reshuffle", "seed", "seeds", "member"),
     ),
     "Agreement of data and simulation": (
@@ -31,7 +32,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Output": (
         *("model_name", "output_path", "output_file", "output_json", "output_report", "format", "tag", "note"),
-        *("keep_weights", "epoch_plots", "epoch_plots_of", "tensorboard", "layout", "report", "overwrite"),
+        *("keep_weights", "epoch_plots", "epoch_plots_of", "tensorboard", "mlflow", "layout", "report", "overwrite"),
         *("experiment", "status", "energy_tev", "luminosity_fb", "plot_format"),
     ),
     "Machine": ("device", "threads", "plot_processes", "cache_path", "scheduler", "workers", "shard"),

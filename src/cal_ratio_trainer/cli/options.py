@@ -83,6 +83,7 @@ class SettingsCommand(Generic[SettingsType]):
         common: settings whose options --help shows, where --help-all shows more; () for all.
         options: options that are no settings, with the names `run` takes them by.
         wants_layers: `run` is also given the layers of settings, as `layers`.
+        default_words: defaults in words, by field, of those that depend on other settings.
     """
 
     name: str
@@ -95,6 +96,7 @@ class SettingsCommand(Generic[SettingsType]):
     common: Sequence[str] = ()
     options: Sequence[click.Option] = ()
     wants_layers: bool = False
+    default_words: dict[str, str] = field(default_factory=dict)
 
     def build(self) -> click.Command:
         """The click command."""
@@ -150,7 +152,7 @@ class SettingsCommand(Generic[SettingsType]):
         ]
 
     def _options(self) -> list[click.Option]:
-        defaults = self.settings.defaults()
+        defaults = self.settings.defaults() | self.default_words
         taken = {argument.field for argument in self.arguments}
         return [
             self._option(name, info, defaults.get(name))

@@ -5,7 +5,7 @@ import click
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.loading import Layers
-from cal_ratio_trainer.config.profiles import resolve_layers
+from cal_ratio_trainer.config.profiles import default_words, resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.launching import report_failure
 
@@ -64,6 +64,7 @@ command = SettingsCommand(
         *("model_name", "output_path", "device", "threads"),
     ),
     wants_layers=True,
+    default_words=default_words(),
     options=[
         click.Option(
             ["continue_from", "--continue", "--continue-n", "--continue_n"],

@@ -5,6 +5,7 @@ import click
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.cli.train import adjust
 from cal_ratio_trainer.config.loading import Layers
+from cal_ratio_trainer.config.profiles import default_words
 from cal_ratio_trainer.config.tuning import TuneSettings
 from cal_ratio_trainer.launching import report_failure
 
@@ -40,4 +41,5 @@ command = SettingsCommand(
         *("profile", "resume", "seed", "output_path", "device", "threads"),
     ),
     wants_layers=True,
+    default_words=default_words(),
 ).build()

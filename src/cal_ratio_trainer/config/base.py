@@ -130,23 +130,33 @@ def named_regions(given: Any) -> Any:
         given: a file, a mapping, or a list of 'NAME=FILE' and plain files, whose names are those of the files.
 
     Raises:
-        ValueError: a name comes twice or cannot be one; several files and no name for one of them.
+        ValueError: a name comes twice or cannot be one; several files and no name for one of them; no file.
 
     >>> named_regions(["dijets=a.parquet", "data/ttbar.parquet"])
     {'dijets': 'a.parquet', 'ttbar': 'data/ttbar.parquet'}
     """
-    if isinstance(given, dict):
-        given = [f"{name}={file}" for name, file in given.items()]
-    if not isinstance(given, list | tuple) or not given:
+    if not isinstance(given, dict | list | tuple):
         return given
+    if not given:
+        raise ValueError("names no file; null is for no control region")
+    pairs: list[tuple[str, str]] = []
+    if isinstance(given, dict):
+        if without := [name for name, file in given.items() if not isinstance(file, str | Path) or not str(file)]:
+            raise ValueError(f"region {without[0]!r} has no file")
+        pairs = [(str(name), str(file)) for name, file in given.items()]
+    else:
+        for each in map(str, given):
+            found = re.fullmatch(rf"({_REGION_NAME})=(.+)", each)
+            if found is None and len(given) == 1:
+                return each
+            stem = re.split(r"[/\\]", each)[-1].rpartition(".")[0] or each
+            pairs.append((found[1], found[2]) if found else (stem, each))
     regions: dict[str, str] = {}
-    for each in map(str, given):
-        found = re.fullmatch(rf"({_REGION_NAME})=(.+)", each)
-        if found is None and len(given) == 1:
-            return each
-        name, file = (found[1], found[2]) if found else (re.split(r"[/\\]", each)[-1].rpartition(".")[0] or each, each)
+    for name, file in pairs:
         if not re.fullmatch(_REGION_NAME, name):
-            raise ValueError(f"{each!r} has no usable name of a region (letters, digits, _ . + -); give NAME=FILE")
+            raise ValueError(
+                f"{name!r} of {file} is no usable name of a region (letters, digits, _ . + -); give NAME=FILE"
+            )
         if name in regions:
             raise ValueError(f"two control regions are called {name}: {regions[name]} and {file}")
         regions[name] = file
@@ -154,13 +164,29 @@ def named_regions(given: Any) -> Any:
 
 
 def region_shares(given: Any) -> Any:
-    """Returns shares of control regions as a mapping; a list has words NAME=NUMBER. Raises ValueError for others."""
-    if not isinstance(given, list | tuple):
+    """Returns shares of control regions as a mapping; anything but a list or mapping unchanged.
+
+    Args:
+        given: a mapping by name, or a list of 'NAME=NUMBER'.
+
+    Raises:
+        ValueError: a word is no NAME=NUMBER, a region has two shares, or there is none.
+    """
+    if not isinstance(given, dict | list | tuple):
         return given
-    pairs = [str(each).partition("=") for each in given]
-    if wrong := [name for name, equals, number in pairs if not (name and equals and number)]:
+    if not given:
+        raise ValueError("names no region; null is for equal shares")
+    if isinstance(given, dict):
+        return given
+    pairs = [(each, *str(each).partition("=")) for each in given]
+    if wrong := [each for each, name, equals, number in pairs if not (name and equals and number)]:
         raise ValueError(f"should be NAME=NUMBER, got {wrong[0]!r}")
-    return {name: number for name, _, number in pairs}
+    shares: dict[str, str] = {}
+    for _, name, _, number in pairs:
+        if name in shares:
+            raise ValueError(f"region {name} has two shares, {shares[name]} and {number}")
+        shares[name] = number
+    return shares
 
 
 def files_by_region(files: ControlRegions, name: str) -> dict[str, str]:

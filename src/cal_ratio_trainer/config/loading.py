@@ -141,9 +141,13 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
 
 
 def read_profile(name: str) -> dict[str, Any]:
-    """Reads the settings of a packaged profile of `cr_trainer train`."""
-    file = resources.files("cal_ratio_trainer.config").joinpath("packaged", "profiles", f"{name}.yaml")
-    return _mapping(name, file.read_text("utf-8"))
+    """Reads the settings of a packaged profile of `cr_trainer train`. Raises InputFileError where there is none."""
+    folder = resources.files("cal_ratio_trainer.config").joinpath("packaged", "profiles")
+    # The name may come from the settings of an untrusted run, and be a path.
+    for file in folder.iterdir():
+        if file.name == f"{name}.yaml":
+            return _mapping(name, file.read_text("utf-8"))
+    raise InputFileError(name, "no such profile")
 
 
 def read_yaml(path: Path, largest: int = MAX_BYTES) -> dict[str, Any]:

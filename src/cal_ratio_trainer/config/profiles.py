@@ -89,6 +89,14 @@ def demo_profile() -> dict[str, Any]:
     return {"epochs": 15, "sample_fraction": 1.0}
 
 
+def default_words() -> dict[str, str]:
+    """Returns the defaults that depend on the profile or on the demo in words, by setting."""
+    defaults, best, manual = TrainSettings.defaults(), read_profile("best"), read_profile("manual")
+    words = {name: f"{best[name]}; profile manual: {manual[name]}" for name in best}
+    words |= {name: f"{defaults[name]}; demo: {value}" for name, value in demo_profile().items()}
+    return {**words, "profile": "best; with a config file: manual"}
+
+
 def _merged(layers: Layers) -> dict[str, Any]:
     return {name: value for _, content in layers for name, value in content.items()}
 

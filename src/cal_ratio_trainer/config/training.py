@@ -1,8 +1,10 @@
 """Settings of `cr_trainer train`."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -26,6 +28,12 @@ NO_AGREEMENT = "none"
 DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7, "reversal": 3.0}
 """Of methods whose strength is not 1 by default."""
 
+
+MAX_LAYERS, MAX_UNITS = 1024, 1 << 16
+"""Limits on the layers of one kind of a network, and on the units of a layer; in its files too."""
+
+MLFLOW_ADDRESS = r"(https?|file|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:|databricks$"
+"""Beginning of what is an address for MLflow, and no folder."""
 
 MainPart = Literal["validation", "test"]
 """Part of the main jets that the score plots of every epoch show."""
@@ -59,7 +67,7 @@ class TrainSettings(FigureSettings):
     profile: Literal["manual", "best"] = Field(
         default="manual",
         description="Recipe that the other settings begin from: 'manual' is the earlier program's, 'best' is what gave "
-        "the best networks in measurements. Without a config file it is 'best'.",
+        "the best networks in measurements.",
     )
     model_name: str = Field(
         default="default", description="Name of the model; its runs stand in a folder of this name."
@@ -150,6 +158,11 @@ class TrainSettings(FigureSettings):
         gt=0,
         description="Largest norm of the network's gradient in a step; null sets no limit. [1]",
     )
+    standardize_inputs: bool = Field(
+        default=False,
+        description="Train on inputs of the constituents less their mean, divided by their spread; the first layers of "
+        "a network that is kept take this in, so that it reads the inputs as they are.",
+    )
     average_weights: float | None = Field(
         default=None,
         gt=0,
@@ -217,14 +230,21 @@ class TrainSettings(FigureSettings):
     muon_segment_filters: list[int] = Field(
         default=[32, 16, 8], min_length=1, description="Widths of the layers on each muon segment. [units]"
     )
-    cluster_lstm_nodes: int = Field(default=10, ge=1, description="Width of the LSTM over clusters. [units]")
-    track_lstm_nodes: int = Field(default=10, ge=1, description="Width of the LSTM over tracks. [units]")
-    muon_segment_lstm_nodes: int = Field(default=5, ge=1, description="Width of the LSTM over muon segments. [units]")
+    cluster_lstm_nodes: int = Field(
+        default=10, ge=1, le=MAX_UNITS, description="Width of the LSTM over clusters. [units]"
+    )
+    track_lstm_nodes: int = Field(default=10, ge=1, le=MAX_UNITS, description="Width of the LSTM over tracks. [units]")
+    muon_segment_lstm_nodes: int = Field(
+        default=5, ge=1, le=MAX_UNITS, description="Width of the LSTM over muon segments. [units]"
+    )
     lstm_layers: int = Field(
-        default=1, ge=1, description="LSTM layers on top of each other, for each constituent. [layers]"
+        default=1, ge=1, le=MAX_LAYERS, description="LSTM layers on top of each other, for each constituent. [layers]"
     )
     hidden_layer_fraction: float = Field(
-        default=1.0, gt=0, description="Factor on the widths 512 and 64 of the two hidden layers. [1]"
+        default=1.0,
+        gt=0,
+        le=MAX_UNITS / 512,
+        description="Factor on the widths 512 and 64 of the two hidden layers. [1]",
     )
     mH_parametrization: bool = Field(default=False, description="Give the network the mediator's mass as an input.")
     mS_parametrization: bool = Field(
@@ -354,7 +374,13 @@ class TrainSettings(FigureSettings):
     )
     tensorboard: bool = Field(
         default=True,
-        description="Write every epoch's figures for TensorBoard too, where it is installed (the extra 'tensorboard').",
+        description="Write history, figures and settings for TensorBoard too, where it is installed (the extra "
+        "'tensorboard').",
+    )
+    mlflow: str | None = Field(
+        default=None,
+        description="Folder, or address of a tracking server or database, where the run is written for MLflow too (the "
+        "extra 'mlflow'); null: nowhere.",
     )
 
     @model_validator(mode="before")
@@ -387,11 +413,28 @@ class TrainSettings(FigureSettings):
             raise ValueError(f"should be one word, got {given!r}")
         return given
 
+    @field_validator("mlflow")
+    @classmethod
+    def _is_an_address(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        is_address = re.match(MLFLOW_ADDRESS, given)
+        if not given.strip() or (not is_address and ("://" in given or "?" in given)):
+            raise ValueError(
+                "should be a folder, or an address that begins with https:, sqlite:, postgresql: or the like"
+            )
+        if is_address and (urlsplit(given).password or (given.startswith("http") and urlsplit(given).username)):
+            raise ValueError(
+                "should have no password, since settings are written into the run's files; MLflow reads it from "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
+        return given
+
     @field_validator("cluster_filters", "track_filters", "muon_segment_filters")
     @classmethod
     def _some_units(cls, widths: list[int]) -> list[int]:
-        if min(widths) < 1:
-            raise ValueError(f"every layer needs at least 1 unit, got {widths}")
+        if min(widths) < 1 or max(widths) > MAX_UNITS or len(widths) > MAX_LAYERS:
+            raise ValueError(f"at most {MAX_LAYERS} layers, each of 1 to {MAX_UNITS} units, are possible, got {widths}")
         return widths
 
     @model_validator(mode="after")
@@ -432,7 +475,10 @@ class TrainSettings(FigureSettings):
         renamed = super().with_new_names(given)
         for name in ("cr_training_file", "cr_judge_file"):
             if name in renamed:
-                renamed[name] = named_regions(renamed[name])
+                try:
+                    renamed[name] = named_regions(renamed[name])
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
         weight = renamed.get("adversary_weight")
         try:
             number = float(weight)  # type: ignore[arg-type]
@@ -500,7 +546,7 @@ class TrainSettings(FigureSettings):
         return tuple(name for name, wanted in chosen.items() if wanted)
 
 
-VALUES_BEFORE = {"adversary_input": "probabilities", "adversary_momentum": 0.99}
+VALUES_BEFORE = {"adversary_input": "probabilities", "adversary_momentum": 0.99, "standardize_inputs": False}
 """Values of later settings in runs that lack them, where these are not today's defaults."""
 
 _LATER_SETTINGS = {
@@ -509,7 +555,7 @@ _LATER_SETTINGS = {
     *("adversary_input", "adversary_momentum", "epoch_plots", "epoch_plots_of", "fold", "folds"),
     *("matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
-    *("start_from", "tag", "tensorboard", "weight_decay"),
+    *("mlflow", "standardize_inputs", "start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,
 }
 """Settings that came after the first runs, whose training_params.yaml lack them; each new setting belongs here."""

@@ -35,7 +35,7 @@ _NOT_SEARCHED = {
     *("include_high_mass", "low_masses", "high_masses", "weight_column", "bad_weights", "pt_ranges", "c2st_every"),
     *("mH_parametrization", "mS_parametrization", "keep_weights", "ks_limit", "threads", "device", "data_place"),
     *("seeds", "member", "epoch_plots", "epoch_plots_of", "plot_processes"),
-    "tensorboard",
+    *("tensorboard", "mlflow"),
     *FigureSettings.model_fields,
 }
 """Settings that decide which jets a trial reads and is judged on, or its place, and not how its network learns."""

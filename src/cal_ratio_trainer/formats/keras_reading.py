@@ -60,8 +60,6 @@ _OF_ENCODERS = ("Dot", "Multiply", "Rescaling")
 _NO_NETWORK = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 """Errors of making a network from a description that is none."""
 
-_MAX_NUMBER = 1024
-"""Limit on the numbers of layers and on the options of an encoder that a file describes."""
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Compression methods that Keras and numpy write; memory for unpacking others would depend on the file."""
 
@@ -246,11 +244,7 @@ def _own_shape(parts: Mapping[str, bytes]) -> NetworkShape | None:
         content = said.get(SHAPE) if isinstance(said, dict) else None
         if content is None:
             return None
-        shape = shape_of_description(content)
-        numbers = [len(shape.branches), len(shape.hidden), *(len(branch.dense) for branch in shape.branches)]
-        if max(*numbers, *(number for branch in shape.branches for _, number in branch.options)) > _MAX_NUMBER:
-            raise BadKerasFile(f"{METADATA}: describes a network with more than {_MAX_NUMBER} of something")
-        return shape
+        return shape_of_description(content)
     except _NO_NETWORK as error:
         raise BadKerasFile(f"{METADATA}: holds no shape of a network: {error!s:.400}") from error
 

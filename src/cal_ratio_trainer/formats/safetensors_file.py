@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from cal_ratio_trainer.config.training import MAX_LAYERS, MAX_UNITS
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.formats.layers import checked_weights
 from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
-from cal_ratio_trainer.jets.schema import CALRATIO_2019
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, MASS_INPUTS
+from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
 SUFFIX = ".safetensors"
@@ -61,8 +64,41 @@ def described_shape(shape: NetworkShape) -> dict[str, Any]:
 
 
 def shape_of_description(said: Any) -> NetworkShape:
-    """The inverse of `described_shape`. Raises ValueError where it describes none."""
-    return _SHAPE.validate_python(said)
+    """The inverse of `described_shape`, for descriptions from untrusted files.
+
+    Raises:
+        ValueError: it describes no network of this program, or one with more than `MAX_LAYERS` layers or `MAX_UNITS`
+            units; names the part.
+        UnknownEncoder: its encoder is not registered.
+    """
+    try:
+        shape = _SHAPE.validate_python(said)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'shape'}: {first['msg']}") from error
+    kinds = [(kind.name, kind.limit, len(kind.inputs)) for kind in shape.schema.constituents]
+    if [(branch.name, branch.slots, branch.inputs) for branch in shape.branches] != kinds:
+        raise ValueError("its branches are not those of its features")
+    layers = {"LSTM layers": shape.lstm_layers, "hidden layers": len(shape.hidden) or 1}
+    units = [*shape.hidden]
+    encoder = encoder_named(shape.encoder)
+    for branch in shape.branches:
+        layers[f"dense layers of {branch.name}"] = len(branch.dense)
+        units += [*branch.dense, branch.lstm_units]
+        try:
+            encoder.checked_options([f"{name}={number}" for name, number in branch.options])
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+    for part, number in layers.items():
+        if not 1 <= number <= MAX_LAYERS:
+            raise ValueError(f"has {number} {part}, expected 1 to {MAX_LAYERS}")
+    if wrong := [width for width in units if not 1 <= width <= MAX_UNITS]:
+        raise ValueError(f"has a layer of {wrong[0]} units, expected 1 to {MAX_UNITS}")
+    if not (0 <= shape.masses <= len(MASS_INPUTS) and 0 <= shape.dropout < 1):
+        raise ValueError(
+            f"has {shape.masses} masses and dropout {shape.dropout:g}, expected 0 to {len(MASS_INPUTS)}, and below 1"
+        )
+    return shape
 
 
 def is_safetensors(content: bytes) -> bool:

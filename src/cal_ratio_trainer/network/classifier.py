@@ -2,20 +2,23 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.dropout import DropoutSource, scale_of
 from cal_ratio_trainer.network.encoders.base import encoder_named
-from cal_ratio_trainer.network.engine import engine_for
+from cal_ratio_trainer.network.engine import Engine, engine_for
 from cal_ratio_trainer.network.layers import Activation, Dense, dropped
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
+from cal_ratio_trainer.network.standardisation import Standardisation
 
 JETS_AT_A_TIME = 8192
 _AUXILIARY = "auxiliary."
@@ -28,11 +31,13 @@ class Classifier(nn.Module):
     Auxiliary heads, one dense layer from the vector of each branch to three logits, belong to a training alone: they
     are in its checkpoints, but no weights of the network, under no penalty, and in no exported file.
 
+    In a training it may read standardised constituents; `weights` and `set_weights` are those of a network that reads
+    the constituents as they are.
+
     Args:
         shape: shape of the network.
         seed: of the initial weights (Keras' initialisers).
         engine: name of the engine that computes it; 'auto' takes the fastest that the encoder runs on.
-
         auxiliary_heads: whether it has some.
 
     Raises:
@@ -56,6 +61,28 @@ class Classifier(nn.Module):
         self.output = Dense(widths[-1], OUTPUTS, generator)
         if auxiliary_heads:
             self.auxiliary = nn.ModuleList(Dense(encoder.width(each), OUTPUTS, generator) for each in shape.branches)
+        self._input_layer = encoder.input_layer
+        self.standardised = nn.ModuleDict()
+
+    def standardise(self, jets: JetTensors, positions: IndexArray) -> None:
+        """Standardises the constituents from now on by their mean and spread in some jets; weights keep their numbers.
+
+        Args:
+            jets: scaled jets.
+            positions: of those to take, [n].
+
+        Raises:
+            ConfigError: the encoder does not name the layer that reads the constituents.
+        """
+        if self._input_layer is None:
+            encoder = self.shape.encoder
+            raise ConfigError([f"standardize_inputs is on, but encoder {encoder} names no input_layer: turn it off"])
+        pieces = np.array_split(positions, -(-len(positions) // JETS_AT_A_TIME) or 1)
+        batches = [batch.branches for batch in jets.batches(pieces)]
+        for branch in self.shape.branches:
+            values = [batch[branch.name].values[:-1, : branch.inputs].cpu().numpy() for batch in batches]
+            self.standardised[branch.name] = Standardisation.of_values(np.concatenate(values), self.shape.masses)
+        self.standardised.to(jets.device)
 
     def forward(self, batch: Batch, dropout: DropoutSource | None = None) -> Tensor:
         """Logits [jets, 3]; with a dropout source as in training, without as in use."""
@@ -66,16 +93,19 @@ class Classifier(nn.Module):
         engine = engine_for(batch.jet.device, batch.jet.dtype, self.engine)
         scale, rows = scale_of(dropout), batch.mask_rows
         branches = [
-            dropped(self.get_submodule(name)(batch.branches[name], dropout, engine), dropout, engine, rows)
+            dropped(self._branch_vectors(name, batch.branches[name], dropout, engine), dropout, engine, rows)
             for name in self._branch_names
         ]
         return [branch * scale if scale != 1.0 else branch for branch in branches]
 
     def branch_vectors(self, name: str, batch: BranchBatch) -> Tensor:
         """Vectors [jets, width] of one branch as in use, without dropout: its part of what `encoded` gives."""
-        vectors: Tensor = self.get_submodule(name)(
-            batch, None, engine_for(batch.values.device, batch.values.dtype, self.engine)
-        )
+        return self._branch_vectors(name, batch, None, engine_for(batch.values.device, batch.values.dtype, self.engine))
+
+    def _branch_vectors(self, name: str, batch: BranchBatch, dropout: DropoutSource | None, engine: Engine) -> Tensor:
+        if name in self.standardised:
+            batch = replace(batch, values=self.standardised[name](batch.values))
+        vectors: Tensor = self.get_submodule(name)(batch, dropout, engine)
         return vectors
 
     def auxiliary_logits(self, encoded: Sequence[Tensor]) -> list[Tensor]:
@@ -119,11 +149,20 @@ class Classifier(nn.Module):
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """All weights as numpy arrays by name."""
-        return {
+        weights = {
             name: weight.detach().cpu().numpy().copy()
             for name, weight in self.named_parameters()
             if not name.startswith(_AUXILIARY)
         }
+        for kernel, bias, standardisation in self._standardised_layers():
+            weights[kernel], weights[bias] = standardisation.taken_in(weights[kernel], weights[bias])
+        return weights
+
+    def _standardised_layers(self) -> Iterator[tuple[str, str, Standardisation]]:
+        """Names of kernel and bias of the layers whose inputs are standardised."""
+        for name, standardisation in self.standardised.items():
+            assert isinstance(standardisation, Standardisation)
+            yield f"{name}.{self._input_layer}.kernel", f"{name}.{self._input_layer}.bias", standardisation
 
     def set_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Takes over weights by name.
@@ -137,11 +176,14 @@ class Classifier(nn.Module):
                 raise ValueError(f"weight {name} is {'missing' if name in expected else 'unknown'}")
             if tuple(weights[name].shape) != expected[name]:
                 raise ValueError(f"weight {name} has shape {weights[name].shape}, expected {expected[name]}")
+        weights = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
+        for kernel, bias, standardisation in self._standardised_layers():
+            weights[kernel], weights[bias] = standardisation.taken_out(weights[kernel], weights[bias])
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 if name.startswith(_AUXILIARY):
                     continue
-                weight.copy_(torch.from_numpy(np.asarray(weights[name], dtype=np.float32)))
+                weight.copy_(torch.from_numpy(weights[name]))
 
 
 @torch.no_grad()

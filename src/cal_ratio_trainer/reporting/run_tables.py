@@ -1,5 +1,6 @@
 """Tables of a run's page: state, figures of merit, networks of a set, settings, data and files."""
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.directory import IMPORTED, RUNNING, RunDirectory
 from cal_ratio_trainer.runs.figures import labels_of_run
 from cal_ratio_trainer.runs.overview import RunOverview
+from cal_ratio_trainer.runs.record import without_query
 
 _NO_DIFFERENCE = ("profile", "output_path", "model_name", "cache_path", "tag", "note", "fold", "member")
 """Settings that are no part of the recipe."""
@@ -68,7 +70,7 @@ def state_table(overview: RunOverview, seconds_left: float | None) -> ReportTabl
     by = overview.record.get("computed_by", {})
     machine = overview.record.get("machine", {})
     where = [machine.get("gpu") or machine.get("processor"), by.get("engine") and f"engine {by['engine']}"]
-    rows.append(("computed on", ", ".join(filter(None, where)) or NOT_KNOWN))
+    rows.append(("computed on", ", ".join(map(str, filter(None, where))) or NOT_KNOWN))
     version = overview.word("versions", "cal_ratio_trainer") or NOT_KNOWN
     rows.append(("program", " ".join(filter(None, (version, overview.commit)))))
     rows.append(("page written", f"{now:%Y-%m-%d %H:%M:%S} UTC"))
@@ -172,7 +174,14 @@ def data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTabl
     for kind, file in described:
         notes = "; ".join(file.get("notes") or ())
         made = file.get("simulation") or "as the file says"
-        row = (kind, str(file.get("file")), f"{file.get('jets_used', 0):,}", made, str(file.get("sha256"))[:10], notes)
+        row = (
+            kind,
+            without_query(str(file.get("file"))),
+            f"{file.get('jets_used', 0):,}",
+            made,
+            str(file.get("sha256"))[:10],
+            notes,
+        )
         rows.append(row)
     note = ""
     if figures is not None:
@@ -194,6 +203,6 @@ def file_table(run: RunDirectory) -> ReportTable:
     networks = sorted(path.name for path in (run.path / "keras").glob("final_model_weights_*.safetensors"))
     for title, prefix, names in (("kept networks", "keras/", networks), ("plots", "", plots)):
         if names:
-            links = " · ".join(f"[{escaped(name)}]({prefix}{quote(name)})" for name in names)
+            links = " · ".join(f"[{escaped(name)}]({prefix}{quote(os.fsencode(name))})" for name in names)
             rows.append((title, Markup(links)))
     return ReportTable("", ("file", "content"), tuple(rows))

@@ -264,7 +264,11 @@ def runs_html(rows: Sequence[RunRow], rule: Rule, folder: Path) -> str:
     linked = []
     for row, cells in zip(rows, table.rows, strict=True):
         page, name = row.run.run.page_file, row.run.run.name
-        link = Markup(f"[{escaped(name)}](<{quote(os.path.relpath(page, folder))}>)") if page.is_file() else name
+        link = (
+            Markup(f"[{escaped(name)}](<{quote(os.fsencode(os.path.relpath(page, folder)))}>)")
+            if page.is_file()
+            else name
+        )
         linked.append((link, *cells[1:]))
     text = as_markdown(replace(table, rows=tuple(linked), note=""))
     note = "\n".join(f"* {escaped(line)}" for line in table.note.splitlines())

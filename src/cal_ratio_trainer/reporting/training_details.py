@@ -123,13 +123,14 @@ def run_commands(overview: RunOverview) -> dict[str, str]:
     place = ("", f" --output_path {shlex.quote(str(models))}")[models != TrainSettings.defaults()["output_path"]]
     model = run.numbered_folder.parent.name
     name = f"{model}/{run.number}" + ("" if run.network_number is None else f"/{run.path.name}")
+    best, name, model = map(shlex.quote, (f"{name}/best", name, model))
     # The average of an ensemble, and other encoders than the LSTM, stand in no file of frugally-deep.
     has_json = not isinstance(rule, EnsembleRule) and overview.setting("encoder") in ("", DEFAULT_ENCODER)
     export = ("" if has_json else " --format onnx") + (" --folds" if isinstance(rule, FoldRule) else "")
     return {
-        "scores jets of any files with the recommended epoch": f"cr_trainer score {name}/best FILES...{place}",
-        "exports it for the experiment's C++ software": f"cr_trainer convert training {name}/best{export}{place}",
-        "shortlists epochs with errors, on the test part": f"cr_trainer analyze --runs_to_analyze {name}{place}",
+        "scores jets of any files with the recommended epoch": f"cr_trainer score FILES... {best}{place}",
+        "exports it for the experiment's C++ software": f"cr_trainer convert training {best}{export}{place}",
+        "shortlists epochs with errors, on the test part": f"cr_trainer analyze {name}{place}",
         "trains on": f"cr_trainer train{place} --model_name {model} --continue {run.number}",
         "opens this page": f"cr_trainer watch {name}{place}",
     }

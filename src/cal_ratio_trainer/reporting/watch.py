@@ -1,10 +1,11 @@
 """`cr_trainer watch`: the page of a run, as a file or at an address of this machine.
 
-The server listens on the loopback interface alone and hands out one file. It answers only requests that name this
-machine, so that no page elsewhere can read it through a name that is made to lead here.
+The server listens on the loopback interface alone and hands out the regular files in the run's folder. It answers
+only requests that name this machine, so that no page elsewhere can read them through a name that is made to lead here.
 """
 
 import os
+import shutil
 import sys
 import threading
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from cal_ratio_trainer.config.runs import WatchSettings
 from cal_ratio_trainer.reporting.run_page import write_run_page
@@ -21,24 +23,47 @@ from cal_ratio_trainer.runs.directory import RunDirectory, named_run
 _LOOPBACK = "127.0.0.1"
 _NAMES = (_LOOPBACK, "localhost")
 
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".png": "image/png",
+    ".pdf": "application/pdf",
+    **dict.fromkeys((".json", ".yaml", ".txt", ".csv", ".md"), "text/plain; charset=utf-8"),
+}
+"""Content types by ending; browsers save all other files."""
 
-class _PageServer(ThreadingHTTPServer):
-    """Server of one file."""
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'none'"
+"""Content-Security-Policy of pages: a page in a folder from elsewhere cannot read other files and send them away."""
+
+
+class _RunServer(ThreadingHTTPServer):
+    """Server of the files of a run."""
 
     daemon_threads = True
 
-    def __init__(self, page: Path, port: int) -> None:
-        self.page = page
-        super().__init__((_LOOPBACK, port), _PageRequest)
+    def __init__(self, run: RunDirectory, port: int) -> None:
+        self.folder = run.path.resolve()
+        self.page_name = run.page_file.name
+        super().__init__((_LOOPBACK, port), _FileRequest)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away in the middle of an answer is no error."""
 
+    def file_at(self, address: str) -> Path | None:
+        """File at the path of an address; None for anything but a regular file in the folder, without links."""
+        parts = (unquote(address.partition("?")[0]).removeprefix("/") or self.page_name).split("/")
+        if any(not part or part.startswith(".") or "\0" in part for part in parts):
+            return None
+        path = self.folder.joinpath(*parts)
+        try:
+            return path if path.resolve() == path and path.is_file() else None
+        except (OSError, RuntimeError):
+            return None
 
-class _PageRequest(BaseHTTPRequestHandler):
-    """Answers with the page as it is at that moment."""
 
-    server: _PageServer
+class _FileRequest(BaseHTTPRequestHandler):
+    """Answers with a file as it is at that moment."""
+
+    server: _RunServer
     timeout = 30.0
     server_version, sys_version = "cr_trainer", ""
 
@@ -47,20 +72,28 @@ class _PageRequest(BaseHTTPRequestHandler):
         if self.headers.get("Host", "").rpartition(":")[0] not in _NAMES:
             self.send_error(HTTPStatus.FORBIDDEN, "only this machine is answered")
             return
-        if self.path.partition("?")[0] not in ("/", "/index.html"):
-            self.send_error(HTTPStatus.NOT_FOUND, "only the page is served, not the files of the run")
-            return
+        path = self.server.file_at(self.path)
         try:
-            content = self.server.page.read_bytes()
+            file = None if path is None else path.open("rb")
         except OSError:
-            self.send_error(HTTPStatus.NOT_FOUND, "the run has no page any more")
+            file = None
+        if path is None or file is None:
+            self.send_error(HTTPStatus.NOT_FOUND, "the run has no such file")
             return
-        self.send_response(HTTPStatus.OK)
-        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(content))}
-        for name, value in (headers | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
+        with file:
+            headers = {
+                "Content-Type": _TYPES.get(path.suffix, "application/octet-stream"),
+                "Content-Length": str(os.fstat(file.fileno()).st_size),
+                "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+            }
+            self.send_response(HTTPStatus.OK)
+            for name, value in (
+                headers | ({"Content-Security-Policy": _POLICY} if path.suffix == ".html" else {})
+            ).items():
+                self.send_header(name, value)
+            self.end_headers()
+            shutil.copyfileobj(file, self.wfile)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is printed for a request."""
@@ -73,12 +106,12 @@ class WatchedRun(Result):
     Attributes:
         run: the run.
         page: the file.
-        server: serves it until `close`; None where that was not asked for.
+        server: serves the files of the run until `close`; None where that was not asked for.
     """
 
     run: RunDirectory
     page: Path
-    server: _PageServer | None = None
+    server: _RunServer | None = None
 
     @property
     def address(self) -> str:
@@ -125,7 +158,7 @@ def watch_run(settings: WatchSettings) -> WatchedRun:
                 raise
     if not settings.serve:
         return WatchedRun(run, run.page_file)
-    server = _PageServer(run.page_file, settings.port)
+    server = _RunServer(run, settings.port)
     threading.Thread(target=server.serve_forever, name="page of a run", daemon=True).start()
     return WatchedRun(run, run.page_file, server)
 

@@ -16,6 +16,7 @@ from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.networks import NetworkFile, Networks
+from cal_ratio_trainer.runs.record import without_query
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets, known_settings
 from cal_ratio_trainer.version import __version__
 
@@ -171,7 +172,7 @@ def data_facts(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _short(file: str) -> str:
     """A file's name without the folders of this machine; a URL without what may be secret behind its question mark."""
-    return file.partition("?")[0] if "://" in file else Path(file).name
+    return without_query(file) if "://" in file else Path(file).name
 
 
 class NoFigures(Exception):

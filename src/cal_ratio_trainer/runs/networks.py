@@ -37,6 +37,8 @@ _BEGINNING = b'{"cal_ratio_trainer_run": '
 
 NEWEST = "last"
 BEST = "best"
+_ENDINGS = (".keras", SUFFIX)
+"""Of files of networks."""
 
 
 def with_digest(content: bytes, run_id: str | None, epoch: int | None) -> bytes:
@@ -257,7 +259,7 @@ def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Na
     Raises:
         RunError: there is no such run or epoch, or a network of the set lacks it; names those that are there.
     """
-    if name.endswith((".keras", SUFFIX)):
+    if name.endswith(_ENDINGS):
         return _alone(NetworkFile(Path(name)))
     return networks_of(*split_name(name, output_path), rule)
 
@@ -287,7 +289,7 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Net
     Raises:
         RunError: as `find_networks`; or it is a set of several networks.
     """
-    if name.endswith((".keras", SUFFIX)):
+    if name.endswith(_ENDINGS):
         return NetworkFile(Path(name))
     run, word = split_name(name, output_path)
     if run.set_rule is not None:
@@ -303,10 +305,21 @@ def network_file(name: str, output_path: Path) -> Path:
 
     The networks of a set have the same layers: its first is taken.
     """
-    if name.endswith((".keras", SUFFIX)):
+    if name.endswith(_ENDINGS):
         return Path(name)
     run, word = split_name(name, output_path)
     return network_of(run.networks[0], word).file
+
+
+def is_network(name: str, output_path: Path) -> bool:
+    """True where a name is that of a network: of a file by its ending, or of an existing run with or without epoch."""
+    if name.endswith(_ENDINGS):
+        return True
+    try:
+        _, word = split_name(name, output_path)
+    except UserError:
+        return False
+    return word.isdecimal() or word in (BEST, NEWEST)
 
 
 def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
@@ -348,6 +361,8 @@ def _alone(file: NetworkFile) -> NamedNetworks:
 
 
 def _no_network(name: str) -> str:
+    if name.endswith((".parquet", ".root")):
+        return f"{name} is a file of jets, where a network is expected: NAME/RUN, NAME/RUN/EPOCH or a file of a network"
     if Path(name).is_file():
         return (
             f"{name} is no .keras or .safetensors file of this program; 'cr_trainer import' makes a run of other "

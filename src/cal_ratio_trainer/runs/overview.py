@@ -20,6 +20,7 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.runs.directory import DIVERGED, FINISHED, INCOMPLETE, RUNNING, RunDirectory, RunError, runs_of
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, ks_sums, mean_history
+from cal_ratio_trainer.runs.record import file_name
 
 Content = TypeVar("Content")
 
@@ -132,7 +133,7 @@ class RunOverview:
     def data(self) -> str:
         """Names of the training files without their folders; 'demo' for the built-in ones."""
         names = [self.word("data", kind, "file") for kind in ("main", "control")]
-        short = [name.rstrip("/").rpartition("/")[2] for name in names if name]
+        short = [file_name(name) for name in names if name]
         return " + ".join(dict.fromkeys(short))
 
     @property

@@ -148,13 +148,27 @@ def _described_data(data: "TrainingData", files: Sequence[DataFile]) -> dict[str
         sums = hashlib.sha256("".join(each["sha256"] for each in of_kind).encode())
         described[kind] = {
             **of_kind[0],
-            "file": ", ".join(f"{each['name']}={each['file'].rstrip('/').rpartition('/')[2]}" for each in of_kind),
+            "file": ", ".join(f"{each['name']}={file_name(each['file'])}" for each in of_kind),
             "size_bytes": sum(each["size_bytes"] for each in of_kind),
             "sha256": sums.hexdigest() if len(of_kind) > 1 else of_kind[0]["sha256"],
             "jets_used": len(sample.jets),
             "regions": of_kind,
         }
     return described
+
+
+def without_query(file: str) -> str:
+    """A file as the user named it; a URL without what may be secret behind its question mark.
+
+    >>> without_query("https://host/jets.parquet?token=1"), without_query("what?.parquet")
+    ('https://host/jets.parquet', 'what?.parquet')
+    """
+    return file.partition("?")[0] if "://" in file else file
+
+
+def file_name(file: str) -> str:
+    """Name of a file without folders, and of a URL without its query."""
+    return without_query(file).rstrip("/").rpartition("/")[2]
 
 
 def versions() -> dict[str, str | None]:
@@ -264,11 +278,19 @@ class _DataFile(_Checked):
     notes: list[str] = []
 
 
+class _Region(_DataFile):
+    name: str
+
+
+class _DataFiles(_DataFile):
+    regions: list[_Region] = []
+
+
 class _ComputedBy(_Checked):
     processes: _Count = 1
 
 
-class _Folds(_Checked):
+class _Networks(_Checked):
     count: int = Field(ge=2, le=100)
 
 
@@ -300,8 +322,9 @@ class _Record(_Checked):
     versions: dict[str, str | None] = {}
     machine: dict[str, Any] = {}
     computed_by: _ComputedBy = _ComputedBy()
-    data: dict[str, _DataFile] = {}
-    folds: _Folds | None = None
+    data: dict[str, _DataFiles] = {}
+    folds: _Networks | None = None
+    seeds: _Networks | None = None
     initial_weights: _InitialWeights | None = None
     imported: _Imported | None = None
     continued: list[Any] = []

@@ -66,11 +66,11 @@ class RunGroup:
     rule: Rule
 
     @property
-    def simulations(self) -> tuple[DataTaking | str | None, ...]:
+    def simulations(self) -> tuple[DataTaking, ...]:
         """Origin of the main and the control jets that are shown."""
         run = self.runs[0]
         if run.sample is not None and run.is_judged_on_given_files:
-            return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
+            return run.sample.main.data_taking, run.sample.control.data_taking
         described = run.overview.record.get("data") or {}
         return tuple(DataTaking.of_record(described.get(kind) or {}) for kind in run.overview.kinds_of_jets)
 
@@ -365,6 +365,12 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         )
         ensemble = replace(figures, members=member_figures([each.numbers() for each in members]))
     ks = ks_of_control_jets(control, sample.pt_ranges)
+    # Classifiers are trained for these: once.
+    if ensemble is not None and ensemble.c2st is not None:
+        c2st, regions = ensemble.c2st, ensemble.regions
+    else:
+        c2st = c2st_of_control_jets(control, settings.seed, sample.pt_ranges)
+        regions = figures_of_regions(control, judged, sample.pt_ranges, settings.seed)
     return TestResult(
         aucs=resampled_aucs(main, sample.main.events, resampling, BACKGROUNDS),
         rocs=tuple(roc_curve(main, background) for background in BACKGROUNDS),
@@ -374,9 +380,9 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         false_positives=false_positives(main),
         ks=ks,
         ks_sum=resampled_ks(control, sample.control.events, resampling, sample.pt_ranges),
-        c2st=c2st_of_control_jets(control, settings.seed, sample.pt_ranges),
+        c2st=c2st,
         histograms=histograms_of(main, control, ks, "test"),
-        regions=figures_of_regions(control, judged, sample.pt_ranges, settings.seed),
+        regions=regions,
         ensemble=ensemble,
         sculpting=sculpting(with_clusters(main, sample.cluster_shapes)) if settings.sculpting else (),
     )

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.runs.networks import is_network
 from cal_ratio_trainer.scoring.file_scoring import (
     ScoredFile,
     ScoreRequest,
@@ -96,6 +98,12 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
         raise ConfigError(
             [f"no files of jets are given, only {settings.training}, which is read as the name of the network"]
         )
+    if not is_network(settings.training, settings.output_path):
+        for network in settings.input_files:
+            if is_network(network, settings.output_path):
+                words = [file for file in (*settings.input_files, settings.training) if file != network]
+                right = shlex.join(["cr_trainer", "score", *words, network])
+                raise ConfigError([f"{network} is a network, which comes last: {right}"])
     files = files_named(settings.input_files)
     outputs = outputs_for(files, settings.output_report.parent)
     own = [file for position, file in enumerate(outputs) if in_shard(position, settings.shard)]

@@ -44,6 +44,7 @@ _FREE_TO_CHANGE = {
         "epoch_plots_of",
         "plot_processes",
         "tensorboard",
+        "mlflow",
     ),
     *FigureSettings.model_fields,
 }

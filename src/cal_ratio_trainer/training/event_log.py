@@ -1,114 +1,135 @@
-"""TensorBoard events: every epoch's row of the history, where TensorBoard is installed."""
+"""TensorBoard events of a run, where TensorBoard is installed: history, figures, hyper-parameters, figures of merit."""
 
 import importlib.util
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import HistoryRow
+from cal_ratio_trainer.training.monitoring import (
+    end_of_epoch,
+    epoch_metrics,
+    figure_name,
+    hyper_parameters,
+    merit_metrics,
+)
 
 if TYPE_CHECKING:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 FOLDER = "tensorboard"
 
-_log = logging.getLogger(__name__)
+_EPOCHS_WITH_IMAGES = 20
+"""About as many epochs have their figures in the events: TensorBoard shows ten of a figure unless asked for more."""
 
-_GROUPS = {
-    "loss": ("original_lossf", "val_original_lossf", "auxiliary_loss"),
-    "accuracy": ("original_acc", "val_original_acc", "val_auc", "auxiliary_acc"),
-    "adversary": ("adv_loss", "adv_acc", "val_adv_loss", "val_adv_acc"),
-    "adversary in main update": (
-        *("original_adv_lossf", "original_adv_acc"),
-        *("val_original_adv_lossf", "val_original_adv_acc"),
-    ),
-    "C2ST": ("c2st_auc", "c2st_error", "c2st_expected", "c2st_spread", "c2st_excess"),
-}
-_KS_RANGES = {"low": "K-S low pt", "mid": "K-S mid pt", "high": "K-S high pt"}
+_log = logging.getLogger(__name__)
 
 
 class EventLog:
     """Event file of a run; made by `event_log`."""
 
-    def __init__(self, writer: "EventFileWriter") -> None:
-        self._writer = writer
+    def __init__(self, writer: "EventFileWriter", run: RunDirectory, settings: TrainSettings) -> None:
+        self._writer, self._run, self._settings = writer, run, settings
+        self._epochs = self._next_images = 0
+        self._epochs_per_image = -(-settings.epochs // _EPOCHS_WITH_IMAGES)
+        self._merits: dict[str, float] = {}
 
-    def add(self, epoch: int, row: HistoryRow) -> None:
-        """Writes the row of an epoch without its NaNs."""
+    def add(self, history: Sequence[HistoryRow]) -> None:
+        """Writes the epochs that it lacks without their NaNs, and figures that are drawn by now."""
+        for epoch in range(self._epochs, len(history)):
+            self._add_scalars(epoch_metrics(history[epoch]), epoch)
+        self._epochs = len(history)
+        self._add_images(waits=True)
+        self._writer.flush()
+
+    def finish(self, figures: TestFigures) -> None:
+        """Takes the figures of merit of the newest epoch on the test part."""
+        self._merits = merit_metrics(figures)
+
+    def close(self) -> None:
+        """Writes figures of merit and all figures that are drawn, and closes the file."""
+        if self._merits:
+            self._add_scalars(self._merits, self._epochs - 1)
+        self._add_images(waits=False)
+        self._writer.close()
+
+    def add_hyper_parameters(self) -> None:
+        """Writes the settings for the dashboard HPARAMS, without columns: TensorBoard puts those first that differ."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        # `hparams.api` offers the same function and needs TensorFlow.
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+
+        settings = hparams_pb(hyper_parameters(self._settings), trial_id=self._run.name)
+        self._writer.add_event(Event(wall_time=time.time(), summary=settings))
+
+    def _add_scalars(self, values: Mapping[str, float], epoch: int) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        values = [Summary.Value(tag=tag_of(name), simple_value=value) for name, value in row.items() if value == value]
-        self._writer.add_event(Event(wall_time=time.time(), step=epoch, summary=Summary(value=values)))
-        self._writer.flush()
+        shown = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        event = Event(wall_time=end_of_epoch(self._run, epoch), step=epoch, summary=Summary(value=shown))
+        self._writer.add_event(event)
 
-    def start_at(self, epoch: int) -> None:
-        """Marks a restart at an epoch: TensorBoard then ignores later events, which a killed process may have left."""
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    def _add_images(self, waits: bool) -> None:
+        """Writes the figures of epochs, in their order: TensorBoard takes an earlier epoch for a new beginning."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
 
-        start = SessionLog(status=SessionLog.START)
-        self._writer.add_event(Event(wall_time=time.time(), step=epoch, session_log=start))
-
-
-def tag_of(name: str) -> str:
-    """Tag of a column of the history in TensorBoard: its group, then its name.
-
-    >>> tag_of("val_original_lossf"), tag_of("ks_bib_hist"), tag_of("ks_bib_low_expected"), tag_of("ks_low_mc")
-    ('loss/val_original_lossf', 'K-S/ks_bib_hist', 'K-S low pt/ks_bib_low_expected', 'K-S low pt/ks_low_mc')
-    """
-    for group, names in _GROUPS.items():
-        if name in names:
-            return f"{group}/{name}"
-    if not name.startswith("ks_"):
-        return f"other/{name}"
-    inside = next((group for word, group in _KS_RANGES.items() if word in name.split("_")), "K-S")
-    return f"{inside}/{name}"
+        while self._next_images < self._epochs:
+            epoch = self._next_images
+            names = epoch_plot_names(epoch, with_control=bool(self._settings.control_files))
+            files = {name.partition("_")[2]: self._run.path / f"{name}.png" for name in names}
+            drawn = {name: file for name, file in files.items() if file.is_file()}
+            if waits and len(drawn) < len(files):
+                return
+            for name, file in drawn.items():
+                image = Summary.Image(height=600, width=800, colorspace=3, encoded_image_string=file.read_bytes())
+                summary = Summary(value=[Summary.Value(tag=figure_name(name), image=image)])
+                self._writer.add_event(Event(wall_time=end_of_epoch(self._run, epoch), step=epoch, summary=summary))
+            self._next_images += self._epochs_per_image
 
 
 @contextmanager
 def event_log(run: RunDirectory, settings: TrainSettings, history: Sequence[HistoryRow]) -> Iterator[EventLog | None]:
     """Opens the event file of a run in its folder `tensorboard`; None if it is switched off or cannot be imported.
 
+    A run that goes on is written anew, so that it has one file, no epoch twice, and today's names throughout.
+
     Args:
         run: the run.
         settings: of the run.
-        history: finished epochs; they are written if the run had no event file.
+        history: finished epochs.
     """
     if not settings.tensorboard or importlib.util.find_spec("tensorboard") is None:
         yield None
         return
     folder = run.path / FOLDER
-    is_new = not any(folder.glob("events.out.tfevents.*"))
-    _wait_for_a_later_name(folder)
+    earlier = list(folder.glob("events.out.tfevents.*"))
     try:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        writer = EventFileWriter(str(folder))
+        log = EventLog(EventFileWriter(str(folder)), run, settings)
+        log.add_hyper_parameters()
     except (ImportError, TypeError) as error:
         # Protobuf raises a TypeError for code that was generated by another version of it.
         _log.warning("nothing is written for TensorBoard, whose installation does not work: %s", error)
         yield None
         return
-    log = EventLog(writer)
-    if is_new:
-        for epoch, row in enumerate(history):
-            log.add(epoch, row)
-    else:
-        log.start_at(len(history))
+    log.add(history)
+    for file in earlier:
+        file.unlink()
     try:
         yield log
     finally:
-        writer.close()
-
-
-def _wait_for_a_later_name(folder: Path) -> None:
-    """Waits for the next second: readers sort event files by name, which begins with the second."""
-    seconds = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
-    newest = max((int(second) for second in seconds if second.isdecimal()), default=0)
-    if newest == int(time.time()):
-        time.sleep(max(0.0, newest + 1 - time.time()))
+        try:
+            log.close()
+        except OSError as error:
+            # The run itself is complete by now, or has ended for a reason of its own.
+            _log.warning("the events for TensorBoard are incomplete: %s", error)

@@ -141,15 +141,18 @@ class MemoryPlan:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
-            # On a CPU PyTorch raises a plain RuntimeError.
-            known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-            if not known and "can't allocate memory" not in str(error):
+            if not lacks_memory(error):
                 raise
             jets = self.epoch.of(self.splits).main
             raise OutOfMemory(
                 f"a step on {jets:.0f} main jets found no memory (predicted: {size_text(self.step)} beside "
                 f"{size_text(self.data)} of jets): {self.advice()}"
             ) from error
+
+
+def lacks_memory(error: Exception) -> bool:
+    """True where an error says that memory could not be allocated; on a CPU PyTorch raises a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def memory_plan(

@@ -39,6 +39,7 @@ _MAY_DIFFER = {
         "epoch_plots",
         "epoch_plots_of",
         "tensorboard",
+        "mlflow",
     ),
     *FigureSettings.model_fields,
 }

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import math
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from cal_ratio_trainer.datasets.data_table import data_sentences
 from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.placement import DataPlace, Place, StepNeeds, data_place, step_size
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
+from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
@@ -38,7 +40,7 @@ from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_
 from cal_ratio_trainer.runs.record import DataFile, training_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
-from cal_ratio_trainer.training.memory_plan import MemoryPlan, memory_plan
+from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory, lacks_memory, memory_plan
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler, mini_batches, new_sampler
 from cal_ratio_trainer.training.signals import stopped_at_once
@@ -47,6 +49,8 @@ from cal_ratio_trainer.workers.child import ChildDied
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _JETS = 64
+_JETS_OF_SPREADS = 50_000
+"""At most so many jets give the spread of the inputs."""
 _NOTICE_AFTER_S = 1.0
 _COMPILE_TIMEOUT_S = 60.0
 
@@ -250,7 +254,7 @@ def set_up(
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
             say(sentence)
         sampler = new_sampler(settings, loaded.data)
-        step = new_step(settings, loaded.place, sampler, ranks, schema, initial)
+        step = new_step(settings, loaded, sampler, ranks, initial)
         ranks.connect(chosen_device(settings.device))
         if ranks.place.processes > 1:
             ranks.require_equal("training files", loaded.data.digest)
@@ -310,34 +314,43 @@ def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> Ne
 
 def new_step(
     settings: TrainSettings,
-    place: DataPlace,
+    loaded: LoadedData,
     sampler: Sampler,
     ranks: Ranks = ALONE,
-    schema: Schema = CALRATIO_2019,
     initial: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> TrainingStep:
     """Fresh networks and optimisers on the device of the training.
 
     Args:
         settings: of the training.
-        place: place of the jets' constituents.
+        loaded: its jets.
         sampler: draws the mini-batches.
         ranks: the processes that share it.
-        schema: of its jets.
         initial: weights that the classifier starts from; None draws them.
 
     Raises:
         ConfigError, EngineUnusable: the device or engine asked for cannot be used.
+        OutOfMemory: there is no room for the network.
     """
-    device = chosen_device(settings.device)
+    device, schema = chosen_device(settings.device), loaded.tensors.jets.schema
     engine = engine_of(settings, device)
     set_matmul_precision(device, settings.matmul_precision)
-    classifier = Classifier(
-        network_shape(settings, schema),
-        settings.network_seed,
-        settings.engine,
-        auxiliary_heads=settings.auxiliary_weight > 0,
-    ).to(device)
+    shape = network_shape(settings, schema)
+    try:
+        classifier = Classifier(
+            shape, settings.network_seed, settings.engine, auxiliary_heads=settings.auxiliary_weight > 0
+        ).to(device)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        weights = sum(map(math.prod, shape.weight_shapes().values()))
+        raise OutOfMemory(
+            f"there is no memory for a network of {weights:,} weights: make its layers smaller"
+        ) from error
+    if settings.standardize_inputs:
+        trained = loaded.data.main.positions(Part.TRAIN)
+        # Evenly spaced ones: files may have their jets sorted.
+        classifier.standardise(loaded.tensors.jets, trained[:: -(-len(trained) // _JETS_OF_SPREADS) or 1])
     if initial is not None:
         classifier.set_weights(initial)
     domain = None
@@ -356,7 +369,7 @@ def new_step(
         )
         domain = domain_loss_named(settings.agreement)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
-    at_once = settings.accumulate == 1 and place.place is Place.DEVICE and ranks.place.processes == 1
+    at_once = settings.accumulate == 1 and loaded.place.place is Place.DEVICE and ranks.place.processes == 1
     recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
     return (StaticStep if recorded else TrainingStep)(
         classifier,

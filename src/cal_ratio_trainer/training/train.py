@@ -34,6 +34,7 @@ from cal_ratio_trainer.training.checkpoint import (
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.event_log import event_log
 from cal_ratio_trainer.training.loop import Observer, TrainingDiverged, TrainingLoop
+from cal_ratio_trainer.training.mlflow_log import mlflow_log, require_mlflow
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.setup import LoadedData, Training, restored_threads, set_up
@@ -193,6 +194,7 @@ def train(
         ranks.broadcast_text(json.dumps(start.as_broadcast()))
     if start.run is None:
         refuse_unusable(start.settings.output_path, start.settings.model_name)
+    require_mlflow(start.settings)
     training = set_up(start, say, ranks, loaded)
     run = start.run or start.new_run()
     with ExitStack() as held:
@@ -206,7 +208,6 @@ def train(
                     run.path.parent.rmdir()
             raise
         summary = _train_in(run, training, say, details, show, observer)
-        show(run, None)
     _share_late_signal(ranks, summary.stop)
     return summary
 
@@ -225,36 +226,38 @@ def _train_in(
         progress = load_checkpoint(run.checkpoint_file, training.step, run.read_record().get("id"))
     epochs = training.start.epochs_in_all(len(progress.history))
     try:
-        with stop_requests() as stop, RunPlots(run, settings, training.data, draws=draws) as plots:
+        with stop_requests() as stop, RunPlots(run, settings, training.data, draws=draws) as plots, ExitStack() as logs:
             record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
             say(f"run {run.name} in {run.path}")
             if observer is not None:
                 observer.begin(run)
             for note in record.get("notes", []) if training.start.run is None else []:
                 say(note)
-            with event_log(run, settings, progress.history) as events:
+            events = logs.enter_context(event_log(run, settings, progress.history))
+            tracked = logs.enter_context(mlflow_log(run, settings, progress.history, record))
+            followers = [each for each in (events, tracked) if each is not None]
 
-                def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
-                    plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
-                    if events is not None:
-                        events.add(len(history) - 1, history[-1])
-                    seconds_an_epoch = (time.perf_counter() - begin) / (len(history) - len(progress.history))
-                    show(run, (epochs - len(history)) * seconds_an_epoch)
+            def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
+                plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
+                for each in followers:
+                    each.add(history)
+                seconds_an_epoch = (time.perf_counter() - begin) / (len(history) - len(progress.history))
+                show(run, (epochs - len(history)) * seconds_an_epoch)
 
-                plan, place = training.memory_plan(), training.loaded.place
-                for sentence in filter(None, (place.sentence(), plan.sentence())):
-                    say(sentence)
-                record["memory"] = plan.described() | place.described()
-                plots.draw_missing(progress.history)
-                _broadcast_progress(run, training, progress, epochs)
-                loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch, observer)
-                begin = time.perf_counter()
-                with plan.explained_errors():
-                    try:
-                        progress = loop.fit(progress, epochs, stop)
-                    except (TrainingStopped, TrainingDiverged):
-                        _show_newest_epoch(run, training, plots, record)
-                        raise
+            plan, place = training.memory_plan(), training.loaded.place
+            for sentence in filter(None, (place.sentence(), plan.sentence())):
+                say(sentence)
+            record["memory"] = plan.described() | place.described()
+            plots.draw_missing(progress.history)
+            _broadcast_progress(run, training, progress, epochs)
+            loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch, observer)
+            begin = time.perf_counter()
+            with plan.explained_errors():
+                try:
+                    progress = loop.fit(progress, epochs, stop)
+                except (TrainingStopped, TrainingDiverged):
+                    _show_newest_epoch(run, training, plots, record)
+                    raise
             if len(progress.history) < epochs:
                 record["reason"] = (observer.reason if observer is not None else "") or (
                     f"early stopping: for {settings.early_stopping} epochs none has come onto the Pareto front of AUC "
@@ -264,7 +267,11 @@ def _train_in(
             record["timings"] = timings_of(loop.timings, training.loaded.seconds, training.compiling_s)
             record["computed_by"] = training.computed_by()
             # A signal from here on would only spoil what takes seconds to complete.
-            return _finish(run, training, progress, record, plots, details, stop)
+            summary = _finish(run, training, progress, record, plots, details, stop)
+            show(run, None)
+            for each in followers:
+                each.finish(summary.figures)
+            return summary
     except BaseException as error:
         end_early(run, training, record, error)
         show(run, None)

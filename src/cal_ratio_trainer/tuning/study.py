@@ -5,6 +5,7 @@ which Optuna only appends, under its own lock, which a process that was killed d
 also holds the lease of the trial (`files.leases`): a trial that says it is running and has no holder was killed.
 """
 
+import math
 import statistics
 import time
 import warnings
@@ -13,14 +14,24 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.config.tuning import Measure, Objective, Range, SearchSpace, search_space, settings_with
-from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
 from cal_ratio_trainer.files.leases import held_in_turn, is_leased, leased
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.tuning.objectives import Point, front, recommended
@@ -41,6 +52,9 @@ RUN, EPOCH, POINT, ENDED, REASON, SECONDS, EPOCHS = "run", "epoch_", "point", "e
 _RETRY_OF, _ATTEMPT = "retry_of", "attempt"
 """Attributes of trials in the journal."""
 
+_NO_STUDY = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""Errors of Optuna and of this module about a journal that is damaged, or not as this program writes it."""
+
 _TARGET_QUANTILE, _MIN_TRIALS = 0.25, 8
 """Share of the best trials that importances are about, and number of finished trials that they need."""
 
@@ -50,6 +64,35 @@ class MissingOptuna(UserError):
 
     def __init__(self) -> None:
         super().__init__("cr_trainer tune needs the package optuna: pip install 'cal_ratio_trainer[tune]'")
+
+
+class _Checked(BaseModel):
+    """Entries of an untrusted journal; those without a field here are not checked."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class _PlanEntries(_Checked):
+    settings: dict[str, Any]
+    search: dict[str, Any]
+    objective: Objective
+    agreement_measure: Measure
+    prune: PositiveInt | None
+    random_trials: PositiveInt
+
+
+_PointEntry = Annotated[tuple[float, PositiveFloat, float, NonNegativeInt], Field(strict=False)]
+
+
+class _TrialEntries(_Checked):
+    run: str | None = Field(default=None, pattern=r"^[0-9]{1,9}$")
+    points: list[_PointEntry] = []
+    ended: Literal["stopped", "diverged", "failed"] = "failed"
+    reason: str = ""
+    seconds: NonNegativeFloat | None = None
+    epochs: NonNegativeInt | None = None
+    retry_of: NonNegativeInt | None = None
+    attempt: PositiveInt = 1
 
 
 @dataclass(frozen=True)
@@ -87,7 +130,13 @@ class Plan:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Plan":
-        """Returns the plan from its plain content. Raises ConfigError for settings that this version refuses."""
+        """Returns the plan from its plain content.
+
+        Raises:
+            ValueError: it is no plan.
+            ConfigError: this version refuses its settings.
+        """
+        _PlanEntries.model_validate(plain)
         settings = TrainSettings.make(**plain["settings"])
         search = search_space(plain["search"], settings, "search space of the study", set())
         return cls(
@@ -278,17 +327,9 @@ class StudyFile:
             return self.study.ask(self.plan.distributions())
 
     def run_of(self, attributes: Mapping[str, Any]) -> RunDirectory | None:
-        """Returns the run of a trial, from the attributes of the trial; None before it has one.
-
-        Raises:
-            ValueError: it is no number of a run; nothing else becomes a path.
-        """
+        """Returns the run of a trial, from its checked attributes; None before it has one."""
         number = attributes.get(RUN)
-        if number is None:
-            return None
-        if not str(number).isdecimal():
-            raise ValueError(f"{number!r:.80} is no number of a run")
-        return RunDirectory(self.folder.parent / str(number))
+        return None if number is None else RunDirectory(self.folder.parent / number)
 
     def table(self) -> TrialTable:
         """Returns all trials."""
@@ -387,11 +428,40 @@ def open_study(folder: Path) -> StudyFile:
         study = optuna.load_study(study_name=_NAME, storage=_storage(folder))
         opened = StudyFile(folder, Plan.from_plain(study.user_attrs[_PLAN]), study)
         # Anybody with access to the folder can write the journal: all of it is looked at here.
+        _check_trials(opened)
         opened.table()
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputFileError(file, f"is no journal of a study that can be read ({reason})") from error
+    except (*_NO_STUDY, ConfigError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise InputFileError(file, f"is no journal of a study that can be read ({reason:.400})") from error
     return opened
+
+
+def _check_trials(opened: StudyFile) -> None:
+    """Raises ValueError where the study or an entry of a trial is not as this program writes it."""
+    from optuna.study import StudyDirection
+    from optuna.trial import TrialState
+
+    if opened.study.directions != [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]:
+        raise ValueError("it has other objectives")
+    for trial in opened.study.get_trials(deepcopy=False):
+        entries = trial.user_attrs
+        points = [point for name, point in entries.items() if name.startswith(EPOCH) or name == POINT]
+        _TrialEntries.model_validate({**entries, "points": points})
+        if unknown := trial.params.keys() - opened.plan.search.keys():
+            raise ValueError(f"trial {trial.number} has a parameter {min(unknown)!r:.80}, which is not searched")
+        if trial.state == TrialState.WAITING:
+            fixed = trial.system_attrs.get("fixed_params", {})
+            for name, distribution in opened.plan.distributions().items():
+                if name in fixed:
+                    distribution.to_internal_repr(fixed[name])
+        if trial.state != TrialState.COMPLETE:
+            continue
+        is_whole = len(trial.values) == 2 and all(isinstance(each, int | float) for each in trial.values)
+        if not is_whole or not all(map(math.isfinite, trial.values)) or not {SECONDS, POINT} <= entries.keys():
+            raise ValueError(f"trial {trial.number} is complete, but its objectives or its duration are missing")
 
 
 def _journal(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import shutil
 import threading
 import time
@@ -52,7 +51,7 @@ from cal_ratio_trainer.tuning.study import (
     open_study,
     study_folder,
 )
-from cal_ratio_trainer.workers.executor import Report, Task
+from cal_ratio_trainer.workers.executor import Report, Task, available_cores
 from cal_ratio_trainer.workers.opening import opened_executor
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ _NO_JET_DEPENDS_ON = {
         "early_stopping",
         "model_name",
         "note",
+        "standardize_inputs",
     ),
 }
 """Settings with which two trials read the same jets to the same place."""
@@ -116,7 +116,7 @@ def tune_study(
     trials = settings.trials or (None if settings.hours else USUAL_TRIALS)
     until = None if settings.hours is None else time.time() + 3600 * settings.hours
     is_local = settings.scheduler == "local" and settings.workers > 1
-    threads = max(1, (os.cpu_count() or 1) // settings.workers) if is_local else None
+    threads = max(1, available_cores() // settings.workers) if is_local else None
     objectives = f"{OBJECTIVES[opened.plan.objective]} and {MEASURES[opened.plan.measure]}"
     say(f"study {settings.study} in {folder}: {objectives} by {', '.join(opened.plan.search)}")
     is_over = False

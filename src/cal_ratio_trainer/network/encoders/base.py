@@ -4,6 +4,7 @@ One file adds an architecture: a subclass of `Encoder` and `register_encoder(...
 PyTorch, since shapes and names of weights are asked where no network runs.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "lstm"
 """Architecture of the 2019 network, and of every network that does not name one."""
+
+_MAX_OPTION = 1024
+"""Limit on the options of an encoder, which are numbers of layers and widths; they may come from an untrusted file."""
 
 _BUILT_IN = {
     "lstm": "cal_ratio_trainer.network.encoders.lstm",
@@ -82,6 +86,8 @@ class Encoder(ABC):
         formats: names of the network formats that can hold it, besides safetensors, which holds every one.
         pytorch_only: it runs on PyTorch's operations alone, which `auto` then chooses.
         any_length: its ONNX nodes take any number of slots, 0 included, so that empty ones need not be fed.
+        input_layer: name of the dense layer, with `kernel` and `bias`, that alone reads the constituents; None where
+            there is no such layer, and the inputs cannot be standardised.
         options: its own settings (`encoder_options`) with their defaults, all at least 1.
     """
 
@@ -89,6 +95,7 @@ class Encoder(ABC):
     formats: ClassVar[frozenset[str]] = frozenset()
     pytorch_only: ClassVar[bool] = False
     any_length: ClassVar[bool] = False
+    input_layer: ClassVar[str | None] = None
     options: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod
@@ -110,7 +117,9 @@ class Encoder(ABC):
         """Every weight of the module by name; arguments as `module`."""
         import torch
 
-        module = self.module(branch, inputs, layers, torch.Generator())
+        # Without memory for the weights: their widths may come from an untrusted file.
+        with torch.device("meta"):
+            module = self.module(branch, inputs, layers, torch.Generator())
         return {name: tuple(weight.shape) for name, weight in module.named_parameters()}
 
     def width(self, branch: BranchShape) -> int:
@@ -155,8 +164,8 @@ class Encoder(ABC):
                 raise ConfigError(
                     [f"encoder {self.name} has no option {name!r}{did_you_mean(name, options)}; its options: {known}"]
                 )
-            if not number.isdecimal() or int(number) < 1:
-                raise ConfigError([f"encoder_options has {word!r}, expected {name}=NUMBER with a number of at least 1"])
+            if not re.fullmatch(r"0*[1-9][0-9]{0,3}", number) or int(number) > _MAX_OPTION:
+                raise ConfigError([f"encoder_options has {word!r:.80}, expected {name}=NUMBER from 1 to {_MAX_OPTION}"])
             options[name] = int(number)
         return tuple(options.items())
 

@@ -59,6 +59,7 @@ class DeepSets(Encoder):
     """See the module. The sum comes first, then the maximum; both are 0 for a jet without constituents."""
 
     name = "deep_sets"
+    input_layer = "dense.0"
     formats = frozenset({"keras", "onnx"})
     pytorch_only = True
     any_length = True

@@ -59,6 +59,7 @@ class Lstm(Encoder):
     """See the module. Weights are in Keras' layout: kernels [in, out], gates of the LSTM in the order i f c o."""
 
     name = "lstm"
+    input_layer = "dense.0"
     formats = frozenset({"keras", "fdeep", "fdeep-keras3", "onnx"})
 
     def module(self, branch: BranchShape, inputs: int, layers: int, generator: "torch.Generator") -> "nn.Module":

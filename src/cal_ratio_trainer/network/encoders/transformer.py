@@ -132,6 +132,7 @@ class Transformer(Encoder):
     """See the module. The order of the constituents does not matter."""
 
     name = "transformer"
+    input_layer = "embedding"
     formats = frozenset({"keras", "onnx"})
     pytorch_only = True
     any_length = True
