@@ -47,10 +47,21 @@ SHORTER = [
     (r"epochs=\d+", "epochs=1, num_splits=1, sample_fraction=1.0, train_fraction=0.6"),
     (r'"epochs": \d+', '"epochs": 1'),
 ]
-SMALL = ["--epochs", 1, "--num_splits", 1, "--sample_fraction", 1, "--train_fraction", 0.6, "--threads", 1]
+SMALL: list[object] = [
+    "--epochs",
+    1,
+    "--num_splits",
+    1,
+    "--sample_fraction",
+    1,
+    "--train_fraction",
+    0.6,
+    "--threads",
+    1,
+]
 SMALL += ["--no-epoch_plots", "--plot_processes", 0, "--c2st_every", 0]
 """Settings that make trainings short."""
-MORE = {
+MORE: dict[str, list[object]] = {
     "train": SMALL,
     "train --continue -1": ["--epochs", 1],
     "tune": [*SMALL, "--agreement_measure", "ks"],

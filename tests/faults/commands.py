@@ -109,9 +109,9 @@ def _run(words: list[str], folder: Path, output: Path, figures: bool, blank: boo
     if not figures:
         DrawingPool.submit = lambda *given, **more: None  # type: ignore[method-assign]
     if blank:
-        Drawing.write = _write_blank  # type: ignore[method-assign]
+        Drawing.write = _write_blank  # type: ignore[method-assign, assignment]
         # No other processes draw, which would not know of this.
-        pool.available_cores = lambda: 1
+        vars(pool)["available_cores"] = lambda: 1
     os.setsid()
     os.chdir(folder)
     # Fonts are listed once, not in each folder.
