@@ -7,8 +7,8 @@ on the second. A case is PROFILE/AGREEMENT/STRENGTH, such as best/distance/6; se
 compare those, `--set learning_rate=0.001` changes any other setting, and `--engines torch --precisions tf32 bf16`
 rounds the factors of all matrix products as a graphics card may.
 
-FOLDER/results.json keeps the figures of each training; what it has is not trained again. `--figure FILE` draws the
-front of each method: rejection against C2ST and K-S excess.
+FOLDER/results.json keeps the figures of each training; what it has is not trained again. `--front FILE` adds them to a
+JSON file by training and seed, docs/front.json for one; `python -m docs.figures front` draws it.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import logging
 import math
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
@@ -66,6 +66,16 @@ FIGURES = {
 """Columns of the table: name and form of a figure of merit."""
 
 TRAINING_SEED, TEST_SEED = 1, 2
+
+Front = dict[str, dict[str, dict[str, float]]]
+"""Figures of merit by training (case, number of steps and all else that differs) and seed."""
+
+FRONT_FIGURES = (
+    *("rejection_90", "c2st_auc", "c2st_expected", "c2st_spread"),
+    *("ks_qcd_excess", "ks_sig_excess", "ks_bib_excess"),
+)
+FRONT_COLOURS = ("black", "#0072b2", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
+"""Of methods; after Okabe and Ito, who chose them for all kinds of colour vision."""
 
 
 def settings_of(case: str, files: DemoFiles, arguments: argparse.Namespace, **more: object) -> TrainSettings:
@@ -134,43 +144,81 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     return mean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
-def front_figure(names: Sequence[str], results: Sequence[dict[str, float]], seeds: int) -> "Figure":
-    """Rejection at 90 % against C2ST and against the mean K-S excess: a line for each method, a point per strength.
+def add_to_front(file: Path, names: Sequence[str], results: Sequence[dict[str, float]]) -> None:
+    """Writes the figures of trainings into a file that may have others.
 
     Args:
-        names: of the trainings, CASE, WHAT ELSE | SEED, the seeds of a case one after the other.
+        file: JSON: CASE, STEPS and all else that differs -> seed -> figures of merit.
+        names: of the trainings, with the seed behind ' | '.
         results: their figures.
-        seeds: number of seeds of each case.
+    """
+    front = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    for name, figures in zip(names, results, strict=True):
+        training, seed = name.rsplit(" | ", 1)
+        front.setdefault(training, {})[seed] = {key: round(figures[key], 5) for key in FRONT_FIGURES}
+    lines = (f"{json.dumps(training)}: {json.dumps(front[training])}" for training in front)
+    file.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+
+
+def front_figure(front: Front) -> "Figure":
+    """Rejection at 90 % against C2ST and against the mean K-S excess, with a line for each method and number of steps.
+
+    Each strength is a point: the mean over its seeds, with the error of the mean where there are several.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    methods: dict[str, list[int]] = {}
-    for start in range(0, len(names), seeds):
-        profile, agreement, *_ = names[start].split(",")[0].split("/")
-        methods.setdefault(f"{agreement}, profile {profile}", []).append(start)
-    excess = [[mean(each[f"ks_{output}_excess"] for output in ("qcd", "sig", "bib")) for each in results]]
-    measures = ([each["c2st_auc"] for each in results], *excess)
-    titles = ("C2ST of control data and MC", "K-S excess, mean of three outputs [$\\sigma$]")
-    for axes, measure, title in zip(panels, measures, titles, strict=True):
-        for (method, starts), style in zip(methods.items(), "osD^vPX<>p", strict=False):
-            points = []
-            for start in starts:
-                x, x_error = mean_and_error(measure[start : start + seeds])
-                y, y_error = mean_and_error([each["rejection_90"] for each in results[start : start + seeds]])
-                points.append((x, y, x_error, y_error))
-                strength = names[start].split(",")[0].split("/")[2:]
-                axes.annotate("".join(strength), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=9)
-            x_values, y_values, x_errors, y_errors = zip(*points, strict=True)
-            axes.errorbar(x_values, y_values, y_errors, x_errors, marker=style, linestyle="-", label=method, capsize=2)
+    lines: dict[tuple[str, str], list[tuple[str, list[dict[str, float]]]]] = {}
+    for name, seeds in front.items():
+        case, length = name.split(", ", 1)
+        profile, agreement, *strengths = case.split("/")
+        line = (agreement if profile == "best" else f"{agreement} (profile {profile})", length)
+        lines.setdefault(line, []).append(("".join(strengths), list(seeds.values())))
+    methods, lengths = (list(dict.fromkeys(line[i] for line in lines)) for i in (0, 1))
+    titles = (
+        "C2ST of control data and MC",
+        "K-S excess over identical distributions, mean of three outputs [$\\sigma$]",
+    )
+    for axes, measure, title in zip(panels, (_c2st, _ks_excess), titles, strict=True):
+        for (method, length), points in lines.items():
+            place, dashes = methods.index(method), ("-", "--", ":")[lengths.index(length) % 3]
+            colour = FRONT_COLOURS[place % len(FRONT_COLOURS)]
+            x, x_errors = zip(*(mean_and_error([measure(each) for each in seeds]) for _, seeds in points), strict=True)
+            y, y_errors = zip(
+                *(mean_and_error([each["rejection_90"] for each in seeds]) for _, seeds in points), strict=True
+            )
+            label = method if len(lengths) == 1 else f"{method}, {length}"
+            filled = colour if lengths.index(length) == 0 else "white"
+            marker = {"marker": "osD^vP"[place % 6], "markerfacecolor": filled, "linestyle": dashes}
+            bars = (np.array(each) if any(each) else None for each in (y_errors, x_errors))
+            axes.errorbar(x, y, *bars, color=colour, capsize=2, label=label, **marker)
+            for (strength, _), at_x, at_y in zip(points, x, y, strict=True):
+                axes.annotate(
+                    strength, (at_x, at_y), xytext=(6, 4), textcoords="offset points", fontsize=9, color=colour
+                )
         axes.set_xlabel(title)
-    expected, spread = results[0]["c2st_expected"], results[0]["c2st_spread"]
-    panels[0].axvspan(expected - spread, expected + spread, color="lightgrey", label="identical distributions")
+    every = [figures for seeds in front.values() for figures in seeds.values()]
+    expected, spread = (mean(figures[key] for figures in every) for key in ("c2st_expected", "c2st_spread"))
+    panels[0].axvspan(expected - spread, expected + spread, color="lightgrey", label="identical distributions ± 1σ")
     panels[1].axvspan(-1, 1, color="lightgrey")
+    # Without agreement the excess is ten times as large as with it.
+    panels[1].set_xscale("symlog", linthresh=2, linscale=0.5)
+    panels[1].xaxis.set_major_formatter("{x:g}")
+    panels[1].set_xlim(-2, 1.5 * max(map(_ks_excess, every)))
+    panels[0].set_xlim(panels[0].get_xlim())
+    panels[0].set_ylim(panels[0].get_ylim())
     panels[0].set_ylabel("Rejection of QCD + 0.1 BIB at 90 % signal efficiency")
-    panels[0].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
     return figure
+
+
+def _c2st(figures: Mapping[str, float]) -> float:
+    return figures["c2st_auc"]
+
+
+def _ks_excess(figures: Mapping[str, float]) -> float:
+    return mean(figures[f"ks_{output}_excess"] for output in ("qcd", "sig", "bib"))
 
 
 def table(names: Sequence[str], results: Sequence[dict[str, float]], seeds: int) -> str:
@@ -210,7 +258,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["ieee"], choices=["ieee", *MANTISSA_BITS])
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other settings")
     parser.add_argument("--mismodelling", type=float, default=1.0, help="of the two data sets, see cr_trainer demo")
-    parser.add_argument("--figure", type=Path, help="draw the front of each method into this file")
+    parser.add_argument("--front", type=Path, help="JSON file that the trainings are added to, see docs.figures")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time, of one thread each")
     arguments = parser.parse_args()
     if set(arguments.precisions) != {"ieee"} and set(arguments.engines) - {"torch", "reference"}:
@@ -260,8 +308,8 @@ def main() -> None:
             stored.write_text(json.dumps(known, indent=1), "utf-8")
     results = [known[key] for key in keys]
     print(table(names, results, len(arguments.seeds)))
-    if arguments.figure:
-        front_figure(names, results, len(arguments.seeds)).savefig(arguments.figure, dpi=90)
+    if arguments.front:
+        add_to_front(arguments.front, names, results)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ The pictures of the README and of the pages come from here and from nowhere else
 of a figure's looks therefore needs one command. Names that are given on the command line limit it to those pictures.
 """
 
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ import mplhep
 from PIL import Image
 
 import cal_ratio_trainer as crt
+from benchmarks.learning import front_figure
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.plotting.pool import draw_in_parallel
 from cal_ratio_trainer.reporting.jet_file_report import compare_files
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cal_ratio_trainer.api.run import Run
+    from cal_ratio_trainer.simulation.simulation import DemoSummary
 
 IMAGES = Path(__file__).resolve().parent / "images"
 DOTS_PER_INCH = 100
@@ -38,11 +42,24 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.demo = crt.demo(output_path=folder / "ntuples", jets=JETS, seed=1)
-        crt.convert(self.demo.convert_settings())
-        self.main = crt.build(self.demo.build_settings("main")).output_file
-        self.control = crt.build(self.demo.build_settings("control")).output_file
         self._runs: dict[str, Run] = {}
+
+    @cached_property
+    def demo(self) -> "DemoSummary":
+        """Simulated and converted ntuples."""
+        made = crt.demo(output_path=self.folder / "ntuples", jets=JETS, seed=1)
+        crt.convert(made.convert_settings())
+        return made
+
+    @cached_property
+    def main(self) -> Path:
+        """The main training file."""
+        return crt.build(self.demo.build_settings("main")).output_file
+
+    @cached_property
+    def control(self) -> Path:
+        """The control-region file."""
+        return crt.build(self.demo.build_settings("control")).output_file
 
     def run(self, name: str) -> "Run":
         """The training of this name in `RUNS`."""
@@ -86,6 +103,11 @@ def compare(demo: Demo) -> Image.Image:
     return scaled(joined([joined([upper_left, upper_right]), joined([left, right])], below=True), 1200)
 
 
+def front(demo: Demo) -> Image.Image:
+    """Rejection and agreement of each method in several strengths, as benchmarks.learning measured them."""
+    return drawn(front_figure(json.loads((IMAGES.parent / "front.json").read_text("utf-8"))))
+
+
 def ks_bib(demo: Demo) -> Image.Image:
     """K-S of the BIB output by epoch."""
     return drawn(demo.run("best").figure("ks_bib"))
@@ -102,6 +124,12 @@ def roc_curve_qcd_and_bib(demo: Demo) -> Image.Image:
     return drawn(demo.run("best").figure("roc_curve_qcd_and_bib"))
 
 
+def run_page(demo: Demo) -> Image.Image:
+    """Upper part of the page of a run, as a browser shows it."""
+    page = crt.watch(run=demo.run("best").name, output_path=demo.folder / "runs").page
+    return screenshot(page, demo.folder, 1280, 1240)
+
+
 def score_report(demo: Demo) -> Image.Image:
     """Upper part of the page of `score`, as a browser shows it."""
     training = f"{demo.run('best').name}/best"
@@ -109,13 +137,7 @@ def score_report(demo: Demo) -> Image.Image:
     page = crt.score(
         input_files=[str(demo.main)], training=training, output_path=demo.folder / "runs", output_report=report
     ).page
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        raise SystemExit("no Chromium to show the page of score with")
-    target = demo.folder / "page.png"
-    options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1080,910", f"--screenshot={target}"]
-    subprocess.run([browser, *options, page.resolve().as_uri()], check=True, capture_output=True)
-    return Image.open(target)
+    return screenshot(page, demo.folder, 1080, 910)
 
 
 def sculpting(demo: Demo) -> Image.Image:
@@ -147,9 +169,11 @@ def slices(demo: Demo) -> Image.Image:
 PICTURES: Sequence[Callable[[Demo], Image.Image]] = (
     auc_ks,
     compare,
+    front,
     ks_bib,
     plot_clus_time_0,
     roc_curve_qcd_and_bib,
+    run_page,
     score_report,
     sculpting,
     sig_predictions,
@@ -164,6 +188,18 @@ def drawn(figure: "Figure") -> Image.Image:
     with TemporaryDirectory() as folder, matplotlib.rc_context(mplhep.style.ATLAS):
         figure.savefig(Path(folder) / "figure.png", dpi=DOTS_PER_INCH)
         return Image.open(Path(folder) / "figure.png").convert("RGB")
+
+
+def screenshot(page: Path, folder: Path, width: int, height: int) -> Image.Image:
+    """Upper left part of a page, as a browser shows it; `folder` takes the picture for a moment."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        raise SystemExit("no Chromium to show pages with")
+    target = folder / "page.png"
+    options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={width},{height}"]
+    words = [browser, *options, f"--screenshot={target}", page.resolve().as_uri()]
+    subprocess.run(words, check=True, capture_output=True)
+    return Image.open(target).convert("RGB")
 
 
 def joined(pictures: Sequence[Image.Image], below: bool = False) -> Image.Image:

@@ -303,6 +303,11 @@ def test_the_command_that_ci_takes_from_the_readme_installs_then_tests() -> None
     assert test == ".venv/bin/pytest -n auto --dist loadfile"
 
 
+def test_the_readme_has_three_pictures_and_at_most_500_words() -> None:
+    assert len(re.findall(r"!\[[^\]]+\]\(docs/images/\w+\.png\)", readme())) == 3
+    assert len(readme().split()) <= 500
+
+
 def documents() -> list[Path]:
     """The README and all pages."""
     top = [

@@ -11,9 +11,16 @@ from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.loading import OutputExists, check_output, load_jets, open_jets, writing_layout
+from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata
 from cal_ratio_trainer.jets.store import is_ragged, write_jets
-from tests.factories.files import write_flat
-from tests.factories.jets import assert_same_constituents, assert_same_jets, converted_jets, converted_metadata
+from tests.factories.files import SCALING, write_flat
+from tests.factories.jets import (
+    assert_same_constituents,
+    assert_same_jets,
+    converted_jets,
+    converted_metadata,
+    synthetic_jets,
+)
 
 
 @pytest.fixture
@@ -51,6 +58,21 @@ def test_all_formats_give_the_same_jets(files: dict[str, Path]) -> None:
         assert_same_constituents(Jets.concatenate(list(open_jets(path).batches(3))), expected)
         assert open_jets(path).scalars(["label", "runNumber"]).column("runNumber").to_pylist() == [284500] * 8
     assert_same_jets(load_jets(files["ragged Parquet"]).jets, expected)
+
+
+def test_years_and_energy_of_a_built_file_come_from_the_run_numbers_of_its_jets(tmp_path: Path) -> None:
+    labels = np.array([0, 1, 2, 2])
+    jets = synthetic_jets(labels, 1).with_columns({"runNumber": np.array([300000, 310000, 348885, 276262], np.uint32)})
+    for name, some, simulation in (
+        ("both", [0, 1, 2, 3], None),
+        ("simulation", [0, 1], None),
+        ("demo", [0, 2], "demo"),
+    ):
+        metadata = JetMetadata(stage="built", kind="main", scaling=SCALING, simulation=simulation)
+        write_jets(tmp_path / name, jets.take(np.array(some)), metadata)
+    assert open_jets(tmp_path / "both").data_taking() == DataTaking(None, False, (2015, 2018), (13.0,))
+    assert open_jets(tmp_path / "simulation").data_taking() == DataTaking(None, True, (), (13.0,))
+    assert open_jets(tmp_path / "demo").data_taking() == DataTaking("demo")
 
 
 def test_a_scalar_that_is_not_there_is_answered_with_the_nearest(files: dict[str, Path]) -> None:

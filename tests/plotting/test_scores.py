@@ -252,8 +252,9 @@ def test_plots_of_a_pt_range_say_it_in_gev_and_show_its_own_distance(
         assert words[1].startswith(f"K-S {comparison.distance:.2f} (identical: {comparison.reference.mean:.2f} ± ")
     assert legend_title(drawn["007_val_adversary_sig_predictions"])[1] == ks_text(ks[Label.SIGNAL])
     assert legend_title(drawn["007_main_sig_predictions"]) == ["Epoch 7, validation part"]
-    test = recorded(epoch_drawings(7, histograms, ks, "test"))
+    test = recorded(epoch_drawings(7, histograms, ks, "test part", "given files"))
     assert legend_title(test["007_main_sig_predictions_linear"]) == ["Epoch 7, test part"]
+    assert legend_title(test["007_val_adversary_sig_predictions"])[0] == "Epoch 7, given files"
     counts = {text.split(" (")[0] for text in legend_texts(drawn["007_val_adversary_lowPt_sig_predictions"])}
     assert counts == {"Data", "Multijet MC"}
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings, ImportSettings
 from cal_ratio_trainer.datasets.sample import evaluation_weights
-from cal_ratio_trainer.errors import ConfigError
+from cal_ratio_trainer.errors import NOTICE, ConfigError
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.jets.metadata import Scaling
@@ -134,7 +134,8 @@ def test_a_run_with_test_jets_of_its_own_is_judged_by_these_and_the_user_is_told
     write_jets(
         run.path / "test_sample.parquet", read_jets(folder / "main.parquet"), read_metadata(folder / "main.parquet")
     )
-    chosen = choose_runs(settings_of(folder, tmp_path, "own/0", output_path=tmp_path / "runs"))
+    with caplog.at_level(NOTICE):
+        chosen = choose_runs(settings_of(folder, tmp_path, "own/0", output_path=tmp_path / "runs"))
     assert not chosen.runs[0].is_judged_on_given_files
     assert "the given training files are not read" in caplog.text
 

@@ -113,7 +113,16 @@ def test_the_page_is_valid_html_without_external_references_and_has_every_part(
     text = run.page_file.read_text("utf-8")
     assert "<b>a note" not in text
     assert re.search(r"<td[^>]*>demo simulation", text)
-    for heading in ("Commands", "Settings", "Data", "Histories", "ROC curves", "S/√B", "Confusion", "Overtraining"):
+    for heading in (
+        "Commands",
+        "Settings",
+        "Data",
+        "Choice of the epoch, histories",
+        "ROC curves",
+        "S/√B",
+        "Confusion",
+        "Overtraining",
+    ):
         assert re.search(rf"<h2[^>]*>{heading}", text), heading
     (epochs,) = [chart for chart in found.charts if "frames" in chart]
     assert epochs["epochs"] == [0, 1]

@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from cal_ratio_trainer.errors import MissingColumn
-from cal_ratio_trainer.jets.metadata import JetMetadata
+from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata
 from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.jets.table import Jets, JetScalars
@@ -61,6 +61,16 @@ class JetFile(ABC):
     def schema(self) -> Schema:
         """The features that `batches` and `lists` give."""
         return self.metadata.feature_schema
+
+    def data_taking(self) -> DataTaking:
+        """Origin of the jets: by the metadata, or by labels and run numbers where these tell more."""
+        told, names = DataTaking.of_metadata(self.metadata), self.scalar_names()
+        if told.simulation is not None or told.energies_tev or not self.rows or "label" not in names:
+            return told
+        table = self.scalars([name for name in ("label", "runNumber") if name in names])
+        labels, *runs = (column.to_numpy() for column in table.columns)
+        found = DataTaking.of_jets(labels, runs[0] if runs else None, None)
+        return found if told.is_simulation is None else replace(found, is_simulation=told.is_simulation)
 
     @abstractmethod
     def scalar_names(self) -> list[str]:

@@ -41,16 +41,18 @@ class ScoredEpoch:
 
     Attributes:
         number: from 0.
-        histograms: of a part of the main jets under 'main'; of the control validation part under 'val_adversary' and,
-            for the pt ranges, 'val_adversary_lowPt', '_midPt', '_highPt'.
-        ks: data and MC in the control validation part; None where not known.
-        main_part: part of the main jets, 'validation' or 'test'.
+        histograms: of main jets under 'main'; of control jets under 'val_adversary' and, for the pt ranges,
+            'val_adversary_lowPt', '_midPt', '_highPt'.
+        ks: data and MC of the same control jets; None where not known.
+        main_jets: description of the main jets, e.g. 'test part'.
+        control_jets: description of the control jets.
     """
 
     number: int
     histograms: Mapping[str, ScoreHistograms]
     ks: ControlRegionKs | None
-    main_part: str
+    main_jets: str
+    control_jets: str
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,11 @@ def epoch_drawings(
     epoch: int,
     histograms: Mapping[str, ScoreHistograms],
     ks: ControlRegionKs | None,
-    main_part: str = "validation",
+    main_jets: str = "validation part",
+    control_jets: str = "validation part",
 ) -> list[Drawing]:
     """All figures of an epoch; arguments as `ScoredEpoch`."""
-    source = ScoredEpoch(epoch, histograms, ks, main_part)
+    source = ScoredEpoch(epoch, histograms, ks, main_jets, control_jets)
     return [
         Drawing(f"{epoch:03d}_{each.name}", each.draw, each.content(source), each.with_ratio, each.default_ticks)
         for each in EPOCH_FIGURES
@@ -125,17 +128,17 @@ def final_drawings(figures: TestFigures) -> list[Drawing]:
 
 
 def _main_linear(output: Label, epoch: ScoredEpoch) -> Content:
-    return epoch.histograms[_MAIN].linear[output], False, f"Epoch {epoch.number}, {epoch.main_part} part"
+    return epoch.histograms[_MAIN].linear[output], False, f"Epoch {epoch.number}, {epoch.main_jets}"
 
 
 def _main_logit(output: Label, epoch: ScoredEpoch) -> Content:
-    return epoch.histograms[_MAIN].logit[output], True, f"Epoch {epoch.number}, {epoch.main_part} part"
+    return epoch.histograms[_MAIN].logit[output], True, f"Epoch {epoch.number}, {epoch.main_jets}"
 
 
 def _control_logit(name: str, output: Label, epoch: ScoredEpoch) -> Content:
     pt_range = name.removeprefix(_CONTROL).removeprefix("_")
     return epoch.histograms[name].logit[output], control_text(
-        f"Epoch {epoch.number}, validation part", epoch.ks, output, pt_range
+        f"Epoch {epoch.number}, {epoch.control_jets}", epoch.ks, output, pt_range
     )
 
 

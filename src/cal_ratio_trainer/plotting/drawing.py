@@ -145,8 +145,7 @@ def legend_above(axes: "Axes", text: str = "", columns: int = 3, handles: Any = 
     if handles is None:
         handles, names = axes.get_legend_handles_labels()
     names = [str(name) for name in names]
-    widest = _HANDLE + _LETTER * max(map(len, names), default=0)
-    columns = min(columns, max(len(names), 1), max(int(_LEGEND_WIDTH / widest), 1))
+    columns = _columns_of_legend([len(name) for name in names], columns)
     lines = -(-len(names) // columns) + (len(text.splitlines()) if text else 0)
     left, bottom, width, height = axes.get_position().bounds
     axes.set_position((left, bottom, width, height - _LEGEND_LINE * lines - _LEGEND_GAP))
@@ -169,10 +168,20 @@ def legend_above(axes: "Axes", text: str = "", columns: int = 3, handles: Any = 
     )
 
 
+def _columns_of_legend(lengths: list[int], most: int) -> int:
+    """Number of columns, at most `most`, in which entries of so many letters fit beside each other."""
+    for columns in range(min(most, len(lengths)), 1, -1):
+        # matplotlib fills the columns in the same way.
+        widths = [_HANDLE + _LETTER * max(part) for part in np.array_split(lengths, columns)]
+        if sum(widths) <= _LEGEND_WIDTH:
+            return columns
+    return 1
+
+
 _LEGEND_LINE, _LEGEND_GAP = 0.036, 0.012
 """Height of a line of a legend, and space between legend and heading, as shares of the figure."""
-_LEGEND_WIDTH, _HANDLE, _LETTER = 510.0, 34.0, 5.3
-"""Width of the frame and of the margin right of it, of a legend's line or marker, and of a letter. [points]"""
+_LEGEND_WIDTH, _HANDLE, _LETTER = 504.0, 45.0, 5.5
+"""Width of frame, margin right of it and gap between columns; of line or marker with gap; of a letter. [points]"""
 
 
 @contextmanager

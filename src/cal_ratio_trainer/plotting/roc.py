@@ -202,7 +202,7 @@ def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> None:
         clip_on=False,
         label=f"maximum {maximum:.{digits}f} ± {error:.{digits}f} at 1 − cut = {best:.2g}",
     )
-    axes.axvline(1 - scan.cuts[-1], label="tightest: more than 10 background jets", color=GREY, linestyle=":")
+    axes.axvline(1 - scan.cuts[-1], label="limit: 10 background jets", color=GREY, linestyle=":")
     legend_above(axes, _text(scan), 2)
 
 

@@ -198,7 +198,7 @@ def draw_differences(axes: "Axes", agreement: Agreement, names: Names) -> None:
     axes.set_xlim(edges[0], 1.0)
     axes.set_ylim(0, 1.08 * top)
     axes.axvline(1e-5, color=GREY, linewidth=1.2, linestyle="-.", label="Left of it: rounding")
-    axes.set_xlabel("Absolute difference (first bin: below $10^{-9}$)")
+    axes.set_xlabel("Absolute difference (first bin: below $\\mathdefault{10^{-9}}$)")
     axes.set_ylabel("Jets")
     legend_above(axes, f"{names.first}\n{names.second}\n{agreement.jets:,} jets", 4)
 

@@ -30,6 +30,8 @@ _MAX_BAR = 1.3
 _APART = 0.14
 _SURE_RATIO = 0.5
 _MAX_TICK = 1e5
+_FEW_SERIES = 3
+_SPARSE = 0.5
 _DATA: dict[str, Any] = {"color": "black", "marker": "o", "linestyle": "-"}
 _STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#8c564b", "marker": "P", "linestyle": "-"},
@@ -177,6 +179,8 @@ def _draw_steps(
     place: int,
     others: int,
 ) -> None:
+    # Points of many groups would cover each other; the ratios below have their errors.
+    with_points = style is _DATA or others <= _FEW_SERIES
     if style is not _DATA:
         axes.stairs(
             np.nan_to_num(contents),
@@ -184,8 +188,12 @@ def _draw_steps(
             baseline=_LOWEST_SHARE / 10,
             color=style["color"],
             linestyle=style["linestyle"],
-            linewidth=1,
+            linewidth=1 if with_points else 1.6,
         )
+    if not with_points:
+        # The legend shows the points of the ratios too.
+        axes.plot([], [], markersize=4.5, linewidth=1.6, label=title, **style)
+        return
     filled = contents > 0
     axes.errorbar(
         _beside_each_other(edges, place, others)[filled],
@@ -269,7 +277,11 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
     if is_logarithmic(figure.edges):
         axes.set_xscale("log")
     axes.set_xlim(float(figure.edges[0]), float(figure.edges[-1]))
-    if np.array_equal(figure.edges % 1, np.full(len(figure.edges), 0.5)):
+    filled = np.flatnonzero(np.sum([series.histogram.contents > 0 for series in figure.series], axis=0))
+    if len(filled) and filled[-1] - filled[0] < _SPARSE * (len(figure.edges) - 1):
+        first, last = max(filled[0] - 2, 0), min(filled[-1] + 3, len(figure.edges) - 1)
+        axes.set_xlim(float(figure.edges[first]), float(figure.edges[last]))
+    if _are_whole_numbers(figure.edges):
         _number_whole_numbers(axes)
     if highest <= 0:
         axes.set_ylim(0, 1)
@@ -280,6 +292,11 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
         axes.set_ylim(bottom, 1.5 * highest)
         return
     axes.set_ylim(0, 1.06 * highest)
+
+
+def _are_whole_numbers(edges: FloatArray) -> bool:
+    """True for bins that hold one whole number each."""
+    return np.array_equal(edges % 1, np.full(len(edges), 0.5))
 
 
 def _number_whole_numbers(axes: "Axes") -> None:

@@ -40,9 +40,9 @@ _HISTORIES = {
     "c2st": "C2ST",
 }
 _EPOCH_PLOTS = {
-    "main_sig_predictions_linear": "signal output, {tested_on}",
-    "main_qcd_predictions_linear": "QCD output, {tested_on}",
-    "main_bib_predictions_linear": "BIB output, {tested_on}",
+    "main_sig_predictions_linear": "signal output, main jets",
+    "main_qcd_predictions_linear": "QCD output, main jets",
+    "main_bib_predictions_linear": "BIB output, main jets",
     "val_adversary_sig_predictions": "signal output, control region",
     "val_adversary_qcd_predictions": "QCD output, control region",
     "val_adversary_bib_predictions": "BIB output, control region",
@@ -129,8 +129,7 @@ def score_figures(report: Report, candidates: Sequence[Candidate], labels: Figur
     if not shown:
         return None
     rows = []
-    for name, words in _EPOCH_PLOTS.items():
-        title = words.format(tested_on=shown[0].run.tested_on)
+    for name, title in _EPOCH_PLOTS.items():
         cells = [
             _cell(report, drawn[each.name].get(f"{each.epoch:03d}_{name}"), each.run.name, labels, title)
             for each in shown
@@ -166,7 +165,8 @@ class _KsScale:
 def _drawings_of(each: Candidate) -> dict[str, Drawing]:
     if each.run.is_judged_on_given_files or each.run.best_of_networks is not None:
         stored = None if each.result is None else each.result.histograms
-        drawings = [] if stored is None else epoch_drawings(each.epoch, stored.histograms, stored.ks, stored.main_part)
+        jets = (each.run.tested_on, each.run.tested_on)
+        drawings = [] if stored is None else epoch_drawings(each.epoch, stored.histograms, stored.ks, *jets)
         return {drawing.name: drawing for drawing in drawings}
     overview = each.run.overview
     try:
@@ -176,7 +176,8 @@ def _drawings_of(each: Candidate) -> dict[str, Drawing]:
     ks = stored.ks
     if ks is None and each.run.sample is not None:
         ks = ks_of_row(dict(each.row), each.run.sample.pt_ranges)
-    return {drawing.name: drawing for drawing in epoch_drawings(each.epoch, stored.histograms, ks, stored.main_part)}
+    drawings = epoch_drawings(each.epoch, stored.histograms, ks, f"{stored.main_part} part")
+    return {drawing.name: drawing for drawing in drawings}
 
 
 def _cell(report: Report, drawing: Drawing | None, run: str, labels: FigureLabels, title: str) -> Markup | str:

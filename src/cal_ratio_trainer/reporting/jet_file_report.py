@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.jets import Label
-from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.variables import MAX_SERIES, Series, VariableFigure, axis_title, variable_drawing
 from cal_ratio_trainer.progress import duration, with_prefix
@@ -262,12 +261,12 @@ class _Page:
         return self.settings.data_labels_adversary if file.is_control else self.settings.data_labels_main
 
     def _labels(self, files: Iterable[ComparedFile]) -> FigureLabels:
-        return figure_labels(self.settings, *(DataTaking.of_metadata(file.metadata) for file in files))
+        return figure_labels(self.settings, *(file.data_taking for file in files))
 
 
 REPORTS[Comparison] = ReportKind(
     lambda comparison: "Training files",
-    lambda comparison: (DataTaking.of_metadata(file.metadata) for file in comparison.files),
+    lambda comparison: (file.data_taking for file in comparison.files),
     lambda report, comparison, settings: _Page(report, comparison, settings).fill(),
 )
 

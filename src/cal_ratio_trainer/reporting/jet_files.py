@@ -32,7 +32,7 @@ from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets
 from cal_ratio_trainer.jets.cleaning import is_built
 from cal_ratio_trainer.jets.jet_file import LoadReport
 from cal_ratio_trainer.jets.loading import open_jets
-from cal_ratio_trainer.jets.metadata import JetMetadata, built_units, converted_units
+from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata, built_units, converted_units
 from cal_ratio_trainer.progress import ProgressLine, progress
 
 DEMO = "demo"
@@ -62,6 +62,7 @@ class ComparedFile:
         scalars: its scalar columns.
         rows: number of jets.
         built: its values are scaled.
+        data_taking: origin of its jets, for the heading of figures.
         survey: of the first pass.
         histograms: of the second pass: for each quantity, one per class.
     """
@@ -74,6 +75,7 @@ class ComparedFile:
     scalars: list[str]
     rows: int
     built: bool
+    data_taking: DataTaking
     variables: dict[Quantity, Variable] = field(default_factory=dict)
     survey: Survey = field(default_factory=lambda: Survey((), 0, ""))
     histograms: dict[Quantity, dict[JetClass, WeightedHistogram]] = field(default_factory=dict)
@@ -168,7 +170,8 @@ def _open(name: str, source: str, path: Path) -> ComparedFile:
     file = open_jets(path)
     first = next(iter(file.batches(1000)), Jets.empty()) if file.metadata.stage == "unknown" else Jets.empty()
     built = is_built(file.metadata, first)
-    return ComparedFile(name, source, path, file.metadata, file.report, file.scalar_names(), file.rows, built)
+    scalars, origin = file.scalar_names(), file.data_taking()
+    return ComparedFile(name, source, path, file.metadata, file.report, scalars, file.rows, built, origin)
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,8 +68,8 @@ def bold(text: str) -> Markup:
     return Markup(f"**{escaped(text)}**")
 
 
-_NUMBER = re.compile(r"[-–—]?|nan|[-+−<>≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?(\s*([±+(×].*|%|[a-zA-Zµ²/]{1,8})|\s+[-−]\d.*)?")
-"""Cells aligned to the right in a table: a number with its error, remark in brackets or unit behind it; or nothing."""
+_NUMBER = re.compile(r"[-–—]?|nan|[-+−<>≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?(\s*([±+([×].*|%|[a-zA-Zµ²/]{1,8})|\s+[-−]\d.*)?")
+"""Cells aligned to the right in a table: a number with its error, interval, remark or unit behind it; or nothing."""
 
 
 def as_text(table: ReportTable) -> str:
@@ -129,8 +129,8 @@ def _plain(cell: str) -> str:
 MAX_OPEN_IMAGES, MAX_OPEN_ROWS = 20, 60
 """A part of the page with more images or table rows than this is folded when the page opens."""
 
-_SHORT_TEXT = 24
-"""A cell with more letters than this may be so wide that its text reads well."""
+_SHORT_TEXT = {"td": 24, "th": 13}
+"""A cell or a heading with more letters than this is broken into lines, and may be so wide that its text reads well."""
 
 _CONTENTS_LEVELS = ("h2", "h3")
 
@@ -190,8 +190,7 @@ def _shape_images_and_tables(tokens: Sequence[Any], folder: Path) -> None:
         if token.tag in ("td", "th"):
             in_cell = token.nesting == 1
         images = [child for child in token.children or () if child.type == "image"]
-        if before.tag == "td" and not images and len(token.content) > _SHORT_TEXT:
-            # Else a narrow window would break it into words below each other.
+        if before.tag in _SHORT_TEXT and not images and len(token.content) > _SHORT_TEXT[before.tag]:
             before.attrJoin("class", "text")
         for image in images:
             # From here on it is HTML, with nothing in it but what is escaped here.

@@ -133,6 +133,11 @@ def _epoch_ticks(epochs: int) -> Chart:
     return {"ticks": [[epoch, str(epoch)] for epoch in range(0, epochs, step)]}
 
 
+def _signal_words(name: str) -> str:
+    """Name of results in words, as 'mH 125 GeV' for 'mH125.0'."""
+    return f"mH {float(name.removeprefix('mH')):g} GeV" if name.startswith("mH") else name or "all"
+
+
 def roc_chart(title: str, curves: Sequence[RocCurve], names: Sequence[str]) -> Chart:
     """Rejection against signal efficiency with the 68 % interval of the background."""
     series: list[Chart] = []
@@ -147,7 +152,7 @@ def roc_chart(title: str, curves: Sequence[RocCurve], names: Sequence[str]) -> C
             ends = {"low": numbers(low), "high": numbers(high)}
             series.append({"kind": "band", **x, **ends})
         line = {"y": numbers(rejection), "dash": _DASHES[position % len(_DASHES)], "joins": True}
-        series.append({"kind": "line", "name": f"{name}, AUC {curve.auc:.4f}", **x, **line})
+        series.append({"kind": "line", "name": f"{_signal_words(name)}, AUC {curve.auc:.4f}", **x, **line})
     panels = [{"title": "background rejection 1/fpr", "log": True, "decades": True, "low": 1, "series": series}]
     return {"title": title, "x": {"title": "signal efficiency", "low": 0, "high": 1}, "panels": panels}
 
@@ -160,7 +165,8 @@ def scan_chart(title: str, scans: Sequence[SignificanceScan]) -> Chart:
             "colour": _PALETTE[position % len(_PALETTE)],
             "dash": _DASHES[position % len(_DASHES)],
             "joins": True,
-            "name": f"{scan.name or 'all'}, maximum {scan.maximum_efficiency_ratio:.2f} at {scan.cut_at_maximum:.4f}",
+            "name": f"{_signal_words(scan.name)}, maximum {scan.maximum_efficiency_ratio:.2f} "
+            f"at {scan.cut_at_maximum:.4f}",
             "x": numbers(scan.cuts, 6),
             "y": numbers(scan.efficiency_ratio),
         }

@@ -119,37 +119,45 @@ def write_run_page(run: RunDirectory, seconds_left: float | None = None, frames:
 def _blocks(overview: RunOverview, seconds_left: float | None, frames: Frames) -> Iterator[str]:
     """Parts of the page in Markdown; a chart is a block of code in the language 'chart'."""
     run, history = overview.run, overview.history
-    best = overview.best_epochs() if history else None
     epoch, figures = _evaluation(run)
     yield f"# Run {escaped(run.name)}"
     if overview.status == RUNNING:
         yield _chart({"updated": datetime.now(UTC).isoformat(timespec="seconds"), "every": _RELOAD_S})
     yield _table(state_table(overview, seconds_left))
-    recommended = None if best is None or len(best.epochs) > 1 else best.epochs[0]
-    if history:
-        rows = {"recommended": best.row if best else None, "newest": history[-1]}
-        names = {"recommended": best.words if best else NOT_KNOWN, "newest": str(len(history) - 1)}
-        yield _table(validation_table(rows, names))
     if figures is not None:
         yield _table(merit_table(epoch, figures))
     networks = members_table(overview)
     yield from _section("Networks", [_table(networks)] if networks.rows else [])
+    if history:
+        yield from _section("Choice of the epoch, histories", _validation_part(overview))
     yield from _section("Commands", [_commands(overview)])
     settings = settings_table(overview)
     yield from _section("Settings", [_table(settings), "All settings: [training_params.yaml](training_params.yaml)."])
     yield from _section("Data", [_table(data_table(overview, figures))])
-    if history:
-        with_adversary = overview.settings.get("agreement", "adversary") == "adversary"
-        front = front_chart(history, recommended)
-        yield from _section("Choice of the epoch", [_chart(front)] if front else [])
-        charts = history_charts(history, stored_references(overview.record), with_adversary)
-        yield from _section("Histories", map(_chart, charts))
     if figures is not None:
         yield from _test_part(epoch, figures)
     yield from _importance(run)
     if overview.set_rule is None:
-        yield from _section("Outputs by epoch", _epochs(overview, recommended, frames))
+        yield from _section("Outputs by epoch", _epochs(overview, _recommended(overview), frames))
     yield from _section("Files", [_table(file_table(run))])
+
+
+def _recommended(overview: RunOverview) -> int | None:
+    """The recommended epoch; None where there is none, or one for each network."""
+    best = overview.best_epochs() if overview.history else None
+    return None if best is None or len(best.epochs) > 1 else best.epochs[0]
+
+
+def _validation_part(overview: RunOverview) -> Iterator[str]:
+    """Figures by which epochs are chosen: of the recommended and the newest epoch, and of all epochs."""
+    history, best = overview.history, overview.best_epochs()
+    rows = {"recommended": best.row if best else None, "newest": history[-1]}
+    names = {"recommended": best.words if best else NOT_KNOWN, "newest": str(len(history) - 1)}
+    yield _table(validation_table(rows, names))
+    with_adversary = overview.settings.get("agreement", "adversary") == "adversary"
+    front = front_chart(history, _recommended(overview))
+    charts = history_charts(history, stored_references(overview.record), with_adversary)
+    yield from map(_chart, [front, *charts] if front else charts)
 
 
 def _section(title: str, blocks: Sequence[str] | Iterator[str]) -> Iterator[str]:

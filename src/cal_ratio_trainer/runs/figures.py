@@ -133,7 +133,7 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
             _log.warning("the plots of epoch %d are left out: %s", epoch, error)
         else:
             drawings += epoch_drawings(
-                epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges), stored.main_part
+                epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges), f"{stored.main_part} part"
             )
     drawings += drawings_of_history(history, stored_references(record), settings.has_adversary)
     return drawings + _finals(run, history) + _importance(run)

@@ -24,7 +24,7 @@ from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
-from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
+from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, DataTaking, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
@@ -70,6 +70,13 @@ class TestJets:
         for name in _TOLD_APART_BY:
             loaded.jets[name]
         return cls(file, loaded.jets, loaded.metadata)
+
+    @property
+    def data_taking(self) -> DataTaking:
+        """Origin of the jets, for the heading of figures."""
+        known = "runNumber" in self.jets
+        runs = self.jets.scalars.column("runNumber").to_numpy() if known else None
+        return DataTaking.of_jets(self.jets["label"], runs, self.metadata.simulation)
 
     def without_jets(self) -> "TestJets":
         """The same file with no jets: stands for the control region of a training without one."""

@@ -66,11 +66,11 @@ class RunGroup:
     rule: Rule
 
     @property
-    def simulations(self) -> tuple[DataTaking | str | None, ...]:
+    def simulations(self) -> tuple[DataTaking, ...]:
         """Origin of the main and the control jets that are shown."""
         run = self.runs[0]
         if run.sample is not None and run.is_judged_on_given_files:
-            return run.sample.main.metadata.simulation, run.sample.control.metadata.simulation
+            return run.sample.main.data_taking, run.sample.control.data_taking
         described = run.overview.record.get("data") or {}
         return tuple(DataTaking.of_record(described.get(kind) or {}) for kind in run.overview.kinds_of_jets)
 

@@ -148,7 +148,7 @@ class FileOfJets(JetStream):
         self._file = open_jets(path, schema)
         metadata, report, columns = self._file.metadata, self._file.report, self._file.scalar_names()
         self.size, self.simulation = self._file.rows, metadata.simulation
-        self.data_taking = DataTaking.of_metadata(metadata)
+        self.data_taking = self._file.data_taking()
         self.region = metadata.kind or reading.kind or "main"
         if metadata.kind is None and metadata.data_type is DataType.DATA:
             self.region = "control"

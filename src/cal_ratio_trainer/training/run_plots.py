@@ -95,7 +95,9 @@ class RunPlots:
         if not self._draws:
             return
         if self._settings.epoch_plots:
-            self._submit(epoch_drawings(epoch, histograms.histograms, histograms.ks, histograms.main_part), epoch)
+            self._submit(
+                epoch_drawings(epoch, histograms.histograms, histograms.ks, f"{histograms.main_part} part"), epoch
+            )
         histories = self._histories()
         if self._is_due(self._histories_drawn, self._drawing_s(len(histories)), _SHARE):
             self._submit(histories, epoch)
@@ -153,7 +155,7 @@ class RunPlots:
             _log.warning("the plots of epoch %d cannot be drawn: %s", epoch, error)
             return
         ks = stored.ks or ks_of_row(row, ranges_of(self._settings.pt_ranges, self._scaling))
-        self._submit(epoch_drawings(epoch, stored.histograms, ks, stored.main_part), epoch)
+        self._submit(epoch_drawings(epoch, stored.histograms, ks, f"{stored.main_part} part"), epoch)
 
     def _drawing_s(self, figures: int) -> float:
         return figures * (self._pool.seconds_a_figure or _FIRST_GUESS_PER_FIGURE_S) / max(1, self._processes)
