@@ -1,9 +1,12 @@
 """Wall time of an epoch without plots, by stage, and peak memory, through the product's own loop."""
 
 import argparse
+import math
 import os
 import resource
 import tempfile
+import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,8 +20,11 @@ from benchmarks.train import random_jets
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
+from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.figure_data import HistoryRow
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.loop import Observer
 
 
 def write_files(folder: Path, main_jets: int, control_jets: int) -> tuple[Path, Path]:
@@ -49,8 +55,31 @@ def settings_of(files: tuple[Path, Path], **given: Any) -> TrainSettings:
     )
 
 
+class _ProcessorTime(Observer):
+    """Processor time of all epochs but the last, on which other programs have less effect than on the wall time."""
+
+    # They would be drawn in other processes on the same cores.
+    draws = False
+
+    def __init__(self) -> None:
+        self._marks: list[float] = []
+
+    def begin(self, run: RunDirectory) -> None:
+        """Reads the clock before the first epoch."""
+        self._marks.append(time.process_time())
+
+    def see(self, history: Sequence[HistoryRow]) -> None:
+        """Reads the clock after an epoch."""
+        self._marks.append(time.process_time())
+
+    @property
+    def seconds_an_epoch(self) -> float:
+        """Mean of the epochs; NaN where there was one only. [s]"""
+        return (self._marks[-1] - self._marks[0]) / (len(self._marks) - 1) if len(self._marks) > 1 else math.nan
+
+
 def main() -> None:
-    """Prints seconds per stage, seconds per epoch and main jets per second."""
+    """Prints seconds per stage, seconds and processor time per epoch, and main jets per second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--main_jets", type=int, default=60_000)
     parser.add_argument("--control_jets", type=int, default=20_000)
@@ -63,12 +92,12 @@ def main() -> None:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             files = pool.submit(write_files, Path(name), arguments.main_jets, arguments.control_jets)
         given = {name: getattr(arguments, name) for name in ("num_splits", "epochs", "threads")}
-        # Plots are drawn in other processes on the same cores.
-        settings = settings_of(files.result(), epoch_plots=False, **given)
-        record = training.train(Start(settings), say=lambda _: None, details=lambda _: "").record
+        settings, watch = settings_of(files.result(), **given), _ProcessorTime()
+        record = training.train(Start(settings), say=lambda _: None, details=lambda _: "", observer=watch).record
     timings = record["timings"]
     for stage in ("data_s", "steps_s", "validation_s", "files_s", "seconds_an_epoch", "main_jets_per_second"):
         print(f"{stage:<22}{timings[stage]:.2f}")
+    print(f"{'processor_s_an_epoch':<22}{watch.seconds_an_epoch:.2f}")
     print(f"{'peak_memory_gib':<22}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f}")
 
 

@@ -209,7 +209,8 @@ def front_figure(front: Front) -> "Figure":
     panels[0].set_xlim(panels[0].get_xlim())
     panels[0].set_ylim(panels[0].get_ylim())
     panels[0].set_ylabel("Rejection of QCD + 0.1 BIB at 90 % signal efficiency")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
+    entries = panels[0].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside upper center", ncols=6, fontsize=9, columnspacing=1.5, frameon=False)
     return figure
 
 

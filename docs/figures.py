@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).resolve().parent / "images"
 DOTS_PER_INCH = 100
-JETS, EPOCHS, MINI_BATCHES = 5000, 12, 30
+JETS, EPOCHS, MINI_BATCHES = 5000, 12, 60
 RUNS = {"none": {"agreement": "none"}, "best": {"profile": "best"}, "manual": {"profile": "manual"}}
 """Names of the trained models, with the settings in which they differ."""
 
