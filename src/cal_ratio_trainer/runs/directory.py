@@ -101,7 +101,7 @@ class RunDirectory:
 
     @property
     def set_rule(self) -> SetRule | None:
-        """How the networks of a set are used as one; None for a run with one network."""
+        """Rule by which the networks of a set are used as one; None for a run with one network."""
         if self.network_number is not None:
             return None
         record = self.read_record()

@@ -104,7 +104,7 @@ class Scorer:
 
     @property
     def rule(self) -> SetRule | None:
-        """How the networks of a set are used as one; None for a single network."""
+        """Rule by which the networks of a set are used as one; None for a single network."""
         return self.networks.rule
 
     @property

@@ -335,24 +335,7 @@ def new_step(
     device, schema = chosen_device(settings.device), loaded.tensors.jets.schema
     engine = engine_of(settings, device)
     set_matmul_precision(device, settings.matmul_precision)
-    shape = network_shape(settings, schema)
-    try:
-        classifier = Classifier(
-            shape, settings.network_seed, settings.engine, auxiliary_heads=settings.auxiliary_weight > 0
-        ).to(device)
-    except (MemoryError, RuntimeError) as error:
-        if not lacks_memory(error):
-            raise
-        weights = sum(map(math.prod, shape.weight_shapes().values()))
-        raise OutOfMemory(
-            f"there is no memory for a network of {weights:,} weights: make its layers smaller"
-        ) from error
-    if settings.standardize_inputs:
-        trained = loaded.data.main.positions(Part.TRAIN)
-        # Evenly spaced ones: files may have their jets sorted.
-        classifier.standardise(loaded.tensors.jets, trained[:: -(-len(trained) // _JETS_OF_SPREADS) or 1])
-    if initial is not None:
-        classifier.set_weights(initial)
+    classifier = _new_classifier(settings, loaded, device, initial)
     domain = None
     if settings.has_agreement:
         assert settings.agreement_strength is not None, "every method has a default strength"
@@ -387,6 +370,31 @@ def new_step(
         pieces=settings.accumulate,
         ranks=ranks,
     )
+
+
+def _new_classifier(
+    settings: TrainSettings, loaded: LoadedData, device: torch.device, initial: Mapping[str, NDArray[np.float32]] | None
+) -> Classifier:
+    """The network before its first step; arguments and errors as `new_step`."""
+    shape = network_shape(settings, loaded.tensors.jets.schema)
+    try:
+        classifier = Classifier(
+            shape, settings.network_seed, settings.engine, auxiliary_heads=settings.auxiliary_weight > 0
+        ).to(device)
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        weights = sum(map(math.prod, shape.weight_shapes().values()))
+        raise OutOfMemory(
+            f"there is no memory for a network of {weights:,} weights: make its layers smaller"
+        ) from error
+    if settings.standardize_inputs:
+        trained = loaded.data.main.positions(Part.TRAIN)
+        # Evenly spaced ones: files may have their jets sorted.
+        classifier.standardise(loaded.tensors.jets, trained[:: -(-len(trained) // _JETS_OF_SPREADS) or 1])
+    if initial is not None:
+        classifier.set_weights(initial)
+    return classifier
 
 
 def notices(settings: TrainSettings) -> Iterator[str]:

@@ -265,7 +265,7 @@ class TrainingStep:
             self.domain.after_step()
 
     def _descending(self) -> Iterator[tuple[nn.Module, torch.optim.Optimizer]]:
-        """What the gradient of the classifier's loss updates."""
+        """Modules that the gradient of the classifier's loss updates, with their optimisers."""
         yield self.classifier, self.classifier_optimizer
         if self.domain is not None and self.domain.learns_in_penalty and self.domain.optimizer is not None:
             yield self.domain, self.domain.optimizer
