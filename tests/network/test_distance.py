@@ -1,5 +1,7 @@
 """Distance of data and simulation as a loss: known answers, gradient, negative weights, memory of mini-batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -164,3 +166,14 @@ def test_without_pt_among_the_inputs_there_is_one_range() -> None:
     found = sums()
     assert float(method.penalty(control_jets(shift=1.0), 300, found)) > 0
     assert found.mean("passed_over")[0] == 0
+
+
+def test_its_strength_rises_over_a_share_of_the_steps_and_stays() -> None:
+    settings = DomainSettings(6.0, pt_ranges=RANGES, steps=20, distance_rise=0.25)
+    method, at_once, jets = Distance(settings), Distance(replace(settings, distance_rise=0.0)), control_jets(shift=0.5)
+    found = []
+    for _ in range(8):
+        found.append(float(method.penalty(jets, 300, sums()) / at_once.penalty(jets, 300, sums())))
+        method.after_step()
+        at_once.after_step()
+    assert found == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0, 1.0])

@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Agreement of data and simulation": (
         *("agreement", "agreement_strength", "adversary_weight", "adversary_learning_rate", "ks_limit", "c2st_every"),
-        *("adversary_input", "adversary_momentum", "pt_ranges", "reweight_mc"),
+        *("adversary_input", "adversary_momentum", "distance_rise", "pt_ranges", "reweight_mc"),
     ),
     "Output": (
         *("model_name", "output_path", "output_file", "output_json", "output_report", "format", "tag", "note"),

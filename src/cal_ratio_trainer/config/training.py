@@ -181,6 +181,13 @@ class TrainSettings(FigureSettings):
         description="Factor on the method's loss; null takes 10 for 'adversary', 2.7 for 'distance', 3 for 'reversal', "
         "1 for others. [1]",
     )
+    distance_rise: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Share of the planned steps over which the strength of the distance rises from 0; 0 has all of it "
+        "from the first step. [fraction]",
+    )
     adversary_weight: float | None = Field(
         default=None,
         ge=0,
@@ -546,14 +553,19 @@ class TrainSettings(FigureSettings):
         return tuple(name for name, wanted in chosen.items() if wanted)
 
 
-VALUES_BEFORE = {"adversary_input": "probabilities", "adversary_momentum": 0.99, "standardize_inputs": False}
+VALUES_BEFORE = {
+    "adversary_input": "probabilities",
+    "adversary_momentum": 0.99,
+    "distance_rise": 0.0,
+    "standardize_inputs": False,
+}
 """Values of later settings in runs that lack them, where these are not today's defaults."""
 
 _LATER_SETTINGS = {
     *("accumulate", "adversary_weight", "agreement", "agreement_strength", "auxiliary_weight", "c2st_every"),
     *("cr_judge_file", "cr_shares", "cuda_graph", "data_place", "encoder", "encoder_options", "engine"),
     *("adversary_input", "adversary_momentum", "epoch_plots", "epoch_plots_of", "fold", "folds"),
-    *("matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
+    *("distance_rise", "matmul_precision", "member", "note", "plot_processes", "profile", "seeds"),
     *("adversary_learning_rate", "average_weights", "clip_gradient", "early_stopping", "optimizer", "schedule"),
     *("mlflow", "standardize_inputs", "start_from", "tag", "tensorboard", "weight_decay"),
     *FigureSettings.model_fields,

@@ -349,6 +349,7 @@ def new_step(
             region_shares=settings.control_shares,
             adversary_momentum=settings.adversary_momentum,
             adversary_input=settings.adversary_input,
+            distance_rise=settings.distance_rise,
         )
         domain = domain_loss_named(settings.agreement)(of_domain).to(device)
     # A recorded step reads its mini-batch at once, alone, and on the GPU.

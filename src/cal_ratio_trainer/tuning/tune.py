@@ -71,6 +71,7 @@ _NO_JET_DEPENDS_ON = {
     *(
         "average_weights",
         "agreement_strength",
+        "distance_rise",
         "regularization",
         "dropout",
         "epochs",

@@ -88,6 +88,7 @@ class DomainSettings:
         region_shares: share of each control region in the loss, in order; their sum is 1.
         adversary_momentum: share of its running averages that an update of the adversary keeps.
         adversary_input: what the adversary reads of the outputs.
+        distance_rise: share of the steps over which the strength of the distance rises from 0.
     """
 
     weight: float
@@ -99,6 +100,7 @@ class DomainSettings:
     region_shares: tuple[float, ...] = (1.0,)
     adversary_momentum: float = 0.0
     adversary_input: Literal["log_odds", "probabilities"] = "log_odds"
+    distance_rise: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,15 @@ class Distance(DomainLoss):
         self.frequencies: Tensor
         self.register_buffer("frequencies", torch.cat([frequencies, phases], dim=1), persistent=False)
 
+    @property
+    def strength(self) -> Tensor:
+        """Strength in the present step, a scalar: it rises linearly to its full value, and stays there.
+
+        At full strength from the first step the network first learns to give all jets the same output.
+        """
+        rising_steps = max(1.0, self.settings.distance_rise * self.settings.steps)
+        return self.settings.weight * ((self.steps_done + 1) / rising_steps).clamp(max=1.0)
+
     def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
         """Strength times the distance of all control jets of the mini-batch and those of the last ones."""
         row = _table(jets)
@@ -78,7 +87,7 @@ class Distance(DomainLoss):
         sums.add("distance", distance[None])
         sums.add("joint", joint[None])
         sums.add("passed_over", passed_over[None])
-        return self.settings.weight * (distance + _JOINT_WEIGHT * joint)
+        return self.strength * (distance + _JOINT_WEIGHT * joint)
 
     def after_step(self) -> None:
         """Counts the step."""
