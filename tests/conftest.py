@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cal_ratio_trainer.workers.executor import available_cores
 from tests.factories.hdf5_reader import ForkingReader
 
 # Read when the first library with OpenMP is imported. Waiting threads that spin slow down a machine that is used by
@@ -18,6 +19,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 _REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: for a third of their time tests wait for the processes that they start."""
+    return available_cores() + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -49,7 +49,7 @@ def test_the_built_files_hold_the_jets_that_were_asked_for(demo: Path) -> None:
 
 def test_two_epochs_and_two_more_leave_a_run_of_four(demo: Path) -> None:
     files = ["--main_training_file", "main.parquet", "--cr_training_file", "control.parquet"]
-    small = ["--epochs", 2, "--num_splits", 5, "--sample_fraction", 1, "--train_fraction", 0.8]
+    small = ["--epochs", 2, "--num_splits", 5, "--sample_fraction", 1, "--train_fraction", 0.8, "--no-epoch_plots"]
     first = cr_trainer("train", *files, *small, folder=demo)
     run = demo / "training_results" / "default" / "00000"
     assert str(Path("training_results/default/00000")) in first.stderr

@@ -65,6 +65,7 @@ def settings(files: dict[str, str], folder: Path, **changes: Any) -> TrainSettin
             "cr_shares": {"dijets": 3, "ttbar": 1},
             "cr_judge_file": {"other": files["other"]},
             "agreement": "distance",
+            "distance_rise": 0.0,
             **TINY,
             "train_fraction": 0.6,
             "plot_processes": 0,
