@@ -39,8 +39,8 @@ command = SettingsCommand(
     help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
     "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file. A fold set "
     "needs --folds, which writes all its networks. An ensemble becomes one ONNX file that averages its members; "
-    "--folds writes each of them. Each file is read back and must give the network's scores, or no file is kept. A card "
-    "beside it describes the network and its inputs.",
+    "--folds writes each of them. Each file is read back and must give the network's scores, or no file is kept. A "
+    "card beside it describes the network and its inputs.",
     settings=ConvertTrainingSettings,
     run=run,
     extra_names={"output_json": ("-o", "--output")},

@@ -53,8 +53,8 @@ class ConvertSettings(SharedListSettings):
     )
     data_type: DataType | None = Field(
         default=None,
-        description="Type of the jets: signal, multijet simulation, beam-induced background, or control-region data. In "
-        "YAML each entry of the list can have its own.",
+        description="Type of the jets: signal, multijet simulation, beam-induced background, or control-region data. "
+        "In YAML each entry of the list can have its own.",
     )
     llp_mH: _Mass = Field(default=None, description="Mass of the mediator, needed for signal. [GeV]")
     llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle, needed for signal. [GeV]")
