@@ -39,7 +39,7 @@ command = SettingsCommand(
     help="Score jets with a trained network.\n\n"
     "The last word is the network: NAME/RUN/EPOCH ('best' and 'last' are epochs too) or a .keras or .safetensors "
     "file. All others are files of jets or DiVertAnalysis ntuples: paths, patterns or URLs. Scores go to "
-    "<name of the file>.parquet beside the report, one row a jet.",
+    "<name of the file>.parquet beside the report, one row per jet.",
     settings=ScoreSettings,
     run=run,
     common=(

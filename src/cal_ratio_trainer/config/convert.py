@@ -90,7 +90,7 @@ class ConvertSettings(SharedListSettings):
     )
     flat_format: Literal["parquet", "pkl"] = Field(default="parquet", description="File format of the flat layout.")
     keep_branches: list[str] = Field(
-        default=[], description="Further branches to carry through: one number an event, or one a jet by its position."
+        default=[], description="Further branches to carry through: one number per event, or one per jet, by position."
     )
     schema_file: Path | None = Field(
         default=None,
