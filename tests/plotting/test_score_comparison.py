@@ -174,3 +174,15 @@ def test_jets_without_labels_are_one_class() -> None:
     assert next(iter(drawn)) == "main_unlabelled_qcd_linear"
     assert len(drawn) == 6
     assert legend_texts(drawn["main_unlabelled_sig_log"]) == ["All jets (50 jets)"]
+
+
+def test_data_and_simulation_have_their_ratio_below_and_classes_of_jets_have_none() -> None:
+    rng = np.random.default_rng(3)
+    outputs, kinds = rng.dirichlet(np.ones(3), 50), np.arange(50) % 2
+    of_control = histograms_by_class(outputs, np.ones(50), {"mc": kinds == 0, "data": kinds == 1})
+    of_main = histograms_by_class(outputs, np.ones(50), {"qcd": kinds == 0, "sig": kinds == 1})
+    for histograms, with_ratio in ((of_control, True), (of_main, False)):
+        drawings = score_report_drawings(histograms, "main_")
+        assert [each.with_ratio for each in drawings] == [with_ratio] * 6
+    scales = {name: axes.get_yscale() for name, axes in recorded(score_report_drawings(of_control, "")).items()}
+    assert (scales["qcd_linear"], scales["qcd_log"]) == ("linear", "log")

@@ -25,8 +25,8 @@ def run(settings: AnalyzeSettings) -> int:
 
 command = SettingsCommand(
     name="analyze",
-    help="Compare runs NAME/RUN (all finished ones if none is given): find their best epochs, recommend one, and write "
-    "a report with AUC, K-S, rejections and efficiencies on the test jets.",
+    help="Compare runs NAME/RUN (if none is given, all finished ones): find their best epochs, recommend one, and "
+    "write a report with AUC, K-S, rejections and efficiencies on the test jets.",
     settings=AnalyzeSettings,
     run=run,
     arguments=(Argument("runs_to_analyze", metavar="[NAME/RUN]..."),),

@@ -27,10 +27,10 @@ def run(settings: CompareSettings) -> int:
 
 command = SettingsCommand(
     name="compare",
-    help="Compare two networks on the same jets, or a network with scores that files hold.\n\n"
+    help="Compare two networks on the same jets, or a network with scores in files.\n\n"
     "A and B are networks (NAME/RUN, NAME/RUN/EPOCH, a .keras or a .safetensors file), compared on the test samples of "
     "A's run or on FILES. With --column, A is compared with scores in the files, such as those that the C++ software "
-    "wrote into an ntuple; if they differ, single changes of the inputs are tried to find the cause.",
+    "wrote into an ntuple; if they differ, the program tries changes of the inputs to find the cause.",
     settings=CompareSettings,
     run=run,
     common=(

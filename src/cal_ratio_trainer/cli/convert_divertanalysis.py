@@ -158,10 +158,10 @@ def _by_sample(title: str, samples: "dict[str, list[CutflowStep]]", cell: "Calla
 
 command = SettingsCommand(
     name="divertanalysis",
-    help="Convert DiVertAnalysis ntuples to files of jets, one for each.\n\n"
-    "FILES are paths, URLs or patterns of either. Files that are done already are passed over, and several of these "
-    "commands can share one list. A file that cannot be converted is named at the end, and the exit status is then 1; "
-    "it is 3 where another command is still at work on a file, so that the set is not complete yet.",
+    help="Convert DiVertAnalysis ntuples to files of jets, one for each ntuple.\n\n"
+    "FILES are paths, URLs or patterns of either. Files that are already converted are skipped, and several such "
+    "commands can share one list. The exit status is 1 if a file cannot be converted; it is named at the end. The exit "
+    "status is 3 if another command still converts a file of the list, so that the set is not complete yet.",
     settings=ConvertSettings,
     run=run,
     common=(

@@ -37,10 +37,10 @@ def run(settings: ConvertTrainingSettings) -> int:
 command = SettingsCommand(
     name="training",
     help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
-    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file; with --folds it "
-    "is a fold set, or an ensemble of which every member is written; without, the average of an ensemble becomes one "
-    "ONNX file. Each file is read back and must give the network's scores, or nothing is kept. A card beside it "
-    "describes the network and its inputs.",
+    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file. A fold set "
+    "needs --folds, which writes all its networks. An ensemble becomes one ONNX file that averages its members; "
+    "--folds writes each of them. Each file is read back and must give the network's scores, or no file is kept. A "
+    "card beside it describes the network and its inputs.",
     settings=ConvertTrainingSettings,
     run=run,
     extra_names={"output_json": ("-o", "--output")},

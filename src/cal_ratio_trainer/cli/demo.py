@@ -27,8 +27,8 @@ def run(settings: DemoSettings) -> int:
 command = SettingsCommand(
     name="demo",
     help="Simulate DiVertAnalysis ntuples: signal on a grid of masses, multijet MC in slices of pt, beam-induced "
-    "background and a control region of simulation and data. A parametric model tuned on real jets, not a detector "
-    "simulation. Beside the ntuples come the settings that convert and build them.",
+    "background and a control region of simulation and data. The model is parametric and tuned on real jets; it is no "
+    "detector simulation. Settings files beside the ntuples convert and build them.",
     settings=DemoSettings,
     run=run,
 ).build()

@@ -17,10 +17,10 @@ def run(settings: DoctorSettings, as_json: bool) -> int:
 
 command = SettingsCommand(
     name="doctor",
-    help="Examine this installation: versions, devices, engines, memory, folders, and a training step that is checked "
-    "against PyTorch's own operations. The exit status is 0 when all checks pass. Include the output in bug reports; "
+    help="Check this installation: versions, devices, engines, memory, folders, and a training step that is compared "
+    "with PyTorch's own operations. The exit status is 0 if all checks pass. Include the output in bug reports; "
     "it names no users or hosts, except in the paths of folders.",
     settings=DoctorSettings,
     run=run,
-    options=(click.Option(["as_json", "--json"], is_flag=True, help="Print it as JSON, for programs."),),
+    options=(click.Option(["as_json", "--json"], is_flag=True, help="Print the result as JSON, for programs."),),
 ).build()

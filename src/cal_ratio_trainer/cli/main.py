@@ -41,13 +41,13 @@ _COMMANDS = {
     "resample": "Take a random fraction of a file of jets, keeping the class shares.",
     "plot": "Compare training files, or redraw the plots of a training.",
     "analyze": "Compare runs, find their best epochs and recommend one.",
-    "score": "Score jets of any file, ntuples too, with a trained network.",
+    "score": "Score jets of any file, also of ntuples, with a trained network.",
     "compare": "Compare two networks, or a network with scores in files, on the same jets.",
     "runs": "List all runs with their state and best figures.",
     "watch": "Open the page of a run, also while it trains.",
     "import": "Import a training of the earlier program as a run.",
     "model-dump": "Show the layers of a trained network.",
-    "doctor": "Examine this installation: versions, devices, engines, folders.",
+    "doctor": "Check this installation: versions, devices, engines, folders.",
 }
 
 _SHARED_COMMAND = "train"
@@ -116,14 +116,14 @@ def cr_trainer() -> click.Group:
         "convert",
         "cal_ratio_trainer.cli.convert_",
         _CONVERT_COMMANDS,
-        "Convert files from one form to another.",
+        "Convert ntuples to files of jets, or a trained network to other formats.",
     )
     group = LazyGroup(
         "cr_trainer",
         "cal_ratio_trainer.cli.",
         _COMMANDS,
         "From DiVertAnalysis ntuples to a trained CalRatio jet network.\n\n"
-        "Start with 'cr_trainer train': it needs no data. 'cr_trainer COMMAND --help' explains each.",
+        "Start with 'cr_trainer train': it needs no data. 'cr_trainer COMMAND --help' explains a command.",
         [convert],
     )
     group.params += [

@@ -267,4 +267,8 @@ def _metavar(element: Any, is_list: bool) -> str:
 
 
 def _shown(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, list) else str(default)
+    if not isinstance(default, list):
+        return str(default)
+    words = ",".join(map(str, default))
+    # A terminal would break a long word in the middle of a name.
+    return words if len(words) < 40 else words.replace(",", ", ")

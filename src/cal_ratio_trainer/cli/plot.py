@@ -21,8 +21,8 @@ def run(settings: PlotSettings) -> int:
 command = SettingsCommand(
     name="plot",
     help="Compare training files: contents, distributions of variables, missing and unusual values. "
-    "Each is FILE or NAME=FILE, a path or URL of anything that holds jets; without any, the demo's main and "
-    "control-region files. With --run, redraw the plots of a training instead.",
+    "Each is FILE or NAME=FILE, a path or URL of any file of jets; without any, the demo's main and control-region "
+    "files are compared. With --run, redraw the plots of a training instead.",
     settings=PlotSettings,
     run=run,
     arguments=(Argument("input_files", metavar="[NAME=FILE ...]"),),

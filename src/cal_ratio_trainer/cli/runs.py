@@ -33,8 +33,8 @@ def run(settings: RunsSettings) -> int:
 
 command = SettingsCommand(
     name="runs",
-    help="List all runs as a table: status, data, epochs, best figures, tag, note, commit. The columns to sort by are "
-    "those of the CSV.",
+    help="List all runs as a table: status, data, epochs, best figures, tag, note, commit. Any column "
+    "of the CSV can be the one to sort by.",
     settings=RunsSettings,
     run=run,
 ).build()

@@ -38,7 +38,7 @@ command = SettingsCommand(
     name="score",
     help="Score jets with a trained network.\n\n"
     "The last word is the network: NAME/RUN/EPOCH ('best' and 'last' are epochs too) or a .keras or .safetensors "
-    "file. All others are files of jets or DiVertAnalysis ntuples: paths, patterns or URLs. Scores go to "
+    "file. All other words are files of jets or DiVertAnalysis ntuples: paths, patterns or URLs. Scores go to "
     "<name of the file>.parquet beside the report, one row per jet.",
     settings=ScoreSettings,
     run=run,

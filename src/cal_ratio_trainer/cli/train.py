@@ -51,9 +51,8 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
 
 command = SettingsCommand(
     name="train",
-    help="Train the network on the main training file MAIN and the control-region file CONTROL. Without them it trains "
-    "on a built-in demo data set, made when it is first asked for. Results go to "
-    "<output_path>/<model_name>/<run number>.",
+    help="Train the network on the main training file MAIN and the control-region file CONTROL, without them on demo "
+    "data, which the first such training simulates. Results go to <output_path>/<model_name>/<run number>.",
     settings=TrainSettings,
     run=run,
     arguments=(Argument("files", metavar="[MAIN] [CONTROL...]", settings=("main_training_file", "cr_training_file")),),
@@ -70,7 +69,8 @@ command = SettingsCommand(
             ["continue_from", "--continue", "--continue-n", "--continue_n"],
             metavar="RUN",
             help="Continue a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
-            "(a new one if there is none). An interrupted run finishes its planned epochs, a finished one gets more.",
+            "(a new one if there is none). An interrupted run finishes its planned epochs; a finished "
+            "one gets --epochs more.",
         )
     ],
 ).build()

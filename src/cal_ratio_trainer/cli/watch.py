@@ -24,8 +24,8 @@ def run(settings: WatchSettings) -> None:
 
 command = SettingsCommand(
     name="watch",
-    help="Open the page of a run: its state, figures of merit and all figures by epoch. While the run trains, the page "
-    "renews itself. The path of the page is printed.",
+    help="Open the page of a run, with its state, figures of merit and the figures of every epoch, and print its path. "
+    "While the run trains, the open page is refreshed.",
     settings=WatchSettings,
     run=run,
     arguments=[Argument("run", many=False, required=True, metavar="NAME/RUN")],

@@ -70,14 +70,14 @@ class TuneSettings(SchedulingSettings, TrainSettings):
     prune: int | None = Field(
         default=3,
         ge=1,
-        description="A trial is stopped after an epoch in which so many others were clearly better in both objectives; "
-        "null never stops one. [trials]",
+        description="Stop a trial after an epoch in which this number of other trials were clearly better in both "
+        "objectives; null never stops one. [trials]",
     )
     keep_trials: Literal["all", "front"] = Field(
         default="all",
         description="Keep the networks and test jets of all trials, or only of those on the front when the study ends.",
     )
-    resume: bool = Field(default=False, description="Go on with a study; trials that were killed are tried again.")
+    resume: bool = Field(default=False, description="Continue a study; trials that were killed are tried again.")
 
     @field_validator("study")
     @classmethod

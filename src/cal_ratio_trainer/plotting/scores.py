@@ -63,7 +63,9 @@ def draw_scores(axes: "Axes", histogram: ScoreHistogram, y_is_log: bool, text: s
     legend_above(axes, text)
 
 
-def draw_data_and_simulation(axes: "Axes", below: "Axes", histogram: ScoreHistogram, text: str = "") -> None:
+def draw_data_and_simulation(
+    axes: "Axes", below: "Axes", histogram: ScoreHistogram, text: str = "", y_is_log: bool = True
+) -> None:
     """Draws one output of control-region data and simulation, and below it their ratio.
 
     The band there has the simulation's error, the error bars that of the data. A triangle at the edge of the lower
@@ -74,8 +76,9 @@ def draw_data_and_simulation(axes: "Axes", below: "Axes", histogram: ScoreHistog
         below: lower panel.
         histogram: the output's contents by class: 'data' and 'mc'.
         text: written above the legend.
+        y_is_log: the vertical axis of the main panel is logarithmic.
     """
-    draw_scores(axes, histogram, y_is_log=True, text=text)
+    draw_scores(axes, histogram, y_is_log, text)
     below.set_xlabel(axes.get_xlabel())
     axes.set_xlabel("")
     edges = _set_x(below, histogram.edges)
@@ -209,18 +212,23 @@ def _centres(edges: FloatArray) -> FloatArray:
 
 
 def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = "") -> list[Drawing]:
-    """Each output in both binnings: <prefix><output>_linear and <prefix><output>_log.
+    """Each output in both binnings: <prefix><output>_linear and <prefix><output>_log; of data and MC with their ratio.
 
     Args:
         histograms: of the outputs by class.
         prefix: of the names.
         text: written above the legends.
     """
-    return [
-        Drawing(f"{prefix}{each.output}_{binning}", draw_scores, (each, binning != "linear", text), default_ticks=True)
-        for binning, made in (("linear", histograms.linear), ("log", histograms.logit))
-        for each in made
-    ]
+    drawings = []
+    for binning, made in (("linear", histograms.linear), ("log", histograms.logit)):
+        for each in made:
+            name, y_is_log = f"{prefix}{each.output}_{binning}", binning != "linear"
+            if {"data", "mc"} <= set(each.classes):
+                given = (each, text, y_is_log)
+                drawings.append(Drawing(name, draw_data_and_simulation, given, with_ratio=True, default_ticks=True))
+            else:
+                drawings.append(Drawing(name, draw_scores, (each, y_is_log, text), default_ticks=True))
+    return drawings
 
 
 _MAX_PULL = 5.0

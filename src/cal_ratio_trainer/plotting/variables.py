@@ -251,6 +251,10 @@ def _set_ratio_range(axes: "Axes", ratios: list[tuple[FloatArray, FloatArray]]) 
     if max(high, 1.0) / min(low, 1.0) > _LOG_RATIOS_ABOVE:
         reach = min(max(high, 1 / low), 1e3) * 1.5
         axes.set_yscale("log")
+        if reach < 10:
+            # There is one decade alone.
+            labelled = (0.2, 1, 5) if reach > 6 else (0.5, 1, 2)
+            axes.set_yticks(labelled, [f"{tick:g}" for tick in labelled])
         axes.yaxis.set_minor_formatter(NullFormatter())
         low, high = 1 / reach, reach
     else:
