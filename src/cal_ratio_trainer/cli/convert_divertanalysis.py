@@ -40,17 +40,17 @@ def run(settings: ConvertSettings) -> int:
 
 
 _KINDS = {"main": (DataType.SIGNAL, DataType.QCD, DataType.BIB), "control": (DataType.QCD, DataType.DATA)}
-"""Data types of the files that `build` makes a training file of each kind of."""
+"""Data types from which `build` makes a training file of each kind."""
 
 _MAX_NAMED = 8
-"""Number of files and patterns up to which a command names them all."""
+"""Maximum number of files and patterns that a suggested command names."""
 
 
 def _next_commands(summary: "ConversionSummary") -> str:
-    """Commands that build training files of the converted jets; a control-region file needs multijets and data."""
+    """Suggested commands that build training files of the converted jets; a control-region file needs QCD and data."""
     rows = [row for row in summary.rows if row.is_converted]
     types = {row.data_type for row in rows if row.data_type is not None}
-    # Multijets are for both kinds; alone they are more often those of a main file.
+    # QCD jets are for both kinds; files of QCD alone are more often for a main file.
     kinds = [kind for kind, own in _KINDS.items() if types & {*own} - {DataType.QCD}] or ["main"] * bool(types)
     commands, told = [], dict[str, str]()
     for kind in kinds:
@@ -68,7 +68,7 @@ def _next_commands(summary: "ConversionSummary") -> str:
 
 
 def _files_of(rows: Sequence["ConversionRow"], types: Sequence[DataType]) -> list[str]:
-    """Outputs of some data types for a shell: a pattern for each folder, or names in a folder with others too."""
+    """Outputs of some data types, quoted for a shell: a pattern per folder, or names in a folder with other types."""
     outputs = {row.output: row.data_type in types for row in rows if row.output is not None}
     mixed = {output.parent for output, is_one in outputs.items() if not is_one}
     words = {
@@ -93,7 +93,7 @@ def _print(summary: "ConversionSummary") -> None:
 
 
 def _files(summary: "ConversionSummary", is_narrow: bool) -> "Table":
-    """A row for each file; where there are very many, those that are converted are left to the line below.
+    """One row per file; of very many files, only those that are not converted.
 
     Args:
         summary: of the conversion.

@@ -83,7 +83,7 @@ class SettingsCommand(Generic[SettingsType]):
         common: settings whose options --help shows, where --help-all shows more; () for all.
         options: options that are no settings, with the names `run` takes them by.
         wants_layers: `run` is also given the layers of settings, as `layers`.
-        default_words: defaults in words, by field, of those that depend on other settings.
+        default_words: text for the default of fields whose default depends on other settings.
     """
 
     name: str

@@ -26,14 +26,13 @@ ADVERSARY = "adversary"
 NO_AGREEMENT = "none"
 
 DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7, "reversal": 3.0}
-"""Of methods whose strength is not 1 by default."""
-
+"""Default strength of each method; 1 for all others."""
 
 MAX_LAYERS, MAX_UNITS = 1024, 1 << 16
 """Limits on the layers of one kind of a network, and on the units of a layer; in its files too."""
 
 MLFLOW_ADDRESS = r"(https?|file|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:|databricks$"
-"""Beginning of what is an address for MLflow, and no folder."""
+"""Beginning of an address for MLflow; any other text is a folder."""
 
 MainPart = Literal["validation", "test"]
 """Part of the main jets that the score plots of every epoch show."""

@@ -1,4 +1,4 @@
-"""Jets in Parquet: one row a jet, scalars as columns, constituent features as list columns, metadata in the file."""
+"""Jets in Parquet: one row per jet, scalars as columns, constituent features as list columns, metadata in the file."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

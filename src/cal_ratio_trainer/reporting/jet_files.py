@@ -114,7 +114,7 @@ class ComparedFile:
 
 
 def opened_files(settings: PlotSettings) -> list[ComparedFile]:
-    """All files, opened but not yet looked through.
+    """All files, opened but not read yet.
 
     Raises:
         InputFileError, MissingColumn, ForbiddenPickle: a file cannot be used.

@@ -190,7 +190,7 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
     def chosen(*beginnings: str) -> list[str]:
         return [text for title, text in tables.items() if title.startswith(beginnings)]
 
-    yield from _section("Members, test part", chosen("The ensemble"))
+    yield from _section("Members of the ensemble, test part", chosen("The ensemble"))
     rocs, names = figures.rocs, [curve.background.name for curve in figures.rocs[:3]]
     charts = [roc_chart("All masses", rocs[:3], names)]
     by_mass = (("By mH, against QCD + 0.1 BIB", rocs[3:]), ("By mH, against QCD", figures.qcd_rocs))
@@ -227,7 +227,6 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
         for output, histogram in zip(Label, region.histograms.logit, strict=True)
     ]
     yield from _section("Control regions, test part", [*map(_chart, regions), *chosen("MC and data in each")])
-    yield from _section("Members of the ensemble, test part", chosen("The ensemble"))
 
 
 def _importance(run: RunDirectory) -> Iterator[str]:

@@ -131,7 +131,7 @@ class RunDirectory:
 
     @property
     def history_file(self) -> Path:
-        """One row an epoch."""
+        """One row per epoch."""
         return self.path / "history.json"
 
     @property

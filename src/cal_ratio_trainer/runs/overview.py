@@ -64,7 +64,7 @@ class RunOverview:
         run: its folder.
         record: the content of run.json; empty where it cannot be read.
         settings: the content of training_params.yaml likewise.
-        history: one row an epoch; empty where there is none that can be read, or not all networks are begun.
+        history: one row per epoch; empty where there is none that can be read, or not all networks are begun.
         trouble: the files that cannot be read, with the reasons; empty where all can.
         set_rule: of a fold set or ensemble; None for a run with one network.
         networks: the networks of a set as far as they are begun, in order.

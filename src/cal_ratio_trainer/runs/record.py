@@ -101,7 +101,7 @@ class Timings:
 
     @property
     def jets_per_second(self) -> float:
-        """Main jets a second in the steps alone."""
+        """Main jets per second in the steps alone."""
         return self.main_jets / self.steps if self.steps else 0.0
 
     def add_epoch(self, begin: float, stepped: float, validated: float, main_jets: int) -> None:

@@ -31,23 +31,11 @@ AUTO = "auto"
 
 _FREE_TO_CHANGE = {
     *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "early_stopping", "keep_weights", "ks_limit"),
-    *(
-        "threads",
-        "device",
-        "data_place",
-        "engine",
-        "matmul_precision",
-        "cuda_graph",
-        "accumulate",
-        "c2st_every",
-        "epoch_plots",
-        "epoch_plots_of",
-        "plot_processes",
-        "tensorboard",
-        "mlflow",
-    ),
+    *("threads", "device", "data_place", "engine", "matmul_precision", "cuda_graph", "accumulate", "c2st_every"),
+    *("epoch_plots", "epoch_plots_of", "plot_processes", "tensorboard", "mlflow"),
     *FigureSettings.model_fields,
 }
+"""Settings that may change when a run goes on."""
 
 _log = logging.getLogger(__name__)
 

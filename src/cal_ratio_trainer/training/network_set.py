@@ -29,18 +29,8 @@ from cal_ratio_trainer.runs.directory import (
 from cal_ratio_trainer.runs.record import machine, now, versions
 
 _MAY_DIFFER = {
-    *(
-        "fold",
-        "member",
-        "cache_path",
-        "threads",
-        "device",
-        "plot_processes",
-        "epoch_plots",
-        "epoch_plots_of",
-        "tensorboard",
-        "mlflow",
-    ),
+    *("fold", "member", "cache_path", "threads", "device", "plot_processes", "epoch_plots", "epoch_plots_of"),
+    *("tensorboard", "mlflow"),
     *FigureSettings.model_fields,
 }
 """Settings in which the jobs that train one set may differ."""

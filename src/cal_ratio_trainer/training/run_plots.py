@@ -122,7 +122,7 @@ class RunPlots:
         """Draws the histories with the newest epoch, and waits until all plots are drawn."""
         if self._draws:
             self._submit(self._histories(), len(self.history))
-        self.undrawn = {each.path.name: str(each.error) for each in self._pool.finish()}
+        self.undrawn = {path.name: str(error) for path, error in self._pool.finish().items()}
 
     def described(self) -> dict[str, Any]:
         """Number and cost of the plots, for run.json."""

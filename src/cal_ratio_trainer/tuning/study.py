@@ -56,7 +56,7 @@ _NO_STUDY = (ArithmeticError, AssertionError, AttributeError, LookupError, Runti
 """Errors of Optuna and of this module about a journal that is damaged, or not as this program writes it."""
 
 _TARGET_QUANTILE, _MIN_TRIALS = 0.25, 8
-"""Share of the best trials that importances are about, and number of finished trials that they need."""
+"""Share of best trials for which importances are computed, and number of finished trials that this needs."""
 
 
 class MissingOptuna(UserError):
