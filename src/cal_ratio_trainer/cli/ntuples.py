@@ -1,16 +1,17 @@
-"""`cr_trainer convert divertanalysis`."""
+"""Commands on ntuples: `demo` and `convert divertanalysis`."""
 
 import glob
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.errors import harmless
 from cal_ratio_trainer.jets.labels import DataType
 
@@ -25,7 +26,34 @@ _WIDTH_WITHOUT_TERMINAL = 200
 _MAX_ROWS = 1000
 
 
-def run(settings: ConvertSettings) -> int:
+def demo(settings: DemoSettings) -> int:
+    """Simulates, then says what was made, where it is and what to do with it."""
+    summary = crt.demo(settings)
+    for role in ("main", "control"):
+        jets = Counter[str]()
+        for file in summary.files:
+            if file.role == role:
+                jets[file.data_type.value] += file.jets
+        print(f"{role} jets: " + ", ".join(f"{count} {kind}" for kind, count in jets.items()))
+    events = sum(file.events for file in summary.files)
+    print(f"{len(summary.files)} ntuples with {events} events in {summary.output_path}")
+    print("A parametric model tuned on some hundred real jets, not a detector simulation: no physics conclusions.")
+    print(f"Next:\n  cd {summary.output_path}\n  cr_trainer convert divertanalysis --config convert.yaml")
+    print("  cr_trainer build --config build_main.yaml\n  cr_trainer build --config build_control.yaml")
+    return 0
+
+
+DEMO = SettingsCommand(
+    name="demo",
+    help="Simulate DiVertAnalysis ntuples: signal on a grid of masses, multijet MC in slices of pt, beam-induced "
+    "background and a control region of simulation and data. The model is parametric and tuned on real jets; it is no "
+    "detector simulation. Settings files beside the ntuples convert and build them.",
+    settings=DemoSettings,
+    run=demo,
+)
+
+
+def convert(settings: ConvertSettings) -> int:
     """Converts, then says what became of each file; returns 1 where any failed, 3 where others still work on some."""
     summary = crt.convert(settings)
     _print(summary)
@@ -156,18 +184,20 @@ def _by_sample(title: str, samples: "dict[str, list[CutflowStep]]", cell: "Calla
     return table
 
 
-command = SettingsCommand(
+CONVERT = SettingsCommand(
     name="divertanalysis",
     help="Convert DiVertAnalysis ntuples to files of jets, one for each ntuple.\n\n"
     "FILES are paths, URLs or patterns of either. Files that are already converted are skipped, and several such "
     "commands can share one list. The exit status is 1 if a file cannot be converted; it is named at the end. The exit "
     "status is 3 if another command still converts a file of the list, so that the set is not complete yet.",
     settings=ConvertSettings,
-    run=run,
+    run=convert,
     common=(
         *("data_type", "llp_mH", "llp_mS", "min_jet_pt", "max_jet_pt", "output_path", "layout", "keep_branches"),
         *("schema_file", "max_events", "overwrite", "workers"),
     ),
     arguments=[Argument("input_files")],
     extra_names={"schema_file": ("--schema",)},
-).build()
+)
+
+COMMANDS = (DEMO, CONVERT)
