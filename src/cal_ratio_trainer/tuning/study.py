@@ -1,8 +1,8 @@
 """A study on disk: its trials, and the choice of the next one; several processes may share it.
 
-The folder is `<output_path>/<study>/study`, beside the runs of the trials. The trials are entries of a journal, to which
-Optuna only appends, under a lock that a killed process does not keep. The process of a trial also holds its lease
-(`files.leases`): a trial that is marked as running but has no holder was killed.
+The folder is `<output_path>/<study>/study`, beside the runs of the trials. The trials are entries of a journal, to
+which Optuna only appends, under a lock that a killed process does not keep. The process of a trial also holds its
+lease (`files.leases`): a trial that is marked as running but has no holder was killed.
 """
 
 import math
