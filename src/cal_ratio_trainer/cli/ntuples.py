@@ -80,18 +80,18 @@ def _next_commands(summary: "ConversionSummary") -> str:
     types = {row.data_type for row in rows if row.data_type is not None}
     # QCD jets are for both kinds; files of QCD alone are more often for a main file.
     kinds = [kind for kind, own in _KINDS.items() if types & {*own} - {DataType.QCD}] or ["main"] * bool(types)
-    commands, told = [], dict[str, str]()
+    commands, placeholders = [], dict[str, str]()
     for kind in kinds:
         files = _files_of(rows, _KINDS[kind])
         if len(files) > _MAX_NAMED:
             there = ", ".join(each for each in _KINDS[kind] if each in types)
-            files, told[f"{kind.upper()}..."] = [f"{kind.upper()}..."], f"the files of {there}"
+            files, placeholders[f"{kind.upper()}..."] = [f"{kind.upper()}..."], f"the files of {there}"
         if kind == "control" and DataType.QCD not in types:
-            files, told["MULTIJETS..."] = [*files, "MULTIJETS..."], "converted files of qcd"
+            files, placeholders["MULTIJETS..."] = [*files, "MULTIJETS..."], "converted files of qcd"
         commands.append(f"cr_trainer build {' '.join(files)} --kind {kind} --output {kind}.parquet")
     if not commands:
-        return "Next: other files, or wider cuts: there are no jets to build a training file of"
-    meant = f" ({'; '.join(f'{word} are {words}' for word, words in told.items())})" if told else ""
+        return "Next: convert other files or use wider cuts: there are no jets for a training file"
+    meant = f" ({'; '.join(f'{word} are {words}' for word, words in placeholders.items())})" if placeholders else ""
     return f"Next{meant}: {commands[0]}" if len(commands) == 1 else "\n  ".join([f"Next{meant}:", *commands])
 
 

@@ -221,10 +221,10 @@ def refuse_unfit_regions(
 
 
 def model_name(given: str) -> str:
-    """Returns a name of a model that is also a valid folder name.
+    """Returns a model name that is also a valid folder name.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the name is not valid.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", given):
         raise ValueError(f"should be letters, digits and . _ + - only, a letter or digit first, got {given!r}")
@@ -327,7 +327,7 @@ def shard_of(given: str) -> tuple[int, int]:
     (2, 10)
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no shard.
     """
     found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", given)
     if found is None or int(found[2]) < 1:

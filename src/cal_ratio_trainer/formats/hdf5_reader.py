@@ -38,7 +38,7 @@ _GROUP = re.compile(r"([a-z0-9_]*?[a-z0-9])(?:_(\d{1,6}))?")
 
 
 class BadHdf5(ValueError):
-    """The file is none of Keras', or holds something that is not read; names the place."""
+    """The file is no Keras file, or holds something that is not read; names the place."""
 
 
 def main() -> None:

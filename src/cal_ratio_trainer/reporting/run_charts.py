@@ -49,7 +49,7 @@ def chart_json(content: Any) -> str:
 
 
 def numbers(values: Iterable[float] | NDArray[Any], digits: int = 4) -> list[float | None]:
-    """Values with so many significant digits; None for NaN and infinity."""
+    """Values rounded to `digits` significant digits; None for NaN and infinity."""
     rounded = [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in map(float, values)]
     return [int(value) if value is not None and value == int(value) else value for value in rounded]
 

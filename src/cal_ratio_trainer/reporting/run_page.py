@@ -161,7 +161,7 @@ def _validation_part(overview: RunOverview) -> Iterator[str]:
 
 
 def _section(title: str, blocks: Sequence[str] | Iterator[str]) -> Iterator[str]:
-    """A heading and what stands below it; nothing without that."""
+    """A heading with the blocks below it; nothing if there are no blocks."""
     blocks = list(blocks)
     if blocks:
         yield from (f"## {title}", *blocks)

@@ -188,7 +188,7 @@ def data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTabl
 
 
 def file_table(run: RunDirectory) -> ReportTable:
-    """The files of a run that are there, with links."""
+    """The existing files of a run, with links."""
     there = {name: said for name, said in _FILES.items() if (run.path / name).is_file()}
     rows: list[tuple[str, str]] = [(Markup(f"[{name}]({name})"), Markup(said)) for name, said in there.items()]
     plots = sorted(path.name for path in run.path.iterdir() if path.suffix in (".png", ".pdf"))

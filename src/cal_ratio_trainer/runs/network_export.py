@@ -86,7 +86,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
 
     Raises:
         RunError: there is no such run or epoch; or `folds` is given for a single network, or not given for folds.
-        InputFileError: a network file is missing, damaged or no network of ours.
+        InputFileError: a network file is missing, damaged or no network of this program.
         UnknownFormat: there is no format of this name.
         CannotHold, CannotAverage, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as
             `formats.registry.export_networks`; nothing is left.

@@ -64,7 +64,7 @@ class ScoreSummary:
         return sum(file.jets for file in self.files)
 
     def notes_of_files(self) -> list[str]:
-        """Sentences that a user should read of the files, each once, with the files it is about."""
+        """Notes on the files, each once, with the names of the files."""
         about: dict[str, list[str]] = {}
         for file in self.files:
             for note in dict.fromkeys(file.notes):

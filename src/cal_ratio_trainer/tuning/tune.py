@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.config.loading import DEFAULTS, Layers, shown
@@ -31,6 +31,7 @@ from cal_ratio_trainer.training.setup import LoadedData, load_data
 from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.tuning.objectives import MEASURES, OBJECTIVES, Point, best_point, rejection_columns
+from cal_ratio_trainer.tuning.plan import Plan
 from cal_ratio_trainer.tuning.study import (
     DIVERGED,
     ENDED,
@@ -43,7 +44,6 @@ from cal_ratio_trainer.tuning.study import (
     RUN,
     SECONDS,
     STOPPED,
-    Plan,
     StudyFile,
     TrialRow,
     TrialTable,
@@ -344,7 +344,8 @@ def _tell(opened: StudyFile, trial: "optuna.Trial", run: RunDirectory, seconds: 
 
 def trial_sentence(table: TrialTable, trial: TrialRow) -> str:
     """Sentence on a trial: state, objectives, run with epoch, searched settings."""
-    params = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
+    values = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in trial.params.items()}
+    params = ", ".join(f"{name} {value}" for name, value in values.items())
     if trial.point is None:
         return f"trial {trial.number} {trial.state} ({params}): {trial.reason}"
     point, plan = trial.point, table.plan
@@ -354,10 +355,6 @@ def trial_sentence(table: TrialTable, trial: TrialRow) -> str:
         f"trial {trial.number} {trial.state}: {OBJECTIVES[plan.objective]} {point.figure:{form}} ± "
         f"{point.error:{form}}, {MEASURES[plan.measure]} {point.excess:+.1f}{run} ({params})"
     )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def best_file(opened: StudyFile) -> Path:
