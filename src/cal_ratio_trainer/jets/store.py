@@ -160,14 +160,12 @@ def _edges(file: pq.ParquetFile) -> list[int]:
     return [0, *np.cumsum(rows).tolist()]
 
 
-def iterate_jets_within(
-    path: Path, within: range, rows: int = ROWS_A_GROUP, schema: Schema | None = None
-) -> Iterator[Jets]:
+def iterate_jets_within(path: Path, within: range, schema: Schema | None = None) -> Iterator[Jets]:
     """The jets of some rows that begin and end at edges of row groups, as `iterate_jets`."""
     metadata, file = _open(path, schema)
     edges = _edges(file)
     groups = range(edges.index(within.start), edges.index(within.stop))
-    yield from _batches(path, metadata, file, rows, groups)
+    yield from _batches(path, metadata, file, ROWS_A_GROUP, groups)
 
 
 def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
